@@ -1,0 +1,246 @@
+"""What one kernel crash is, once its text has been read.
+
+Everything here is frozen and plain: strings, numbers, tuples. Nothing knows where the text came from
+(that is the shipper's business) nor how it is stored. Times are seconds since boot (printk's clock)
+unless a name says ``epoch``; addresses are integers; texts are as the kernel wrote them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+Kind = Literal[
+    "panic",
+    "oops",
+    "bug",
+    "warning",
+    "lockup",
+    "hang",
+    "stall",
+    "sanitizer",
+    "lockdep",
+    "hardware",
+    "leak",
+    "unknown",
+]
+Status = Literal["complete", "partial", "corrupted"]
+Quality = Literal["strong", "weak"]
+Confidence = Literal["certain", "likely", "unknown"]
+
+
+class Line(NamedTuple):
+    """One line of kernel log, stripped of whatever its transport put in front."""
+
+    number: int
+    """Line in the input, from 1."""
+    text: str
+    """The kernel's own words."""
+    time: float | None = None
+    """Seconds since boot."""
+    caller: str = ""
+    """``T123`` or ``C0``, of CONFIG_PRINTK_CALLER."""
+    host: str = ""
+    """As a syslog or journal prefix names it."""
+    epoch: float | None = None
+    """Wall clock of the transport's own stamp, seconds since 1970 UTC."""
+    lost: int = 0
+    """Records known to be missing right before this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a call trace; ``sysrq_handle_crash+0x16/0x20 [module]``."""
+
+    symbol: str
+    """Function with its compiler suffixes (``.isra.0``); empty for a raw address."""
+    offset: int | None = None
+    size: int | None = None
+    module: str = ""
+    address: int | None = None
+    reliable: bool = True
+    """False for frames that the kernel marks with ``?``."""
+    stack: str = ""
+    """``TASK``, ``IRQ``, ``NMI``, … as the markers around it say."""
+    file: str = ""
+    """``path:line`` of symbolized traces."""
+    inline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionPointer:
+    """Where the CPU was: RIP, EIP, pc, NIP, PSW or epc, literally."""
+
+    raw: str
+    """The line's value as written, ``0010:sysrq_handle_crash+0x16/0x20``."""
+    symbol: str = ""
+    offset: int | None = None
+    size: int | None = None
+    module: str = ""
+    address: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Oops:
+    """``Oops: 0002 [#1] SMP``."""
+
+    number: int | None
+    """The ``#1``: the first oops since boot."""
+    error_code: int | None
+    flags: tuple[str, ...] = ()
+    error: str = ""
+    """The error code in words: ``write to a non-present page by the kernel``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taint:
+    """``Tainted: G    B   W  OE``; Documentation/admin-guide/tainted-kernels.rst, 6.12."""
+
+    raw: str
+    flags: tuple[str, ...]
+    """The letters that are set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """``Hardware name: VENDOR PRODUCT, BIOS VERSION DATE``."""
+
+    name: str
+    """The whole of it, as the kernel wrote it."""
+    vendor: str = ""
+    product: str = ""
+    bios_version: str = ""
+    bios_date: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What ``Linux version …`` and the crash's own ``CPU: … Comm:`` line say."""
+
+    release: str = ""
+    """``uname -r``."""
+    build: str = ""
+    """``uname -v``: ``#1 SMP Mon Oct 19 16:18:59 UTC 2020``."""
+    banner: str = ""
+    """The whole ``Linux version`` line."""
+    architecture: str = ""
+    """``uname -m``: x86_64, i686, aarch64, armv7l, ppc64le, s390x, riscv64."""
+    command_line: str = ""
+    boot_image: str = ""
+    """BOOT_IMAGE= of the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The ``CPU: 0 PID: 1 Comm: init`` line."""
+
+    pid: int | None = None
+    name: str = ""
+    cpu: int | None = None
+    uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Whom the crash is attributed to, and by which rule."""
+
+    function: str = ""
+    """Without compiler suffix and system call prefix; empty where nothing can be said."""
+    rule: str = ""
+    """The rule that named it, in words."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """``(function, reason)`` of every frame passed over on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Names the fault: the same after a reboot, a rebuild, on other hardware."""
+
+    id: str
+    """``v1-`` and 16 hex digits."""
+    version: int
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the reading: a finding in a plain sentence and the lines that prove it."""
+
+    name: str
+    finding: str
+    evidence: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """The reading of one crash, as an administrator does it by hand."""
+
+    summary: str
+    steps: tuple[Step, ...]
+    vmcore_needed: bool
+    confidence: Confidence
+    why: str
+    """Why the vmcore is or is not needed."""
+    next: tuple[str, ...] = ()
+    """What to do now, in commands or sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrashReport:
+    """One crash: the first report is the cause, whatever followed belongs to it."""
+
+    title: str
+    """As syzbot would name it."""
+    kind: Kind
+    cause: str
+    """A slug of the table of causes."""
+    fatal: bool
+    """The kernel says that it died: a panic, or an oops that panics.
+
+    An oops without either is not fatal by its text alone; found in a kdump folder it is (the shipper's word).
+    """
+    status: Status
+    reason: str = ""
+    """The first line of the report, the kernel's own words."""
+    cause_detail: str = ""
+    """What the cause's slug leaves out: ``NULL pointer plus 0x10, write``."""
+    blame: Blame = field(default_factory=Blame)
+    signature: Signature | None = None
+    ip: InstructionPointer | None = None
+    call_trace: tuple[Frame, ...] = ()
+    fault_address: int | None = None
+    oops: Oops | None = None
+    process: Process = field(default_factory=Process)
+    taint: Taint | None = None
+    modules: tuple[str, ...] = ()
+    hardware: Hardware | None = None
+    kernel: Kernel = field(default_factory=Kernel)
+    registers: tuple[tuple[str, str], ...] = ()
+    """Name and value as written, in order."""
+    code: str = ""
+    """The ``Code:`` line's bytes, the trapping one in ``<>`` or ``()``."""
+    time: float | None = None
+    """printk time of the first line of the report."""
+    boot_epoch: float | None = None
+    """Wall clock of the boot instant, from the log's own RTC line."""
+    epoch: float | None = None
+    """Wall clock that the transport stamped on the first line of the report."""
+    host: str = ""
+    """As the transport's prefix names it."""
+    hostname: str = ""
+    """As ``systemd[1]: Hostname set to <…>`` or a later line of the boot names it."""
+    consequences: tuple[str, ...] = ()
+    """Titles of the reports that followed from this one."""
+    preceded_by: tuple[Line, ...] = ()
+    """Earlier warnings, OOM kills and lockups of the same boot."""
+    hardware_errors: tuple[Line, ...] = ()
+    """Hardware's complaints before the crash, of the same boot."""
+    lost: int = 0
+    """Records known to be missing inside the report."""
+    truncated: bool = False
+    """The report was longer than what is kept of one."""
+    lines: tuple[Line, ...] = ()
+    """The report's own lines."""
+    evidence: tuple[Line, ...] = ()
+    """Lines outside the report that were used: banner, command line, RTC, SysRq."""
+    analysis: Analysis | None = None

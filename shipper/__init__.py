@@ -1,0 +1,6 @@
+"""Everything around the grammar.
+
+The way of the data is one line::
+
+    input ─► grammars.parse ─► document ─► store ─► output
+"""

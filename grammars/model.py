@@ -46,6 +46,8 @@ class Line(NamedTuple):
     """Wall clock of the transport's own stamp, seconds since 1970 UTC."""
     lost: int = 0
     """Records known to be missing right before this one."""
+    raw: str = ""
+    """The line as it stands in the input, without its line ending."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""Keys that several outputs have, in the names that Filebeat's users know."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+__all__ = ["TLS", "Positive", "Seconds", "Settings", "context", "secret"]
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every output's ``Config``; shows no value, as it may hold secrets."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class TLS(Settings, frozen=True, kw_only=True):
+    """The ``ssl`` keys."""
+
+    certificate_authorities: list[str] = []
+    """PEM files; without any, those that the system trusts."""
+    verification_mode: Literal["full", "certificate", "none"] = "full"
+    """``full``: chain and host name; ``certificate``: the chain only; ``none``: anybody."""
+    certificate: str = ""
+    """PEM file with the client's own certificate."""
+    key: str = ""
+    """PEM file with its key."""
+
+
+def context(tls: TLS) -> ssl.SSLContext:
+    """Make the client's side of TLS, 1.2 or newer.
+
+    :raises ValueError: a file of the settings cannot be used; its name is in the text.
+    """
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.certificate_authorities:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        made.minimum_version = ssl.TLSVersion.TLSv1_2
+        for path in tls.certificate_authorities:
+            try:
+                made.load_verify_locations(cafile=path)
+            except OSError as error:
+                raise ValueError(f"ssl.certificate_authorities: {path}: {error.strerror or error}") from error
+    if tls.certificate:
+        try:
+            made.load_cert_chain(tls.certificate, tls.key or None)
+        except OSError as error:
+            raise ValueError(f"ssl.certificate: {tls.certificate}: {error.strerror or error}") from error
+    if tls.verification_mode != "full":
+        made.check_hostname = False
+    if tls.verification_mode == "none":
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def secret(value: str, path: str, key: str) -> str:
+    """Read a secret: given as it is, or as the first line of the file at ``path``.
+
+    :raises ValueError: both are given, or the file cannot be read.
+    """
+    if value and path:
+        raise ValueError(f"{key} and {key}_file exclude each other")
+    if not path:
+        return value
+    try:
+        return Path(path).read_text("utf-8").partition("\n")[0].rstrip("\r")
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{key}_file: {path}: {getattr(error, 'strerror', None) or error}") from error

@@ -1,0 +1,51 @@
+"""Standard output: newline delimited JSON, one document a line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from shipper.outputs import Outcome, Unavailable, Verdict
+from shipper.outputs._document import now, stamp
+from shipper.outputs._settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shipper.outputs import Stored
+
+__all__ = ["StdoutConfig", "StdoutOutput"]
+
+
+class StdoutConfig(Settings, frozen=True, kw_only=True):
+    """``output.stdout``: nothing to set."""
+
+
+class StdoutOutput:
+    """What the reader of the pipe has taken, or the kernel for it, is delivered."""
+
+    Config = StdoutConfig
+    name = "stdout"
+
+    def __init__(self, config: StdoutConfig) -> None:
+        del config
+
+    def send(self, batch: Sequence[Stored]) -> list[Outcome]:
+        """Write and flush.
+
+        :raises Unavailable: nobody reads any more.
+        """
+        moment = now()
+        try:
+            sys.stdout.buffer.writelines(stamp(stored.body, moment) + b"\n" for stored in batch)
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise Unavailable(f"stdout: {error.strerror}; everything is kept") from error
+        return [Outcome(stored.id, Verdict.DELIVERED) for stored in batch]
+
+    def check(self) -> str:
+        """Say that it is there; nothing can be asked of it."""
+        return "stdout: open"
+
+    def close(self) -> None:
+        """Leave it open: it is not ours."""

@@ -20,9 +20,11 @@ def now() -> str:
 def stamp(body: bytes, moment: str) -> bytes:
     """Put ``event.ingested`` into a document, leaving all else as it stands.
 
-    Alert rules look at it, so it is the time of this very try and not of the spooling.
+    Alert rules look at it, so it is the time of this very try and not of the spooling. An ``_id`` is the
+    request's business: engines refuse a document that has one inside.
     """
     top = _split(body)
+    top.pop("_id", None)
     event = _split(top.get("event", msgspec.Raw(b"{}")))
     event["ingested"] = msgspec.Raw(_encode(moment))
     top["event"] = msgspec.Raw(_encode(event))

@@ -43,7 +43,7 @@ class FileOutput:
         self._path = Path(config.path)
         self._mode = config.permissions
         self._file = -1
-        self._written: set[tuple[str, str]] = set()
+        self._written: set[tuple[str, ...]] = set()
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Append what is not there yet, and sync.
@@ -103,27 +103,34 @@ class FileOutput:
         complete = tail.rfind(b"\n") + 1
         if complete < len(tail) and (complete or size <= TAIL_BYTES):
             os.ftruncate(self._file, size - len(tail) + complete)
-        self._written = {_key(line) for line in tail[:complete].split(b"\n")} - {_NOBODY}
+        self._written = {_key(line) for line in tail[:complete].split(b"\n")} - {()}
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, frozen=True):
     id: str = ""
     provider: str = ""
+    hash: str = ""
 
 
-class _Identity(msgspec.Struct):
-    event: _Event = msgspec.field(default_factory=_Event)
+class _Host(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Identity(msgspec.Struct, frozen=True):
+    """What a document's ``_id`` is made of: incident, way, words and host."""
+
+    event: _Event = _Event()
+    host: _Host = _Host()
 
 
 _decode = msgspec.json.Decoder(_Identity).decode
 
-_NOBODY = ("", "")
 
-
-def _key(body: bytes) -> tuple[str, str]:
-    """Name a document: incident and provider, of which its ``_id`` is made."""
+def _key(body: bytes) -> tuple[str, ...]:
+    """Name a document; empty for what is none."""
     try:
-        event = _decode(body).event
+        found = _decode(body)
     except (msgspec.DecodeError, UnicodeError):
-        return _NOBODY
-    return event.id, event.provider
+        return ()
+    event = found.event
+    return (event.id, event.provider, event.hash, found.host.name) if event.id else ()

@@ -1,0 +1,143 @@
+"""Bring templates, retention and the signatures' index into an engine, and say what it cannot take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dashboards import templates
+from shipper.outputs import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipper.outputs._bulk import BulkOutput, Reply
+
+__all__ = ["setup_index_management"]
+
+OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
+
+
+def setup_index_management(output: BulkOutput) -> Iterator[str]:
+    """Install or renew, in an order that leaves nothing half done; yields a line for each part.
+
+    Running it again changes nothing. A part that the engine lacks is left out, with the reason.
+
+    :raises Unavailable: the engine does not answer, or does not know or trust the user.
+    :raises ValueError: the engine refuses a part that it should know; the engine's words are in the text.
+    """
+    engine: templates.Engine = "elasticsearch" if output.name == "elasticsearch" else "opensearch"
+    lifecycle, said = _policy(output, engine)
+    yield said
+    yield _template(output, templates.NAME, templates.panics_template(engine, lifecycle=lifecycle))
+    yield from _streams(output, engine)
+    yield _template(output, templates.SIGNATURES, templates.signatures_template(engine))
+    yield _signatures(output)
+
+
+def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
+    """Install the retention policy; tells whether the engine has one."""
+    kind = "lifecycle (ILM)" if engine == "elasticsearch" else "index state management (ISM)"
+    path = templates.policy_path(engine)
+    reply = output.request("GET", path)
+    if reply.status not in {OK, NOT_FOUND} or _unknown_path(reply):
+        if reply.status in {401, FORBIDDEN}:
+            return False, f"retention policy {templates.NAME}: not installed: {_words(output, reply)}"
+        return False, (
+            f"retention policy {templates.NAME}: not installed: this engine has no {kind}; "
+            "nothing is deleted unless you do it"
+        )
+    query = ""
+    if engine == "opensearch" and reply.status == OK:
+        if _same(templates.policy(engine)["policy"], reply.data["policy"]):
+            return True, f"retention policy {templates.NAME}: as it should be"
+        # ISM refuses to overwrite what somebody else has changed in between.
+        query = f"?if_seq_no={reply.data['_seq_no']}&if_primary_term={reply.data['_primary_term']}"
+    wrote = output.request("PUT", path + query, templates.policy(engine))
+    if wrote.status not in {OK, 201}:
+        return (
+            reply.status == OK,
+            f"retention policy {templates.NAME}: not installed: {_words(output, wrote)}",
+        )
+    return True, f"retention policy {templates.NAME}: {'renewed' if reply.status == OK else 'installed'}"
+
+
+def _template(output: BulkOutput, name: str, body: templates.Json) -> str:
+    path = f"/_index_template/{name}"
+    before = output.request("GET", path)
+    reply = output.request("PUT", path, body)
+    note = ""
+    if reply.status == 400 and "synthetic_source_keep" in str(reply.data):  # noqa: PLR2004
+        # Elasticsearch before 8.16 neither knows it nor needs it.
+        _strip(body["template"]["mappings"]["properties"])
+        reply = output.request("PUT", path, body)
+        note = " (without synthetic_source_keep, which this version does not know)"
+    if reply.status != OK:
+        raise ValueError(f"index template {name}: {_words(output, reply)}")
+    return f"index template {name}: {'renewed' if before.status == OK else 'installed'}{note}"
+
+
+def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
+    """Bring new fields to what the template's older version made; a template acts on new indices only."""
+    reply = output.request("GET", f"/{templates.PATTERN}/_mapping?allow_no_indices=true&expand_wildcards=all")
+    if reply.status != OK or not reply.data:
+        return
+    plain = sorted(name for name in reply.data if not name.startswith(".ds-"))
+    if plain:
+        yield (
+            f"{', '.join(plain)}: a plain index, made before the template; "
+            "reindex it into a data stream of another name, or delete it"
+        )
+    if len(plain) == len(reply.data):
+        return
+    mappings = templates.panics_template(engine)["template"]["mappings"]
+    wrote = output.request("PUT", f"/{templates.PATTERN}/_mapping", mappings)
+    if wrote.status == OK:
+        yield f"data streams {templates.PATTERN}: fields as they should be"
+    else:
+        yield f"data streams {templates.PATTERN}: older fields stay until the next rollover: {_words(output, wrote)}"
+
+
+def _signatures(output: BulkOutput) -> str:
+    """Make the index before the first crash: a monitor that finds none at its first run skips what comes."""
+    reply = output.request("PUT", f"/{templates.SIGNATURES}")
+    if reply.status == OK:
+        return f"index {templates.SIGNATURES}: created"
+    if "resource_already_exists_exception" in str(reply.data):
+        return f"index {templates.SIGNATURES}: there already"
+    raise ValueError(f"index {templates.SIGNATURES}: {_words(output, reply)}")
+
+
+def _unknown_path(reply: Reply) -> bool:
+    """Tell "no such policy" from "no such thing as policies"; both can be a 404 or a 400."""
+    return "no handler found" in str(reply.data) or reply.status in {400, 405, 501}
+
+
+def _words(output: BulkOutput, reply: Reply) -> str:
+    """Say what the engine said; what is missing for which user is in its own words.
+
+    :raises Unavailable: the user is not known.
+    """
+    error = reply.data.get("error", reply.data) if isinstance(reply.data, dict) else reply.data
+    reason = error.get("reason", error) if isinstance(error, dict) else error
+    if reply.status == 401:  # noqa: PLR2004
+        raise Unavailable(f"{output.name}: {output.urls[0]} does not know this user or password")
+    return f"{reply.status}: {reason}"
+
+
+def _same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON
+    """Compare what we ask for with what is there; the engine adds defaults of its own."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_same(value, found.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(_same(*pair) for pair in zip(wanted, found, strict=True))
+        )
+    return str(wanted) == str(found)
+
+
+def _strip(properties: templates.Json) -> None:
+    for field in properties.values():
+        field.pop("synthetic_source_keep", None)
+        _strip(field.get("properties", {}))

@@ -1,0 +1,92 @@
+"""The command ``kpanic``: one file a command in :mod:`shipper.commands`, imported when it is called.
+
+Exit codes: 0 done; 1 something could not be delivered or parsed (said which, and kept); 2 the command or the
+configuration is wrong. Documents go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from shipper import __version__
+from shipper.terminal import say
+
+__all__ = ["Failure", "main"]
+
+COMMANDS = {
+    "parse": "Print the crashes of files as documents.",
+    "ship": "Parse what is there and deliver it.",
+    "report": "Write the local dashboard, one HTML file.",
+    "setup": "Bring templates, policies and dashboards into the stack.",
+    "export": "The same as files.",
+    "test": "Check the configuration or an output.",
+    "status": "What is in the store, what failed and why.",
+    "replay": "Deliver again.",
+}
+
+
+class Failure(Exception):  # noqa: N818 - the command's, not the program's
+    """The command cannot go on: one line for the operator, and the exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands' names and imports only the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"shipper.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # noqa: PLC0415
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            ctx.fail(f"there is no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kpanic", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Kernel panics as structured documents."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        code = cli.main(prog_name="kpanic", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        say(f"kpanic: {error.format_message()}")
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            say(f"Try '{context.command_path} --help'.")
+        code = error.exit_code
+    except click.exceptions.Abort:
+        code = 130
+    except Failure as error:
+        say(f"kpanic: {error}")
+        code = error.code
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

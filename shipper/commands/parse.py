@@ -1,0 +1,178 @@
+"""``kpanic parse FILE…``: print the crashes of files as documents, in the order of the logs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from shipper.document import Origin, build, encode
+from shipper.inputs import Unreadable
+from shipper.inputs.file import read
+from shipper.terminal import armour, say, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["command"]
+
+
+class _Parsed(NamedTuple):
+    """What one file gave."""
+
+    path: str
+    documents: list[bytes]
+    fault: str
+
+
+@click.command("parse")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["ndjson", "table", "text"]),
+    help="How to print; ndjson unless standard output is a terminal.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
+def command(files: tuple[str, ...], form: str | None, jobs: int) -> int:
+    """Print the crashes of FILES as documents, in the order of the logs.
+
+    '-' is standard input; gzip, xz, zstd and bzip2 are read as they are.
+    """
+    form = form or ("table" if sys.stdout.isatty() else "ndjson")
+    base = Origin("file", agent_host=socket.gethostname())
+    faults = crashes = 0
+
+    def told() -> Iterator[_Parsed]:
+        nonlocal faults, crashes
+        for parsed in _parse(files, base, jobs):
+            if parsed.fault:
+                faults += 1
+                say(f"kpanic: {parsed.path}: {parsed.fault}")
+            crashes += len(parsed.documents)
+            yield parsed
+
+    _PRINTERS[form](told())
+    if not crashes and not faults:
+        say("kpanic: no crash found")
+    return 1 if faults else 0
+
+
+def _parse(files: tuple[str, ...], base: Origin, jobs: int) -> Iterator[_Parsed]:
+    import functools  # noqa: PLC0415
+
+    work = functools.partial(_one, base=base)
+    jobs = min(jobs, len(files))
+    if jobs == 1:
+        yield from map(work, files)
+        return
+    import multiprocessing  # noqa: PLC0415
+
+    import grammars  # noqa: F401, PLC0415 - once, before there are several of us
+
+    context = multiprocessing.get_context("fork")
+    with context.Pool(jobs) as pool:
+        yield from pool.imap(work, files, chunksize=max(1, min(16, len(files) // (4 * jobs))))
+
+
+def _one(path: str, base: Origin) -> _Parsed:
+    documents: list[bytes] = []
+    fault = ""
+    try:
+        for report, origin in read(path, base):
+            documents.append(armour(encode(build(report, origin))))
+    except Unreadable as error:
+        fault = error.reason
+    return _Parsed(path, documents, fault)
+
+
+def _ndjson(parsed: Iterable[_Parsed]) -> None:
+    out = sys.stdout.buffer
+    for one in parsed:
+        for document in one.documents:
+            out.write(document)
+            out.write(b"\n")
+    out.flush()
+
+
+def _table(parsed: Iterable[_Parsed]) -> None:
+    import msgspec  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table("time", "host", "kernel", "crash", "cause", "function", "file", box=None, pad_edge=False)
+    for one in parsed:
+        for body in one.documents:
+            document = msgspec.json.decode(body)
+            panic = document["kernel"]["panic"]
+            host = document["host"]
+            table.add_row(
+                *(
+                    Text(visible(str(cell)))
+                    for cell in (
+                        document["@timestamp"][:19].replace("T", " "),
+                        host.get("name", ""),
+                        host["os"].get("kernel", ""),
+                        panic["title"],
+                        panic["cause"],
+                        panic.get("function", ""),
+                        os.path.basename(one.path),  # noqa: PTH119
+                    )
+                )
+            )
+    if table.rows:
+        Console(soft_wrap=not sys.stdout.isatty()).print(table)
+
+
+def _text(parsed: Iterable[_Parsed]) -> None:
+    import msgspec  # noqa: PLC0415
+
+    first = True
+    for one in parsed:
+        for body in one.documents:
+            document = msgspec.json.decode(body)
+            lines = list(_in_words(document))
+            sys.stdout.write(("" if first else "\n") + "".join(f"{visible(line)}\n" for line in lines))
+            first = False
+
+
+def _in_words(document: dict[str, object]) -> Iterator[str]:
+    from shipper.fields import get  # noqa: PLC0415
+
+    yield f"{get(document, 'kernel.panic.title')}"
+    for label, name in (
+        ("time", "@timestamp"),
+        ("  from", "kernel.panic.timestamp_source"),
+        ("host", "host.name"),
+        ("kernel", "host.os.kernel"),
+        ("boot image", "kernel.panic.boot_image"),
+        ("machine", "kernel.panic.hardware.name"),
+        ("cause", "kernel.panic.cause"),
+        ("  detail", "kernel.panic.cause_detail"),
+        ("fatal", "kernel.panic.fatal"),
+        ("RIP", "kernel.panic.rip.raw"),
+        ("function", "kernel.panic.function"),
+        ("process", "process.name"),
+        ("taint", "kernel.panic.taint.raw"),
+        ("signature", "kernel.panic.signature.id"),
+        ("parsed", "kernel.panic.parse.status"),
+        ("file", "log.file.path"),
+    ):
+        value = get(document, name)
+        if value is not None:
+            yield f"  {label:<12}{str(value).lower() if isinstance(value, bool) else value}"
+    trace = get(document, "kernel.panic.call_trace")
+    if isinstance(trace, list):
+        yield "  call trace"
+        for frame in trace:
+            yield f"    {frame}"
+    summary = get(document, "kernel.panic.analysis.summary")
+    if summary:
+        yield f"  {summary}"
+
+
+_PRINTERS = {"ndjson": _ndjson, "table": _table, "text": _text}

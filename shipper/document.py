@@ -1,0 +1,415 @@
+"""One crash as one document: an ECS 9.4 object, nested, ready for JSON.
+
+Fields that ECS has are named as ECS names them (https://www.elastic.co/docs/reference/ecs); everything
+else is below ``kernel.panic``. Empty fields are left out. Addresses are strings (``0x`` and 16 digits):
+they do not fit the engines' signed 64-bit ``long``. There are no arrays of objects.
+
+Below ``kernel.panic``, beyond what their names say:
+
+``timestamp_source``
+    What ``@timestamp`` rests on, best first: ``rtc`` (the log's own clock line and printk's time),
+    ``transport`` (the stamp of journal, syslog or arrival), ``folder`` (kdump's folder name, local time),
+    ``mtime`` (of the file), ``read`` (nothing better than when it was read).
+``rip.signature``
+    ``symbol+0xoffset/0xsize [module]``, the place in the code to count by.
+``analysis.steps``
+    ``name: finding``, one string a step.
+
+Identity
+    ``event.id`` names the incident and rests only on what the kernel itself prints with the crash, because
+    that is all that every transport carries: printk's time of the first line, the title, the
+    ``CPU: … PID: … Comm:`` line, the instruction pointer, the faulting address and the stack pointer. Host
+    name and banner are left out: a netconsole listener that starts late, or a pstore record, has neither.
+    Without printk times (``dmesg -t``) the transport's own stamp stands in, then the text.
+    ``_id`` adds the provider and a hash of the kernel's words and of the host as the input states it:
+    two machines that die alike in the same microsecond are both kept, while a file that was copied,
+    renamed or touched is the same document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from shipper import __version__
+from shipper.redact import DEFAULT_PATTERNS, Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from grammars.model import CrashReport, Frame, InstructionPointer
+
+__all__ = ["ECS_VERSION", "Origin", "build", "encode", "identify"]
+
+ECS_VERSION = "9.4.0"
+ORIGINAL_LIMIT = 65_536
+"""Characters of raw text kept in ``event.original``."""
+KEYWORD_LIMIT = 1024
+"""ECS's ``ignore_above``: a longer keyword would be kept but not found."""
+EARLIEST_CLOCK = 978_307_200
+"""2001-01-01 UTC: a clock before is one whose battery is flat."""
+
+_STANDARD = Redactor(DEFAULT_PATTERNS)
+_STACK_POINTERS = frozenset({"RSP", "ESP", "sp", "SP"})
+_SEVERITY_FATAL, _SEVERITY_ERROR, _SEVERITY_WARNING = 0, 3, 4  # syslog's numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a crash was read; everything about it that is not in its text."""
+
+    provider: str
+    """``kdump``, ``pstore``, ``netconsole``, ``serial``, ``journal``, ``kmsg``, ``syslog`` or ``file``."""
+    path: str = ""
+    """The file, as the user named it."""
+    host_ip: str = ""
+    """Address of the host that crashed, as kdump's folder name or netconsole's sender states it."""
+    host_name: str = ""
+    """Its name, likewise."""
+    folder_epoch: float | None = None
+    """Wall clock in kdump's folder name, seconds since 1970 UTC."""
+    mtime: float | None = None
+    """Last change of the file, seconds since 1970 UTC."""
+    agent_host: str = ""
+    """Where this shipper runs."""
+    relayed: bool = False
+    """The shipper's host is not the one that crashed, whatever else is unknown."""
+    namespace: str = "default"
+    """``data_stream.namespace``."""
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    redactor: Redactor = _STANDARD
+
+
+def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> dict[str, Any]:
+    """Return the document of ``report``, with its ``_id``; ``event.ingested`` is added when it is sent.
+
+    :param now: seconds since 1970 UTC that count as the moment of reading; the clock's unless given.
+    """
+    now = time.time() if now is None else now
+    redactor = origin.redactor
+    command_line, secrets = redactor.command_line(report.kernel.command_line)
+    original = redactor.text("\n".join(line.raw or line.text for line in report.lines), secrets)
+    incident, document_id = identify(report, origin)
+    crashed, source = _crash_time(report, origin, now)
+    host = _host(report, origin)
+    content_hash = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
+    signature = report.signature
+    process = report.process
+    kernel = report.kernel
+    title = report.title[:KEYWORD_LIMIT]
+    document: dict[str, Any] = {
+        "_id": document_id,
+        "@timestamp": _iso(crashed),
+        "ecs": {"version": ECS_VERSION},
+        "message": _sentence(report, host.get("name", "")),
+        "data_stream": {"type": "logs", "dataset": "kernel.panic", "namespace": origin.namespace},
+        "event": {
+            "id": incident,
+            "created": _iso(now),
+            "kind": "event",
+            "category": ["host"],
+            "type": ["end" if report.fatal else "info"],
+            "outcome": "failure",
+            "action": f"kernel-{report.kind}",
+            "code": report.cause,
+            "reason": report.reason[:KEYWORD_LIMIT],
+            "module": "kernel_panic",
+            "dataset": "kernel.panic",
+            "provider": origin.provider,
+            "severity": _severity(report),
+            "hash": content_hash,
+            "original": original[:ORIGINAL_LIMIT],
+        },
+        "error": {
+            "type": report.kind,
+            "code": report.cause,
+            "id": signature.id if signature else None,
+            "message": title,
+            "stack_trace": "\n".join(_trace(report.call_trace)),
+        },
+        "host": host,
+        "process": {
+            "pid": process.pid,
+            "name": process.name,
+            "thread": {"id": process.pid},
+        },
+        "log": {"file": {"path": origin.path}},
+        "agent": {"name": origin.agent_host, "type": "kpanic", "version": __version__},
+        "observer": {"hostname": origin.agent_host if origin.relayed else None},
+        "related": {
+            "hash": [content_hash],
+            "hosts": list(dict.fromkeys(filter(None, (host.get("name"), host.get("hostname"))))),
+        },
+        "tags": list(origin.tags),
+        "labels": dict(origin.labels),
+        "kernel": {"panic": _panic(report, source, command_line, secrets, redactor)},
+    }
+    if kernel.release or kernel.banner:
+        host["os"] |= _distribution(kernel.release, kernel.banner)
+    pruned: dict[str, Any] = _prune(document)
+    return pruned
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Return a document as one line of JSON, without its line feed; what UTF-8 cannot hold becomes ``?``."""
+    import msgspec  # noqa: PLC0415 - who only asks for a name need not wait for it
+
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_well_formed(document))
+
+
+def _well_formed(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+    if isinstance(node, str):
+        return node.encode("utf-8", "replace").decode()
+    if isinstance(node, dict):
+        return {_well_formed(key): _well_formed(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_well_formed(child) for child in node]
+    return node
+
+
+def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
+    """Return ``event.id`` and ``_id`` of a report: see the module's text."""
+    ip, process = report.ip, report.process
+    words = "\n".join(line.text.rstrip() for line in report.lines)
+    when: object
+    if report.time is not None:
+        when = round(report.time * 1_000_000)
+    elif report.epoch is not None:
+        when = f"@{report.epoch:.6f}"
+    else:
+        when = words
+    stack = next((value for name, value in report.registers if name in _STACK_POINTERS), "")
+    facts = (
+        when,
+        report.title,
+        process.cpu,
+        process.pid,
+        process.name,
+        (ip.symbol, ip.offset, ip.size, ip.address) if ip else None,
+        report.fault_address,
+        stack,
+    )
+    incident = "v1-" + _digest(repr(facts), 32)
+    stated = words + "\0" + (report.hostname or report.host or origin.host_name or origin.host_ip)
+    return incident, f"{incident}-{origin.provider}-{_digest(stated, 12)}"
+
+
+def _digest(text: str, digits: int) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+
+
+def _crash_time(report: CrashReport, origin: Origin, now: float) -> tuple[float, str]:
+    """Return the wall clock of the crash and what it rests on."""
+    if report.boot_epoch is not None and report.time is not None and report.boot_epoch >= EARLIEST_CLOCK:
+        return report.boot_epoch + report.time, "rtc"
+    if report.epoch is not None:
+        return report.epoch, "transport"
+    if origin.folder_epoch is not None:
+        return origin.folder_epoch, "folder"
+    if origin.mtime is not None:
+        return origin.mtime, "mtime"
+    return now, "read"
+
+
+def _iso(epoch: float) -> str:
+    """Format seconds since 1970 as the engines' ``date``, to the millisecond."""
+    try:
+        moment = datetime.fromtimestamp(epoch, UTC)
+    except (OverflowError, ValueError, OSError):  # a hostile stamp
+        moment = datetime.fromtimestamp(0, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _host(report: CrashReport, origin: Origin) -> dict[str, Any]:
+    own = "" if origin.relayed else origin.agent_host
+    hostname = report.hostname or report.host or origin.host_name
+    return {
+        "name": (hostname or origin.host_ip or own)[:KEYWORD_LIMIT],
+        "hostname": (hostname or ("" if origin.host_ip else own))[:KEYWORD_LIMIT],
+        "ip": [origin.host_ip] if origin.host_ip else [],
+        "architecture": report.kernel.architecture,
+        "uptime": int(report.time) if report.time is not None else None,
+        "os": {"kernel": report.kernel.release, "type": "linux"},
+    }
+
+
+def _severity(report: CrashReport) -> int:
+    if report.fatal:
+        return _SEVERITY_FATAL
+    return _SEVERITY_WARNING if report.kind == "warning" else _SEVERITY_ERROR
+
+
+def _sentence(report: CrashReport, host: str) -> str:
+    """Return the one sentence that a person reads first."""
+    if report.analysis and report.analysis.summary:
+        return report.analysis.summary
+    died = "died" if report.fatal else "reported"
+    release = f" (kernel {report.kernel.release})" if report.kernel.release else ""
+    return f"{host or 'A host'}{release} {died}: {report.title}"
+
+
+def _panic(
+    report: CrashReport, source: str, command_line: str, secrets: tuple[str, ...], redactor: Redactor
+) -> dict[str, Any]:
+    oops, taint, hardware, signature, analysis = (
+        report.oops,
+        report.taint,
+        report.hardware,
+        report.signature,
+        report.analysis,
+    )
+    return {
+        "title": report.title[:KEYWORD_LIMIT],
+        "kind": report.kind,
+        "cause": report.cause,
+        "cause_detail": report.cause_detail[:KEYWORD_LIMIT],
+        "fatal": report.fatal,
+        "timestamp_source": source,
+        "signature": signature
+        and {"id": signature.id, "version": signature.version, "quality": signature.quality},
+        "rip": _instruction_pointer(report.ip),
+        "function": report.blame.function,
+        "call_trace": _trace(report.call_trace),
+        "fault_address": _address(report.fault_address),
+        "oops": oops
+        and {
+            "number": oops.number,
+            "error_code": None if oops.error_code is None else f"{oops.error_code:04x}",
+            "error": oops.error,
+            "flags": list(oops.flags),
+        },
+        "cpu": report.process.cpu,
+        "taint": taint and {"raw": taint.raw, "flags": list(taint.flags)},
+        "modules": list(report.modules),
+        "hardware": hardware
+        and {
+            "name": hardware.name,
+            "vendor": hardware.vendor,
+            "product": hardware.product,
+            "bios_version": hardware.bios_version,
+            "bios_date": hardware.bios_date,
+        },
+        "build": report.kernel.build,
+        "boot_image": report.kernel.boot_image,
+        "command_line": command_line,
+        "registers": {name.replace(".", "_"): value for name, value in report.registers if name},
+        "code": report.code,
+        "uptime": report.time,
+        "consequences": [title[:KEYWORD_LIMIT] for title in report.consequences],
+        "preceded_by": [line.text[:KEYWORD_LIMIT] for line in report.preceded_by],
+        "hardware_errors": [line.text[:KEYWORD_LIMIT] for line in report.hardware_errors],
+        "lost": report.lost or None,
+        "analysis": analysis
+        and {
+            "summary": redactor.text(analysis.summary, secrets),
+            "steps": [redactor.text(f"{step.name}: {step.finding}", secrets) for step in analysis.steps],
+            "vmcore_needed": analysis.vmcore_needed,
+            "confidence": analysis.confidence,
+            "why": redactor.text(analysis.why, secrets),
+            "next": list(analysis.next),
+        },
+        "parse": {
+            "status": report.status,
+            "grammar_version": __version__,
+            "truncated": report.truncated,
+        },
+    }
+
+
+def _instruction_pointer(ip: InstructionPointer | None) -> dict[str, Any] | None:
+    if ip is None:
+        return None
+    signature = ""
+    if ip.symbol:
+        signature = _place(ip.symbol, ip.offset, ip.size, ip.module)
+    return {
+        "symbol": ip.symbol,
+        "offset": ip.offset,
+        "size": ip.size,
+        "module": ip.module,
+        "address": _address(ip.address),
+        "raw": ip.raw[:KEYWORD_LIMIT],
+        "signature": signature[:KEYWORD_LIMIT],
+    }
+
+
+def _place(symbol: str, offset: int | None, size: int | None, module: str) -> str:
+    place = symbol
+    if offset is not None:
+        place += f"+0x{offset:x}"
+        if size is not None:
+            place += f"/0x{size:x}"
+    return f"{place} [{module}]" if module else place
+
+
+def _trace(frames: Iterable[Frame]) -> list[str]:
+    """Return frames as the kernel writes them, without addresses; ``? `` marks the unreliable."""
+    lines = []
+    for frame in frames:
+        place = _place(frame.symbol, frame.offset, frame.size, frame.module)
+        if not place:
+            place = _address(frame.address) or "(unknown)"
+        lines.append(place if frame.reliable else f"? {place}")
+    return lines
+
+
+def _address(value: int | None) -> str | None:
+    return None if value is None else f"0x{value:016x}"
+
+
+_EL = re.compile(r"\.el(\d+)(?:_(\d+))?")
+_FEDORA = re.compile(r"\.fc(\d+)\b")
+_DEBIAN = re.compile(r"\+deb(\d+)u?")
+_UBUNTU = re.compile(r"Ubuntu [^)]*~(\d\d\.\d\d)")
+_AMAZON = re.compile(r"\.amzn(\d+)\.")
+_REBUILDS = (
+    ("centos", "CentOS", "centos"),
+    ("rockylinux", "Rocky Linux", "rocky"),
+    ("almalinux", "AlmaLinux", "almalinux"),
+    ("oracle", "Oracle Linux", "ol"),
+    ("", "Red Hat Enterprise Linux", "rhel"),
+)
+
+
+@lru_cache(maxsize=256)
+def _distribution(release: str, banner: str) -> dict[str, str]:
+    """Return what release and builder tell of the distribution: ECS's ``host.os`` keys."""
+    if found := _EL.search(release):
+        builder = next(
+            (row for row in _REBUILDS if row[0] in banner), ("", "Red Hat Enterprise Linux", "rhel")
+        )
+        version = f"{found[1]}.{found[2]}" if found[2] else found[1]
+        return {"name": builder[1], "platform": builder[2], "family": "redhat", "version": version}
+    if found := _FEDORA.search(release):
+        return {"name": "Fedora Linux", "platform": "fedora", "family": "redhat", "version": found[1]}
+    if found := _AMAZON.search(release):
+        return {"name": "Amazon Linux", "platform": "amzn", "family": "redhat", "version": found[1]}
+    if "Ubuntu" in banner:
+        system = {"name": "Ubuntu", "platform": "ubuntu", "family": "debian"}
+        return system | ({"version": found[1]} if (found := _UBUNTU.search(banner)) else {})
+    if "Debian" in banner or "debian" in banner:
+        system = {"name": "Debian GNU/Linux", "platform": "debian", "family": "debian"}
+        return system | ({"version": found[1]} if (found := _DEBIAN.search(banner)) else {})
+    if "SUSE" in banner:
+        return {"name": "SUSE Linux", "platform": "suse", "family": "suse"}
+    return {}
+
+
+def _prune(node: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON object of any shape
+    """Leave out what is empty: ``None``, an empty string, list or object."""
+    kept = {}
+    for key, child in node.items():
+        value = _prune(child) if type(child) is dict else child
+        if value is None or value in ("", [], {}):
+            continue
+        kept[key] = value
+    return kept

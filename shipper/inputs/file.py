@@ -1,0 +1,219 @@
+"""Files and standard input, read once from beginning to end.
+
+gzip, xz, zstd and bzip2 are known by their first bytes, not by their names. What can be read of a damaged
+file is read; then the damage is told.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any
+
+from shipper.inputs import Crash, Unreadable, kdump
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from grammars.model import CrashReport
+    from shipper.document import Origin
+
+__all__ = ["STANDARD_INPUT", "origin_of", "read"]
+
+STANDARD_INPUT = "-"
+CHUNK = 1 << 20
+"""Bytes read at a time."""
+ZSTD_BITE = 1024
+"""Compressed bytes taken at a time: 32 MB at the very most when unpacked."""
+
+_DUMPS = (b"\x7fELF", b"KDUMP   ", b"makedumpfile", b"DISKDUMP", b"PAGEDUMP", b"LiME")
+_PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
+_TEXT_CONTROLS = frozenset(b"\t\n\v\f\r\b\x1b\0")  # NULs: the holes that a crash leaves in log files
+_BINARY_SHARE = 0.1
+
+
+def origin_of(path: str, base: Origin) -> Origin:
+    """Return ``base`` with what the path and the file's metadata tell."""
+    if path == STANDARD_INPUT:
+        return replace(base, path=path)
+    try:
+        status = os.stat(path)  # noqa: PTH116 - half the cost of pathlib's, for each of thousands
+    except OSError:
+        mtime = None
+    else:
+        mtime = status.st_mtime if stat.S_ISREG(status.st_mode) else None
+    if (folder := kdump.recognise(path)) is not None:
+        return replace(
+            base,
+            provider="kdump",
+            path=path,
+            host_ip=folder.ip,
+            host_name=folder.host,
+            folder_epoch=folder.epoch,
+            mtime=mtime,
+        )
+    provider = "pstore" if _PSTORE.fullmatch(os.path.basename(path)) else base.provider  # noqa: PTH119
+    return replace(base, provider=provider, path=path, mtime=mtime)
+
+
+def read(path: str, base: Origin) -> Iterator[Crash]:
+    """Yield the crashes of one file (``-``: standard input) in the order of the log.
+
+    The last crash that kdump saved is the one that the machine died of, whatever its words.
+
+    :raises Unreadable: before or after what could be read.
+    """
+    import grammars  # noqa: PLC0415 - the grammar is built on import
+
+    chunks = _Chunks(path)
+    origin = origin_of(path, base)
+    held: CrashReport | None = None
+    try:
+        for report in grammars.parse(chunks):
+            if held is not None:
+                yield Crash(held, origin)
+            held = report
+    finally:
+        chunks.close()
+    if held is not None:
+        yield Crash(replace(held, fatal=True) if origin.provider == "kdump" else held, origin)
+    elif chunks.looks_binary and not chunks.fault:
+        raise Unreadable(path, "is binary, no kernel log was found in it")
+    if chunks.fault:
+        raise Unreadable(path, chunks.fault)
+
+
+class _Chunks:
+    """The bytes of a file, decompressed; ends at the first damage and keeps what it was."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.fault = ""
+        self.looks_binary = False
+        with _explained(path):
+            self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else open(path, "rb")  # noqa: PTH123, SIM115
+        try:
+            with _explained(path):
+                self._head = self._file.read(CHUNK)
+        except BaseException:
+            self.close()
+            raise
+        if not self._head:
+            self.close()
+            raise Unreadable(path, "is empty, there is nothing to read")
+        if self._head.startswith(_DUMPS):
+            self.close()
+            raise Unreadable(
+                path, "is a memory dump, not a log: extract the log with 'makedumpfile --dump-dmesg FILE LOG'"
+            )
+
+    def __iter__(self) -> Iterator[bytes]:
+        unpack = _unpacker(self._head)
+        if unpack is None:
+            self.looks_binary = _binary(self._head)
+        stream = _Rewound(self._head, self._file)
+        try:
+            yield from unpack(stream) if unpack else _pieces(stream)
+        except Exception as error:  # noqa: BLE001 - each library has its own; all mean that the bytes are damaged
+            self.fault = _damage(error)
+
+    def close(self) -> None:
+        if self._path != STANDARD_INPUT:
+            self._file.close()
+
+
+class _Rewound:
+    """A stream whose beginning was already read."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._head:
+            return self._rest.read(size)
+        if size < 0:
+            head, self._head = self._head, b""
+            return head + self._rest.read()
+        head, self._head = self._head[:size], self._head[size:]
+        return head
+
+
+def _unpacker(head: bytes) -> Callable[[Any], Iterator[bytes]] | None:
+    """Return what unpacks a stream that starts so; None for plain text."""
+    if head.startswith(b"\x1f\x8b"):
+        import gzip  # noqa: PLC0415 - only for who needs it, as below
+
+        return lambda stream: _pieces(gzip.GzipFile(fileobj=stream, mode="rb"))
+    if head.startswith(b"\xfd7zXZ\x00"):
+        import lzma  # noqa: PLC0415
+
+        return lambda stream: _pieces(lzma.LZMAFile(stream))
+    if head.startswith(b"BZh"):
+        import bz2  # noqa: PLC0415
+
+        return lambda stream: _pieces(bz2.BZ2File(stream))
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return _zstd
+    return None
+
+
+def _pieces(stream: Any) -> Iterator[bytes]:  # noqa: ANN401 - anything with read()
+    while chunk := stream.read(CHUNK):
+        yield chunk
+
+
+def _zstd(stream: _Rewound) -> Iterator[bytes]:
+    """Unpack frames one after another.
+
+    Not with the library's stream reader, which takes a cut frame for a whole one; in small bites, because
+    what comes out of a bite is not bounded.
+
+    :raises EOFError: the last frame is cut.
+    """
+    import zstandard  # noqa: PLC0415
+
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    while bite := stream.read(ZSTD_BITE):
+        while bite:
+            if frame.eof:
+                frame = zstandard.ZstdDecompressor().decompressobj()
+            yield frame.decompress(bite)
+            bite = frame.unused_data if frame.eof else b""
+    if not frame.eof:
+        raise EOFError
+
+
+def _binary(head: bytes) -> bool:
+    sample = head[:8192]
+    odd = sum(1 for byte in sample if byte < 0x20 and byte not in _TEXT_CONTROLS)  # noqa: PLR2004 - ASCII's space
+    holes = sample.count(0)
+    return odd > _BINARY_SHARE * len(sample) or holes == len(sample)
+
+
+def _damage(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "is cut off: what is there was read; copy it again if the original is longer"
+    if isinstance(error, MemoryError):
+        return "needs more memory to decompress than there is"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"is damaged from some place on ({text}): what comes before was read"
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Turn the system's errors into one line each."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise Unreadable(path, "does not exist") from None
+    except PermissionError:
+        raise Unreadable(path, "may not be read by this user: run as one who may, such as root") from None
+    except IsADirectoryError:
+        raise Unreadable(path, "is a directory: name its files, or 'kpanic ship' all of it") from None
+    except (OSError, ValueError) as error:
+        raise Unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -1,0 +1,81 @@
+"""The folders that kdump leaves.
+
+===========================  =================================================
+Red Hat, Fedora, CentOS      ``/var/crash/<ip>-2021-04-29-20:32:26/vmcore-dmesg.txt``
+Debian, Ubuntu               ``/var/crash/202104292032/dmesg.202104292032``
+SUSE                         ``/var/crash/2021-04-29-20:32/dmesg.txt``
+===========================  =================================================
+
+The time in the name is the host's local one. ``vmcore-dmesg-incomplete.txt`` is what was saved when the rest
+was lost; ``kexec-dmesg.log`` is the log of the capture kernel, not of the crash.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
+
+__all__ = ["Folder", "is_log", "recognise"]
+
+_DATED = re.compile(
+    r"(?:(?P<host>[\w.:%-]{1,255}?)-)?"
+    r"(?P<date>\d{4}-\d\d-\d\d)-(?P<hour>\d\d)[:.](?P<minute>\d\d)(?:[:.](?P<second>\d\d))?",
+    re.ASCII,
+)
+_COMPACT = re.compile(r"(\d{12})(\d\d)?", re.ASCII)
+_VMCORE_DMESG = re.compile(r"vmcore-dmesg[\w.-]*\.txt(?:\.(?:gz|xz|zst|bz2))?", re.ASCII)
+_STAMPED_DMESG = re.compile(r"dmesg\.\d{12}(?:\d\d)?(?:\.(?:gz|xz|zst|bz2))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a folder's name says: the host, unless it is the machine itself, and when it crashed."""
+
+    ip: str = ""
+    host: str = ""
+    epoch: float | None = None
+    """Seconds since 1970 UTC, of a local time read in this machine's zone."""
+
+
+def recognise(path: str) -> Folder | None:
+    """Return what the name of a kdump log and of its folder say; None for any other file."""
+    pure = PurePath(path)
+    folder = _folder(pure.parent.name)
+    if is_log(pure.name) or (folder and pure.name.split(".")[0] == "dmesg"):
+        return folder or Folder()
+    return None
+
+
+def is_log(name: str) -> bool:
+    """Tell whether a file of this name is a kdump log, in whatever folder."""
+    return bool(_VMCORE_DMESG.fullmatch(name) or _STAMPED_DMESG.fullmatch(name))
+
+
+def _folder(name: str) -> Folder | None:
+    if found := _DATED.fullmatch(name):
+        stamp = f"{found['date']} {found['hour']}:{found['minute']}:{found['second'] or '00'}"
+        epoch = _local(stamp, "%Y-%m-%d %H:%M:%S")
+        return None if epoch is None else _with_host(found["host"] or "", epoch)
+    if found := _COMPACT.fullmatch(name):
+        epoch = _local(found[1] + (found[2] or "00"), "%Y%m%d%H%M%S")
+        return None if epoch is None else Folder(epoch=epoch)
+    return None
+
+
+def _with_host(host: str, epoch: float) -> Folder:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return Folder(host="" if host == "localhost" else host, epoch=epoch)
+    own = address.is_loopback or address.is_unspecified
+    return Folder(ip="" if own else str(address), epoch=epoch)
+
+
+def _local(stamp: str, form: str) -> float | None:
+    try:
+        return datetime.strptime(stamp, form).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,269 @@
+r"""Kernel lines out of whatever their transport wrapped around them.
+
+One :class:`Reader` for every transport: each form in which a kernel line travels is one ``Regex`` element
+below, and what a line starts with decides which of them are tried. Forms that need more than one line of
+input (JSON, the journal's export form, records of ``/dev/kmsg``) live in :mod:`grammars.transports`.
+
+``Line.time`` is printk's clock (seconds since boot); ``epoch`` is the transport's own stamp where that names
+its year and its zone, else None: RFC 3164 has no year, ``dmesg -T`` no zone. ``text`` holds no control code
+but tab: escape sequences are taken out, other control codes are shown as their pictures (``␀``), and what
+turns the direction of writing as ``\ufffd``.
+
+Sources: kernel/printk/printk.c, Documentation/ABI/testing/dev-kmsg, Documentation/networking/netconsole.rst,
+util-linux sys-utils/dmesg.c, systemd src/shared/logs-show.c, RFC 3164, RFC 5424.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from pyparsing import Regex
+
+from grammars.model import Line
+from grammars.transports import scrub
+from grammars.transports.dmesg_json import MEMBER, DmesgJson
+from grammars.transports.journal import OPENING, Export, entry
+from grammars.transports.kmsg import RECORD, Kmsg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LONGEST", "Reader"]
+
+LONGEST: Final = 16 * 1024
+"""Bytes. A printk record has at most 1 KiB, in JSON or escaped 6; of what is longer the text ends in ``…``."""
+
+
+def _form(pattern: str) -> Regex:
+    return Regex(pattern, as_match=True)
+
+
+_CALLER = r"(?: ?\[ *(?P<caller>[TC]\d+)\])?"
+_PRINTK = rf"\[ *(?P<time>\d+\.\d+)(?:[@,]\d+)?(?: <[ \d.+]*>)?\]{_CALLER}"
+_DAY = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
+_ZONE = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
+_ISO = rf"{_DAY}(?P<fraction>[.,]\d{{1,9}})?{_ZONE}"
+_STAMP = rf"(?:[A-Z][a-z]{{2}} )?(?:{_ISO}|[A-Z][a-z]{{2}} [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{{4}})?)"
+_KERNEL = r"(?:(?P<host>[^\s:]+) )?(?:[a-z]+\d?\.[a-z]+ )?kernel(?:\[\d+\])?:"
+_REST = rf" ?(?:{_PRINTK} ?)?(?P<text>.*)"
+
+CONSOLE: Final = _form(rf"(?:<\d+>)?{_PRINTK} ?(?P<text>.*)")
+"""``[   12.345678][  T123] text``: consoles, dmesg, ``dmesg -r``, ``-d``, pstore, netconsole."""
+MONOTONIC: Final = _form(r"(?P<host>[^\s:]+) kernel(?:\[\d+\])?: (?P<text>.*)")
+"""``host kernel: text`` behind such a stamp: journalctl -o short-monotonic."""
+CTIME: Final = _form(
+    r"(?:<\d+>)?\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d \d\d:\d\d(?::\d\d \d{4})?|(?=[ +]*[<+]) *(?:\+\d+\.\d+)?)"
+    rf"(?: *< *[\d.+]+>)?\]{_CALLER} (?P<text>.*)"
+)
+"""``[Sun Nov 22 18:53:41 2026] text``, ``[Nov22 19:31] text``, ``[  +0.000086] text``: dmesg -T, -H, delta."""
+LEVEL: Final = _form(r"<\d+>(?P<text>.*)")
+"""``<4>text``: dmesg -r of a kernel with printk.time=0."""
+DECODED: Final = _form(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.*)")
+"""``kern  :warn  : …``: dmesg -x, before any other form of it."""
+DMESG_ISO: Final = _form(rf"{_DAY}(?P<fraction>,\d+){_ZONE}{_CALLER} (?P<text>.*)")
+"""``2026-11-22T19:31:14,816890+00:00 text``: dmesg --time-format iso, the only one with a comma."""
+SYSLOG: Final = _form(rf"(?:<\d+>)?{_STAMP} (?:{_KERNEL}|(?=\[ *\d+\.\d+\])){_REST}")
+"""``Nov 22 18:53:41 host kernel: [   12.345678] text`` and its kin: RFC 3164, ISO stamps, journalctl,
+BusyBox, OpenWrt; or a stamp that a console server put before the kernel's own."""
+PROGRAM: Final = _form(rf"(?:<\d+>)?{_STAMP} ")
+"""The same of any other program: not the kernel's words."""
+RFC5424: Final = _form(
+    rf"<\d+>1 (?:{_ISO}|-) (?P<host>\S+) (?P<program>\S+) \S+ \S+ "
+    rf'(?:-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: {_REST}|$)'
+)
+"""``<4>1 2026-11-22T19:31:14.816890Z host kernel - - - text``."""
+LOGGER: Final = _form(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?P<text>.*)")
+"""``2018/01/09 14:28:48 text``: the stamp of a test runner, without a zone."""
+INSIDE: Final = _form(r".*?(?:<\d+>)?\[ *(?P<time>\d+\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? (?P<text>.*)")
+"""Behind something that did not end its line: ``host login: [   12.345678] text``."""
+DROPPED: Final = _form(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
+"""The console could not keep up; on a line of its own or, before 4.20, in front of the next."""
+MISSED: Final = _form(r".*systemd-journald\[\d+\]: Missed (?P<lost>\d{1,9}) kernel messages")
+"""journald could not keep up."""
+ECHO: Final = _form(r"[ \t]kernel:|Message from syslogd@")
+"""An emergency, once more, that the syslog daemon wrote to the terminals."""
+
+_OCTAL: Final = re.compile(r"#0(?:11|12|15)")
+_WRAPPED: Final = ("message", "msg", "log")
+
+
+@functools.lru_cache(maxsize=256)
+def _instant(day: str, clock: str, zone: str | None) -> float | None:
+    """Seconds since 1970 of a whole second; None without a zone, or for a 31st of February."""
+    if not zone:
+        return None
+    try:
+        return datetime.fromisoformat(f"{day}T{clock}{'Z' if zone[0] not in '+-' else zone}").timestamp()
+    except ValueError:
+        return None
+
+
+def _epoch(match: re.Match[str]) -> float | None:
+    day, clock, fraction, zone = match.group("day", "clock", "fraction", "zone")
+    whole = _instant(day, clock, zone) if day else None
+    return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
+
+
+class Reader:
+    """Reads lines that follow each other; says nothing of how they were found."""
+
+    def __init__(self) -> None:
+        self._console: Callable[[str], re.Match[str] | None] = CONSOLE.re_match
+        self._kmsg = Kmsg()
+        self._export = Export()
+        self._dmesg = DmesgJson()
+        self._lost = 0
+
+    @property
+    def pending(self) -> bool:
+        """More input is needed to complete a line."""
+        return self._export.pending or self._kmsg.pending
+
+    def gap(self) -> None:
+        """The next line does not follow the last one."""
+        self._kmsg.gap()
+        self._export.gap()
+        self._dmesg.gap()
+        self._lost = 0
+
+    def flush(self) -> list[Line]:
+        """What the end of the input completes."""
+        found = self._kmsg.flush()
+        if self._export.pending:
+            found += self._entry()
+        return found
+
+    def read(self, number: int, line: bytes, original: bytes | None = None) -> list[Line]:
+        """Kernel lines that line ``number`` of the input completes: mostly one, none for other programs' words.
+
+        ``line`` is without its newline; ``original`` is what it was, if escape sequences were taken out of it.
+        """
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        raw = text if original is None else original.decode("utf-8", "replace").rstrip("\r")
+        if self._export.pending:
+            if not text:
+                return self._entry()
+            if self._export.read(number, line, text, raw):
+                return []
+            self._export.gap()
+        if len(line) >= LONGEST:
+            text += "…"
+        if not text.isprintable():
+            text = scrub(text)
+        if (match := self._console(text)) and not self._lost:
+            time, caller, words = match.groups()
+            if " kernel" in words and (behind := MONOTONIC.re_match(words)):
+                return [Line(number, behind["text"], float(time), caller or "", behind["host"], None, 0, raw)]
+            found = [Line(number, words, float(time), caller or "", "", None, 0, raw)]
+            return found if not self._kmsg.pending else [*self._kmsg.wait(), *found]
+        found = self._other(number, line, text, raw)
+        if self._lost and found:
+            found[0] = found[0]._replace(lost=found[0].lost + self._lost)
+            self._lost = 0
+        return found
+
+    def _entry(self) -> list[Line]:
+        found, missed = self._export.end()
+        self._lost += missed
+        if found and self._lost:
+            found[0] = found[0]._replace(lost=found[0].lost + self._lost)
+            self._lost = 0
+        return found
+
+    def _other(self, number: int, line: bytes, text: str, raw: str) -> list[Line]:
+        """Every form but the plain console's."""
+        first = text[:1]
+        if not text.strip():
+            return []
+        if ";" in text and (match := RECORD.re_match(text)):
+            return self._kmsg.read(number, match, raw)
+        if first == " ":
+            if self._kmsg.open and re.match(r" [A-Z]+=", text):
+                return []
+            if match := MEMBER.re_match(text):
+                return self._dmesg.read(number, match, raw)
+        self._kmsg.open = False
+        found = self._kmsg.wait()
+        if first == "{":
+            wrapped = self._json(number, text, raw)
+            if wrapped is not None:
+                return found + wrapped
+        elif first == "*" and (match := DROPPED.re_match(text)):
+            self._lost += int(match["lost"])
+            return found + (self._plain(number, match["text"], raw) if match["text"] else [])
+        elif OPENING.re_match(text) and self._export.read(number, line, text, raw):
+            return found
+        return found + self._plain(number, text, raw)
+
+    def _json(self, number: int, text: str, raw: str) -> list[Line] | None:
+        """A journal's entry, or whatever a collector wrapped around a line; None: it is no such object."""
+        try:
+            fields = json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(fields, dict):
+            return None
+        if "MESSAGE" in fields:
+            found, missed = entry(fields, number, raw)
+            self._lost += missed
+            return found
+        for name in _WRAPPED:
+            if isinstance(words := fields.get(name), str):
+                return [
+                    row
+                    for part in words.rstrip("\n").split("\n")
+                    for row in self._plain(number, scrub(part), raw)
+                ]
+        return None
+
+    def _plain(self, number: int, text: str, raw: str) -> list[Line]:
+        """Forms of a single line, whose first character tells which."""
+        first = text[:1]
+        match: re.Match[str] | None
+        if first == "<" and (match := RFC5424.re_match(text)):
+            return self._syslog(number, match, raw) if match["program"] == "kernel" else []
+        if match := CONSOLE.re_match(text):
+            return [
+                Line(number, match["text"], float(match["time"]), match["caller"] or "", "", None, 0, raw)
+            ]
+        if first in "[<" and (match := CTIME.re_match(text)):
+            return [Line(number, match["text"], None, match["caller"] or "", "", None, 0, raw)]
+        if first.isdigit() and (match := DMESG_ISO.re_match(text)):
+            return [Line(number, match["text"], None, match["caller"] or "", "", _epoch(match), 0, raw)]
+        if first.isdigit() and (match := LOGGER.re_match(text)):
+            return [Line(number, match["text"], raw=raw)]
+        if first.isalnum() or first == "<":
+            if match := SYSLOG.re_match(text):
+                return self._syslog(number, match, raw)
+            if PROGRAM.re_match(text):
+                missed = MISSED.re_match(text)
+                self._lost += int(missed["lost"]) if missed else 0
+                return []
+        if match := DECODED.re_match(text):
+            return self._plain(number, match["text"], raw)
+        if ECHO.re_match(text):
+            return []
+        if "[" in text and (match := INSIDE.re_match(text)):
+            return [
+                Line(number, match["text"], float(match["time"]), match["caller"] or "", "", None, 0, raw)
+            ]
+        if match := LEVEL.re_match(text):
+            text = match["text"]
+        return [Line(number, text, raw=raw)]
+
+    @staticmethod
+    def _syslog(number: int, match: re.Match[str], raw: str) -> list[Line]:
+        time, caller, host, text = match.group("time", "caller", "host", "text")
+        seconds = float(time) if time else None
+        parts = [text or ""]
+        if "#01" in parts[0]:  # rsyslog's escapes: tab, newline
+            parts = _OCTAL.sub(
+                lambda m: "\t" if m[0] == "#011" else "\n" if m[0] == "#012" else "", text
+            ).split("\n")
+        return [
+            Line(number, part, seconds, caller or "", host or "", _epoch(match), 0, raw) for part in parts
+        ]

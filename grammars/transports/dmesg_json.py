@@ -1,0 +1,54 @@
+"""``dmesg --json``: one record over several lines, ``"pri"``, ``"time"``, ``"msg"``.
+
+Source: util-linux sys-utils/dmesg.c, lib/jsonwrt.c.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from pyparsing import Regex
+
+from grammars.transports import rows
+
+if TYPE_CHECKING:
+    import re
+
+    from grammars.model import Line
+
+__all__ = ["MEMBER", "DmesgJson"]
+
+MEMBER: Final = Regex(
+    r' +"(?:(?P<other>fac|pri)":|time": *(?P<time>\d+\.\d+)|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?',
+    as_match=True,
+)
+"""A member of a record, on its line."""
+
+
+class DmesgJson:
+    """Reads records member by member."""
+
+    def __init__(self) -> None:
+        self._time: float | None = None
+        self._caller = ""
+
+    def gap(self) -> None:
+        """The next line does not follow the last one."""
+        self.__init__()  # type: ignore[misc]
+
+    def read(self, number: int, match: re.Match[str], raw: str) -> list[Line]:
+        """Lines of the record that this member completes."""
+        if match["time"]:
+            self._time = float(match["time"])
+        elif match["caller"]:
+            self._caller = match["caller"]
+        elif match["msg"]:
+            try:
+                message = json.loads(match["msg"])
+            except ValueError:  # cut or broken: its words still count
+                message = match["msg"].strip('"')
+            found = rows(number, message, raw, time=self._time, caller=self._caller)
+            self.gap()
+            return found
+        return []

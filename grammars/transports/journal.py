@@ -1,0 +1,130 @@
+"""The journal's entries with all their fields: ``journalctl -o json`` and ``-o export``.
+
+Sources: systemd docs/JOURNAL_EXPORT_FORMATS.md, man systemd.journal-fields.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from pyparsing import Regex
+
+from grammars.transports import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from grammars.model import Line
+
+__all__ = ["FIELD", "OPENING", "Export", "entry"]
+
+OPENING: Final = Regex(
+    r"(?:__[A-Z_]+|_(?:BOOT_ID|TRANSPORT|HOSTNAME|MACHINE_ID|RUNTIME_SCOPE|SOURCE_[A-Z_]+|UDEV_[A-Z_]+|KERNEL_[A-Z_]+)"
+    r"|MESSAGE|PRIORITY|SYSLOG_[A-Z_]+)=",
+    as_match=True,
+)
+"""A line that only an export entry begins with."""
+FIELD: Final = Regex(r"(?P<name>[A-Z_][A-Z0-9_]*)(?:=(?P<value>.*))?$", as_match=True)
+"""``NAME=value``, or ``NAME`` alone before eight bytes of length and a value that holds control codes."""
+
+_MISSED: Final = re.compile(r"Missed (\d{1,9}) kernel messages")
+_MOST: Final = 128
+"""Lines of an entry; what is longer is none."""
+_LENGTH: Final = 8
+
+
+def _seconds(value: object) -> float | None:
+    return int(value) / 1e6 if isinstance(value, str) and value.isdecimal() and len(value) <= 18 else None  # noqa: PLR2004
+
+
+def entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Line], int]:
+    """Lines of an entry that the kernel wrote, and how many records journald says that it missed."""
+    message = fields.get("MESSAGE")
+    if isinstance(message, list):  # bytes that are no UTF-8
+        message = bytes(b for b in message if isinstance(b, int) and 0 <= b <= 0xFF).decode(
+            "utf-8", "replace"
+        )  # noqa: PLR2004
+    if not isinstance(message, str):
+        return [], 0
+    transport = fields.get("_TRANSPORT")
+    if transport == "driver":
+        missed = _MISSED.match(message)
+        return [], int(missed[1]) if missed else 0
+    if transport != "kernel" and not (transport is None and fields.get("SYSLOG_IDENTIFIER") == "kernel"):
+        return [], 0
+    host = fields.get("_HOSTNAME")
+    lines = rows(
+        number,
+        message,
+        raw,
+        time=_seconds(fields.get("_SOURCE_MONOTONIC_TIMESTAMP")),
+        host=host if isinstance(host, str) else "",
+        epoch=_seconds(fields.get("_SOURCE_REALTIME_TIMESTAMP") or fields.get("__REALTIME_TIMESTAMP")),
+    )
+    return lines, 0
+
+
+class Export:
+    """Reads entries of the export form, one line after the other."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, str] = {}
+        self._number = 0
+        self._raw = ""
+        self._count = 0
+        self._binary = ""
+        self._missing = 0
+
+    @property
+    def pending(self) -> bool:
+        """Inside an entry."""
+        return bool(self._count)
+
+    def gap(self) -> None:
+        """The next line does not follow the last one."""
+        self.__init__()  # type: ignore[misc]
+
+    def read(self, number: int, line: bytes, text: str, raw: str) -> bool:
+        """Take a line of an entry; False: it is none, and the entry is over."""
+        if self._binary:
+            return self._continue(line)
+        match = FIELD.re_match(text)
+        if match is None or self._count >= _MOST:
+            return False
+        self._count += 1
+        name, value = match.group("name", "value")
+        if name == "MESSAGE":
+            self._number, self._raw = number, raw
+        if value is None:
+            self._binary, self._missing = name, -1
+        else:
+            self._fields[name] = value
+        return True
+
+    def _continue(self, line: bytes) -> bool:
+        self._count += 1
+        if self._count > _MOST:
+            return False
+        value = line
+        if self._missing < 0:
+            if len(line) < _LENGTH:
+                return False
+            self._missing, value = int.from_bytes(line[:_LENGTH], "little"), line[_LENGTH:]
+        if len(value) > self._missing:
+            return False
+        self._missing -= len(value)
+        before = self._fields.get(self._binary)
+        part = value.decode("utf-8", "replace")
+        self._fields[self._binary] = part if before is None else f"{before}\n{part}"
+        if self._missing == 0:
+            self._binary = ""
+        else:
+            self._missing -= 1  # the newline that split it
+        return True
+
+    def end(self) -> tuple[list[Line], int]:
+        """The entry's lines, at its empty line; and the records that journald missed."""
+        found = entry(self._fields, self._number, self._raw)
+        self.gap()
+        return found

@@ -1,0 +1,75 @@
+"""Records of pstore: what the kernel's ring buffer held when it died, in parts, newest part first.
+
+``Panic#1 Part1`` heads a record, and its lines are of the form ``<4>[   12.345678] text``. One death may be
+dumped twice (``Oops#1``, then ``Panic#2``): the later dump holds the earlier one's lines again, so of the
+earlier one only what comes before counts. ramoops ends a record with a line about its error correction.
+
+Sources: fs/pstore/platform.c (pstore_dump), fs/pstore/ram.c, kernel/printk/printk.c (kmsg_dump_reason_str).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pyparsing import Regex
+
+__all__ = ["HEADER", "REASONS", "Records"]
+
+REASONS: Final = ("Panic", "Oops", "Emergency", "Shutdown", "Unknown", "Restart", "Halt", "Poweroff")
+HEADER: Final = Regex(
+    rf"(?P<reason>{'|'.join(REASONS)})#(?P<count>\d{{1,9}}) Part(?P<part>\d{{1,9}})$", as_match=True
+)
+"""``Oops#1 Part1``."""
+TRAILER: Final = Regex(
+    r"ECC: No errors detected|\d+ Corrected bytes, \d+ unrecoverable blocks|#### .*|$", as_match=True
+)
+"""What ramoops puts after a record, or a script that prints one file after the other."""
+
+_MOST: Final = 4 * 1024 * 1024
+"""Bytes kept of records that wait for their other parts; a kernel's whole ring buffer is smaller."""
+
+Numbered = tuple[int, bytes]
+
+
+class Records:
+    """Collects the records of one dump, or of several of the same boot."""
+
+    def __init__(self) -> None:
+        self._dumps: dict[tuple[int, str], dict[int, list[Numbered]]] = {}
+        self._part: list[Numbered] = []
+        self._size = 0
+
+    def read(self, number: int, line: bytes) -> bool:
+        """Take a line; False: it belongs to no record of these, they are over."""
+        text = line.rstrip(b"\r")
+        self._size += len(text)
+        if self._size > _MOST:
+            return False
+        if text[:1].isalpha() and (header := HEADER.re_match(text.decode("latin-1"))):
+            parts = self._dumps.setdefault((int(header["count"]), header["reason"]), {})
+            if int(header["part"]) in parts:  # another boot's
+                return False
+            self._part = parts[int(header["part"])] = []
+        elif text[:1] == b"[":  # a console's line: records have a level before it
+            return False
+        elif text[:1] == b"<" or not TRAILER.re_match(text.decode("latin-1")):
+            self._part.append((number, line))
+        return True
+
+    def lines(self) -> list[Numbered]:
+        """All lines, oldest first, none twice."""
+        merged: list[Numbered] = []
+        for key in sorted(self._dumps):
+            parts = self._dumps[key]
+            dump = [line for part in sorted(parts, reverse=True) for line in parts[part]]
+            if merged and dump:
+                first = dump[0][1]
+                start = next((i for i, (_, line) in enumerate(merged) if line == first), None)
+                if start is not None:
+                    merged = merged[:start] + dump
+                    continue
+                held = {line for _, line in dump}
+                merged = [line for line in merged if line[1] not in held] + dump
+            else:
+                merged = merged or dump
+        return merged

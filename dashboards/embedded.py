@@ -1,0 +1,131 @@
+"""The panels' questions, asked of documents at hand instead of an engine.
+
+The answers have the shape that :func:`dashboards.query.read` gives for an engine's response, and the
+same numbers: a group counts every document that holds its value, a document without the field is in
+none, and incidents are distinct ``event.id``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dashboards.panels import PANICS, SIGNATURES, TIME, Metric, Panel, Term
+
+Document = Mapping[str, Any]
+Value = str | int | None
+"""A date is milliseconds since 1970 UTC, as engines compute with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One group of a panel; ``values`` in the order of its metrics, without the group ``key`` is empty."""
+
+    key: str | int
+    split: str
+    values: tuple[Value, ...]
+
+
+def values(document: Document, name: str) -> Sequence[Any]:
+    """Return what a document holds under a dotted name: none, one or many values."""
+    found: Any = document
+    for part in name.split("."):
+        if not isinstance(found, Mapping):
+            return ()
+        found = found.get(part)
+    if found is None:
+        return ()
+    return found if isinstance(found, list | tuple) else (found,)
+
+
+def first(document: Document, name: str) -> str:
+    """Return the first value under a dotted name as text, empty where there is none."""
+    found = values(document, name)
+    return str(found[0]) if found else ""
+
+
+def milliseconds(stamp: object) -> int:
+    """Return an ISO 8601 stamp as milliseconds since 1970; without a zone it is UTC, as for engines."""
+    moment = datetime.fromisoformat(str(stamp))
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def matches(document: Document, where: Iterable[Term]) -> bool:
+    """Tell whether a document satisfies every term."""
+    return all((term.value in values(document, term.field)) is not term.negate for term in where)
+
+
+def evaluate(panel: Panel, documents: Iterable[Document], interval: timedelta = timedelta(days=1)) -> list[Row]:
+    """Answer a panel that groups or counts.
+
+    ``documents`` are those of the panel's source. Groups come ordered and cut as an engine's terms
+    aggregation does it: by the first metric, the most first, ties by key; split groups likewise
+    within each group.
+    """
+    whole: dict[str | int, list[Document]] = defaultdict(list)
+    parts: dict[str | int, dict[str, list[Document]]] = defaultdict(lambda: defaultdict(list))
+    for document in documents:
+        if not matches(document, panel.where):
+            continue
+        for key in _keys(panel, document, interval):
+            whole[key].append(document)
+            for split in values(document, panel.split) if panel.split else ("",):
+                parts[key][str(split)].append(document)
+    if panel.by == TIME:
+        kept = sorted(whole)
+    elif panel.by:
+        kept = sorted(whole, key=lambda key: (_rank(panel.metrics[0], whole[key]), key))[: panel.size]
+    else:
+        kept = list(whole) or [""]
+    rows = []
+    for key in kept:
+        mine = sorted(
+            parts[key].items() or [("", [])],
+            key=lambda item: (_rank(panel.metrics[0], item[1]), item[0]),
+        )
+        rows += [
+            Row(key, split, tuple(measure(metric, found) for metric in panel.metrics))
+            for split, found in mine[: panel.size]
+        ]
+    return rows
+
+
+def _keys(panel: Panel, document: Document, interval: timedelta) -> Iterator[str | int]:
+    if not panel.by:
+        yield ""
+    elif panel.by == TIME:
+        width = interval // timedelta(milliseconds=1)
+        for stamp in values(document, TIME):
+            yield milliseconds(stamp) // width * width
+    else:
+        yield from dict.fromkeys(map(str, values(document, panel.by)))
+
+
+def _rank(metric: Metric, documents: Iterable[Document]) -> int:
+    measured = measure(metric, documents)
+    return -measured if isinstance(measured, int) else 0
+
+
+def measure(metric: Metric, documents: Iterable[Document]) -> Value:
+    """Return one metric of a group of documents."""
+    if metric.kind == "distinct":
+        return len({value for document in documents for value in values(document, metric.field)})
+    if metric.kind == "newest":
+        newest = max(documents, key=age, default={})
+        return first(newest, metric.field) or None
+    stamps = [milliseconds(value) for document in documents for value in values(document, metric.field)]
+    return (min if metric.kind == "earliest" else max)(stamps, default=None)
+
+
+def age(document: Document) -> tuple[int, str]:
+    """Order documents by crash time; of the same instant the greater incident id is the newer."""
+    return milliseconds(first(document, TIME)), first(document, "event.id")
+
+
+def index_of(panel: Panel) -> str:
+    """Name the index that a panel asks."""
+    return PANICS if panel.source == "panics" else SIGNATURES

@@ -1,0 +1,456 @@
+"""Every panel, written once, as data.
+
+A panel is a question about crashes and the few words that answer it: what is counted (``metrics``), by
+which field (``by``), split by which other (``split``), over which documents (``where``), how many
+groups (``size``) and in which form it is drawn. A renderer is one file that turns this into one
+product's words; a new panel is one entry here.
+
+Incidents are counted, never documents: one crash that arrived by netconsole, by pstore and by kdump is
+three documents with one ``event.id``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Form = Literal["number", "histogram", "bars", "heatmap", "table", "documents"]
+Source = Literal["panics", "signatures"]
+
+PANICS = "logs-kernel.panic-*"
+"""Index pattern of the crash documents."""
+SIGNATURES = "kernel-panic-signatures"
+"""Index with one document a signature, written when it was first reported."""
+TIME = "@timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number or word about a group of documents."""
+
+    kind: Literal["distinct", "earliest", "latest", "newest"]
+    """``distinct`` values of the field, its ``earliest`` or ``latest`` date, its value in the ``newest`` document."""
+    field: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Documents whose field holds the value; with ``negate`` those whose field does not."""
+
+    field: str
+    value: str | bool
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One question and how it is answered."""
+
+    id: str
+    title: str
+    question: str
+    form: Form
+    metrics: tuple[Metric, ...]
+    """The first one orders the groups, the most first (dates: the newest first)."""
+    by: str = ""
+    """Field whose values are the groups; a date field groups by interval."""
+    label: str = ""
+    """What one group is called, the head of its column."""
+    split: str = ""
+    size: int = 10
+    where: tuple[Term, ...] = ()
+    source: Source = "panics"
+    width: int = 12
+    """Columns of 48."""
+    height: int = 12
+    """Rows of about 20 pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """Panels in reading order; rows fill up from the left."""
+
+    id: str
+    title: str
+    description: str
+    panels: tuple[Panel, ...]
+    days: int
+    """Time range when it is opened, back from now."""
+    about: str = ""
+    """Field that one value is chosen for, where the dashboard is about one thing."""
+
+
+INCIDENTS = Metric("distinct", "event.id", "Panics")
+HOSTS = Metric("distinct", "host.name", "Hosts")
+KERNELS = Metric("distinct", "host.os.kernel", "Kernels")
+FAULTS = Metric("distinct", "kernel.panic.signature.id", "Signatures")
+FIRST = Metric("earliest", TIME, "First seen")
+LAST = Metric("latest", TIME, "Last seen")
+TITLE = Metric("newest", "kernel.panic.title", "Title")
+CAUSE = Metric("newest", "kernel.panic.cause", "Cause")
+
+FATAL = (Term("kernel.panic.fatal", value=True),)
+SURVIVED = (Term("kernel.panic.fatal", value=False),)
+UNPARSED = (Term("kernel.panic.parse.status", "complete", negate=True),)
+
+KERNEL_PANICS = Dashboard(
+    id="panics",
+    title="Kernel panics",
+    description="Which kernels died, where, of what, and what is new.",
+    days=30,
+    panels=(
+        Panel(
+            "panics",
+            "Panics",
+            "How many kernels died?",
+            "number",
+            (INCIDENTS,),
+            where=FATAL,
+            width=10,
+            height=6,
+        ),
+        Panel(
+            "hosts",
+            "Hosts affected",
+            "How many machines did it hit?",
+            "number",
+            (HOSTS,),
+            where=FATAL,
+            width=10,
+            height=6,
+        ),
+        Panel(
+            "faults",
+            "Signatures",
+            "How many different faults are behind it?",
+            "number",
+            (FAULTS,),
+            where=FATAL,
+            width=10,
+            height=6,
+        ),
+        Panel(
+            "new",
+            "New signatures",
+            "How many faults were reported for the first time?",
+            "number",
+            (Metric("distinct", "id", "New signatures"),),
+            source="signatures",
+            width=9,
+            height=6,
+        ),
+        Panel(
+            "unparsed",
+            "Not fully parsed",
+            "How many reports were not understood in full?",
+            "number",
+            (Metric("distinct", "event.id", "Not fully parsed"),),
+            where=UNPARSED,
+            width=9,
+            height=6,
+        ),
+        Panel(
+            "over-time",
+            "Panics over time",
+            "When did they die, and of what?",
+            "histogram",
+            (INCIDENTS,),
+            by=TIME,
+            label="Time",
+            split="kernel.panic.cause",
+            where=FATAL,
+            width=48,
+            height=14,
+        ),
+        Panel(
+            "by-cause",
+            "By cause",
+            "What triggered them?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.cause",
+            label="Cause",
+            where=FATAL,
+            width=16,
+            height=16,
+        ),
+        Panel(
+            "by-kernel",
+            "By kernel version",
+            "Which kernels died?",
+            "bars",
+            (INCIDENTS,),
+            by="host.os.kernel",
+            label="Kernel",
+            where=FATAL,
+            width=16,
+            height=16,
+        ),
+        Panel(
+            "by-rip",
+            "By RIP",
+            "Which function was running?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.rip.symbol",
+            label="RIP",
+            where=FATAL,
+            width=16,
+            height=16,
+        ),
+        Panel(
+            "top-signatures",
+            "Top signatures",
+            "Which faults are worth fixing first?",
+            "table",
+            (INCIDENTS, HOSTS, KERNELS, FIRST, LAST, TITLE, CAUSE),
+            by="kernel.panic.signature.id",
+            label="Signature",
+            size=50,
+            where=FATAL,
+            width=48,
+            height=20,
+        ),
+        Panel(
+            "kernel-signature",
+            "Fault by kernel version",
+            "In which version did a crash appear, in which did it go away?",
+            "heatmap",
+            (INCIDENTS,),
+            by="host.os.kernel",
+            label="Kernel",
+            split="kernel.panic.title",
+            size=20,
+            where=FATAL,
+            width=48,
+            height=20,
+        ),
+        Panel(
+            "by-hardware",
+            "By machine",
+            "Is it one model?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.hardware.product",
+            label="Machine",
+            where=FATAL,
+            width=12,
+            height=14,
+        ),
+        Panel(
+            "by-bios",
+            "By BIOS version",
+            "Is it one firmware?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.hardware.bios_version",
+            label="BIOS",
+            where=FATAL,
+            width=12,
+            height=14,
+        ),
+        Panel(
+            "by-module",
+            "By module",
+            "Is it one module's code?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.rip.module",
+            label="Module",
+            where=FATAL,
+            width=12,
+            height=14,
+        ),
+        Panel(
+            "by-taint",
+            "By taint",
+            "Was the kernel tainted before it died?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.taint.flags",
+            label="Taint",
+            where=FATAL,
+            width=12,
+            height=14,
+        ),
+        Panel(
+            "repeat-hosts",
+            "Repeat offenders",
+            "Which machines keep dying?",
+            "table",
+            (INCIDENTS, FAULTS, FIRST, LAST),
+            by="host.name",
+            label="Host",
+            where=FATAL,
+            width=24,
+            height=16,
+        ),
+        Panel(
+            "newest-signatures",
+            "Newest signatures",
+            "What has never been seen before?",
+            "table",
+            (FIRST, Metric("newest", "title", "Title"), Metric("newest", "cause", "Cause")),
+            by="id",
+            label="Signature",
+            source="signatures",
+            width=24,
+            height=16,
+        ),
+        Panel(
+            "survived",
+            "Survived",
+            "What did kernels complain of and live?",
+            "bars",
+            (Metric("distinct", "event.id", "Reports"),),
+            by="kernel.panic.cause",
+            label="Cause",
+            where=SURVIVED,
+            width=16,
+            height=16,
+        ),
+        Panel(
+            "incidents",
+            "Incidents",
+            "What exactly was printed?",
+            "documents",
+            (INCIDENTS,),
+            size=100,
+            where=FATAL,
+            width=32,
+            height=16,
+        ),
+    ),
+)
+
+SIGNATURE = Dashboard(
+    id="signature",
+    title="Kernel panic signature",
+    description="Everything about one fault: where it is, since when, on what.",
+    days=365,
+    about="kernel.panic.signature.id",
+    panels=(
+        Panel(
+            "signature-panics", "Panics", "How often?", "number", (INCIDENTS,), width=12, height=6
+        ),
+        Panel(
+            "signature-hosts", "Hosts", "On how many machines?", "number", (HOSTS,), width=12, height=6
+        ),
+        Panel(
+            "signature-first", "First seen", "Since when?", "number", (FIRST,), width=12, height=6
+        ),
+        Panel("signature-last", "Last seen", "Still?", "number", (LAST,), width=12, height=6),
+        Panel(
+            "signature-over-time",
+            "Over time",
+            "Does it come more often, and with which kernel?",
+            "histogram",
+            (INCIDENTS,),
+            by=TIME,
+            label="Time",
+            split="host.os.kernel",
+            width=48,
+            height=12,
+        ),
+        Panel(
+            "signature-kernels",
+            "Kernels",
+            "Which version brought it, which one ended it?",
+            "table",
+            (INCIDENTS, HOSTS, FIRST, LAST),
+            by="host.os.kernel",
+            label="Kernel",
+            width=24,
+            height=14,
+        ),
+        Panel(
+            "signature-machines",
+            "Hosts",
+            "Which machines?",
+            "table",
+            (INCIDENTS, FIRST, LAST),
+            by="host.name",
+            label="Host",
+            width=24,
+            height=14,
+        ),
+        Panel(
+            "signature-hardware",
+            "Machine",
+            "Is it one model?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.hardware.product",
+            label="Machine",
+            width=12,
+            height=12,
+        ),
+        Panel(
+            "signature-bios",
+            "BIOS version",
+            "Is it one firmware?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.hardware.bios_version",
+            label="BIOS",
+            width=12,
+            height=12,
+        ),
+        Panel(
+            "signature-modules",
+            "Module",
+            "Whose code was running?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.rip.module",
+            label="Module",
+            width=12,
+            height=12,
+        ),
+        Panel(
+            "signature-causes",
+            "Cause",
+            "Does it die the same way every time?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.cause",
+            label="Cause",
+            width=12,
+            height=12,
+        ),
+        Panel(
+            "signature-incidents",
+            "Incidents",
+            "What exactly was printed?",
+            "documents",
+            (INCIDENTS,),
+            size=100,
+            width=48,
+            height=20,
+        ),
+    ),
+)
+
+DASHBOARDS = (KERNEL_PANICS, SIGNATURE)
+
+COLUMNS = (
+    "host.name",
+    "host.os.kernel",
+    "kernel.panic.title",
+    "kernel.panic.cause",
+    "kernel.panic.rip.signature",
+    "event.provider",
+)
+"""What the list of documents shows beside the time."""
+
+
+def fields(dashboards: tuple[Dashboard, ...] = DASHBOARDS) -> frozenset[tuple[Source, str]]:
+    """Every field that a panel asks for, with the index it asks."""
+    asked: set[tuple[Source, str]] = {("panics", column) for column in COLUMNS}
+    for dashboard in dashboards:
+        for panel in dashboard.panels:
+            names = {panel.by, panel.split, dashboard.about, TIME, *(m.field for m in panel.metrics)}
+            names.update(term.field for term in panel.where)
+            asked.update((panel.source, name) for name in names - {""})
+    return frozenset(asked)

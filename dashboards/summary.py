@@ -1,0 +1,51 @@
+"""The counts of a report as plain data, for scripts and for comparing with an engine's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dashboards.embedded import first, values
+
+COUNTED = {
+    "kernels": "host.os.kernel",
+    "rips": "kernel.panic.rip.symbol",
+    "causes": "kernel.panic.cause",
+    "hosts": "host.name",
+    "signatures": "kernel.panic.signature.id",
+}
+"""What is counted, and the field a terms aggregation over the same documents would group by."""
+
+
+def summarise(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Count incidents: distinct ``event.id``, whatever number of transports reported each.
+
+    Returns ``incidents``, ``panics`` (the incidents that killed the kernel) and, for each name of
+    :data:`COUNTED`, a list of ``{"key", "incidents", "panics"}``, the most first and then by key. The
+    numbers are those of a terms aggregation on the field with a cardinality of ``event.id`` below it
+    (``panics``: with ``kernel.panic.fatal: true`` in the query). A document without the field counts
+    in none of its groups.
+    """
+    incidents: set[str] = set()
+    panics: set[str] = set()
+    groups: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in COUNTED}
+    for document in documents:
+        incident = first(document, "event.id")
+        incidents.add(incident)
+        if True in values(document, "kernel.panic.fatal"):
+            panics.add(incident)
+        for name, field in COUNTED.items():
+            for value in values(document, field):
+                groups[name][str(value)].add(incident)
+    return {
+        "incidents": len(incidents),
+        "panics": len(panics),
+        **{
+            name: [
+                {"key": key, "incidents": len(ids), "panics": len(ids & panics)}
+                for key, ids in sorted(group.items(), key=lambda item: (-len(item[1]), item[0]))
+            ]
+            for name, group in groups.items()
+        },
+    }

@@ -1,0 +1,472 @@
+"""The store: one SQLite file that is spool, ledger, dead-letter box and the data of the local dashboard.
+
+Every document that was ever added has a row in ``documents``: that is the ledger, by ``_id``. Its JSON lies
+beside it in ``bodies`` (zstd). An output has a cursor: everything up to it is settled, save what ``retries``
+lists; what a receiver will never take is in ``dead`` with its reason. A new output starts at the beginning.
+
+Durable means ``synchronous=FULL`` on a write-ahead log: what :meth:`Store.add` and :meth:`Store.settle`
+have returned from survives a power cut. One process writes (a lock beside the file says which); any number
+may read meanwhile.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+import msgspec
+import zstandard
+
+from shipper.fields import get
+from shipper.outputs import Stored, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from shipper.outputs import Outcome
+
+__all__ = ["Dead", "OutputStatus", "Status", "Store", "StoreDamaged", "StoreError", "StoreInUse"]
+
+FILE_NAME = "kpanic.db"
+PAGE_SIZE = 8192  # a document fits a page or two once it is compressed
+ZSTD_LEVEL = 3
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE documents (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        incident TEXT NOT NULL,
+        occurred TEXT NOT NULL,
+        added REAL NOT NULL,
+        fatal INTEGER NOT NULL,
+        kept INTEGER NOT NULL DEFAULT 1
+    );
+    CREATE INDEX documents_incident ON documents (incident, fatal);
+    CREATE TABLE bodies (seq INTEGER PRIMARY KEY REFERENCES documents (seq), body BLOB NOT NULL);
+    CREATE TABLE outputs (
+        name TEXT PRIMARY KEY,
+        cursor INTEGER NOT NULL DEFAULT 0,
+        delivered INTEGER NOT NULL DEFAULT 0,
+        last_delivery REAL,
+        trouble TEXT NOT NULL DEFAULT '',
+        trouble_since REAL
+    );
+    CREATE TABLE retries (
+        output TEXT NOT NULL REFERENCES outputs (name),
+        seq INTEGER NOT NULL REFERENCES documents (seq),
+        reason TEXT NOT NULL,
+        PRIMARY KEY (output, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE dead (
+        output TEXT NOT NULL REFERENCES outputs (name),
+        seq INTEGER NOT NULL REFERENCES documents (seq),
+        reason TEXT NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (output, seq)
+    ) WITHOUT ROWID;
+    """,
+)
+"""One script a version of the schema (``PRAGMA user_version``); what was released stays, the next follows it."""
+
+
+class StoreError(Exception):
+    """The store cannot be used; its text is one line for the operator."""
+
+
+class StoreInUse(StoreError):  # noqa: N818 - it says what the store is
+    """Another process writes to it."""
+
+
+class StoreDamaged(StoreError):  # noqa: N818 - likewise
+    """The file is no longer what SQLite wrote; the next opening sets it aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A document that a receiver will not take."""
+
+    output: str
+    id: str
+    reason: str
+    at: float
+    """Seconds since 1970 UTC."""
+
+
+class OutputStatus(msgspec.Struct, frozen=True):
+    """How far one output is."""
+
+    name: str
+    delivered: int
+    pending: int
+    """Neither delivered nor refused, those to be tried again included."""
+    retrying: int
+    dead: int
+    last_delivery: float | None
+    trouble: str
+    """Why nothing is delivered just now; empty if all is well."""
+    trouble_since: float | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What is in the store."""
+
+    path: str
+    bytes: int
+    documents: int
+    kept: int
+    """Documents whose text is still there; of the others the ledger knows the ``_id``."""
+    incidents: int
+    fatal: int
+    """Incidents that the kernel died of."""
+    first: str | None
+    """Time of the earliest crash."""
+    last: str | None
+    outputs: list[OutputStatus]
+
+
+class Store:
+    """The documents of one machine. Its methods may be called from any thread.
+
+    :param path: the SQLite file; its folder is made.
+    :param readonly: look only; no lock is taken, and the file must be there.
+    :raises StoreInUse: another process writes to it.
+    :raises StoreError: the file cannot be opened.
+    :ivar set_aside: where a damaged file was moved to when this one was opened; None if all was well.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
+        self.path = Path(path)
+        self.set_aside: Path | None = None
+        self._lock: IO[str] | None = None
+        self._guard = threading.RLock()
+        self._pack = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+        self._unpack = zstandard.ZstdDecompressor().decompress
+        if readonly:
+            if not self.path.exists():
+                raise StoreError(f"{self.path}: there is no store yet; 'kpanic ship' starts one")
+            self._connection = self._open_to_read()
+            return
+        try:
+            self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path.parent}: cannot be made: {error.strerror}; set path.data to a folder of your own"
+            ) from None
+        unclean = self._take_lock()
+        try:
+            self._connection = self._open_to_write(suspicious=unclean)
+        except BaseException:
+            self._release_lock()
+            raise
+
+    # --- documents ---------------------------------------------------------------------------------
+
+    def add(self, documents: Iterable[tuple[Mapping[str, Any], bytes]]) -> int:
+        """Keep documents, each with its JSON; return how many were new. They are durable on return.
+
+        :raises StoreError: none of them was kept.
+        """
+        now = time.time()
+        rows = [
+            (
+                document["_id"],
+                document["event"]["id"],
+                document["@timestamp"],
+                now,
+                bool(get(document, "kernel.panic.fatal")),
+                body,
+            )
+            for document, body in documents
+        ]
+        added = 0
+        with self._transaction() as connection:
+            for *facts, body in rows:
+                row = connection.execute(
+                    "INSERT INTO documents (id, incident, occurred, added, fatal) VALUES (?, ?, ?, ?, ?)"
+                    " ON CONFLICT (id) DO NOTHING RETURNING seq",
+                    facts,
+                ).fetchone()
+                if row is not None:
+                    connection.execute("INSERT INTO bodies VALUES (?, ?)", (row[0], self._pack(body)))
+                    added += 1
+        return added
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of ``ids`` that the ledger has."""
+        with self._reading() as connection:
+            return {
+                row[0]
+                for one in ids
+                for row in connection.execute("SELECT id FROM documents WHERE id = ?", (one,))
+            }
+
+    def documents(self, *, fatal_only: bool = False) -> Iterator[dict[str, Any]]:
+        """Yield the documents, oldest crash first."""
+        where = "WHERE fatal" if fatal_only else ""
+        with self._reading() as connection:
+            order = [
+                row[0]
+                for row in connection.execute(
+                    f"SELECT seq FROM documents {where} ORDER BY occurred, seq"  # noqa: S608 - two fixed texts
+                )
+            ]
+        for seq in order:
+            with self._reading() as connection:
+                row = connection.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
+            if row is not None:
+                yield msgspec.json.decode(self._unpack(row[0]))
+
+    # --- outputs -----------------------------------------------------------------------------------
+
+    def register(self, output: str) -> None:
+        """Make an output known; a new one has everything before it."""
+        with self._transaction() as connection:
+            connection.execute("INSERT INTO outputs (name) VALUES (?) ON CONFLICT DO NOTHING", (output,))
+
+    def pending(self, output: str, limit: int) -> list[Stored]:
+        """Return what is to be delivered next: first what is to be tried again, then what is new."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT seq, id, body FROM retries JOIN documents USING (seq) JOIN bodies USING (seq)"
+                " WHERE output = ? ORDER BY seq LIMIT ?",
+                (output, limit),
+            ).fetchall()
+            rows += connection.execute(
+                "SELECT seq, id, body FROM documents JOIN bodies USING (seq)"
+                " WHERE seq > (SELECT cursor FROM outputs WHERE name = ?) ORDER BY seq LIMIT ?",
+                (output, limit - len(rows)),
+            ).fetchall()
+        return [Stored(seq, name, self._unpack(body)) for seq, name, body in rows]
+
+    def settle(self, output: str, batch: Sequence[Stored], outcomes: Iterable[Outcome]) -> None:
+        """Record what became of a batch; a document without an outcome stays to be tried again."""
+        verdicts = {outcome.id: outcome for outcome in outcomes}
+        now = time.time()
+        delivered = 0
+        with self._transaction() as connection:
+            for stored in batch:
+                outcome = verdicts.get(stored.id)
+                key = (output, stored.seq)
+                if outcome is None or outcome.verdict is Verdict.RETRY:
+                    connection.execute(
+                        "INSERT OR REPLACE INTO retries VALUES (?, ?, ?)",
+                        (*key, outcome.reason if outcome else ""),
+                    )
+                    continue
+                connection.execute("DELETE FROM retries WHERE output = ? AND seq = ?", key)
+                if outcome.verdict is Verdict.REJECTED:
+                    connection.execute(
+                        "INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?)", (*key, outcome.reason, now)
+                    )
+                else:
+                    delivered += 1
+            if batch:
+                connection.execute(
+                    "UPDATE outputs SET cursor = max(cursor, ?), delivered = delivered + ?,"
+                    " last_delivery = iif(?, ?, last_delivery) WHERE name = ?",
+                    (max(stored.seq for stored in batch), delivered, delivered, now, output),
+                )
+
+    def trouble(self, output: str, reason: str) -> None:
+        """Note why nothing is delivered just now; an empty reason ends it."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE outputs SET trouble = ?1,"
+                " trouble_since = iif(?1 = '', NULL, coalesce(trouble_since, ?2)) WHERE name = ?3",
+                (reason, time.time(), output),
+            )
+
+    def dead(self, output: str | None = None) -> Iterator[Dead]:
+        """Yield the dead letters, of one output or of all."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT output, id, reason, at FROM dead JOIN documents USING (seq)"
+                " WHERE ?1 IS NULL OR output = ?1 ORDER BY output, seq",
+                (output,),
+            ).fetchall()
+        for row in rows:
+            yield Dead(*row)
+
+    def replay(self, output: str | None = None, *, everything: bool = False) -> int:
+        """Put dead letters back in the queue, or everything that is kept; return how many."""
+        with self._transaction() as connection:
+            revived = connection.execute(
+                "INSERT OR REPLACE INTO retries SELECT output, seq, reason FROM dead"
+                " WHERE ?1 IS NULL OR output = ?1",
+                (output,),
+            ).rowcount
+            connection.execute("DELETE FROM dead WHERE ?1 IS NULL OR output = ?1", (output,))
+            if everything:
+                connection.execute("DELETE FROM retries WHERE ?1 IS NULL OR output = ?1", (output,))
+                connection.execute("UPDATE outputs SET cursor = 0 WHERE ?1 IS NULL OR name = ?1", (output,))
+                outputs = connection.execute(
+                    "SELECT count(*) FROM outputs WHERE ?1 IS NULL OR name = ?1", (output,)
+                ).fetchone()[0]
+                revived = outputs * connection.execute("SELECT sum(kept) FROM documents").fetchone()[0]
+        return int(revived)
+
+    # --- the state of things -----------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """Count what is here."""
+        with self._reading() as connection:
+            documents, kept, first, last = connection.execute(
+                "SELECT count(*), coalesce(sum(kept), 0), min(occurred), max(occurred) FROM documents"
+            ).fetchone()
+            incidents, fatal = connection.execute(
+                "SELECT count(*), coalesce(sum(fatal), 0) FROM"
+                " (SELECT max(fatal) AS fatal FROM documents GROUP BY incident)"
+            ).fetchone()
+            outputs = [
+                OutputStatus(name, delivered, pending + retrying, retrying, dead, at, trouble, since)
+                for name, delivered, pending, retrying, dead, at, trouble, since in connection.execute(
+                    "SELECT name, delivered, (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq > cursor),"
+                    " (SELECT count(*) FROM retries WHERE output = name),"
+                    " (SELECT count(*) FROM dead WHERE output = name),"
+                    " last_delivery, trouble, trouble_since FROM outputs ORDER BY name"
+                )
+            ]
+        size = sum(path.stat().st_size for path in self._files() if path.exists())
+        return Status(str(self.path), size, documents, kept, incidents, fatal, first, last, outputs)
+
+    def close(self) -> None:
+        """Close the file and let others write."""
+        with self._guard:
+            self._connection.close()
+            self._release_lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- below the waterline -----------------------------------------------------------------------
+
+    def _files(self) -> list[Path]:
+        return [self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm")]
+
+    def _take_lock(self) -> bool:
+        """Lock the store for this process; return whether the last one to write did not close it.
+
+        :raises StoreInUse: another process has it.
+        """
+        name = self.path.with_name(self.path.name + ".lock")
+        try:
+            lock = name.open("a+", encoding="ascii", errors="replace")
+        except OSError as error:
+            raise StoreError(f"{name}: {error.strerror}; set path.data to a folder of your own") from None
+        lock.seek(0)
+        holder = lock.read(32).strip()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise StoreInUse(
+                f"{self.path}: process {holder or 'unknown'} is writing to this store; wait for it or stop it"
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        self._lock = lock
+        return bool(holder)
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.truncate(0)
+            self._lock.close()
+            self._lock = None
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=30
+            )
+            connection.execute("SELECT count(*) FROM outputs").fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be read: {error}") from None
+        return connection
+
+    def _open_to_write(self, *, suspicious: bool) -> sqlite3.Connection:
+        """Open the file; one that is damaged is moved aside and a new one started."""
+        try:
+            return self._connect(check=suspicious)
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self.path}: cannot be opened: {error}") from None
+        except sqlite3.DatabaseError:
+            pass
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        self.set_aside = self.path.with_name(f"{self.path.name}.damaged-{stamp}")
+        for path in self._files():
+            if path.exists():
+                path.rename(str(path).replace(str(self.path), str(self.set_aside), 1))
+        try:
+            return self._connect(check=False)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be started anew: {error}") from None
+
+    def _connect(self, *, check: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+        try:
+            connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._examine(connection, thoroughly=check)
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+                connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _examine(self, connection: sqlite3.Connection, *, thoroughly: bool) -> None:
+        """Look whether this is a file for us.
+
+        :raises sqlite3.DatabaseError: it is damaged.
+        :raises StoreError: it is of a later schema.
+        """
+        if thoroughly and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(_MIGRATIONS):
+            raise StoreError(f"{self.path}: is of a newer kpanic (schema {version}); update this one")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._guard, self._told():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._guard, self._told():
+            yield self._connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn SQLite's errors into ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self.path}: {error}; nothing that was kept is lost") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreDamaged(
+                f"{self.path}: is damaged ({error}); run again: it is set aside then"
+            ) from error

@@ -92,6 +92,7 @@ CAUSE = Metric("newest", "kernel.panic.cause", "Cause")
 
 FATAL = (Term("kernel.panic.fatal", value=True),)
 SURVIVED = (Term("kernel.panic.fatal", value=False),)
+NEWBORN = (Term("fatal", value=True),)
 UNPARSED = (Term("kernel.panic.parse.status", "complete", negate=True),)
 
 KERNEL_PANICS = Dashboard(
@@ -123,7 +124,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "faults",
             "Signatures",
-            "How many different faults are behind it?",
+            "How many different faults?",
             "number",
             (FAULTS,),
             where=FATAL,
@@ -133,9 +134,10 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "new",
             "New signatures",
-            "How many faults were reported for the first time?",
+            "How many faults had never been seen?",
             "number",
             (Metric("distinct", "id", "New signatures"),),
+            where=NEWBORN,
             source="signatures",
             width=9,
             height=6,
@@ -294,6 +296,7 @@ KERNEL_PANICS = Dashboard(
             (FIRST, Metric("newest", "title", "Title"), Metric("newest", "cause", "Cause")),
             by="id",
             label="Signature",
+            where=NEWBORN,
             source="signatures",
             width=24,
             height=16,

@@ -28,9 +28,10 @@
   const KERNEL = "host.os.kernel";
   const [OVERVIEW, ABOUT] = model.dashboards;
   // A signature's document is made of its first crash; here that crash itself stands for it.
-  const FIRST_CRASH = { id: SIGNATURE, title: TITLE, cause: CAUSE };
+  const FIRST_CRASH = { id: SIGNATURE, title: TITLE, cause: CAUSE, fatal: FATAL };
   for (const panel of model.dashboards.flatMap((d) => d.panels).filter((p) => p.source === "signatures")) {
     panel.by = FIRST_CRASH[panel.by] ?? panel.by;
+    for (const term of panel.where) term.field = FIRST_CRASH[term.field] ?? term.field;
     for (const metric of panel.metrics) metric.field = FIRST_CRASH[metric.field] ?? metric.field;
   }
   const panels = new Map(model.dashboards.flatMap((d) => d.panels.map((p) => [p.id, p])));
@@ -270,6 +271,8 @@
   const empty = (text = "Nothing here with these filters.") => h("p", { class: "empty" }, text);
   const active = (name, word) => (state.is[name] ?? []).includes(word);
 
+  const FOLD = 12; // rows of a table before it asks
+  const unfolded = new Set();
   const forms = {
     number(panel, rows) {
       const [metric] = panel.metrics;
@@ -366,7 +369,8 @@
     table(panel, rows) {
       const found = table(panel, rows);
       if (!found.length) return card(panel, rows, empty());
-      const shown = found.slice(0, panel.size);
+      const whole = found.slice(0, panel.size);
+      const shown = unfolded.has(panel.id) ? whole : whole.slice(0, FOLD);
       const signatures = panel.by === SIGNATURE;
       const position = (name) => panel.metrics.findIndex((metric) => metric.field === name);
       const plain = panel.metrics.map((metric, i) => ({ metric, i }))
@@ -404,7 +408,12 @@
       });
       return card(panel, rows, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": titled(panel) },
         h("table", {}, h("thead", {}, head), h("tbody", {}, body))),
-      found.length > shown.length && h("p", { class: "rest" }, `${plural(found.length - shown.length, "other")} with less`));
+      whole.length > FOLD && h("p", { class: "rest" }, h("button", { type: "button", class: "link", onclick: () => {
+        unfolded[unfolded.has(panel.id) ? "delete" : "add"](panel.id);
+        draw();
+        document.querySelector(`#panel-${panel.id} .rest button`)?.focus({ preventScroll: unfolded.has(panel.id) });
+      } }, unfolded.has(panel.id) ? "Show less" : `Show ${whole.length - FOLD} more`)),
+      found.length > panel.size && (unfolded.has(panel.id) || whole.length <= FOLD) && h("p", { class: "rest" }, `${plural(found.length - panel.size, "other")} not shown`));
     },
     documents(panel, rows) {
       const seen = new Set();
@@ -504,7 +513,12 @@
   }
   function histogramSpec({ data, fresh, used, of, metric, label }) {
     const heights = new Map();
-    for (const d of data) heights.set(d.t, (heights.get(d.t) ?? 0) + d.n);
+    const level = new Map(used.map((word, i) => [clean(word), i]));
+    const stacked = [...data].sort((a, b) => level.get(a.word) - level.get(b.word)).map((d) => {
+      const low = heights.get(d.t) ?? 0;
+      heights.set(d.t, low + d.n);
+      return { ...d, low, high: low + d.n };
+    });
     const most = Math.max(1, ...heights.values());
     const x = { field: "t", type: "temporal", scale: { type: "utc" }, axis: { title: null, grid: false, labelOverlap: true, tickCount: 8 } };
     return {
@@ -512,14 +526,14 @@
       height: 210,
       layer: [
         {
-          data: { values: data },
-          mark: { type: "bar", cursor: "pointer", cornerRadius: 1, stroke: ink()("--card"), strokeWidth: 0.6 },
+          data: { values: stacked },
+          mark: { type: "rect", cursor: "pointer", cornerRadius: 1, stroke: ink()("--card"), strokeWidth: 0.8 },
           encoding: {
             x,
             x2: { field: "u" },
-            y: { field: "n", type: "quantitative", stack: "zero", axis: { title: null, tickCount: Math.min(4, most), format: "~s", tickMinStep: 1 }, scale: { domainMax: fresh.length ? most * 1.12 : most } },
+            y: { field: "low", type: "quantitative", axis: { title: null, tickCount: Math.min(4, most), format: "~s", tickMinStep: 1 }, scale: { domain: [0, fresh.length ? most * 1.12 : most], nice: false } },
+            y2: { field: "high" },
             color: { field: "word", type: "nominal", scale: { domain: used.map(clean), range: used.map(of) }, legend: null },
-            order: { field: "word" },
             tooltip: [{ field: "from", title: "From, UTC" }, { field: "word", title: "What" }, { field: "n", title: metric }],
           },
         },
@@ -540,7 +554,7 @@
     const narrow = innerWidth < 700;
     return {
       ...base(label),
-      height: { step: 26 },
+      height: titles.length * 26,
       data: { values: data },
       encoding: {
         x: { field: "kernel", type: "ordinal", sort: kernels, axis: { title: null, orient: "top", labelAngle: kernels.length > 4 || narrow ? -35 : 0, labelLimit: 180, labelFont: of("--code"), labelFontSize: 11, labelOverlap: false } },

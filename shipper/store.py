@@ -74,7 +74,7 @@ _MIGRATIONS = (
     ) WITHOUT ROWID;
     """,
 )
-"""One script a version of the schema (``PRAGMA user_version``); what was released stays, the next follows it."""
+"""One script a version of the schema (``PRAGMA user_version``); what was released stays as it is."""
 
 
 class StoreError(Exception):
@@ -328,7 +328,8 @@ class Store:
             outputs = [
                 OutputStatus(name, delivered, pending + retrying, retrying, dead, at, trouble, since)
                 for name, delivered, pending, retrying, dead, at, trouble, since in connection.execute(
-                    "SELECT name, delivered, (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq > cursor),"
+                    "SELECT name, delivered,"
+                    " (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq > cursor),"
                     " (SELECT count(*) FROM retries WHERE output = name),"
                     " (SELECT count(*) FROM dead WHERE output = name),"
                     " last_delivery, trouble, trouble_since FROM outputs ORDER BY name"

@@ -1,0 +1,537 @@
+"""Configuration: one YAML file, overrides on the command line and in the environment.
+
+Dotted and nested keys mean the same. What counts, strongest first: ``-E key=value``; ``KPANIC_…`` in the
+environment (the key in capitals, ``_`` for ``.``: ``KPANIC_OUTPUT_OPENSEARCH_HOSTS``); the file. ``${NAME}``
+and ``${NAME:default}`` inside a value are taken from the environment; ``$$`` is a dollar.
+
+Each plugin brings the struct of its own keys: an output as ``Config`` below ``output.<name>``, an input below
+the list ``inputs``. Errors name file, line and key, what was expected and the nearest key that exists; they
+never show a value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
+
+from shipper import plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["DEFAULT_FILE", "Config", "ConfigError", "Plugin", "load", "schema"]
+
+DEFAULT_FILE = Path("/etc/kpanic/kpanic.yml")
+PREFIX = "KPANIC_"
+INPUTS, OUTPUTS = "kpanic.inputs", "kpanic.outputs"
+
+Path_ = tuple[str | int, ...]
+
+
+class ConfigError(Exception):
+    """The configuration is wrong: a line for each fault, every one found."""
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the structs of configuration."""
+
+
+class PathConfig(_Strict, frozen=True, kw_only=True):
+    """``path``."""
+
+    data: str = ""
+    """Folder of the store; /var/lib/kpanic for root, else below $XDG_STATE_HOME."""
+
+
+class DataStreamConfig(_Strict, frozen=True, kw_only=True):
+    """``data_stream``."""
+
+    namespace: Annotated[str, msgspec.Meta(pattern=r'^[^\\/*?"<>| ,#:A-Z-]{1,100}$')] = "default"
+    """Last part of the data stream's name: lower case, without ``-``."""
+
+
+class RedactConfig(_Strict, frozen=True, kw_only=True):
+    """``redact``."""
+
+    command_line: list[str] = []
+    """Names of kernel parameters whose values are secret, with ``*`` and ``?``; beyond the usual ones."""
+
+
+class Plugin(NamedTuple):
+    """One input or output as configured."""
+
+    name: str
+    settings: Any
+    """The plugin's own struct."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it."""
+
+    path: PathConfig = PathConfig()
+    data_stream: DataStreamConfig = DataStreamConfig()
+    redact: RedactConfig = RedactConfig()
+    tags: list[str] = []
+    """Put on every document."""
+    labels: dict[str, str] = {}
+    """Put on every document."""
+    inputs: list[Plugin] = []
+    outputs: list[Plugin] = []
+    source: str = ""
+    """The file that was read; empty without one."""
+    warnings: list[str] = []
+    """What is odd but can be."""
+
+    def store_path(self) -> Path:
+        """Return the path of the store's file."""
+        if self.path.data:
+            return Path(self.path.data).expanduser() / "kpanic.db"
+        if os.geteuid() == 0:
+            return Path("/var/lib/kpanic/kpanic.db")
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return Path(state).expanduser() / "kpanic" / "kpanic.db"
+
+
+_SECTIONS: dict[str, Any] = {
+    "path": PathConfig,
+    "data_stream": DataStreamConfig,
+    "redact": RedactConfig,
+    "tags": list[str],
+    "labels": dict[str, str],
+}
+
+
+class _Where(NamedTuple):
+    """Where a value was written, and how."""
+
+    source: str
+    """``/etc/kpanic/kpanic.yml:12``, ``-E`` or ``$KPANIC_…``."""
+    text: str | None
+    """A scalar as it stands there."""
+
+
+def load(
+    file: str | None = None, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Config:
+    """Read and check the configuration.
+
+    :param file: must exist; without one, /etc/kpanic/kpanic.yml is read if it is there.
+    :param overrides: ``key=value``, as of ``-E``.
+    :raises ConfigError: with every fault that was found.
+    """
+    environment = os.environ if environment is None else environment
+    reading = _Reading(environment)
+    if file is not None:
+        reading.file(Path(file))
+    elif DEFAULT_FILE.exists():
+        reading.file(DEFAULT_FILE)
+    reading.environ()
+    for override in overrides:
+        reading.override(override)
+    return reading.finish()
+
+
+class _Reading:
+    """A tree of values, where each was written, and what is wrong with it."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._tree: dict[str, Any] = {}
+        self._where: dict[Path_, _Where] = {}
+        self._faults: list[str] = []
+        self._warnings: list[str] = []
+        self._used: set[str] = set()
+        self._source = ""
+
+    # --- sources -----------------------------------------------------------------------------------
+
+    def file(self, path: Path) -> None:
+        import yaml  # noqa: PLC0415 - most runs have no file
+
+        self._source = str(path)
+        try:
+            text = path.read_text("utf-8")
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: is not UTF-8 text") from None
+        except RecursionError:
+            raise ConfigError(f"{path}: is nested too deeply") from None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line = f":{mark.line + 1}" if mark else ""
+            raise ConfigError(f"{path}{line}: is not YAML: {error.problem or error.context}") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: is not YAML: {getattr(error, 'reason', error)}") from None
+        if root is None:
+            return
+        loader = yaml.SafeLoader("")
+        try:
+            self._place((), self._plain(root, (), loader), self._at(root))
+        finally:
+            loader.dispose()
+
+    def environ(self) -> None:
+        """Take ``KPANIC_…`` variables that name a key."""
+        known = {}
+        for key in _keys():
+            known[PREFIX + key.upper().replace(".", "_")] = key
+        for name in sorted(self._environment):
+            if not name.startswith(PREFIX):
+                continue
+            if name in known:
+                self._used.add(name)
+                path = tuple(known[name].split("."))
+                self._put(path, self._environment[name], _Where(f"${name}", self._environment[name]))
+
+    def override(self, text: str) -> None:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            self._faults.append(
+                "-E: expected key=value, such as -E output.opensearch.hosts=http://127.0.0.1:9200"
+            )
+            return
+        path = tuple(key.strip().split("."))
+        self._put(path, value, _Where(f"-E {key.strip()}", value))
+
+    def _put(self, path: Path_, text: str, where: _Where) -> None:
+        """Take a value that is text; ``[a, b]`` and ``{a: b}`` are YAML."""
+        value: Any = text
+        if text.lstrip().startswith(("[", "{")):
+            import yaml  # noqa: PLC0415
+
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError:
+                self._faults.append(f"{where.source}: is not YAML")
+                return
+        for known in [known for known in self._where if known[: len(path)] == path]:
+            del self._where[known]
+        self._place(path, self._expanded(value, where), where)
+
+    # --- the tree ----------------------------------------------------------------------------------
+
+    def _at(self, node: Any) -> _Where:  # noqa: ANN401 - yaml.Node
+        return _Where(f"{self._source}:{node.start_mark.line + 1}", getattr(node, "value", None))
+
+    def _plain(self, node: Any, path: Path_, loader: Any) -> Any:  # noqa: ANN401 - yaml's types are not exported
+        """Return the value of a node; note where each part stands. Dotted keys are opened up."""
+        import yaml  # noqa: PLC0415
+
+        where = self._at(node)
+        if isinstance(node, yaml.MappingNode):
+            tree: dict[str, Any] = {}
+            for key_node, child in node.value:
+                if not isinstance(key_node, yaml.ScalarNode):
+                    self._faults.append(f"{self._at(key_node).source}: a key must be plain text")
+                    continue
+                keys = tuple(key_node.value.split("."))
+                value = self._plain(child, path + keys, loader)
+                for depth in range(1, len(keys) + 1):
+                    self._where.setdefault(path + keys[:depth], self._at(key_node))
+                self._join(tree, keys, value, self._at(key_node))
+            return tree
+        if isinstance(node, yaml.SequenceNode):
+            return [self._plain(child, (*path, index), loader) for index, child in enumerate(node.value)]
+        self._where[path] = where
+        try:
+            value = loader.construct_object(node)
+        except yaml.YAMLError as error:
+            self._faults.append(f"{where.source}: {_dotted(path)}: {getattr(error, 'problem', error)}")
+            return None
+        if not isinstance(value, str | int | float | bool | None):  # a date, a set: meant as text
+            value = node.value
+        return self._expanded(value, where)
+
+    def _place(self, path: Path_, value: Any, where: _Where) -> None:  # noqa: ANN401
+        """Put a value into the tree, over what is there."""
+        if not path:
+            if isinstance(value, dict):
+                for key, child in value.items():
+                    self._join(self._tree, (key,), child, where)
+            else:
+                self._faults.append(f"{where.source}: expected keys and values")
+            return
+        for depth in range(1, len(path) + 1):
+            self._where.setdefault(path[:depth], where)
+        self._where[path] = where
+        node = self._tree
+        for key in path[:-1]:
+            child = node.get(str(key))
+            if not isinstance(child, dict):
+                child = node[str(key)] = {}
+            node = child
+        node[str(path[-1])] = value
+
+    def _join(self, tree: dict[str, Any], keys: Path_, value: Any, where: _Where) -> None:  # noqa: ANN401
+        """Put a value into ``tree``; two mappings become one, anything else twice is a fault."""
+        for key in keys[:-1]:
+            child = tree.setdefault(str(key), {})
+            if not isinstance(child, dict):
+                self._faults.append(f"{where.source}: {_dotted(keys)}: {key} has a value already")
+                return
+            tree = child
+        last = str(keys[-1])
+        if last not in tree:
+            tree[last] = value
+        elif isinstance(tree[last], dict) and isinstance(value, dict):
+            for key, child in value.items():
+                self._join(tree[last], (key,), child, where)
+        else:
+            self._faults.append(f"{where.source}: {_dotted(keys)}: is there twice")
+
+    def _expanded(self, value: Any, where: _Where) -> Any:  # noqa: ANN401 - any YAML
+        if isinstance(value, list):
+            return [self._expanded(child, where) for child in value]
+        if isinstance(value, dict):
+            return {key: self._expanded(child, where) for key, child in value.items()}
+        if not isinstance(value, str) or "$" not in value:
+            return value
+
+        def variable(found: re.Match[str]) -> str:
+            if found[0] == "$$":
+                return "$"
+            name, default = found["name"], found["default"]
+            self._used.add(name)
+            got = self._environment.get(name, default)
+            if got is None:
+                self._faults.append(
+                    f"{where.source}: the environment has no {name}; set it, or write ${{{name}:default}}"
+                )
+                return ""
+            return got
+
+        return _VARIABLE.sub(variable, value)
+
+    # --- the structs -------------------------------------------------------------------------------
+
+    def finish(self) -> Config:
+        """Turn the tree into structs.
+
+        :raises ConfigError: with every fault that was found.
+        """
+        sections: dict[str, Any] = {}
+        inputs: list[Plugin] = []
+        outputs: list[Plugin] = []
+        for key, value in self._tree.items():
+            if value is None and key in (*_SECTIONS, "inputs", "output"):
+                continue  # a key with everything below it commented out
+            if key in _SECTIONS:
+                sections[key] = self._convert(value, _SECTIONS[key], (key,))
+            elif key == "inputs":
+                inputs = list(self._inputs(value))
+            elif key == "output":
+                outputs = list(self._outputs(value))
+            else:
+                self._unknown((key,), [*_SECTIONS, "inputs", "output"])
+        for name in sorted(self._environment):
+            if name.startswith(PREFIX) and name not in self._used:
+                self._warnings.append(f"${name}: names no key and is not used")
+        if self._faults:
+            raise ConfigError("\n".join(self._faults))
+        return Config(
+            **sections, inputs=inputs, outputs=outputs, source=self._source, warnings=self._warnings
+        )
+
+    def _outputs(self, value: Any) -> Iterator[Plugin]:  # noqa: ANN401
+        if not isinstance(value, dict):
+            self._fault(("output",), "expected the name of an output below it, such as output.opensearch")
+            return
+        for name, settings in value.items():
+            path: Path_ = ("output", name)
+            if name not in plugins.names(OUTPUTS):
+                self._unknown(path, plugins.names(OUTPUTS))
+                continue
+            kind = plugins.load(OUTPUTS, name).Config
+            if isinstance(settings, dict) and settings.get("enabled") in (False, "false"):
+                continue
+            if isinstance(settings, dict):
+                settings.pop("enabled", None)
+            made = self._convert({} if settings is None else settings, kind, path)
+            if made is not None:
+                yield Plugin(name, made)
+
+    def _inputs(self, value: Any) -> Iterator[Plugin]:  # noqa: ANN401
+        if not isinstance(value, list):
+            self._fault(("inputs",), "expected a list, each with a type")
+            return
+        for index, settings in enumerate(value):
+            path: Path_ = ("inputs", index)
+            name = settings.pop("type", None) if isinstance(settings, dict) else None
+            if not isinstance(name, str):
+                self._fault(path, f"expected a type: {', '.join(plugins.names(INPUTS))}")
+            elif name not in plugins.names(INPUTS):
+                self._fault((*path, "type"), f"there is no such input{_near(name, plugins.names(INPUTS))}")
+            elif (made := self._convert(settings, plugins.load(INPUTS, name).Config, path)) is not None:
+                yield Plugin(name, made)
+
+    def _convert(self, value: Any, kind: Any, path: Path_) -> Any:  # noqa: ANN401
+        """Return ``value`` as ``kind``, a single text as a list of one, a number as text where need be."""
+        for _ in range(64):  # each round mends one place or ends
+            try:
+                return msgspec.convert(value, kind, strict=False)
+            except msgspec.ValidationError as error:
+                problem, _, at = str(error).partition(" - at ")
+                below = _parts(at.strip("`"))
+                mended = self._mend(value, below, problem, path)
+                if not mended:
+                    self._tell(problem, kind, path, below)
+                    return None
+                value = mended[0]
+        self._fault(path, "has too many values of the wrong type")
+        return None
+
+    def _mend(self, value: Any, below: Path_, problem: str, path: Path_) -> list[Any]:  # noqa: ANN401
+        at = value
+        try:
+            for part in below:
+                at = at[part]
+        except (KeyError, IndexError, TypeError):
+            return []
+        where = self._where.get(path + below)
+        if problem.startswith("Expected `array`, got `str`"):
+            new: Any = [part.strip() for part in at.split(",")]
+        elif (
+            problem.startswith("Expected `str`, got")
+            and where
+            and where.text is not None
+            and not isinstance(at, dict | list)
+        ):
+            new = where.text
+        else:
+            return []
+        if not below:
+            return [new]
+        parent = value
+        for part in below[:-1]:
+            parent = parent[part]
+        parent[below[-1]] = new
+        return [value]
+
+    def _tell(self, problem: str, kind: Any, path: Path_, below: Path_) -> None:  # noqa: ANN401
+        for part in below:
+            kind = _below(kind, part)
+        if found := re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL):
+            self._unknown((*path, *below, found[1]), _field_names(kind))
+        elif found := re.fullmatch(r"Object missing required field `(.*)`", problem, re.DOTALL):
+            self._fault((*path, *below, found[1]), "is needed and not there")
+        else:
+            self._fault((*path, *below), _expected(problem, kind))
+
+    def _unknown(self, path: Path_, known: Sequence[str]) -> None:
+        self._fault(path, f"there is no such key{_near(str(path[-1]), known)}")
+
+    def _fault(self, path: Path_, problem: str) -> None:
+        where = next(
+            (self._where[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in self._where),
+            None,
+        )
+        source = f"{where.source}: " if where else ""
+        name = _dotted(path)
+        self._faults.append(
+            f"{source}{problem}" if source.endswith(f"-E {name}: ") else f"{source}{name}: {problem}"
+        )
+
+
+_VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
+
+
+def _dotted(path: Path_) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _parts(at: str) -> Path_:
+    """Split msgspec's ``$.ssl.certificate_authorities[0]``."""
+    found = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", at)
+    return tuple(name or int(index) for name, index in found)
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.5)
+    if near:
+        return f"; the nearest is {near[0]}"
+    return f"; there is {', '.join(known)}" if known else ""
+
+
+def _expected(problem: str, kind: Any) -> str:  # noqa: ANN401 - any type
+    """Say what was expected, without the value."""
+    kind_info = msgspec.inspect.type_info(kind) if kind is not None else None
+    if isinstance(kind_info, msgspec.inspect.LiteralType):
+        return f"expected one of {', '.join(map(str, kind_info.values))}"
+    problem = re.sub(r"Invalid enum value .*", "expected another value", problem, flags=re.DOTALL)
+    words = {"`array`": "a list", "`object`": "keys and values", "`str`": "text", "`int`": "a whole number"}
+    words |= {"`float`": "a number", "`bool`": "true or false"}
+    for name, word in words.items():
+        problem = problem.replace(name, word)
+    return problem[:1].lower() + problem[1:]
+
+
+def _below(kind: Any, part: str | int) -> Any:  # noqa: ANN401 - any type
+    """Return the type of a field of a struct; None where there is no saying."""
+    if isinstance(part, str) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == part), None)
+    return None
+
+
+def _field_names(kind: Any) -> list[str]:  # noqa: ANN401 - any type
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [field.encode_name for field in msgspec.structs.fields(kind)]
+    return []
+
+
+def _leaves(kind: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 - any type
+    """Yield the dotted keys of a struct."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            yield from _leaves(field.type, f"{prefix}.{field.encode_name}")
+    else:
+        yield prefix
+
+
+def _keys() -> Iterator[str]:
+    """Yield every key that a variable of the environment may set."""
+    for name, kind in _SECTIONS.items():
+        yield from _leaves(kind, name)
+    for name in plugins.names(OUTPUTS):
+        yield from _leaves(plugins.load(OUTPUTS, name).Config, f"output.{name}")
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema (2020-12) of the configuration file, written with nested keys."""
+    outputs = {name: plugins.load(OUTPUTS, name).Config for name in plugins.names(OUTPUTS)}
+    inputs = {name: plugins.load(INPUTS, name).Config for name in plugins.names(INPUTS)}
+    kinds = [*_SECTIONS.values(), *outputs.values(), *inputs.values()]
+    schemas, components = msgspec.json.schema_components(kinds, ref_template="#/$defs/{name}")
+    of = dict(zip([*_SECTIONS, *outputs, *(f"inputs {name}" for name in inputs)], schemas, strict=True))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "kpanic",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: of[name] for name in _SECTIONS}
+        | {
+            "inputs": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"type": {"enum": sorted(inputs)}},
+                    "required": ["type"],
+                },
+            },
+            "output": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {name: of[name] for name in outputs},
+            },
+        },
+        "$defs": components,
+    }

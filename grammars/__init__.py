@@ -6,3 +6,10 @@ The way of the data is one line::
 
 Nothing here knows of hosts, files, JSON or networks.
 """
+
+from __future__ import annotations
+
+from grammars.model import CrashReport
+from grammars.parser import Parser, parse
+
+__all__ = ["CrashReport", "Parser", "parse"]

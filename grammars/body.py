@@ -1,0 +1,70 @@
+"""The body of a report: a pyparsing grammar whose alternatives are chosen by the start of the line.
+
+A plain ``MatchFirst`` would try every alternative on every line. :class:`LineSwitch` is one that looks up the
+alternative first, with a single regular expression over the starts of all of them, and passes over the lines that
+none of them begins: their cost is that of a search, not that of a grammar.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyparsing as pp
+
+from grammars import header, trace
+from grammars.machines import Rule
+from grammars.machines.x86 import X86
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Item(NamedTuple):
+    """Something that the grammar read, and where."""
+
+    location: int
+    value: Any
+
+
+class LineSwitch(pp.MatchFirst):
+    """The alternatives of a line, chosen by what the line starts with."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        """Compile the starts of all alternatives into one regular expression."""
+        rules = tuple(rules)
+        super().__init__([rule.grammar for rule in rules])
+        self._lead = re.compile(
+            "^(?:" + "|".join(f"(?P<{rule.name}>{rule.lead})" for rule in rules) + ")", re.MULTILINE
+        )
+        self._by_name = {rule.name: rule.grammar for rule in rules}
+        self.leave_whitespace()
+
+    def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, Any]:  # noqa: FBT001,FBT002,N802 - pyparsing's own
+        """Read the next line that an alternative understands."""
+        while found := self._lead.search(instring, loc):
+            loc = found.start()
+            element = self._by_name[found.lastgroup or ""]
+            try:
+                end, tokens = element._parse(instring, loc, do_actions)  # noqa: SLF001 - how pyparsing's own expressions call each other
+            except pp.ParseException:
+                loc = instring.find("\n", loc) + 1
+                if not loc:
+                    break
+                continue
+            return end, pp.ParseResults([Item(loc, tokens[0])])
+        raise pp.ParseException(instring, loc, "no more lines", self)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("opening", trace.OPENING_LEAD, trace.opening),
+    *header.RULES,
+    *X86.rules,
+    Rule("frames", trace.FRAMES_LEAD, trace.frames),
+)
+body = pp.ZeroOrMore(LineSwitch(RULES)).parse_with_tabs().set_name("report")
+
+
+def read(text: str) -> Sequence[Item]:
+    """Read the lines of a report that anything is known about, in order."""
+    return body.parse_string(text).as_list()  # type: ignore[no-any-return]

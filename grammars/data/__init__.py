@@ -1,0 +1,1 @@
+"""What is known about functions of the kernel, as data: a reason for every entry."""

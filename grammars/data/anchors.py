@@ -1,0 +1,65 @@
+"""Functions that say where one piece of work ends and the next begins."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+PREFIXES: Final = (
+    "__x64_",
+    "__ia32_",
+    "__arm64_",
+    "__riscv_",
+    "__s390x_",
+    "__s390_",
+    "SYSC_",
+    "SyS_",
+    "compat_SYSC_",
+    "compat_SyS_",
+)
+"""What the entry of a system call carries in front, by era and machine (include/linux/syscalls.h)."""
+
+DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
+    (r"process_one_work|process_scheduled_works|worker_thread", "runs work queues"),
+    (r"do_syscall_|do_fast_syscall_|do_int80_|sysenter_dispatch|tracesys_phase2|entry_SYS|system_call_fastpath|stub_\w+", "enters system calls on x86"),
+    (r"el0_svc|el0_sync|invoke_syscall|ret_fast_syscall|^__sys_trace_return|system_call_common|system_call_exception|^__do_syscall$|^__do_syscall|^system_call$|handle_syscall|^do_trap_ecall|sysc_", "enters system calls on other machines"),
+    (r"netif_receive_skb|process_backlog|^napi_|^__napi|net_rx_action", "hands packets up"),
+    (r"do_softirq|^handle_softirqs|^__softirq|^run_ksoftirqd|^irq_exit|^invoke_softirq", "runs softirqs"),
+    (r"call_timer_fn|_run_timers|run_timer_softirq|hrtimer_run|^expire_timers|^run_timer_base|^call_timer", "runs timers"),
+    (r"tasklet_action", "runs tasklets"),
+    (r"^smpboot_thread_fn|^kthread$|^kthread_worker_fn|^ret_from_fork|^start_secondary|^cpu_startup_entry|^do_idle|^kernel_thread_helper|^rest_init", "starts threads"),
+    (r"^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev|rmdir_nothing)|^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)|^__vfs_(?:read|write)|^(?:new|do)_sync_(?:read|write)|^call_(?:read|write)_iter|^ksys_(?:read|write|ioctl)|^compat_ksys_ioctl|^__?do_compat_sys_ioctl|^do_compat_ioctl", "calls into files"),
+    (r"^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$", "calls into files and sockets"),
+    (r"^blkdev_(?:driver_)?ioctl|^compat_ioctl", "calls into block devices"),
+    (r"^call_mmap|^mmap_region|^__mmap_region|^do_mmap|^mmap_file", "maps memory"),
+    (r"^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)|^__sock_(?:sendmsg|release|recvmsg)|^____sys_(?:sendmsg|recvmsg)|^___sys_(?:sendmsg|recvmsg)|^sock_sendmsg_nosec|^sock_recvmsg_nosec|^__sys_(?:sendto|recvfrom|setsockopt|getsockopt|connect|bind|accept4)|^do_sock_setsockopt", "calls into sockets"),
+    (r"^rtnetlink_rcv_msg|^genl_(?:family_)?rcv_msg|^nfnetlink_rcv|^netlink_(?:rcv_skb|dump|unicast)|^tipc_nl_compat_recv|^crypto_user_rcv_msg|^sock_diag_rcv|^xfrm_user_rcv", "hands netlink messages on"),
+    (r"^__fput|^____fput|^task_work_run|^delayed_fput|^exit_task_work", "closes files"),
+    (r"^do_exit|^do_group_exit|^get_signal|^exit_to_user_mode_(?:loop|prepare)|^syscall_exit_to|^prepare_exit_to", "ends tasks"),
+    (r"^do_mount|^path_mount|^do_new_mount|^mount_fs|^vfs_get_tree|^legacy_get_tree_nothing", "mounts"),
+    (r"^do_one_initcall|^do_initcall|^kernel_init$|^kernel_init_freeable", "initialises"),
+    (r"^handle_irq_event|^__handle_irq_event|^generic_handle|^handle_(?:edge|fasteoi|level|percpu)|^do_IRQ|^common_interrupt|^__common_interrupt|^gic_handle_irq", "runs interrupt handlers"),
+    (r"^notifier_call_chain|^__?blocking_notifier|^raw_notifier_nothing|^call_netdevice_notifiers_nothing", "calls whoever wants to know"),
+    (r"^rcu_do_batch|^rcu_core|^rcu_process_callbacks|^invoke_rcu|^rcu_nocb_cb|^rcu_reclaim", "runs RCU's callbacks"),
+    (r"^usb_hcd_giveback|^__usb_hcd_giveback|^dummy_timer_nothing", "hands USB requests back"),
+)
+ANCHORS: Final = re.compile("|".join(pattern for pattern, _ in DISPATCHERS))
+
+ENTRIES: Final = re.compile(
+    r"apic_timer_interrupt|^asm_(?:sysvec|common)|^(?:common|ret_from)_(?:interrupt|intr)|^retint_|^el1_irq|^el1h?_\w*irq|^el1_interrupt"
+    r"|^__irq_svc|^(?:asm_)?exc_nmi|^end_repeat_nmi|^asm_exc_|^reschedule_interrupt|^call_function_(?:single_)?interrupt"
+    r"|^decrementer|^timer_interrupt|^hardware_interrupt|^ext_int_handler|^do_trap_|^handle_exception|^irq_work_interrupt|^kvm_posted"
+)
+"""Where an interrupt or an exception came in: below it is what was going on."""
+
+BLOCKERS: Final[tuple[tuple[str, str], ...]] = (
+    (r"rtnl_lock|^rtnetlink_rcv_msg", "rtnl_lock"),
+    (r"synchronize_(?:s?rcu|sched|net|rcu_expedited)", "synchronize_rcu"),
+)
+"""Waits that hang half the system at once: whoever waits is a victim, so the wait itself is the answer."""
+
+WAITS: Final = re.compile(
+    r"sched|_lock|_slowlock|down|rwsem|completion|kthread|wait|synchronize|context_switch|__switch_to|cancel_delayed_work"
+    r"|rcu_barrier|mutex|flush_work|io_schedule|^percpu_|^lock_page|^folio_lock"
+)
+"""What a blocked task's stack begins with."""

@@ -1,0 +1,164 @@
+"""What a boot says about itself before anything goes wrong: kernel, machine, clock, host, complaints of the hardware.
+
+::
+
+    Linux version 3.10.0-1160.el7.x86_64 (mockbuild@…) (gcc …) #1 SMP Mon Oct 19 16:18:59 UTC 2020
+    Command line: BOOT_IMAGE=/vmlinuz-3.10.0-1160.el7.x86_64 root=…
+    DMI: Dell Inc. PowerEdge R640/0W23H8, BIOS 2.10.2 02/24/2021
+    rtc_cmos 00:00: setting system clock to 2021-04-29T11:19:16 UTC (1619695156)
+    systemd[1]: Hostname set to <node1>.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import pyparsing as pp
+
+from grammars.header import read_hardware
+from grammars.model import Hardware, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from grammars.model import Line
+
+KEPT: Final = 32
+"""Lines of one kind that are kept of one boot."""
+
+
+def _line(pattern: str) -> pp.Regex:
+    element = pp.Regex(pattern, as_match=True)
+    element.leave_whitespace()
+    return element
+
+
+banner = _line(r"Linux version (?P<release>\S+)(?P<rest>.*?)(?: (?P<build>#\d.*))?$")
+command_line = _line(r"(?:Kernel command line|Command line): ?(?P<line>.*)")
+machine = _line(r"(?:DMI: |Machine model: |Hardware name: )(?P<name>.*)")
+clock = _line(r"setting system clock to \d[^()]{8,40}\((?P<epoch>\d{6,11})\)")
+hostname = _line(r"(?:Hostname set to <|Set hostname to <)(?P<name>[^>\s]{1,253})>")
+
+BANNER: Final = "Linux version "
+
+_ARCHITECTURES: Final = (
+    ("x86_64", "x86_64"),
+    ("amd64", "x86_64"),
+    ("aarch64", "aarch64"),
+    ("arm64", "aarch64"),
+    ("armmp", "armv7l"),
+    ("armv7", "armv7l"),
+    ("ppc64le", "ppc64le"),
+    ("powerpc64le", "ppc64le"),
+    ("s390x", "s390x"),
+    ("riscv64", "riscv64"),
+    ("i686", "i686"),
+    ("686-pae", "i686"),
+    ("i386", "i686"),
+)
+
+
+@dataclass(slots=True)
+class Boot:
+    """One boot of one host, as far as it has been read."""
+
+    kernel: Kernel = field(default_factory=Kernel)
+    hardware: Hardware | None = None
+    epoch: float | None = None
+    hostname: str = ""
+    evidence: list[Line] = field(default_factory=list)
+    preceded_by: list[Line] = field(default_factory=list)
+    hardware_errors: list[Line] = field(default_factory=list)
+
+
+def architecture(release: str) -> str:
+    """Name the machine that a release or a banner names, if it does."""
+    return next((name for word, name in _ARCHITECTURES if word in release), "")
+
+
+def _banner(boot: Boot, line: Line, at: int) -> bool:
+    match = banner.parse_string(line.text[at:])[0]
+    release = match["release"]
+    boot.kernel = Kernel(
+        release,
+        match["build"] or "",
+        line.text[at:],
+        architecture(release) or architecture(match["rest"]),
+        boot.kernel.command_line,
+        boot.kernel.boot_image,
+    )
+    return True
+
+
+def _command_line(boot: Boot, line: Line, at: int) -> bool:
+    if boot.kernel.command_line:
+        return False
+    words = command_line.parse_string(line.text[at:])[0]["line"].strip()
+    image = next((word[11:] for word in words.split() if word.startswith("BOOT_IMAGE=")), "")
+    kernel = boot.kernel
+    boot.kernel = Kernel(kernel.release, kernel.build, kernel.banner, kernel.architecture, words, image)
+    return True
+
+
+def _machine(boot: Boot, line: Line, at: int) -> bool:
+    if boot.hardware is not None:
+        return False
+    boot.hardware = read_hardware(machine.parse_string(line.text[at:])[0]["name"])
+    return True
+
+
+def _clock(boot: Boot, line: Line, at: int) -> bool:
+    if line.time is None:
+        return False
+    boot.epoch = int(clock.parse_string(line.text[at:])[0]["epoch"]) - line.time
+    return True
+
+
+def _hostname(boot: Boot, line: Line, at: int) -> bool:
+    boot.hostname = hostname.parse_string(line.text[at:])[0]["name"]
+    return True
+
+
+def _hardware_error(boot: Boot, line: Line, _at: int) -> bool:
+    if len(boot.hardware_errors) < KEPT:
+        boot.hardware_errors.append(line)
+    return False
+
+
+def _before(boot: Boot, line: Line, _at: int) -> bool:
+    if len(boot.preceded_by) < KEPT:
+        boot.preceded_by.append(line)
+    return False
+
+
+FACTS: Final[tuple[tuple[str, Callable[[Boot, Line, int], bool]], ...]] = (
+    (BANNER, _banner),
+    ("Command line: ", _command_line),
+    ("Kernel command line: ", _command_line),
+    ("DMI: ", _machine),
+    ("Machine model: ", _machine),
+    ("setting system clock to ", _clock),
+    ("Hostname set to <", _hostname),
+    ("Set hostname to <", _hostname),
+    ("[Hardware Error]", _hardware_error),
+    ("[Firmware Bug]", _hardware_error),
+    ("EDAC MC", _hardware_error),
+    ("AER: ", _hardware_error),
+    ("Out of memory: Kill", _before),
+    ("Trigger a crash", _before),
+)
+"""A literal, and who reads a line that holds it; the reader says whether the line is evidence."""
+
+
+def note(boot: Boot, line: Line, number: int) -> None:
+    """Let the reader of fact ``number`` read a line."""
+    literal, reader = FACTS[number]
+    at = line.text.find(literal)
+    if at < 0:
+        return
+    try:
+        if reader(boot, line, at) and len(boot.evidence) < KEPT:
+            boot.evidence.append(line)
+    except pp.ParseException:
+        return

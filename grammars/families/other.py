@@ -1,0 +1,102 @@
+"""What has a wording of its own but no family, and the last resort: BUG, WARNING and Oops without a better name."""
+
+from __future__ import annotations
+
+from grammars.family import Family, Form, head
+
+NET = Family(
+    name="net",
+    literals=("unregister_netdevice: waiting for ", "NETDEV WATCHDOG: "),
+    forms=(
+        Form(
+            head(r"unregister_netdevice: waiting for [^\n]{1,64}? to become free[^\n]*"),
+            title="unregister_netdevice: waiting for DEV to become free",
+            kind="hang",
+            cause="driver",
+            walk="none",
+            traceless=True,
+        ),
+    ),
+)
+
+STACK_WALK = Family(
+    name="unwinder",
+    literals=("WARNING: kernel stack ",),
+    forms=(
+        Form(
+            head(r"WARNING: kernel stack regs at [^\n]{1,200}? has bad '(?P<what>[^'\n]+)' value[^\n]*"),
+            title="WARNING: kernel stack regs has bad '{what}' value",
+            kind="warning",
+            cause="warning",
+            walk="none",
+            traceless=True,
+        ),
+        Form(
+            head(r"WARNING: kernel stack (?P<where>regs|frame pointer) at [^\n]{1,200}? has bad value[^\n]*"),
+            title="WARNING: kernel stack {where} has bad value",
+            kind="warning",
+            cause="warning",
+            walk="none",
+            traceless=True,
+        ),
+    ),
+)
+
+HARNESS = Family(
+    name="harness",
+    literals=("SYZFAIL: ", "trusty: panic"),
+    forms=(
+        Form(
+            head(r"SYZFAIL: (?P<what>[^\n]*)"),
+            title="SYZFAIL: {what}",
+            kind="bug",
+            cause="explicit-panic",
+            walk="none",
+            traceless=True,
+        ),
+        Form(
+            head(r"trusty: panic[^\n]*?ASSERT FAILED[^\n]*"),
+            title="trusty: ASSERT FAILED:",
+            kind="bug",
+            cause="explicit-panic",
+            corrupted="the secure side's message is in pieces",
+        ),
+    ),
+)
+
+SLAB_PIECES = Family(
+    name="slab-pieces",
+    literals=("INFO: Allocated in ", "INFO: Freed in ", "INFO: Slab 0x", "INFO: Object 0x"),
+    forms=(
+        Form(
+            head(r"(?P<what>INFO: (?:Allocated|Freed|Slab|Object) [^\n]*)"),
+            title="{what}",
+            kind="sanitizer",
+            cause="slab-corruption",
+            corrupted="the report that it belongs to is missing",
+        ),
+    ),
+)
+
+GENERIC = Family(
+    name="generic",
+    literals=("BUG: ", "Oops: ", "Oops[#", "[#1]"),
+    ignore=r"BUG: KASAN|\bDEBUG: ",
+    last=True,
+    forms=(
+        Form(
+            head(r"Oops:? ?(?:(?P<code>[0-9a-f]{4,8}) )?\[?#?[^\n]*"),
+            title="Oops in {function}",
+            kind="oops",
+            cause="unknown",
+            walk="ip",
+        ),
+        Form(
+            head(r"(?P<what>BUG: [^\n]+)"),
+            title="{what}",
+            kind="bug",
+            cause="unknown",
+            walk="trace",
+        ),
+    ),
+)

@@ -1,0 +1,96 @@
+"""panic() with a reason of its own (kernel/panic.c and whoever calls it).
+
+::
+
+    Kernel panic - not syncing: sysrq triggered crash
+    Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b
+    Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: f+0x1/0x2
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from grammars.family import FUNCTION, Family, Form, head
+
+if TYPE_CHECKING:
+    from grammars.family import Walk
+
+_PANIC: Final = r"Kernel panic - not syncing:[ \n]{0,2}\s*"
+
+
+def _panic(
+    pattern: str, title: str, cause: str, *, walk: Walk = "none", corrupted: str = "", detail: str = ""
+) -> Form:
+    """Return the form of one reason."""
+    return Form(
+        head(_PANIC + pattern),
+        title=f"kernel panic: {title}",
+        kind="panic",
+        cause=cause,
+        walk=walk,
+        fatal=True,
+        corrupted=corrupted,
+        detail=detail,
+    )
+
+
+_LOST: Final = "it follows from a report that is missing"
+
+PANIC = Family(
+    name="panic",
+    literals=("Kernel panic - not syncing:", "Kernel panic -not syncing:"),
+    forms=(
+        _panic(
+            rf"stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]*>?\]? ?)?(?P<function>{FUNCTION})",
+            "stack is corrupted in {function}",
+            "stack-corruption",
+            walk="named",
+        ),
+        _panic("stack-protector[^\n]*", "stack is corrupted in {function}", "stack-corruption", walk="trace"),
+        _panic(
+            r"corrupted stack end[^\n]*",
+            "corrupted stack end in {function}",
+            "stack-corruption",
+            walk="stall",
+        ),
+        Form(
+            head(_PANIC + r"[kK]ernel stack overflow[^\n]*"),
+            title="kernel stack overflow in {function}",
+            kind="panic",
+            cause="stack-overflow",
+            walk="stall",
+            fatal=True,
+        ),
+        _panic(r"sysrq triggered crash", "sysrq triggered crash", "sysrq"),
+        _panic(
+            r"Fatal exception(?P<what> in interrupt)?[^\n]*",
+            "Fatal exception{what}",
+            "unknown",
+            corrupted=_LOST,
+        ),
+        _panic(r"[^\n]*panic_on_warn set[^\n]*", "panic_on_warn set", "warning", corrupted=_LOST),
+        _panic(r"hung_task: blocked tasks[^\n]*", "hung_task: blocked tasks", "hung-task", corrupted=_LOST),
+        _panic(r"softlockup: hung tasks[^\n]*", "softlockup: hung tasks", "soft-lockup", corrupted=_LOST),
+        _panic(r"RCU Stall[^\n]*", "RCU Stall", "rcu-stall", corrupted=_LOST),
+        _panic(r"(?:Watchdog detected )?[hH]ard LOCKUP[^\n]*", "hard LOCKUP", "hard-lockup"),
+        _panic(r"NMI(?P<what>[^\n]*)", "NMI{what}", "nmi"),
+        _panic(
+            r"(?:Fatal hardware error|Fatal local machine check|Fatal machine check|Machine check|Timeout: Not all CPUs|Uncorrected)[^\n]*",
+            "Fatal machine check",
+            "machine-check",
+        ),
+        _panic(r"Asynchronous SError Interrupt[^\n]*", "Asynchronous SError Interrupt", "machine-check"),
+        _panic(r"Out of memory[^\n]*", "Out of memory", "out-of-memory"),
+        _panic(r"System is deadlocked on memory[^\n]*", "System is deadlocked on memory", "out-of-memory"),
+        _panic(r"Attempted to kill init![^\n]*", "Attempted to kill init!", "init-died"),
+        _panic(
+            r"(?:No working init found|No init found|Requested init \S+ failed)[^\n]*",
+            "No working init found",
+            "no-init",
+        ),
+        _panic(r"VFS: Unable to mount root[^\n]*", "VFS: Unable to mount root fs", "no-root-filesystem"),
+        _panic(r"(?P<what>(?:EXT[234]-fs|XFS|BTRFS|JBD2|GFS2|f2fs|OCFS2)[^\n]*)", "{what}", "filesystem"),
+        _panic(r"(?P<what>[^\n]+)", "{what}", "explicit-panic"),
+    ),
+)

@@ -1,0 +1,183 @@
+"""UBSAN, slab debugging, kmemleak, Rust and fortify (lib/ubsan.c, mm/slub.c, mm/kmemleak.c, lib/string_helpers.c).
+
+::
+
+    UBSAN: array-index-out-of-bounds in drivers/x.c:12:3         UBSAN: Undefined behaviour in x.c:12:3 before 5.11
+    BUG kmalloc-64 (Tainted: G    B  OE): Poison overwritten
+    BUG: memory leak / unreferenced object 0xffff… (size 32):
+    detected buffer overflow in memcpy
+    rust_kernel: panicked at file.rs:60:5:
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from grammars.family import Family, Form, head, later
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+UBSAN = Family(
+    name="ubsan",
+    literals=("UBSAN: ",),
+    ignore="UBSAN: panic_on_warn",
+    forms=(
+        Form(
+            head(r"UBSAN: Undefined behaviour in [^\n]*"),
+            title="UBSAN: undefined-behaviour in {function}",
+            kind="sanitizer",
+            cause="undefined-behavior",
+            skip=(("ubsan|overflow", "reports for others"),),
+        ),
+        Form(
+            head(r"UBSAN: (?P<what>[\w-]+) in [^\n]*"),
+            title="UBSAN: {what} in {function}",
+            kind="sanitizer",
+            cause="undefined-behavior",
+            skip=(("ubsan|overflow", "reports for others"),),
+            detail="{what}",
+        ),
+    ),
+)
+
+_SLAB: Final = (
+    ("Poison", "use-after-free"),
+    ("Redzone", "out-of-bounds"),
+    ("padding", "out-of-bounds"),
+    ("already free", "double-free"),
+    ("double free", "double-free"),
+)
+
+
+def _slab(fields: Mapping[str, str]) -> str:
+    return next((slug for word, slug in _SLAB if word.lower() in fields["what"].lower()), "slab-corruption")
+
+
+SLAB = Family(
+    name="slab",
+    literals=(
+        "=== BUG ",
+        "BUG kmalloc-",
+        *(
+            f"): {what}"
+            for what in (
+                "Poison overwritten",
+                "Redzone overwritten",
+                "Right Redzone overwritten",
+                "Left Redzone overwritten",
+                "Object already free",
+                "Object padding overwritten",
+                "Padding overwritten",
+                "Freelist corrupt",
+                "Freepointer corrupt",
+                "Object corrupt",
+                "Freechain corrupt",
+                "Wrong object count",
+                "Invalid object pointer",
+                "Attempt to free object",
+                "Objects remaining in",
+                "objects remaining in",
+                "Wrong slab",
+                "SLAB_",
+                "Not a valid slab page",
+                "Double free",
+            )
+        ),
+    ),
+    forms=(
+        Form(
+            head(
+                r"(?:=== )?(?:BUG [^\n]{1,120}?)?\): (?P<what>[A-Za-z_][^\n]*?)(?: on __kmem_cache_shutdown\(\)|\s+0x[0-9a-f]+[^\n]*|\.\.[^\n]*)?(?:\n|$)"
+            ),
+            title="BUG: {what}",
+            kind="sanitizer",
+            cause=_slab,
+            walk="trace",
+            skip=(
+                (
+                    "slab|^print_trailer|^object_err|^check_|^free_(?:debug|consistency)|^(?:__)?kfree|^alloc_debug|^init_object|^setup_object|^on_freelist|^get_partial|_alloc|kmem_cache",
+                    "checks for others",
+                ),
+            ),
+            detail="{what}",
+        ),
+        Form(
+            head(r"BUG (?P<what>kmalloc-\d+)[^\n]*"),
+            title="BUG: {what}",
+            kind="sanitizer",
+            cause="slab-corruption",
+        ),
+    ),
+)
+
+LEAK = Family(
+    name="leak",
+    literals=("BUG: memory leak",),
+    forms=(
+        Form(
+            head(r"BUG: memory leak") + later("unreferenced object", within=3),
+            title="memory leak in {function}",
+            kind="leak",
+            cause="memory-leak",
+            skip=(
+                (
+                    "kmalloc|kcalloc|kzalloc|alloc|^create_object|kmemleak|^__?get_free|strdup|memdup|^sk_prot|^slab_post",
+                    "allocates for others",
+                ),
+            ),
+        ),
+    ),
+)
+
+FORTIFY = Family(
+    name="fortify",
+    literals=(
+        "detected buffer overflow in ",
+        "fortify: detected",
+        "detected field-spanning write",
+        "buffer overflow detected in ",
+    ),
+    forms=(
+        Form(
+            head(r"[^\n]*detected buffer overflow in (?P<what>\w+)[^\n]*"),
+            title="kernel BUG in {function}",
+            kind="bug",
+            cause="fortify",
+            walk="trace",
+            skip=(("fortify", "checks for others"),),
+            detail="{what}",
+        ),
+    ),
+)
+
+RUST = Family(
+    name="rust",
+    literals=("panicked at ",),
+    forms=(
+        Form(
+            head(r"panicked at \S+\.rs:\d+:\d+:") + later(r"(?P<what>[^\n]+)", within=1),
+            title="{what} in {function}",
+            kind="bug",
+            cause="bug",
+            skip=(
+                (
+                    "rust_helper|^rust_|core\\[|core::|panic|unwrap_failed|expect_failed|_R\\w*core|_R\\w*9panicking",
+                    "panics for others",
+                ),
+            ),
+        ),
+        Form(
+            head(r"panicked at '(?P<what>[^\n]*?)', \S+\.rs:\d+[^\n]*"),
+            title="{what} in {function}",
+            kind="bug",
+            cause="bug",
+            skip=(
+                (
+                    "rust_helper|^rust_|core\\[|core::|panic|unwrap_failed|expect_failed|_R\\w*core|_R\\w*9panicking",
+                    "panics for others",
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,184 @@
+r"""The lines that every report may hold, whatever its family and machine.
+
+::
+
+    CPU: 0 UID: 0 PID: 1 Comm: init Tainted: G           OE      6.12.0 #1 Debian 6.12     since 6.11 with UID
+    CPU: 0 PID: 1 Comm: init Not tainted 3.10.0-1160.el7.x86_64 #1
+    Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform
+    Process swapper/0 (pid: 1, stack limit = 0x(ptrval))                                    arm
+    task:kworker/0:1   state:D stack:0 pid:12 ppid:2 flags:0x4000
+    Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-debian-1.16.2-1 04/01/2014
+    Modules linked in: boom(OE+) virtio_ring [last unloaded: foo]
+    Code: 48 89 <0f> 0b
+    Oops: 0002 [#1] PREEMPT SMP NOPTI          Oops: Oops: 0002 [#1] SMP NOPTI           Internal error: Oops: 96000004 [#1] SMP
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+import pyparsing as pp
+
+from grammars.machines import Rule
+from grammars.model import Hardware, Oops, Process, Taint
+
+
+class Owner(NamedTuple):
+    """Who was running, on what."""
+
+    process: Process
+    taint: Taint | None
+    release: str
+    build: str
+    hardware: str
+
+
+class Code(NamedTuple):
+    """The bytes around the instruction pointer."""
+
+    raw: str
+
+
+class Modules(NamedTuple):
+    """Names without the marks behind them."""
+
+    names: tuple[str, ...]
+
+
+class Note(NamedTuple):
+    """A line that says something by being there."""
+
+    what: str
+    value: str
+
+
+_TAINTS: Final = (
+    r"(?:Not tainted|Tainted:(?: \[[^\]\n]*\](?:=\w+,?)?,?| [A-Z]\b| {2,}[A-Z ]*| [A-Z ]+(?= [\w.]))*)"
+)
+
+
+def _owner(tokens: pp.ParseResults) -> Owner:
+    match = tokens[0]
+    taints = match["taints"] or ""
+    taint = None
+    if taints.startswith("Tainted"):
+        raw = taints.removeprefix("Tainted:").strip()
+        letters = re.findall(r"\[([A-Z])\]", raw) or re.findall(r"[A-Z]", raw)
+        taint = Taint(raw, tuple(letter for letter in letters if letter != "G"))
+    number = match["cpu"]
+    user = match["uid"]
+    return Owner(
+        Process(
+            int(match["pid"]),
+            match["comm"].strip(),
+            int(number) if number else None,
+            int(user) if user else None,
+        ),
+        taint,
+        match["release"] or "",
+        match["build"] or "",
+        (match["hardware"] or "").strip(),
+    )
+
+
+owner = (
+    pp.Regex(
+        r"(?:CPU: (?P<cpu>\d+) )?(?:UID: (?P<uid>\d+) )?(?:PID: |Pid: )(?P<pid>\d+),? [Cc]omm: (?P<comm>[^\n]{0,64}?) "
+        r"(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)(?:\s+(?P<release>\d+\.\d+\.\S+)(?: \(?(?P<build>#\S+)(?P<hardware>[^\n]*)|[^\n]*)"
+        r"|\s*$)",
+        re.MULTILINE,
+        as_match=True,
+    )
+    .leave_whitespace()
+    .add_parse_action(_owner)
+    .set_name("owner")
+)
+
+hardware = (
+    pp.Regex(r"Hardware name: (?P<name>[^\n]*)", as_match=True)
+    .leave_whitespace()
+    .add_parse_action(lambda tokens: read_hardware(tokens[0]["name"]))
+    .set_name("hardware name")
+)
+
+_bios = re.compile(r"^(?P<box>.*?),? BIOS (?P<version>.*?)(?: (?P<date>\d\d/\d\d/\d{4}))?$")
+
+
+def read_hardware(name: str) -> Hardware:
+    """Take ``VENDOR PRODUCT[/BOARD], BIOS VERSION DATE`` apart, as far as it can be."""
+    name = name.strip()
+    match = _bios.match(name)
+    box, version, date = (match["box"], match["version"], match["date"] or "") if match else (name, "", "")
+    vendor, _, product = box.partition(" ")
+    for known in ("Dell Inc.", "To be filled by O.E.M.", "Red Hat", "Google Compute Engine", "Amazon EC2"):
+        if box.startswith(known + " "):
+            vendor, product = known, box[len(known) + 1 :]
+    return Hardware(name, vendor, product.strip(), version.strip(), date)
+
+
+_MARKS = re.compile(r"\(.*\)$")
+
+
+def _modules(tokens: pp.ParseResults) -> Modules:
+    names = tokens[0]["names"].split("[last unloaded")[0].split()
+    return Modules(tuple(_MARKS.sub("", name) if name[-1] == ")" else name for name in names))
+
+
+modules = (
+    pp.Regex(r"Modules linked in:(?P<names>[^\n]*)", as_match=True)
+    .leave_whitespace()
+    .add_parse_action(_modules)
+    .set_name("modules")
+)
+code = (
+    pp.Regex(r"Code: (?P<bytes>[^\n]*)", as_match=True)
+    .leave_whitespace()
+    .add_parse_action(lambda tokens: Code(tokens[0]["bytes"].strip()))
+    .set_name("code")
+)
+
+
+def _oops(tokens: pp.ParseResults) -> Oops:
+    match = tokens[0]
+    error = match["error"]
+    return Oops(
+        int(match["number"]) if match["number"] else None,
+        int(error, 16) if error else None,
+        tuple((match["flags"] or "").split()),
+    )
+
+
+OOPS: Final = r"[^\n]*?(?:: |\b)(?:(?P<error>[0-9a-f]{1,16}) )?\[#(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
+oops = pp.Regex(OOPS, as_match=True).leave_whitespace().add_parse_action(_oops).set_name("oops")
+
+task = (
+    pp.Regex(r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S+)\s.*?pid:\s*(?P<pid>\d+)[^\n]*", as_match=True)
+    .leave_whitespace()
+    .add_parse_action(lambda tokens: Note("task", tokens[0]["name"]))
+    .set_name("task")
+)
+
+nmi = (
+    pp.Regex(r"(?:Sending NMI|NMI backtrace for cpu|Task dump for CPU|[^\n]*?NMI backtrace)[^\n]*")
+    .leave_whitespace()
+    .add_parse_action(lambda tokens: Note("nmi", tokens[0]))
+    .set_name("backtrace of another CPU")
+)
+end = (
+    pp.Regex(r"(?:---\[ end (?P<what>trace|Kernel panic)|Rebooting in \d)[^\n]*", as_match=True)
+    .leave_whitespace()
+    .add_parse_action(lambda tokens: Note("end", tokens[0][0]))
+    .set_name("end of the report")
+)
+
+RULES = (
+    Rule("owner", r"(?:CPU: \d+ (?:UID: \d+ )?PID: |Pid: \d+, comm: )", owner),
+    Rule("hardware", r"Hardware name: ", hardware),
+    Rule("modules", r"Modules linked in:", modules),
+    Rule("code", r"Code: ", code),
+    Rule("oops", r"[^\n]{0,80}?\[#\d+\]", oops),
+    Rule("task", r"task:\S", task),
+    Rule("nmi", r"(?:Sending NMI|NMI backtrace for cpu|Task dump for CPU)", nmi),
+    Rule("end", r"(?:---\[ end |Rebooting in \d)", end),
+)

@@ -1,0 +1,79 @@
+"""x86-64 and i386 (arch/x86/kernel/{dumpstack,process_32,process_64,traps}.c, arch/x86/mm/fault.c; 2.6.32 to 7.x).
+
+::
+
+    RIP: 0010:[<ffffffffb3c74856>]  [<ffffffffb3c74856>] sysrq_handle_crash+0x16/0x20      before 4.9
+    RIP: 0010:sysrq_handle_crash+0x16/0x20                                                since 4.9
+    RIP: 0033:0x47b7a0                                                                    user mode
+    EIP: sysrq_handle_crash+0x16/0x20          EIP: [<c1234567>] f+0x1/0x2 SS:ESP 0068:c0
+    IP: [<ffffffffb3c74856>] sysrq_handle_crash+0x16/0x20                                  header of an old oops
+    RAX: 000000000000000a RBX: ffffffffb44e4ce0 RCX: 0000000000000000
+    FS:  00007f5b3c0f1740(0000) GS:ffff9b1b7fc00000(0000) knlGS:0000000000000000
+    CS:  0010 DS: 0000 ES: 0000 CR0: 0000000080050033
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pyparsing as pp
+
+from grammars.machines import Machine, Pointer, Registers, Rule
+from grammars.model import InstructionPointer
+from grammars.trace import NAME, RUST
+
+_USER_SELECTORS: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
+# one register: its name, its value, the limit or flags behind it
+_REGISTER = re.compile(r"([A-Za-z_]{1,8}\d{0,2}): ?\s?((?:[0-9a-f]{4}:)?(?:0x)?[0-9a-f]{2,16}(?:\(\w+\))?)")
+
+
+def _pointer(tokens: pp.ParseResults) -> Pointer:
+    match = tokens[0]
+    name, offset, size = match["name"] or "", match["offset"], match["size"]
+    address = match["address"] or match["bare"]
+    raw = match["raw"].strip()
+    return Pointer(
+        InstructionPointer(
+            raw,
+            name,
+            int(offset, 16) if offset else None,
+            int(size, 16) if size else None,
+            match["module"] or "",
+            int(address, 16) if address else None,
+        ),
+        user=match["selector"] in _USER_SELECTORS,
+    )
+
+
+pointer = (
+    pp.Regex(
+        r"(?:RIP|EIP|IP):\s{0,2}(?P<raw>(?:(?P<selector>[0-9a-f]{4}):)?\s{0,2}"
+        r"(?:\[<?(?P<address>[0-9a-f]*)>?\]\s*){0,2}"
+        rf"(?:(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?(?: \[(?P<module>[\w-]+)[^\]\n]*\])?"
+        r"|(?:0x)?(?P<bare>[0-9a-f]{4,16})\b)?[^\n]*)",
+        as_match=True,
+    )
+    .leave_whitespace()
+    .add_parse_action(_pointer)
+    .set_name("x86 instruction pointer")
+)
+
+
+def _registers(tokens: pp.ParseResults) -> Registers:
+    return Registers(tuple(_REGISTER.findall(tokens[0])))
+
+
+registers = pp.Regex(r"[^\n]*").leave_whitespace().add_parse_action(_registers).set_name("x86 registers")
+
+X86 = Machine(
+    name="x86_64",
+    rules=(
+        Rule("x86_pointer", r"(?:RIP|EIP|IP): ", pointer),
+        Rule(
+            "x86_registers",
+            r"(?:R[A-DS][A-Z]|R\d\d|E[A-DS][A-Z]|[FGCD]S|CR[0-8]|DR[0-7]|PKRU|EFLAGS|RFLAGS): ",
+            registers,
+        ),
+    ),
+)

@@ -1,0 +1,246 @@
+"""Lines become incidents: boots and hosts are kept apart, the first report of an incident opens it."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import hyperscan
+
+from grammars import registry as registry_
+from grammars import report
+from grammars.facts import BANNER, FACTS, Boot, note
+from grammars.report import Head
+from grammars.scan import Literal, Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from grammars.model import CrashReport, Line
+    from grammars.registry import Registry
+
+LINES: Final = 1500
+"""Lines kept of one incident."""
+HOSTS: Final = 4096
+"""Hosts that are kept apart at once."""
+AFTER: Final = 300
+"""Lines worth reading after a header."""
+BEFORE: Final = 8
+"""Lines worth reading before one."""
+QUIET: Final = 30.0
+"""Seconds after a report that did not kill, within which the next one follows from it."""
+BACK: Final = 5.0
+"""Seconds that printk's clock must go back by to mean another boot: CPUs are a little apart."""
+HEADS: Final = 128
+"""Headers kept of one incident."""
+
+
+@dataclass(slots=True)
+class Incident:
+    """A crash that is still being read."""
+
+    lines: list[Line] = field(default_factory=list)
+    heads: list[Head] = field(default_factory=list)
+    fatal: bool = False
+    truncated: bool = False
+
+
+@dataclass(slots=True)
+class Stream:
+    """One host: its boot, its open incident, its clock."""
+
+    boot: Boot = field(default_factory=Boot)
+    incident: Incident | None = None
+    time: float | None = None
+
+
+class _Finder:
+    """Which literals a batch of lines holds."""
+
+    def __init__(self, registry: Registry) -> None:
+        literals = [literal for literal, _ in registry.literals] + [literal for literal, _ in FACTS]
+        self.families = len(registry.literals)
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=[_quoted(literal) for literal in literals],
+            ids=list(range(len(literals))),
+            elements=len(literals),
+            flags=[0] * len(literals),
+        )
+        self._lengths = [len(literal) for literal in literals]
+
+    def find(self, lines: Sequence[Line]) -> dict[int, list[int]]:
+        """Return the numbers of the literals of each line that has some."""
+        found: dict[int, list[int]] = {}
+        data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
+        ends: list[tuple[int, int]] = []
+        self._database.scan(data, match_event_handler=lambda number, _start, end, _flags, _context: ends.append((end, number)))
+        position = index = 0
+        for end, number in sorted(ends):
+            index += data.count(b"\n", position, end)
+            position = end
+            numbers = found.setdefault(index, [])
+            if number not in numbers:
+                numbers.append(number)
+        return found
+
+
+def _quoted(literal: str) -> bytes:
+    return b"".join(b"\\x%02x" % byte for byte in literal.encode())
+
+
+@functools.lru_cache(maxsize=4)
+def _finder(registry: Registry) -> _Finder:
+    return _Finder(registry)
+
+
+@functools.lru_cache(maxsize=4)
+def _literals(registry: Registry) -> tuple[Literal, ...]:
+    return tuple(Literal(literal, AFTER, BEFORE) for literal, _ in registry.literals) + tuple(
+        Literal(literal) for literal, _ in FACTS
+    )
+
+
+class Parser:
+    """Reads a log piece by piece.
+
+    Feed it chunks of bytes as they come; it returns the crashes that are complete. :meth:`close` returns the rest.
+    """
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        """Use the installed families, or those given."""
+        self._registry = registry or registry_.default()
+        self._finder = _finder(self._registry)
+        self._scanner = Scanner(_literals(self._registry))
+        self._streams: OrderedDict[str, Stream] = OrderedDict()
+
+    def feed(self, chunk: bytes) -> list[CrashReport]:
+        """Read a chunk; return the crashes that ended in it."""
+        return self._take(self._scanner.feed(chunk))
+
+    def close(self) -> list[CrashReport]:
+        """Return the crashes that were still open."""
+        found = self._take(self._scanner.close())
+        for stream in self._streams.values():
+            found += self._finish(stream)
+        self._streams.clear()
+        return found
+
+    def _take(self, lines: Sequence[Line]) -> list[CrashReport]:
+        if not lines:
+            return []
+        found: list[CrashReport] = []
+        hits = self._finder.find(lines)
+        facts = self._finder.families
+        for index, line in enumerate(lines):
+            stream = self._stream(line.host, found)
+            numbers = hits.get(index)
+            time = line.time
+            if time is not None:
+                if stream.time is not None and time < stream.time - BACK:
+                    found += self._finish(stream)
+                    stream.boot = Boot()
+                stream.time = time
+            if numbers:
+                for number in numbers:
+                    if number >= facts:
+                        if FACTS[number - facts][0] == BANNER and stream.boot.kernel.banner != line.text:
+                            found += self._finish(stream)
+                            stream.boot = Boot()
+                        note(stream.boot, line, number - facts)
+                families = [number for number in numbers if number < facts]
+                if families:
+                    found += self._head(stream, line, families)
+                    continue
+            incident = stream.incident
+            if incident is not None:
+                if len(incident.lines) < LINES:
+                    incident.lines.append(line)
+                else:
+                    incident.truncated = True
+        return found
+
+    def _stream(self, host: str, found: list[CrashReport]) -> Stream:
+        """Return the stream of a host; the one that waited longest makes room."""
+        stream = self._streams.get(host)
+        if stream is None:
+            if len(self._streams) >= HOSTS:
+                found += self._finish(self._streams.popitem(last=False)[1])
+            stream = self._streams[host] = Stream()
+        return stream
+
+    def _head(self, stream: Stream, line: Line, numbers: Sequence[int]) -> list[CrashReport]:
+        """A line on which a report may start."""
+        text = line.text
+        hits = []
+        for number in numbers:
+            literal, family = self._registry.literals[number]
+            at = text.find(literal)
+            if at >= 0 and not self._registry.ignores(family, text):
+                hits.append((family.last, at, -len(literal), number, family))
+        if not hits:
+            if stream.incident is not None and len(stream.incident.lines) < LINES:
+                stream.incident.lines.append(line)
+            return []
+        hits.sort(key=lambda hit: hit[:4])
+        found: list[CrashReport] = []
+        incident = stream.incident
+        if incident is not None and not incident.fatal and self._over(incident, line):
+            found = self._finish(stream)
+            incident = None
+        if incident is None:
+            incident = stream.incident = Incident()
+        if len(incident.lines) >= LINES:
+            incident.truncated = True
+            return found
+        incident.lines.append(line)
+        if len(incident.heads) < HEADS:
+            incident.heads.append(
+                Head(len(incident.lines) - 1, tuple((family, at) for _, at, _, _, family in hits))
+            )
+        incident.fatal = incident.fatal or "Kernel panic" in text
+        return found
+
+    @staticmethod
+    def _over(incident: Incident, line: Line) -> bool:
+        """Tell whether a report is too late to follow from the incident."""
+        last = incident.lines[incident.heads[-1].index].time
+        return last is not None and line.time is not None and line.time - last > QUIET
+
+    def _finish(self, stream: Stream) -> list[CrashReport]:
+        incident, stream.incident = stream.incident, None
+        if incident is None:
+            return []
+        found = report.read(
+            self._registry, stream.boot, incident.lines, incident.heads, truncated=incident.truncated
+        )
+        if found is None:
+            return []
+        if len(stream.boot.preceded_by) < 32:  # noqa: PLR2004 - as facts keep
+            stream.boot.preceded_by.append(incident.lines[0])
+        return [found]
+
+
+CHUNK: Final = 1 << 20
+"""Bytes read at once."""
+
+
+def parse(source: str | bytes | BinaryIO | Iterable[bytes]) -> Iterator[CrashReport]:
+    """Read a log and yield its crashes in order.
+
+    ``source`` is text, bytes, a binary stream or chunks of bytes. No text raises an error.
+    """
+    parser = Parser()
+    if isinstance(source, str):
+        source = source.encode("utf-8", "surrogateescape")
+    if isinstance(source, bytes):
+        yield from parser.feed(source)
+    elif hasattr(source, "read"):
+        while chunk := source.read(CHUNK):
+            yield from parser.feed(chunk)
+    else:
+        for chunk in source:
+            yield from parser.feed(chunk)
+    yield from parser.close()

@@ -1,0 +1,43 @@
+"""Signatures: one name for one fault, whichever host, boot or build it was seen on.
+
+A signature is a hash of the title, the cause and the functions that identify the fault: the guilty one and its
+callers, without compiler suffixes, offsets, addresses and modules' build ids. Where no function is known the raw
+trace stands in; where there is not even one, the quality is ``weak``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from grammars.blame import bare, base
+from grammars.model import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from grammars.model import Frame
+
+VERSION: Final = 1
+DEPTH: Final = 3
+"""Frames that identify a fault whose title names no function."""
+
+
+def sign(title: str, cause: str, function: str, frames: Iterable[Frame]) -> Signature:
+    """Return the signature of a fault."""
+    path = [] if function else _path(frames)
+    text = "\n".join((title, cause, function, *path))
+    digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+    strong = bool(function or path)
+    return Signature(f"v{VERSION}-{digest}", VERSION, "strong" if strong else "weak")
+
+
+def _path(frames: Iterable[Frame]) -> list[str]:
+    """Return the first reliable functions of a trace, named as every build names them."""
+    path: list[str] = []
+    for frame in frames:
+        if frame.reliable and frame.symbol and not frame.inline:
+            path.append(bare(base(frame.symbol)))
+            if len(path) == DEPTH:
+                break
+    return path

@@ -1,0 +1,122 @@
+r"""Call traces of every architecture: one grammar for the frame lines, one for what opens a trace.
+
+The forms of a frame (kernel 2.6.32 to 7.x)::
+
+    [<ffffffff81234567>] ? f+0x16/0x20 [module]     x86 before 4.9, s390x, arm64, riscv64
+     f.isra.0+0x16/0x20 [module build-id]           x86 since 4.9
+    [c000000000123456] [c000000000123456] f+0x16/0x20 (unreliable)       powerpc
+    [<c0101010>] (f) from [<c0202020>] (g+0x16/0x20)    arm before 6.0; then `f from g+0x16/0x20`
+    ([<0000000000101010>] f+0x16/0x20)              s390x
+     f file.c:123 [inline]                          symbolized
+    [] f+0x16/0x20                                  what web pages leave of the first
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+import pyparsing as pp
+
+from grammars.model import Frame
+
+MARK: Final = r"</?#?[A-Z][A-Z0-9_]*>"
+"""What separates stacks: ``<IRQ>``, ``</TASK>``, ``<#DF>``, ``<EOI>``."""
+NAME: Final = r"[A-Za-z_$][\w$.]*(?:::[\w$.]+)*"
+"""A symbol, suffixes of the compiler included."""
+RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
+"""A demangled Rust method: ``<T as Trait>::method``."""
+_BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*){0,2}"
+
+_CODE: Final = (
+    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}) from {_BRACKETS})?"
+    rf"\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
+)
+_INLINE: Final = rf"(?P<inlined>{NAME})[ \t]+(?P<place>[^\s:]+:\d+)[ \t]+\[inline\][ \t]*"
+_RAW: Final = r"(?P<raw>(?:\[<?(?:0x)?[0-9a-f]{8,16}>?\][ \t]*){1,2}(?:\?[ \t]+)?(?:\(null\)|0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*"
+FRAME: Final = rf"[ \t]*(?:(?P<mark>{MARK})[ \t]*)?(?:{_CODE}|{_INLINE}|{_RAW})?"
+
+
+def unnamed(pattern: str) -> str:
+    """Take the names from a pattern's groups, so that it can be repeated."""
+    return re.sub(r"\(\?P<\w+>", "(?:", pattern)
+
+
+_frame = re.compile(rf"^{FRAME}$", re.MULTILINE)
+_module = re.compile(r"\[([\w-]+)[^\]\n]*\]")
+_place = re.compile(r"[\w./-]+\.(?:c|h|S|rs):\d+")
+_digits = re.compile(r"[0-9a-f]{8,16}")
+
+
+class Trace(NamedTuple):
+    """A run of frame lines without another line between them."""
+
+    frames: tuple[Frame, ...]
+    closes: str
+    """The marker that was still open, or the last one that closed."""
+
+
+class Opening(NamedTuple):
+    """``Call Trace:`` and whatever else opens a list of frames."""
+
+    label: str
+
+
+def _read_frames(tokens: pp.ParseResults) -> Trace:
+    stack, closed = "", ""
+    frames: list[Frame] = []
+    for match in _frame.finditer(tokens[0]):
+        mark, address, guess, name, offset, size, rest, inlined, place, raw = match.groups()
+        if mark:
+            closed = mark if mark[1] == "/" or mark == "<EOI>" else ""
+            stack = "" if closed else mark[1:-1]
+        if name:
+            module = file = ""
+            if rest:
+                found = _module.search(rest)
+                module = found[1] if found else ""
+                at = _place.search(rest)
+                file = at[0] if at else ""
+            number = _digits.search(address) if address else None
+            reliable = not guess and "(unreliable)" not in rest
+            frames.append(
+                Frame(
+                    name,
+                    int(offset, 16),
+                    int(size, 16),
+                    module,
+                    int(number[0], 16) if number else None,
+                    reliable,
+                    stack,
+                    file,
+                )
+            )
+        elif inlined:
+            frames.append(Frame(inlined, stack=stack, file=place, inline=True))
+        elif raw:
+            number = _digits.search(raw)
+            address_ = int(number[0], 16) if number else None
+            frames.append(Frame("", address=address_, reliable="?" not in raw, stack=stack))
+    return Trace(tuple(frames), closed)
+
+
+_LINE: Final = rf"(?=[^\n]*(?:\+0x|>|\]|0x)){unnamed(FRAME)}\n"
+
+frames = pp.Regex(rf"(?:{_LINE})+").leave_whitespace().add_parse_action(_read_frames).set_name("frames")
+FRAMES_LEAD: Final = (
+    rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[]|(?:\?[ \t]+)?{NAME}\+0x[0-9a-f]+/|{RUST}\+0x"
+    rf"|{NAME} from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]|(?:\? )?0x[0-9a-f]{{8,16}}[ \t]*\n)"
+)
+"""What the first line of a run of frames starts with."""
+
+OPENING_LEAD: Final = (
+    r".*?(?:Call [Tt]race|[Bb]acktrace|Allocated(?: by task \d+)?|[Ff]reed(?: by task \d+)?"
+    r"|Uninit was (?:stored to memory|created) at|Local variable .{1,80} created at|Entry trace)\b[^\n:]{0,40}:"
+)
+_opening = re.compile(OPENING_LEAD)
+opening = (
+    pp.Regex(OPENING_LEAD)
+    .leave_whitespace()
+    .add_parse_action(lambda tokens: Opening(tokens[0].strip()))
+    .set_name("opening")
+)

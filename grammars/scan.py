@@ -6,7 +6,7 @@ as its literal asks for; every further hit keeps the window open. What lies in a
 :class:`grammars.lines.Reader`, which takes the transport's prefixes off.
 
 Time is linear and memory bounded whatever the input: it is looked at in blocks of :data:`BLOCK` bytes, lines
-are cut at :data:`grammars.lines.LONGEST`, a window is a number of lines, and :data:`HOSTS` hosts at most have one.
+are cut at :data:`LONGEST`, a window is a number of lines, and :data:`HOSTS` hosts at most have one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import hyperscan
 
-from grammars.lines import LONGEST, Reader
+from grammars.lines import Reader
 from grammars.transports import pstore
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     from grammars.model import Line
 
-__all__ = ["BLOCK", "HISTORY", "HOSTS", "Literal", "Scanner"]
+__all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner"]
 
 BLOCK: Final = 1024 * 1024
 """Bytes looked at in one go."""
-HISTORY: Final = 32
+LONGEST: Final = 16 * 1024
+"""Bytes. A printk record has at most 1 KiB, in JSON or escaped 6; longer lines are read in pieces that end in ``…``."""
+HISTORY: Final = 256
 """Input lines before a hit that can still be reached."""
 HOSTS: Final = 4096
 """Hosts with an open window; the one whose window opened first loses it."""
@@ -41,6 +43,9 @@ _ESCAPE: Final = re.compile(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
 _LEADING_NULS: Final = re.compile(rb"(?m)^\0+")
+_USUAL: Final = 256
+"""Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
+_MORE: Final = "…".encode()
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _ESCAPED: Final = (b"\\x0a", b"\\x09", b"#012", b"#011", b"\\n", b"\\t")
 """Line breaks and tabs as records write them; they end in what looks like a part of the next word."""
@@ -54,13 +59,12 @@ class Literal(NamedTuple):
     after: int = 0
     """Lines worth reading after it; 0: only the line itself."""
     before: int = 0
-    """Lines worth reading before it, at most :data:`HISTORY`."""
+    """Lines worth reading before it, of its host, at most :data:`HISTORY`."""
     caseless: bool = False
 
 
 class _Hit(NamedTuple):
     start: int
-    end: int
     literal: Literal
 
 
@@ -94,11 +98,76 @@ def _cut(line: bytes) -> Iterator[bytes]:
     """Yield the line in pieces of LONGEST; the last one is what is left, none of them begins with NULs."""
     at = 0
     while len(line) - at > LONGEST:
-        yield line[at : at + LONGEST]
+        yield line[at : at + LONGEST] + _MORE
         at += LONGEST
         while line[at : at + 1] == b"\0":
             at += 1
     yield line[at:]
+
+
+class _Numbered(NamedTuple):
+    number: int
+    line: bytes
+    original: bytes | None
+    """The line with its escape sequences, if it had some."""
+
+
+class _Block:
+    """Whole lines, and how far they have been read or passed over."""
+
+    def __init__(self, data: bytes, number: int, numbers: Sequence[int] | None) -> None:
+        """Of lines numbered ``numbers``, or from ``number`` on."""
+        self.originals: list[bytes] | None = None
+        if b"\x1b" in data:  # a literal may be coloured in its midst
+            self.originals = data.split(b"\n")
+            data = _ESCAPE.sub(b"", data)
+        self.data, self.number, self.numbers = data, number, numbers
+        self.at = 0
+        self.index = 0
+
+    def _numbered(self, index: int, start: int, end: int) -> _Numbered:
+        number = self.number + index if self.numbers is None else self.numbers[index]
+        return _Numbered(
+            number, self.data[start:end], None if self.originals is None else self.originals[index]
+        )
+
+    def pass_over(self, offset: int) -> None:
+        """Go to the line that holds the offset."""
+        start = self.data.rfind(b"\n", self.at, offset) + 1 or self.at
+        self.index += self.data.count(b"\n", self.at, start)
+        self.at = start
+
+    def back(self, start: int, most: int) -> list[_Numbered]:
+        """At most so many lines right before the current one, none of them before ``start``."""
+        lines: list[_Numbered] = []
+        end, index = self.at, self.index
+        while end > start and len(lines) < most:
+            index -= 1
+            begin = self.data.rfind(b"\n", start, end - 1) + 1 or start
+            lines.append(self._numbered(index, begin, end - 1))
+            end = begin
+        return lines[::-1]
+
+    def line(self) -> _Numbered:
+        """Read the current line."""
+        end = self.data.index(b"\n", self.at)
+        line = self._numbered(self.index, self.at, end)
+        self.at, self.index = end + 1, self.index + 1
+        return line
+
+    def run(self, before: int, most: int) -> bytes:
+        """Read at most so many whole lines that end before an offset.
+
+        Only for lines that have no originals and whose numbers follow each other.
+        """
+        stop = self.data.rfind(b"\n", self.at, min(before, self.at + most * _USUAL)) + 1
+        lines = self.data[self.at : stop]
+        count = lines.count(b"\n")
+        if count > most:
+            lines = b"\n".join((*lines.split(b"\n", most)[:most], b""))
+            count = most
+        self.at, self.index = self.at + len(lines), self.index + count
+        return lines
 
 
 class Scanner:
@@ -120,9 +189,11 @@ class Scanner:
         self._parts: list[bytes] = []
         self._size = 0
         self._number = 1  # of the next block's first line
-        self._history: deque[tuple[int, bytes, bytes | None]] = deque(maxlen=HISTORY)
+        self._history: deque[_Numbered] = deque(maxlen=HISTORY)
         self._windows: dict[str, int] = {}  # lines still wanted, by host
-        self._due = 0  # lines wanted once the record being read is complete
+        self._due: dict[int, int] = {}  # lines that hits want, by the number of their line
+        self._earlier: list[Line] = []  # what was read before a hit whose record is not yet complete
+        self._before = 0  # and how much of it is wanted
         self._budget = 0  # input lines that the windows may still go through
         self._records: pstore.Records | None = None
 
@@ -142,7 +213,7 @@ class Scanner:
         found = self._complete(b"".join((*self._parts, b"\n"))) if self._parts else []
         if self._records is not None:
             found += self._reassemble()
-        found += self._reader.flush()
+        found += self._admit(self._reader.flush())
         self._restart()
         return found
 
@@ -168,104 +239,108 @@ class Scanner:
             block = b"\n".join((*pieces, b""))
         self._parts = [rest] if rest else []
         self._size = len(rest)
-        found, lines = self._scan(block, numbers)
+        found, lines = self._scan(_Block(block, self._number, numbers))
         self._number = number if numbers is not None else number + lines
         return found
 
-    def _scan(self, block: bytes, numbers: Sequence[int] | None = None) -> tuple[list[Line], int]:  # noqa: C901, PLR0912, PLR0915
-        """Read the windows of a block of whole lines; also its number of lines.
-
-        ``numbers`` are the lines' numbers in the input, where they do not simply follow each other.
-        """
-        originals: list[bytes] | None = None
-        if b"\x1b" in block:
-            originals = block.split(b"\n")
-            block = _ESCAPE.sub(b"", block)
-        hits = self._hits(block)
-        hit = next(hits, None)
+    def _scan(self, block: _Block) -> tuple[list[Line], int]:
+        """Read the windows of a block; also its number of lines."""
+        hits = self._hits(block.data)
+        heads = deque(hit.start for hit in hits if hit.literal in _HEADERS)
         found: list[Line] = []
-        reader = self._reader
-        first, at, index, end = self._number, 0, 0, len(block)
-        while at < end:
-            if not self._windows and not reader.pending and self._records is None:
-                if hit is None:
-                    break
-                line = block.rfind(b"\n", at, hit.start) + 1 or at
-                index += block.count(b"\n", at, line)
-                context = self._before(block, at, line, index, hit, originals, numbers)
-                reader.gap()
-            else:
-                line, context = at, []
-            at = block.index(b"\n", line) + 1
-            text = block[line : at - 1]
-            number = first + index if numbers is None else numbers[index]
-            original = None if originals is None else originals[index]
-            index += 1
-            wanted, header = 0, False
-            while hit is not None and hit.start < at:
-                wanted = max(wanted, 1 + hit.literal.after)
-                header = header or hit.start == line and hit.literal in _HEADERS
-                hit = next(hits, None)
-            if self._records is not None or (
-                header and pstore.HEADER.re_match(text.decode("latin-1").rstrip("\r"))
-            ):
-                if self._records is None:
-                    self._records, self._windows = pstore.Records(), {}
-                    found += reader.flush()
-                if self._records.read(number, text):
+        end = len(block.data)
+        plain = block.originals is None and block.numbers is None
+        while block.at < end:
+            context: list[_Numbered] = []
+            if self._records is None and not self._reader.pending:
+                if not self._windows:
+                    if not hits:
+                        break
+                    context = self._reach(block, hits[0])
+                elif plain and (lines := block.run(heads[0] if heads else end, self._most())):
+                    first = block.number + block.index - lines.count(b"\n")
+                    self._expect(block, hits, block.at - len(lines), first)
+                    found += self._admit(self._reader.run(first, lines))
                     continue
-                found += self._reassemble()
-                if header:
-                    self._records = pstore.Records()
-                    self._records.read(number, text)
+            start = block.at
+            line = block.line()
+            self._expect(block, hits, start, line.number)
+            header = bool(heads) and heads[0] < block.at
+            while heads and heads[0] < block.at:
+                heads.popleft()
+            if self._records is not None or header:
+                rows, taken = self._record(line, header=header)
+                found += rows
+                if taken:
                     continue
-            earlier = [row for part in context for row in reader.read(*part)]
-            rows = reader.read(number, text, original)
-            if wanted:
-                self._due = max(self._due, wanted)
-                self._budget = max(self._budget, SPARSE * (wanted + 1))
-            if rows:
-                host = rows[-1].host
-                found += [row for row in earlier if row.host == host]
-                found += self._admit(rows)
-                self._due = 0
-            elif not reader.pending:
-                self._due = 0
-            self._budget -= 1
-            if self._budget <= 0:
-                self._windows.clear()
-        lines = index + block.count(b"\n", at)
-        self._remember(block, at, lines, originals, numbers)
-        return found, lines
+            for part in context:
+                self._earlier += self._reader.read(*part)
+            found += self._admit(self._reader.read(*line))
+        self._remember(block)
+        return found, block.index
 
-    def _hits(self, block: bytes) -> Iterator[_Hit]:
+    def _hits(self, data: bytes) -> deque[_Hit]:
         """Where the literals are, in the order of their ends."""
         ends: list[tuple[int, int]] = []
 
         def note(which: int, _start: int, end: int, _flags: int, _context: object) -> None:
             ends.append((end, which))
 
-        self._database.scan(block, match_event_handler=note, scratch=self._scratch)
+        self._database.scan(data, match_event_handler=note, scratch=self._scratch)
+        hits: deque[_Hit] = deque()
         for end, which in ends:
             literal = self._literals[which]
             start = end - len(literal.text)
-            if (
-                start
-                and block[start - 1] in _WORD
-                and block[start] in _WORD
-                and not block[max(start - 4, 0) : start].endswith(_ESCAPED)
-            ):
-                continue  # inside a word
-            yield _Hit(start, end, literal)
+            inside = start > 0 and data[start] in _WORD and data[start - 1] in _WORD
+            if not inside or data[max(start - 4, 0) : start].endswith(_ESCAPED):
+                hits.append(_Hit(start, literal))
+        return hits
+
+    def _most(self) -> int:
+        """Lines that can be read before the last window closes."""
+        return min(max(self._windows.values()), self._budget)
+
+    def _reach(self, block: _Block, hit: _Hit) -> list[_Numbered]:
+        """Go to the hit's line; the lines before it that are wanted too: its literal's, its record's first ones."""
+        start = block.at
+        block.pass_over(hit.start)
+        self._reader.gap()
+        self._earlier = []
+        wanted = self._before = hit.literal.before
+        head = block.data[block.at : block.at + 32].lstrip()
+        if head.startswith((b"MESSAGE", b"SYSLOG_", b"_")):
+            wanted = min(SPARSE * (wanted + 1), HISTORY)
+        elif head.startswith(b'"msg"'):
+            wanted = 4 * wanted + 3
+        context = block.back(start, wanted)
+        if start == 0 and len(context) < wanted:
+            context = [*self._history, *context][-wanted:]
+        return context
+
+    def _expect(self, block: _Block, hits: deque[_Hit], at: int, number: int) -> None:
+        """Note what the hits want that lie in the lines just read: from offset ``at``, line ``number``, on."""
+        last = number + block.data.count(b"\n", at, block.at)
+        self._budget -= last - number
+        while hits and hits[0].start < block.at:
+            hit = hits.popleft()
+            if hit.start > at:
+                number += block.data.count(b"\n", at, hit.start)
+                at = hit.start
+            wanted = 1 + hit.literal.after
+            self._due[number] = max(self._due.get(number, 0), wanted)
+            self._budget = max(self._budget, SPARSE * (wanted + 1) - (last - number))
 
     def _admit(self, rows: list[Line]) -> list[Line]:
-        """Lines that a window wants; a due hit opens it."""
+        """Lines that a window wants; one with a hit on it opens it, or keeps it open."""
         windows = self._windows
-        kept = []
-        for row in rows:
+        kept = rows if self._usual(rows) else []
+        for row in rows if not kept else ():
             left = windows.get(row.host, 0)
-            wanted = max(left, self._due)
+            wanted = max(left, self._due.get(row.number, 0))
             if wanted:
+                if not left and self._earlier:
+                    kept += [line for line in self._earlier if line.host == row.host][-self._before :]
+                    self._earlier = []
                 kept.append(row)
                 if wanted > 1:
                     if not left and len(windows) >= HOSTS:
@@ -275,60 +350,61 @@ class Scanner:
                     del windows[row.host]
             elif not row.host and windows:  # a line that lost its prefix
                 kept.append(row)
+        if not self._reader.pending:
+            self._due.clear()
+            if self._budget <= 0:
+                windows.clear()
         return kept
 
-    def _before(
-        self,
-        block: bytes,
-        at: int,
-        line: int,
-        index: int,
-        hit: _Hit,
-        originals: list[bytes] | None,
-        numbers: Sequence[int] | None,
-    ) -> list[tuple[int, bytes, bytes | None]]:
-        """Input lines before the hit's that are wanted too: its literal's, and the beginning of its record."""
-        wanted = hit.literal.before
-        head = block[line : line + 32].lstrip()
-        if head.startswith((b"MESSAGE", b"_", b"SYSLOG_")):
-            wanted = HISTORY
-        elif head.startswith(b'"msg"'):
-            wanted = 4 * wanted + 3
-        context: deque[tuple[int, bytes, bytes | None]] = deque()
-        while len(context) < wanted and line > at:
-            start = block.rfind(b"\n", at, line - 1) + 1 or at
-            index -= 1
-            number = self._number + index if numbers is None else numbers[index]
-            context.appendleft(
-                (number, block[start : line - 1], None if originals is None else originals[index])
-            )
-            line = start
-        if line == 0:
-            context.extendleft(entry for entry in list(self._history)[::-1][: wanted - len(context)])
-        return list(context)
+    def _usual(self, rows: list[Line]) -> bool:
+        """Admit lines that all belong to the one window there is, without looking at each; False: not possible."""
+        if len(self._windows) != 1 or not rows:
+            return False
+        ((host, left),) = self._windows.items()
+        size, first = len(rows), rows[0].number
+        if size > left or rows[-1].number != first + size - 1 or any(row.host != host for row in rows):
+            return False
+        left -= size
+        for number, wanted in self._due.items():
+            if first <= number < first + size:
+                left = max(left, wanted - (size - (number - first)))
+        if left:
+            self._windows[host] = left
+        else:
+            del self._windows[host]
+        return True
 
-    def _remember(
-        self, block: bytes, at: int, lines: int, originals: list[bytes] | None, numbers: Sequence[int] | None
-    ) -> None:
+    def _remember(self, block: _Block) -> None:
         """Keep the last lines that were not read: the next block may begin with a hit."""
-        if at:
+        start = block.at
+        if start:
             self._history.clear()
-        last: list[tuple[int, bytes, bytes | None]] = []
-        line, index = len(block), lines
-        while line > at and len(last) < HISTORY:
-            start = block.rfind(b"\n", at, line - 1) + 1 or at
-            index -= 1
-            number = self._number + index if numbers is None else numbers[index]
-            last.append((number, block[start : line - 1], None if originals is None else originals[index]))
-            line = start
-        self._history.extend(reversed(last))
+        block.pass_over(len(block.data))
+        self._history.extend(block.back(start, HISTORY))
+
+    def _record(self, line: _Numbered, *, header: bool) -> tuple[list[Line], bool]:
+        """Give a line to the records of pstore; what it completes, and whether it was one of theirs."""
+        text = line.line.rstrip(b"\r").decode("latin-1")
+        header = header and pstore.HEADER.re.match(text) is not None
+        found: list[Line] = []
+        if self._records is not None:
+            if self._records.read(line.number, line.line):
+                return found, True
+            found = self._reassemble()
+        elif header:
+            found = self._admit(self._reader.flush())
+            self._windows.clear()
+        if header:
+            self._records = pstore.Records()
+            self._records.read(line.number, line.line)
+        return found, header
 
     def _reassemble(self) -> list[Line]:
-        """The records of pstore that are complete, read in their right order."""
+        """Read the collected records of pstore in their right order."""
         lines = self._records.lines() if self._records else []
         self._records = None
         if not lines:
             return []
         inner = Scanner(self._given)
-        block = b"".join(line + b"\n" for _, line in lines)
-        return [*inner._scan(block, [number for number, _ in lines])[0], *inner.close()]  # noqa: SLF001
+        block = _Block(b"".join(line + b"\n" for _, line in lines), 1, [number for number, _ in lines])
+        return [*inner._scan(block)[0], *inner.close()]  # noqa: SLF001

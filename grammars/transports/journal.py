@@ -89,7 +89,7 @@ class Export:
         """Take a line of an entry; False: it is none, and the entry is over."""
         if self._binary:
             return self._continue(line)
-        match = FIELD.re_match(text)
+        match = FIELD.re.match(text)
         if match is None or self._count >= _MOST:
             return False
         self._count += 1

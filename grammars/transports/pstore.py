@@ -45,14 +45,14 @@ class Records:
         self._size += len(text)
         if self._size > _MOST:
             return False
-        if text[:1].isalpha() and (header := HEADER.re_match(text.decode("latin-1"))):
+        if text[:1].isalpha() and (header := HEADER.re.match(text.decode("latin-1"))):
             parts = self._dumps.setdefault((int(header["count"]), header["reason"]), {})
             if int(header["part"]) in parts:  # another boot's
                 return False
             self._part = parts[int(header["part"])] = []
         elif text[:1] == b"[":  # a console's line: records have a level before it
             return False
-        elif text[:1] == b"<" or not TRAILER.re_match(text.decode("latin-1")):
+        elif text[:1] == b"<" or not TRAILER.re.match(text.decode("latin-1")):
             self._part.append((number, line))
         return True
 

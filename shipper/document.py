@@ -34,17 +34,18 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shipper import __version__
 from shipper.redact import DEFAULT_PATTERNS, Redactor
+from shipper.terminal import armour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from grammars.model import CrashReport, Frame, InstructionPointer
 
-__all__ = ["ECS_VERSION", "Origin", "build", "encode", "identify"]
+__all__ = ["ECS_VERSION", "Origin", "Packed", "build", "encode", "identify", "pack"]
 
 ECS_VERSION = "9.4.0"
 ORIGINAL_LIMIT = 65_536
@@ -156,14 +157,41 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
     return pruned
 
 
+class Packed(NamedTuple):
+    """A document as the store takes it: its JSON, and what is looked up without it."""
+
+    id: str
+    """``_id``."""
+    incident: str
+    """``event.id``."""
+    occurred: str
+    """``@timestamp``."""
+    fatal: bool
+    body: bytes
+
+
+def pack(document: Mapping[str, Any]) -> Packed:
+    """Return a document of :func:`build`, encoded."""
+    return Packed(
+        document["_id"],
+        document["event"]["id"],
+        document["@timestamp"],
+        document["kernel"]["panic"]["fatal"],
+        encode(document),
+    )
+
+
 def encode(document: Mapping[str, Any]) -> bytes:
-    """Return a document as one line of JSON, without its line feed; what UTF-8 cannot hold becomes ``?``."""
+    """Return a document as one line of JSON, without its line feed, safe to print.
+
+    What UTF-8 cannot hold (a lone surrogate) becomes ``?``.
+    """
     import msgspec  # noqa: PLC0415 - who only asks for a name need not wait for it
 
     try:
-        return msgspec.json.encode(document)
+        return armour(msgspec.json.encode(document))
     except UnicodeEncodeError:
-        return msgspec.json.encode(_well_formed(document))
+        return armour(msgspec.json.encode(_well_formed(document)))
 
 
 def _well_formed(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape

@@ -24,12 +24,12 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import msgspec
 import zstandard
 
-from shipper.fields import get
 from shipper.outputs import Stored, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from shipper.document import Packed
     from shipper.outputs import Outcome
 
 __all__ = ["Dead", "OutputStatus", "Status", "Store", "StoreDamaged", "StoreError", "StoreInUse"]
@@ -169,33 +169,24 @@ class Store:
 
     # --- documents ---------------------------------------------------------------------------------
 
-    def add(self, documents: Iterable[tuple[Mapping[str, Any], bytes]]) -> int:
-        """Keep documents, each with its JSON; return how many were new. They are durable on return.
+    def add(self, documents: Iterable[Packed]) -> int:
+        """Keep documents; return how many were new. They are durable on return.
 
         :raises StoreError: none of them was kept.
         """
         now = time.time()
-        rows = [
-            (
-                document["_id"],
-                document["event"]["id"],
-                document["@timestamp"],
-                now,
-                bool(get(document, "kernel.panic.fatal")),
-                body,
-            )
-            for document, body in documents
-        ]
         added = 0
         with self._transaction() as connection:
-            for *facts, body in rows:
+            for document in documents:
                 row = connection.execute(
                     "INSERT INTO documents (id, incident, occurred, added, fatal) VALUES (?, ?, ?, ?, ?)"
                     " ON CONFLICT (id) DO NOTHING RETURNING seq",
-                    facts,
+                    (document.id, document.incident, document.occurred, now, document.fatal),
                 ).fetchone()
                 if row is not None:
-                    connection.execute("INSERT INTO bodies VALUES (?, ?)", (row[0], self._pack(body)))
+                    connection.execute(
+                        "INSERT INTO bodies VALUES (?, ?)", (row[0], self._pack(document.body))
+                    )
                     added += 1
         return added
 

@@ -5,27 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
-from shipper.document import Origin, build, encode
-from shipper.inputs import Unreadable
-from shipper.inputs.file import read
-from shipper.terminal import armour, say, visible
+from shipper.document import Origin
+from shipper.pipeline import parse_files
+from shipper.terminal import say, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from shipper.pipeline import Parsed
+
 __all__ = ["command"]
-
-
-class _Parsed(NamedTuple):
-    """What one file gave."""
-
-    path: str
-    documents: list[bytes]
-    fault: str
 
 
 @click.command("parse")
@@ -46,9 +39,9 @@ def command(files: tuple[str, ...], form: str | None, jobs: int) -> int:
     base = Origin("file", agent_host=socket.gethostname())
     faults = crashes = 0
 
-    def told() -> Iterator[_Parsed]:
+    def told() -> Iterator[Parsed]:
         nonlocal faults, crashes
-        for parsed in _parse(files, base, jobs):
+        for parsed in parse_files(files, base, jobs):
             if parsed.fault:
                 faults += 1
                 say(f"kpanic: {parsed.path}: {parsed.fault}")
@@ -61,44 +54,16 @@ def command(files: tuple[str, ...], form: str | None, jobs: int) -> int:
     return 1 if faults else 0
 
 
-def _parse(files: tuple[str, ...], base: Origin, jobs: int) -> Iterator[_Parsed]:
-    import functools  # noqa: PLC0415
-
-    work = functools.partial(_one, base=base)
-    jobs = min(jobs, len(files))
-    if jobs == 1:
-        yield from map(work, files)
-        return
-    import multiprocessing  # noqa: PLC0415
-
-    import grammars  # noqa: F401, PLC0415 - once, before there are several of us
-
-    context = multiprocessing.get_context("fork")
-    with context.Pool(jobs) as pool:
-        yield from pool.imap(work, files, chunksize=max(1, min(16, len(files) // (4 * jobs))))
-
-
-def _one(path: str, base: Origin) -> _Parsed:
-    documents: list[bytes] = []
-    fault = ""
-    try:
-        for report, origin in read(path, base):
-            documents.append(armour(encode(build(report, origin))))
-    except Unreadable as error:
-        fault = error.reason
-    return _Parsed(path, documents, fault)
-
-
-def _ndjson(parsed: Iterable[_Parsed]) -> None:
+def _ndjson(parsed: Iterable[Parsed]) -> None:
     out = sys.stdout.buffer
     for one in parsed:
         for document in one.documents:
-            out.write(document)
+            out.write(document.body)
             out.write(b"\n")
     out.flush()
 
 
-def _table(parsed: Iterable[_Parsed]) -> None:
+def _table(parsed: Iterable[Parsed]) -> None:
     import msgspec  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
@@ -106,8 +71,8 @@ def _table(parsed: Iterable[_Parsed]) -> None:
 
     table = Table("time", "host", "kernel", "crash", "cause", "function", "file", box=None, pad_edge=False)
     for one in parsed:
-        for body in one.documents:
-            document = msgspec.json.decode(body)
+        for packed in one.documents:
+            document = msgspec.json.decode(packed.body)
             panic = document["kernel"]["panic"]
             host = document["host"]
             table.add_row(
@@ -128,13 +93,13 @@ def _table(parsed: Iterable[_Parsed]) -> None:
         Console(soft_wrap=not sys.stdout.isatty()).print(table)
 
 
-def _text(parsed: Iterable[_Parsed]) -> None:
+def _text(parsed: Iterable[Parsed]) -> None:
     import msgspec  # noqa: PLC0415
 
     first = True
     for one in parsed:
-        for body in one.documents:
-            document = msgspec.json.decode(body)
+        for packed in one.documents:
+            document = msgspec.json.decode(packed.body)
             lines = list(_in_words(document))
             sys.stdout.write(("" if first else "\n") + "".join(f"{visible(line)}\n" for line in lines))
             first = False

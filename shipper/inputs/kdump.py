@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-__all__ = ["Folder", "is_log", "recognise"]
+__all__ = ["Folder", "is_log", "logs", "recognise"]
 
 _DATED = re.compile(
     r"(?:(?P<host>[\w.:%-]{1,255}?)-)?"
@@ -47,6 +47,21 @@ def recognise(path: str) -> Folder | None:
     if is_log(pure.name) or (folder and pure.name.split(".")[0] == "dmesg"):
         return folder or Folder()
     return None
+
+
+def logs(folder: str, names: list[str]) -> list[str] | None:
+    """Return the crash logs among the files of a folder; None if kdump did not make it.
+
+    Nothing at all is left where there is a dump without a log.
+    """
+    dump = any(name == "vmcore" or name.startswith(("vmcore.", "dump.")) for name in names)
+    if _folder(PurePath(folder).name) is None and not dump:
+        return None
+    found = sorted(name for name in names if is_log(name) or name.split(".")[0] == "dmesg")
+    whole = [name for name in found if "incomplete" not in name]
+    if not found and not dump:
+        return None
+    return whole or found
 
 
 def is_log(name: str) -> bool:

@@ -1,0 +1,113 @@
+"""What several commands need: the configuration, the store, the outputs."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shipper.cli import Failure
+from shipper.document import Origin
+from shipper.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shipper.config import Config
+    from shipper.outputs import Output
+    from shipper.store import Store
+
+__all__ = ["configured", "made_outputs", "open_store", "origin", "read_config"]
+
+
+def configured(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``-c FILE`` and ``-E key=value``."""
+    for option in (
+        click.option(
+            "-E",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Override a key of the configuration; repeatable.",
+        ),
+        click.option(
+            "-c",
+            "config_file",
+            metavar="FILE",
+            help="Configuration file; else /etc/kpanic/kpanic.yml if it is there.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_config(file: str | None, overrides: tuple[str, ...]) -> Config:
+    """Read the configuration.
+
+    :raises Failure: it is wrong, with every fault.
+    """
+    from shipper.config import ConfigError, load  # noqa: PLC0415 - YAML and all its structs
+
+    try:
+        return load(file, overrides)
+    except ConfigError as error:
+        first, *rest = str(error).splitlines()
+        raise Failure("\n".join([first, *(f"kpanic: {line}" for line in rest)]), 2) from None
+
+
+def origin(config: Config | None = None) -> Origin:
+    """Return what is known of every crash before it is read."""
+    host = socket.gethostname()
+    if config is None:
+        return Origin("file", agent_host=host)
+    from shipper.redact import DEFAULT_PATTERNS, Redactor  # noqa: PLC0415
+
+    return Origin(
+        "file",
+        agent_host=host,
+        namespace=config.data_stream.namespace,
+        tags=tuple(config.tags),
+        labels=config.labels,
+        redactor=Redactor(DEFAULT_PATTERNS + tuple(config.redact.command_line)),
+    )
+
+
+def open_store(config: Config, *, readonly: bool = False) -> Store:
+    """Open the store.
+
+    :raises Failure: it cannot be opened.
+    """
+    from shipper.store import Store, StoreError  # noqa: PLC0415
+
+    try:
+        store = Store(config.store_path(), readonly=readonly)
+    except StoreError as error:
+        raise Failure(str(error)) from None
+    if store.set_aside is not None:
+        say(
+            f"kpanic: {store.path} was damaged and is now {store.set_aside}; a new store was started;"
+            f" 'sqlite3 {store.set_aside} .recover' shows what can be read of it"
+        )
+    return store
+
+
+def made_outputs(config: Config, only: str | None = None) -> list[Output]:
+    """Make the configured outputs, or the one named ``only``.
+
+    :raises Failure: one cannot be made as it is configured, or is not configured.
+    """
+    from shipper.config import OUTPUTS  # noqa: PLC0415
+    from shipper.plugins import load  # noqa: PLC0415
+
+    chosen = [plugin for plugin in config.outputs if only in (None, plugin.name)]
+    if only is not None and not chosen:
+        have = ", ".join(plugin.name for plugin in config.outputs) or "none"
+        raise Failure(f"output.{only} is not configured; there is {have}", 2)
+    outputs: list[Output] = []
+    for plugin in chosen:
+        try:
+            outputs.append(load(OUTPUTS, plugin.name)(plugin.settings))
+        except ValueError as error:
+            raise Failure(f"{config.source or 'configuration'}: output.{plugin.name}: {error}", 2) from None
+    return outputs

@@ -1,0 +1,29 @@
+"""``kpanic replay``: deliver again what was refused, or everything."""
+
+from __future__ import annotations
+
+import click
+
+from shipper.commands._common import configured, made_outputs, open_store, read_config
+from shipper.commands.ship import delivering, tell
+from shipper.terminal import say
+
+__all__ = ["command"]
+
+
+@click.command("replay")
+@click.argument("output", required=False)
+@configured
+@click.option("--all", "everything", is_flag=True, help="Everything that is kept, not only what was refused.")
+def command(
+    output: str | None, config_file: str | None, overrides: tuple[str, ...], *, everything: bool
+) -> int:
+    """Deliver again what OUTPUT (or any output) refused, once the reason is mended."""
+    config = read_config(config_file, overrides)
+    outputs = made_outputs(config, output)
+    with open_store(config) as store:
+        count = store.replay(output, everything=everything)
+        say(f"{count} to deliver again")
+        with delivering(store, outputs):
+            pass
+        return 0 if tell(store, outputs) else 1

@@ -1,0 +1,192 @@
+"""``kpanic ship PATH…``: parse what is there, keep it, deliver it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from shipper.cli import Failure
+from shipper.commands._common import configured, made_outputs, open_store, origin, read_config
+from shipper.inputs.folders import walk
+from shipper.pipeline import Delivery, parse_files
+from shipper.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from shipper.config import Config
+    from shipper.document import Packed
+    from shipper.outputs import Output
+    from shipper.pipeline import Parsed
+    from shipper.store import Store
+
+__all__ = ["command", "delivering", "tell"]
+
+BATCH = 100
+"""Documents of one transaction."""
+TRIES = 6
+"""Failures in a row after which an output is left for another time: about half a minute."""
+
+
+@click.command("ship")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@configured
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
+@click.option("--dry-run", is_flag=True, help="Say what would be shipped; keep and send nothing.")
+def command(
+    paths: tuple[str, ...], config_file: str | None, overrides: tuple[str, ...], jobs: int, *, dry_run: bool
+) -> int:
+    """Parse files and folders and deliver their crashes to every output.
+
+    Without an output they are kept in the store, for 'kpanic report' and for outputs to come. What was
+    shipped once is not shipped again.
+    """
+    config = read_config(config_file, overrides)
+    files: list[str] = []
+    faults = 0
+    for path in dict.fromkeys(paths):
+        for found in walk(path):
+            if found.fault:
+                faults += 1
+                say(f"kpanic: {found.path}: {found.fault}")
+            else:
+                files.append(found.path)
+    if dry_run:
+        return _rehearse(config, files, faults, jobs)
+    outputs = made_outputs(config)
+    with open_store(config) as store:
+        parsed = parse_files(files, origin(config), jobs)  # its processes before our threads
+        with delivering(store, outputs) as wake:
+            crashes, new, unread = _keep(store, parsed, len(files), wake)
+            known = f", {crashes - new} known already" if crashes > new else ""
+            nothing = "; nothing new" if crashes and not new else ""
+            say(f"{_count(len(files), 'file')}, {_count(crashes, 'crash')}: {new} new{known}{nothing}")
+            if not outputs:
+                say(f"no output is configured: kept in {store.path}; 'kpanic report' shows them")
+        complete = tell(store, outputs)
+    return 0 if complete and not faults + unread else 1
+
+
+@contextmanager
+def delivering(store: Store, outputs: Sequence[Output]) -> Iterator[Callable[[], None]]:
+    """Deliver meanwhile, and at the end until nothing is left or an output has failed too often.
+
+    Yields what tells the outputs that there is something new. An interrupt ends it after what is in flight.
+    """
+    deliveries = [Delivery(store, output, tries=TRIES) for output in outputs]
+
+    def wake() -> None:
+        for delivery in deliveries:
+            delivery.wake()
+
+    for delivery in deliveries:
+        delivery.start()
+    try:
+        yield wake
+        for delivery in deliveries:
+            delivery.finish()
+        for delivery in deliveries:
+            delivery.join()
+    finally:
+        for delivery in deliveries:
+            delivery.stop()
+        for delivery in deliveries:
+            delivery.join()
+            if delivery.trouble:
+                say(f"kpanic: {delivery.trouble}")
+
+
+def tell(store: Store, outputs: Sequence[Output]) -> bool:
+    """Say how far each output is; return whether each has everything."""
+    names = {output.name for output in outputs}
+    complete = True
+    for output in store.status().outputs:
+        if output.name not in names:
+            continue
+        line = f"{output.name}: {output.delivered} delivered in all"
+        if output.pending:
+            line += f", {output.pending} kept for the next try"
+        if output.dead:
+            line += f", {output.dead} refused ('kpanic status' says why)"
+        say(line)
+        complete = complete and not output.pending and not output.dead
+    return complete
+
+
+def _keep(
+    store: Store, files: Iterable[Parsed], total: int, wake: Callable[[], None]
+) -> tuple[int, int, int]:
+    """Put what was parsed into the store; return how many crashes, new ones and faulty files there were."""
+    from shipper.store import StoreError  # noqa: PLC0415
+
+    crashes = new = unread = 0
+    batch: list[Packed] = []
+    try:
+        with _progress(total) as advance:
+            for parsed in files:
+                if parsed.fault:
+                    unread += 1
+                    say(f"kpanic: {parsed.path}: {parsed.fault}")
+                crashes += len(parsed.documents)
+                batch += parsed.documents
+                if len(batch) >= BATCH:
+                    new += store.add(batch)
+                    batch.clear()
+                    wake()
+                advance()
+            new += store.add(batch)
+    except StoreError as error:
+        raise Failure(str(error)) from None
+    return crashes, new, unread
+
+
+def _rehearse(config: Config, files: Sequence[str], faults: int, jobs: int) -> int:
+    store = open_store(config, readonly=True) if config.store_path().exists() else None
+    new: set[str] = set()
+    known: set[str] = set()
+    for parsed in parse_files(files, origin(config), jobs):
+        if parsed.fault:
+            faults += 1
+            say(f"kpanic: {parsed.path}: {parsed.fault}")
+        ids = [document.id for document in parsed.documents]
+        old = store.known(ids) if store else set()
+        known |= old
+        new |= set(ids) - old
+        say(f"{parsed.path}: {_count(len(ids), 'crash')}, {len(set(ids) - old)} of them new")
+    names = (
+        ", ".join(plugin.name for plugin in config.outputs) or "no output; they would be kept in the store"
+    )
+    say(f"{len(files)} files: {len(new)} new, {len(known)} shipped before; would go to {names}")
+    if store:
+        store.close()
+    return 1 if faults else 0
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("sh") else "s"
+    return f"{number} {noun}{'' if number == 1 else plural}"
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar on a terminal; yield what moves it by one."""
+    if not sys.stderr.isatty() or total < 2:  # noqa: PLR2004 - one file needs no bar
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    with Progress(
+        TextColumn("reading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+    ) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,64 @@
+"""``kpanic status``: what is in the store, what is not delivered, and why."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from shipper.commands._common import configured, open_store, read_config
+from shipper.terminal import visible
+
+__all__ = ["command"]
+
+
+@click.command("status")
+@configured
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@click.option("--dead", is_flag=True, help="List every document that an output refused, with its reason.")
+def command(config_file: str | None, overrides: tuple[str, ...], form: str, *, dead: bool) -> int:
+    """Say what is in the store, how far each output is, and what was refused and why."""
+    import msgspec  # noqa: PLC0415
+
+    config = read_config(config_file, overrides)
+    with open_store(config, readonly=True) as store:
+        status = store.status()
+        letters = list(store.dead()) if dead or status.outputs else []
+    if form == "json":
+        document = msgspec.to_builtins(status)
+        if dead:
+            document["dead"] = [
+                {"output": one.output, "id": one.id, "reason": one.reason, "at": one.at} for one in letters
+            ]
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+        return 0
+    lines = [
+        f"store      {status.path} ({status.bytes / 1e6:.1f} MB)",
+        f"documents  {status.documents} ({status.kept} with their text)",
+        f"incidents  {status.incidents}, {status.fatal} of them fatal",
+    ]
+    if status.first:
+        lines.append(f"crashes    {status.first} to {status.last}")
+    if not status.outputs:
+        lines.append("outputs    none so far")
+    for output in status.outputs:
+        lines.append(
+            f"output     {output.name}: {output.delivered} delivered, {output.pending} pending,"
+            f" {output.dead} refused{_ago(output.last_delivery)}"
+        )
+        if output.trouble:
+            lines.append(f"           {output.trouble}")
+        reasons: dict[str, int] = {}
+        for one in letters:
+            if one.output == output.name:
+                reasons[one.reason] = reasons.get(one.reason, 0) + 1
+        lines += [f"           refused {number}: {reason}" for reason, number in reasons.items()]
+    if dead:
+        lines += [f"refused    {one.output} {one.id}: {one.reason}" for one in letters]
+    sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
+    return 0
+
+
+def _ago(moment: float | None) -> str:
+    return "" if moment is None else f", last {max(0, time.time() - moment):.0f} s ago"

@@ -1,0 +1,55 @@
+"""``kpanic test config|output``: check before it matters."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from shipper.commands._common import configured, made_outputs, read_config
+from shipper.terminal import say, visible
+
+__all__ = ["command"]
+
+
+@click.group("test")
+def command() -> None:
+    """Check the configuration, or whether the outputs can be reached."""
+
+
+@command.command("config")
+@configured
+def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
+    """Check the configuration and everything it names."""
+    found = read_config(config_file, overrides)
+    for warning in found.warnings:
+        say(f"kpanic: warning: {warning}")
+    for output in made_outputs(found):
+        output.close()
+    names = ", ".join(plugin.name for plugin in found.outputs) or "none"
+    sys.stdout.write(
+        f"{visible(found.source or 'no file')}: fine; store {found.store_path()}; outputs: {names}\n"
+    )
+    return 0
+
+
+@command.command("output")
+@click.argument("name", required=False)
+@configured
+def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]) -> int:
+    """Reach the outputs, or the one named NAME, as a delivery would."""
+    from shipper.outputs import Unavailable  # noqa: PLC0415
+
+    code = 0
+    outputs = made_outputs(read_config(config_file, overrides), name)
+    if not outputs:
+        say("kpanic: no output is configured; crashes are kept in the store")
+    for one in outputs:
+        try:
+            sys.stdout.write(visible(one.check()) + "\n")
+        except Unavailable as error:
+            say(f"kpanic: {error}")
+            code = 1
+        finally:
+            one.close()
+    return code

@@ -1,0 +1,64 @@
+"""Folders of logs: which of their files to read.
+
+In a folder that kdump made, only its logs: beside them lie the dump itself and the log of the capture kernel.
+Elsewhere every regular file. Symbolic links to folders are not followed, so that no loop can be.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from shipper.inputs import kdump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Found", "walk"]
+
+
+class Found(NamedTuple):
+    """A file to read, or what is wrong with a place."""
+
+    path: str
+    fault: str = ""
+
+
+def walk(path: str) -> Iterator[Found]:
+    """Yield the files to read at ``path``: itself if it is no folder, else all below it, by name."""
+    if not os.path.isdir(path):  # noqa: PTH112 - paths stay as the user wrote them
+        yield Found(path)
+        return
+    faults: list[Found] = []
+
+    def unreadable(error: OSError) -> None:
+        faults.append(Found(os.fsdecode(error.filename), f"cannot be read: {error.strerror}"))
+
+    for folder, folders, names in os.walk(path, onerror=unreadable):
+        folders.sort()
+        yield from faults
+        faults.clear()
+        chosen = kdump.logs(folder, names)
+        if chosen == []:
+            yield Found(
+                folder,
+                "holds a dump without its log: 'makedumpfile --dump-dmesg vmcore vmcore-dmesg.txt' extracts it",
+            )
+        for name in sorted(names) if chosen is None else chosen:
+            yield from _regular(os.path.join(folder, name))  # noqa: PTH118
+    yield from faults
+
+
+def _regular(path: str) -> Iterator[Found]:
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except FileNotFoundError:
+        yield Found(path, "is a link to nothing, or has just vanished")
+    except OSError as error:
+        yield Found(path, f"cannot be read: {error.strerror}")
+    else:
+        if stat.S_ISREG(mode):
+            yield Found(path)
+        elif not stat.S_ISDIR(mode):
+            yield Found(path, "is no regular file and is left alone")

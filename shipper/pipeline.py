@@ -1,0 +1,174 @@
+"""The joints: files to documents, documents to the store, the store to each output.
+
+Reading and delivering know nothing of each other; the store is between them. Every output has a thread and a
+place of its own in the store, so that a sick one delays nobody.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, NamedTuple
+
+from shipper.document import Packed, build, pack
+from shipper.inputs import Unreadable
+from shipper.inputs.file import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tenacity import RetryCallState
+
+    from shipper.document import Origin
+    from shipper.outputs import Outcome, Output
+    from shipper.store import Store
+
+__all__ = ["Delivery", "Parsed", "parse_files"]
+
+BATCH = 250
+"""Documents sent at a time: about 2 MB, which bulk requests like best."""
+LONGEST_WAIT = 60.0
+"""Seconds between two tries, at most."""
+
+
+class Parsed(NamedTuple):
+    """What one file gave."""
+
+    path: str
+    documents: list[Packed]
+    fault: str
+    """Why it could not be read, or not to its end; one line."""
+
+
+def parse_files(paths: Sequence[str], base: Origin, jobs: int = 1) -> Iterator[Parsed]:
+    """Parse files, with ``jobs`` processes (they are started by the call); in the order of the files."""
+    work = functools.partial(_parse_file, base=base)
+    jobs = min(jobs, len(paths))
+    if jobs <= 1:
+        return map(work, paths)
+    import multiprocessing  # noqa: PLC0415 - most runs have one process
+
+    import grammars  # noqa: F401, PLC0415 - built once, before there are several of us
+
+    pool = multiprocessing.get_context("fork").Pool(jobs)
+    results = pool.imap(work, paths, chunksize=max(1, min(16, len(paths) // (4 * jobs))))
+
+    def taken() -> Iterator[Parsed]:
+        with pool:
+            yield from results
+
+    return taken()
+
+
+def _parse_file(path: str, base: Origin) -> Parsed:
+    documents: list[Packed] = []
+    fault = ""
+    try:
+        for report, origin in read(path, base):
+            documents.append(pack(build(report, origin)))
+    except Unreadable as error:
+        fault = error.reason
+    return Parsed(path, documents, fault)
+
+
+class _Held(Exception):  # noqa: N818 - a reason to wait
+    """The receiver answers and takes nothing."""
+
+
+class Delivery(threading.Thread):
+    """Brings what the store holds to one output until :meth:`finish` or :meth:`stop`.
+
+    :param tries: how often in a row an output may fail before the thread ends; None is for ever.
+    :ivar trouble: why it ended before all was delivered; empty if it did not.
+    """
+
+    def __init__(self, store: Store, output: Output, *, tries: int | None = None) -> None:
+        super().__init__(name=f"output {output.name}")
+        self.output = output
+        self.trouble = ""
+        self._store = store
+        self._tries = tries
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+        self._finishing = False
+        self._noted = ""
+        store.register(output.name)
+
+    def wake(self) -> None:
+        """Tell that there may be something new in the store."""
+        self._wake.set()
+
+    def finish(self) -> None:
+        """End once nothing is left to deliver."""
+        self._finishing = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after what is in flight; all else stays in the store."""
+        self._ended.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Deliver; this is the thread."""
+        from shipper.outputs import Unavailable  # noqa: PLC0415
+        from shipper.store import StoreError  # noqa: PLC0415
+
+        try:
+            while not self._ended.is_set():
+                self._wake.clear()
+                finishing = self._finishing  # before looking: what is added later sets it later
+                if self._store.pending(self.output.name, 1):
+                    self._retrying(self._next)
+                elif finishing:
+                    break
+                else:
+                    self._wake.wait()
+        except (Unavailable, _Held, StoreError) as error:
+            self.trouble = str(error)
+        except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
+            self.trouble = f"{self.output.name}: {type(error).__name__}: {error}; everything is kept"
+        finally:
+            self.output.close()
+
+    def _retrying(self, step: Callable[[], None]) -> None:
+        """Call ``step`` until it succeeds, with growing and jittered waits between."""
+        import tenacity  # noqa: PLC0415 - only who delivers waits for it
+
+        from shipper.outputs import Unavailable  # noqa: PLC0415
+
+        stops: list[tenacity.stop.stop_base] = [tenacity.stop_when_event_set(self._ended)]
+        if self._tries is not None:
+            stops.append(tenacity.stop_after_attempt(self._tries))
+        tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((Unavailable, _Held)),
+            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT),
+            stop=tenacity.stop_any(*stops),
+            sleep=tenacity.sleep_using_event(self._ended),
+            after=self._note,
+            reraise=True,
+        )(step)
+        if self._noted:
+            self._noted = ""
+            self._store.trouble(self.output.name, "")
+
+    def _note(self, state: RetryCallState) -> None:
+        """Keep the reason of a failed try where ``kpanic status`` finds it."""
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None and str(error) != self._noted:
+            self._noted = str(error)
+            self._store.trouble(self.output.name, self._noted)
+
+    def _next(self) -> None:
+        """Send one batch.
+
+        :raises Unavailable: nothing of it was settled.
+        :raises _Held: all of it is to be tried again.
+        """
+        from shipper.outputs import Verdict  # noqa: PLC0415
+
+        batch = self._store.pending(self.output.name, BATCH)
+        outcomes: list[Outcome] = list(self.output.send(batch)) if batch else []
+        self._store.settle(self.output.name, batch, outcomes)
+        held = [outcome for outcome in outcomes if outcome.verdict is Verdict.RETRY]
+        if held and len(held) == len(outcomes):
+            raise _Held(f"{self.output.name}: {held[0].reason or 'not now'}; everything is kept")

@@ -10,7 +10,8 @@ or the grammar::
 
 from __future__ import annotations
 
+from dashboards.export import export
 from dashboards.report import render_report
 from dashboards.summary import summarise
 
-__all__ = ["render_report", "summarise"]
+__all__ = ["export", "render_report", "summarise"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dashboards.panels import PANICS, SIGNATURES, TIME, Metric, Panel, Term
+from dashboards.panels import TIME, Metric, Panel, Term
 
 Document = Mapping[str, Any]
 Value = str | int | None
@@ -59,7 +59,9 @@ def matches(document: Document, where: Iterable[Term]) -> bool:
     return all((term.value in values(document, term.field)) is not term.negate for term in where)
 
 
-def evaluate(panel: Panel, documents: Iterable[Document], interval: timedelta = timedelta(days=1)) -> list[Row]:
+def evaluate(
+    panel: Panel, documents: Iterable[Document], interval: timedelta = timedelta(days=1)
+) -> list[Row]:
     """Answer a panel that groups or counts.
 
     ``documents`` are those of the panel's source. Groups come ordered and cut as an engine's terms
@@ -124,8 +126,3 @@ def measure(metric: Metric, documents: Iterable[Document]) -> Value:
 def age(document: Document) -> tuple[int, str]:
     """Order documents by crash time; of the same instant the greater incident id is the newer."""
     return milliseconds(first(document, TIME)), first(document, "event.id")
-
-
-def index_of(panel: Panel) -> str:
-    """Name the index that a panel asks."""
-    return PANICS if panel.source == "panics" else SIGNATURES

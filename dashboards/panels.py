@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dashboards.templates import PATTERN, SIGNATURES
+
 Form = Literal["number", "histogram", "bars", "heatmap", "table", "documents"]
 Source = Literal["panics", "signatures"]
 
-PANICS = "logs-kernel.panic-*"
-"""Index pattern of the crash documents."""
-SIGNATURES = "kernel-panic-signatures"
-"""Index with one document a signature, written when it was first reported."""
+INDEX: dict[Source, str] = {"panics": PATTERN, "signatures": SIGNATURES}
+"""Where a source is kept: the crashes, and one document a signature, written when it was first reported."""
 TIME = "@timestamp"
 
 
@@ -29,7 +29,7 @@ class Metric:
     """One number or word about a group of documents."""
 
     kind: Literal["distinct", "earliest", "latest", "newest"]
-    """``distinct`` values of the field, its ``earliest`` or ``latest`` date, its value in the ``newest`` document."""
+    """``distinct`` values of the field, its ``earliest`` or ``latest`` date, or the ``newest`` value."""
     field: str
     label: str
 
@@ -334,15 +334,9 @@ SIGNATURE = Dashboard(
     days=365,
     about="kernel.panic.signature.id",
     panels=(
-        Panel(
-            "signature-panics", "Panics", "How often?", "number", (INCIDENTS,), width=12, height=6
-        ),
-        Panel(
-            "signature-hosts", "Hosts", "On how many machines?", "number", (HOSTS,), width=12, height=6
-        ),
-        Panel(
-            "signature-first", "First seen", "Since when?", "number", (FIRST,), width=12, height=6
-        ),
+        Panel("signature-panics", "Panics", "How often?", "number", (INCIDENTS,), width=12, height=6),
+        Panel("signature-hosts", "Hosts", "On how many machines?", "number", (HOSTS,), width=12, height=6),
+        Panel("signature-first", "First seen", "Since when?", "number", (FIRST,), width=12, height=6),
         Panel("signature-last", "Last seen", "Still?", "number", (LAST,), width=12, height=6),
         Panel(
             "signature-over-time",

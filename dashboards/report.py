@@ -15,15 +15,17 @@ import hashlib
 import json
 from array import array
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dashboards.embedded import age, first, milliseconds, values
 from dashboards.panels import COLUMNS, DASHBOARDS, TIME, fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 FACETS = {
     "host.os.kernel": "Kernel",
@@ -120,9 +122,10 @@ class _Table:
             last[incident] = max(time, last.get(incident, time))
         # The page counts distinct incidents in one pass, so an incident's documents stay together.
         order = sorted(
-            range(len(self.time)), key=lambda row: (last[self.incident[row]], self.incident[row], self.time[row])
+            range(len(self.time)),
+            key=lambda row: (last[self.incident[row]], self.incident[row], self.time[row]),
         )
-        columns = [
+        columns: list[array[float] | array[int]] = [
             array("d", (self.time[row] for row in order)),
             array("I", (self.incident[row] for row in order)),
             *(array("I", (codes[row] for row in order)) for codes in self.codes.values()),
@@ -201,10 +204,11 @@ def _script() -> str:
     """Return the page's one script: Vega-Lite and what it needs, then our own."""
     import vl_convert  # noqa: PLC0415  (a JavaScript engine; only a report needs it)
 
+    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
     own = (files("dashboards") / "page" / "report.js").read_text(encoding="utf-8")
     # The bundle leaks its top-level names, and an HTML parser must not see an end tag inside.
-    bundle = f"(()=>{{{vl_convert.javascript_bundle()}}})();\n{own}"
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    script = f"(()=>{{{bundle}}})();\n{own}"
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _block(content: bytes) -> str:

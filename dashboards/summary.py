@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dashboards.embedded import first, values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 COUNTED = {
     "kernels": "host.os.kernel",

@@ -1,0 +1,55 @@
+"""What can be had as a file, by kind and by product."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from dashboards import alerts, saved_objects, templates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _artefact(name: str) -> Callable[[], str]:
+    return lambda: (files("dashboards") / "artefacts" / name).read_text(encoding="utf-8")
+
+
+def _pretty(content: object) -> str:
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+EXPORTS: dict[str, dict[str, Callable[[], str]]] = {
+    "dashboard": {
+        "opensearch-dashboards": saved_objects.ndjson,
+        "kibana": saved_objects.ndjson,
+        # Grafana's own types build these; its SDK is not needed to use them.
+        "grafana": _artefact("grafana-opensearch-panics.json"),
+        "grafana-signature": _artefact("grafana-opensearch-signature.json"),
+        "grafana-elasticsearch": _artefact("grafana-elasticsearch-panics.json"),
+        "grafana-elasticsearch-signature": _artefact("grafana-elasticsearch-signature.json"),
+    },
+    "template": {
+        "opensearch": lambda: _pretty(templates.panics_template("opensearch")),
+        "elasticsearch": lambda: _pretty(templates.panics_template("elasticsearch")),
+    },
+    "policy": {
+        "opensearch": lambda: _pretty(templates.policy("opensearch")),
+        "elasticsearch": lambda: _pretty(templates.policy("elasticsearch")),
+    },
+    "alert": dict(alerts.RENDERERS),
+}
+"""Kind, then format, then what makes it."""
+
+
+def export(kind: str, format: str) -> str:  # noqa: A002 - the option's name
+    """Return a kind of thing in a product's format, as text.
+
+    Raises ``LookupError`` naming the kinds or formats there are, where this one is not among them.
+    """
+    if kind not in EXPORTS:
+        raise LookupError(f"no kind {kind!r}; there are {', '.join(EXPORTS)}")
+    if format not in EXPORTS[kind]:
+        raise LookupError(f"no format {format!r} of {kind}; there are {', '.join(EXPORTS[kind])}")
+    return EXPORTS[kind][format]()

@@ -1,0 +1,249 @@
+"""The dashboards for Grafana, as JSON that its import takes.
+
+Built with Grafana's own types (``grafana-foundation-sdk``), which only this renderer needs: the results
+are kept in ``artefacts/``, so nobody who uses them has to install it. The data source is a variable:
+one for the crashes (index ``logs-kernel.panic-*``), one for the signatures (``kernel-panic-signatures``),
+because a data source of either product is bound to its index.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, stat, table, timeseries
+from grafana_foundation_sdk.cog import builder, variants
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import (
+    BarGaugeDisplayMode,
+    BarGaugeNamePlacement,
+    DataSourceRef,
+    GraphDrawStyle,
+    LegendDisplayMode,
+    StackingMode,
+    VizOrientation,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DataTransformerConfig,
+    DynamicConfigValue,
+    FieldColorModeId,
+    GridPos,
+)
+
+from dashboards.panels import INDEX, SIGNATURE, TIME, Dashboard, Metric, Panel
+from dashboards.query import EXACT, lucene
+from dashboards.saved_objects import flow
+
+Json = dict[str, Any]
+Product = Literal["opensearch", "elasticsearch"]
+
+PLUGINS: dict[Product, str] = {
+    "opensearch": "grafana-opensearch-datasource",
+    "elasticsearch": "elasticsearch",
+}
+_COLUMNS = 48
+_HALF = 2  # our grid has 48 columns of 20 pixels' rows, Grafana's 24 of about 38
+
+
+def render(of: Dashboard, product: Product) -> str:
+    """Return one dashboard as JSON."""
+    made = (
+        dashboard.Dashboard(of.title)
+        .uid(f"kpanic-{of.id}")
+        .description(of.description)
+        .tags(["kernel", "panic", "kpanic"])
+        .editable()
+        .timezone("browser")
+        .time(f"now-{of.days}d", "now")
+        .with_variable(
+            dashboard.DatasourceVariable("panics")
+            .label(f"Crashes ({INDEX['panics']})")
+            .type(PLUGINS[product])
+        )
+    )
+    if any(panel.source == "signatures" for panel in of.panels):
+        made.with_variable(
+            dashboard.DatasourceVariable("signatures")
+            .label(f"Signatures ({INDEX['signatures']})")
+            .type(PLUGINS[product])
+        )
+    if of.about:
+        made.with_variable(
+            dashboard.QueryVariable("signature")
+            .label("Signature")
+            .datasource(_source("panics", product))
+            .query('{"find": "terms", "field": "' + of.about + '"}')
+        )
+    for panel, x, y in flow(of, _COLUMNS):
+        place = GridPos(
+            x=x // _HALF, y=y // _HALF, w=(x + panel.width) // _HALF - x // _HALF, h=panel.height // _HALF
+        )
+        made.with_panel(_panel(panel, of, product).grid_pos(place))
+    return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
+
+
+def _source(name: str, product: Product) -> DataSourceRef:
+    return DataSourceRef(type_val=PLUGINS[product], uid="${" + name + "}")
+
+
+class _Target(variants.Dataquery, builder.Builder[variants.Dataquery]):
+    """A query in the words that both data source plugins share, and the few of OpenSearch's own."""
+
+    def __init__(self, content: Json) -> None:
+        self._content = content
+
+    def build(self) -> Self:
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        return self._content
+
+
+def target(panel: Panel, of: Dashboard, product: Product) -> Json:
+    """Return the query of a panel: Lucene for the documents, the plugins' own shape for the groups."""
+    words = lucene(panel.where)
+    if of.about:
+        words = " AND ".join(filter(None, (words, f'{of.about}: "$signature"')))
+    query: Json = {
+        "refId": "A",
+        "query": words or "*",
+        "timeField": TIME,
+        "datasource": _source(panel.source, product),
+    }
+    if product == "opensearch":
+        query |= {"queryType": "lucene", "luceneQueryType": "Metric", "format": "table"}
+    if panel.form == "documents":
+        if product == "opensearch":
+            query["luceneQueryType"] = "RawData"
+        kind = {"id": "1", "type": "raw_data", "settings": {"size": str(panel.size)}}
+        return query | {"metrics": [kind], "bucketAggs": []}
+    metrics = [
+        _metric(str(place), metric)
+        for place, metric in enumerate(panel.metrics, 1)
+        if metric.kind != "newest"
+    ]
+    return query | {"metrics": metrics, "bucketAggs": _buckets(panel)}
+
+
+def _buckets(panel: Panel) -> list[Json]:
+    if not panel.by:
+        # Both plugins refuse a metric without a group: one group that holds everything.
+        return [
+            {
+                "id": "10",
+                "type": "filters",
+                "settings": {"filters": [{"label": panel.title, "query": "*"}]},
+            }
+        ]
+    if panel.by == TIME:
+        settings = {"interval": "auto", "min_doc_count": "0"}
+        time = {"id": "11", "type": "date_histogram", "field": TIME, "settings": settings}
+        return [*([_terms("10", panel.split, panel.size)] if panel.split else []), time]
+    groups = [_terms("10", panel.by, panel.size)]
+    if panel.split:
+        groups.append(_terms("11", panel.split, panel.size))
+    words = [metric.field for metric in panel.metrics if metric.kind == "newest"]
+    return groups + [_terms(str(20 + place), field, 1) for place, field in enumerate(words)]
+
+
+def _terms(name: str, field: str, size: int) -> Json:
+    settings = {"order": "desc", "orderBy": "1", "size": str(size), "min_doc_count": "1"}
+    return {"id": name, "type": "terms", "field": field, "settings": settings}
+
+
+def _metric(name: str, metric: Metric) -> Json:
+    if metric.kind == "distinct":
+        settings = {"precision_threshold": str(EXACT)}
+        return {"id": name, "type": "cardinality", "field": metric.field, "settings": settings}
+    return {"id": name, "type": "min" if metric.kind == "earliest" else "max", "field": metric.field}
+
+
+def _names(panel: Panel) -> dict[str, str]:
+    """Return the plugins' column names and ours: a metric's kind, with its field where it is not alone."""
+    kinds = {"distinct": "Unique Count", "earliest": "Min", "latest": "Max"}
+    names = {}
+    for metric in panel.metrics:
+        if metric.kind == "newest":
+            names[metric.field] = metric.label
+            continue
+        alone = sum(other.kind == metric.kind for other in panel.metrics) == 1
+        names[kinds[metric.kind] if alone else f"{kinds[metric.kind]} {metric.field}"] = metric.label
+    if panel.by:
+        names[panel.by] = panel.label
+    return names
+
+
+def _panel(panel: Panel, of: Dashboard, product: Product) -> Any:  # noqa: ANN401 (no common builder type)
+    made: Any = _FORMS[panel.form](panel)
+    return (
+        made.title(panel.title)
+        .description(panel.question)
+        .datasource(_source(panel.source, product))
+        .with_target(_Target(target(panel, of, product)))
+    )
+
+
+def _number(panel: Panel) -> stat.Panel:
+    made = stat.Panel().reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    return made if panel.metrics[0].kind == "distinct" else made.unit("dateTimeAsIso")
+
+
+def _histogram(_: Panel) -> timeseries.Panel:
+    return (
+        timeseries.Panel()
+        .draw_style(GraphDrawStyle.BARS)
+        .fill_opacity(80)
+        .line_width(0)
+        .stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+        .legend(common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).show_legend(show_legend=True))
+    )
+
+
+def _bars(panel: Panel) -> bargauge.Panel:
+    return (
+        bargauge.Panel()
+        .orientation(VizOrientation.HORIZONTAL)
+        .display_mode(BarGaugeDisplayMode.BASIC)
+        .name_placement(BarGaugeNamePlacement.LEFT)
+        .reduce_options(common.ReduceDataOptions().values(values=True).limit(panel.size))
+        .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.FIXED).fixed_color("blue"))
+    )
+
+
+def _table(panel: Panel) -> table.Panel:
+    made = table.Panel().with_transformation(
+        DataTransformerConfig(id_val="organize", options={"renameByName": _names(panel)})
+    )
+    for metric in panel.metrics:
+        if metric.kind in {"earliest", "latest"}:
+            made.override_by_name(metric.label, [DynamicConfigValue("unit", "dateTimeAsIso")])
+    if panel.by in {SIGNATURE.about, "id"}:
+        address = f"/d/kpanic-{SIGNATURE.id}?var-signature=${{__value.text}}"
+        link = {"title": "Everything about this signature", "url": address}
+        made.override_by_name(panel.label, [DynamicConfigValue("links", [link])])
+    return made
+
+
+def _heatmap(panel: Panel) -> table.Panel:
+    options = {"rowField": panel.split, "columnField": panel.by, "valueField": "Unique Count"}
+    return (
+        table.Panel()
+        .with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=options))
+        .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.CONTINUOUS_YL_RD))
+        .override_by_field_type(
+            "number", [DynamicConfigValue("custom.cellOptions", {"type": "color-background"})]
+        )
+    )
+
+
+def _documents(_: Panel) -> table.Panel:
+    return table.Panel()
+
+
+_FORMS = {
+    "number": _number,
+    "histogram": _histogram,
+    "bars": _bars,
+    "heatmap": _heatmap,
+    "table": _table,
+    "documents": _documents,
+}

@@ -1,0 +1,115 @@
+"""A panel as an engine's search, and an engine's answer as rows.
+
+Aggregations that OpenSearch and Elasticsearch both have: ``terms``, ``date_histogram``, ``cardinality``,
+``min``, ``max``, ``top_hits``.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from dashboards.embedded import Row, Value, first
+from dashboards.panels import COLUMNS, TIME, Metric, Panel, Term
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Json = dict[str, Any]
+
+EXACT = 40_000
+"""Distinct values that a cardinality counts without estimating; the engines' greatest."""
+
+__all__ = ["EXACT", "clause", "lucene", "query", "read"]
+
+
+def clause(where: Iterable[Term]) -> Json:
+    """Return terms as a boolean query; without terms it matches everything."""
+    terms = tuple(where)
+    wanted = [{"term": {term.field: term.value}} for term in terms if not term.negate]
+    unwanted = [{"term": {term.field: term.value}} for term in terms if term.negate]
+    bool_query: Json = {}
+    if wanted:
+        bool_query["filter"] = wanted
+    if unwanted:
+        bool_query["must_not"] = unwanted
+    return {"bool": bool_query} if bool_query else {"match_all": {}}
+
+
+def lucene(where: Iterable[Term]) -> str:
+    """Return terms in Lucene's words, which Kibana's query language reads alike for these terms."""
+    return " AND ".join(
+        f"{'NOT ' if term.negate else ''}{term.field}: {_quoted(term.value)}" for term in where
+    )
+
+
+def _quoted(value: str | bool) -> str:  # noqa: FBT001
+    if isinstance(value, bool):
+        return str(value).lower()
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def query(panel: Panel, where: Iterable[Term] = (), interval: timedelta = timedelta(days=1)) -> Json:
+    """Return the body of the search that answers a panel; ``where`` narrows it further.
+
+    Groups are those of :func:`dashboards.embedded.evaluate`. A histogram's ``interval`` is fixed, from
+    1970 UTC.
+    """
+    body: Json = {"size": 0, "query": clause((*panel.where, *where))}
+    metrics = {f"m{place}": _metric(metric) for place, metric in enumerate(panel.metrics)}
+    if panel.form == "documents":
+        body |= {"size": panel.size, "sort": [{TIME: "desc"}], "_source": [TIME, *COLUMNS]}
+    if not panel.by:
+        return body | {"aggs": metrics}
+    inner = metrics
+    if panel.split:
+        inner = {"split": {**_terms(panel.split, panel), "aggs": metrics}, "m0": metrics["m0"]}
+    if panel.by == TIME:
+        width = f"{interval // timedelta(milliseconds=1)}ms"
+        groups: Json = {"date_histogram": {"field": TIME, "fixed_interval": width, "min_doc_count": 1}}
+    else:
+        groups = _terms(panel.by, panel)
+    return body | {"aggs": {"groups": {**groups, "aggs": inner}}}
+
+
+def _terms(field: str, panel: Panel) -> Json:
+    return {"terms": {"field": field, "size": panel.size, "order": [{"m0": "desc"}, {"_key": "asc"}]}}
+
+
+def _metric(metric: Metric) -> Json:
+    if metric.kind == "distinct":
+        return {"cardinality": {"field": metric.field, "precision_threshold": EXACT}}
+    if metric.kind == "newest":
+        newest = [{TIME: "desc"}, {"event.id": {"order": "desc", "unmapped_type": "keyword"}}]
+        return {"top_hits": {"size": 1, "sort": newest, "_source": [metric.field]}}
+    return {"min" if metric.kind == "earliest" else "max": {"field": metric.field}}
+
+
+def read(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
+    """Return an engine's answer to :func:`query` as rows.
+
+    Raises ``KeyError`` when the answer is not one to this panel's query.
+    """
+    aggregations = response["aggregations"]
+    if not panel.by:
+        return [Row("", "", _values(panel, aggregations))]
+    rows = []
+    for group in aggregations["groups"]["buckets"]:
+        if panel.split:
+            rows += [
+                Row(group["key"], part["key"], _values(panel, part)) for part in group["split"]["buckets"]
+            ]
+        else:
+            rows.append(Row(group["key"], "", _values(panel, group)))
+    return rows
+
+
+def _values(panel: Panel, found: Mapping[str, Any]) -> tuple[Value, ...]:
+    return tuple(_value(metric, found[f"m{place}"]) for place, metric in enumerate(panel.metrics))
+
+
+def _value(metric: Metric, found: Mapping[str, Any]) -> Value:
+    if metric.kind == "newest":
+        hits = found["hits"]["hits"]
+        return (first(hits[0]["_source"], metric.field) or None) if hits else None
+    return None if found["value"] is None else int(found["value"])

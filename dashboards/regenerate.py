@@ -1,0 +1,32 @@
+"""Write the committed artefacts anew: ``python -m dashboards.regenerate``.
+
+They are what :func:`dashboards.export` gives; a test holds them to the model byte by byte.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dashboards import grafana, saved_objects
+from dashboards.alerts import RENDERERS
+from dashboards.panels import DASHBOARDS
+
+FOLDER = Path(__file__).parent / "artefacts"
+
+
+def artefacts() -> dict[str, str]:
+    """Return each file's name below the folder and its text; needs Grafana's SDK."""
+    made = {"kernel-panics.ndjson": saved_objects.ndjson()}
+    for engine in grafana.PLUGINS:
+        for dashboard in DASHBOARDS:
+            made[f"grafana-{engine}-{dashboard.id}.json"] = grafana.render(dashboard, engine)
+    endings = {"elastalert2": "yaml", "grafana": "json"}
+    for product, render in RENDERERS.items():
+        made[f"alerts-{product}.{endings.get(product, 'ndjson')}"] = render()
+    return made
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in artefacts().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")

@@ -84,7 +84,8 @@ def main() -> None:
     except click.exceptions.Abort:
         code = 130
     except Failure as error:
-        say(f"kpanic: {error}")
+        for line in str(error).splitlines():
+            say(f"kpanic: {line}")
         code = error.code
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

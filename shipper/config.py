@@ -373,19 +373,38 @@ class _Reading:
 
     def _convert(self, value: Any, kind: Any, path: Path_) -> Any:  # noqa: ANN401
         """Return ``value`` as ``kind``, a single text as a list of one, a number as text where need be."""
-        for _ in range(64):  # each round mends one place or ends
+        faults = len(self._faults)
+        for _ in range(256):  # each round mends or removes one place, or ends
             try:
-                return msgspec.convert(value, kind, strict=False)
+                made = msgspec.convert(value, kind, strict=False)
             except msgspec.ValidationError as error:
                 problem, _, at = str(error).partition(" - at ")
                 below = _parts(at.strip("`"))
                 mended = self._mend(value, below, problem, path)
-                if not mended:
-                    self._tell(problem, kind, path, below)
+                if mended:
+                    value = mended[0]
+                    continue
+                self._tell(problem, kind, path, below)
+                if not self._without(value, problem, below):
                     return None
-                value = mended[0]
-        self._fault(path, "has too many values of the wrong type")
+            else:
+                return made if len(self._faults) == faults else None
         return None
+
+    @staticmethod
+    def _without(value: Any, problem: str, below: Path_) -> bool:  # noqa: ANN401
+        """Take out the key that was told of, so that the next fault shows."""
+        if found := re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL):
+            below = (*below, found[1])
+        if not below or isinstance(below[-1], int) or problem.startswith("Object missing"):
+            return False
+        try:
+            for part in below[:-1]:
+                value = value[part]
+            del value[below[-1]]
+        except (KeyError, IndexError, TypeError):
+            return False
+        return True
 
     def _mend(self, value: Any, below: Path_, problem: str, path: Path_) -> list[Any]:  # noqa: ANN401
         at = value

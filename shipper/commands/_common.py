@@ -52,8 +52,7 @@ def read_config(file: str | None, overrides: tuple[str, ...]) -> Config:
     try:
         return load(file, overrides)
     except ConfigError as error:
-        first, *rest = str(error).splitlines()
-        raise Failure("\n".join([first, *(f"kpanic: {line}" for line in rest)]), 2) from None
+        raise Failure(str(error), 2) from None
 
 
 def origin(config: Config | None = None) -> Origin:

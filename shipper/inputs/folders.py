@@ -43,7 +43,7 @@ def walk(path: str) -> Iterator[Found]:
         if chosen == []:
             yield Found(
                 folder,
-                "holds a dump without its log: 'makedumpfile --dump-dmesg vmcore vmcore-dmesg.txt' extracts it",
+                "holds a dump without its log; 'makedumpfile --dump-dmesg vmcore dmesg.txt' extracts it",
             )
         for name in sorted(names) if chosen is None else chosen:
             yield from _regular(os.path.join(folder, name))  # noqa: PTH118

@@ -11,7 +11,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Final
 
-from grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, PREFIXES
+from grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
 from grammars.data.skip import SKIP
 from grammars.machines import Pointer
 from grammars.model import Blame
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 
     from grammars.body import Item
     from grammars.family import Walk
-    from grammars.model import Frame
 
 Rules = tuple[tuple[str, str], ...]
 
+_MANGLED = re.compile(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 REMEMBERED: Final = 16_384
 """Functions whose skip rule is kept at hand."""
 
 
 def base(symbol: str) -> str:
-    """Take the compiler's suffixes from a symbol: ``f.isra.0.cold`` is ``f``."""
+    """Take the compiler's suffixes from a symbol: ``f.isra.0.cold`` is ``f``; C++'s ``_Z1fv`` too."""
     if symbol.startswith("<"):
         return symbol
-    return symbol.partition(".")[0]
+    name = symbol.partition(".")[0]
+    mangled = _MANGLED.match(name)
+    return mangled["rest"][: int(mangled["length"])] if mangled else name
 
 
 def bare(function: str) -> str:
@@ -68,8 +70,8 @@ class Walker:
         self.extra = extra
         self.skipped: list[tuple[str, str]] = []
 
-    def find(self, walk: Walk, named: str) -> Blame:
-        """Walk in the way that a form asks for; ``named`` is the function in the header."""
+    def find(self, walk: Walk, named: str, more: Iterable[str] = ()) -> Blame:
+        """Walk in the way that a form asks for; ``named`` and ``more`` are functions that the report names."""
         if walk == "none":
             return Blame(rule="the report names no function")
         if walk == "only-named":
@@ -78,15 +80,15 @@ class Walker:
             return self._stall()
         if walk == "hung":
             return self._hung()
-        if walk == "named" and named:
-            first = self._first([named])
-            if first:
-                return self._blame(first, "the report's first line names it")
-        if walk == "inner":
-            inner = self._first(base(frame.symbol) for frame in self._interrupted())
-            if inner:
-                return self._blame(inner, "the first frame below the exception that is no helper")
-        if walk in {"ip", "inner"}:
+        if walk == "down":
+            return self._down()
+        if walk in {"named", "chain"}:
+            if first := self._first(name for name in (named, *more) if name):
+                return self._blame(first, "the report names it")
+            if walk == "chain":
+                chain = self._first(self._trace(self.items, bare_frames=True))
+                return self._blame(chain, "the first frame of the report that is no helper")
+        if walk == "ip":
             return self._pointed()
         frames = self._trace(self.items)
         return self._blame(self._first(frames), "the first frame of the call trace that is no helper")
@@ -105,16 +107,19 @@ class Walker:
                 self.skipped.append((name, reason))
         return ""
 
-    def _trace(self, items: Iterable[Item]) -> Iterator[str]:
-        """Yield the reliable frames of the first trace that has some."""
-        opened = any_ = False
+    def _trace(self, items: Iterable[Item], *, bare_frames: bool = False) -> Iterator[str]:
+        """Yield the reliable frames of the first trace that has some.
+
+        Arm before 6.0 opens a trace with no line of its own, and so do a few reports (``bare_frames``).
+        """
+        opened, any_ = bare_frames, False
         for item in items:
             value = item.value
             if type(value) is Opening:
                 if any_:
                     return
                 opened = True
-            elif type(value) is Trace and opened:
+            elif type(value) is Trace and (opened or value.linked):
                 for frame in value.frames:
                     if frame.symbol and frame.reliable and not frame.inline:
                         any_ = True
@@ -122,69 +127,101 @@ class Walker:
 
     def _pointed(self) -> Blame:
         """Ask the instruction pointer, then the frames behind it."""
+        rest = self.items
         for number, item in enumerate(self.items):
             value = item.value
-            if type(value) is Pointer:
-                name = value.ip.symbol
-                if name and not value.user and (first := self._first([name])):
+            if type(value) is Pointer and not value.user:
+                if value.ip.symbol and (first := self._first([value.ip.symbol])):
                     return self._blame(first, "the instruction pointer is in it")
-                if value.caller and (first := self._first([value.caller])):
-                    return self._blame(first, "the link register is in it")
-                return self._blame(
-                    self._first(self._trace(self.items[number + 1 :])),
-                    "the first frame of the call trace that is no helper",
-                )
-        return self._blame(
-            self._first(self._trace(self.items)), "the first frame of the call trace that is no helper"
-        )
+                rest = self.items[number + 1 :]
+                break
+        for items in (rest, self.items):
+            if first := self._first(self._trace(items)):
+                return self._blame(first, "the first frame of the call trace that is no helper")
+        return self._blame("", "")
 
-    def _stack(self) -> list[Frame]:
-        """Return the reliable frames of the first trace, with the instruction pointers inside it."""
-        frames: list[Frame] = []
+    def _stacks(self) -> Iterator[list[str]]:
+        """Yield the functions of each trace: its instruction pointer first, then its frames."""
+        functions: list[str] = []
         opened = False
         for item in self.items:
             value = item.value
             if type(value) is Opening:
-                if frames:
-                    break
+                if opened and functions:
+                    yield functions
+                    functions = []
                 opened = True
-            elif type(value) is Trace and opened:
-                frames += [frame for frame in value.frames if frame.symbol and frame.reliable]
-        return frames
-
-    def _interrupted(self) -> list[Frame]:
-        """Return the frames below the last entry of an interrupt or exception."""
-        frames = self._stack()
-        for number in range(len(frames) - 1, -1, -1):
-            if ENTRIES.search(frames[number].symbol):
-                return frames[number + 1 :]
-        return []
+            elif type(value) is Pointer:
+                if not value.user and value.ip.symbol:
+                    functions.append(value.ip.symbol)
+            elif type(value) is Trace and (opened or value.linked):
+                functions += [frame.symbol for frame in value.frames if frame.symbol and frame.reliable and not frame.inline]
+        if functions:
+            yield functions
 
     def _stall(self) -> Blame:
-        """Go down to what dispatched the work; the frame above it is the one that looped."""
-        frames = [frame for frame in (self._interrupted() or self._stack()) if not frame.inline]
+        """Go down to what dispatched the work; the frame above it is the one that looped.
+
+        A stall is often noticed by the timer interrupt on the same stack: what it interrupted is looked at.
+        """
+        stacks = list(self._stacks())
+        for functions in stacks:
+            below = _below(functions)
+            if below and (blame := self._anchored(below)):
+                return blame
+        for functions in stacks:
+            if blame := self._anchored(functions):
+                return blame
+        return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
+
+    def _anchored(self, functions: Iterable[str]) -> Blame | None:
+        """Return who is above the first dispatcher of work, if there is one."""
         previous = ""
-        for frame in frames:
-            name = base(frame.symbol)
-            if ANCHORS.search(name):
-                if previous:
-                    return Blame(_alias(bare(previous)), f"the frame above {name}, which dispatches work")
+        for function in functions:
+            name = base(function)
+            reason = _reason(name, SKIP) or _reason(name, STALL_SKIP)
+            if reason:
+                self.skipped.append((name, reason))
                 continue
-            if name.startswith("smp_call_function"):
-                return Blame("smp_call_function", "it waits for another CPU")
-            if not _reason(name, SKIP):
-                previous = name
-        return Blame("", "no frame above a dispatcher of work is left")
+            previous = previous or name
+            if ANCHORS.search(name):
+                return Blame(_grouped(bare(previous)), f"the frame above {name}, which dispatches work", tuple(self.skipped[:64]))
+            previous = name
+        return None
+
+    def _down(self) -> Blame:
+        """As a stall, of the stack in the report itself: nothing interrupted it."""
+        for functions in self._stacks():
+            if blame := self._anchored(functions):
+                return blame
+        return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
 
     def _hung(self) -> Blame:
         """Pass over whatever blocks; a few blockers are answers themselves."""
-        frames = [base(frame.symbol) for frame in self._stack()]
-        for name in frames:
+        functions = [base(function) for function in self._trace(self.items)]
+        for name in functions:
             for pattern, answer in BLOCKERS:
-                if re.search(pattern, name):
-                    return Blame(answer, f"{name} is what everybody waits for")
-        return Blame("", "")
+                if pattern.search(name):
+                    return Blame(answer, f"{name}: who waits for it is a victim", tuple(self.skipped))
+        for name in functions:
+            reason = "waits for others" if WAITS.search(name) else _reason(name, SKIP)
+            if not reason:
+                return self._blame(name, "the first frame of the task that does not just wait")
+            self.skipped.append((name, reason))
+        return self._blame("", "")
 
 
-def _alias(function: str) -> str:
-    return function
+def _below(functions: Sequence[str]) -> list[str]:
+    """Return the functions below the first entry of an interrupt."""
+    inside = False
+    for number, function in enumerate(functions):
+        entry = ENTRIES.search(function) is not None
+        if inside and not entry:
+            return list(functions[number:])
+        inside = inside or entry
+    return []
+
+
+def _grouped(function: str) -> str:
+    """Name a function as its whole group is named: which of them it is depends on the kernel's version."""
+    return next((name for prefix, name in GROUPS if function.startswith(prefix)), function)

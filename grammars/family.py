@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 
     from grammars.model import Kind
 
-Walk = Literal["named", "trace", "ip", "inner", "stall", "hung", "only-named", "none"]
+Walk = Literal["named", "chain", "trace", "ip", "stall", "down", "hung", "only-named", "none"]
 """How the guilty function is looked for.
 
 ``named``: the function that the header names, then the frames of the first trace.
 ``only-named``: the function that the header names, whichever it is.
 ``trace``: the frames of the first call trace.
 ``ip``: the instruction pointer, then the frames of the call trace behind it.
-``inner``: the frames below the exception's entry, else as ``ip``.
-``stall``: down to an anchor, the frame above it.
+``chain``: the functions that the report names, then whatever frames come, opened by a line of their own or not.
+``stall``: below the interrupt that noticed, down to an anchor, the frame above it.
+``down``: down to an anchor, the frame above it.
 ``hung``: the frames of a blocked task, without whatever blocks.
 ``none``: the report has no guilty function.
 """

@@ -32,7 +32,9 @@ _CODE: Final = (
     rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}) from {_BRACKETS})?"
     rf"\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
-_INLINE: Final = rf"(?P<inlined>{NAME})[ \t]+(?P<place>[^\s:]+:\d+)[ \t]+\[inline\][ \t]*"
+_INLINE: Final = (
+    rf"(?:\(?{_BRACKETS}\({NAME}\) from {_BRACKETS}\()?(?P<inlined>{NAME})[ \t]+(?P<place>[^\s:]+:\d+)[ \t]+\[inline\][ \t)]*"
+)
 _RAW: Final = r"(?P<raw>(?:\[<?(?:0x)?[0-9a-f]{8,16}>?\][ \t]*){1,2}(?:\?[ \t]+)?(?:\(null\)|0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*"
 FRAME: Final = rf"[ \t]*(?:(?P<mark>{MARK})[ \t]*)?(?:{_CODE}|{_INLINE}|{_RAW})?"
 
@@ -52,8 +54,8 @@ class Trace(NamedTuple):
     """A run of frame lines without another line between them."""
 
     frames: tuple[Frame, ...]
-    closes: str
-    """The marker that was still open, or the last one that closed."""
+    linked: bool
+    """Written as ``f from g``: such a trace needs no line that opens it."""
 
 
 class Opening(NamedTuple):
@@ -63,13 +65,12 @@ class Opening(NamedTuple):
 
 
 def _read_frames(tokens: pp.ParseResults) -> Trace:
-    stack, closed = "", ""
+    stack = ""
     frames: list[Frame] = []
     for match in _frame.finditer(tokens[0]):
         mark, address, guess, name, offset, size, rest, inlined, place, raw = match.groups()
         if mark:
-            closed = mark if mark[1] == "/" or mark == "<EOI>" else ""
-            stack = "" if closed else mark[1:-1]
+            stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]
         if name:
             module = file = ""
             if rest:
@@ -97,7 +98,7 @@ def _read_frames(tokens: pp.ParseResults) -> Trace:
             number = _digits.search(raw)
             address_ = int(number[0], 16) if number else None
             frames.append(Frame("", address=address_, reliable="?" not in raw, stack=stack))
-    return Trace(tuple(frames), closed)
+    return Trace(tuple(frames), " from " in tokens[0])
 
 
 _LINE: Final = rf"(?=[^\n]*(?:\+0x|>|\]|0x)){unnamed(FRAME)}\n"

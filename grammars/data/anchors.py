@@ -28,38 +28,45 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     (r"call_timer_fn|_run_timers|run_timer_softirq|hrtimer_run|^expire_timers|^run_timer_base|^call_timer", "runs timers"),
     (r"tasklet_action", "runs tasklets"),
     (r"^smpboot_thread_fn|^kthread$|^kthread_worker_fn|^ret_from_fork|^start_secondary|^cpu_startup_entry|^do_idle|^kernel_thread_helper|^rest_init", "starts threads"),
-    (r"^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev|rmdir_nothing)|^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)|^__vfs_(?:read|write)|^(?:new|do)_sync_(?:read|write)|^call_(?:read|write)_iter|^ksys_(?:read|write|ioctl)|^compat_ksys_ioctl|^__?do_compat_sys_ioctl|^do_compat_ioctl", "calls into files"),
+    (r"^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev)|^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)|^__vfs_(?:read|write)|^(?:new|do)_sync_(?:read|write)|^call_(?:read|write)_iter|^ksys_(?:read|write|ioctl)|^compat_ksys_ioctl|^__?do_compat_sys_ioctl|^do_compat_ioctl", "calls into files"),
     (r"^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$", "calls into files and sockets"),
-    (r"^blkdev_(?:driver_)?ioctl|^compat_ioctl", "calls into block devices"),
+    (r"blkdev_(?:driver_)?ioctl|compat_ioctl", "calls into block devices"),
     (r"^call_mmap|^mmap_region|^__mmap_region|^do_mmap|^mmap_file", "maps memory"),
     (r"^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)|^__sock_(?:sendmsg|release|recvmsg)|^____sys_(?:sendmsg|recvmsg)|^___sys_(?:sendmsg|recvmsg)|^sock_sendmsg_nosec|^sock_recvmsg_nosec|^__sys_(?:sendto|recvfrom|setsockopt|getsockopt|connect|bind|accept4)|^do_sock_setsockopt", "calls into sockets"),
-    (r"^rtnetlink_rcv_msg|^genl_(?:family_)?rcv_msg|^nfnetlink_rcv|^netlink_(?:rcv_skb|dump|unicast)|^tipc_nl_compat_recv|^crypto_user_rcv_msg|^sock_diag_rcv|^xfrm_user_rcv", "hands netlink messages on"),
+    (r"^rtnetlink_rcv_msg|^nfnetlink_rcv|^netlink_dump", "hands netlink messages on"),
     (r"^__fput|^____fput|^task_work_run|^delayed_fput|^exit_task_work", "closes files"),
     (r"^do_exit|^do_group_exit|^get_signal|^exit_to_user_mode_(?:loop|prepare)|^syscall_exit_to|^prepare_exit_to", "ends tasks"),
-    (r"^do_mount|^path_mount|^do_new_mount|^mount_fs|^vfs_get_tree|^legacy_get_tree_nothing", "mounts"),
+    (r"^do_mount|^path_mount|^do_new_mount|^mount_fs|^vfs_get_tree", "mounts"),
     (r"^do_one_initcall|^do_initcall|^kernel_init$|^kernel_init_freeable", "initialises"),
     (r"^handle_irq_event|^__handle_irq_event|^generic_handle|^handle_(?:edge|fasteoi|level|percpu)|^do_IRQ|^common_interrupt|^__common_interrupt|^gic_handle_irq", "runs interrupt handlers"),
-    (r"^notifier_call_chain|^__?blocking_notifier|^raw_notifier_nothing|^call_netdevice_notifiers_nothing", "calls whoever wants to know"),
     (r"^rcu_do_batch|^rcu_core|^rcu_process_callbacks|^invoke_rcu|^rcu_nocb_cb|^rcu_reclaim", "runs RCU's callbacks"),
-    (r"^usb_hcd_giveback|^__usb_hcd_giveback|^dummy_timer_nothing", "hands USB requests back"),
+    (r"^usb_hcd_giveback|^__usb_hcd_giveback", "hands USB requests back"),
 )
 ANCHORS: Final = re.compile("|".join(pattern for pattern, _ in DISPATCHERS))
 
 ENTRIES: Final = re.compile(
     r"apic_timer_interrupt|^asm_(?:sysvec|common)|^(?:common|ret_from)_(?:interrupt|intr)|^retint_|^el1_irq|^el1h?_\w*irq|^el1_interrupt"
-    r"|^__irq_svc|^(?:asm_)?exc_nmi|^end_repeat_nmi|^asm_exc_|^reschedule_interrupt|^call_function_(?:single_)?interrupt"
-    r"|^decrementer|^timer_interrupt|^hardware_interrupt|^ext_int_handler|^do_trap_|^handle_exception|^irq_work_interrupt|^kvm_posted"
+    r"|^__irq_svc|^(?:asm_)?exc_nmi|^end_repeat_nmi|^nmi$|^reschedule_interrupt|^call_function_(?:single_)?interrupt"
+    r"|^decrementer|^timer_interrupt|^hardware_interrupt|^ext_int_handler|^do_irq$|^handle_exception$|^ret_from_exception$|^irq_work_interrupt"
 )
-"""Where an interrupt or an exception came in: below it is what was going on."""
+"""Where an interrupt came in: below it is what was going on."""
 
-BLOCKERS: Final[tuple[tuple[str, str], ...]] = (
-    (r"rtnl_lock|^rtnetlink_rcv_msg", "rtnl_lock"),
-    (r"synchronize_(?:s?rcu|sched|net|rcu_expedited)", "synchronize_rcu"),
+STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
+    (r"^run_timer_softirq|^asm_|^sysvec_|^__sysvec|^smp_\w*apic|^idtentry|^irqentry", "brings interrupts in"),
+)
+"""Passed over in stalls, besides what is passed over everywhere."""
+
+GROUPS: Final[tuple[tuple[str, str], ...]] = (("smp_call_function", "smp_call_function"),)
+"""Functions that are named as a group."""
+
+BLOCKERS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (re.compile(r"rtnl_lock|^rtnetlink_rcv_msg"), "rtnl_lock"),
+    (re.compile(r"synchronize_(?:s?rcu|sched|net)"), "synchronize_rcu"),
 )
 """Waits that hang half the system at once: whoever waits is a victim, so the wait itself is the answer."""
 
 WAITS: Final = re.compile(
     r"sched|_lock|_slowlock|down|rwsem|completion|kthread|wait|synchronize|context_switch|__switch_to|cancel_delayed_work"
-    r"|rcu_barrier|mutex|flush_work|io_schedule|^percpu_|^lock_page|^folio_lock"
+    r"|rcu_barrier|mutex|flush_work|^percpu_"
 )
 """What a blocked task's stack begins with."""

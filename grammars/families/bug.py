@@ -28,6 +28,20 @@ BUG = Family(
             walk="ip",
         ),
         Form(
+            head(r"[kK]ernel BUG at lib/list_debug\.c:\d+!"),
+            title="BUG: corrupted list in {function}",
+            kind="bug",
+            cause="list-corruption",
+            walk="ip",
+        ),
+        Form(
+            head(r"[kK]ernel BUG at mm/usercopy\.c:\d+!"),
+            title="BUG: bad usercopy in {function}",
+            kind="bug",
+            cause="usercopy",
+            walk="ip",
+        ),
+        Form(
             head(r"[kK]ernel BUG at (?P<file>[\w./-]+\.[chS]):(?P<line>\d+)!"),
             title="kernel BUG in {function}",
             kind="bug",

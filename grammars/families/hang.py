@@ -44,7 +44,7 @@ LOCKUP = Family(
             title="BUG: soft lockup in {function}",
             kind="lockup",
             cause="soft-lockup",
-            walk="stall",
+            walk="down",
         ),
         Form(
             head(r"BUG: workqueue lockup[^\n]*"),
@@ -59,7 +59,7 @@ LOCKUP = Family(
             title="BUG: hard lockup in {function}",
             kind="lockup",
             cause="hard-lockup",
-            walk="stall",
+            walk="down",
         ),
     ),
 )

@@ -20,15 +20,21 @@ if TYPE_CHECKING:
     import pyparsing as pp
 
 _AT: Final = rf"at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x|\b)"
+_HOLDING: Final = (
+    rf"(?:[^\n]*\n{{1,2}}[^\n]*already holding[^\n]*\n[^\n]*?at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<holding>{FUNCTION}))?"
+)
 _WORD: Final = r"(?:WARNING|INFO|BUG): "
 
 
 def _after(what: str, then: str) -> pp.ParserElement:
     """Match a header, a line that says what was tried, and the place behind ``at:``."""
-    return head(rf"{_WORD}{what}[^\n]*") + later(rf"{then}(?:[^\n]*\n){{0,2}}?[^\n]*?{_AT}", within=12)
+    return head(rf"(?P<word>\w+): {what}[^\n]*") + later(rf"{then}(?:[^\n]*\n){{0,2}}?[^\n]*?{_AT}{_HOLDING}", within=12)
 
 
-_SKIP: Final = (("^_?lock_|lockdep", "locks for others"),)
+_SKIP: Final = (
+    ("^_?lock_|lockdep", "locks for others"),
+    ("^process_one_work|^flush_workqueue|^drain_workqueue|^destroy_workqueue|^__flush_work", "is what work queues are made of"),
+)
 
 LOCKDEP = Family(
     name="lockdep",
@@ -48,6 +54,7 @@ LOCKDEP = Family(
             "bad unlock balance detected",
             "held lock freed",
             "nested lock was not taken",
+            "Nested lock was not taken",
             "lock held when returning to user space",
             "bad contention detected",
             "possible bad bit-spinlock",
@@ -69,7 +76,7 @@ LOCKDEP = Family(
             title="possible deadlock in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            walk="named",
+            walk="chain",
             skip=_SKIP,
         ),
         Form(
@@ -77,15 +84,15 @@ LOCKDEP = Family(
             title="possible deadlock in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            walk="named",
+            walk="chain",
             skip=_SKIP,
         ),
         Form(
-            _after(r"\w+-safe -> \w+-unsafe lock order", "is trying to acquire"),
+            head(r"\w+: \w+-safe -> \w+-unsafe lock order[^\n]*") + later(r"which became \w+-irq-safe at:", within=20),
             title="possible deadlock in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            walk="named",
+            walk="chain",
             skip=_SKIP,
         ),
         Form(
@@ -100,7 +107,7 @@ LOCKDEP = Family(
             title="inconsistent lock state in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            walk="named",
+            walk="chain",
             skip=_SKIP,
         ),
         Form(
@@ -138,7 +145,7 @@ LOCKDEP = Family(
             cause="lock-misuse",
         ),
         Form(
-            head(r"(?P<word>\w+): nested lock was not taken[^\n]*"),
+            head(r"(?P<word>\w+): [nN]ested lock was not taken[^\n]*"),
             title="{word}: nested lock was not taken in {function}",
             kind="lockdep",
             cause="lock-misuse",
@@ -153,7 +160,7 @@ LOCKDEP = Family(
         ),
         Form(
             head(r"BUG: Invalid wait context[^\n]*"),
-            title="BUG: Invalid wait context in {function}",
+            title="WARNING: locking bug in {function}",
             kind="lockdep",
             cause="lock-misuse",
         ),
@@ -176,6 +183,13 @@ HELD = Family(
     name="held",
     literals=("still has locks held!", "BUG: workqueue leaked lock", "BUG: workqueue leaked atomic"),
     forms=(
+        Form(
+            head(r"still has locks held![^\n]*") + later(_AT, within=8),
+            title="{prefix}: still has locks held in {function}",
+            kind="lockdep",
+            cause="lock-misuse",
+            walk="only-named",
+        ),
         Form(
             head(r"still has locks held![^\n]*"),
             title="{prefix}: still has locks held in {function}",
@@ -217,7 +231,7 @@ SPIN = Family(
             title="BUG: spinlock {what} in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            skip=(("spin_", "locks for others"),),
+            skip=(("spin_|^__wake_up|^complete", "locks for others"),),
         ),
         Form(
             head(

@@ -15,7 +15,7 @@ PAGE = Family(
             cause="bad-page",
             skip=(
                 (
-                    "^bad_page|page_alloc|free_(?:page|pcp|unref|hot|one|frozen)|_prepare|prep_|rmqueue|pages?_(?:fast|slow)?path",
+                    "^bad_page|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|^page_pool|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
                     "frees or hands out pages for others",
                 ),
             ),

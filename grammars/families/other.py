@@ -24,7 +24,7 @@ STACK_WALK = Family(
     literals=("WARNING: kernel stack ",),
     forms=(
         Form(
-            head(r"WARNING: kernel stack regs at [^\n]{1,200}? has bad '(?P<what>[^'\n]+)' value[^\n]*"),
+            head(r"WARNING: kernel stack regs at [0-9a-f]+ in [^\n]{1,80}? has bad '(?P<what>[^'\n]+)' value[^\n]*"),
             title="WARNING: kernel stack regs has bad '{what}' value",
             kind="warning",
             cause="warning",
@@ -32,8 +32,8 @@ STACK_WALK = Family(
             traceless=True,
         ),
         Form(
-            head(r"WARNING: kernel stack (?P<where>regs|frame pointer) at [^\n]{1,200}? has bad value[^\n]*"),
-            title="WARNING: kernel stack {where} has bad value",
+            head(r"WARNING: kernel stack (?:regs|frame pointer) at [^\n]{1,200}? has bad[^\n]*"),
+            title="WARNING: kernel stack regs has bad value",
             kind="warning",
             cause="warning",
             walk="none",

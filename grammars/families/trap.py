@@ -24,6 +24,7 @@ TRAP = Family(
     literals=(
         "general protection fault",
         "divide error:",
+        "divide_error:",
         "Oops: divide error",
         "stack segment: ",
         "stack segment fault",
@@ -48,7 +49,7 @@ TRAP = Family(
             walk="ip",
         ),
         Form(
-            head(r"(?:Oops: )?divide error: ?[^\n]*"),
+            head(r"(?:Oops: )?divide[ _]error: ?[^\n]*"),
             title="divide error in {function}",
             kind="oops",
             cause="divide-error",
@@ -141,7 +142,7 @@ STACK = Family(
             title="BUG: stack guard page was hit in {function}",
             kind="oops",
             cause="stack-overflow",
-            walk="stall",
+            walk="down",
         ),
         Form(
             head(
@@ -150,14 +151,14 @@ STACK = Family(
             title="kernel stack overflow in {function}",
             kind="oops",
             cause="stack-overflow",
-            walk="stall",
+            walk="down",
         ),
         Form(
             head(r"corrupted stack end detected[^\n]*"),
             title="kernel panic: corrupted stack end in {function}",
             kind="panic",
             cause="stack-corruption",
-            walk="stall",
+            walk="down",
             fatal=True,
         ),
     ),

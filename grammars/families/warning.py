@@ -100,7 +100,7 @@ WARNING = Family(
             head(
                 _at(
                     r"mm/(?:slab_common|slub|slab|page_alloc|util|slab)\.[ch]",
-                    r"k?v?[mzc]?alloc\w*|kmalloc\w*|__kmalloc\w*|__alloc_pages\w*|__alloc_frozen\w*|kvmalloc\w*",
+                    r"_*k?v?[mzc]alloc\w*",
                 )
             ),
             title="WARNING: kmalloc bug in {function}",
@@ -134,11 +134,25 @@ WARNING = Family(
             ),
         ),
         Form(
-            head(rf"{_WHERE}\S+:\d+ (?:at )?{SYMBOL}"),
+            head(rf"{_WHERE}\S+:\d+ (?:at )?(?!0x|at ){SYMBOL}"),
             title="WARNING in {function}",
             kind="warning",
             cause="warning",
             walk="named",
+        ),
+        Form(
+            head(rf"{_WHERE}[\w./-]*lib/refcount\.c:\d+ at 0x0"),
+            title="WARNING: refcount bug in {function}",
+            kind="warning",
+            cause="refcount",
+            skip=(_BY, ("^kref_", "counts what others hold")),
+        ),
+        Form(
+            head(rf"{_WHERE}\S+:\d+ at 0x[0-9a-f]+"),
+            title="WARNING in {function}",
+            kind="warning",
+            cause="warning",
+            walk="ip",
         ),
         Form(
             head(rf"WARNING: CPU: \d+ PID: \d+ at \S+ {SYMBOL}"),

@@ -38,6 +38,8 @@ class Pointer:
     """The CPU was in user mode: not the crash site."""
     caller: str = ""
     """The function in the link register, where the line has one."""
+    machine: str = ""
+    """``uname -m`` of the machines that write it so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,61 +19,37 @@ from typing import Final
 
 import pyparsing as pp
 
-from grammars.machines import Machine, Pointer, Registers, Rule
-from grammars.model import InstructionPointer
-from grammars.trace import NAME, RUST
+from grammars.machines import Machine, Registers, Rule
+from grammars.machines.pointer import PLACE, pointer
 
-_USER_SELECTORS: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
-# one register: its name, its value, the limit or flags behind it
-_REGISTER = re.compile(r"([A-Za-z_]{1,8}\d{0,2}): ?\s?((?:[0-9a-f]{4}:)?(?:0x)?[0-9a-f]{2,16}(?:\(\w+\))?)")
-
-
-def _pointer(tokens: pp.ParseResults) -> Pointer:
-    match = tokens[0]
-    name, offset, size = match["name"] or "", match["offset"], match["size"]
-    address = match["address"] or match["bare"]
-    raw = match["raw"].strip()
-    return Pointer(
-        InstructionPointer(
-            raw,
-            name,
-            int(offset, 16) if offset else None,
-            int(size, 16) if size else None,
-            match["module"] or "",
-            int(address, 16) if address else None,
-        ),
-        user=match["selector"] in _USER_SELECTORS,
-    )
-
-
-pointer = (
-    pp.Regex(
-        r"(?:RIP|EIP|IP):\s{0,2}(?P<raw>(?:(?P<selector>[0-9a-f]{4}):)?\s{0,2}"
-        r"(?:\[<?(?P<address>[0-9a-f]*)>?\]\s*){0,2}"
-        rf"(?:(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?(?: \[(?P<module>[\w-]+)[^\]\n]*\])?"
-        r"|(?:0x)?(?P<bare>[0-9a-f]{4,16})\b)?[^\n]*)",
-        as_match=True,
-    )
-    .leave_whitespace()
-    .add_parse_action(_pointer)
-    .set_name("x86 instruction pointer")
-)
+_USER: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
+"""Code segments of user mode, Xen's and 32-bit ones included."""
+# a name, then the value with the limit or the flags behind it
+_REGISTER: Final = re.compile(r"([A-Za-z_]{1,8}\d{0,2}): ?\s?((?:[0-9a-f]{4}:)?(?:0x)?[0-9a-f]{2,16}(?:\(\w+\))?)")
 
 
 def _registers(tokens: pp.ParseResults) -> Registers:
     return Registers(tuple(_REGISTER.findall(tokens[0])))
 
 
-registers = pp.Regex(r"[^\n]*").leave_whitespace().add_parse_action(_registers).set_name("x86 registers")
+_LEAD: Final = r"(?:R[A-DS][A-Z]|R\d\d|E[A-DS][A-Z]|[FGCD]S|CR[0-8]|DR[0-7]|PKRU|EFLAGS|RFLAGS): "
+registers = (
+    pp.Regex(rf"(?:{_LEAD}[^\n]*\n)+").leave_whitespace().add_parse_action(_registers).set_name("x86 registers")
+)
 
 X86 = Machine(
     name="x86_64",
     rules=(
-        Rule("x86_pointer", r"(?:RIP|EIP|IP): ", pointer),
         Rule(
-            "x86_registers",
-            r"(?:R[A-DS][A-Z]|R\d\d|E[A-DS][A-Z]|[FGCD]S|CR[0-8]|DR[0-7]|PKRU|EFLAGS|RFLAGS): ",
-            registers,
+            "x86_pointer",
+            r"RIP: ",
+            pointer(rf"RIP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)", "x86_64", _USER),
         ),
+        Rule(
+            "i386_pointer",
+            r"(?:EIP|IP): ",
+            pointer(rf"E?IP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)", "i686", _USER),
+        ),
+        Rule("x86_registers", _LEAD, registers),
     ),
 )

@@ -1,0 +1,84 @@
+"""powerpc, s390x and riscv64 (arch/*/kernel/{process,dumpstack,traps}.c; 3.10 to 7.x).
+
+::
+
+    NIP [c0000000008e5c68] sysrq_handle_crash+0x28/0x30         NIP:  c0000000008e5c68 LR: c0000000008e6610 CTR: 0
+    LR [c0000000008e6610] __handle_sysrq+0xd0/0x230
+    GPR00: c000000000137dd8 c000000003977920 c000000002a87b00 0000000000000001
+    Krnl PSW : 0704e00180000000 00000000006bf738 (sysrq_handle_crash+0x28/0x30)
+    Krnl GPRS: 0000000000000000 …
+    epc : sysrq_handle_crash+0x10/0x1a ra : __handle_sysrq+0x8a/0x134 sp : ff2000000000bd30
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import pyparsing as pp
+
+from grammars.machines import Machine, Registers, Rule
+from grammars.machines.pointer import PLACE, pointer
+from grammars.trace import NAME
+
+_REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?([0-9a-f]{8,16})\b")
+_NAMED: Final = re.compile(r"\b([A-Z]{2,6}\d{0,2}): +([0-9a-f]{4,16})\b")
+_GENERAL: Final = re.compile(r"GPR(\d\d): ([0-9a-f ]+)")
+
+
+def _riscv(tokens: pp.ParseResults) -> Registers:
+    return Registers(tuple(_REGISTER.findall(tokens[0])))
+
+
+def _powerpc(tokens: pp.ParseResults) -> Registers:
+    values = _NAMED.findall(tokens[0])
+    for first, row in _GENERAL.findall(tokens[0]):
+        values += [(f"GPR{int(first) + number:02}", value) for number, value in enumerate(row.split())]
+    return Registers(tuple(values))
+
+
+def _s390(tokens: pp.ParseResults) -> Registers:
+    values = tokens[0].partition("GPRS:")[2].split()[:4]
+    return Registers(tuple((f"GPR{number}", value) for number, value in enumerate(values)))
+
+
+POWERPC = Machine(
+    name="ppc64le",
+    rules=(
+        Rule(
+            "ppc_pointer",
+            r"NIP \[",
+            pointer(rf"NIP (?P<raw>{PLACE}[^\n]*)(?:\nLR \[[0-9a-f]+\] (?P<caller>{NAME})\+0x)?", "ppc64le"),
+        ),
+        Rule(
+            "ppc_registers",
+            r"(?:NIP:  |REGS: |GPR\d\d: |MSR:  |CFAR: |DAR: )",
+            pp.Regex(r"[^\n]*").leave_whitespace().add_parse_action(_powerpc).set_name("powerpc registers"),
+        ),
+    ),
+)
+S390 = Machine(
+    name="s390x",
+    rules=(
+        Rule("s390_pointer", r"Krnl PSW : ", pointer(rf"Krnl PSW : (?P<raw>[0-9a-f]+ [0-9a-f]+ \(?{PLACE}[^\n]*)", "s390x")),
+        Rule(
+            "s390_registers",
+            r"Krnl GPRS: ",
+            pp.Regex(r"[^\n]*").leave_whitespace().add_parse_action(_s390).set_name("s390x registers"),
+        ),
+    ),
+)
+RISCV = Machine(
+    name="riscv64",
+    rules=(
+        Rule("riscv_pointer", r"epc : ", pointer(rf"epc ?: (?P<raw>{PLACE})(?: ra : (?P<caller>{NAME})\+0x)?[^\n]*", "riscv64")),
+        Rule(
+            "riscv_registers",
+            r" (?:gp|t\d|s\d\d?|a\d) : ",
+            pp.Regex(r"(?: (?:gp|t\d|s\d\d?|a\d) *: [^\n]*\n)+")
+            .leave_whitespace()
+            .add_parse_action(_riscv)
+            .set_name("riscv registers"),
+        ),
+    ),
+)

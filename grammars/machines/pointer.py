@@ -1,0 +1,49 @@
+"""What instruction pointers have in common on all machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pyparsing as pp
+
+from grammars.machines import Pointer
+from grammars.model import InstructionPointer
+from grammars.trace import NAME, RUST
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+PLACE: Final = (
+    r"(?:\[<?(?P<address>[0-9a-f]*)>?\]\s*){0,2}"
+    rf"(?:\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?\)?(?: \[(?P<module>[\w-]+)[^\]\n]*\])?"
+    r"|(?:0x)?(?P<bare>[0-9a-f]{4,16})\b)?"
+)
+"""Where the CPU was: ``[<address>]``, ``f+0x1/0x2 [module]``, a bare address."""
+
+
+def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> pp.ParserElement:
+    """Return the grammar of an instruction pointer line.
+
+    The pattern's group ``raw`` is the value as written, ``selector`` what tells user mode (one of ``user``), ``caller``
+    the function of the link register.
+    """
+
+    def read(tokens: pp.ParseResults) -> Pointer:
+        groups = tokens[0].groupdict()
+        offset, size = groups["offset"], groups["size"]
+        address = groups["address"] or groups["bare"]
+        return Pointer(
+            InstructionPointer(
+                groups["raw"].strip(),
+                groups["name"] or "",
+                int(offset, 16) if offset else None,
+                int(size, 16) if size else None,
+                groups["module"] or "",
+                int(address, 16) if address else None,
+            ),
+            groups.get("selector") in user,
+            groups.get("caller") or "",
+            machine,
+        )
+
+    return pp.Regex(pattern, as_match=True).leave_whitespace().add_parse_action(read).set_name(f"{machine} pointer")

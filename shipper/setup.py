@@ -94,7 +94,8 @@ def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
     if wrote.status == OK:
         yield f"data streams {templates.PATTERN}: fields as they should be"
     else:
-        yield f"data streams {templates.PATTERN}: older fields stay until the next rollover: {_words(output, wrote)}"
+        reason = _words(output, wrote)
+        yield f"data streams {templates.PATTERN}: older fields stay until the next rollover: {reason}"
 
 
 def _signatures(output: BulkOutput) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class ElasticsearchOutput(BulkOutput):
         super().__init__(config)
         import elasticsearch  # noqa: PLC0415 - slow to import, and most commands send nothing
 
+        # It logs each failure with a traceback; ours is one line.
+        logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
         password = secret(config.password, config.password_file, "password")
         key = secret(config.api_key, config.api_key_file, "api_key")
         options: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,9 @@ class FileOutput:
                 text = text[os.write(self._file, text) :]
             os.fsync(self._file)
         except OSError as error:
-            os.ftruncate(self._file, size)
+            with contextlib.suppress(OSError):  # else the next opening finds what is there
+                os.ftruncate(self._file, size)
+            self.close()
             raise Unavailable(f"file: {self._path}: {error.strerror}; everything is kept") from error
         return [Outcome(stored.id, Verdict.DELIVERED) for stored in batch]
 

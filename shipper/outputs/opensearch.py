@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import warnings
 
 from shipper.outputs import Unavailable
@@ -27,6 +28,8 @@ class OpenSearchOutput(BulkOutput):
         super().__init__(config)
         import opensearchpy  # noqa: PLC0415 - slow to import, and most commands send nothing
 
+        # It logs each failure with a traceback; ours is one line.
+        logging.getLogger("opensearch").setLevel(logging.CRITICAL)
         password = secret(config.password, config.password_file, "password")
         self._client = opensearchpy.OpenSearch(
             self.urls,

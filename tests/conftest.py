@@ -1,0 +1,125 @@
+"""Real receivers for the tests, started once a run and only if a test of the run wants them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engines import parts
+from tests.engines.forward import Receiver
+from tests.engines.proxy import HttpProxy
+from tests.engines.search import Engine, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser
+
+PORTS = {"opensearch": 19200, "elasticsearch": 19600}
+
+
+@pytest.fixture(scope="session")
+def _engines(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Engine]]:
+    """Start all engines that the chosen tests want, side by side, when the first is wanted."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    wanted |= {
+        value
+        for item in request.session.items
+        for value in getattr(getattr(item, "callspec", None), "params", {}).values()
+        if isinstance(value, str)
+    }
+    nodes: list[Node] = []
+
+    def start(product: str) -> Engine:
+        if url := os.environ.get(f"{product.upper()}_URL"):
+            return Engine(product, url.rstrip("/"))
+        node = Node(product, f"http://127.0.0.1:{parts.free_port(PORTS[product])}")
+        nodes.append(node)
+        node.start()
+        return node
+
+    with ThreadPoolExecutor(max_workers=len(PORTS)) as pool:
+        starting: dict[str, Future[Engine]] = {
+            product: pool.submit(start, product) for product in PORTS if product in wanted
+        }
+
+        def get(product: str) -> Engine:
+            try:
+                return starting[product].result()
+            except Exception as error:  # noqa: BLE001 - downloads, Java, the engine: any of them
+                parts.missing(product, error)
+
+        yield get
+    for node in nodes:
+        node.remove()
+
+
+@pytest.fixture(scope="session")
+def opensearch(_engines: Callable[[str], Engine]) -> Engine:
+    """A real OpenSearch, or the one at OPENSEARCH_URL."""
+    return _engines("opensearch")
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(_engines: Callable[[str], Engine]) -> Engine:
+    """A real Elasticsearch, or the one at ELASTICSEARCH_URL."""
+    return _engines("elasticsearch")
+
+
+@pytest.fixture(params=["opensearch", "elasticsearch"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each of the two."""
+    found: Engine = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def proxy(engine: Engine) -> Iterator[HttpProxy]:
+    """A proxy in front of the engine, for faults."""
+    made = HttpProxy(engine.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> str:
+    """A data stream of the test's own."""
+    del request
+    return uuid.uuid4().hex[:12]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Callable[..., Receiver]]:
+    """Make forward receivers, started."""
+    made: list[Receiver] = []
+
+    def make(**options: object) -> Receiver:
+        made.append(Receiver(parts.free_port(20200), **options))  # type: ignore[arg-type]
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, headless."""
+    from playwright.sync_api import Error, sync_playwright  # noqa: PLC0415 - slow to import
+
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not found:
+        parts.missing("the browser", "chromium is not installed")
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Error as error:
+            parts.missing("the browser", error)
+        yield started
+        started.close()

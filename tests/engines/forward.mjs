@@ -1,0 +1,18 @@
+// A forward receiver: the Fluent organisation's own server, printing each entry as a line of JSON.
+// Usage: node forward.mjs '{"port": 24224, "security": {…}, "tls": {"cert": PATH, "key": PATH}}'
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const { FluentServer } = createRequire(process.cwd() + "/")("@fluent-org/logger");
+const { port, security, tls } = JSON.parse(process.argv[2]);
+const server = new FluentServer({
+  listenOptions: { host: "127.0.0.1", port },
+  ...(security && { security }),
+  ...(tls && { tlsOptions: { cert: readFileSync(tls.cert), key: readFileSync(tls.key) } }),
+});
+server.on("entry", (tag, time, record) => {
+  const { epoch, nano } = time?.epoch === undefined ? { epoch: time, nano: null } : time;
+  process.stdout.write(JSON.stringify({ tag, epoch, nano, record }) + "\n");
+});
+await server.listen();
+process.stdout.write("ready\n");

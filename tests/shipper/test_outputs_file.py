@@ -1,0 +1,119 @@
+"""Documents as lines, in a file and on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipper.outputs import Unavailable, Verdict
+from shipper.outputs.file import FileConfig, FileOutput
+from tests.engines.documents import batch, stored
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def incidents(path: Path) -> list[str]:
+    return [json.loads(line)["event"]["id"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "panics.ndjson"
+
+
+def test_each_document_is_a_line_stamped_when_it_was_sent(path: Path) -> None:
+    output = FileOutput(FileConfig(path=str(path)))
+    outcomes = output.send(batch(3, "a"))
+    output.close()
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.DELIVERED] * 3
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["event"].pop("ingested") > "2026"
+    assert lines[0] == json.loads(stored(0, "a").body)
+    assert len(lines) == 3
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_batch_that_was_written_but_not_settled_is_not_written_again(path: Path) -> None:
+    FileOutput(FileConfig(path=str(path))).send(batch(3, "a"))
+    again = FileOutput(FileConfig(path=str(path)))
+    assert [outcome.verdict for outcome in again.send(batch(5, "a"))] == [Verdict.DELIVERED] * 5
+    assert incidents(path) == [f"v1-a-{number:06}" for number in range(5)]
+
+
+def test_a_line_that_a_crash_left_unfinished_is_cut_off(path: Path) -> None:
+    FileOutput(FileConfig(path=str(path))).send(batch(2, "a"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    FileOutput(FileConfig(path=str(path))).send(batch(2, "a"))
+    assert incidents(path) == ["v1-a-000000", "v1-a-000001"]
+
+
+def test_a_file_moved_away_is_started_anew(path: Path) -> None:
+    output = FileOutput(FileConfig(path=str(path)))
+    output.send([stored(0, "a")])
+    path.rename(path.with_suffix(".1"))
+    output.send([stored(1, "a")])
+    output.close()
+    assert incidents(path.with_suffix(".1")) == ["v1-a-000000"]
+    assert incidents(path) == ["v1-a-000001"]
+
+
+def test_a_full_disk_leaves_no_half_batch(path: Path) -> None:
+    output = FileOutput(FileConfig(path=str(path)))
+    output.send(batch(2, "a"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20_000, hard))
+    try:
+        with pytest.raises(Unavailable, match="File too large; everything is kept"):
+            output.send(batch(9, "a"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert incidents(path) == ["v1-a-000000", "v1-a-000001"]
+    output.send(batch(9, "a"))
+    assert incidents(path) == [f"v1-a-{number:06}" for number in range(9)]
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    output = FileOutput(FileConfig(path=str(tmp_path / "none" / "panics")))
+    for action in (output.check, lambda: output.send(batch(1, "a"))):
+        with pytest.raises(Unavailable, match="No such file or directory"):
+            action()
+
+
+def test_standard_output_takes_lines_and_a_closed_pipe_is_said() -> None:
+    program = """
+from shipper.outputs import Unavailable
+from shipper.outputs.stdout import StdoutConfig, StdoutOutput
+from tests.engines.documents import batch
+output = StdoutOutput(StdoutConfig())
+output.send(batch(2, "a"))
+input()
+try:
+    for _ in range(100):
+        output.send(batch(100, "a"))
+except Unavailable as error:
+    raise SystemExit(str(error))
+"""
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=writer,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(writer)
+        with open(reader) as lines:  # noqa: PTH123 - a descriptor
+            assert [json.loads(lines.readline())["event"]["id"] for _ in range(2)] == [
+                "v1-a-000000",
+                "v1-a-000001",
+            ]
+        _, said = process.communicate("go\n", timeout=20)
+    assert said.splitlines()[0] == "stdout: Broken pipe; everything is kept"

@@ -1,0 +1,417 @@
+"""Fluentd's forward protocol against a real receiver."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+import msgspec
+import pytest
+import trustme
+
+from shipper.outputs import Stored, Unavailable, Verdict
+from shipper.outputs.fluentd import FluentdOutput
+from tests.engines.documents import batch, stored
+from tests.engines.proxy import TcpProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from shipper.outputs import Outcome
+    from tests.engines.forward import Receiver
+
+SECURITY = {"serverHostname": "collector", "sharedKey": "the key"}
+USERS = SECURITY | {"authorize": True, "userDict": {"kpanic": "pass word"}}
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., FluentdOutput]]:
+    """Make the output."""
+    made: list[FluentdOutput] = []
+
+    def make(*hosts: str, **keys: object) -> FluentdOutput:
+        config = msgspec.convert({"hosts": list(hosts), "ack_timeout": 5, **keys}, FluentdOutput.Config)
+        made.append(FluentdOutput(config))
+        return made[-1]
+
+    yield make
+    for output in made:
+        output.close()
+
+
+@pytest.fixture
+def through() -> Iterator[Callable[[Receiver], TcpProxy]]:
+    """Put a proxy in front of a receiver."""
+    made: list[TcpProxy] = []
+
+    def make(receiver: Receiver) -> TcpProxy:
+        made.append(TcpProxy(receiver.port))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()
+
+
+def verdicts(outcomes: list[Outcome]) -> Counter[Verdict]:
+    return Counter(outcome.verdict for outcome in outcomes)
+
+
+def deliver(output: FluentdOutput, documents: list[Stored], tries: int = 40) -> list[Outcome]:
+    """Do what the pipeline does: send until every document is settled."""
+    settled: dict[str, Outcome] = {}
+    for _ in range(tries):
+        left = [document for document in documents if document.id not in settled]
+        if not left:
+            break
+        try:
+            outcomes = output.send(left)
+        except Unavailable:
+            time.sleep(0.02)
+            continue
+        settled |= {outcome.id: outcome for outcome in outcomes if outcome.verdict is not Verdict.RETRY}
+    return [settled[document.id] for document in documents]
+
+
+def incidents(receiver: Receiver, count: int) -> Counter[str]:
+    return Counter(entry["record"]["event"]["id"] for entry in receiver.entries(count))
+
+
+@pytest.mark.parametrize("compress", ["none", "gzip"])
+def test_records_arrive_whole_with_their_own_time(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str, compress: str
+) -> None:
+    there = receiver()
+    outcomes = connect(there.host, compress=compress).send(batch(600, namespace))
+    assert verdicts(outcomes) == {Verdict.DELIVERED: 600}
+    entries = there.entries(600)
+    assert len(entries) == 600
+    assert {entry["tag"] for entry in entries} == {"kernel.panic"}
+    assert {(entry["epoch"], entry["nano"]) for entry in entries} == {(1619695946, 123_000_000)}
+    first = entries[0]["record"]
+    assert first["event"].pop("ingested") > "2026"
+    assert first == json.loads(stored(0, namespace).body)
+
+
+def test_shared_key_user_and_password_are_proved(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver(security=USERS)
+    user = {"shared_key": "the key", "username": "kpanic", "password": "pass word"}
+    output = connect(there.host, **user)
+    assert verdicts(output.send(batch(3, namespace))) == {Verdict.DELIVERED: 3}
+    assert len(there.entries(3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"shared_key": "another"}, "shared key or user refused"),
+        ({"shared_key": "the key", "username": "kpanic", "password": "wrong"}, "shared key or user refused"),
+        (
+            {"shared_key": "the key", "username": "nobody", "password": "pass word"},
+            "shared key or user refused",
+        ),
+        ({}, "asks for a shared key; set shared_key"),
+    ],
+)
+def test_a_wrong_key_or_user_delivers_nothing_and_is_said(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    namespace: str,
+    keys: dict[str, str],
+    said: str,
+) -> None:
+    there = receiver(security=USERS)
+    with pytest.raises(Unavailable, match=said) as told:
+        connect(there.host, **keys).send(batch(2, namespace))
+    assert not any(secret in str(told.value) for secret in ("another", "the key", "pass word"))
+    assert there.entries() == []
+
+
+def test_a_receiver_that_does_not_know_the_key_is_not_trusted(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    def impostor(client: socket.socket) -> None:
+        client.sendall(msgpack.packb(["HELO", {"nonce": b"n" * 16, "auth": b"", "keepalive": True}]))
+        client.recv(65536)
+        client.sendall(msgpack.packb(["PONG", True, "", "collector", "0" * 128]))
+        client.recv(65536)
+
+    with served(impostor) as host, pytest.raises(Unavailable, match="does not know the shared key"):
+        connect(host, shared_key="the key").send(batch(1, namespace))
+
+
+def test_a_receiver_without_security_is_said(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver()
+    with pytest.raises(Unavailable, match="no answer in time"):
+        connect(there.host, shared_key="the key", timeout=0.3).send(batch(1, namespace))
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> dict[str, str]:
+    """A certificate for 127.0.0.1, and the authority that signed it."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    with (tmp_path / "cert.pem").open("wb") as chain:
+        for part in certificate.cert_chain_pems:
+            chain.write(part.bytes())
+    return {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
+
+
+def test_tls_with_a_key_delivers(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    namespace: str,
+    tls: dict[str, str],
+) -> None:
+    there = receiver(security=SECURITY, tls={"cert": tls["cert"], "key": tls["key"]})
+    ssl = {"enabled": True, "certificate_authorities": [tls["ca"]]}
+    output = connect(there.host, shared_key="the key", ssl=ssl)
+    for number in range(3):
+        assert verdicts(output.send([stored(number, namespace)])) == {Verdict.DELIVERED: 1}
+    assert len(there.entries(3)) == 3
+
+
+def test_an_untrusted_certificate_delivers_nothing(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    namespace: str,
+    tls: dict[str, str],
+) -> None:
+    there = receiver(tls={"cert": tls["cert"], "key": tls["key"]})
+    with pytest.raises(Unavailable, match="certificate not trusted"):
+        connect(there.host, ssl={"enabled": True}).send(batch(1, namespace))
+    output = connect(there.host, ssl={"enabled": True, "verification_mode": "none"})
+    assert verdicts(output.send(batch(1, namespace))) == {Verdict.DELIVERED: 1}
+
+
+def test_the_next_host_is_taken_when_one_is_down(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver()
+    output = connect("127.0.0.1:9", there.host)
+    assert verdicts(output.send(batch(3, namespace))) == {Verdict.DELIVERED: 3}
+    there.kill()
+    with pytest.raises(Unavailable, match=r"127.0.0.1:9: Connection refused; .*everything is kept"):
+        output.send(batch(1, namespace))
+    there.start()
+    assert verdicts(output.send([stored(7, namespace)])) == {Verdict.DELIVERED: 1}
+
+
+def test_killed_before_the_acknowledgement_nothing_is_lost(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+) -> None:
+    there = receiver()
+    proxy = through(there)
+    output, documents = connect(proxy.host, bulk_max_size=50), batch(500, namespace)
+    assert verdicts(output.send(documents[:100])) == {Verdict.DELIVERED: 100}
+    for start in range(100, 500, 100):
+        proxy.lose = lambda _: True  # the receiver is gone before it has read the chunk
+        with pytest.raises(Unavailable):
+            output.send(documents[start : start + 100])
+        there.kill()
+        proxy.lose = lambda _: False
+        with pytest.raises(Unavailable):
+            output.send(documents[start : start + 100])
+        there.start()
+        assert verdicts(deliver(output, documents[start : start + 100])) == {Verdict.DELIVERED: 100}
+    assert proxy.seen == 4
+    assert incidents(there, 500) == {f"v1-{namespace}-{number:06}": 1 for number in range(500)}
+
+
+def test_a_lost_acknowledgement_is_sent_again_as_the_same_chunk(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+) -> None:
+    there = receiver()
+    proxy = through(there)
+    output, documents = connect(proxy.host), batch(10, namespace)
+    proxy.swallow = True
+    with pytest.raises(Unavailable, match="closed by the receiver"):
+        output.send(documents)
+    proxy.swallow = False
+    assert verdicts(output.send(documents)) == {Verdict.DELIVERED: 10}
+    assert proxy.seen == 1
+    assert set(incidents(there, 20)) == {f"v1-{namespace}-{number:06}" for number in range(10)}
+
+
+def test_a_record_that_is_never_acknowledged_is_rejected_alone(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+) -> None:
+    there = receiver()
+    proxy = through(there)
+    proxy.lose = lambda data: b"POISON" in data
+    documents = batch(64, namespace)
+    documents[20] = stored(20, namespace, cause_detail="POISON")
+    outcomes = deliver(connect(proxy.host), documents)
+    assert verdicts(outcomes) == {Verdict.DELIVERED: 63, Verdict.REJECTED: 1}
+    assert outcomes[20].verdict is Verdict.REJECTED
+    assert "never acknowledged, though others are" in outcomes[20].reason
+    assert len(incidents(there, 63)) == 63
+
+
+def test_a_receiver_that_takes_and_says_nothing_rejects_nothing(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    def silent(client: socket.socket) -> None:
+        while client.recv(65536):
+            pass
+
+    with served(silent) as host:
+        output = connect(host, ack_timeout=0.05)
+        for _ in range(6):
+            started = time.monotonic()
+            with pytest.raises(Unavailable, match="no answer in time"):
+                output.send(batch(16, namespace))
+            assert time.monotonic() - started < 2
+
+
+def test_a_receiver_that_says_nothing_at_all_is_left_after_the_timeout(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    with served(lambda client: client.recv(1)) as host, pytest.raises(Unavailable, match="no answer in time"):
+        connect(host, shared_key="the key", timeout=0.2).send(batch(1, namespace))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\xc1",
+        msgpack.packb({"ack": "another"}),
+        b"\xdf\xff\xff\xff\xff",
+    ],
+)
+def test_an_answer_that_is_no_acknowledgement_delivers_nothing(
+    connect: Callable[..., FluentdOutput], namespace: str, answer: bytes
+) -> None:
+    def odd(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(answer)
+        client.recv(65536)
+
+    with served(odd) as host, pytest.raises(Unavailable):
+        connect(host, ack_timeout=0.5).send(batch(1, namespace))
+
+
+def test_a_document_that_msgpack_cannot_say_is_rejected_alone(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver()
+    documents = batch(5, namespace)
+    documents[2] = stored(2, namespace, cpu=2**70)
+    outcomes = connect(there.host).send(documents)
+    assert verdicts(outcomes) == {Verdict.DELIVERED: 4, Verdict.REJECTED: 1}
+    assert len(there.entries(4)) == 4
+
+
+def test_without_acknowledgement_it_is_sent_all_the_same(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver()
+    assert verdicts(connect(there.host, require_ack=False).send(batch(5, namespace))) == {
+        Verdict.DELIVERED: 5
+    }
+    assert len(there.entries(5)) == 5
+
+
+def test_a_chunk_is_one_packed_forward_message_below_the_receivers_limit(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    seen: list[Any] = []
+
+    def acknowledge(client: socket.socket) -> None:
+        unpacker = msgpack.Unpacker(raw=True)
+        while data := client.recv(1 << 20):
+            unpacker.feed(data)
+            for message in unpacker:
+                seen.append(message)
+                client.sendall(msgpack.packb({"ack": message[2][b"chunk"].decode()}))
+
+    with served(acknowledge) as host:
+        connect(host, compress="gzip").send(batch(700, namespace))
+    assert len(seen) >= 3
+    for tag, entries, option in seen:
+        assert tag == b"kernel.panic"
+        assert option[b"compressed"] == b"gzip"
+        inflated = gzip.decompress(entries)
+        assert len(inflated) < 4_000_000
+        unpacker = msgpack.Unpacker(raw=False)
+        unpacker.feed(inflated)
+        assert len(list(unpacker)) == option[b"size"]
+    assert len({option[b"chunk"] for _, _, option in seen}) == len(seen)
+
+
+def test_the_check_greets_every_host(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput]
+) -> None:
+    there = receiver(security=SECURITY)
+    line = connect(there.host, "127.0.0.1:9", shared_key="the key").check()
+    assert line == f"Fluentd at {there.host}: connected; 127.0.0.1:9: Connection refused"
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:9: Connection refused"):
+        connect("127.0.0.1:9").check()
+
+
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        ({}, "hosts"),
+        ({"hosts": []}, "hosts"),
+        ({"hosts": ["http://collector:24224"]}, "collector:24224"),
+        ({"hosts": ["a"], "tag": ""}, "tag"),
+        ({"hosts": ["a"], "username": "me", "password": "x"}, "shared_key"),
+        ({"hosts": ["a"], "shared_key": "secret", "shared_key_file": "f"}, "exclude"),
+        ({"hosts": ["a"], "compress": "zstd"}, "zstd"),
+    ],
+)
+def test_a_wrong_setting_is_refused(keys: dict[str, object], word: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=word):
+        msgspec.convert(keys, FluentdOutput.Config)
+
+
+class served:  # noqa: N801 - reads as what it does
+    """A receiver of the test's own, for answers that no real one gives on demand."""
+
+    def __init__(self, answer: Callable[[socket.socket], object]) -> None:
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with client:
+                try:
+                    self._answer(client)
+                except OSError:
+                    continue

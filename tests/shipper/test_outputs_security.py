@@ -1,0 +1,194 @@
+"""Elasticsearch's own security: TLS, and a user that may only create documents."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+import trustme
+
+from shipper.outputs import Unavailable, Verdict
+from shipper.outputs.elasticsearch import ElasticsearchOutput
+from shipper.setup import setup_index_management
+from tests.engines import parts
+from tests.engines.documents import batch
+from tests.engines.search import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+ROLES = b"""
+panic_writer:
+  cluster: []
+  indices:
+    - names: ['logs-kernel.panic-*', 'kernel-panic-signatures']
+      privileges: [create_doc, auto_configure]
+panic_reader:
+  indices:
+    - names: ['logs-kernel.panic-*']
+      privileges: [read]
+"""
+PASSWORDS = {"admin": "adm1n-pass", "writer": "wr1ter-pass", "reader": "re4der-pass"}
+
+
+class Secured:
+    """A node with TLS, its users, and the files that clients need."""
+
+    def __init__(self, folder: Path, *, not_after: datetime.datetime | None = None) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1", "localhost", not_after=not_after)
+        self.ca = folder / "ca.pem"
+        authority.cert_pem.write_to_path(str(self.ca))
+        self.context = ssl.create_default_context(cafile=str(self.ca))
+        if not_after:
+            self.context.check_hostname = False
+            self.context.verify_mode = ssl.CERT_NONE
+        self.node = Node(
+            "elasticsearch",
+            f"https://127.0.0.1:{parts.free_port(20000)}",
+            user=("admin", PASSWORDS["admin"]),
+            tls=self.context,
+            settings={
+                "xpack.security.enabled": True,
+                "xpack.security.http.ssl.enabled": True,
+                "xpack.security.http.ssl.key": "key.pem",
+                "xpack.security.http.ssl.certificate": "cert.pem",
+                "xpack.security.transport.ssl.enabled": False,
+            },
+            files={
+                "key.pem": issued.private_key_pem.bytes(),
+                "cert.pem": b"".join(part.bytes() for part in issued.cert_chain_pems),
+                "roles.yml": ROLES,
+            },
+            users={
+                "admin": (PASSWORDS["admin"], "superuser"),
+                "writer": (PASSWORDS["writer"], "panic_writer"),
+                "reader": (PASSWORDS["reader"], "panic_reader"),
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """Started once for this file."""
+    if os.environ.get("ELASTICSEARCH_URL"):
+        pytest.skip("needs a node of its own, not the one at ELASTICSEARCH_URL")
+    try:
+        made = Secured(tmp_path_factory.mktemp("tls"))
+        made.node.start()
+    except Exception as error:  # noqa: BLE001 - downloads, Java, the engine: any of them
+        parts.missing("Elasticsearch with security", error)
+    yield made
+    made.node.remove()
+
+
+@pytest.fixture
+def connect(secured: Secured, tmp_path: Path) -> Iterator[Callable[..., ElasticsearchOutput]]:
+    """Connect as a user, whose password is in a file."""
+    made: list[ElasticsearchOutput] = []
+
+    def make(user: str, **keys: object) -> ElasticsearchOutput:
+        path = tmp_path / user
+        path.write_text(f"{PASSWORDS.get(user, 'none')}\n")
+        config: dict[str, Any] = {
+            "hosts": [secured.node.url],
+            "username": user,
+            "password_file": str(path),
+            "ssl": {"certificate_authorities": [str(secured.ca)]},
+        }
+        made.append(ElasticsearchOutput(msgspec.convert(config | keys, ElasticsearchOutput.Config)))
+        return made[-1]
+
+    yield make
+    for output in made:
+        output.close()
+
+
+def test_a_user_who_may_only_create_documents_is_enough(
+    secured: Secured, connect: Callable[..., ElasticsearchOutput], namespace: str
+) -> None:
+    list(setup_index_management(connect("admin")))
+    output = connect("writer")
+    outcomes = output.send(batch(300, namespace))
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert secured.node.count(f"logs-kernel.panic-{namespace}") == 300
+    assert output.check() == f"Elasticsearch at {secured.node.url}: reached"
+
+
+def test_a_user_who_may_not_write_keeps_everything_and_is_said(
+    secured: Secured, connect: Callable[..., ElasticsearchOutput], namespace: str
+) -> None:
+    output = connect("reader")
+    with pytest.raises(
+        Unavailable, match=r"403: security_exception: action .* is unauthorized for user \[reader\]"
+    ):
+        output.send(batch(5, namespace))
+    assert "the user may not write: it needs create_doc and auto_configure" in output.check()
+    assert secured.node.count(f"logs-kernel.panic-{namespace}") == 0
+
+
+def test_a_user_who_may_not_set_up_is_told(connect: Callable[..., ElasticsearchOutput]) -> None:
+    with pytest.raises(ValueError, match=r"index template kernel-panic: 403: action .* \[writer\]"):
+        list(setup_index_management(connect("writer")))
+
+
+@pytest.mark.parametrize("user", ["writer", "nobody"])
+def test_a_wrong_password_keeps_everything_and_is_said(
+    connect: Callable[..., ElasticsearchOutput], namespace: str, user: str
+) -> None:
+    output = connect(user, password="wrong-pass", password_file="")  # noqa: S106
+    said = r"does not know this user or password; check username and password .401: .*everything is kept"
+    for action in (lambda: output.send(batch(5, namespace)), output.check):
+        with pytest.raises(Unavailable, match=said) as told:
+            action()
+        assert "wrong-pass" not in str(told.value)
+
+
+def test_a_certificate_of_another_authority_is_not_trusted(
+    connect: Callable[..., ElasticsearchOutput], namespace: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    for authorities in ([str(other)], []):
+        output = connect("writer", ssl={"certificate_authorities": authorities})
+        with pytest.raises(Unavailable, match="certificate not trusted: .*everything is kept"):
+            output.send(batch(5, namespace))
+
+
+def test_a_certificate_for_another_name_is_not_trusted(
+    secured: Secured, connect: Callable[..., ElasticsearchOutput], namespace: str
+) -> None:
+    hosts = [secured.node.url.replace("127.0.0.1", "127.0.0.2")]
+    strict = connect("writer", hosts=hosts)
+    with pytest.raises(Unavailable, match="certificate not trusted|Connection refused"):
+        strict.send(batch(5, namespace))
+
+
+def test_an_authority_that_is_no_file_is_said(connect: Callable[..., ElasticsearchOutput]) -> None:
+    with pytest.raises(ValueError, match=r"ssl.certificate_authorities: /nowhere/ca.pem: No such file"):
+        connect("writer", ssl={"certificate_authorities": ["/nowhere/ca.pem"]})
+
+
+def test_a_password_file_that_is_not_there_is_said(connect: Callable[..., ElasticsearchOutput]) -> None:
+    with pytest.raises(ValueError, match=r"password_file: /nowhere/password: No such file"):
+        connect("writer", password_file="/nowhere/password")  # noqa: S106
+
+
+def test_tls_that_is_not_verified_works_when_told_so(
+    connect: Callable[..., ElasticsearchOutput], namespace: str
+) -> None:
+    output = connect("writer", ssl={"verification_mode": "none"})
+    assert {outcome.verdict for outcome in output.send(batch(5, namespace))} == {Verdict.DELIVERED}
+
+
+def test_plain_http_to_a_tls_port_keeps_everything(
+    secured: Secured, connect: Callable[..., ElasticsearchOutput], namespace: str
+) -> None:
+    hosts = [secured.node.url.replace("https", "http")]
+    with pytest.raises(Unavailable, match="everything is kept"):
+        connect("writer", hosts=hosts).send(batch(5, namespace))

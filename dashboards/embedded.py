@@ -82,13 +82,12 @@ def evaluate(
     elif panel.by:
         kept = sorted(whole, key=lambda key: (_rank(panel.metrics[0], whole[key]), key))[: panel.size]
     else:
-        kept = list(whole) or [""]
+        kept = list(whole)
+    if not kept and not panel.by:  # a whole of nothing is still an answer
+        return [Row("", "", tuple(measure(metric, ()) for metric in panel.metrics))]
     rows = []
     for key in kept:
-        mine = sorted(
-            parts[key].items() or [("", [])],
-            key=lambda item: (_rank(panel.metrics[0], item[1]), item[0]),
-        )
+        mine = sorted(parts[key].items(), key=lambda item: (_rank(panel.metrics[0], item[1]), item[0]))
         rows += [
             Row(key, split, tuple(measure(metric, found) for metric in panel.metrics))
             for split, found in mine[: panel.size]

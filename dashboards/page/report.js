@@ -520,7 +520,8 @@
       return { ...d, low, high: low + d.n };
     });
     const most = Math.max(1, ...heights.values());
-    const x = { field: "t", type: "temporal", scale: { type: "utc" }, axis: { title: null, grid: false, labelOverlap: true, tickCount: 8 } };
+    const span = Math.max(...data.map((d) => d.u)) - Math.min(...data.map((d) => d.t));
+    const x = { field: "t", type: "temporal", scale: { type: "utc" }, axis: { title: null, grid: false, labelOverlap: true, tickCount: 8, format: span > 400 * DAY ? "%b %Y" : span > 2 * DAY ? "%b %-d" : "%b %-d, %H:%M" } };
     return {
       ...base(label),
       height: 210,
@@ -558,7 +559,7 @@
       data: { values: data },
       encoding: {
         x: { field: "kernel", type: "ordinal", sort: kernels, axis: { title: null, orient: "top", labelAngle: kernels.length > 4 || narrow ? -35 : 0, labelLimit: 180, labelFont: of("--code"), labelFontSize: 11, labelOverlap: false } },
-        y: { field: "title", type: "ordinal", sort: titles, axis: { title: null, labelLimit: narrow ? 130 : 340 } },
+        y: { field: "title", type: "ordinal", sort: titles, axis: { title: null, labelLimit: narrow ? 130 : 460 } },
         tooltip: [{ field: "title", title: "Fault" }, { field: "kernel", title: "Kernel" }, { field: "n", title: metric }],
       },
       layer: [
@@ -582,6 +583,7 @@
   let turn = 0;
   async function paint() {
     const mine = ++turn;
+    document.documentElement.dataset.turn = String(turn);
     for (const view of views.splice(0)) view.finalize();
     for (const { chart, spec, click } of charts) {
       // eslint-disable-next-line no-await-in-loop

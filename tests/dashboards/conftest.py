@@ -1,0 +1,128 @@
+"""Documents of real crashes, as the shipper makes them, and the page that shows them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import grammars
+from dashboards import render_report
+from dashboards.embedded import age, first
+from shipper.document import Origin, build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+LAB = Path(__file__).parents[1] / "logs" / "lab"
+
+
+@pytest.fixture(scope="session")
+def documents() -> list[dict[str, Any]]:
+    """Every crash of the lab on five hosts, each twice: read from a file and heard by netconsole."""
+    made = []
+    for number, path in enumerate(sorted(LAB.glob("*.log"))):
+        for report in grammars.parse(path.read_bytes()):
+            for provider in ("file", "netconsole"):
+                origin = Origin(
+                    provider=provider, path=path.name, mtime=1.7e9 + 3e5 * number, agent_host=f"n{number % 5}"
+                )
+                made.append(json.loads(json.dumps(build(report, origin, now=1.8e9))))
+    assert len(made) > 100
+    return made
+
+
+@pytest.fixture(scope="session")
+def signatures(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the index of signatures holds of them: one document each, of the first crash."""
+    found: dict[str, dict[str, Any]] = {}
+    for document in sorted(documents, key=age):
+        panic = document["kernel"]["panic"]
+        if signature := first(document, "kernel.panic.signature.id"):
+            found.setdefault(
+                signature,
+                {
+                    "@timestamp": document["@timestamp"],
+                    "event": {"ingested": document["event"]["created"]},
+                    "id": signature,
+                    "quality": panic["signature"]["quality"],
+                    "seeded": False,
+                    "title": panic["title"],
+                    "cause": panic["cause"],
+                    "fatal": panic["fatal"],
+                },
+            )
+    return list(found.values())
+
+
+class Report:
+    """A report in a browser, and what a person sees of it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.said: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, fragment: str = "") -> Report:
+        self.page.goto(self.url + fragment)
+        self.settle()
+        return self
+
+    def settle(self) -> None:
+        """Wait until everything that was asked for is drawn."""
+        self.page.wait_for_function(
+            "() => document.documentElement.dataset.painted === document.documentElement.dataset.turn"
+            " && document.documentElement.dataset.ready === 'true'"
+        )
+
+    def number(self, panel: str) -> int:
+        return int(self.page.locator(f"#panel-{panel} .figure").get_attribute("data-value") or -1)
+
+    def bars(self, panel: str) -> list[tuple[str, int]]:
+        buttons = self.page.locator(f"#panel-{panel} .bars button").all()
+        return [
+            (one.get_attribute("data-key") or "", int(one.get_attribute("data-value") or -1))
+            for one in buttons
+        ]
+
+    def rows(self, panel: str) -> list[tuple[str, list[int]]]:
+        lines = self.page.locator(f"#panel-{panel} tbody tr[data-key]").all()
+        return [
+            (
+                line.get_attribute("data-key") or "",
+                [
+                    int(cell.get_attribute("data-value") or -1)
+                    for cell in line.locator("td[data-value]").all()
+                ],
+            )
+            for line in lines
+        ]
+
+
+@pytest.fixture
+def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Report]]:
+    """Open the report of documents; afterwards nothing was requested and nothing complained."""
+    opened: list[Report] = []
+
+    def make(
+        documents: list[dict[str, Any]], *, scheme: Any = "light", width: int = 1400, **options: Any
+    ) -> Report:
+        path = tmp_path / f"report-{len(opened)}.html"
+        path.write_text(render_report(documents, **options), encoding="utf-8")
+        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        opened.append(Report(context.new_page(), path.as_uri()))
+        return opened[-1].open()
+
+    yield make
+    for report in opened:
+        assert report.said == []
+        assert [url for url in report.requests if not url.startswith(("file:", "data:image/svg+xml"))] == []
+        report.page.context.close()

@@ -19,18 +19,15 @@ import functools
 import json
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pyparsing import Regex
 
 from grammars.model import Line
 from grammars.transports import scrub
-from grammars.transports.dmesg_json import MEMBER, DmesgJson
+from grammars.transports.dmesg_json import BRACKETS, MEMBER, DmesgJson
 from grammars.transports.journal import OPENING, Export, entry
 from grammars.transports.kmsg import RECORD, Kmsg
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Reader"]
 
@@ -53,10 +50,10 @@ CONSOLE: Final = _form(rf"(?:<\d+>)?{_PRINTK} ?(?P<text>.*)")
 MONOTONIC: Final = _form(r"(?P<host>[^\s:]+) kernel(?:\[\d+\])?: (?P<text>.*)")
 """``host kernel: text`` behind such a stamp: journalctl -o short-monotonic."""
 CTIME: Final = _form(
-    r"(?:<\d+>)?\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d \d\d:\d\d(?::\d\d \d{4})?|(?=[ +]*[<+]) *(?:\+\d+\.\d+)?)"
-    rf"(?: *< *[\d.+]+>)?\]{_CALLER} (?P<text>.*)"
+    r"(?:<\d+>)?\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d \d\d:\d\d(?::\d\d \d{4})?"
+    rf"|(?=[ +]*[<+]) *(?:\+\d+\.\d+)?)(?: *< *[\d.+]+>)?\]{_CALLER} (?P<text>.*)"
 )
-"""``[Sun Nov 22 18:53:41 2026] text``, ``[Nov22 19:31] text``, ``[  +0.000086] text``: dmesg -T, -H, delta."""
+"""``[Sun Nov 22 18:53:41 2026] text``, ``[Nov22 19:31] text``, ``[  +0.000086] text``: dmesg -T, -H."""
 LEVEL: Final = _form(r"<\d+>(?P<text>.*)")
 """``<4>text``: dmesg -r of a kernel with printk.time=0."""
 DECODED: Final = _form(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.*)")
@@ -88,7 +85,10 @@ _LINE: Final = functools.partial(tuple.__new__, Line)
 """Line, without the cost of a call in Python."""
 _RUN: Final = re.compile(rf"(?:({CONSOLE.pattern})|(.*))\n")
 _RETURNS: Final = re.compile(r"(?<!\r)\r+\n")
-_OCTAL: Final = re.compile(r"#0(?:11|12|15)")
+_OCTAL: Final = re.compile(r"#01[125]")
+_CONTROLS: Final = {"#011": "\t", "#012": "\n", "#015": ""}
+_PROPERTY: Final = re.compile(r" [A-Z]+=")
+"""Of the device that a record of /dev/kmsg is about."""
 _WRAPPED: Final = ("message", "msg", "log")
 
 
@@ -120,27 +120,25 @@ class Reader:
 
     @property
     def pending(self) -> bool:
-        """More input is needed to complete a line."""
+        """Say whether more input is needed to complete a line."""
         return self._export.pending or self._kmsg.pending
 
     def gap(self) -> None:
-        """The next line does not follow the last one."""
+        """Forget what the last line began: the next one does not follow it."""
         self._kmsg.gap()
         self._export.gap()
         self._dmesg.gap()
         self._lost = 0
 
     def flush(self) -> list[Line]:
-        """What the end of the input completes."""
+        """Kernel lines that the end of the input completes."""
         found = self._kmsg.flush()
-        if self._export.pending:
-            found += self._entry()
-        return found
+        return found + self._entry() if self._export.pending else found
 
     def read(self, number: int, line: bytes, original: bytes | None = None) -> list[Line]:
-        """Kernel lines that line ``number`` of the input completes: mostly one, none for other programs' words.
+        """Kernel lines that line ``number`` of the input completes: mostly one; none of another program.
 
-        ``line`` is without its newline; ``original`` is what it was, if escape sequences were taken out of it.
+        ``line`` is without its newline; ``original`` is what it was, if escape sequences were taken out.
         """
         text = line.decode("utf-8", "replace").rstrip("\r")
         raw = text if original is None else original.decode("utf-8", "replace").rstrip("\r")
@@ -152,11 +150,7 @@ class Reader:
             self._export.gap()
         if not text.isprintable():
             text = scrub(text)
-        found = self._other(number, line, text, raw)
-        if self._lost and found:
-            found[0] = found[0]._replace(lost=found[0].lost + self._lost)
-            self._lost = 0
-        return found
+        return self._stated(self._form(number, line, text, raw)) if text and not text.isspace() else []
 
     def run(self, first: int, lines: bytes) -> list[Line]:
         """Read whole lines that follow each other, as :meth:`read` does, the usual form of them faster."""
@@ -176,41 +170,44 @@ class Reader:
                 quick = not (self._lost or self.pending or self._kmsg.open)
         return found
 
-    def _entry(self) -> list[Line]:
-        found, missed = self._export.end()
-        self._lost += missed
-        if found and self._lost:
+    def _stated(self, found: list[Line]) -> list[Line]:
+        """Tell the first line of the records that were lost before it."""
+        if self._lost and found:
             found[0] = found[0]._replace(lost=found[0].lost + self._lost)
             self._lost = 0
         return found
 
-    def _other(self, number: int, line: bytes, text: str, raw: str) -> list[Line]:
-        """Every form but the plain console's."""
-        first = text[:1]
-        if not text.strip():
-            return []
+    def _entry(self) -> list[Line]:
+        found, missed = self._export.end()
+        self._lost += missed
+        return self._stated(found)
+
+    def _form(self, number: int, line: bytes, text: str, raw: str) -> list[Line]:
+        """Forms of more than one line, then the others."""
+        first = text[0]
         if ";" in text and (match := RECORD.re.match(text)):
             return self._kmsg.read(number, match, raw)
         if first == " ":
-            if self._kmsg.open and re.match(r" [A-Z]+=", text):
+            if self._kmsg.open and _PROPERTY.match(text):
                 return []
             if match := MEMBER.re.match(text):
                 return self._dmesg.read(number, match, raw)
+            if BRACKETS.re.match(text):
+                return []
         self._kmsg.open = False
         found = self._kmsg.wait()
-        if first == "{":
-            wrapped = self._json(number, text, raw)
-            if wrapped is not None:
-                return found + wrapped
-        elif first == "*" and (match := DROPPED.re.match(text)):
+        if first == "{" and (wrapped := self._object(number, text, raw)) is not None:
+            return found + wrapped
+        if first == "*" and (match := DROPPED.re.match(text)):
             self._lost += int(match["lost"])
-            return found + (self._plain(number, match["text"], raw) if match["text"] else [])
-        elif OPENING.re.match(text) and self._export.read(number, line, text, raw):
+            text = match["text"]
+            return found + (self._line(number, text, raw) if text else [])
+        if first in "_MPS" and OPENING.re.match(text) and self._export.read(number, line, text, raw):
             return found
-        return found + self._plain(number, text, raw)
+        return found + self._line(number, text, raw)
 
-    def _json(self, number: int, text: str, raw: str) -> list[Line] | None:
-        """A journal's entry, or whatever a collector wrapped around a line; None: it is no such object."""
+    def _object(self, number: int, text: str, raw: str) -> list[Line] | None:
+        """Read a journal's entry, or what a collector wrapped around a line; None: it is neither."""
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError):
@@ -221,59 +218,67 @@ class Reader:
             found, missed = entry(fields, number, raw)
             self._lost += missed
             return found
-        for name in _WRAPPED:
-            if isinstance(words := fields.get(name), str):
-                return [
-                    row
-                    for part in words.rstrip("\n").split("\n")
-                    for row in self._plain(number, scrub(part), raw)
-                ]
-        return None
+        words = next((fields[name] for name in _WRAPPED if isinstance(fields.get(name), str)), None)
+        if words is None:
+            return None
+        parts = [scrub(part) for part in words.rstrip("\n").split("\n")]
+        return [row for part in parts if part.strip() for row in self._line(number, part, raw)]
 
-    def _plain(self, number: int, text: str, raw: str) -> list[Line]:
-        """Forms of a single line, whose first character tells which."""
-        first = text[:1]
-        match: re.Match[str] | None
-        if first == "<" and (match := RFC5424.re.match(text)):
-            return self._syslog(number, match, raw) if match["program"] == "kernel" else []
-        if match := CONSOLE.re.match(text):
-            return [
-                Line(number, match["text"], float(match["time"]), match["caller"] or "", "", None, 0, raw)
-            ]
-        if first in "[<" and (match := CTIME.re.match(text)):
-            return [Line(number, match["text"], None, match["caller"] or "", "", None, 0, raw)]
-        if first.isdigit() and (match := DMESG_ISO.re.match(text)):
-            return [Line(number, match["text"], None, match["caller"] or "", "", _epoch(match), 0, raw)]
-        if first.isdigit() and (match := LOGGER.re.match(text)):
-            return [Line(number, match["text"], raw=raw)]
-        if first.isalnum() or first == "<":
-            if match := SYSLOG.re.match(text):
-                return self._syslog(number, match, raw)
-            if PROGRAM.re.match(text):
-                missed = MISSED.re.match(text)
-                self._lost += int(missed["lost"]) if missed else 0
-                return []
-        if match := DECODED.re.match(text):
-            return self._plain(number, match["text"], raw)
+    def _line(self, number: int, text: str, raw: str) -> list[Line]:
+        """Forms of a single line, whose beginning tells which to try."""
+        first = text[0]
+        found = None
+        if first in "[<":
+            found = self._bracketed(number, text, raw)
+        elif first.isdecimal() or text[3:4] == " ":
+            found = self._dated(number, text, raw)
+        elif first.islower() and (match := DECODED.re.match(text)) and match["text"]:
+            return self._line(number, match["text"], raw)
+        if found is not None:
+            return found
         if ECHO.re.match(text):
             return []
         if "[" in text and (match := INSIDE.re.match(text)):
-            return [
-                Line(number, match["text"], float(match["time"]), match["caller"] or "", "", None, 0, raw)
-            ]
-        if match := LEVEL.re.match(text):
-            text = match["text"]
+            return [Line(number, match["text"], float(match["time"]), match["caller"] or "", raw=raw)]
         return [Line(number, text, raw=raw)]
+
+    def _bracketed(self, number: int, text: str, raw: str) -> list[Line] | None:
+        """Forms that begin with ``[`` or ``<``."""
+        if match := CONSOLE.re.match(text):
+            time, caller, words = match.groups("")
+            host = ""
+            if " kernel" in words and (behind := MONOTONIC.re.match(words)):
+                host, words = behind.groups()
+            return [Line(number, words, float(time), caller, host, None, 0, raw)]
+        if match := CTIME.re.match(text):
+            return [Line(number, match["text"], None, match["caller"] or "", raw=raw)]
+        if match := RFC5424.re.match(text):
+            return self._syslog(number, match, raw) if match["program"] == "kernel" else []
+        if (found := self._dated(number, text, raw)) is not None:
+            return found
+        if match := LEVEL.re.match(text):
+            return [Line(number, match["text"], raw=raw)]
+        return None
+
+    def _dated(self, number: int, text: str, raw: str) -> list[Line] | None:
+        """Forms that begin with a date."""
+        if match := SYSLOG.re.match(text):
+            return self._syslog(number, match, raw)
+        if match := DMESG_ISO.re.match(text):
+            return [Line(number, match["text"], None, match["caller"] or "", "", _epoch(match), 0, raw)]
+        if match := LOGGER.re.match(text):
+            return [Line(number, match["text"], raw=raw)]
+        if PROGRAM.re.match(text):
+            missed = MISSED.re.match(text)
+            self._lost += int(missed["lost"]) if missed else 0
+            return []
+        return None
 
     @staticmethod
     def _syslog(number: int, match: re.Match[str], raw: str) -> list[Line]:
         time, caller, host, text = match.group("time", "caller", "host", "text")
-        seconds = float(time) if time else None
         parts = [text or ""]
-        if "#01" in parts[0]:  # rsyslog's escapes: tab, newline
-            parts = _OCTAL.sub(
-                lambda m: "\t" if m[0] == "#011" else "\n" if m[0] == "#012" else "", text
-            ).split("\n")
-        return [
-            Line(number, part, seconds, caller or "", host or "", _epoch(match), 0, raw) for part in parts
-        ]
+        if "#01" in parts[0]:  # as rsyslog writes tab, newline and carriage return
+            parts = _OCTAL.sub(lambda code: _CONTROLS[code[0]], text).split("\n")
+        seconds, epoch = float(time) if time else None, _epoch(match)
+        return [Line(number, part, seconds, caller or "", host or "", epoch, 0, raw) for part in parts]

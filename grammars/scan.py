@@ -31,13 +31,13 @@ __all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner"]
 BLOCK: Final = 1024 * 1024
 """Bytes looked at in one go."""
 LONGEST: Final = 16 * 1024
-"""Bytes. A printk record has at most 1 KiB, in JSON or escaped 6; longer lines are read in pieces that end in ``…``."""
+"""Bytes. A printk record has at most 1 KiB, in JSON or escaped 6; longer lines come in pieces ending in ``…``."""
 HISTORY: Final = 256
 """Input lines before a hit that can still be reached."""
 HOSTS: Final = 4096
 """Hosts with an open window; the one whose window opened first loses it."""
 SPARSE: Final = 24
-"""Input lines that a window may go through for each line it yields: of other hosts, or of a journal's entry."""
+"""Input lines that a window may go through for each line it yields: other hosts', or of a journal's entry."""
 
 _ESCAPE: Final = re.compile(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
@@ -288,12 +288,16 @@ class Scanner:
 
         self._database.scan(data, match_event_handler=note, scratch=self._scratch)
         hits: deque[_Hit] = deque()
+        rest, most = 0, 0  # of the line of the hit before, which a further one may ask no more for
         for end, which in ends:
             literal = self._literals[which]
+            if end <= rest and literal.after <= most and which < len(self._given):
+                continue
             start = end - len(literal.text)
             inside = start > 0 and data[start] in _WORD and data[start - 1] in _WORD
             if not inside or data[max(start - 4, 0) : start].endswith(_ESCAPED):
                 hits.append(_Hit(start, literal))
+                rest, most = data.index(b"\n", end), literal.after
         return hits
 
     def _most(self) -> int:
@@ -301,7 +305,7 @@ class Scanner:
         return min(max(self._windows.values()), self._budget)
 
     def _reach(self, block: _Block, hit: _Hit) -> list[_Numbered]:
-        """Go to the hit's line; the lines before it that are wanted too: its literal's, its record's first ones."""
+        """Go to the hit's line; the lines before it that its literal or its record wants too."""
         start = block.at
         block.pass_over(hit.start)
         self._reader.gap()
@@ -318,7 +322,7 @@ class Scanner:
         return context
 
     def _expect(self, block: _Block, hits: deque[_Hit], at: int, number: int) -> None:
-        """Note what the hits want that lie in the lines just read: from offset ``at``, line ``number``, on."""
+        """Note what the hits in the lines just read want: from offset ``at``, line ``number``, on."""
         last = number + block.data.count(b"\n", at, block.at)
         self._budget -= last - number
         while hits and hits[0].start < block.at:
@@ -357,7 +361,7 @@ class Scanner:
         return kept
 
     def _usual(self, rows: list[Line]) -> bool:
-        """Admit lines that all belong to the one window there is, without looking at each; False: not possible."""
+        """Admit lines that all belong to the one window there is; False: they do not."""
         if len(self._windows) != 1 or not rows:
             return False
         ((host, left),) = self._windows.items()
@@ -407,4 +411,4 @@ class Scanner:
             return []
         inner = Scanner(self._given)
         block = _Block(b"".join(line + b"\n" for _, line in lines), 1, [number for number, _ in lines])
-        return [*inner._scan(block)[0], *inner.close()]  # noqa: SLF001
+        return [*inner._scan(block)[0], *inner.close()]

@@ -1,4 +1,4 @@
-r"""Containers: forms that carry kernel lines as fields of records. One file each, and here what they share."""
+"""Containers: forms that carry kernel lines as fields of records. One file each, and here what they share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scrub(text: str) -> str:
     return text.strip("\0\r").translate(_VISIBLE)
 
 
-def rows(
+def rows(  # noqa: PLR0913  # as many as a line has
     number: int,
     message: str,
     raw: str,
@@ -49,7 +49,7 @@ def rows(
     epoch: float | None = None,
     lost: int = 0,
 ) -> list[Line]:
-    """A record's message as lines: the kernel may put several in one record. ``lost`` is before the first."""
+    """Split a record's message in its lines: there may be several. ``lost`` is before the first."""
     lines = []
     for part in message.rstrip("\n").split("\n"):
         text = part if part.isprintable() else scrub(part)

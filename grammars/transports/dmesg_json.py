@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
     from grammars.model import Line
 
-__all__ = ["MEMBER", "DmesgJson"]
+__all__ = ["BRACKETS", "MEMBER", "DmesgJson"]
 
 MEMBER: Final = Regex(
-    r' +"(?:(?P<other>fac|pri)":|time": *(?P<time>\d+\.\d+)|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?',
+    r' +"(?:(?P<other>fac|pri|dmesg)":|time": *(?P<time>\d+\.\d+)'
+    r'|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?',
     as_match=True,
 )
 """A member of a record, on its line."""
+BRACKETS: Final = Regex(r" {3}(?: {3})?[]{},]+$", as_match=True)
+"""The line between two records."""
 
 
 class DmesgJson:
@@ -34,7 +37,7 @@ class DmesgJson:
         self._caller = ""
 
     def gap(self) -> None:
-        """The next line does not follow the last one."""
+        """Forget what the last line began: the next one does not follow it."""
         self.__init__()  # type: ignore[misc]
 
     def read(self, number: int, match: re.Match[str], raw: str) -> list[Line]:

@@ -32,19 +32,22 @@ _MISSED: Final = re.compile(r"Missed (\d{1,9}) kernel messages")
 _MOST: Final = 128
 """Lines of an entry; what is longer is none."""
 _LENGTH: Final = 8
+_DIGITS: Final = 18
 
 
 def _seconds(value: object) -> float | None:
-    return int(value) / 1e6 if isinstance(value, str) and value.isdecimal() and len(value) <= 18 else None  # noqa: PLR2004
+    return (
+        int(value) / 1e6 if isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS else None
+    )
 
 
 def entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Line], int]:
     """Lines of an entry that the kernel wrote, and how many records journald says that it missed."""
     message = fields.get("MESSAGE")
     if isinstance(message, list):  # bytes that are no UTF-8
-        message = bytes(b for b in message if isinstance(b, int) and 0 <= b <= 0xFF).decode(
+        message = bytes(b for b in message if isinstance(b, int) and b in range(256)).decode(
             "utf-8", "replace"
-        )  # noqa: PLR2004
+        )
     if not isinstance(message, str):
         return [], 0
     transport = fields.get("_TRANSPORT")
@@ -82,7 +85,7 @@ class Export:
         return bool(self._count)
 
     def gap(self) -> None:
-        """The next line does not follow the last one."""
+        """Forget what the last line began: the next one does not follow it."""
         self.__init__()  # type: ignore[misc]
 
     def read(self, number: int, line: bytes, text: str, raw: str) -> bool:
@@ -124,7 +127,7 @@ class Export:
         return True
 
     def end(self) -> tuple[list[Line], int]:
-        """The entry's lines, at its empty line; and the records that journald missed."""
+        """End the entry at its empty line: its lines, and how many records journald missed."""
         found = entry(self._fields, self._number, self._raw)
         self.gap()
         return found

@@ -61,7 +61,7 @@ class Kmsg:
         return self._partial is not None
 
     def gap(self) -> None:
-        """The next line does not follow the last one."""
+        """Forget what the last line began: the next one does not follow it."""
         self.open, self._sequence = False, None
 
     def read(self, number: int, match: re.Match[str], raw: str) -> list[Line]:
@@ -93,7 +93,7 @@ class Kmsg:
         return self.flush() if self._partial is not None and self._waited > _PATIENCE else []
 
     def flush(self) -> list[Line]:
-        """The record whose fragments did not all come."""
+        """Give up on the fragments of a record that did not come."""
         if self._partial is None:
             return []
         match, number, raw, _ = self._partial

@@ -1,0 +1,222 @@
+"""The scanner finds what its literals point at, and nothing else, whatever the input and its split."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from grammars.model import Line
+from grammars.scan import BLOCK, HISTORY, LONGEST, Literal, Scanner
+
+CRASH = Literal("Oops: ", after=5, before=2)
+LITERALS = [
+    CRASH,
+    Literal("Call Trace:", after=3),
+    Literal("Linux version "),
+    Literal("stall", caseless=True),
+]
+NOISE = b"[    1.000000] usb 1-1: new high-speed USB device number 2\n"
+
+
+def scan(data: bytes, literals: list[Literal] = LITERALS) -> list[Line]:
+    scanner = Scanner(literals)
+    return scanner.feed(data) + scanner.close()
+
+
+def numbered(count: int, first: int = 1) -> bytes:
+    return b"".join(b"[%5d.000000] noise %d\n" % (n, n) for n in range(first, first + count))
+
+
+def test_noise_yields_nothing() -> None:
+    assert scan(NOISE * 1000) == []
+
+
+def test_a_single_literal_yields_its_line_alone() -> None:
+    lines = scan(NOISE * 3 + b"[    0.000000] Linux version 6.1.0\n" + NOISE * 3)
+    assert [(line.number, line.text, line.time) for line in lines] == [(4, "Linux version 6.1.0", 0.0)]
+
+
+def test_a_crash_literal_opens_a_window_around_its_line() -> None:
+    lines = scan(numbered(10) + b"[   11.000000] Oops: 0002 [#1] SMP\n" + numbered(20, first=12))
+    assert [line.number for line in lines] == [9, 10, 11, 12, 13, 14, 15, 16]
+
+
+def test_a_further_hit_keeps_the_window_open() -> None:
+    lines = scan(b"Oops: 1\n" + numbered(4, first=2) + b"Call Trace:\n" + numbered(20, first=7))
+    assert [line.number for line in lines] == [*range(1, 10)]
+
+
+def test_a_hit_inside_a_word_is_none() -> None:
+    assert scan(b"xOops: 1\n_Oops: 2\n7Oops: 3\n") == []
+    assert [line.text for line in scan(b"(Oops: 1\n")] == ["(Oops: 1"]
+
+
+def test_a_caseless_literal() -> None:
+    assert [line.text for line in scan(b"rcu: STALL here\nrcu: Stall there\n")] == [
+        "rcu: STALL here",
+        "rcu: Stall there",
+    ]
+
+
+def test_the_last_line_needs_no_newline() -> None:
+    scanner = Scanner(LITERALS)
+    assert scanner.feed(b"Oops: 1") == []
+    assert [line.text for line in scanner.close()] == ["Oops: 1"]
+
+
+def test_a_line_is_yielded_with_its_newline() -> None:
+    scanner = Scanner(LITERALS)
+    assert [line.text for line in scanner.feed(b"Oops: 1\nRIP")] == ["Oops: 1"]
+    assert [line.text for line in scanner.feed(b": 0010\n")] == ["RIP: 0010"]
+
+
+def test_a_closed_scanner_starts_afresh() -> None:
+    scanner = Scanner(LITERALS)
+    first = scanner.feed(b"x\nOops: 1\n") + scanner.close()
+    assert scanner.feed(b"x\nOops: 1\n") + scanner.close() == first
+
+
+def test_lines_before_a_hit_are_found_in_earlier_chunks() -> None:
+    scanner = Scanner(LITERALS)
+    assert scanner.feed(numbered(4)) == []
+    assert [line.number for line in scanner.feed(b"Oops: 1\n")] == [3, 4, 5]
+
+
+def test_windows_belong_to_hosts() -> None:
+    def said(host: str, text: str) -> bytes:
+        return f"Nov 22 18:53:41 {host} kernel: [   12.345678] {text}\n".encode()
+
+    log = [said("web1", "Oops: 0002 [#1] SMP")]
+    for n in range(6):
+        log += [said(f"db{i}", f"noise {n}") for i in range(3)] + [said("web1", f"frame {n}")]
+    lines = scan(b"".join(log))
+    assert {line.host for line in lines} == {"web1"}
+    assert [line.text for line in lines] == ["Oops: 0002 [#1] SMP", *(f"frame {n}" for n in range(5))]
+
+
+def test_programs_that_say_the_same_words_are_not_the_kernel() -> None:
+    assert (
+        scan(b"Nov 22 18:53:41 web1 cron[12]: Oops: 0002\nNov 22 18:53:41 web1 kernel: usb 1-1\n" * 3) == []
+    )
+
+
+def test_long_lines_are_read_in_pieces() -> None:
+    lines = scan(b"first\n" + b"a" * 3 * LONGEST + b" Oops: 1 " + b"b" * LONGEST + b"\nlast\n")
+    assert [line.number for line in lines] == [2, 2, 2, 2, 3]
+    assert all(len(line.raw) <= LONGEST + 1 for line in lines)
+    assert [line.text[-1] for line in lines] == ["…", "…", "…", "b", "t"]
+
+
+def test_text_right_after_lost_blocks_of_a_file_is_read() -> None:
+    lines = scan(b"Nov 22 18:53:41 web1 ker" + b"\0" * 100_000 + b"Nov 22 18:59:00 web1 kernel: Oops: 1\n")
+    assert [(line.text, line.host) for line in lines if "Oops" in line.text] == [("Oops: 1", "web1")]
+
+
+PIECES = [
+    b"\n",
+    b"\r\n",
+    b"\0",
+    b" ",
+    b"\xff\xfe",
+    b"\x1b[31m",
+    b"Oops: ",
+    b"Call Trace:\n",
+    b"Linux version 6.1\n",
+    b"Panic#1 Part1\n",
+    b"Panic#1 Part2\n",
+    b"Oops#2 Part1\n",
+    b"<4>[    1.000000] ",
+    b"[    2.000000][  T12] ",
+    b"Nov 22 18:53:41 web1 kernel: ",
+    b"Nov 22 18:53:41 db1 kernel: ",
+    b"Nov 22 18:53:41 db1 cron: ",
+    b"4,17,1000000,-;",
+    b"4,18,1000000,-,ncfrag=0/12;Oops: ",
+    b"4,18,1000000,-,ncfrag=6/12;abcdef\n",
+    b" SUBSYSTEM=acpi\n",
+    b'{"MESSAGE":"Oops: 1","_TRANSPORT":"kernel","_HOSTNAME":"web1"}\n',
+    b"__CURSOR=x\n_TRANSPORT=kernel\n",
+    b"MESSAGE=Oops: 1\n",
+    b"MESSAGE\n\x07\0\0\0\0\0\0\0Oops:\n1\n",
+    b'         "time":     1.000000,\n',
+    b'         "msg": "Oops: 1"\n',
+    b"** 12 printk messages dropped **\n",
+    b"some words\n",
+    b"frame+0x1/0x2\n",
+    b"x" * 50 + b"\n",
+    b"y" * (LONGEST - 5),
+    numbered(12),
+]
+TEXT = st.lists(st.sampled_from(PIECES) | st.binary(max_size=8), max_size=60).map(b"".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXT, st.lists(st.integers(0, 60_000), max_size=12))
+@example(b"Oops: 1\n" * 3, [1, 2, 3, 8, 9])
+def test_any_split_gives_the_same_lines(data: bytes, cuts: list[int]) -> None:
+    scanner = Scanner(LITERALS)
+    found: list[Line] = []
+    edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
+    for start, end in zip(edges, edges[1:], strict=False):
+        found += scanner.feed(data[start:end])
+    assert found + scanner.close() == scan(data)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXT | st.binary(max_size=3000))
+def test_any_bytes_give_clean_lines_in_order(data: bytes) -> None:
+    lines = scan(data)
+    assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e]", "".join(line.text for line in lines))
+    assert all("\n" not in line.raw for line in lines)
+    assert (
+        len(lines) <= 3 * data.count(b"\n") + data.count(b"\\") + data.count(b"#") + len(data) // LONGEST + 1
+    )
+    if b"Part" not in data:
+        assert [line.number for line in lines] == sorted(line.number for line in lines)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        pytest.param(b"Oops: 0002 ", id="one line"),
+        pytest.param(b"Oops: 0002\n", id="headers"),
+        pytest.param(b"\0", id="NULs"),
+        pytest.param(b"\xc3\x28\xf0\x90\n", id="broken UTF-8"),
+        pytest.param(b"\x1b[", id="escapes"),
+        pytest.param(b"\r", id="carriage returns"),
+        pytest.param(b"Panic#1 Part1\n", id="records"),
+        pytest.param(b"MESSAGE=Oops: \n", id="fields"),
+        pytest.param(b"[[[[    <1", id="brackets"),
+    ],
+)
+def test_memory_is_bounded(unit: bytes) -> None:
+    scanner = Scanner(LITERALS)
+    chunk = (unit * (BLOCK // len(unit) + 1))[:BLOCK]
+    for _ in range(6):  # history and collected records have their full size then
+        scanner.feed(chunk)
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            scanner.feed(chunk)
+        grown, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 6 * BLOCK  # what replaced something that was not traced
+    assert peak < 100 * BLOCK
+
+
+def test_ten_thousand_hosts_keep_a_bounded_number_of_windows() -> None:
+    scanner = Scanner([Literal("Oops: ", after=1000)])
+    for n in range(10_000):
+        scanner.feed(b"Nov 22 18:53:41 host%d kernel: Oops: 1\n" % n)
+    lines = scanner.feed(b"".join(b"Nov 22 18:53:42 host%d kernel: frame\n" % n for n in range(10_000)))
+    assert 0 < len({line.host for line in lines}) <= 4096
+
+
+def test_history_is_bounded() -> None:
+    lines = scan(numbered(2 * HISTORY) + b"Oops: 1\n", [Literal("Oops: ", before=10 * HISTORY)])
+    assert len(lines) <= 10 * HISTORY + 1

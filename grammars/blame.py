@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Rules = tuple[tuple[str, str], ...]
 
 _MANGLED = re.compile(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
+SKIPPED: Final = 64
+"""Frames whose reason for being passed over is kept."""
 REMEMBERED: Final = 16_384
 """Functions whose skip rule is kept at hand."""
 
@@ -103,7 +105,7 @@ class Walker:
             reason = (self.extra and _reason(name, self.extra)) or _reason(name, SKIP)
             if not reason:
                 return name
-            if len(self.skipped) < 64:  # noqa: PLR2004 - enough for any real trace
+            if len(self.skipped) < SKIPPED:
                 self.skipped.append((name, reason))
         return ""
 
@@ -140,37 +142,38 @@ class Walker:
                 return self._blame(first, "the first frame of the call trace that is no helper")
         return self._blame("", "")
 
-    def _stacks(self) -> Iterator[list[str]]:
-        """Yield the functions of each trace: its instruction pointer first, then its frames."""
+    def _stacks(self) -> Iterator[tuple[list[str], bool]]:
+        """Yield the functions of each trace, instruction pointers first; and whether there were such."""
         functions: list[str] = []
-        opened = False
+        opened = pointed = False
         for item in self.items:
             value = item.value
             if type(value) is Opening:
                 if opened and functions:
-                    yield functions
-                    functions = []
+                    yield functions, pointed
+                    functions, pointed = [], False
                 opened = True
             elif type(value) is Pointer:
                 if not value.user and value.ip.symbol:
                     functions.append(value.ip.symbol)
+                    pointed = True
             elif type(value) is Trace and (opened or value.linked):
                 functions += [frame.symbol for frame in value.frames if frame.symbol and frame.reliable and not frame.inline]
         if functions:
-            yield functions
+            yield functions, pointed
 
     def _stall(self) -> Blame:
         """Go down to what dispatched the work; the frame above it is the one that looped.
 
-        A stall is often noticed by the timer interrupt on the same stack: what it interrupted is looked at.
+        A stall is noticed by a timer interrupt or an NMI: what that interrupted is looked at, and nothing else is.
         """
         stacks = list(self._stacks())
-        for functions in stacks:
+        for functions, pointed in stacks:
             below = _below(functions)
             if below and (blame := self._anchored(below)):
                 return blame
-        for functions in stacks:
-            if blame := self._anchored(functions):
+        for functions, pointed in stacks:
+            if pointed and (blame := self._anchored(functions)):
                 return blame
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
 
@@ -179,19 +182,24 @@ class Walker:
         previous = ""
         for function in functions:
             name = base(function)
-            reason = _reason(name, SKIP) or _reason(name, STALL_SKIP)
+            group = _grouped(name)
+            if group != name:
+                return Blame(group, "it waits for other CPUs", tuple(self.skipped))
+            anchor = ANCHORS.search(name) is not None
+            reason = _reason(name, STALL_SKIP) or ("" if anchor and previous else _reason(name, SKIP))
             if reason:
-                self.skipped.append((name, reason))
+                if len(self.skipped) < SKIPPED:
+                    self.skipped.append((name, reason))
                 continue
             previous = previous or name
-            if ANCHORS.search(name):
-                return Blame(_grouped(bare(previous)), f"the frame above {name}, which dispatches work", tuple(self.skipped[:64]))
+            if anchor:
+                return Blame(bare(previous), f"the frame above {name}, which dispatches work", tuple(self.skipped))
             previous = name
         return None
 
     def _down(self) -> Blame:
         """As a stall, of the stack in the report itself: nothing interrupted it."""
-        for functions in self._stacks():
+        for functions, _ in self._stacks():
             if blame := self._anchored(functions):
                 return blame
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))

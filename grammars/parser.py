@@ -25,7 +25,7 @@ LINES: Final = 1500
 """Lines kept of one incident."""
 HOSTS: Final = 4096
 """Hosts that are kept apart at once."""
-AFTER: Final = 300
+AFTER: Final = 800
 """Lines worth reading after a header."""
 BEFORE: Final = 8
 """Lines worth reading before one."""

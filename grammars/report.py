@@ -35,7 +35,13 @@ HEADER: Final = 8192
 CONSEQUENCES: Final = 16
 """Later reports of an incident whose titles are worked out."""
 
-_BROKEN = re.compile(r"^(?: \[<?(?:0x)?[0-9a-f]+>?\])? should_fail(?:slab)?(?:\.[a-z]+\.[0-9]+)?\+0x", re.MULTILINE)
+_INJECTED = re.compile(r"^ *(?:\[<?(?:0x)?[0-9a-f]+>?\])? *should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?\+0x", re.MULTILINE)
+
+_FOREIGN = re.compile(r"FAULT_INJECTION: forcing a failure|allocation failure: ")
+_CRASH_HEADS: Final = frozenset({"fault", "trap", "lockdep"})
+"""Families whose header is directly followed by its own report."""
+_CONTINUE: Final = _CRASH_HEADS | {"panic", "generic"}
+"""Families whose header may stand inside such a report."""
 
 
 class Head(NamedTuple):
@@ -126,28 +132,35 @@ def _name(reading: Reading, family: Family, text: ReportText, items: Sequence[It
 
 def _broken(text: ReportText, items: Sequence[Item]) -> str:
     """Say why a report's traces cannot be trusted; empty where they can."""
+    openings = [item.location for item in items if type(item.value) is Opening][:2]
+    if _INJECTED.search(text.text, 0, openings[1] if len(openings) > 1 else len(text.text)):
+        return "the stack of an injected failure is mixed into it"
+    if openings and not text.lines[0].caller and _FOREIGN.search(text.text, 0, openings[0]):
+        return "another task's dump begins inside it"
     seen: set[str] = set()
     any_frames = False
     for number, item in enumerate(items):
-        if type(item.value) is not Opening:
+        value = item.value
+        if type(value) is Trace:
+            any_frames = any_frames or bool(value.frames)
             continue
-        kind = item.value.label.rstrip(": 0123456789")
+        if type(value) is not Opening:
+            continue
+        kind = value.label.rstrip(": 0123456789")
         if kind in seen:
             continue
         seen.add(kind)
         line = text.index(item.location)
-        found = False
         for later in items[number + 1 :]:
-            if text.index(later.location) > line + NEAR:
+            if type(later.value) is Opening or text.index(later.location) > line + NEAR:
                 break
             if type(later.value) is Trace and later.value.frames:
-                found = any_frames = True
                 break
-        if not found and "(stack is not available)" not in text.text[item.location : item.location + 400]:
-            return f"{item.value.label} has no frames"
-    if not any_frames:
-        return "there is no call trace"
-    return ""
+        else:
+            later = item
+        if type(later.value) is not Trace and "(stack is not available)" not in text.text[item.location : item.location + 400]:
+            return f"{value.label} has no frames"
+    return "" if any_frames else "there is no call trace"
 
 
 def read(registry: Registry, boot: Boot, lines: Sequence[Line], heads: Sequence[Head], *, truncated: bool) -> CrashReport | None:
@@ -163,7 +176,21 @@ def read(registry: Registry, boot: Boot, lines: Sequence[Line], heads: Sequence[
             break
     if verdict is None:
         return None
+    if verdict.status != "corrupted" and _mixed(verdict, lines, heads[first:], text, items):
+        verdict.status, verdict.why = "corrupted", "another report begins inside it"
     return _report(registry, boot, lines, heads[first:], text, items, verdict, truncated=truncated)
+
+
+def _mixed(verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text: ReportText, items: Sequence[Item]) -> bool:
+    """Tell whether another CPU's report begins between a header and its trace, with nothing to tell them apart by."""
+    if text.lines[0].caller or verdict.family.name not in _CRASH_HEADS:
+        return False
+    traced = next((text.line(item.location).number for item in items if type(item.value) is Trace), 0)
+    return any(
+        lines[head.index].number < traced
+        and (head.hits[0][0].name not in _CONTINUE or (verdict.family.name == "lockdep" and head.hits[0][0].name == "fault"))
+        for head in heads[1:]
+    )
 
 
 def _consequences(registry: Registry, lines: Sequence[Line], heads: Sequence[Head]) -> tuple[str, ...]:

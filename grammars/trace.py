@@ -110,11 +110,13 @@ FRAMES_LEAD: Final = (
 )
 """What the first line of a run of frames starts with."""
 
+_TASK: Final = r"(?: by task \d+)?(?: on cpu \d+)?(?: at [\d.]+s(?: \([^)\n]*\))?)?"
 OPENING_LEAD: Final = (
-    r".*?(?:Call [Tt]race|[Bb]acktrace|Allocated(?: by task \d+)?|[Ff]reed(?: by task \d+)?"
-    r"|Uninit was (?:stored to memory|created) at|Local variable .{1,80} created at|Entry trace)\b[^\n:]{0,40}:"
+    r"(?:[^\n]{0,80}?Call [Tt]race|Backtrace| *backtrace(?: \(crc [0-9a-f]+\))?"
+    rf"|(?:kfence-#\d+ \[?[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|Last potentially related work creation"
+    r"|Uninit was (?:stored to memory|created) at|(?:<[A-Z]+>)?Entry trace):"
 )
-_opening = re.compile(OPENING_LEAD)
+"""What opens a list of frames: the trace itself, where memory came from, where it went."""
 opening = (
     pp.Regex(OPENING_LEAD)
     .leave_whitespace()

@@ -32,7 +32,7 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     (r"^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$", "calls into files and sockets"),
     (r"blkdev_(?:driver_)?ioctl|compat_ioctl", "calls into block devices"),
     (r"^call_mmap|^mmap_region|^__mmap_region|^do_mmap|^mmap_file", "maps memory"),
-    (r"^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)|^__sock_(?:sendmsg|release|recvmsg)|^____sys_(?:sendmsg|recvmsg)|^___sys_(?:sendmsg|recvmsg)|^sock_sendmsg_nosec|^sock_recvmsg_nosec|^__sys_(?:sendto|recvfrom|setsockopt|getsockopt|connect|bind|accept4)|^do_sock_setsockopt", "calls into sockets"),
+    (r"^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)|^__sock_(?:sendmsg|release|recvmsg)|^__sys_(?:setsockopt|getsockopt|connect|bind|accept4)|^do_sock_setsockopt", "calls into sockets"),
     (r"^rtnetlink_rcv_msg|^nfnetlink_rcv|^netlink_dump", "hands netlink messages on"),
     (r"^__fput|^____fput|^task_work_run|^delayed_fput|^exit_task_work", "closes files"),
     (r"^do_exit|^do_group_exit|^get_signal|^exit_to_user_mode_(?:loop|prepare)|^syscall_exit_to|^prepare_exit_to", "ends tasks"),
@@ -67,6 +67,6 @@ BLOCKERS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 
 WAITS: Final = re.compile(
     r"sched|_lock|_slowlock|down|rwsem|completion|kthread|wait|synchronize|context_switch|__switch_to|cancel_delayed_work"
-    r"|rcu_barrier|mutex|flush_work|^percpu_"
+    r"|rcu_barrier|mutex|flush_work|^percpu_|^do_read_cache|^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)|^folio_|^io_schedule"
 )
 """What a blocked task's stack begins with."""

@@ -139,6 +139,13 @@ LOCKDEP = Family(
             walk="named",
         ),
         Form(
+            head(r"(?P<word>\w+): held lock freed[^\n]*") + later(_AT, within=8),
+            title="{word}: held lock freed in {function}",
+            kind="lockdep",
+            cause="lock-misuse",
+            walk="named",
+        ),
+        Form(
             head(r"(?P<word>\w+): held lock freed[^\n]*"),
             title="{word}: held lock freed in {function}",
             kind="lockdep",

@@ -13,9 +13,10 @@ PAGE = Family(
             title="BUG: Bad page state in {function}",
             kind="bug",
             cause="bad-page",
+            walk="chain",
             skip=(
                 (
-                    "^bad_page|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|^page_pool|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
+                    "^bad_page|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|page_pool|^pagecache_|^filemap_|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
                     "frees or hands out pages for others",
                 ),
             ),

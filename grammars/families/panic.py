@@ -20,7 +20,7 @@ _PANIC: Final = r"Kernel panic - not syncing:[ \n]{0,2}\s*"
 
 
 def _panic(
-    pattern: str, title: str, cause: str, *, walk: Walk = "none", corrupted: str = "", detail: str = ""
+    pattern: str, title: str, cause: str, *, walk: Walk = "none", corrupted: str = "", traceless: bool = False
 ) -> Form:
     """Return the form of one reason."""
     return Form(
@@ -31,7 +31,7 @@ def _panic(
         walk=walk,
         fatal=True,
         corrupted=corrupted,
-        detail=detail,
+        traceless=traceless,
     )
 
 
@@ -42,10 +42,11 @@ PANIC = Family(
     literals=("Kernel panic - not syncing:", "Kernel panic -not syncing:"),
     forms=(
         _panic(
-            rf"stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]*>?\]? ?)?(?P<function>{FUNCTION})",
+            rf"stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]{{8,16}}>?\]? )?(?![0-9a-f]{{8,16}}\b)(?P<function>{FUNCTION})",
             "stack is corrupted in {function}",
             "stack-corruption",
-            walk="named",
+            walk="only-named",
+            traceless=True,
         ),
         _panic("stack-protector[^\n]*", "stack is corrupted in {function}", "stack-corruption", walk="trace"),
         _panic(

@@ -19,7 +19,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 import zstandard
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shipper.document import Packed
     from shipper.outputs import Outcome
 
-__all__ = ["Dead", "OutputStatus", "Status", "Store", "StoreDamaged", "StoreError", "StoreInUse"]
+__all__ = ["Dead", "OutputStatus", "Position", "Status", "Store", "StoreDamaged", "StoreError", "StoreInUse"]
 
 FILE_NAME = "kpanic.db"
 PAGE_SIZE = 8192  # a document fits a page or two once it is compressed
@@ -65,6 +65,12 @@ _MIGRATIONS = (
         reason TEXT NOT NULL,
         PRIMARY KEY (output, seq)
     ) WITHOUT ROWID;
+    CREATE TABLE positions (
+        input TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (input, key)
+    ) WITHOUT ROWID;
     CREATE TABLE dead (
         output TEXT NOT NULL REFERENCES outputs (name),
         seq INTEGER NOT NULL REFERENCES documents (seq),
@@ -87,6 +93,15 @@ class StoreInUse(StoreError):  # noqa: N818 - it says what the store is
 
 class StoreDamaged(StoreError):  # noqa: N818 - likewise
     """The file is no longer what SQLite wrote; the next opening sets it aside."""
+
+
+class Position(NamedTuple):
+    """How far an input is with one of its sources."""
+
+    input: str
+    key: str
+    value: str | None
+    """None forgets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +162,7 @@ class Store:
         self.set_aside: Path | None = None
         self._lock: IO[str] | None = None
         self._guard = threading.RLock()
+        self._sound = True
         self._pack = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
         self._unpack = zstandard.ZstdDecompressor().decompress
         if readonly:
@@ -169,10 +185,10 @@ class Store:
 
     # --- documents ---------------------------------------------------------------------------------
 
-    def add(self, documents: Iterable[Packed]) -> int:
-        """Keep documents; return how many were new. They are durable on return.
+    def add(self, documents: Iterable[Packed], positions: Iterable[Position] = ()) -> int:
+        """Keep documents and how far their input is; return how many were new. All is durable on return.
 
-        :raises StoreError: none of them was kept.
+        :raises StoreError: none of it was kept.
         """
         now = time.time()
         added = 0
@@ -188,7 +204,23 @@ class Store:
                         "INSERT INTO bodies VALUES (?, ?)", (row[0], self._pack(document.body))
                     )
                     added += 1
+            for position in positions:
+                if position.value is None:
+                    connection.execute(
+                        "DELETE FROM positions WHERE input = ? AND key = ?", (position.input, position.key)
+                    )
+                else:
+                    connection.execute("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", position)
         return added
+
+    def positions(self, input_name: str) -> dict[str, str]:
+        """Return how far an input is, by its own keys."""
+        with self._reading() as connection:
+            return dict(
+                connection.execute(
+                    "SELECT key, value FROM positions WHERE input = ?", (input_name,)
+                ).fetchall()
+            )
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of ``ids`` that the ledger has."""
@@ -374,7 +406,8 @@ class Store:
 
     def _release_lock(self) -> None:
         if self._lock is not None:
-            self._lock.truncate(0)
+            if self._sound:  # else the next to open looks at every page
+                self._lock.truncate(0)
             self._lock.close()
             self._lock = None
 
@@ -459,6 +492,7 @@ class Store:
         except sqlite3.OperationalError as error:
             raise StoreError(f"{self.path}: {error}; nothing that was kept is lost") from error
         except sqlite3.DatabaseError as error:
+            self._sound = False
             raise StoreDamaged(
                 f"{self.path}: is damaged ({error}); run again: it is set aside then"
             ) from error

@@ -1,0 +1,14 @@
+"""Documents of no meaning, for tests of what carries them."""
+
+from __future__ import annotations
+
+import json
+
+from shipper.document import Packed
+
+
+def packed(number: int, *, fatal: bool = True) -> Packed:
+    body = json.dumps({"number": number, "text": "x" * 3000}).encode()
+    return Packed(
+        f"id{number}", f"incident{number // 2}", f"2026-01-01T00:{number % 60:02}:00.000Z", fatal, body
+    )

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from shipper.outputs import Outcome, Stored, Verdict
+from shipper.store import Position, Store, StoreDamaged, StoreError, StoreInUse
+from tests.shipper.samples import packed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipper.document import Packed
+
+
+def outcomes(batch: list[Stored], verdict: Verdict, reason: str = "") -> list[Outcome]:
+    return [Outcome(stored.id, verdict, reason) for stored in batch]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "kpanic.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with Store(path) as opened:
+        yield opened
+
+
+def test_a_document_comes_back_as_it_went_in(store: Store) -> None:
+    assert store.add([packed(1), packed(2)]) == 2
+    store.register("a")
+    assert [stored.body for stored in store.pending("a", 10)] == [packed(1).body, packed(2).body]
+    assert [document["number"] for document in store.documents()] == [1, 2]
+
+
+def test_the_ledger_takes_each_document_once(store: Store) -> None:
+    assert store.add([packed(1), packed(1)]) == 1
+    assert store.add([packed(1), packed(2)]) == 1
+    assert store.known(["id1", "id2", "id3"]) == {"id1", "id2"}
+
+
+def test_nothing_leaves_before_its_output_has_it(store: Store) -> None:
+    store.add([packed(n) for n in range(5)])
+    store.register("a")
+    for _ in range(3):
+        assert len(store.pending("a", 3)) == 3
+    batch = store.pending("a", 3)
+    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    assert [stored.id for stored in store.pending("a", 9)] == ["id3", "id4"]
+
+
+def test_outputs_do_not_know_of_each_other_and_a_new_one_gets_everything(store: Store) -> None:
+    store.register("a")
+    store.add([packed(1)])
+    batch = store.pending("a", 9)
+    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    store.register("b")
+    assert store.pending("a", 9) == []
+    assert [stored.id for stored in store.pending("b", 9)] == ["id1"]
+
+
+def test_a_document_without_an_outcome_is_tried_again_before_the_rest(store: Store) -> None:
+    store.add([packed(n) for n in range(4)])
+    store.register("a")
+    batch = store.pending("a", 3)
+    store.settle(
+        "a",
+        batch,
+        [Outcome("id0", Verdict.DELIVERED), Outcome("id2", Verdict.RETRY, "429: too many requests")],
+    )
+    assert [stored.id for stored in store.pending("a", 9)] == ["id1", "id2", "id3"]
+    assert [stored.id for stored in store.pending("a", 1)] == ["id1"]
+
+
+def test_what_is_refused_is_kept_with_the_reason_and_can_be_replayed(store: Store) -> None:
+    store.add([packed(1), packed(2)])
+    store.register("a")
+    batch = store.pending("a", 9)
+    store.settle("a", batch, [Outcome("id1", Verdict.REJECTED, "mapping"), Outcome("id2", Verdict.DELIVERED)])
+    assert [(dead.output, dead.id, dead.reason) for dead in store.dead()] == [("a", "id1", "mapping")]
+    assert store.pending("a", 9) == []
+    assert store.replay("b") == 0
+    assert store.replay("a") == 1
+    assert [stored.id for stored in store.pending("a", 9)] == ["id1"]
+    assert list(store.dead()) == []
+
+
+def test_replay_of_everything_starts_at_the_beginning(store: Store) -> None:
+    store.add([packed(n) for n in range(3)])
+    store.register("a")
+    batch = store.pending("a", 9)
+    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    assert store.replay("a", everything=True) == 3
+    assert len(store.pending("a", 9)) == 3
+
+
+def test_status_counts_incidents_and_what_each_output_lacks(store: Store) -> None:
+    store.add([packed(0), packed(1), packed(2, fatal=False), packed(4)])
+    store.register("a")
+    batch = store.pending("a", 2)
+    store.settle("a", batch, [Outcome("id0", Verdict.DELIVERED), Outcome("id1", Verdict.REJECTED, "no")])
+    store.trouble("a", "refused")
+    status = store.status()
+    assert (status.documents, status.kept, status.incidents, status.fatal) == (4, 4, 3, 2)
+    (output,) = status.outputs
+    assert (output.delivered, output.pending, output.dead, output.trouble) == (1, 2, 1, "refused")
+    store.trouble("a", "")
+    assert store.status().outputs[0].trouble_since is None
+
+
+def test_positions_are_kept_with_the_documents_or_not_at_all(store: Store) -> None:
+    store.add([packed(1)], [Position("kdump", "a", "1"), Position("kdump", "b", "1")])
+    store.add([], [Position("kdump", "b", None)])
+    assert store.positions("kdump") == {"a": "1"}
+
+    def failing() -> Iterator[Packed]:
+        yield packed(2)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        store.add(failing(), [Position("kdump", "a", "2")])
+    assert store.positions("kdump") == {"a": "1"}
+    assert store.known(["id2"]) == set()
+
+
+def test_a_second_process_is_told_which_one_writes(store: Store, path: Path) -> None:
+    script = f"from shipper.store import Store; Store({str(path)!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert f"process {os.getpid()} is writing to this store" in done.stderr
+    store.close()
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_within_a_process_too_there_is_one_writer_and_readers_as_they_like(store: Store, path: Path) -> None:
+    with pytest.raises(StoreInUse):
+        Store(path)
+    store.add([packed(1)])
+    with Store(path, readonly=True) as reader:
+        assert reader.status().documents == 1
+        with pytest.raises(StoreError):
+            reader.add([packed(2)])
+
+
+def test_reading_what_is_not_there_says_how_to_start(path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store yet; 'kpanic ship' starts one"):
+        Store(path, readonly=True)
+
+
+@pytest.mark.parametrize("where", [0, 50_000])
+def test_a_damaged_file_is_set_aside_and_a_new_one_started(path: Path, where: int) -> None:
+    with Store(path) as store:
+        store.add([packed(n) for n in range(500)])
+    lock = path.with_name("kpanic.db.lock")
+    lock.write_text("4242\n")  # whoever wrote last did not close it
+    with path.open("r+b") as file:
+        file.seek(where)
+        file.write(random.Random(1).randbytes(20_000))  # noqa: S311 - damage, no secret
+    with Store(path) as store:
+        assert store.set_aside is not None
+        assert store.set_aside.stat().st_size > 50_000
+        assert store.add([packed(1)]) == 1
+    with Store(path) as store:
+        assert store.set_aside is None
+
+
+def test_damage_that_shows_later_is_told(store: Store, path: Path) -> None:
+    store.add([packed(n) for n in range(500)])
+    store.close()
+    opened = Store(path)
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xff" * 400_000)
+    with pytest.raises(StoreDamaged, match="run again: it is set aside then"):
+        list(opened.documents())
+    opened.close()
+    with Store(path) as again:
+        assert again.set_aside is not None
+
+
+def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(StoreError, match="newer kpanic"):
+        Store(path)
+    assert path.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"set path\.data to a folder of your own"):
+        Store(tmp_path / "file" / "kpanic.db")
+
+
+WRITER = """
+import sys
+from shipper.store import Position, Store
+sys.path.insert(0, {here!r})
+from tests.shipper.samples import packed
+with Store({path!r}) as store:
+    start = int(store.positions("test").get("next", 0))
+    for number in range(start, 10**9, 7):
+        store.add([packed(n) for n in range(number, number + 7)], [Position("test", "next", str(number + 7))])
+        print(number + 7, flush=True)
+"""
+
+
+def test_kill_9_while_writing_loses_nothing_that_was_acknowledged(path: Path) -> None:
+    here = str(Path(__file__).parent.parent.parent)
+    chance = random.Random(7)  # noqa: S311
+    for _ in range(8):
+        script = WRITER.format(here=here, path=str(path))
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=here
+        ) as writer:
+            assert writer.stdout
+            told = int(writer.stdout.readline())
+            time.sleep(chance.uniform(0, 0.05))
+            os.kill(writer.pid, signal.SIGKILL)
+            told = max([told, *(int(line) for line in writer.stdout if line.endswith("\n"))])
+        with Store(path) as store:
+            assert store.set_aside is None
+            position = int(store.positions("test")["next"])
+            assert position >= told
+            assert store.status().documents == position
+            assert store.known([f"id{n}" for n in range(position)]) == {f"id{n}" for n in range(position)}
+
+
+def test_status_of_many_documents_is_quick(tmp_path: Path) -> None:
+    with Store(tmp_path / "kpanic.db") as store:
+        store.register("a")
+        for start in range(0, 20_000, 2_000):
+            store.add([packed(n) for n in range(start, start + 2_000)])
+    started = time.perf_counter()
+    with Store(tmp_path / "kpanic.db", readonly=True) as store:
+        assert store.status().outputs[0].pending == 20_000
+    assert time.perf_counter() - started < 0.1
+
+
+class Ledger(RuleBasedStateMachine):
+    """Whatever the order of things: each output gets each document once, or it is refused or pending."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import tempfile  # noqa: PLC0415
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "kpanic.db"
+        self.store = Store(self.path)
+        self.added: set[str] = set()
+        self.got: dict[str, list[str]] = {"a": [], "b": []}
+        self.dead: dict[str, set[str]] = {"a": set(), "b": set()}
+        for name in self.got:
+            self.store.register(name)
+
+    @rule(numbers=st.lists(st.integers(0, 30), max_size=8))
+    def add(self, numbers: list[int]) -> None:
+        new = {f"id{number}" for number in numbers} - self.added
+        assert self.store.add([packed(number) for number in numbers]) == len(new)
+        self.added |= new
+
+    @rule(
+        name=st.sampled_from("ab"),
+        limit=st.integers(1, 5),
+        verdicts=st.lists(st.sampled_from([*Verdict, None]), min_size=5, max_size=5),
+    )
+    def deliver(self, name: str, limit: int, verdicts: list[Verdict | None]) -> None:
+        batch = self.store.pending(name, limit)
+        pairs = list(zip(batch, verdicts, strict=False))
+        self.store.settle(name, batch, [Outcome(s.id, v, "why") for s, v in pairs if v is not None])
+        self.got[name] += [stored.id for stored, verdict in pairs if verdict is Verdict.DELIVERED]
+        self.dead[name] |= {stored.id for stored, verdict in pairs if verdict is Verdict.REJECTED}
+
+    @rule(name=st.sampled_from("ab"))
+    def replay(self, name: str) -> None:
+        assert self.store.replay(name) == len(self.dead[name])
+        self.dead[name] = set()
+
+    @rule()
+    def restart(self) -> None:
+        self.store.close()
+        self.store = Store(self.path)
+
+    @invariant()
+    def each_document_is_in_one_place(self) -> None:
+        for name, got in self.got.items():
+            waiting = [stored.id for stored in self.store.pending(name, 1000)]
+            everywhere = [*got, *waiting, *self.dead[name]]
+            assert len(everywhere) == len(set(everywhere))
+            assert set(everywhere) == self.added
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+
+Ledger.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+TestLedger = Ledger.TestCase

@@ -6,14 +6,18 @@ The built-in ones are registered in the same way as a site's own.
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["load", "names"]
 
 
 @cache
 def _found(group: str) -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, and most commands need none
+
     return {point.name: point for point in entry_points(group=group)}
 
 

@@ -18,16 +18,16 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
-import zstandard
 
 from shipper.outputs import Stored, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from shipper.document import Packed
     from shipper.outputs import Outcome
@@ -163,8 +163,6 @@ class Store:
         self._lock: IO[str] | None = None
         self._guard = threading.RLock()
         self._sound = True
-        self._pack = zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
-        self._unpack = zstandard.ZstdDecompressor().decompress
         if readonly:
             if not self.path.exists():
                 raise StoreError(f"{self.path}: there is no store yet; 'kpanic ship' starts one")
@@ -372,6 +370,18 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @cached_property
+    def _pack(self) -> Callable[[bytes], bytes]:
+        import zstandard  # noqa: PLC0415 - who only counts needs none of it
+
+        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+
+    @cached_property
+    def _unpack(self) -> Callable[[bytes], bytes]:
+        import zstandard  # noqa: PLC0415
+
+        return zstandard.ZstdDecompressor().decompress
 
     # --- below the waterline -----------------------------------------------------------------------
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from shipper.outputs import Unavailable
 from shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
 from shipper.outputs._reason import explain
-from shipper.outputs._settings import context, secret
+from shipper.outputs._settings import context, secret, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from elastic_transport import HttpHeaders, Urllib3HttpNode
+
+    from shipper.outputs._settings import TLS
 
 __all__ = ["ElasticsearchConfig", "ElasticsearchOutput"]
 
@@ -60,7 +62,7 @@ class ElasticsearchOutput(BulkOutput):
             options["api_key"] = tuple(key.split(":", 1)) if ":" in key else key
         self._client = elasticsearch.Elasticsearch(
             self.urls,
-            node_class=_node(config.compression_level),
+            node_class=_node(config.compression_level, config.ssl),
             request_timeout=config.timeout,
             # Another try is another host; when to try the same one again is the pipeline's decision.
             max_retries=len(self.urls) - 1,
@@ -111,12 +113,17 @@ class ElasticsearchOutput(BulkOutput):
             yield "the user may not write: it needs create_doc and auto_configure on " + ", ".join(names)
 
 
-def _node(level: int) -> type[Urllib3HttpNode]:
-    """Make the client's node compress at ``level``; its own is 9: three times slower."""
-    from elastic_transport import Urllib3HttpNode  # noqa: PLC0415 - see above
+def _node(level: int, tls: TLS) -> type[Urllib3HttpNode]:
+    """Make the client's node compress at ``level`` (its own is 9: three times slower) and trust as told."""
+    from elastic_transport import NodeConfig, Urllib3HttpNode  # noqa: PLC0415 - see above
     from elastic_transport.client_utils import DEFAULT, DefaultType  # noqa: PLC0415
 
     class Node(Urllib3HttpNode):
+        def __init__(self, config: NodeConfig) -> None:
+            super().__init__(config)
+            if config.scheme == "https":
+                trust(self.pool, tls)
+
         def perform_request(
             self,
             method: str,

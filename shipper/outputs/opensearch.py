@@ -8,11 +8,15 @@ from __future__ import annotations
 import gzip
 import logging
 import warnings
+from typing import TYPE_CHECKING
 
 from shipper.outputs import Unavailable
 from shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
 from shipper.outputs._reason import explain
-from shipper.outputs._settings import context, secret
+from shipper.outputs._settings import TLS, context, secret, trust
+
+if TYPE_CHECKING:
+    from opensearchpy import Urllib3HttpConnection
 
 __all__ = ["OpenSearchOutput"]
 
@@ -35,6 +39,7 @@ class OpenSearchOutput(BulkOutput):
             self.urls,
             http_auth=(config.username, password) if config.username else None,
             ssl_context=context(config.ssl) if any(url.startswith("https:") for url in self.urls) else None,
+            connection_class=_connection(config.ssl),
             timeout=config.timeout,
             # Another try is another host; when to try the same one again is the pipeline's decision.
             max_retries=len(self.urls) - 1,
@@ -69,3 +74,16 @@ class OpenSearchOutput(BulkOutput):
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
+
+
+def _connection(tls: TLS) -> type[Urllib3HttpConnection]:
+    """Make the client's connection trust as told."""
+    from opensearchpy import Urllib3HttpConnection  # noqa: PLC0415 - see above
+
+    class Connection(Urllib3HttpConnection):
+        def _create_urllib3_pool(self) -> None:
+            super()._create_urllib3_pool()
+            if self.use_ssl:
+                trust(self.pool, tls)
+
+    return Connection

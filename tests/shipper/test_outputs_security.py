@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
 import os
+import socket
 import ssl
+import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +16,7 @@ import trustme
 
 from shipper.outputs import Unavailable, Verdict
 from shipper.outputs.elasticsearch import ElasticsearchOutput
+from shipper.outputs.opensearch import OpenSearchOutput
 from shipper.setup import setup_index_management
 from tests.engines import parts
 from tests.engines.documents import batch
@@ -39,15 +43,12 @@ PASSWORDS = {"admin": "adm1n-pass", "writer": "wr1ter-pass", "reader": "re4der-p
 class Secured:
     """A node with TLS, its users, and the files that clients need."""
 
-    def __init__(self, folder: Path, *, not_after: datetime.datetime | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1", "localhost", not_after=not_after)
+        issued = authority.issue_cert("127.0.0.1", "localhost")
         self.ca = folder / "ca.pem"
         authority.cert_pem.write_to_path(str(self.ca))
         self.context = ssl.create_default_context(cafile=str(self.ca))
-        if not_after:
-            self.context.check_hostname = False
-            self.context.verify_mode = ssl.CERT_NONE
         self.node = Node(
             "elasticsearch",
             f"https://127.0.0.1:{parts.free_port(20000)}",
@@ -156,17 +157,20 @@ def test_a_certificate_of_another_authority_is_not_trusted(
     trustme.CA().cert_pem.write_to_path(str(other))
     for authorities in ([str(other)], []):
         output = connect("writer", ssl={"certificate_authorities": authorities})
-        with pytest.raises(Unavailable, match="certificate not trusted: .*everything is kept"):
+        with pytest.raises(Unavailable, match=r"certificate not trusted: .*everything is kept"):
             output.send(batch(5, namespace))
 
 
-def test_a_certificate_for_another_name_is_not_trusted(
+def test_a_certificate_for_another_name_is_trusted_only_when_names_do_not_matter(
     secured: Secured, connect: Callable[..., ElasticsearchOutput], namespace: str
 ) -> None:
-    hosts = [secured.node.url.replace("127.0.0.1", "127.0.0.2")]
-    strict = connect("writer", hosts=hosts)
-    with pytest.raises(Unavailable, match="certificate not trusted|Connection refused"):
-        strict.send(batch(5, namespace))
+    # 127.1 is 127.0.0.1 to the system, but not the name in the certificate.
+    hosts, authorities = [secured.node.url.replace("127.0.0.1", "127.1")], [str(secured.ca)]
+    with pytest.raises(Unavailable, match=r"certificate not trusted: .*mismatch"):
+        connect("writer", hosts=hosts).send(batch(5, namespace))
+    ssl = {"certificate_authorities": authorities, "verification_mode": "certificate"}
+    outcomes = connect("writer", hosts=hosts, ssl=ssl).send(batch(5, namespace))
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
 
 
 def test_an_authority_that_is_no_file_is_said(connect: Callable[..., ElasticsearchOutput]) -> None:
@@ -192,3 +196,34 @@ def test_plain_http_to_a_tls_port_keeps_everything(
     hosts = [secured.node.url.replace("https", "http")]
     with pytest.raises(Unavailable, match="everything is kept"):
         connect("writer", hosts=hosts).send(batch(5, namespace))
+
+
+@pytest.mark.parametrize("kind", [ElasticsearchOutput, OpenSearchOutput])
+@pytest.mark.parametrize("expired", [False, True])
+def test_an_expired_certificate_is_not_trusted(
+    tmp_path: Path, namespace: str, kind: type[ElasticsearchOutput | OpenSearchOutput], *, expired: bool
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert(
+        "127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=UTC) if expired else None
+    )
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issued.configure_cert(serving)
+    listener = serving.wrap_socket(socket.create_server(("127.0.0.1", 0)), server_side=True)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            client, _ = listener.accept()
+            client.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    config = {
+        "hosts": [f"https://127.0.0.1:{listener.getsockname()[1]}"],
+        "ssl": {"certificate_authorities": [str(tmp_path / "ca.pem")]},
+    }
+    output = kind(msgspec.convert(config, kind.Config))  # type: ignore[arg-type]
+    with listener, pytest.raises(Unavailable, match="everything is kept") as told:
+        output.send(batch(1, namespace))
+    output.close()
+    assert ("certificate not trusted: certificate has expired" in str(told.value)) is expired

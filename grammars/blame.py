@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
@@ -28,6 +29,9 @@ Rules = tuple[tuple[str, str], ...]
 _MANGLED = re.compile(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
 """Frames whose reason for being passed over is kept."""
+RUNAWAY: Final = 8
+"""Frames of one function in one stack that are a recursion without an end."""
+RECURSES: Final = "calls itself without an end"
 REMEMBERED: Final = 16_384
 """Functions whose skip rule is kept at hand."""
 
@@ -56,10 +60,10 @@ def _compiled(rules: Rules) -> tuple[re.Pattern[str], tuple[str, ...]]:
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _reason(function: str, rules: Rules) -> str:
+def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
     """Return why a function is passed over; empty where it is not."""
     pattern, reasons = _compiled(rules)
-    found = pattern.search(function)
+    found = pattern.match(function) if anchored else pattern.search(function)
     return reasons[found.lastindex - 1] if found and found.lastindex else ""
 
 
@@ -71,6 +75,8 @@ class Walker:
         self.items = items
         self.extra = extra
         self.skipped: list[tuple[str, str]] = []
+        self.modules = {symbol: module for symbol, module in _modular(items) if module}
+        """Functions of modules: the rules are about the kernel's own helpers, which they may resemble."""
 
     def find(self, walk: Walk, named: str, more: Iterable[str] = ()) -> Blame:
         """Walk in the way that a form asks for; ``named`` and ``more`` are functions that the report names."""
@@ -102,12 +108,17 @@ class Walker:
         """Return the first function that no rule passes over."""
         for function in functions:
             name = base(function)
-            reason = (self.extra and _reason(name, self.extra)) or _reason(name, SKIP)
+            reason = self._helper(function, name)
             if not reason:
                 return name
             if len(self.skipped) < SKIPPED:
                 self.skipped.append((name, reason))
         return ""
+
+    def _helper(self, function: str, name: str) -> str:
+        """Return why a function is passed over; a module's must be named like a helper from its start."""
+        anchored = function in self.modules
+        return (self.extra and _reason(name, self.extra, anchored)) or _reason(name, SKIP, anchored)
 
     def _trace(self, items: Iterable[Item], *, bare_frames: bool = False) -> Iterator[str]:
         """Yield the reliable frames of the first trace that has some.
@@ -140,7 +151,18 @@ class Walker:
         for items in (rest, self.items):
             if first := self._first(self._trace(items)):
                 return self._blame(first, "the first frame of the call trace that is no helper")
+        if first := self._first(self._guesses()):
+            return self._blame(first, "the unwinder's first guess: the jump left it no place to start from")
         return self._blame("", "")
+
+    def _guesses(self) -> Iterator[str]:
+        """Yield a module's unreliable frames after a jump out of the code: the unwinder has no better ones."""
+        pointers = [item.value for item in self.items if type(item.value) is Pointer and not item.value.user]
+        if not pointers or pointers[0].ip.symbol:
+            return
+        for item in self.items:
+            if type(item.value) is Trace:
+                yield from (frame.symbol for frame in item.value.frames if frame.module)
 
     def _stacks(self) -> Iterator[tuple[list[str], bool]]:
         """Yield the functions of each trace, instruction pointers first; and whether there were such."""
@@ -177,11 +199,19 @@ class Walker:
                 return blame
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
 
-    def _anchored(self, functions: Iterable[str]) -> Blame | None:
+    def _anchored(self, functions: Sequence[str]) -> Blame | None:
         """Return who is above the first dispatcher of work, if there is one."""
         previous = ""
+        recursive = _recursive(functions)
         for function in functions:
             name = base(function)
+            if name in recursive:
+                if len(self.skipped) < SKIPPED and (name, RECURSES) not in self.skipped:
+                    self.skipped.append((name, RECURSES))
+                previous = ""
+                continue
+            if function in self.modules:
+                return Blame(name, f"the first frame of a module, {self.modules[function]}", tuple(self.skipped))
             group = _grouped(name)
             if group != name:
                 return Blame(group, "it waits for other CPUs", tuple(self.skipped))
@@ -217,6 +247,22 @@ class Walker:
                 return self._blame(name, "the first frame of the task that does not just wait")
             self.skipped.append((name, reason))
         return self._blame("", "")
+
+
+def _modular(items: Iterable[Item]) -> Iterator[tuple[str, str]]:
+    """Yield the functions that a report names, with their modules."""
+    for item in items:
+        value = item.value
+        if type(value) is Trace:
+            yield from ((frame.symbol, frame.module) for frame in value.frames)
+        elif type(value) is Pointer:
+            yield value.ip.symbol, value.ip.module
+
+
+def _recursive(functions: Sequence[str]) -> set[str]:
+    """Return the functions that run away: whoever called them first started it."""
+    counts = Counter(base(function) for function in functions)
+    return {name for name, count in counts.items() if count >= RUNAWAY}
 
 
 def _below(functions: Sequence[str]) -> list[str]:

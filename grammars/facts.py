@@ -1,4 +1,4 @@
-"""What a boot says about itself before anything goes wrong: kernel, machine, clock, host, complaints of the hardware.
+"""What a boot says about itself: kernel, machine, clock, host, complaints of the hardware.
 
 ::
 
@@ -11,11 +11,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import pyparsing as pp
 
+from grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
 from grammars.header import read_hardware
 from grammars.model import Hardware, Kernel
 
@@ -66,7 +68,12 @@ class Boot:
     kernel: Kernel = field(default_factory=Kernel)
     hardware: Hardware | None = None
     epoch: float | None = None
+    """Wall clock of the boot instant, seconds since 1970 UTC."""
     hostname: str = ""
+    timed: bool = True
+    """The banner had a time stamp."""
+    trigger: Line | None = None
+    """The last line that may have set a crash off."""
     evidence: list[Line] = field(default_factory=list)
     preceded_by: list[Line] = field(default_factory=list)
     hardware_errors: list[Line] = field(default_factory=list)
@@ -77,17 +84,29 @@ def architecture(release: str) -> str:
     return next((name for word, name in _ARCHITECTURES if word in release), "")
 
 
+def begins(boot: Boot, line: Line) -> bool:
+    """Tell whether a banner is that of another boot.
+
+    powerpc's loader quotes it before the kernel prints it, and a program may print it at any time: only the
+    kernel puts it at the start of the line, with a time stamp where the other lines have one.
+    """
+    printed = line.text.startswith(BANNER) and (line.time is not None or not boot.timed)
+    return printed and bool(boot.kernel.banner)
+
+
 def _banner(boot: Boot, line: Line, at: int) -> bool:
+    if boot.kernel.banner and at:
+        return False
     match = banner.parse_string(line.text[at:])[0]
     release = match["release"]
-    boot.kernel = Kernel(
-        release,
-        match["build"] or "",
-        line.text[at:],
-        architecture(release) or architecture(match["rest"]),
-        boot.kernel.command_line,
-        boot.kernel.boot_image,
+    boot.kernel = replace(
+        boot.kernel,
+        release=release,
+        build=match["build"] or "",
+        banner=line.text[at:],
+        architecture=architecture(release) or architecture(match["rest"]),
     )
+    boot.timed = line.time is not None
     return True
 
 
@@ -96,8 +115,7 @@ def _command_line(boot: Boot, line: Line, at: int) -> bool:
         return False
     words = command_line.parse_string(line.text[at:])[0]["line"].strip()
     image = next((word[11:] for word in words.split() if word.startswith("BOOT_IMAGE=")), "")
-    kernel = boot.kernel
-    boot.kernel = Kernel(kernel.release, kernel.build, kernel.banner, kernel.architecture, words, image)
+    boot.kernel = replace(boot.kernel, command_line=words, boot_image=image)
     return True
 
 
@@ -120,16 +138,28 @@ def _hostname(boot: Boot, line: Line, at: int) -> bool:
     return True
 
 
-def _hardware_error(boot: Boot, line: Line, _at: int) -> bool:
-    if len(boot.hardware_errors) < KEPT:
-        boot.hardware_errors.append(line)
-    return False
+def _complaint(complaint: Complaint, into: str) -> Callable[[Boot, Line, int], bool]:
+    """Return the reader that keeps a complaint in one of the boot's lists."""
+    pattern = re.compile(complaint.pattern)
+
+    def read(boot: Boot, line: Line, _at: int) -> bool:
+        kept: list[Line] = getattr(boot, into)
+        if len(kept) < KEPT and pattern.search(line.text):
+            kept.append(line)
+        return False
+
+    return read
 
 
-def _before(boot: Boot, line: Line, _at: int) -> bool:
-    if len(boot.preceded_by) < KEPT:
-        boot.preceded_by.append(line)
-    return False
+def _trigger(complaint: Complaint) -> Callable[[Boot, Line, int], bool]:
+    pattern = re.compile(complaint.pattern)
+
+    def read(boot: Boot, line: Line, _at: int) -> bool:
+        if pattern.search(line.text):
+            boot.trigger = line
+        return False
+
+    return read
 
 
 FACTS: Final[tuple[tuple[str, Callable[[Boot, Line, int], bool]], ...]] = (
@@ -141,12 +171,9 @@ FACTS: Final[tuple[tuple[str, Callable[[Boot, Line, int], bool]], ...]] = (
     ("setting system clock to ", _clock),
     ("Hostname set to <", _hostname),
     ("Set hostname to <", _hostname),
-    ("[Hardware Error]", _hardware_error),
-    ("[Firmware Bug]", _hardware_error),
-    ("EDAC MC", _hardware_error),
-    ("AER: ", _hardware_error),
-    ("Out of memory: Kill", _before),
-    ("Trigger a crash", _before),
+    *((complaint.literal, _complaint(complaint, "hardware_errors")) for complaint in HARDWARE),
+    *((complaint.literal, _complaint(complaint, "preceded_by")) for complaint in BEFORE),
+    *((complaint.literal, _trigger(complaint)) for complaint in TRIGGERS),
 )
 """A literal, and who reads a line that holds it; the reader says whether the line is evidence."""
 

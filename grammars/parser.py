@@ -11,7 +11,7 @@ import hyperscan
 
 from grammars import registry as registry_
 from grammars import report
-from grammars.facts import BANNER, FACTS, Boot, note
+from grammars.facts import BANNER, FACTS, Boot, begins, note
 from grammars.report import Head
 from grammars.scan import Literal, Scanner
 
@@ -146,7 +146,7 @@ class Parser:
             if numbers:
                 for number in numbers:
                     if number >= facts:
-                        if FACTS[number - facts][0] == BANNER and stream.boot.kernel.banner != line.text:
+                        if FACTS[number - facts][0] == BANNER and begins(stream.boot, line):
                             found += self._finish(stream)
                             stream.boot = Boot()
                         note(stream.boot, line, number - facts)

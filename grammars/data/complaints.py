@@ -1,0 +1,56 @@
+"""What hardware complains with, and what else goes before a crash: literals, and what they are about."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Complaint(NamedTuple):
+    """A line that says that something is wrong, and with what."""
+
+    literal: str
+    """What the scan looks for."""
+    pattern: str
+    """A regular expression that the line must hold too; empty where the literal says it all."""
+    part: str
+    """What is complained about, in words."""
+
+
+HARDWARE: Final = (
+    Complaint("[Hardware Error]", "", "the platform (machine check, GHES, BERT)"),
+    Complaint("Machine check events logged", "", "the platform (machine check)"),
+    Complaint("Machine Check Exception", "", "the platform (machine check)"),
+    Complaint("EDAC ", r"EDAC [\w# ]+: .*(?:\b[CU]E\b|[Ee]rror)", "memory (EDAC)"),
+    Complaint("Memory failure: 0x", "", "memory (a page was taken out of use)"),
+    Complaint("AER: ", r"AER: .*(?:[Ee]rror|[Uu]ncorrect)(?!.* enabled)", "PCI Express (AER)"),
+    Complaint("PCIe Bus Error: ", "", "PCI Express (AER)"),
+    Complaint("temperature above threshold", "", "temperature"),
+    Complaint("critical temperature reached", "", "temperature"),
+    Complaint("I/O error, dev ", "", "a disk"),
+    Complaint("Buffer I/O error on dev", "", "a disk"),
+    Complaint("Medium Error", "", "a disk"),
+    Complaint("Unrecovered read error", "", "a disk"),
+    Complaint("exception Emask ", r"\bata\d", "a disk (ATA)"),
+    Complaint("rejecting I/O to offline device", "", "a disk"),
+    Complaint("controller is down; will reset", "", "a disk (NVMe)"),
+    Complaint("Device not ready; aborting", "", "a disk (NVMe)"),
+    Complaint("[Firmware Bug]", "", "the firmware"),
+)
+"""In mce/core.c, edac_mc.c, pcie/aer.c, therm_throt.c, blk-core.c, libata-eh.c, nvme/host/pci.c, printk.h."""
+
+BEFORE: Final = (
+    Complaint("Out of memory: Kill", "", "the OOM killer ended a process"),
+    Complaint("out of memory: Kill", "", "the OOM killer ended a process of a control group"),
+    Complaint("EXT4-fs error", "", "a file system found itself damaged"),
+    Complaint("BTRFS error", "", "a file system found itself damaged"),
+    Complaint("metadata I/O error", "", "a file system could not read its own data"),
+    Complaint("Dazed and confused", "", "an NMI came that nobody asked for"),
+)
+"""In mm/oom_kill.c, fs/*/super.c, arch/x86/kernel/nmi.c."""
+
+TRIGGERS: Final = (
+    Complaint("Trigger a crash", r"[sS]ys[rR]q ?: ", "SysRq"),
+    Complaint("NMI received for unknown reason", "", "an NMI"),
+    Complaint("invoked oom-killer: ", "", "the OOM killer"),
+)
+"""What sets a crash off and is printed before the report: drivers/tty/sysrq.c, nmi.c, oom_kill.c."""

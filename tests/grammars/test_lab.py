@@ -1,0 +1,81 @@
+"""Consoles of kernels crashed on purpose: what happened is known, so the reading is right or wrong."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from grammars import CrashReport, parse
+
+LOGS = Path(__file__).parent.parent / "logs" / "lab"
+ANSWERS = tomllib.loads((Path(__file__).parent / "lab.toml").read_text())
+CONSOLES = sorted(LOGS.glob("*.log"))
+
+
+class Answer(NamedTuple):
+    fatal: bool
+    cause: str
+    function: str
+    title: str
+    release: str
+    machine: str
+
+
+def kind_of(console: Path) -> tuple[str, str]:
+    """The kernel and what was provoked, of a console's name."""
+    return next(
+        (name, console.stem.removeprefix(f"{name}-"))
+        for name in sorted(ANSWERS["kernels"], key=len, reverse=True)
+        if console.stem.startswith(f"{name}-")
+    )
+
+
+def answer(console: Path) -> Answer | None:
+    """What a console says; None where it says nothing of a crash."""
+    kernel, kind = kind_of(console)
+    expected = ANSWERS["kinds"][kind]
+    return Answer(*expected, *ANSWERS["kernels"][kernel].values()) if expected else None
+
+
+def read(console: Path) -> list[CrashReport]:
+    return list(parse(console.read_bytes()))
+
+
+def test_every_console_has_an_answer_and_every_answer_a_console() -> None:
+    assert {kind_of(console)[1] for console in CONSOLES} == set(ANSWERS["kinds"])
+
+
+@pytest.mark.parametrize("console", CONSOLES, ids=lambda console: console.stem)
+def test_console(console: Path) -> None:
+    reports = read(console)
+    expected = answer(console)
+    if expected is None:
+        assert reports == []
+        return
+    assert len(reports) == 1, [report.title for report in reports]
+    (report,) = reports
+    got = Answer(
+        report.fatal,
+        report.cause,
+        report.blame.function,
+        report.title,
+        report.kernel.release,
+        report.kernel.architecture,
+    )
+    assert got == expected
+    assert report.status == "complete"
+    assert report.signature is not None
+
+
+@pytest.mark.parametrize(
+    "console", [console for console in CONSOLES if answer(console)], ids=lambda path: path.stem
+)
+def test_what_is_said_stands_in_the_console(console: Path) -> None:
+    text = console.read_text(errors="replace").split("\n")
+    for report in read(console):
+        assert report.analysis
+        for line in (*report.evidence, *(line for step in report.analysis.steps for line in step.evidence)):
+            assert line.text in text[line.number - 1]

@@ -235,9 +235,11 @@ class _Reading:
                 value = self._plain(child, path + keys, loader)
                 for depth in range(1, len(keys) + 1):
                     self._where.setdefault(path + keys[:depth], self._at(key_node))
-                self._join(tree, keys, value, self._at(key_node))
+                self._join(tree, keys, value, self._at(key_node), path)
             return tree
         if isinstance(node, yaml.SequenceNode):
+            for index, child in enumerate(node.value):
+                self._where[(*path, index)] = self._at(child)
             return [self._plain(child, (*path, index), loader) for index, child in enumerate(node.value)]
         self._where[path] = where
         try:
@@ -269,12 +271,20 @@ class _Reading:
             node = child
         node[str(path[-1])] = value
 
-    def _join(self, tree: dict[str, Any], keys: Path_, value: Any, where: _Where) -> None:  # noqa: ANN401
-        """Put a value into ``tree``; two mappings become one, anything else twice is a fault."""
+    def _join(
+        self,
+        tree: dict[str, Any],
+        keys: Path_,
+        value: Any,  # noqa: ANN401 - any YAML
+        where: _Where,
+        above: Path_ = (),
+    ) -> None:
+        """Put a value into ``tree``, which is at ``above``; two mappings become one, all else is a fault."""
+        name = _dotted(above + keys)
         for key in keys[:-1]:
             child = tree.setdefault(str(key), {})
             if not isinstance(child, dict):
-                self._faults.append(f"{where.source}: {_dotted(keys)}: {key} has a value already")
+                self._faults.append(f"{where.source}: {name}: {key} has a value already")
                 return
             tree = child
         last = str(keys[-1])
@@ -282,9 +292,9 @@ class _Reading:
             tree[last] = value
         elif isinstance(tree[last], dict) and isinstance(value, dict):
             for key, child in value.items():
-                self._join(tree[last], (key,), child, where)
+                self._join(tree[last], (key,), child, where, above + keys)
         else:
-            self._faults.append(f"{where.source}: {_dotted(keys)}: is there twice")
+            self._faults.append(f"{where.source}: {name}: is there twice")
 
     def _expanded(self, value: Any, where: _Where) -> Any:  # noqa: ANN401 - any YAML
         if isinstance(value, list):
@@ -377,6 +387,9 @@ class _Reading:
         for _ in range(256):  # each round mends or removes one place, or ends
             try:
                 made = msgspec.convert(value, kind, strict=False)
+            except UnicodeEncodeError:
+                self._fault(path, "holds half a surrogate pair, which is no text")
+                return None
             except msgspec.ValidationError as error:
                 problem, _, at = str(error).partition(" - at ")
                 below = _parts(at.strip("`"))

@@ -32,7 +32,7 @@ TRIES = 6
 
 
 @click.command("ship")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1)
 @configured
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; keep and send nothing.")
@@ -41,13 +41,15 @@ def command(
 ) -> int:
     """Parse files and folders and deliver their crashes to every output.
 
+    Without a PATH, what the configured inputs have now.
+
     Without an output they are kept in the store, for 'kpanic report' and for outputs to come. What was
     shipped once is not shipped again.
     """
     config = read_config(config_file, overrides)
     files: list[str] = []
     faults = 0
-    for path in dict.fromkeys(paths):
+    for path in dict.fromkeys(paths or configured_paths(config)):
         for found in walk(path):
             if found.fault:
                 faults += 1
@@ -68,6 +70,19 @@ def command(
                 say(f"no output is configured: kept in {store.path}; 'kpanic report' shows them")
         complete = tell(store, outputs)
     return 0 if complete and not faults + unread else 1
+
+
+def configured_paths(config: Config) -> list[str]:
+    """Return what the inputs of the configuration have now.
+
+    :raises Failure: there is none.
+    """
+    from shipper.config import INPUTS  # noqa: PLC0415
+    from shipper.plugins import load  # noqa: PLC0415
+
+    if not config.inputs:
+        raise Failure("nothing to ship: name files or folders, or configure inputs", 2)
+    return [path for plugin in config.inputs for path in load(INPUTS, plugin.name)(plugin.settings).paths]
 
 
 @contextmanager

@@ -1,17 +1,21 @@
 """Where crashes come from.
 
-An input is a plugin: an entry point of the group ``kpanic.inputs``. What each reads is told in its file.
+An input is a plugin: an entry point of the group ``kpanic.inputs`` that names a class with a ``Config`` (a
+msgspec struct, its keys are those of an item of ``inputs``) and a constructor that takes one. The built-in
+ones are registered in the same way.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import msgspec
+
     from grammars.model import CrashReport
     from shipper.document import Origin
 
-__all__ = ["Crash", "Unreadable"]
+__all__ = ["Crash", "Input", "Unreadable"]
 
 
 class Crash(NamedTuple):
@@ -32,3 +36,14 @@ class Unreadable(Exception):  # noqa: N818 - it says what the file is
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class Input(Protocol):
+    """A place where crashes appear."""
+
+    Config: ClassVar[type[msgspec.Struct]]
+    name: str
+    paths: list[str]
+    """Files and folders that hold crashes now."""
+
+    def __init__(self, config: Any) -> None: ...  # noqa: ANN401 - each input has its own Config

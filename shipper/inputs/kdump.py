@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-__all__ = ["Folder", "is_log", "logs", "recognise"]
+import msgspec
+
+__all__ = ["Folder", "KdumpConfig", "KdumpInput", "is_log", "logs", "recognise"]
 
 _DATED = re.compile(
     r"(?:(?P<host>[\w.:%-]{1,255}?)-)?"
@@ -28,6 +30,23 @@ _DATED = re.compile(
 _COMPACT = re.compile(r"(\d{12})(\d\d)?", re.ASCII)
 _VMCORE_DMESG = re.compile(r"vmcore-dmesg[\w.-]*\.txt(?:\.(?:gz|xz|zst|bz2))?", re.ASCII)
 _STAMPED_DMESG = re.compile(r"dmesg\.\d{12}(?:\d\d)?(?:\.(?:gz|xz|zst|bz2))?", re.ASCII)
+
+
+class KdumpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``type: kdump``."""
+
+    paths: list[str] = msgspec.field(default_factory=lambda: ["/var/crash"])
+    """Folders that hold kdump's folders."""
+
+
+class KdumpInput:
+    """The folders of one machine, or of many where they are collected."""
+
+    Config = KdumpConfig
+    name = "kdump"
+
+    def __init__(self, config: KdumpConfig) -> None:
+        self.paths = config.paths
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,13 @@ _PRINTK = rf"\[ *(?P<time>\d+\.\d+)(?:[@,]\d+)?(?: <[ \d.+]*>)?\]{_CALLER}"
 _DAY = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
 _ZONE = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
 _ISO = rf"{_DAY}(?P<fraction>[.,]\d{{1,9}})?{_ZONE}"
-_STAMP = rf"(?:[A-Z][a-z]{{2}} )?(?:{_ISO}|[A-Z][a-z]{{2}} [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{{4}})?)"
-_KERNEL = r"(?:(?P<host>[^\s:]+) )?(?:[a-z]+\d?\.[a-z]+ )?kernel(?:\[\d+\])?:"
-_REST = rf" ?(?:{_PRINTK} ?)?(?P<text>.*)"
+_STAMP = (
+    rf"(?P<weekday>[A-Z][a-z]{{2}} )?(?:{_ISO}(?(zone)|(?(weekday) [A-Z]{{2,5}}|))"
+    r"|[A-Z][a-z]{2} [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?)"
+)
+_PRIORITY = r"[a-z]+\d?\.(?:emerg|alert|crit|err(?:or)?|warn(?:ing)?|notice|info|debug) "
+_KERNEL = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]+) )?(?:{_PRIORITY})?kernel(?:\[\d+\])?:"
+_REST = rf"(?: ?{_PRINTK} ?)?(?P<text>.*)"
 
 CONSOLE: Final = _form(rf"(?:<\d+>)?{_PRINTK} ?(?P<text>.*)")
 """``[   12.345678][  T123] text``: consoles, dmesg, ``dmesg -r``, ``-d``, pstore, netconsole."""
@@ -60,14 +64,14 @@ DECODED: Final = _form(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.*)")
 """``kern  :warn  : …``: dmesg -x, before any other form of it."""
 DMESG_ISO: Final = _form(rf"{_DAY}(?P<fraction>,\d+){_ZONE}{_CALLER} (?P<text>.*)")
 """``2026-11-22T19:31:14,816890+00:00 text``: dmesg --time-format iso, the only one with a comma."""
-SYSLOG: Final = _form(rf"(?:<\d+>)?{_STAMP} (?:{_KERNEL}|(?=\[ *\d+\.\d+\])){_REST}")
+SYSLOG: Final = _form(rf"(?:<\d+>)?{_STAMP} (?:{_KERNEL} ?|(?=\[ *\d+\.\d+\])){_REST}")
 """``Nov 22 18:53:41 host kernel: [   12.345678] text`` and its kin: RFC 3164, ISO stamps, journalctl,
 BusyBox, OpenWrt; or a stamp that a console server put before the kernel's own."""
 PROGRAM: Final = _form(rf"(?:<\d+>)?{_STAMP} ")
 """The same of any other program: not the kernel's words."""
 RFC5424: Final = _form(
     rf"<\d+>1 (?:{_ISO}|-) (?P<host>\S+) (?P<program>\S+) \S+ \S+ "
-    rf'(?:-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: {_REST}|$)'
+    rf'(?:-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: \ufeff?{_REST}|$)'
 )
 """``<4>1 2026-11-22T19:31:14.816890Z host kernel - - - text``."""
 LOGGER: Final = _form(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?P<text>.*)")
@@ -143,7 +147,7 @@ class Reader:
         text = line.decode("utf-8", "replace").rstrip("\r")
         raw = text if original is None else original.decode("utf-8", "replace").rstrip("\r")
         if self._export.pending:
-            if not text:
+            if not line and not self._export.binary:
                 return self._entry()
             if self._export.read(number, line, text, raw):
                 return []

@@ -31,7 +31,7 @@ __all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner"]
 BLOCK: Final = 1024 * 1024
 """Bytes looked at in one go."""
 LONGEST: Final = 16 * 1024
-"""Bytes. A printk record has at most 1 KiB, in JSON or escaped 6; longer lines come in pieces ending in ``…``."""
+"""Bytes. A printk record has 1 KiB, in JSON or escaped 6; longer lines come in pieces ending in ``…``."""
 HISTORY: Final = 256
 """Input lines before a hit that can still be reached."""
 HOSTS: Final = 4096
@@ -314,7 +314,7 @@ class Scanner:
         head = block.data[block.at : block.at + 32].lstrip()
         if head.startswith((b"MESSAGE", b"SYSLOG_", b"_")):
             wanted = min(SPARSE * (wanted + 1), HISTORY)
-        elif head.startswith(b'"msg"'):
+        elif not head.startswith((b"[", b"<")):  # a record of several lines, perhaps
             wanted = 4 * wanted + 3
         context = block.back(start, wanted)
         if start == 0 and len(context) < wanted:
@@ -343,7 +343,8 @@ class Scanner:
             wanted = max(left, self._due.get(row.number, 0))
             if wanted:
                 if not left and self._earlier:
-                    kept += [line for line in self._earlier if line.host == row.host][-self._before :]
+                    same = [line for line in self._earlier if line.host == row.host]
+                    kept += same[max(len(same) - self._before, 0) :]
                     self._earlier = []
                 kept.append(row)
                 if wanted > 1:

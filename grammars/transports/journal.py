@@ -76,8 +76,10 @@ class Export:
         self._number = 0
         self._raw = ""
         self._count = 0
-        self._binary = ""
-        self._missing = 0
+        self.binary = False
+        """Inside a value that holds control codes: an empty line does not end the entry there."""
+        self._name = ""
+        self._value: list[bytes] = []
 
     @property
     def pending(self) -> bool:
@@ -90,7 +92,7 @@ class Export:
 
     def read(self, number: int, line: bytes, text: str, raw: str) -> bool:
         """Take a line of an entry; False: it is none, and the entry is over."""
-        if self._binary:
+        if self.binary:
             return self._continue(line)
         match = FIELD.re.match(text)
         if match is None or self._count >= _MOST:
@@ -100,30 +102,24 @@ class Export:
         if name == "MESSAGE":
             self._number, self._raw = number, raw
         if value is None:
-            self._binary, self._missing = name, -1
+            self._name, self.binary = name, True
         else:
             self._fields[name] = value
         return True
 
     def _continue(self, line: bytes) -> bool:
+        """Take a line of a value that may hold newlines; eight bytes before it tell its length."""
         self._count += 1
         if self._count > _MOST:
             return False
-        value = line
-        if self._missing < 0:
-            if len(line) < _LENGTH:
-                return False
-            self._missing, value = int.from_bytes(line[:_LENGTH], "little"), line[_LENGTH:]
-        if len(value) > self._missing:
+        self._value.append(line)
+        held = b"\n".join(self._value)
+        size = int.from_bytes(held[:_LENGTH], "little")
+        if len(held) - _LENGTH > size:
             return False
-        self._missing -= len(value)
-        before = self._fields.get(self._binary)
-        part = value.decode("utf-8", "replace")
-        self._fields[self._binary] = part if before is None else f"{before}\n{part}"
-        if self._missing == 0:
-            self._binary = ""
-        else:
-            self._missing -= 1  # the newline that split it
+        if len(held) - _LENGTH == size:
+            self._fields[self._name] = held[_LENGTH:].decode("utf-8", "replace")
+            self.binary, self._value = False, []
         return True
 
     def end(self) -> tuple[list[Line], int]:

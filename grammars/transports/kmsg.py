@@ -34,7 +34,7 @@ _CALLER: Final = re.compile(r"caller=([TC]\d+)")
 _UNENDED: Final = re.compile(
     r"(?:[^\s,;]+,)?\d+,(\d+),\d+,[-c+]+(?:,[a-z_]+=[^\s,;]*)*,ncfrag=\d+/\d+[^\s;]*;"
 )
-_PATIENCE: Final = 32
+_PATIENCE: Final = 8
 """Input lines that the missing fragments of a record are waited for."""
 _GAP: Final = 1 << 20
 """A larger step of the sequence is another boot or another host, not records lost."""

@@ -28,6 +28,9 @@ TRAILER: Final = Regex(
 _MOST: Final = 4 * 1024 * 1024
 """Bytes kept of records that wait for their other parts; a kernel's whole ring buffer is smaller."""
 
+_OVERHEAD: Final = 100
+"""Bytes that a line costs beside its text."""
+
 Numbered = tuple[int, bytes]
 
 
@@ -42,7 +45,7 @@ class Records:
     def read(self, number: int, line: bytes) -> bool:
         """Take a line; False: it belongs to no record of these, they are over."""
         text = line.rstrip(b"\r")
-        self._size += len(text)
+        self._size += len(text) + _OVERHEAD
         if self._size > _MOST:
             return False
         if text[:1].isalpha() and (header := HEADER.re.match(text.decode("latin-1"))):

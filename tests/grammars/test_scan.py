@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import tracemalloc
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grammars.model import Line
 from grammars.scan import BLOCK, HISTORY, LONGEST, Literal, Scanner
+
+if TYPE_CHECKING:
+    from grammars.model import Line
 
 CRASH = Literal("Oops: ", after=5, before=2)
 LITERALS = [
@@ -161,7 +165,7 @@ def test_any_split_gives_the_same_lines(data: bytes, cuts: list[int]) -> None:
     scanner = Scanner(LITERALS)
     found: list[Line] = []
     edges = sorted({0, *(min(cut, len(data)) for cut in cuts), len(data)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         found += scanner.feed(data[start:end])
     assert found + scanner.close() == scan(data)
 
@@ -175,7 +179,7 @@ def test_any_bytes_give_clean_lines_in_order(data: bytes) -> None:
     assert (
         len(lines) <= 3 * data.count(b"\n") + data.count(b"\\") + data.count(b"#") + len(data) // LONGEST + 1
     )
-    if b"Part" not in data:
+    if b"Part" not in data and b"ncfrag" not in data:  # those are put in their right order
         assert [line.number for line in lines] == sorted(line.number for line in lines)
 
 
@@ -195,7 +199,8 @@ def test_any_bytes_give_clean_lines_in_order(data: bytes) -> None:
 )
 def test_memory_is_bounded(unit: bytes) -> None:
     scanner = Scanner(LITERALS)
-    chunk = (unit * (BLOCK // len(unit) + 1))[:BLOCK]
+    size = BLOCK if b"\n" not in unit else BLOCK // 8
+    chunk = (unit * (size // len(unit) + 1))[:size]
     for _ in range(6):  # history and collected records have their full size then
         scanner.feed(chunk)
     tracemalloc.start()

@@ -40,7 +40,7 @@ _INJECTED = re.compile(r"^ *(?:\[<?(?:0x)?[0-9a-f]+>?\])? *should_fail(?:slab)?(
 _FOREIGN = re.compile(r"FAULT_INJECTION: forcing a failure|allocation failure: ")
 _CRASH_HEADS: Final = frozenset({"fault", "trap", "lockdep"})
 """Families whose header is directly followed by its own report."""
-_CONTINUE: Final = _CRASH_HEADS | {"panic", "generic"}
+_CONTINUE: Final = _CRASH_HEADS | {"panic", "generic", "headless"}
 """Families whose header may stand inside such a report."""
 
 
@@ -126,7 +126,7 @@ def _name(reading: Reading, family: Family, text: ReportText, items: Sequence[It
         why = _broken(text, items)
     if not why and stamped(form.title.format_map({**fields, "what": fields.get("what", ""), "function": ""})):
         why = "another line's time stamp is in the title"
-    status: Status = "corrupted" if why else "partial" if family.last else "complete"
+    status: Status = "corrupted" if why else "partial" if form.cause == "unknown" else "complete"
     return Verdict(title, status, why, reading, family, blame)
 
 
@@ -135,7 +135,7 @@ def _broken(text: ReportText, items: Sequence[Item]) -> str:
     openings = [item.location for item in items if type(item.value) is Opening][:2]
     if _INJECTED.search(text.text, 0, openings[1] if len(openings) > 1 else len(text.text)):
         return "the stack of an injected failure is mixed into it"
-    if openings and not text.lines[0].caller and _FOREIGN.search(text.text, 0, openings[0]):
+    if openings and not text.lines[0].caller and _FOREIGN.search(text.text, len(text.lines[0].text), openings[0]):
         return "another task's dump begins inside it"
     seen: set[str] = set()
     any_frames = False
@@ -185,17 +185,18 @@ def _mixed(verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text:
     """Tell whether another CPU's report begins between a header and its trace, with nothing to tell them apart by."""
     if text.lines[0].caller or verdict.family.name not in _CRASH_HEADS:
         return False
-    traced = next((text.line(item.location).number for item in items if type(item.value) is Trace), 0)
+    traced = next((text.index(item.location) for item in items if type(item.value) is Trace), 0)
+    before = {id(line) for line in text.lines[:traced]}
     return any(
-        lines[head.index].number < traced
+        id(lines[head.index]) in before
         and (head.hits[0][0].name not in _CONTINUE or (verdict.family.name == "lockdep" and head.hits[0][0].name == "fault"))
         for head in heads[1:]
     )
 
 
-def _consequences(registry: Registry, lines: Sequence[Line], heads: Sequence[Head]) -> tuple[str, ...]:
+def _consequences(registry: Registry, title: str, lines: Sequence[Line], heads: Sequence[Head]) -> tuple[str, ...]:
     """Name the reports that followed."""
-    titles: list[str] = []
+    titles: list[str] = [title]
     previous = heads[0].index
     for head in heads[1 : 4 * CONSEQUENCES]:
         if head.index - previous <= 4 or all(family.last for family, _ in head.hits):  # noqa: PLR2004 - the lines of one header
@@ -206,9 +207,9 @@ def _consequences(registry: Registry, lines: Sequence[Line], heads: Sequence[Hea
         verdict = understand(registry, head, text, body.read(text.text))
         if verdict is not None and verdict.title not in titles:
             titles.append(verdict.title)
-            if len(titles) == CONSEQUENCES:
+            if len(titles) > CONSEQUENCES:
                 break
-    return tuple(titles)
+    return tuple(titles[1:])
 
 
 def _report(
@@ -298,7 +299,7 @@ def _report(
         epoch=head_line.epoch,
         host=head_line.host,
         hostname=boot.hostname,
-        consequences=_consequences(registry, lines, heads),
+        consequences=_consequences(registry, verdict.title, lines, heads),
         preceded_by=tuple(boot.preceded_by),
         hardware_errors=tuple(boot.hardware_errors),
         lost=sum(line.lost for line in text.lines),

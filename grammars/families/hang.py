@@ -15,7 +15,7 @@ from grammars.family import Family, Form, head
 
 RCU = Family(
     name="rcu",
-    literals=("INFO: rcu_", "INFO: Tasks blocked on"),
+    literals=("INFO: rcu_",),
     ignore=r"rcu_\w+ (?:kthread|is not)|self-detected stall on CPU.*suppressed",
     forms=(
         Form(

@@ -85,6 +85,13 @@ GENERIC = Family(
     last=True,
     forms=(
         Form(
+            head(r"Oops: (?P<code>[0-9a-f]{4}) \[#\d+\][^\n]*"),
+            title="BUG: unable to handle kernel paging request in {function}",
+            kind="oops",
+            cause="bad-pointer",
+            walk="ip",
+        ),
+        Form(
             head(r"Oops:? ?(?:(?P<code>[0-9a-f]{4,8}) )?\[?#?[^\n]*"),
             title="Oops in {function}",
             kind="oops",

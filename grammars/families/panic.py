@@ -40,6 +40,7 @@ _LOST: Final = "it follows from a report that is missing"
 PANIC = Family(
     name="panic",
     literals=("Kernel panic - not syncing:", "Kernel panic -not syncing:"),
+    ignore=r"---\[ end Kernel panic",
     forms=(
         _panic(
             rf"stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]{{8,16}}>?\]? )?(?![0-9a-f]{{8,16}}\b)(?P<function>{FUNCTION})",
@@ -80,6 +81,7 @@ PANIC = Family(
             r"(?:Fatal hardware error|Fatal local machine check|Fatal machine check|Machine check|Timeout: Not all CPUs|Uncorrected)[^\n]*",
             "Fatal machine check",
             "machine-check",
+            traceless=True,
         ),
         _panic(r"Asynchronous SError Interrupt[^\n]*", "Asynchronous SError Interrupt", "machine-check"),
         _panic(r"Out of memory[^\n]*", "Out of memory", "out-of-memory"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.family import Family, Form, head, later
+from grammars.family import SYMBOL, Family, Form, head, later
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -140,7 +140,14 @@ FORTIFY = Family(
     ),
     forms=(
         Form(
-            head(r"[^\n]*detected buffer overflow in (?P<what>\w+)[^\n]*"),
+            head(r"detected field-spanning write[^\n]*") + later(rf"WARNING: [^\n]*?\bat (?:\S+:\d+ )?(?:at )?{SYMBOL}", within=3),
+            title="WARNING in {function}",
+            kind="warning",
+            cause="fortify",
+            walk="named",
+        ),
+        Form(
+            head(r"(?:fortify: )?detected buffer overflow in (?P<what>\w+)[^\n]*"),
             title="kernel BUG in {function}",
             kind="bug",
             cause="fortify",

@@ -7,10 +7,12 @@ What makes a report ``corrupted`` is decided here: text that cannot be trusted i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from grammars import body, signature
+from grammars.cause import evidence, settle, triggered
+from grammars.facts import architecture
 from grammars.blame import Walker
 from grammars.header import Code, Modules, Owner
 from grammars.machines import Pointer, Registers
@@ -32,6 +34,8 @@ NEAR: Final = 15
 """Lines behind ``Call Trace:`` within which a frame must come."""
 HEADER: Final = 8192
 """Characters behind a header that its grammar may look at."""
+SYSRQ: Final = "sysrq_handle_crash"
+"""drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
 """Later reports of an incident whose titles are worked out."""
 
@@ -142,7 +146,7 @@ def _broken(text: ReportText, items: Sequence[Item]) -> str:
     for number, item in enumerate(items):
         value = item.value
         if type(value) is Trace:
-            any_frames = any_frames or bool(value.frames)
+            any_frames = any_frames or bool(value)
             continue
         if type(value) is not Opening:
             continue
@@ -154,7 +158,7 @@ def _broken(text: ReportText, items: Sequence[Item]) -> str:
         for later in items[number + 1 :]:
             if type(later.value) is Opening or text.index(later.location) > line + NEAR:
                 break
-            if type(later.value) is Trace and later.value.frames:
+            if type(later.value) is Trace and later.value:
                 break
         else:
             later = item
@@ -232,6 +236,7 @@ def _report(
     modules: tuple[str, ...] = ()
     registers: list[tuple[str, str]] = []
     trace: tuple[Frame, ...] = ()
+    machine = ""
     opened = traced = False
     for item in items:
         value = item.value
@@ -246,6 +251,7 @@ def _report(
             if not traced and len(registers) < 64:  # noqa: PLR2004 - more than any machine has
                 registers += value.values
         elif kind is Pointer:
+            machine = machine or value.machine
             if pointer is None and not value.user:
                 pointer = value
         elif kind is Owner:
@@ -267,12 +273,20 @@ def _report(
     )
     kernel = boot.kernel
     if release and not kernel.release:
-        kernel = Kernel(release, build, "", "", kernel.command_line, kernel.boot_image)
+        kernel = Kernel(release, build, "", architecture(release), kernel.command_line, kernel.boot_image)
+    if machine and not kernel.architecture:
+        kernel = replace(kernel, architecture=machine)
     head_line = lines[heads[0].index]
     signed = (
         signature.sign(verdict.title, cause, verdict.blame.function, trace) if verdict.status != "corrupted" else None
     )
-    address = fields.get("address")
+    detail = form.detail.format_map(fields) if form and form.detail else ""
+    cause, detail, address, oops = settle(
+        cause, detail, fields, text.text, oops=oops, machine=kernel.architecture
+    )
+    trigger = triggered(boot, head_line)
+    if verdict.blame.function == SYSRQ or (trigger is not None and "rigger a crash" in trigger.text):
+        cause = "sysrq"
     return CrashReport(
         title=verdict.title,
         kind=form.kind if form and verdict.status != "partial" else "unknown",
@@ -280,12 +294,12 @@ def _report(
         fatal=fatal,
         status=verdict.status,
         reason=head_line.text,
-        cause_detail=form.detail.format_map({**fields}) if form and form.detail else "",
+        cause_detail=detail,
         blame=verdict.blame,
         signature=signed,
         ip=pointer.ip if pointer else None,
         call_trace=trace,
-        fault_address=int(address, 16) if address else None,
+        fault_address=address,
         oops=oops,
         process=process,
         taint=taint,
@@ -305,5 +319,5 @@ def _report(
         lost=sum(line.lost for line in text.lines),
         truncated=truncated,
         lines=tuple(lines),
-        evidence=tuple(boot.evidence),
+        evidence=tuple(evidence(boot, trigger)),
     )

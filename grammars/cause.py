@@ -1,0 +1,101 @@
+"""What set a crash off: the cause that the header's form gives, made exact by what the rest of the text says.
+
+A header says ``unable to handle page fault``; the error code and the address say whether that was a write to
+read-only memory or an access to user memory. A header says ``sysrq triggered crash``, or in older kernels
+``unable to handle kernel NULL pointer dereference``; the line before it says that somebody pressed the key.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from grammars.machines import access
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from grammars.facts import Boot
+    from grammars.model import Line, Oops
+
+PAGE_FAULTS: Final = frozenset(
+    {"bad-pointer", "null-dereference", "exec-protected", "write-protected", "user-memory-access", "sysrq"}
+)
+"""Causes of an exception that has a faulting address and, on x86, an error code that says how."""
+SOON: Final = 2.0
+"""Seconds between a key and its crash."""
+CLOSE: Final = 10
+"""Lines between them, where lines have no time."""
+LONG: Final = 60.0
+"""Seconds between the OOM killer's first line and its verdict: it prints all tasks to a slow console."""
+
+_CODE: Final = re.compile(
+    r"#PF: error_code\(0x([0-9a-f]+)\)|\bESR = 0x([0-9a-f]+)|\bDSISR: ([0-9a-f]+)|\bcause: ([0-9a-f]{8,16})\b"
+)
+_ADDRESS: Final = re.compile(r"Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)")
+_RANGE: Final = re.compile(r"KASAN: (null-ptr-deref|[\w-]+) in range \[0x([0-9a-f]+)-0x[0-9a-f]+\]")
+
+
+def settle(  # noqa: PLR0913 - all of it bears on the cause
+    header: str,
+    detail: str,
+    fields: Mapping[str, str],
+    text: str,
+    *,
+    oops: Oops | None,
+    machine: str,
+) -> tuple[str, str, int | None, Oops | None]:
+    """Return cause, detail, faulting address and the oops with its error in words.
+
+    ``header`` and ``detail`` are what the header's form says, ``text`` is the report's.
+    """
+    address = _number(fields.get("address"))
+    if header not in PAGE_FAULTS and header != "general-protection":
+        return header, detail, address, oops
+    if header == "general-protection":
+        found = _RANGE.search(text)
+        if found:
+            address = int(found[2], 16)
+            header = "null-dereference" if found[1] == "null-ptr-deref" else header
+        return header, _where(address, machine, access.NOTHING) or detail, address, oops
+    if address is None and (found := _ADDRESS.search(text)):
+        address = _number(found[1] or found[2] or found[3])
+    code = oops.error_code if oops else None
+    if (code is None or machine.startswith("ppc")) and (found := _CODE.search(text)):
+        code = _number(found[found.lastindex or 0])
+    deed = access.decode(machine, code)
+    if deed.words and oops:
+        oops = replace(oops, error=deed.words)
+    return (
+        access.cause(header, deed, address, machine),
+        _where(address, machine, deed) or detail,
+        address,
+        oops,
+    )
+
+
+def triggered(boot: Boot, head: Line) -> Line | None:
+    """Return the line that says who set a crash off, if it stands right before the report."""
+    line = boot.trigger
+    if line is None or line.number > head.number:
+        return None
+    if line.time is None or head.time is None:
+        return line if head.number - line.number <= CLOSE else None
+    return line if 0 <= head.time - line.time <= (LONG if "oom-killer" in line.text else SOON) else None
+
+
+def _where(address: int | None, machine: str, deed: access.Access) -> str:
+    if address is None:
+        return ""
+    words = access.locate(address, machine).words
+    return f"{words}, {deed.deed}" if deed.deed else words
+
+
+def _number(digits: str | None) -> int | None:
+    return int(digits, 16) if digits else None
+
+
+def evidence(boot: Boot, trigger: Line | None) -> Sequence[Line]:
+    """Return the lines outside the report that it rests on."""
+    return (*boot.evidence, trigger) if trigger else boot.evidence

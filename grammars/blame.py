@@ -162,7 +162,7 @@ class Walker:
             return
         for item in self.items:
             if type(item.value) is Trace:
-                yield from (frame.symbol for frame in item.value.frames if frame.module)
+                yield from (frame.symbol for frame in item.value.modular)
 
     def _stacks(self) -> Iterator[tuple[list[str], bool]]:
         """Yield the functions of each trace, instruction pointers first; and whether there were such."""
@@ -189,12 +189,11 @@ class Walker:
 
         A stall is noticed by a timer interrupt or an NMI: what that interrupted is looked at, and nothing else is.
         """
-        stacks = list(self._stacks())
-        for functions, pointed in stacks:
+        for functions, pointed in self._stacks():
             below = _below(functions)
             if below and (blame := self._anchored(below)):
                 return blame
-        for functions, pointed in stacks:
+        for functions, pointed in self._stacks():
             if pointed and (blame := self._anchored(functions)):
                 return blame
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
@@ -254,7 +253,7 @@ def _modular(items: Iterable[Item]) -> Iterator[tuple[str, str]]:
     for item in items:
         value = item.value
         if type(value) is Trace:
-            yield from ((frame.symbol, frame.module) for frame in value.frames)
+            yield from ((frame.symbol, frame.module) for frame in value.modular)
         elif type(value) is Pointer:
             yield value.ip.symbol, value.ip.module
 

@@ -14,11 +14,14 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyparsing as pp
 
 from grammars.model import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MARK: Final = r"</?#?[A-Z][A-Z0-9_]*>"
 """What separates stacks: ``<IRQ>``, ``</TASK>``, ``<#DF>``, ``<EOI>``."""
@@ -48,14 +51,37 @@ _frame = re.compile(rf"^{FRAME}$", re.MULTILINE)
 _module = re.compile(r"\[([\w-]+)[^\]\n]*\]")
 _place = re.compile(r"[\w./-]+\.(?:c|h|S|rs):\d+")
 _digits = re.compile(r"[0-9a-f]{8,16}")
+_some = re.compile(r"\+0x|\[inline\]|\[<?(?:0x)?[0-9a-f]{8}| 0x[0-9a-f]{8}")
+_in_module = re.compile(r"/0x[0-9a-f]+ \[")
 
 
-class Trace(NamedTuple):
-    """A run of frame lines without another line between them."""
+class Trace:
+    """A run of frame lines without another line between them; taken apart when somebody asks."""
 
-    frames: tuple[Frame, ...]
-    linked: bool
-    """Written as ``f from g``: such a trace needs no line that opens it."""
+    __slots__ = ("_frames", "_text", "linked")
+
+    def __init__(self, text: str) -> None:
+        """Keep the lines."""
+        self._text = text
+        self._frames: tuple[Frame, ...] | None = None
+        self.linked = " from " in text
+        """Written as ``f from g``: such a trace needs no line that opens it."""
+
+    def __bool__(self) -> bool:
+        """Tell whether there is a frame among the lines."""
+        return _some.search(self._text) is not None
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The frames, in the kernel's order: the innermost first."""
+        if self._frames is None:
+            self._frames = tuple(_read_frames(self._text))
+        return self._frames
+
+    @property
+    def modular(self) -> tuple[Frame, ...]:
+        """The frames in modules."""
+        return tuple(frame for frame in self.frames if frame.module) if _in_module.search(self._text) else ()
 
 
 class Opening(NamedTuple):
@@ -64,46 +90,40 @@ class Opening(NamedTuple):
     label: str
 
 
-def _read_frames(tokens: pp.ParseResults) -> Trace:
+def _read_frames(text: str) -> Iterator[Frame]:
     stack = ""
-    frames: list[Frame] = []
-    for match in _frame.finditer(tokens[0]):
+    for match in _frame.finditer(text):
         mark, address, guess, name, offset, size, rest, inlined, place, raw = match.groups()
         if mark:
             stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]
         if name:
             module = file = ""
+            reliable = not guess
             if rest:
                 found = _module.search(rest)
                 module = found[1] if found else ""
                 at = _place.search(rest)
                 file = at[0] if at else ""
+                reliable = reliable and "(unreliable)" not in rest
             number = _digits.search(address) if address else None
-            reliable = not guess and "(unreliable)" not in rest
-            frames.append(
-                Frame(
-                    name,
-                    int(offset, 16),
-                    int(size, 16),
-                    module,
-                    int(number[0], 16) if number else None,
-                    reliable,
-                    stack,
-                    file,
-                )
+            yield Frame(
+                name, int(offset, 16), int(size, 16), module, int(number[0], 16) if number else None, reliable, stack, file
             )
         elif inlined:
-            frames.append(Frame(inlined, stack=stack, file=place, inline=True))
+            yield Frame(inlined, stack=stack, file=place, inline=True)
         elif raw:
             number = _digits.search(raw)
-            address_ = int(number[0], 16) if number else None
-            frames.append(Frame("", address=address_, reliable="?" not in raw, stack=stack))
-    return Trace(tuple(frames), " from " in tokens[0])
+            yield Frame("", address=int(number[0], 16) if number else None, reliable="?" not in raw, stack=stack)
 
 
-_LINE: Final = rf"(?=[^\n]*(?:\+0x|>|\]|0x)){unnamed(FRAME)}\n"
-
-frames = pp.Regex(rf"(?:{_LINE})+").leave_whitespace().add_parse_action(_read_frames).set_name("frames")
+frames = (
+    pp.Regex(
+        rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? )?(?:0x|\(null\))| 0x[0-9a-f]{{8}})[^\n]*\n)+"
+    )
+    .leave_whitespace()
+    .add_parse_action(lambda tokens: Trace(tokens[0]))
+    .set_name("frames")
+)
 FRAMES_LEAD: Final = (
     rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[]|(?:\?[ \t]+)?{NAME}\+0x[0-9a-f]+/|{RUST}\+0x"
     rf"|{NAME} from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]|(?:\? )?0x[0-9a-f]{{8,16}}[ \t]*\n)"

@@ -29,6 +29,7 @@ Rules = tuple[tuple[str, str], ...]
 _MANGLED = re.compile(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
 """Frames whose reason for being passed over is kept."""
+IDLE: Final = re.compile(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|arch_cpu_halt")
 RUNAWAY: Final = 8
 """Frames of one function in one stack that are a recursion without an end."""
 RECURSES: Final = "calls itself without an end"
@@ -98,6 +99,8 @@ class Walker:
                 return self._blame(chain, "the first frame of the report that is no helper")
         if walk == "ip":
             return self._pointed()
+        if walk == "interrupted":
+            return self._interrupted()
         frames = self._trace(self.items)
         return self._blame(self._first(frames), "the first frame of the call trace that is no helper")
 
@@ -154,6 +157,17 @@ class Walker:
         if first := self._first(self._guesses()):
             return self._blame(first, "the unwinder's first guess: the jump left it no place to start from")
         return self._blame("", "")
+
+    def _interrupted(self) -> Blame:
+        """Blame what an NMI found running."""
+        for item in self.items:
+            value = item.value
+            if type(value) is Pointer and not value.user and value.ip.symbol:
+                name = base(value.ip.symbol)
+                if IDLE.search(name):
+                    return Blame(rule=f"the CPU was idle, in {name}")
+                return Blame(name, "the CPU was in it when it was interrupted")
+        return Blame(rule="the CPU was in user mode, or it is not said where it was")
 
     def _guesses(self) -> Iterator[str]:
         """Yield a module's unreliable frames after a jump out of the code: the unwinder has no better ones."""

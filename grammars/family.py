@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
     from grammars.model import Kind
 
-Walk = Literal["named", "chain", "trace", "ip", "stall", "down", "hung", "only-named", "none"]
+Walk = Literal["named", "chain", "trace", "ip", "interrupted", "stall", "down", "hung", "only-named", "none"]
 """How the guilty function is looked for.
 
 ``named``: the function that the header names, then the frames of the first trace.
 ``only-named``: the function that the header names, whichever it is.
 ``trace``: the frames of the first call trace.
 ``ip``: the instruction pointer, then the frames of the call trace behind it.
+``interrupted``: the instruction pointer, unless the CPU was idle or in user mode.
 ``chain``: the functions that the report names, then whatever frames come, opened by a line of their own or not.
 ``stall``: below the interrupt that noticed, down to an anchor, the frame above it.
 ``down``: down to an anchor, the frame above it.
@@ -66,6 +67,8 @@ class Form:
     fatal: bool = False
     corrupted: str = ""
     """Why a report that matches no better form than this one cannot be trusted."""
+    function: str = ""
+    """Whom the wording itself gives away: nothing else prints it."""
     traceless: bool = False
     """The kernel prints no call trace with this one."""
 

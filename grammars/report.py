@@ -119,7 +119,7 @@ def _name(reading: Reading, family: Family, text: ReportText, items: Sequence[It
     walker = Walker(items, form.skip)
     if "second" in fields:
         fields["pair"] = " / ".join(sorted((fields["function"], fields["second"])))
-    blame = walker.find(form.walk, fields.get("function", ""), [fields["holding"]] if "holding" in fields else ())
+    blame = walker.find(form.walk, fields.get("function", form.function), [fields["holding"]] if "holding" in fields else ())
     named = "{function}" in form.title
     title = form.title.format_map({**fields, "what": fields.get("what", ""), "function": blame.function or "corrupted"})
     title = plain(title)

@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 _PANIC: Final = r"Kernel panic - not syncing:[ \n]{0,2}\s*"
 
 
-def _panic(
-    pattern: str, title: str, cause: str, *, walk: Walk = "none", corrupted: str = "", traceless: bool = False
+def _panic(  # noqa: PLR0913 - one line a reason
+    pattern: str,
+    title: str,
+    cause: str,
+    *,
+    walk: Walk = "none",
+    function: str = "",
+    corrupted: str = "",
+    traceless: bool = False,
 ) -> Form:
     """Return the form of one reason."""
     return Form(
@@ -30,6 +37,7 @@ def _panic(
         cause=cause,
         walk=walk,
         fatal=True,
+        function=function,
         corrupted=corrupted,
         traceless=traceless,
     )
@@ -64,7 +72,13 @@ PANIC = Family(
             walk="down",
             fatal=True,
         ),
-        _panic(r"sysrq triggered crash", "sysrq triggered crash", "sysrq"),
+        _panic(
+            r"sysrq triggered crash",
+            "sysrq triggered crash",
+            "sysrq",
+            walk="only-named",
+            function="sysrq_handle_crash",
+        ),
         _panic(
             r"Fatal exception(?P<what> in interrupt)?[^\n]*",
             "Fatal exception{what}",
@@ -75,8 +89,8 @@ PANIC = Family(
         _panic(r"hung_task: blocked tasks[^\n]*", "hung_task: blocked tasks", "hung-task", corrupted=_LOST),
         _panic(r"softlockup: hung tasks[^\n]*", "softlockup: hung tasks", "soft-lockup", corrupted=_LOST),
         _panic(r"RCU Stall[^\n]*", "RCU Stall", "rcu-stall", corrupted=_LOST),
-        _panic(r"(?:Watchdog detected )?[hH]ard LOCKUP[^\n]*", "hard LOCKUP", "hard-lockup"),
-        _panic(r"NMI(?P<what>[^\n]*)", "NMI{what}", "nmi"),
+        _panic(r"(?:Watchdog detected )?[hH]ard LOCKUP[^\n]*", "hard LOCKUP", "hard-lockup", walk="interrupted"),
+        _panic(r"NMI(?P<what>[^\n]*)", "NMI{what}", "nmi", walk="interrupted"),
         _panic(
             r"(?:Fatal hardware error|Fatal local machine check|Fatal machine check|Machine check|Timeout: Not all CPUs|Uncorrected)[^\n]*",
             "Fatal machine check",
@@ -94,6 +108,6 @@ PANIC = Family(
         ),
         _panic(r"VFS: Unable to mount root[^\n]*", "VFS: Unable to mount root fs", "no-root-filesystem"),
         _panic(r"(?P<what>(?:EXT[234]-fs|XFS|BTRFS|JBD2|GFS2|f2fs|OCFS2)[^\n]*)", "{what}", "filesystem"),
-        _panic(r"(?P<what>[^\n]+)", "{what}", "explicit-panic"),
+        _panic(r"(?P<what>[^\n]+)", "{what}", "explicit-panic", walk="trace"),
     ),
 )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+UNBROKEN = 1000
+"""Columns of a table that goes to a file."""
+
 
 @click.command("parse")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -90,7 +93,7 @@ def _table(parsed: Iterable[Parsed]) -> None:
                 )
             )
     if table.rows:
-        Console(soft_wrap=not sys.stdout.isatty()).print(table)
+        Console(width=None if sys.stdout.isatty() else UNBROKEN).print(table)
 
 
 def _text(parsed: Iterable[Parsed]) -> None:

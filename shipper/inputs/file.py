@@ -35,7 +35,7 @@ ZSTD_BITE = 1024
 _DUMPS = (b"\x7fELF", b"KDUMP   ", b"makedumpfile", b"DISKDUMP", b"PAGEDUMP", b"LiME")
 _PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
 _TEXT_CONTROLS = frozenset(b"\t\n\v\f\r\b\x1b\0")  # NULs: the holes that a crash leaves in log files
-_BINARY_SHARE = 0.1
+_BINARY_SHARE = 0.02
 
 
 def origin_of(path: str, base: Origin) -> Origin:
@@ -188,7 +188,8 @@ def _unpacker(head: bytes) -> Callable[[Any], Iterator[bytes]] | None:
 
 
 def _pieces(stream: Any) -> Iterator[bytes]:  # noqa: ANN401 - anything with read()
-    while chunk := stream.read(CHUNK):
+    read = getattr(stream, "read1", stream.read)  # read() keeps to itself what came before a damage
+    while chunk := read(CHUNK):
         yield chunk
 
 

@@ -1,0 +1,308 @@
+"""The command line as its users meet it: real processes, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import resource
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from shipper.cli import COMMANDS
+from tests.shipper.ecs import faults
+
+LOGS = Path(__file__).parent.parent / "logs"
+STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
+PANIC = LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log"
+KPANIC = [sys.executable, "-c", "from shipper.cli import main; main()"]
+
+
+class Run:
+    """``kpanic`` with a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = folder / "store" / "kpanic.db"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("KPANIC_")},
+            "KPANIC_PATH_DATA": str(folder / "store"),
+            "PYTHONPATH": str(LOGS.parent.parent),
+        }
+
+    def __call__(self, *arguments: str | Path, code: int = 0, text: bytes = b"") -> tuple[str, str]:
+        done = subprocess.run(
+            [*KPANIC, *map(str, arguments)],
+            input=text,
+            capture_output=True,
+            check=False,
+            cwd=self.folder,
+            env=self.environment,
+            timeout=120,
+        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert done.returncode == code, err
+        assert "Traceback" not in err
+        return out, err
+
+
+@pytest.fixture
+def kpanic(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def documents(out: str) -> list[dict[str, dict[str, object]]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# --- parse -----------------------------------------------------------------------------------------
+
+
+def test_parse_prints_a_document_a_crash_in_the_order_of_the_files(kpanic: Run) -> None:
+    out, err = kpanic("parse", PANIC, STORY)
+    found = documents(out)
+    assert [document["log"]["file"] for document in found] == [{"path": str(PANIC)}, {"path": str(STORY)}]
+    assert [faults(document) for document in found] == [[], []]
+    assert err == ""
+
+
+def test_parse_reads_standard_input(kpanic: Run) -> None:
+    (document,) = documents(kpanic("parse", "-", text=STORY.read_bytes())[0])
+    assert document["log"]["file"] == {"path": "-"}
+
+
+def test_parse_with_several_processes_prints_the_same_in_the_same_order(kpanic: Run) -> None:
+    files = sorted((LOGS / "lab").iterdir())[:24]
+    one, several = (documents(kpanic("parse", *jobs, *files)[0]) for jobs in ([], ["--jobs", "3"]))
+    for document in [*one, *several]:
+        del document["event"]["created"]
+    assert one == several != []
+
+
+@pytest.mark.parametrize("form", ["table", "text"])
+def test_parse_prints_for_people(kpanic: Run, form: str) -> None:
+    out, _ = kpanic("parse", "--format", form, STORY)
+    assert "3.10.0-1160.el7.x86_64" in out
+    assert "sysrq_handle_crash" in out
+
+
+def test_a_fault_of_one_file_is_said_and_the_others_are_parsed(kpanic: Run) -> None:
+    out, err = kpanic("parse", "nowhere", kpanic.folder, STORY, code=1)
+    assert len(documents(out)) == 1
+    assert err.splitlines() == [
+        "kpanic: nowhere: does not exist",
+        f"kpanic: {kpanic.folder}: is a directory: name its files, or 'kpanic ship' all of it",
+    ]
+
+
+def test_a_log_without_a_crash_is_said_to_be_one(kpanic: Run) -> None:
+    assert kpanic("parse", "-", text=b"[    1.0] all is well\n") == ("", "kpanic: no crash found\n")
+
+
+HOSTILE = STORY.read_bytes().replace(
+    b"sysrq_handle_crash", b"sysrq\x1b]0;owned\x07\xc2\x9b31m\xe2\x80\xae_crash"
+)
+
+
+@pytest.mark.parametrize("form", ["ndjson", "table", "text"])
+def test_text_of_a_log_is_no_control_code_on_the_terminal(kpanic: Run, form: str) -> None:
+    path = kpanic.folder / "evil\x1b[31m.log"
+    path.write_bytes(HOSTILE)
+    out, err = kpanic("parse", "--format", form, path, "no\x1b[31m\u202e", code=1)
+    for text in (out, err):
+        assert text
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
+
+
+# --- ship, status, replay, report ------------------------------------------------------------------
+
+
+def test_without_an_output_crashes_are_kept_and_shipping_again_adds_nothing(kpanic: Run) -> None:
+    _, first = kpanic("ship", LOGS / "story")
+    assert "2 files, 2 crashes: 2 new\n" in first
+    assert f"no output is configured: kept in {kpanic.store}; 'kpanic report' shows them" in first
+    _, second = kpanic("ship", LOGS / "story")
+    assert "2 files, 2 crashes: 0 new, 2 known already; nothing new" in second
+
+
+def test_every_output_gets_every_document_once(kpanic: Run) -> None:
+    target = kpanic.folder / "out.ndjson"
+    _, err = kpanic("ship", LOGS / "story", "-E", f"output.file.path={target}")
+    assert "file: 2 delivered in all" in err
+    kpanic("ship", LOGS / "story", "-E", f"output.file.path={target}")
+    got = documents(target.read_text())
+    assert len(got) == 2
+    assert [faults(document) for document in got] == [[], []]
+    assert all("ingested" in document["event"] for document in got)
+
+
+def test_an_output_that_comes_later_gets_what_was_kept(kpanic: Run) -> None:
+    kpanic("ship", STORY)
+    target = kpanic.folder / "out.ndjson"
+    _, err = kpanic("ship", STORY, "-E", f"output.file.path={target}")
+    assert "file: 1 delivered in all" in err
+    assert len(documents(target.read_text())) == 1
+
+
+def test_an_engine_that_is_not_there_loses_nothing_and_delays_nobody(kpanic: Run) -> None:
+    target = kpanic.folder / "out.ndjson"
+    there, away = f"output.file.path={target}", "output.opensearch.hosts=http://127.0.0.1:9"
+    started = time.monotonic()
+    _, err = kpanic("ship", LOGS / "story", "-E", there, "-E", away, code=1)
+    assert time.monotonic() - started < 60
+    assert "file: 2 delivered in all" in err
+    assert "opensearch: 0 delivered in all, 2 kept for the next try" in err
+    assert "Connection refused" in err
+    out, _ = kpanic("status", "--format", "json")
+    states = {output["name"]: output for output in json.loads(out)["outputs"]}
+    assert (states["file"]["pending"], states["opensearch"]["pending"]) == (0, 2)
+    assert "Connection refused" in states["opensearch"]["trouble"]
+
+
+def test_a_dry_run_keeps_and_sends_nothing(kpanic: Run) -> None:
+    target = kpanic.folder / "out.ndjson"
+    _, err = kpanic("ship", "--dry-run", LOGS / "story", "-E", f"output.file.path={target}")
+    assert "2 files: 2 new, 0 shipped before; would go to file" in err
+    assert not target.exists()
+    assert not kpanic.store.exists()
+
+
+def test_ship_without_paths_takes_the_configured_inputs(kpanic: Run) -> None:
+    crash = kpanic.folder / "crash"
+    shutil.copytree(STORY.parent, crash / STORY.parent.name)
+    _, err = kpanic("ship", "-E", f"inputs=[{{type: kdump, paths: [{crash}]}}]")
+    assert "1 file, 1 crash: 1 new" in err
+    assert "name files or folders, or configure inputs" in kpanic("ship", code=2)[1]
+
+
+def test_status_tells_what_is_kept(kpanic: Run) -> None:
+    assert "there is no store yet" in kpanic("status", code=1)[1]
+    kpanic("ship", LOGS / "story")
+    out, _ = kpanic("status")
+    assert "documents  2 (2 with their text)" in out
+    assert "incidents  1, 1 of them fatal" in out
+
+
+def test_replay_delivers_again(kpanic: Run) -> None:
+    target = kpanic.folder / "out.ndjson"
+    output = ("-E", f"output.file.path={target}")
+    kpanic("ship", LOGS / "story", *output)
+    assert "0 to deliver again" in kpanic("replay", *output)[1]
+    target.unlink()
+    assert "2 to deliver again" in kpanic("replay", "--all", "file", *output)[1]
+    assert len(documents(target.read_text())) == 2
+    assert "output.kafka is not configured" in kpanic("replay", "kafka", *output, code=2)[1]
+
+
+def test_the_report_s_last_line_is_its_path(kpanic: Run) -> None:
+    kpanic("ship", LOGS / "story")
+    out, _ = kpanic("report", "-o", "page.html")
+    page = Path(out.splitlines()[-1])
+    assert page == kpanic.folder / "page.html"
+    assert page.read_text().startswith("<!doctype html>")
+    summary = json.loads(kpanic("report", "--format", "json")[0])
+    assert summary["incidents"] == 1
+    assert "cannot be written" in kpanic("report", "-o", "no/such/folder.html", code=1)[1]
+
+
+def test_two_at_once_is_told(kpanic: Run) -> None:
+    from shipper.store import Store  # noqa: PLC0415
+
+    with Store(kpanic.store):
+        _, err = kpanic("ship", STORY, code=1)
+    assert f"process {os.getpid()} is writing to this store" in err
+
+
+# --- the rest --------------------------------------------------------------------------------------
+
+
+def test_the_configuration_is_checked_before_anything_starts(kpanic: Run) -> None:
+    (kpanic.folder / "k.yml").write_text("output.opensearch:\n  host: a:1\n")
+    for command in (("ship", str(STORY)), ("test", "config"), ("status",)):
+        _, err = kpanic(*command, "-c", "k.yml", code=2)
+        assert "k.yml:2: output.opensearch.host: there is no such key; the nearest is hosts" in err
+    assert not kpanic.store.exists()
+    (kpanic.folder / "k.yml").write_text("output.file.path: x\n")
+    assert "k.yml: fine;" in kpanic("test", "config", "-c", "k.yml")[0]
+
+
+def test_test_output_reaches_it(kpanic: Run) -> None:
+    assert "writable" in kpanic("test", "output", "-E", f"output.file.path={kpanic.folder}/x")[0]
+    assert (
+        "Connection refused"
+        in kpanic("test", "output", "-E", "output.opensearch.hosts=127.0.0.1:9", code=1)[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pares", "x"], "there is no command 'pares'; did you mean 'parse'?"),
+        (["parse"], "Missing argument 'FILE...'"),
+        (["parse", "--fromat", "x", "y"], "No such option '--fromat'"),
+        (["parse", "--jobs", "0", "y"], "Invalid value for '--jobs'"),
+        (["ship", "-c", "nowhere.yml", "x"], "nowhere.yml: cannot be read: No such file or directory"),
+        (["ship", "-E", "nothing", "x"], "-E: expected key=value"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong_with_it(kpanic: Run, arguments: list[str], message: str) -> None:
+    out, err = kpanic(*arguments, code=2)
+    assert message in err
+    assert out == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_every_command_has_help(kpanic: Run, arguments: list[str]) -> None:
+    out, err = kpanic(*arguments, code=0 if arguments else 2)
+    assert "Usage: kpanic" in out + err
+
+
+def test_what_is_exported_is_json(kpanic: Run) -> None:
+    assert json.loads(kpanic("export", "template", "--for", "opensearch")[0])["index_patterns"]
+    assert json.loads(kpanic("export", "policy", "--for", "elasticsearch")[0])["policy"]
+    assert json.loads(kpanic("export", "schema")[0])["properties"]["output"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(kpanic: Run) -> None:
+    files = " ".join(f"'{path}'" for path in sorted((LOGS / "lab").iterdir()))
+    command = f"{sys.executable} -c 'from shipper.cli import main; main()' parse {files} | head -c 10"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, env=kpanic.environment)
+    assert b"Traceback" not in done.stderr
+    assert len(done.stdout) == 10
+
+
+def test_a_bar_shows_on_a_terminal_only(kpanic: Run) -> None:
+    inside, outside = pty.openpty()
+    with subprocess.Popen(
+        [*KPANIC, "ship", str(LOGS / "story")], stderr=outside, stdout=subprocess.PIPE, env=kpanic.environment
+    ) as process:
+        os.close(outside)
+        shown = b""
+        while select.select([inside], [], [], 60)[0]:
+            try:
+                shown += os.read(inside, 65536)
+            except OSError:
+                break
+        process.communicate()
+    os.close(inside)
+    assert b"reading" in shown
+    assert "reading" not in kpanic("ship", LOGS / "story")[1]
+
+
+def test_the_version_is_there_at_once(kpanic: Run) -> None:
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    seconds = []
+    for _ in range(5):
+        before = spent()
+        assert kpanic("--version")[0].startswith("kpanic ")
+        seconds.append(spent() - before)
+    assert min(seconds) < 0.15  # 0.1, and room for a slow machine

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipper.document import Origin
+from shipper.inputs import Unreadable, kdump
+from shipper.inputs.file import origin_of, read
+from shipper.inputs.folders import walk
+
+LOGS = Path(__file__).parent.parent / "logs"
+LOG = (LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt").read_bytes()
+BASE = Origin("file", agent_host="here")
+PACK = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress, "bz2": bz2.compress}
+
+
+def titles(path: Path | str) -> list[str]:
+    return [crash.report.title for crash in read(str(path), BASE)]
+
+
+def fault(path: Path | str) -> str:
+    with pytest.raises(Unreadable) as caught:
+        titles(path)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_compressed_logs_are_read_as_they_are_whatever_their_name(tmp_path: Path, kind: str) -> None:
+    plain, packed = tmp_path / "a.log", tmp_path / "b.log"
+    plain.write_bytes(LOG)
+    packed.write_bytes(PACK[kind](LOG[:5000]) + PACK[kind](LOG[5000:]))
+    assert titles(packed) == titles(plain) != []
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_of_a_cut_file_what_is_there_is_read_and_then_the_damage_told(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "log"
+    noise = os.urandom(400_000)  # so that the cut comes after the crash
+    path.write_bytes(PACK[kind](LOG + b"\n" + noise)[:-200_000])
+    found = []
+    with pytest.raises(Unreadable, match="was read") as caught:
+        found.extend(crash.report.title for crash in read(str(path), BASE))
+    assert "\n" not in str(caught.value)
+    if kind != "bz2":  # its blocks of 900 kB come whole or not at all
+        assert found == titles(LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt")
+
+
+def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(LOG)))
+    assert len(titles("-")) == 1
+
+
+def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "binary").write_bytes(bytes(range(256)) * 100)
+    (tmp_path / "zeros").write_bytes(bytes(10_000))
+    (tmp_path / "vmcore").write_bytes(b"KDUMP   \x06" + bytes(1000))
+    assert fault(tmp_path / "nowhere") == "does not exist"
+    assert fault(tmp_path) == "is a directory: name its files, or 'kpanic ship' all of it"
+    assert fault(tmp_path / "empty") == "is empty, there is nothing to read"
+    assert fault(tmp_path / "binary") == "is binary, no kernel log was found in it"
+    assert fault(tmp_path / "zeros") == "is binary, no kernel log was found in it"
+    assert "makedumpfile --dump-dmesg" in fault(tmp_path / "vmcore")
+    assert fault("a\0b") == "cannot be read: embedded null byte"
+
+
+def test_a_file_of_somebody_else_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(LOG)
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # root may read everything
+        os.seteuid(65534)
+    try:
+        assert fault(path) == "may not be read by this user: run as one who may, such as root"
+    finally:
+        os.seteuid(user)
+
+
+def test_a_log_without_a_crash_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"[    0.000000] Linux version 6.1.0\n[    1.000000] all is well\n")
+    assert titles(path) == []
+
+
+def test_what_kdump_saved_last_is_what_the_machine_died_of(tmp_path: Path) -> None:
+    oops = LOGS / "transports" / "vmcore-dmesg-6.1-null_read.txt"
+    plain = tmp_path / "null_read.log"
+    plain.write_bytes(oops.read_bytes().split(b"---[ end trace")[0])
+    assert [crash.report.fatal for crash in read(str(oops), BASE)] == [True]
+    saved = tmp_path / "vmcore-dmesg.txt"
+    plain.rename(saved)
+    assert [crash.report.fatal for crash in read(str(saved), BASE)][-1] is True
+
+
+@pytest.mark.parametrize(
+    ("path", "ip", "host", "moment"),
+    [
+        ("/var/crash/127.0.0.1-2021-04-29-20:32:26/vmcore-dmesg.txt", "", "", (2021, 4, 29, 20, 32, 26)),
+        (
+            "/var/crash/10.0.0.7-2021-04-29-20:32:26/vmcore-dmesg.txt",
+            "10.0.0.7",
+            "",
+            (2021, 4, 29, 20, 32, 26),
+        ),
+        ("fe80::1-2021-04-29-20:32:26/vmcore-dmesg-incomplete.txt", "fe80::1", "", (2021, 4, 29, 20, 32, 26)),
+        (
+            "web-1.example-2021-04-29-20:32:26/vmcore-dmesg.txt",
+            "",
+            "web-1.example",
+            (2021, 4, 29, 20, 32, 26),
+        ),
+        ("localhost-2021-04-29-20:32:26/vmcore-dmesg.txt", "", "", (2021, 4, 29, 20, 32, 26)),
+        ("/var/crash/202104292032/dmesg.202104292032", "", "", (2021, 4, 29, 20, 32)),
+        ("/var/crash/2021-04-29-20:32/dmesg.txt", "", "", (2021, 4, 29, 20, 32)),
+        ("elsewhere/vmcore-dmesg.txt", "", "", None),
+        ("127.0.0.1-2021-13-77-20:32:26/vmcore-dmesg.txt", "", "", None),
+    ],
+)
+def test_a_kdump_folder_tells_host_and_local_time(
+    path: str, ip: str, host: str, moment: tuple[int, ...] | None
+) -> None:
+    folder = kdump.recognise(path)
+    assert folder is not None
+    assert (folder.ip, folder.host) == (ip, host)
+    expected = datetime(*moment).astimezone().timestamp() if moment else None  # type: ignore[misc, arg-type]
+    assert folder.epoch == expected
+
+
+@pytest.mark.parametrize(
+    "path", ["messages", "/var/log/dmesg", "/home/me/dmesg.txt", "a/kexec-dmesg.log", ""]
+)
+def test_other_files_are_not_kdump_s(path: str) -> None:
+    assert kdump.recognise(path) is None
+
+
+@given(st.text())
+def test_any_name_is_survived(name: str) -> None:
+    kdump.recognise(name)
+    kdump.recognise(f"{name}/vmcore-dmesg.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [("dmesg-efi-179537566801001", "pstore"), ("dmesg-ramoops-0", "pstore"), ("console.log", "file")],
+)
+def test_the_provider_shows_in_the_name(name: str, provider: str) -> None:
+    assert origin_of(name, BASE).provider == provider
+
+
+def test_of_a_kdump_folder_only_the_crash_s_log_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "127.0.0.1-2021-04-29-20:32:26"
+    folder.mkdir()
+    for name in ("vmcore", "vmcore-dmesg.txt", "vmcore-dmesg-incomplete.txt", "kexec-dmesg.log"):
+        (folder / name).write_bytes(LOG)
+    assert [found.path for found in walk(str(tmp_path))] == [str(folder / "vmcore-dmesg.txt")]
+    (folder / "vmcore-dmesg.txt").unlink()
+    assert [found.path for found in walk(str(tmp_path))] == [str(folder / "vmcore-dmesg-incomplete.txt")]
+    (folder / "vmcore-dmesg-incomplete.txt").unlink()
+    (found,) = walk(str(tmp_path))
+    assert found.path == str(folder)
+    assert "makedumpfile --dump-dmesg" in found.fault
+
+
+def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -> None:
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    (tmp_path / "b" / "z.log").write_bytes(LOG)
+    (tmp_path / "b" / "c" / "a.log").write_bytes(LOG)
+    (tmp_path / "a.log").write_bytes(LOG)
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    found = list(walk(str(tmp_path)))
+    assert [Path(one.path).name for one in found if not one.fault] == ["a.log", "z.log", "a.log"]
+    assert {Path(one.path).name: one.fault for one in found if one.fault} == {
+        "dangling": "is a link to nothing, or has just vanished",
+        "pipe": "is no regular file and is left alone",
+    }

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from dashboards.panels import TIME, Metric, Panel, Term
@@ -32,13 +33,18 @@ class Row:
 def values(document: Document, name: str) -> Sequence[Any]:
     """Return what a document holds under a dotted name: none, one or many values."""
     found: Any = document
-    for part in name.split("."):
+    for part in _parts(name):
         if not isinstance(found, Mapping):
             return ()
         found = found.get(part)
     if found is None:
         return ()
     return found if isinstance(found, list | tuple) else (found,)
+
+
+@cache
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(name.split("."))
 
 
 def first(document: Document, name: str) -> str:

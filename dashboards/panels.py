@@ -352,7 +352,7 @@ SIGNATURE = Dashboard(
         ),
         Panel(
             "signature-kernels",
-            "Kernels",
+            "By kernel version",
             "Which version brought it, which one ended it?",
             "table",
             (INCIDENTS, HOSTS, FIRST, LAST),
@@ -363,7 +363,7 @@ SIGNATURE = Dashboard(
         ),
         Panel(
             "signature-machines",
-            "Hosts",
+            "By host",
             "Which machines?",
             "table",
             (INCIDENTS, FIRST, LAST),

@@ -8,12 +8,13 @@
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   }
   const read = async (id) => JSON.parse(new TextDecoder().decode(await block(id)));
+  performance.mark("start");
   const [model, words, numbers] = await Promise.all([read("model"), read("words"), block("numbers")]);
 
   const count = words.rows;
   const time = new Float64Array(numbers, 0, count);
   const incident = new Uint32Array(numbers, 8 * count, count);
-  const columns = {};
+  const columns = Object.create(null); // an address may ask for any name
   words.names.forEach((name, i) => {
     columns[name] = {
       codes: new Uint32Array(numbers, (12 + 4 * i) * count, count),
@@ -145,9 +146,9 @@
   const DAY = 86400000;
   let state;
   function parse() {
-    const found = { is: {}, not: {}, from: "", to: "", q: "", all: false, about: "" };
+    const found = { is: Object.create(null), not: Object.create(null), from: "", to: "", q: "", all: false, about: "" };
     for (const [key, word] of new URLSearchParams(location.hash.slice(1))) {
-      if (["from", "to", "q"].includes(key)) found[key] = word;
+      if (key === "q" || (["from", "to"].includes(key) && isMoment(word))) found[key] = word;
       else if (key === "signature") found.about = word;
       else if (key === "all") found.all = true;
       else {
@@ -182,6 +183,7 @@
     if (!had) lists[side][name].push(word);
     go(lists);
   }
+  const isMoment = (text) => /^\d{4}-\d\d-\d\d(T\d\d:\d\d)?$/.test(text) && !Number.isNaN(moment(text));
   const moment = (text, end) => {
     const at = Date.parse(text.length === 10 ? `${text}T00:00:00Z` : `${text}Z`);
     return end && text.length === 10 ? at + DAY : at;
@@ -406,7 +408,7 @@
             cause && h("span", { class: "tag", style: { "--tone": scale(CAUSE).of(cause) } }, clean(cause)),
             h("a", { class: "mono", href: address({ ...state, about: row.key }) }, clean(row.key)))), cells), inside];
       });
-      return card(panel, rows, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": titled(panel) },
+      return card(panel, rows, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${titled(panel)}, the rows` },
         h("table", {}, h("thead", {}, head), h("tbody", {}, body))),
       whole.length > FOLD && h("p", { class: "rest" }, h("button", { type: "button", class: "link", onclick: () => {
         unfolded[unfolded.has(panel.id) ? "delete" : "add"](panel.id);
@@ -468,7 +470,7 @@
     if (!e) return empty(`The text of ${id ?? key} is not in this file; it is in the store.`);
     const verdict = e.vmcore === true ? ["vmcore needed", "bad"] : e.vmcore === false ? ["dmesg is enough", "good"] : null;
     const frames = e.trace.length
-      ? h("ol", { class: "trace mono" }, e.trace.map((frame) => h("li", {}, clean(frame))))
+      ? h("ol", { class: "trace mono", tabindex: 0 }, e.trace.map((frame) => h("li", {}, clean(frame))))
       : empty("No call trace was printed.");
     return h("article", { class: "example" },
       h("div", { class: "reading" },
@@ -593,6 +595,7 @@
       views.push(view);
     }
     document.documentElement.dataset.painted = String(turn);
+    performance.mark("painted");
     return undefined;
   }
 
@@ -620,11 +623,19 @@
         const all = values(name).filter(({ key }) => spoken(name, key).toLowerCase().includes(wanted));
         const shown = [...all.filter(({ key }) => chosen.has(key)), ...all.filter(({ key }) => !chosen.has(key))].slice(0, 100);
         list.replaceChildren(...shown.map(({ key, n }) => h("li", {},
-          h("label", {}, h("input", { type: "checkbox", value: key, ...(active(name, key) && { checked: true }), onchange: () => toggle(name, key) }),
+          h("label", {}, h("input", { type: "checkbox", value: key, onchange: () => toggle(name, key) }),
             h("span", { class: mono(name) }, spoken(name, key)), h("small", {}, number(n))),
-          h("button", { type: "button", class: "not", "aria-pressed": String((state.not[name] ?? []).includes(key)), title: "Leave out", "aria-label": `Leave out ${spoken(name, key)}`, onclick: () => toggle(name, key, "not") }, "not"))),
+          h("button", { type: "button", class: "not", "aria-pressed": "false", title: "Leave out", "aria-label": `Leave out ${spoken(name, key)}`, onclick: () => toggle(name, key, "not") }, "not"))),
         ...(all.length > shown.length ? [h("li", { class: "rest" }, `${number(all.length - shown.length)} more: search`)] : []),
         ...(all.length ? [] : [h("li", { class: "rest" }, "None.")]));
+        mark();
+      };
+      // Values keep their places while the list is open, whatever is chosen.
+      const mark = () => {
+        for (const box of list.querySelectorAll("input")) {
+          box.checked = active(name, box.value);
+          box.closest("li").querySelector(".not").setAttribute("aria-pressed", String((state.not[name] ?? []).includes(box.value)));
+        }
       };
       search.addEventListener("input", fill);
       const badge = h("b", {});
@@ -636,7 +647,7 @@
           details.firstChild.focus();
         }
       });
-      facets.push({ name, details, fill, badge });
+      facets.push({ name, details, mark, badge });
       return details;
     });
     document.addEventListener("click", (event) => {
@@ -653,10 +664,10 @@
       const days = state.from && !state.to ? Math.round((moment(day(newest)) - moment(state.from)) / DAY) + 1 : 0;
       last.value = !state.from && !state.to ? "0" : [...last.options].some((o) => o.value === String(days)) && state.from.length === 10 ? String(days) : "-1";
       document.getElementById("all").checked = state.all;
-      for (const { name, details, fill, badge } of facets) {
+      for (const { name, mark, badge } of facets) {
         const n = (state.is[name]?.length ?? 0) + (state.not[name]?.length ?? 0);
         badge.textContent = n ? String(n) : "";
-        if (details.open) fill();
+        mark();
       }
       const chip = (label, off, flip) => h("span", { class: "chip" }, flip
         ? h("button", { type: "button", title: "Turn round", onclick: flip }, label) : h("span", {}, label),
@@ -747,6 +758,7 @@
   });
   draw();
   document.documentElement.dataset.ready = "true";
+  performance.mark("ready");
 })().catch((error) => {
   document.getElementById("subtitle").textContent = `This report could not be drawn: ${error.message}`;
   throw error;

@@ -2,79 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboards import templates
 from dashboards.embedded import evaluate, first
 from dashboards.panels import DASHBOARDS, Panel, Term
 from dashboards.query import lucene, query, read
 from dashboards.summary import COUNTED, summarise
 
 if TYPE_CHECKING:
+    from tests.dashboards.conftest import Held, Indexed
     from tests.engines.search import Engine
 
 PANELS = [panel for dashboard in DASHBOARDS for panel in dashboard.panels]
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="session")
-def indexed(documents: list[dict[str, Any]], signatures: list[dict[str, Any]]) -> Any:
-    """Index everything once an engine; return the names of what holds crashes and signatures."""
-    done: dict[str, dict[str, str]] = {}
-
-    def names(engine: Engine) -> dict[str, str]:
-        if engine.product not in done:
-            names = {"panics": "logs-kernel.panic-dashboards", "signatures": "dashboards-signatures"}
-            engine.ask("DELETE", "/dashboards-*")
-            for name, template in (
-                ("panics", templates.panics_template(engine.product, lifecycle=False)),
-                (
-                    "signatures",
-                    templates.signatures_template(engine.product) | {"index_patterns": ["dashboards-*"]},
-                ),
-            ):
-                answer = engine.ask(
-                    "PUT", f"/_index_template/dashboards-{name}", template | {"priority": 300}
-                )
-                assert answer == {"acknowledged": True}, answer
-            for source, held in (("panics", documents), ("signatures", signatures)):
-                lines = []
-                for document in held:
-                    body = {key: value for key, value in document.items() if key != "_id"}
-                    name = document.get("_id") or document["id"]
-                    lines += [{"create": {"_index": names[source], "_id": name}}, body]
-                text = "".join(json.dumps(line) + "\n" for line in lines).encode()
-                answer = engine.ask("POST", "/_bulk?refresh=true", text)
-                statuses = {item["create"]["status"] for item in answer["items"]}
-                assert statuses <= {201, 409}, answer
-            done[engine.product] = names
-        return done[engine.product]
-
-    return names
-
-
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.id)
 def test_a_panel_shows_the_same_numbers_from_an_engine_and_from_documents(
     panel: Panel,
     engine: Engine,
-    indexed: Any,
-    documents: list[dict[str, Any]],
-    signatures: list[dict[str, Any]],
+    indexed: Indexed,
+    held: Held,
 ) -> None:
-    held = {"panics": documents, "signatures": signatures}[panel.source]
     answer = engine.ask("POST", f"/{indexed(engine)[panel.source]}/_search", query(panel, interval=HOUR))
     rows = read(panel, answer)
-    assert rows == evaluate(panel, held, HOUR)
+    assert rows == evaluate(panel, held[panel.source], HOUR)
     assert rows
     assert any(value for row in rows for value in row.values)
 
 
 def test_a_dashboard_of_one_signature_is_the_same_from_both(
-    engine: Engine, indexed: Any, documents: list[dict[str, Any]]
+    engine: Engine, indexed: Indexed, documents: list[dict[str, Any]]
 ) -> None:
     signature = summarise(documents)["signatures"][0]["key"]
     chosen = [one for one in documents if first(one, "kernel.panic.signature.id") == signature]
@@ -85,7 +46,7 @@ def test_a_dashboard_of_one_signature_is_the_same_from_both(
 
 
 def test_the_summary_is_the_engines_terms_by_incident(
-    engine: Engine, indexed: Any, documents: list[dict[str, Any]]
+    engine: Engine, indexed: Indexed, documents: list[dict[str, Any]]
 ) -> None:
     summary = summarise(documents)
     count = {"incidents": {"cardinality": {"field": "event.id", "precision_threshold": 40_000}}}
@@ -101,7 +62,7 @@ def test_the_summary_is_the_engines_terms_by_incident(
 
 @pytest.mark.parametrize("panel", [panel for panel in PANELS if panel.where], ids=lambda panel: panel.id)
 def test_the_words_for_people_select_what_the_query_selects(
-    panel: Panel, engine: Engine, indexed: Any
+    panel: Panel, engine: Engine, indexed: Indexed
 ) -> None:
     index = indexed(engine)[panel.source]
     words = {"query": {"query_string": {"query": lucene(panel.where)}}}

@@ -1,0 +1,49 @@
+"""What is committed is what the model gives, byte by byte."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dashboards import export, templates
+from dashboards.export import EXPORTS
+from dashboards.regenerate import FOLDER, artefacts
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    return artefacts()
+
+
+def test_the_folder_holds_these_files_and_no_other(made: dict[str, str]) -> None:
+    assert {path.name for path in FOLDER.iterdir()} == made.keys()
+
+
+def test_each_file_is_what_the_model_gives(made: dict[str, str]) -> None:
+    stale = [name for name, text in made.items() if (FOLDER / name).read_bytes() != text.encode()]
+    assert stale == [], "run: python -m dashboards.regenerate"
+    assert artefacts() == made
+
+
+@pytest.mark.parametrize(
+    ("kind", "format"), [(kind, one) for kind, formats in EXPORTS.items() for one in formats]
+)
+def test_everything_can_be_exported(kind: str, format: str) -> None:  # noqa: A002
+    text = export(kind, format)
+    assert text.endswith("\n")
+    if format != "elastalert2":
+        ndjson = (kind == "alert" and format != "grafana") or format in {"kibana", "opensearch-dashboards"}
+        for line in text.splitlines() if ndjson else [text]:
+            json.loads(line)
+
+
+def test_templates_and_policies_are_the_ones_that_setup_installs() -> None:
+    assert json.loads(export("template", "opensearch")) == templates.panics_template("opensearch")
+    assert json.loads(export("policy", "elasticsearch")) == templates.policy("elasticsearch")
+
+
+@pytest.mark.parametrize(("kind", "format"), [("dashbord", "kibana"), ("dashboard", "splunk")])
+def test_what_there_is_not_names_what_there_is(kind: str, format: str) -> None:  # noqa: A002
+    with pytest.raises(LookupError, match=r"there are .*(opensearch-dashboards|policy)"):
+        export(kind, format)

@@ -1,0 +1,104 @@
+"""Grafana's dashboards: their shape, and their queries on the real engines."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dashboards import templates
+from dashboards.embedded import evaluate
+from dashboards.grafana import PLUGINS, render, target
+from dashboards.panels import DASHBOARDS, SIGNATURE, Dashboard, Panel
+
+if TYPE_CHECKING:
+    from dashboards.grafana import Product
+    from tests.dashboards.conftest import Held, Indexed
+    from tests.engines.search import Engine
+
+PAIRS = [(panel, dashboard) for dashboard in DASHBOARDS for panel in dashboard.panels]
+
+
+@pytest.mark.parametrize("product", PLUGINS)
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda one: one.id)
+def test_a_dashboard_is_whole(dashboard: Dashboard, product: Product) -> None:
+    made = json.loads(render(dashboard, product))
+    assert made["schemaVersion"] >= 42
+    assert made["uid"] == f"kpanic-{dashboard.id}"
+    assert [panel["title"] for panel in made["panels"]] == [panel.title for panel in dashboard.panels]
+    taken: set[tuple[int, int]] = set()
+    for panel in made["panels"]:
+        grid = panel["gridPos"]
+        assert grid["x"] + grid["w"] <= 24
+        cells = {(grid["x"] + x, grid["y"] + y) for x in range(grid["w"]) for y in range(grid["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+        assert panel["targets"][0]["datasource"]["type"] == PLUGINS[product]
+    variables = {one["name"]: one for one in made["templating"]["list"]}
+    sources = {panel["datasource"]["uid"].strip("${}") for panel in made["panels"]}
+    assert sources <= variables.keys()
+    assert all(variables[name]["query"] == PLUGINS[product] for name in sources)
+    assert ("signature" in variables) is (dashboard is SIGNATURE)
+
+
+def test_the_first_dashboard_leads_to_the_second() -> None:
+    assert "/d/kpanic-signature?var-signature=${__value.text}" in render(DASHBOARDS[0], "opensearch")
+
+
+def as_search(query: dict[str, Any]) -> dict[str, Any]:
+    """Return the search that the data source plugins make of a target."""
+    metrics = {}
+    for metric in query["metrics"]:
+        body = {"field": metric["field"]}
+        if "precision_threshold" in metric.get("settings", {}):
+            body["precision_threshold"] = int(metric["settings"]["precision_threshold"])
+        metrics[metric["id"]] = {metric["type"]: body}
+    inner = metrics
+    for bucket in reversed(query["bucketAggs"]):
+        settings = bucket["settings"]
+        if bucket["type"] == "filters":
+            named = {one["label"]: {"query_string": {"query": one["query"]}} for one in settings["filters"]}
+            body = {"filters": named}
+        elif bucket["type"] == "terms":
+            # Only the innermost group holds the metrics; the plugins copy the one that orders.
+            inner = inner | {settings["orderBy"]: metrics[settings["orderBy"]]}
+            order = {settings["orderBy"]: settings["order"]}
+            body = {"field": bucket["field"], "size": int(settings["size"]), "order": order}
+        else:
+            body = {"field": bucket["field"], "fixed_interval": "1h", "min_doc_count": 0}
+        inner = {bucket["id"]: {bucket["type"]: body, "aggs": inner}}
+    return {"size": 0, "query": {"query_string": {"query": query["query"]}}, "aggs": inner}
+
+
+@pytest.mark.parametrize(("panel", "dashboard"), PAIRS, ids=lambda one: one.id)
+def test_a_target_asks_for_the_panels_numbers(
+    panel: Panel, dashboard: Dashboard, engine: Engine, indexed: Indexed, held: Held
+) -> None:
+    query = target(panel, dashboard, engine.product)
+    if panel.form == "documents":
+        assert query["metrics"][0]["type"] == "raw_data"
+        return
+    query["query"] = query["query"].replace('"$signature"', "*")
+    answer = engine.ask("POST", f"/{indexed(engine)[panel.source]}/_search", as_search(query))
+    groups = answer["aggregations"][query["bucketAggs"][0]["id"]]["buckets"]
+    expected = evaluate(panel, held[panel.source])
+    if not panel.by:
+        (group,) = groups.values()
+        assert int(group["1"]["value"]) == expected[0].values[0]
+    elif panel.split:
+        assert groups
+    else:
+        keys = {row.key: row.values[0] for row in expected}
+        found = {group["key"]: int(group["1"]["value"]) for group in groups}
+        same = found.keys() & keys.keys()
+        assert {key: found[key] for key in same} == {key: keys[key] for key in same}
+        assert sorted(found.values()) == sorted(value for value in keys.values() if isinstance(value, int))
+
+
+def test_targets_ask_for_indexed_fields() -> None:
+    indexed = {"panics": templates.FIELDS, "signatures": templates.SIGNATURE_FIELDS}
+    for panel, dashboard in PAIRS:
+        query = target(panel, dashboard, "opensearch")
+        asked = {one["field"] for one in (*query["metrics"], *query["bucketAggs"]) if "field" in one}
+        assert asked <= indexed[panel.source].keys(), panel.id

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import hyperscan
 
 from grammars import registry as registry_
 from grammars import report
-from grammars.facts import BANNER, FACTS, Boot, begins, note
+from grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
 from grammars.report import Head
 from grammars.scan import Literal, Scanner
 
@@ -31,6 +31,8 @@ BEFORE: Final = 8
 """Lines worth reading before one."""
 QUIET: Final = 30.0
 """Seconds after a report that did not kill, within which the next one follows from it."""
+SILENT: Final = 600.0
+"""Seconds after a panic, whatever the dead kernel may still print: what comes then is of another boot."""
 BACK: Final = 5.0
 """Seconds that printk's clock must go back by to mean another boot: CPUs are a little apart."""
 HEADS: Final = 128
@@ -45,6 +47,11 @@ class Incident:
     heads: list[Head] = field(default_factory=list)
     fatal: bool = False
     truncated: bool = False
+    trigger: Line | None = None
+    preceded_by: int = 0
+    """Lines that the boot had before it."""
+    hardware_errors: int = 0
+    """Likewise."""
 
 
 @dataclass(slots=True)
@@ -54,6 +61,8 @@ class Stream:
     boot: Boot = field(default_factory=Boot)
     incident: Incident | None = None
     time: float | None = None
+    ended: tuple[Boot, Incident] | None = None
+    """The incident that the next boot ended: its command line will say whether it is a crash kernel's."""
 
 
 class _Finder:
@@ -140,16 +149,16 @@ class Parser:
             time = line.time
             if time is not None:
                 if stream.time is not None and time < stream.time - BACK:
-                    found += self._finish(stream)
-                    stream.boot = Boot()
+                    found += self._restart(stream)
                 stream.time = time
             if numbers:
                 for number in numbers:
                     if number >= facts:
                         if FACTS[number - facts][0] == BANNER and begins(stream.boot, line):
-                            found += self._finish(stream)
-                            stream.boot = Boot()
+                            found += self._restart(stream)
                         note(stream.boot, line, number - facts)
+                        if stream.ended is not None and stream.boot.kernel.command_line:
+                            found += self._bury(stream)
                 families = [number for number in numbers if number < facts]
                 if families:
                     found += self._head(stream, line, families)
@@ -172,7 +181,7 @@ class Parser:
         return stream
 
     def _head(self, stream: Stream, line: Line, numbers: Sequence[int]) -> list[CrashReport]:
-        """A line on which a report may start."""
+        """Read a line on which a report may start."""
         text = line.text
         hits = []
         for number in numbers:
@@ -189,11 +198,14 @@ class Parser:
         hits.sort(key=lambda hit: hit[:4])
         found: list[CrashReport] = []
         incident = stream.incident
-        if incident is not None and not incident.fatal and self._over(incident, line):
+        if incident is None or self._over(incident, line):
             found = self._finish(stream)
-            incident = None
-        if incident is None:
-            incident = stream.incident = Incident()
+            boot = stream.boot
+            incident = stream.incident = Incident(
+                trigger=boot.trigger,
+                preceded_by=len(boot.preceded_by),
+                hardware_errors=len(boot.hardware_errors),
+            )
         if len(incident.lines) >= LINES:
             incident.truncated = True
             return found
@@ -208,23 +220,58 @@ class Parser:
     @staticmethod
     def _over(incident: Incident, line: Line) -> bool:
         """Tell whether a report is too late to follow from the incident."""
-        last = incident.lines[incident.heads[-1].index].time
-        return last is not None and line.time is not None and line.time - last > QUIET
+        last = incident.lines[incident.heads[-1].index]
+        if last.time is not None and line.time is not None:
+            gap = line.time - last.time
+        elif last.epoch is not None and line.epoch is not None:
+            gap = line.epoch - last.epoch
+        else:
+            return False
+        return gap > (SILENT if incident.fatal else QUIET)
 
     def _finish(self, stream: Stream) -> list[CrashReport]:
+        """Read the incidents that are open."""
+        found = self._bury(stream)
         incident, stream.incident = stream.incident, None
-        if incident is None:
+        if incident is not None and (crash := self._read(stream.boot, incident)) is not None:
+            found.append(crash)
+            if len(stream.boot.preceded_by) < KEPT:
+                stream.boot.preceded_by.append(incident.lines[0])
+        return found
+
+    def _restart(self, stream: Stream) -> list[CrashReport]:
+        """Begin another boot; what it ended waits until it has said what it is."""
+        found = self._bury(stream)
+        if stream.incident is not None:
+            stream.ended = (stream.boot, stream.incident)
+        stream.boot, stream.incident = Boot(), None
+        return found
+
+    def _bury(self, stream: Stream) -> list[CrashReport]:
+        """Read the incident of the boot before: a crash kernel boots only where the other one died."""
+        if stream.ended is None:
             return []
-        found = report.read(
-            self._registry, stream.boot, incident.lines, incident.heads, truncated=incident.truncated
+        (boot, incident), stream.ended = stream.ended, None
+        crash = self._read(boot, incident)
+        if crash is None:
+            return []
+        if not crash.fatal and CRASH_KERNEL in stream.boot.kernel.command_line:
+            crash = replace(crash, fatal=True)
+        return [crash]
+
+    def _read(self, boot: Boot, incident: Incident) -> CrashReport | None:
+        """Read an incident with what its boot had said before it."""
+        known = replace(
+            boot,
+            trigger=incident.trigger,
+            preceded_by=boot.preceded_by[: incident.preceded_by],
+            hardware_errors=boot.hardware_errors[: incident.hardware_errors],
         )
-        if found is None:
-            return []
-        if len(stream.boot.preceded_by) < 32:  # noqa: PLR2004 - as facts keep
-            stream.boot.preceded_by.append(incident.lines[0])
-        return [found]
+        return report.read(self._registry, known, incident.lines, incident.heads, truncated=incident.truncated)
 
 
+CRASH_KERNEL: Final = "elfcorehdr="
+"""What kexec tells the kernel that it starts after a crash, on every machine: where the dead one's memory is."""
 CHUNK: Final = 1 << 20
 """Bytes read at once."""
 

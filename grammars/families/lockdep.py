@@ -269,7 +269,7 @@ SPIN = Family(
             cause="atomic-sleep",
             skip=(
                 (
-                    "schedule|^(?:__)?(?:cond_)?resched|^wait_for|^do_nanosleep|^do_wait|^hrtimer_nanosleep|^_?_?might_",
+                    "schedule|^(?:__)?(?:cond_)?resched|^wait_for|^do_nanosleep|^(?:m|s|f)sleep|^usleep_|^do_wait|^hrtimer_nanosleep|^_?_?might_",
                     "sleeps for others",
                 ),
             ),

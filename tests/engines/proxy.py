@@ -44,6 +44,8 @@ class HttpProxy:
         self.always: Callable[[bytes], Fault] = lambda _: None
         self.instead: dict[str, Answer] = {}
         """Answers to other requests, by their path."""
+        self.once: dict[str, Answer] = {}
+        """Answers given a single time, by method and path."""
         self.seen: list[Fault] = []
         self.headers: list[dict[str, str]] = []
         self._target = url.removeprefix("http://")
@@ -76,6 +78,7 @@ class HttpProxy:
     def _handle(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
         fault: Fault = self.instead.get(request.path)
+        fault = self.once.pop(f"{request.command} {request.path}", fault)
         if request.path.startswith("/_bulk"):
             self.headers.append(dict(request.headers))
             inflated = gzip.decompress(body) if request.headers.get("content-encoding") == "gzip" else body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -167,11 +168,16 @@ class Node(Engine):
         (config / f"{self.product}.yml").write_text(text)
         for name, content in self.files.items():
             (config / name).write_bytes(content)
+        for name, (password, _) in self.users.items():
+            with (config / "users").open("a") as users:
+                users.write(f"{name}:{_hash(password)}\n")
+        roles = (f"{role}:{name}\n" for name, (_, role) in self.users.items())
         if self.users:
-            self._tool("elasticsearch-keystore", "create")
-            for name, (password, role) in self.users.items():
-                self._tool("elasticsearch-users", "useradd", name, "-p", password, "-r", role)
+            (config / "users_roles").write_text("".join(roles))
 
-    def _tool(self, name: str, *arguments: str) -> None:
-        command = [self.tree / "bin" / name, *arguments]
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=120)
+
+def _hash(password: str) -> str:
+    """Hash as ``elasticsearch-users`` does when told ``pbkdf2``; the tool takes a JVM's start a user."""
+    salt = os.urandom(32)
+    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 10_000, 32)
+    return f"{{PBKDF2}}10000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"

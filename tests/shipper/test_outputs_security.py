@@ -56,6 +56,7 @@ class Secured:
             tls=self.context,
             settings={
                 "xpack.security.enabled": True,
+                "xpack.security.authc.password_hashing.algorithm": "pbkdf2",
                 "xpack.security.http.ssl.enabled": True,
                 "xpack.security.http.ssl.key": "key.pem",
                 "xpack.security.http.ssl.certificate": "cert.pem",

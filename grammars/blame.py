@@ -21,7 +21,7 @@ from grammars.trace import Opening, Trace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from grammars.body import Item
+    from grammars.body import Body, Item
     from grammars.family import Walk
 
 Rules = tuple[tuple[str, str], ...]
@@ -71,7 +71,7 @@ def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa
 class Walker:
     """Looks for the guilty function in what the grammar read."""
 
-    def __init__(self, items: Sequence[Item], extra: Rules = ()) -> None:
+    def __init__(self, items: Body, extra: Rules = ()) -> None:
         """Start a walk over the items behind a header; ``extra`` are the family's own rules."""
         self.items = items
         self.extra = extra
@@ -143,13 +143,13 @@ class Walker:
 
     def _pointed(self) -> Blame:
         """Ask the instruction pointer, then the frames behind it."""
-        rest = self.items
+        rest: Iterable[Item] = self.items
         for number, item in enumerate(self.items):
             value = item.value
             if type(value) is Pointer and not value.user:
                 if value.ip.symbol and (first := self._first([value.ip.symbol])):
                     return self._blame(first, "the instruction pointer is in it")
-                rest = self.items[number + 1 :]
+                rest = self.items.after(number)
                 break
         for items in (rest, self.items):
             if first := self._first(self._trace(items)):

@@ -19,7 +19,7 @@ from grammars.machines.others import POWERPC, RISCV, S390
 from grammars.machines.x86 import X86
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
 
 class Item(NamedTuple):
@@ -55,7 +55,7 @@ class LineSwitch(pp.MatchFirst):
                     break
                 continue
             return end, pp.ParseResults([Item(loc, tokens[0])])
-        raise pp.ParseException(instring, loc, "no more lines", self)
+        return len(instring), pp.ParseResults([])
 
 
 RULES: tuple[Rule, ...] = (
@@ -64,9 +64,36 @@ RULES: tuple[Rule, ...] = (
     *(rule for machine in (X86, ARM, POWERPC, S390, RISCV) for rule in machine.rules),
     Rule("frames", trace.FRAMES_LEAD, trace.frames),
 )
-body = pp.ZeroOrMore(LineSwitch(RULES)).parse_with_tabs().set_name("report")
+line = LineSwitch(RULES).parse_with_tabs().set_name("line")
 
 
-def read(text: str) -> Sequence[Item]:
+class Body:
+    """The items of a report, read as far as somebody asks."""
+
+    __slots__ = ("_items", "_source")
+
+    def __init__(self, text: str) -> None:
+        """Read nothing yet."""
+        self._items: list[Item] = []
+        self._source = line.scan_string(text, always_skip_whitespace=False)
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield the items in order."""
+        return self.after(-1)
+
+    def after(self, number: int) -> Iterator[Item]:
+        """Yield the items behind item ``number``."""
+        items = self._items
+        while True:
+            number += 1
+            if number == len(items):
+                found = next(self._source, None)
+                if found is None or not found[0]:
+                    return
+                items.append(found[0][0])
+            yield items[number]
+
+
+def read(text: str) -> Body:
     """Read the lines of a report that anything is known about, in order."""
-    return body.parse_string(text).as_list()  # type: ignore[no-any-return]
+    return Body(text)

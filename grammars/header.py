@@ -177,7 +177,12 @@ RULES = (
     Rule("hardware", r"Hardware name: ", hardware),
     Rule("modules", r"Modules linked in:", modules),
     Rule("code", r"Code: ", code),
-    Rule("oops", r"[^\n]{0,80}?\[#\d+\]", oops),
+    Rule(
+        "oops",
+        r"(?:Oops|Internal error|general prot|divide|invalid op|int3|stack seg|[kK]ernel |alignment|double fa|Unable|BUG: )"
+        r"[^\n]{0,80}?\[#\d+\]",
+        oops,
+    ),
     Rule("task", r"task:\S", task),
     Rule("nmi", r"(?:Sending NMI|NMI backtrace for cpu|Task dump for CPU)", nmi),
     Rule("end", r"(?:---\[ end |Rebooting in \d)", end),

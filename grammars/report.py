@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from grammars import body, signature
@@ -24,7 +25,7 @@ from grammars.trace import Opening, Trace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from grammars.body import Item
+    from grammars.body import Body
     from grammars.facts import Boot
     from grammars.family import Family
     from grammars.model import Frame, Line, Status
@@ -93,7 +94,7 @@ def own(lines: Sequence[Line], head: int) -> list[int]:
     return chosen
 
 
-def understand(registry: Registry, head: Head, text: ReportText, items: Sequence[Item]) -> Verdict | None:
+def understand(registry: Registry, head: Head, text: ReportText, items: Body) -> Verdict | None:
     """Name the crash whose header is the first line of ``text``; None where the line is no header."""
     first = text.lines[0].text
     end = len(text.text)
@@ -110,7 +111,7 @@ def understand(registry: Registry, head: Head, text: ReportText, items: Sequence
     return Verdict(plain(first[at:]), "corrupted", "the header is in no form that is known", None, family, Blame())
 
 
-def _name(reading: Reading, family: Family, text: ReportText, items: Sequence[Item], at: int) -> Verdict:
+def _name(reading: Reading, family: Family, text: ReportText, items: Body, at: int) -> Verdict:
     form, fields = reading
     fields = dict(fields)
     prefix = text.lines[0].text[:at]
@@ -134,9 +135,9 @@ def _name(reading: Reading, family: Family, text: ReportText, items: Sequence[It
     return Verdict(title, status, why, reading, family, blame)
 
 
-def _broken(text: ReportText, items: Sequence[Item]) -> str:
+def _broken(text: ReportText, items: Body) -> str:
     """Say why a report's traces cannot be trusted; empty where they can."""
-    openings = [item.location for item in items if type(item.value) is Opening][:2]
+    openings = list(islice((item.location for item in items if type(item.value) is Opening), 2))
     if _INJECTED.search(text.text, 0, openings[1] if len(openings) > 1 else len(text.text)):
         return "the stack of an injected failure is mixed into it"
     if openings and not text.lines[0].caller and _FOREIGN.search(text.text, len(text.lines[0].text), openings[0]):
@@ -155,7 +156,7 @@ def _broken(text: ReportText, items: Sequence[Item]) -> str:
             continue
         seen.add(kind)
         line = text.index(item.location)
-        for later in items[number + 1 :]:
+        for later in items.after(number):
             if type(later.value) is Opening or text.index(later.location) > line + NEAR:
                 break
             if type(later.value) is Trace and later.value:
@@ -185,7 +186,7 @@ def read(registry: Registry, boot: Boot, lines: Sequence[Line], heads: Sequence[
     return _report(registry, boot, lines, heads[first:], text, items, verdict, truncated=truncated)
 
 
-def _mixed(verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text: ReportText, items: Sequence[Item]) -> bool:
+def _mixed(verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text: ReportText, items: Body) -> bool:
     """Tell whether another CPU's report begins between a header and its trace, with nothing to tell them apart by."""
     if text.lines[0].caller or verdict.family.name not in _CRASH_HEADS:
         return False
@@ -222,7 +223,7 @@ def _report(
     lines: Sequence[Line],
     heads: Sequence[Head],
     text: ReportText,
-    items: Sequence[Item],
+    items: Body,
     verdict: Verdict,
     *,
     truncated: bool,
@@ -246,6 +247,8 @@ def _report(
                 trace += value.frames
         elif kind is Opening:
             traced = traced or bool(trace)
+            if traced:
+                break
             opened = True
         elif kind is Registers:
             if not traced and len(registers) < 64:  # noqa: PLR2004 - more than any machine has

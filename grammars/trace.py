@@ -132,8 +132,8 @@ FRAMES_LEAD: Final = (
 
 _TASK: Final = r"(?: by task \d+)?(?: on cpu \d+)?(?: at [\d.]+s(?: \([^)\n]*\))?)?"
 OPENING_LEAD: Final = (
-    r"(?:[^\n]{0,80}?Call [Tt]race|Backtrace| *backtrace(?: \(crc [0-9a-f]+\))?"
-    rf"|(?:kfence-#\d+ \[?[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|Last potentially related work creation"
+    r"(?:[ \t]*Call [Tt]race|Backtrace| *backtrace(?: \(crc [0-9a-f]+\))?"
+    rf"|(?:kfence-#\d+ \[[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|Last potentially related work creation"
     r"|Uninit was (?:stored to memory|created) at|(?:<[A-Z]+>)?Entry trace):"
 )
 """What opens a list of frames: the trace itself, where memory came from, where it went."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     import pyparsing as pp
 
     from grammars.model import InstructionPointer
@@ -42,8 +44,17 @@ class Pointer:
     """``uname -m`` of the machines that write it so."""
 
 
-@dataclass(frozen=True, slots=True)
 class Registers:
-    """A line of registers."""
+    """Lines of registers; taken apart when somebody asks."""
 
-    values: tuple[tuple[str, str], ...] = field(default=())
+    __slots__ = ("_read", "_text")
+
+    def __init__(self, text: str, read: Callable[[str], Iterable[tuple[str, str]]]) -> None:
+        """Keep the lines and how to read them."""
+        self._text = text
+        self._read = read
+
+    @property
+    def values(self) -> tuple[tuple[str, str], ...]:
+        """Name and value of each register, in order."""
+        return tuple(self._read(self._text))

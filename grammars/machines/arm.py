@@ -14,23 +14,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import pyparsing as pp
-
-from grammars.machines import Machine, Registers, Rule
-from grammars.machines.pointer import PLACE, pointer
+from grammars.machines import Machine, Rule
+from grammars.machines.pointer import PLACE, pointer, registers
 from grammars.trace import NAME
 
 _REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?(?:\[<)?([0-9a-f]{8,16})\b")
 
 
-def _registers(tokens: pp.ParseResults) -> Registers:
-    return Registers(tuple(_REGISTER.findall(tokens[0])))
-
-
 _LEAD: Final = r"(?:pstate|sp|x\d\d?|r\d\d?) ?: |pc : \[<"
-registers = (
-    pp.Regex(rf"(?:(?:{_LEAD})[^\n]*\n)+").leave_whitespace().add_parse_action(_registers).set_name("arm registers")
-)
 _LINK: Final = rf"(?:\n(?:[^\n]*\n)?(?:LR is at|lr :) (?P<caller>{NAME})\+0x)?"
 
 ARM = Machine(
@@ -41,6 +32,6 @@ ARM = Machine(
             r"(?:pc : (?!\[<)|PC is at )",
             pointer(rf"(?:pc :|PC is at) (?P<raw>{PLACE}[^\n]*?)(?= lr :|$|\n)(?=[^\n]*{_LINK})", "aarch64"),
         ),
-        Rule("arm_registers", _LEAD, registers),
+        Rule("arm_registers", _LEAD, registers(rf"(?:(?:{_LEAD})[^\n]*\n)+", _REGISTER.findall, "arm")),
     ),
 )

@@ -13,33 +13,32 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import pyparsing as pp
-
-from grammars.machines import Machine, Registers, Rule
-from grammars.machines.pointer import PLACE, pointer
+from grammars.machines import Machine, Rule
+from grammars.machines.pointer import PLACE, pointer, registers
 from grammars.trace import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?([0-9a-f]{8,16})\b")
 _NAMED: Final = re.compile(r"\b([A-Z]{2,6}\d{0,2}): +([0-9a-f]{4,16})\b")
 _GENERAL: Final = re.compile(r"GPR(\d\d): ([0-9a-f ]+)")
 
 
-def _riscv(tokens: pp.ParseResults) -> Registers:
-    return Registers(tuple(_REGISTER.findall(tokens[0])))
+def _riscv(text: str) -> Iterator[tuple[str, str]]:
+    yield from _REGISTER.findall(text)
 
 
-def _powerpc(tokens: pp.ParseResults) -> Registers:
-    values = _NAMED.findall(tokens[0])
-    for first, row in _GENERAL.findall(tokens[0]):
-        values += [(f"GPR{int(first) + number:02}", value) for number, value in enumerate(row.split())]
-    return Registers(tuple(values))
+def _powerpc(text: str) -> Iterator[tuple[str, str]]:
+    yield from _NAMED.findall(text)
+    for first, row in _GENERAL.findall(text):
+        yield from ((f"GPR{int(first) + number:02}", value) for number, value in enumerate(row.split()))
 
 
-def _s390(tokens: pp.ParseResults) -> Registers:
-    values = tokens[0].partition("GPRS:")[2].split()[:4]
-    return Registers(tuple((f"GPR{number}", value) for number, value in enumerate(values)))
+def _s390(text: str) -> Iterator[tuple[str, str]]:
+    yield from ((f"GPR{number}", value) for number, value in enumerate(text.partition("GPRS:")[2].split()[:4]))
 
 
 POWERPC = Machine(
@@ -53,7 +52,7 @@ POWERPC = Machine(
         Rule(
             "ppc_registers",
             r"(?:NIP:  |REGS: |GPR\d\d: |MSR:  |CFAR: |DAR: )",
-            pp.Regex(r"[^\n]*").leave_whitespace().add_parse_action(_powerpc).set_name("powerpc registers"),
+            registers(r"[^\n]*", _powerpc, "powerpc"),
         ),
     ),
 )
@@ -64,7 +63,7 @@ S390 = Machine(
         Rule(
             "s390_registers",
             r"Krnl GPRS: ",
-            pp.Regex(r"[^\n]*").leave_whitespace().add_parse_action(_s390).set_name("s390x registers"),
+            registers(r"[^\n]*", _s390, "s390x"),
         ),
     ),
 )
@@ -75,10 +74,7 @@ RISCV = Machine(
         Rule(
             "riscv_registers",
             r" (?:gp|t\d|s\d\d?|a\d) : ",
-            pp.Regex(r"(?: (?:gp|t\d|s\d\d?|a\d) *: [^\n]*\n)+")
-            .leave_whitespace()
-            .add_parse_action(_riscv)
-            .set_name("riscv registers"),
+            registers(r"(?: (?:gp|t\d|s\d\d?|a\d) *: [^\n]*\n)+", _riscv, "riscv"),
         ),
     ),
 )

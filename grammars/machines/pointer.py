@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import pyparsing as pp
 
-from grammars.machines import Pointer
+from grammars.machines import Pointer, Registers
 from grammars.model import InstructionPointer
 from grammars.trace import NAME, RUST
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Iterable
 
 PLACE: Final = (
     r"(?:\[<?(?P<address>[0-9a-f]*)>?\]\s*){0,2}"
@@ -47,3 +47,13 @@ def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> pp.Parser
         )
 
     return pp.Regex(pattern, as_match=True).leave_whitespace().add_parse_action(read).set_name(f"{machine} pointer")
+
+
+def registers(pattern: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str) -> pp.ParserElement:
+    """Return the grammar of lines of registers, which ``read`` takes apart into names and values."""
+    return (
+        pp.Regex(pattern)
+        .leave_whitespace()
+        .add_parse_action(lambda tokens: Registers(tokens[0], read))
+        .set_name(f"{machine} registers")
+    )

@@ -17,10 +17,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import pyparsing as pp
-
-from grammars.machines import Machine, Registers, Rule
-from grammars.machines.pointer import PLACE, pointer
+from grammars.machines import Machine, Rule
+from grammars.machines.pointer import PLACE, pointer, registers
 
 _USER: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
 """Code segments of user mode, Xen's and 32-bit ones included."""
@@ -28,14 +26,7 @@ _USER: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
 _REGISTER: Final = re.compile(r"([A-Za-z_]{1,8}\d{0,2}): ?\s?((?:[0-9a-f]{4}:)?(?:0x)?[0-9a-f]{2,16}(?:\(\w+\))?)")
 
 
-def _registers(tokens: pp.ParseResults) -> Registers:
-    return Registers(tuple(_REGISTER.findall(tokens[0])))
-
-
 _LEAD: Final = r"(?:R[A-DS][A-Z]|R\d\d|E[A-DS][A-Z]|[FGCD]S|CR[0-8]|DR[0-7]|PKRU|EFLAGS|RFLAGS): "
-registers = (
-    pp.Regex(rf"(?:{_LEAD}[^\n]*\n)+").leave_whitespace().add_parse_action(_registers).set_name("x86 registers")
-)
 
 X86 = Machine(
     name="x86_64",
@@ -50,6 +41,6 @@ X86 = Machine(
             r"(?:EIP|IP): ",
             pointer(rf"E?IP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)", "i686", _USER),
         ),
-        Rule("x86_registers", _LEAD, registers),
+        Rule("x86_registers", _LEAD, registers(rf"(?:{_LEAD}[^\n]*\n)+", _REGISTER.findall, "x86")),
     ),
 )

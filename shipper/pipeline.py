@@ -78,16 +78,25 @@ class _Held(Exception):  # noqa: N818 - a reason to wait
 class Delivery(threading.Thread):
     """Brings what the store holds to one output until :meth:`finish` or :meth:`stop`.
 
+    :param say: is told of trouble and of its end.
     :param tries: how often in a row an output may fail before the thread ends; None is for ever.
     :ivar trouble: why it ended before all was delivered; empty if it did not.
     """
 
-    def __init__(self, store: Store, output: Output, *, tries: int | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        output: Output,
+        *,
+        tries: int | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__(name=f"output {output.name}")
         self.output = output
         self.trouble = ""
         self._store = store
         self._tries = tries
+        self._say = say
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._finishing = False
@@ -110,25 +119,39 @@ class Delivery(threading.Thread):
 
     def run(self) -> None:
         """Deliver; this is the thread."""
+        try:
+            while not self._ended.is_set():
+                try:
+                    if self._work():
+                        break
+                except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
+                    self.trouble = self._words(error)
+                    if self._tries is not None:
+                        break
+                    if self._say and not self._ended.is_set():
+                        self._say(self.trouble)
+                    self._ended.wait(LONGEST_WAIT / 10)
+        finally:
+            self.output.close()
+
+    def _work(self) -> bool:
+        """Deliver what there is or wait for more; return whether all is done."""
+        self._wake.clear()
+        finishing = self._finishing  # before looking: what is added later sets it later
+        if self._store.pending(self.output.name, 1):
+            self._retrying(self._next)
+            return False
+        if not finishing:
+            self._wake.wait()
+        return finishing
+
+    def _words(self, error: Exception) -> str:
         from shipper.outputs import Unavailable  # noqa: PLC0415
         from shipper.store import StoreError  # noqa: PLC0415
 
-        try:
-            while not self._ended.is_set():
-                self._wake.clear()
-                finishing = self._finishing  # before looking: what is added later sets it later
-                if self._store.pending(self.output.name, 1):
-                    self._retrying(self._next)
-                elif finishing:
-                    break
-                else:
-                    self._wake.wait()
-        except (Unavailable, _Held, StoreError) as error:
-            self.trouble = str(error)
-        except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
-            self.trouble = f"{self.output.name}: {type(error).__name__}: {error}; everything is kept"
-        finally:
-            self.output.close()
+        if isinstance(error, Unavailable | _Held | StoreError):
+            return str(error)
+        return f"{self.output.name}: {type(error).__name__}: {error}; everything is kept"
 
     def _retrying(self, step: Callable[[], None]) -> None:
         """Call ``step`` until it succeeds, with growing and jittered waits between."""
@@ -149,6 +172,8 @@ class Delivery(threading.Thread):
         )(step)
         if self._noted:
             self._noted = ""
+            if self._say:
+                self._say(f"{self.output.name}: delivers again")
             self._store.trouble(self.output.name, "")
 
     def _note(self, state: RetryCallState) -> None:
@@ -156,6 +181,8 @@ class Delivery(threading.Thread):
         error = state.outcome.exception() if state.outcome else None
         if error is not None and str(error) != self._noted:
             self._noted = str(error)
+            if self._say:
+                self._say(self._noted)
             self._store.trouble(self.output.name, self._noted)
 
     def _next(self) -> None:

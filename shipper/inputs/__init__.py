@@ -10,12 +10,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Mapping
+
     import msgspec
 
     from grammars.model import CrashReport
     from shipper.document import Origin
 
-__all__ = ["Crash", "Input", "Unreadable"]
+__all__ = ["Crash", "Feed", "Input", "Unreadable"]
 
 
 class Crash(NamedTuple):
@@ -38,6 +41,27 @@ class Unreadable(Exception):  # noqa: N818 - it says what the file is
         self.reason = reason
 
 
+class Feed(Protocol):
+    """What the service gives an input that runs."""
+
+    origin: Origin
+    """What is known of every crash before it is read."""
+    stop: threading.Event
+    """Set when the input is to end; what it has not kept by then, it finds again at the next start."""
+
+    def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
+        """Keep crashes together with how far the input is; both are durable on return.
+
+        Waits as long as the store cannot take them, and returns without them only once ``stop`` is set.
+        """
+
+    def positions(self) -> dict[str, str]:
+        """Return how far the input was, by its own keys."""
+
+    def say(self, message: str) -> None:
+        """Tell the operator."""
+
+
 class Input(Protocol):
     """A place where crashes appear."""
 
@@ -47,3 +71,6 @@ class Input(Protocol):
     """Files and folders that hold crashes now."""
 
     def __init__(self, config: Any) -> None: ...  # noqa: ANN401 - each input has its own Config
+
+    def run(self, feed: Feed) -> None:
+        """Read what is there and what comes, until ``feed.stop`` is set."""

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-import msgspec
-
 from shipper.inputs import Crash, Unreadable, kdump
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from grammars.model import CrashReport
     from shipper.document import Origin
 
-__all__ = ["STANDARD_INPUT", "FileConfig", "FileInput", "origin_of", "read"]
+__all__ = ["STANDARD_INPUT", "origin_of", "read"]
 
 STANDARD_INPUT = "-"
 CHUNK = 1 << 20
@@ -87,29 +85,6 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
         raise Unreadable(path, "is binary, no kernel log was found in it")
     if chunks.fault:
         raise Unreadable(path, chunks.fault)
-
-
-class FileConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``type: file``."""
-
-    paths: list[str]
-    """Files, with ``*``, ``?`` and ``**`` as shells know them."""
-
-
-class FileInput:
-    """Log files."""
-
-    Config = FileConfig
-    name = "file"
-
-    def __init__(self, config: FileConfig) -> None:
-        import glob  # noqa: PLC0415
-
-        self.paths = sorted(
-            path
-            for pattern in config.paths
-            for path in glob.glob(pattern, recursive=True) or [pattern]  # noqa: PTH207
-        )
 
 
 class _Chunks:

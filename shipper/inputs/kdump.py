@@ -13,12 +13,22 @@ was lost; ``kexec-dmesg.log`` is the log of the capture kernel, not of the crash
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+
+from shipper.inputs import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipper.inputs import Crash, Feed
 
 __all__ = ["Folder", "KdumpConfig", "KdumpInput", "is_log", "logs", "recognise"]
 
@@ -37,6 +47,10 @@ class KdumpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     paths: list[str] = msgspec.field(default_factory=lambda: ["/var/crash"])
     """Folders that hold kdump's folders."""
+    scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    """Seconds between two looks; a network file system tells nobody of changes made elsewhere."""
+    settle: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+    """Seconds that a file must not have changed; twelve times as long where its name says incomplete."""
 
 
 class KdumpInput:
@@ -47,6 +61,66 @@ class KdumpInput:
 
     def __init__(self, config: KdumpConfig) -> None:
         self.paths = config.paths
+        self._config = config
+
+    def run(self, feed: Feed) -> None:
+        """Look at the folders again and again; a file is read once it is complete."""
+        read_before = feed.positions()
+        told: dict[str, str] = {}
+        while not feed.stop.is_set():
+            present = set()
+            for path, fault in self._found():
+                present.add(path)
+                if fault:
+                    if told.get(path) != fault:
+                        feed.say(f"{path}: {fault}")
+                        told[path] = fault
+                    continue
+                stamp = self._complete(path)
+                if stamp and stamp not in (read_before.get(path), told.get(path)):
+                    if self._take(path, stamp, feed):
+                        read_before[path] = stamp
+                    else:
+                        told[path] = stamp  # not kept as read: the next start tries again
+                if feed.stop.is_set():
+                    return
+            gone = read_before.keys() - present
+            if gone:
+                feed.keep((), dict.fromkeys(gone))
+                for path in gone:
+                    del read_before[path]
+            feed.stop.wait(self._config.scan_interval)
+
+    def _found(self) -> Iterator[tuple[str, str]]:
+        from shipper.inputs.folders import walk  # noqa: PLC0415 - it knows of us
+
+        for path in self.paths:
+            yield from walk(path)
+
+    def _complete(self, path: str) -> str:
+        """Return what tells this state of the file from any other; empty while it may still grow."""
+        try:
+            status = os.stat(path)  # noqa: PTH116 - a path of os.walk
+        except OSError:
+            return ""
+        patience = self._config.settle * (12 if "incomplete" in PurePath(path).name else 1)
+        if time.time() - status.st_mtime < patience:
+            return ""
+        return f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+
+    @staticmethod
+    def _take(path: str, stamp: str, feed: Feed) -> bool:
+        from shipper.inputs.file import read  # noqa: PLC0415 - it knows of us
+
+        crashes: list[Crash] = []
+        try:
+            crashes.extend(read(path, feed.origin))
+        except Unreadable as error:
+            feed.say(str(error))
+            feed.keep(crashes)
+            return False
+        feed.keep(crashes, {path: stamp})
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,7 @@ def test_test_output_reaches_it(kpanic: Run) -> None:
         (["parse", "--fromat", "x", "y"], "No such option '--fromat'"),
         (["parse", "--jobs", "0", "y"], "Invalid value for '--jobs'"),
         (["ship", "-c", "nowhere.yml", "x"], "nowhere.yml: cannot be read: No such file or directory"),
+        (["export", "policy"], "--format of policy is one of: opensearch, elasticsearch"),
         (["ship", "-E", "nothing", "x"], "-E: expected key=value"),
     ],
 )
@@ -264,8 +265,8 @@ def test_every_command_has_help(kpanic: Run, arguments: list[str]) -> None:
 
 
 def test_what_is_exported_is_json(kpanic: Run) -> None:
-    assert json.loads(kpanic("export", "template", "--for", "opensearch")[0])["index_patterns"]
-    assert json.loads(kpanic("export", "policy", "--for", "elasticsearch")[0])["policy"]
+    assert json.loads(kpanic("export", "template", "--format", "opensearch")[0])["index_patterns"]
+    assert json.loads(kpanic("export", "policy", "--format", "elasticsearch")[0])["policy"]
     assert json.loads(kpanic("export", "schema")[0])["properties"]["output"]
 
 

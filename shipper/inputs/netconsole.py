@@ -1,0 +1,157 @@
+"""What dying kernels send: netconsole's datagrams, plain and extended.
+
+One stream a sender. Nothing tells when a crash is over, so a sender's silence does. Only those are heard who
+are named: without ``allow`` that is this machine. Senders, their datagrams and their rate are bounded.
+
+:see: Documentation/networking/netconsole.rst
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from shipper.inputs import Crash
+
+if TYPE_CHECKING:
+    from grammars import Parser
+    from grammars.model import CrashReport
+    from shipper.inputs import Feed
+
+__all__ = ["NetconsoleConfig", "NetconsoleInput"]
+
+DATAGRAM = 65_535
+BUFFER = 4 << 20
+"""Bytes that the kernel may hold for us: a whole crash of many hosts at once."""
+
+
+class NetconsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``type: netconsole``."""
+
+    host: str = "127.0.0.1:6666"
+    """Address and port to listen at."""
+    allow: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.0/8", "::1/128"])
+    """Networks whose datagrams are taken."""
+    close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    """Seconds of silence after which a crash counts as complete."""
+    max_senders: Annotated[int, msgspec.Meta(ge=1)] = 4096
+    """Streams kept at once; the one silent longest makes room."""
+    max_rate: Annotated[int, msgspec.Meta(ge=1)] = 2_000_000
+    """Bytes a second of one sender; what is above is dropped and counted."""
+
+
+class NetconsoleInput:
+    """One UDP socket."""
+
+    Config = NetconsoleConfig
+    name = "netconsole"
+
+    def __init__(self, config: NetconsoleConfig) -> None:
+        """Check the addresses.
+
+        :raises ValueError: one of them is none.
+        """
+        self.paths: list[str] = []
+        self._config = config
+        self._allowed = [ipaddress.ip_network(network, strict=False) for network in config.allow]
+        host, _, port = config.host.rpartition(":")
+        if not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004 - 16 bits
+            raise ValueError("host: expected address and port, such as 0.0.0.0:6666")
+        self._address = (host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - only where somebody wrote so
+
+    def run(self, feed: Feed) -> None:
+        """Listen."""
+        senders: OrderedDict[str, _Sender] = OrderedDict()
+        refused: set[str] = set()
+        try:
+            listening = self._listen()
+        except OSError as error:
+            feed.say(f"{self._config.host}: cannot be listened at: {error.strerror}; nothing is heard there")
+            return
+        with listening:
+            while not feed.stop.is_set():
+                try:
+                    data, (address, *_) = listening.recvfrom(DATAGRAM)
+                except TimeoutError:
+                    self._quiet(senders, feed)
+                    continue
+                if not self._heard(address):
+                    if len(refused) < self._config.max_senders and address not in refused:
+                        refused.add(address)
+                        feed.say(f"{address}: is not in allow; what it sends is not heard")
+                    continue
+                sender = senders.get(address)
+                if sender is None:
+                    while len(senders) >= self._config.max_senders:
+                        senders.popitem(last=False)[1].close(feed)
+                    sender = senders[address] = _Sender(address, self._config.max_rate)
+                senders.move_to_end(address)
+                sender.take(data, feed)
+                self._quiet(senders, feed)
+        for sender in senders.values():  # the sender will not say it again
+            sender.close(feed)
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+            made.bind(self._address)
+            made.settimeout(0.5)
+        except OSError:
+            made.close()
+            raise
+        return made
+
+    def _heard(self, address: str) -> bool:
+        found = ipaddress.ip_address(address.partition("%")[0])
+        return any(found in network for network in self._allowed)
+
+    def _quiet(self, senders: OrderedDict[str, _Sender], feed: Feed) -> None:
+        """Complete the crashes of who has said nothing for a while; the longest silent come first."""
+        now = time.monotonic()
+        for sender in list(senders.values()):
+            if now - sender.last < self._config.close_quiet:
+                break
+            sender.close(feed)
+            del senders[sender.address]
+
+
+class _Sender:
+    """One host."""
+
+    def __init__(self, address: str, rate: int) -> None:
+        import grammars  # noqa: PLC0415 - the grammar is built on import
+
+        self.address = address
+        self.last = time.monotonic()
+        self._parser: Parser = grammars.Parser()
+        self._rate = rate
+        self._allowance = float(rate)
+        self._dropped = 0
+
+    def take(self, data: bytes, feed: Feed) -> None:
+        now = time.monotonic()
+        self._allowance = min(self._rate, self._allowance + (now - self.last) * self._rate)
+        self.last = now
+        if len(data) > self._allowance:
+            if not self._dropped:
+                feed.say(f"{self.address}: sends more than max_rate; what is above is dropped")
+            self._dropped += 1
+            return
+        self._allowance -= len(data)
+        self._keep(self._parser.feed(data), feed)
+
+    def close(self, feed: Feed) -> None:
+        self._keep(self._parser.close(), feed)
+
+    def _keep(self, reports: list[CrashReport], feed: Feed) -> None:
+        if reports:
+            origin = replace(feed.origin, provider="netconsole", host_ip=self.address, relayed=True)
+            feed.keep([Crash(report, origin) for report in reports])

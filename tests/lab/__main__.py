@@ -1,0 +1,117 @@
+"""Crash real kernels and check what kpanic says of them: ``python -m tests.lab --help``."""
+
+# ruff: noqa: T201 - a command speaks on standard output
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import guest, matrix, verdict
+from .archive import GoneError
+from .build import Builder, BuildError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .build import Boot
+    from .matrix import Kind
+
+
+class Crash(NamedTuple):
+    """One guest of the matrix."""
+
+    boot: Boot
+    kind: Kind
+    console: Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when every answer was right."""
+    chosen = _arguments(arguments)
+    table = matrix.load()
+    kernels = [name for name in chosen.kernels.split(",") if name] or list(table.kernels)
+    kinds = [name for name in chosen.kinds.split(",") if name]
+    chosen.logs.mkdir(parents=True, exist_ok=True)
+    builder = Builder(table)
+    crashes: list[Crash] = []
+    broken = 0
+    with ThreadPoolExecutor(max_workers=chosen.jobs) as pool:
+        for name in kernels:
+            kernel = table.kernels[name]
+            try:
+                boot = builder.prepare(kernel)
+            except GoneError as gone:
+                print(f"{name}: gone from the archive: {gone}", flush=True)
+                continue
+            except BuildError as refused:
+                print(f"{name}: the module does not build: {refused}", flush=True)
+                broken += 1
+                continue
+            for kind in table.kinds_of(kernel, every=chosen.every or bool(kinds)):
+                if not kinds or kind.name in kinds:
+                    log = f"{boot.release}-{boot.machine.uname}-{kind.name}.log"
+                    crashes.append(Crash(boot, kind, chosen.logs / log))
+        counted = chosen.clock == "counted"
+        for line in pool.map(lambda crash: _provoke(crash, keep=chosen.keep, counted=counted), crashes):
+            print(line, flush=True)
+    if chosen.crash_only:
+        return 1 if broken else 0
+    wrong = _judge(crashes)
+    return 1 if wrong or broken else 0
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser.add_argument("--logs", type=Path, default=Path("lab-logs"), help="folder for the consoles")
+    parser.add_argument("--kernels", default="", help="only these, separated by commas")
+    parser.add_argument("--kinds", default="", help="only these, separated by commas")
+    parser.add_argument("--every", action="store_true", help="every kind on every kernel, not the core alone")
+    parser.add_argument("--keep", action="store_true", help="leave consoles that are there")
+    parser.add_argument("--crash-only", action="store_true", help="write consoles, compare nothing")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="guests at a time")
+    parser.add_argument(
+        "--clock",
+        choices=("counted", "host"),
+        default="counted",
+        help="the guest's clock: an instruction counter (the same console each time) or the host's (faster)",
+    )
+    return parser.parse_args(arguments)
+
+
+def _provoke(crash: Crash, *, keep: bool, counted: bool) -> str:
+    what = f"{crash.boot.kernel.name:14} {crash.kind.name:20}"
+    if keep and crash.console.exists():
+        return f"{what} kept"
+    run = guest.crash(crash.boot, crash.kind, counted=counted)
+    crash.console.write_bytes(run.console)
+    return f"{what} {run.seconds:6.1f} s" + ("" if run.ended else ", time over")
+
+
+def _judge(crashes: Sequence[Crash]) -> int:
+    """Print the table of right and wrong; return how many are wrong."""
+    documents = verdict.parse([crash.console for crash in crashes])
+    totals: dict[str, list[int]] = {}
+    print("\n| kernel | machine | kind | field | expected | got |\n|---|---|---|---|---|---|")
+    for crash in crashes:
+        expected = verdict.expect(crash.kind, crash.boot.release, crash.boot.machine)
+        result = verdict.compare(expected, documents[crash.console])
+        total = totals.setdefault(f"{crash.boot.release} | {crash.boot.machine.uname}", [0, 0])
+        total[bool(result.wrong)] += 1
+        for field, (value, got) in result.wrong.items():
+            where = f"{crash.boot.release} | {crash.boot.machine.uname} | {crash.kind.name}"
+            print(f"| {where} | {field} | {value or '-'} | {got or '-'} |")
+    print("\n| kernel | machine | right | wrong |\n|---|---|---|---|")
+    for where, (right, wrong) in totals.items():
+        print(f"| {where} | {right} | {wrong} |")
+    wrong = sum(total[1] for total in totals.values())
+    print(f"\n{len(crashes) - wrong} right, {wrong} wrong of {len(crashes)}")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Boot a prepared kernel in QEMU, let it crash, keep its console.
+
+Software emulation with an instruction counter as the clock: the same inputs give the same console, and a
+guest that sleeps takes no time. Nothing of a guest reaches the host but its console.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .build import Boot
+    from .matrix import Kind
+
+END = re.compile(rb"---\[ end Kernel panic|Rebooting in \d+ seconds|LAB: still alive|System halted")
+"""The last that a guest says."""
+PANIC = re.compile(rb"Kernel panic - not syncing")
+QUIET = 3.0
+"""Seconds without a byte after a panic that count as the end, for kernels that print none."""
+POLL = 0.1
+"""Seconds between looks at the console."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of one guest."""
+
+    console: bytes
+    ended: bool
+    """False when the time was over before the guest had said its last."""
+    seconds: float
+    """On the host's clock."""
+
+
+def command_line(boot: Boot, kind: Kind) -> str:
+    told = kind.do or kind.name
+    return f"console={boot.machine.console} ignore_loglevel lab.kind={told} {kind.append}".strip()
+
+
+def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 120.0) -> Run:
+    """Crash a kernel in one of the matrix's ways.
+
+    With ``counted`` an instruction counter is the guest's clock: the console is the same each time. Without,
+    it is the host's: half the time.
+    """
+    initrd = None if kind.name.startswith("vfs-") else boot.initrd()
+    if kind.name == "noinit":
+        initrd = boot.initrd({"init": b"\x00nothing that runs\n"})
+    return run(
+        boot,
+        command_line(boot, kind),
+        initrd,
+        devices=kind.devices,
+        monitor=kind.monitor,
+        guest_seconds=kind.seconds,
+        shift=kind.shift if counted else None,
+        timeout=timeout,
+    )
+
+
+def run(  # noqa: PLR0913
+    boot: Boot,
+    append: str,
+    initrd: bytes | None,
+    *,
+    devices: Sequence[str] = (),
+    monitor: str = "",
+    guest_seconds: int = 0,
+    shift: int | None = 2,
+    reboot: bool = False,
+    quiet: float = QUIET,
+    timeout: float = 120.0,
+    end: re.Pattern[bytes] = END,
+) -> Run:
+    """Boot and follow the console until the guest has said its last, exits, or the time is over."""
+    with tempfile.TemporaryDirectory(prefix="kpanic-lab-") as folder:
+        console = Path(folder) / "console"
+        console.touch()
+        command = [*boot.machine.qemu, "-accel", "tcg", "-smp", "1"]
+        if shift is not None:
+            command += ["-icount", f"shift={shift},sleep=off"]
+        command += ["-seed", "42", "-display", "none", "-monitor", "stdio"]
+        if not reboot:
+            command += ["-no-reboot"]
+        command += ["-serial", f"file:{console}", "-kernel", str(boot.image), "-append", append]
+        if initrd is not None:
+            file = Path(folder) / "initrd"
+            file.write_bytes(initrd)
+            command += ["-initrd", str(file)]
+        started = time.monotonic()
+        process = subprocess.Popen(
+            ["nice", "-n", "15", *command, *devices],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            watch = _Watch(end, quiet, guest_seconds, started + timeout)
+            ended = _follow(process, console, monitor, watch)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            _, complaint = process.communicate()
+        text = console.read_bytes()
+        if not text:
+            raise RuntimeError(f"{command[0]} gave no console: {complaint.decode(errors='replace').strip()}")
+        return Run(text, ended, time.monotonic() - started)
+
+
+class _Watch(NamedTuple):
+    """When a guest has said its last."""
+
+    end: re.Pattern[bytes]
+    quiet: float
+    guest_seconds: int
+    deadline: float
+
+
+def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch: _Watch) -> bool:
+    quiet_since = time.monotonic()
+    size = 0
+    text = b""
+    while time.monotonic() < watch.deadline:
+        exited = process.poll() is not None
+        if console.stat().st_size == size and not exited:
+            if PANIC.search(text) and time.monotonic() - quiet_since > watch.quiet:
+                return True
+            time.sleep(POLL)
+            continue
+        text = console.read_bytes()
+        size, quiet_since = len(text), time.monotonic()
+        if monitor and b"LAB: ready" in text and process.stdin:
+            time.sleep(0.5)
+            process.stdin.write(monitor.encode() + b"\n")
+            process.stdin.flush()
+            monitor = ""
+        if exited or _whole_line(watch.end, text):
+            return True
+        stamps = re.findall(rb"^\[ *(\d+)\.\d+\]", text, re.MULTILINE)
+        if watch.guest_seconds and stamps and int(stamps[-1]) >= watch.guest_seconds:
+            return True
+    return False
+
+
+def _whole_line(pattern: re.Pattern[bytes], text: bytes) -> bool:
+    found = pattern.search(text)
+    return found is not None and b"\n" in text[found.end() :]

@@ -1,0 +1,244 @@
+"""``kpanic run`` as systemd meets it: a real process, real files, real datagrams, real kills."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipper.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LOGS = Path(__file__).parent.parent / "logs"
+LAB = sorted((LOGS / "lab").iterdir())
+STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26"
+PORT = 26_666
+
+
+class Service:
+    """A configuration, and processes that run it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.crash = folder / "crash"
+        self.crash.mkdir()
+        self.log = folder / "messages"
+        self.out = folder / "out.ndjson"
+        self.errors = folder / "errors"
+        self.config = folder / "kpanic.yml"
+        self.config.write_text(
+            f"""
+path.data: {folder}/data
+inputs:
+  - {{type: kdump, paths: [{self.crash}], scan_interval: 0.1, settle: 0}}
+  - {{type: file, paths: ['{self.log}*'], scan_interval: 0.1, close_quiet: 1}}
+  - {{type: netconsole, host: '127.0.0.1:{PORT}', allow: [127.0.0.2], close_quiet: 0.5}}
+output.file.path: {self.out}
+"""
+        )
+
+    @contextmanager
+    def running(self, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        with (
+            self.errors.open("ab") as errors,
+            subprocess.Popen(
+                [sys.executable, "-c", "from shipper.cli import main; main()", "run", "-c", str(self.config)],
+                stderr=errors,
+                cwd=LOGS.parent.parent,
+                env={**os.environ, **environment},
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def documents(self) -> list[dict[str, dict[str, str]]]:
+        if not self.out.exists():
+            return []
+        return [json.loads(line) for line in self.out.read_text().splitlines()]
+
+    def said(self) -> str:
+        return self.errors.read_text()
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return Service(tmp_path)
+
+
+def providers(service: Service) -> list[str]:
+    return sorted(document["event"]["provider"] for document in service.documents())
+
+
+def test_a_crash_arrives_by_every_way_there_is(service: Service) -> None:
+    with service.running() as process:
+        until(
+            lambda: service.errors.exists() and "running; inputs: kdump, file, netconsole" in service.said()
+        )
+        shutil.copytree(STORY, service.crash / STORY.name)
+        service.log.write_bytes((LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes())
+        until(lambda: len(service.documents()) == 2)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("127.0.0.2", 0))
+            packets = (LOGS / "transports" / "netconsole-plain.txt.packets").read_text().splitlines()
+            for packet in packets:
+                sender.sendto(ast.literal_eval(packet), ("127.0.0.1", PORT))
+        until(lambda: providers(service) == ["file", "kdump", "netconsole"])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    (heard,) = (document for document in service.documents() if document["event"]["provider"] == "netconsole")
+    assert heard["host"]["ip"] == ["127.0.0.2"]
+    assert heard["observer"]["hostname"] == socket.gethostname()
+
+
+def test_who_is_not_allowed_is_not_heard(service: Service) -> None:
+    with service.running():
+        until(lambda: service.errors.exists() and "running" in service.said())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind(("127.0.0.3", 0))
+
+            def told() -> bool:
+                sender.sendto(b"[    1.0] Kernel panic - not syncing: x\n", ("127.0.0.1", PORT))
+                return "127.0.0.3: is not in allow" in service.said()
+
+            until(told)
+            time.sleep(1)
+    assert service.documents() == []
+    assert service.said().count("127.0.0.3") == 1
+
+
+def test_a_file_is_followed_through_growth_rotation_and_truncation(service: Service) -> None:
+    def crash(number: int) -> bytes:
+        text = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes()
+        return text.replace(b"[    2.", b"[    %d." % (2 + number))
+
+    def arrived(number: int) -> None:
+        until(lambda: len(service.documents()) == number)
+
+    with service.running():
+        text = crash(0)
+        with service.log.open("wb", buffering=0) as log:
+            log.write(text[: len(text) // 2])
+            time.sleep(0.3)
+            log.write(text[len(text) // 2 :])
+            arrived(1)
+            service.log.rename(service.folder / "old")  # no longer in the pattern
+            log.write(crash(1))
+            time.sleep(0.3)
+            service.log.write_bytes(crash(2))
+        arrived(3)
+        with service.log.open("r+b", buffering=0) as log:
+            log.truncate(0)
+            time.sleep(0.3)
+            log.write(crash(3))
+        arrived(4)
+    assert len({document["event"]["id"] for document in service.documents()}) == 4
+
+
+def test_a_second_crash_of_the_host_is_not_skipped_and_a_copied_or_touched_one_not_sent_twice(
+    service: Service,
+) -> None:
+    shutil.copytree(STORY, service.crash / STORY.name)
+    with service.running():
+        until(lambda: len(service.documents()) == 1)
+        again = service.crash / "127.0.0.1-2021-04-30-01:02:03"
+        again.mkdir()
+        text = (STORY / "vmcore-dmesg.txt").read_bytes()
+        (again / "vmcore-dmesg-incomplete.txt").write_bytes(text.replace(b"790.37", b"812.99"))
+        (again / "vmcore-dmesg-incomplete.txt").rename(again / "vmcore-dmesg.txt")
+        until(lambda: len(service.documents()) == 2)
+        (service.crash / STORY.name / "vmcore-dmesg.txt").touch()
+        shutil.copytree(STORY, service.crash / "127.0.0.1-2022-01-01-00:00:00")
+        time.sleep(1.5)
+    assert len(service.documents()) == 2
+
+
+def test_a_hangup_reads_the_configuration_again(service: Service) -> None:
+    with service.running() as process:
+        until(lambda: service.errors.exists() and "running" in service.said())
+        service.config.write_text(service.config.read_text() + "tags: [later]\n")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: service.said().count("running") == 2)
+        shutil.copytree(STORY, service.crash / STORY.name)
+        until(lambda: len(service.documents()) == 1)
+    assert service.documents()[0]["tags"] == ["later"]
+
+
+def test_systemd_is_told_that_it_is_ready_alive_and_stopping(service: Service) -> None:
+    path = service.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.settimeout(30)
+        with service.running(NOTIFY_SOCKET=str(path), WATCHDOG_USEC="400000") as process:
+            assert [systemd.recv(100) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+            process.terminate()
+            process.wait(20)
+            systemd.settimeout(0)
+            rest = []
+            while not rest or rest[-1] != b"STOPPING=1":
+                rest.append(systemd.recv(100))
+
+
+def test_its_own_log_is_json_when_nobody_looks(service: Service) -> None:
+    (service.crash / "127.0.0.1-2022-01-01-00:00:00").mkdir()
+    (service.crash / "127.0.0.1-2022-01-01-00:00:00" / "vmcore-dmesg.txt").touch()
+    with service.running():
+        until(lambda: service.errors.exists() and "is empty" in service.said())
+        time.sleep(1)
+    lines = [json.loads(line) for line in service.said().splitlines()]
+    assert all(line["service.type"] == "kpanic" for line in lines)
+    assert sum("is empty" in line["message"] for line in lines) == 1
+
+
+@pytest.mark.parametrize("command", ["run", "ship"])
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_arrives_twice(
+    service: Service, command: str
+) -> None:
+    chance = random.Random(11)  # noqa: S311
+    for number, log in enumerate(LAB):
+        folder = service.crash / f"10.0.0.{number + 1}-2026-11-22-19:15:38"
+        folder.mkdir()
+        shutil.copy(log, folder / "vmcore-dmesg.txt")
+    arguments = ["-c", str(service.config), *([str(service.crash)] if command == "ship" else [])]
+    start = [sys.executable, "-c", "from shipper.cli import main; main()", command, *arguments]
+    for _ in range(8):
+        with subprocess.Popen(start, stderr=subprocess.DEVNULL, cwd=LOGS.parent.parent) as process:
+            time.sleep(chance.uniform(0.1, 1.5))
+            process.kill()
+    done = subprocess.run(
+        [*start[:3], "ship", "-c", str(service.config), str(service.crash)],
+        capture_output=True,
+        check=False,
+        cwd=LOGS.parent.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    with Store(service.folder / "data" / "kpanic.db", readonly=True) as store:
+        kept = sorted(document["_id"] for document in store.documents())
+    got = [
+        f"{document['event']['id']}-{document['host'].get('name')}-{document['event']['hash']}"
+        for document in service.documents()
+    ]
+    assert len(got) == len(kept) > len(LAB) / 2
+    assert len(got) == len(set(got))

@@ -119,7 +119,7 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
             "outcome": "failure",
             "action": f"kernel-{report.kind}",
             "code": report.cause,
-            "reason": report.reason[:KEYWORD_LIMIT],
+            "reason": report.reason.strip()[:KEYWORD_LIMIT],
             "module": "kernel_panic",
             "dataset": "kernel.panic",
             "provider": origin.provider,

@@ -83,5 +83,7 @@ class Family:
     forms: tuple[Form, ...]
     ignore: str = ""
     """A regular expression for lines that hold a literal and are no crash."""
+    ignore_after: str = ""
+    """A regular expression for the line before: what holds a literal behind such a line is no crash."""
     last: bool = False
     """Only where no other family understands the line."""

@@ -47,24 +47,26 @@ class Registry:
     def __init__(self, families: Sequence[Family]) -> None:
         self.families = tuple(families)
         self._grammars: dict[str, pp.ParserElement] = {}
-        self._ignore = {
-            family.name: re.compile(family.ignore) for family in self.families if family.ignore
-        }
+        self._ignore = {family.name: re.compile(family.ignore) for family in self.families if family.ignore}
         self.literals: tuple[tuple[str, Family], ...] = tuple(
             (literal, family) for family in self.families for literal in family.literals
         )
         """Every literal with its family; its place here is its number in the scan."""
 
-    def ignores(self, family: Family, line: str) -> bool:
+    def ignores(self, family: Family, line: str, previous: str | None = None) -> bool:
         """Tell whether a line that holds a literal of the family is no crash all the same."""
         pattern = self._ignore.get(family.name)
-        return pattern is not None and pattern.search(line) is not None
+        if pattern is not None and pattern.search(line) is not None:
+            return True
+        return bool(family.ignore_after and previous is not None and re.search(family.ignore_after, previous))
 
     def grammar(self, family: Family) -> pp.ParserElement:
         """Return the family's grammar: its forms in their order."""
         found = self._grammars.get(family.name)
         if found is None:
-            found = pp.MatchFirst([_remember(form) for form in family.forms]).leave_whitespace().parse_with_tabs()
+            found = (
+                pp.MatchFirst([_remember(form) for form in family.forms]).leave_whitespace().parse_with_tabs()
+            )
             self._grammars[family.name] = found
         return found
 
@@ -86,7 +88,9 @@ def _families() -> Iterator[Family]:
         elif isinstance(found, Family):
             yield found
         else:
-            raise TypeError(f"entry point {entry.name!r} of {GROUP} is neither a Family nor a module with some")
+            raise TypeError(
+                f"entry point {entry.name!r} of {GROUP} is neither a Family nor a module with some"
+            )
 
 
 @functools.lru_cache(maxsize=1)

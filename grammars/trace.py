@@ -35,9 +35,7 @@ _CODE: Final = (
     rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}) from {_BRACKETS})?"
     rf"\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
-_INLINE: Final = (
-    rf"(?:\(?{_BRACKETS}\({NAME}\) from {_BRACKETS}\()?(?P<inlined>{NAME})[ \t]+(?P<place>[^\s:]+:\d+)[ \t]+\[inline\][ \t)]*"
-)
+_INLINE: Final = rf"(?:\(?{_BRACKETS}\({NAME}\) from {_BRACKETS}\()?(?P<inlined>{NAME})[ \t]+(?P<place>[^\s:]+:\d+)[ \t]+\[inline\][ \t)]*"
 _RAW: Final = r"(?P<raw>(?:\[<?(?:0x)?[0-9a-f]{8,16}>?\][ \t]*){1,2}(?:\?[ \t]+)?(?:\(null\)|0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*"
 FRAME: Final = rf"[ \t]*(?:(?P<mark>{MARK})[ \t]*)?(?:{_CODE}|{_INLINE}|{_RAW})?"
 
@@ -107,13 +105,22 @@ def _read_frames(text: str) -> Iterator[Frame]:
                 reliable = reliable and "(unreliable)" not in rest
             number = _digits.search(address) if address else None
             yield Frame(
-                name, int(offset, 16), int(size, 16), module, int(number[0], 16) if number else None, reliable, stack, file
+                name,
+                int(offset, 16),
+                int(size, 16),
+                module,
+                int(number[0], 16) if number else None,
+                reliable,
+                stack,
+                file,
             )
         elif inlined:
             yield Frame(inlined, stack=stack, file=place, inline=True)
         elif raw:
             number = _digits.search(raw)
-            yield Frame("", address=int(number[0], 16) if number else None, reliable="?" not in raw, stack=stack)
+            yield Frame(
+                "", address=int(number[0], 16) if number else None, reliable="?" not in raw, stack=stack
+            )
 
 
 frames = (
@@ -132,7 +139,7 @@ FRAMES_LEAD: Final = (
 
 _TASK: Final = r"(?: by task \d+)?(?: on cpu \d+)?(?: at [\d.]+s(?: \([^)\n]*\))?)?"
 OPENING_LEAD: Final = (
-    r"(?:[ \t]*Call [Tt]race|Backtrace| *backtrace(?: \(crc [0-9a-f]+\))?"
+    r"(?:[ \t0-9a-f]{0,90}Call [Tt]race|Backtrace| *backtrace(?: \(crc [0-9a-f]+\))?"
     rf"|(?:kfence-#\d+ \[[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|Last potentially related work creation"
     r"|Uninit was (?:stored to memory|created) at|(?:<[A-Z]+>)?Entry trace):"
 )

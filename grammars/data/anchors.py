@@ -20,29 +20,105 @@ PREFIXES: Final = (
 """What the entry of a system call carries in front, by era and machine (include/linux/syscalls.h)."""
 
 DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
-    (r"process_one_work|process_scheduled_works|worker_thread", "runs work queues"),
-    (r"do_syscall_|do_fast_syscall_|do_int80_|sysenter_dispatch|tracesys_phase2|entry_SYS|system_call_fastpath|stub_\w+", "enters system calls on x86"),
-    (r"el0_svc|el0_sync|invoke_syscall|ret_fast_syscall|^__sys_trace_return|system_call_common|system_call_exception|^__do_syscall$|^__do_syscall|^system_call$|handle_syscall|^do_trap_ecall|sysc_", "enters system calls on other machines"),
-    (r"netif_receive_skb|process_backlog|^napi_|^__napi|net_rx_action", "hands packets up"),
-    (r"do_softirq|^handle_softirqs|^__softirq|^run_ksoftirqd|^irq_exit|^invoke_softirq", "runs softirqs"),
-    (r"call_timer_fn|_run_timers|run_timer_softirq|hrtimer_run|^expire_timers|^run_timer_base|^call_timer", "runs timers"),
-    (r"tasklet_action", "runs tasklets"),
-    (r"^smpboot_thread_fn|^kthread$|^kthread_worker_fn|^ret_from_fork|^start_secondary|^cpu_startup_entry|^do_idle|^kernel_thread_helper|^rest_init", "starts threads"),
-    (r"^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev)|^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)|^__vfs_(?:read|write)|^(?:new|do)_sync_(?:read|write)|^call_(?:read|write)_iter|^ksys_(?:read|write|ioctl)|^compat_ksys_ioctl|^__?do_compat_sys_ioctl|^do_compat_ioctl", "calls into files"),
-    (r"^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$", "calls into files and sockets"),
-    (r"blkdev_(?:driver_)?ioctl|compat_ioctl", "calls into block devices"),
-    (r"^call_mmap|^mmap_region|^__mmap_region|^do_mmap|^mmap_file", "maps memory"),
-    (r"^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)|^__sock_(?:sendmsg|release|recvmsg)|^__sys_(?:setsockopt|getsockopt|connect|bind|accept4)|^do_sock_setsockopt", "calls into sockets"),
-    (r"^rtnetlink_rcv_msg|^nfnetlink_rcv|^netlink_dump", "hands netlink messages on"),
-    (r"^__fput|^____fput|^task_work_run|^delayed_fput|^exit_task_work", "closes files"),
-    (r"^do_exit|^do_group_exit|^get_signal|^exit_to_user_mode_(?:loop|prepare)|^syscall_exit_to|^prepare_exit_to", "ends tasks"),
-    (r"^do_mount|^path_mount|^do_new_mount|^mount_fs|^vfs_get_tree", "mounts"),
-    (r"^do_one_initcall|^do_initcall|^kernel_init$|^kernel_init_freeable", "initialises"),
-    (r"^handle_irq_event|^__handle_irq_event|^generic_handle|^handle_(?:edge|fasteoi|level|percpu)|^do_IRQ|^common_interrupt|^__common_interrupt|^gic_handle_irq", "runs interrupt handlers"),
-    (r"^rcu_do_batch|^rcu_core|^rcu_process_callbacks|^invoke_rcu|^rcu_nocb_cb|^rcu_reclaim", "runs RCU's callbacks"),
-    (r"^usb_hcd_giveback|^__usb_hcd_giveback", "hands USB requests back"),
+    (
+        "runs work queues",
+        "process_one_work process_scheduled_works worker_thread",
+    ),
+    (
+        "enters system calls on x86",
+        "do_syscall_ do_fast_syscall_ do_int80_ sysenter_dispatch tracesys_phase2 entry_SYS"
+        r" system_call_fastpath stub_\w+",
+    ),
+    (
+        "enters system calls on other machines",
+        "el0_svc el0_sync invoke_syscall ret_fast_syscall ^__sys_trace_return system_call_common"
+        " system_call_exception ^__do_syscall$ ^__do_syscall ^system_call$ handle_syscall ^do_trap_ecall"
+        " sysc_",
+    ),
+    (
+        "hands packets up",
+        "netif_receive_skb process_backlog ^napi_ ^__napi net_rx_action",
+    ),
+    (
+        "runs softirqs",
+        "do_softirq ^handle_softirqs ^__softirq ^run_ksoftirqd ^irq_exit ^invoke_softirq",
+    ),
+    (
+        "runs timers",
+        "call_timer_fn _run_timers run_timer_softirq hrtimer_run ^expire_timers ^run_timer_base ^call_timer",
+    ),
+    (
+        "runs tasklets",
+        "tasklet_action",
+    ),
+    (
+        "starts threads",
+        "^smpboot_thread_fn ^kthread$ ^kthread_worker_fn ^ret_from_fork ^start_secondary"
+        " ^cpu_startup_entry ^do_idle ^kernel_thread_helper ^rest_init",
+    ),
+    (
+        "calls into files",
+        "^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev)"
+        " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)"
+        " ^__vfs_(?:read|write) ^(?:new|do)_sync_(?:read|write) ^call_(?:read|write)_iter"
+        " ^ksys_(?:read|write|ioctl) ^compat_ksys_ioctl ^__?do_compat_sys_ioctl ^do_compat_ioctl",
+    ),
+    (
+        "calls into files and sockets",
+        ""
+        r" ^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$",
+    ),
+    (
+        "calls into block devices",
+        "blkdev_(?:driver_)?ioctl compat_ioctl",
+    ),
+    (
+        "maps memory",
+        "^call_mmap ^mmap_region ^__mmap_region ^do_mmap ^mmap_file",
+    ),
+    (
+        "calls into sockets",
+        "^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)"
+        " ^__sock_(?:sendmsg|release|recvmsg) ^__sys_(?:setsockopt|getsockopt|connect|bind|accept4)"
+        " ^do_sock_setsockopt",
+    ),
+    (
+        "hands netlink messages on",
+        "^rtnetlink_rcv_msg ^nfnetlink_rcv ^netlink_dump",
+    ),
+    (
+        "closes files",
+        "^__fput ^____fput ^task_work_run ^delayed_fput ^exit_task_work",
+    ),
+    (
+        "ends tasks",
+        "^do_exit ^do_group_exit ^get_signal ^exit_to_user_mode_(?:loop|prepare) ^syscall_exit_to"
+        " ^prepare_exit_to",
+    ),
+    (
+        "mounts",
+        "^do_mount ^path_mount ^do_new_mount ^mount_fs ^vfs_get_tree",
+    ),
+    (
+        "initialises",
+        "^do_one_initcall ^do_initcall ^kernel_init$ ^kernel_init_freeable",
+    ),
+    (
+        "runs interrupt handlers",
+        "^handle_irq_event ^__handle_irq_event ^generic_handle ^handle_(?:edge|fasteoi|level|percpu)"
+        " ^do_IRQ ^common_interrupt ^__common_interrupt ^gic_handle_irq",
+    ),
+    (
+        "runs RCU's callbacks",
+        "^rcu_do_batch ^rcu_core ^rcu_process_callbacks ^invoke_rcu ^rcu_nocb_cb ^rcu_reclaim",
+    ),
+    (
+        "hands USB requests back",
+        "^usb_hcd_giveback ^__usb_hcd_giveback",
+    ),
 )
-ANCHORS: Final = re.compile("|".join(pattern for pattern, _ in DISPATCHERS))
+"""What they do, and patterns of their names with a space between them."""
+ANCHORS: Final = re.compile("|".join("|".join(patterns.split()) for _, patterns in DISPATCHERS))
 
 ENTRIES: Final = re.compile(
     r"apic_timer_interrupt|^asm_(?:sysvec|common)|^(?:common|ret_from)_(?:interrupt|intr)|^retint_|^el1_irq|^el1h?_\w*irq|^el1_interrupt"

@@ -1,69 +1,293 @@
 """Functions that notice a crash and do not cause it: passed over when the guilty one is looked for.
 
-Each entry is a regular expression that is searched in the function's name without compiler suffixes, and the reason
-that ``--explain`` gives. A site adds its own through the entry point group ``kpanic.skip``: pairs of the same kind.
+Each entry is a reason, which a report gives for every frame passed over, and regular expressions that are searched in
+the function's name without compiler suffixes.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-SKIP: Final[tuple[tuple[str, str], ...]] = (
-    # who reports
-    (r"^dump_stack|^show_stack|^show_regs|^show_trace|^__dump_stack|^dump_backtrace|^dump_trace", "prints the trace"),
-    (r"stack_trace|^save_trace|^walk_stackframe|^arch_stack_walk|^unwind_|^__unwind_start|^__save_stack|^stack_depot|^depot_", "walks the stack"),
-    (r"panic|^print_tainted|^check_panic", "ends the system when told to"),
-    (r"warn_slowpath|^__warn|^warn_bogus|^report_bug|^fixup_bug|^handle_bug|^warn_alloc|^__report_bug", "reports what others found"),
-    (r"printk|^vprintk|^console_|^__con_|va_format|^dev_(?:info|notice|warn|err|alert|crit|emerg|vprintk)|^netdev_(?:info|warn|err)|^_dev_", "prints what others say"),
-    (r"snprintf|scnprintf|^hex_string|^put_dec|^number$|^sprintf|^vsprintf|k?v?asprintf|^format_decode|^string(?:_nocheck)?$|^pointer$|^hex_dump", "formats text"),
-    (r"__sanitizer|__asan|kasan|hwasan|__msan|kmsan|kcsan|kfence|__tsan|ubsan|^__hwasan", "is part of a sanitizer"),
-    (r"^print_(?:address|report|usage|circular|deadlock|bad|unlock|lock|irq|shadow|track|collision|held)|^describe_|^end_report|^start_report", "prints a report"),
-    (r"^check_memory_region|^memory_is_|^__?check_(?:object|heap)|^read_word_at_a_time|(?:read|write)_once_.*nocheck|^instrument_", "checks memory for others"),
-    (r"^do_error_trap|^do_(?:trap|general_protection|divide_error|invalid_op|int3|page_fault|double_fault|stack_segment|alignment)|^exc_|^asm_exc_|^invalid_op$|_trap$|^error_entry|^die$|^__die|^oops_|^no_context|^page_fault$|^async_page_fault|^general_protection$|^divide_error$|^int3$|^stack_segment$|^do_user_addr_fault|^do_kern_addr_fault|^__do_page_fault|^kernelmode_fixup|^xen_|^math_error|^do_int3", "handles the exception"),
-    (r"^program_check|^do_program_check|^_exception|^bad_page_fault|^handle_page_fault|^do_hash_fault|^data_access|^instruction_access|^alignment_", "handles the exception on powerpc"),
-    (r"^do_(?:DataAbort|PrefetchAbort|undefinstr|mem_abort|bad_area|sea|translation_fault|alignment|debug|el1_undef|tag_check_fault|tag_recovery)|^el[01]_(?!irq)|^el[01][th]_|^die_kernel_fault|^__do_kernel_fault|^brk_handler|^bug_handler|^call_(?:undef|break)_hook|^vector_|^arm_notify_die|^__exception", "handles the exception on arm"),
-    (r"^do_trap_|^pgm_check|^do_protection|^do_dat_exception|^__do_pgm_check|^monitor_event|^illegal_op", "handles the exception on riscv or s390"),
-    (r"^___?might_|^__might|^might_", "checks the context for others"),
-    (r"debug_object|^debug_print_object|debug_check_no|^(?:timer|work|hrtimer|rcuhead)_is_static_object|^timer_fixup|^work_fixup|^lookup_object", "checks objects for others"),
-    (r"lockdep|^lock_acquire|^lock_release|^__?lock_(?:acquire|release|is_held|set_class|pin|unpin|repin)|^register_lock_class|^reacquire_held|^validate_chain|^mark_lock|^mark_held|^mark_usage|^check_(?:prev|deadlock|noncircular|usage|irq_usage|wait_context|flags|chain|path|redundant)|^look_up_lock|^find_held_lock|^lock_downgrade|^trace_hardirqs|^trace_softirqs|^hlock|^add_lock|^assign_lock_key|^save_trace|^walk_stackframe|^match_held_lock|^__lock_(?:set|downgrade)", "is lockdep"),
-    (r"perf_trace|^trace_event_raw|^trace_event_buffer|^ftrace|^__traceiter|^__bpf_trace|^bpf_trace_run|^trace_raw_output|^mcount|^fentry", "traces others"),
-    (r"^should_fail|^should_failslab|^fail_dump|fault_inject", "injects faults"),
-    (r"^__stack_chk_fail|^__fortify|fortify_panic|^__fortify_report", "checks memory for others"),
-    (r"^nmi_|^arch_trigger|^trigger_|_cpu_backtrace|cpumask_backtrace|^sched_show_task|^_sched_show|^show_state|^dump_cpu_task|^rcu_dump|^watchdog_overflow|^hardlockup", "prints other tasks"),
-    (r"rust_helper|^_R\w*9panicking|^core::panicking|^rust_begin_unwind|^rust_panic", "panics for others"),
-    # memory
-    (r"alloc_page|^alloc_frozen|^__alloc_frozen|^__?get_free_page|^get_zeroed_page|^get_page_from_freelist|^rmqueue|^__rmqueue|^prep_new_page|^folio_alloc|^filemap_alloc_folio|^alloc_(?:slab|frozen)|^vma_alloc|^__folio_alloc", "allocates pages"),
-    (r"k?v?(?:m|z|c)alloc|^krealloc|^kvrealloc|^kmemdup|^memdup|^vmemdup|^kstrdup|^kmem_cache|^allocate_slab|^new_slab|^slab_|^___slab|^__slab|^__kmem|^cache_(?:alloc|grow|flush|free)|^fallback_alloc|^mempool_|^poison_|^set_track|^get_freepointer|^qlink|^qlist|^quarantine|^discard_slab|^shuffle_|^memcg_slab|^pcpu_alloc|^__alloc_percpu|^alloc_percpu|^setup_object|^obj_cgroup|^mod_objcg|^refill_obj|^refill_stock|^post_alloc_hook|^split_page|^get_partial|^cmpxchg_double_slab|^alloc_from_pcs|^init_object", "allocates memory"),
-    (r"^kfree$|^kfree_(?:sensitive|const)|^kvfree|^vfree|^__vfree|^__?free_pages|^free_large|^free_unref|^free_pcp|^__free_one|^free_pages_prepare|^kzfree|^free_to_partial|^__free_slab|^__kfree(?!_skb)|^do_slab_free|^sheaf", "frees what it is told to"),
-    (r"^(?:__)?mem(?:chr|cmp|cpy|move|scan|set|zero|cmp_exit)|^bcmp$|^__?memcpy|^memcpy_|^str(?:cat|chr|cmp|cpy|cspn|lcat|lcpy|len|n|pbrk|rchr|reverse|scpy|sep|spn|str|im|case)|^sized_strscpy|^__str(?:len|n|cpy)|^skip_spaces|^clear_page_|^copy_page_|^rep_movs|^rep_stos|^__arch_mem|^__pi_mem|^__pi_str|^clear_highpage|^memzero", "works on the memory that it is given"),
-    (r"copy_(?:from|to|in)_user|^_copy_|^__copy_|^__arch_copy|^copy_user|^raw_copy|^csum_and_copy|^csum_partial|^strn(?:cpy|len)_(?:from_)?user|^__?clear_user|^__?(?:get|put)_user|copyin|copyout|^simple_copy_to_iter|^copy_(?:page_)?(?:from|to)_iter|^iov_iter|^_copy_(?:from|to)_iter|^import_iovec|usercopy|^__check_object_size|^check_(?:copy|bogus|kernel)|^instrument_copy|^user_access|^fault_in_|^copy_from_kernel|^probe_kernel|^get_user_|^copy_to_kernel", "copies for others"),
-    # locks
-    (r"spin_(?:lock|unlock|trylock|bug|dump|is)|^do_raw_|^_raw_|^__raw_|^queued_|^__?pv_|^native_queued|^arch_(?:spin|read|write)|^ticket_|^rt_spin|^virt_spin|^__read_lock|^__write_lock|^spin_", "locks for others"),
-    (r"(?:read|write)_(?:lock|unlock|trylock)|^qrwlock|^rwlock_", "locks for others"),
-    (r"^(?:__)?(?:down|up)(?:_read|_write|_trylock|_interruptible|_killable|_timeout)?(?:_\w+)?$|^(?:__)?down_|^(?:__)?up_|^rwsem_|^percpu_(?:down|up)|^call_rwsem|^__percpu_|^semaphore_", "locks for others"),
-    (r"^_?_?mutex_|^__ww_mutex|^ww_mutex|^rt_mutex|^__rt_mutex|^rtmutex|^task_blocks_on|^osq_|^owner_on_cpu|^mutex_|^_mutex_|^lock_mutex", "locks for others"),
-    (r"^seqcount|^read_seq|^write_seq|seqlock|^__seqprop|^lockref_", "locks for others"),
-    (r"^(?:raw_)?(?:arch_)?(?:atomic|atomic64|atomic_long)_(?:\w+_)?(?:dec|inc|read|set|or|xor|and|add|sub|fetch|xchg|cmpxchg|try|long)|^arch_(?:atomic|cmpxchg|xchg|local)|^cmpxchg|^__?xchg|^llist_", "counts for others"),
-    (r"refcount|^kref_|^ref_tracker|^percpu_ref", "counts for others"),
-    (r"^__?call_rcu|^call_rcu|^kvfree_call_rcu|^rcu_(?:read_|lock|is_|lockdep|dynticks|note|eqs|nmi|irq|user)|^__rcu_read|^rcu_irq", "marks sections of RCU"),
-    (r"^(?:__)?(?:local_|raw_)?(?:bh|irq|irqs)_|^_?_?local_bh|^arch_local|^__local|^preempt_|^trace_preempt|^__preempt|^irq_(?:enter|exit)_|^raw_irq|^debug_smp_processor|^check_preemption|^smp_processor_id|^this_cpu_|^__this_cpu", "guards a section"),
-    # lists, bits, containers
-    (r"^_?_?list_(?:add|del|replace|move|splice|cut|for)|^hlist_|^__list|^plist_|^list_", "links what it is given"),
-    (r"^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit|^find_\w*bit|^_?find_(?:next|first|last)|^bitmap_|^__bitmap|^variable_test|^constant_test|^_find_|^hweight|^__sw_hweight|^bit_", "works on the bits that it is given"),
-    (r"^rb_(?!_)|^__rb_|^rbtree|^radix_tree_(?!node_alloc)|^__radix_tree|^xas_|^xa_|^__xa_|^idr_|^ida_|^mas_|^mt_|^mtree|^rht_|^rhashtable|^__rhashtable|^jhash", "keeps what others store"),
-    (r"^_indirect_thunk|^__x86_indirect|^__x86_return|^retbleed|^srso_|^entry_ibpb|^__cfi_|_cfi_|^__ubsan", "is made by the compiler"),
-    (r"^kobject_|^kset_|^kobj_", "keeps kobjects for others"),
-    (r"compound_head|^virt_to_(?:head|page|cache|slab|folio)|^page_(?:to|address|mapcount|ref)|^(?:get|put)_page(?!s)|^folio_(?:get|put|ref|flags|test|try)|^try_get_page|^page_folio|^set_page|^__?put_page|^pfn_|^phys_addr|^__phys|^__virt", "finds the page of others"),
-    (r"^(?:__)?find_vma|^vma_is|^mem_section|^static_(?:branch|key)|^arch_static|^jump_label", "looks things up for others"),
-    # what everybody waits, wakes, schedules and cleans up with
-    (r"^(?:__)?wake_up|^wait_for_completion|^__wait_for|^wait_for_common|^do_wait_for|^complete(?:_all)?$|^swake_|^autoremove_wake|^default_wake|^try_to_wake|^ttwu_|^finish_wait$|^prepare_to_wait", "wakes and waits for others"),
-    (r"^(?:__)?(?:flush|cancel|drain|queue|insert|mod|destroy|try_to_grab)_(?:delayed_)?(?:work|workqueue|pending)|^__?cancel_work|^__queue|^flush_(?:work|delayed)|^start_flush_work|^grab_pending|^queue_|^schedule_work|^mod_delayed|^schedule_delayed", "queues work for others"),
-    (r"^(?:__)?(?:del|mod|add|try_to_del|detach|timer)_?(?:timer|delete|shutdown|pending|reduce)|^lock_timer_base|^internal_add_timer|^enqueue_hrtimer|^hrtimer_(?:start|cancel|try|active|forward)|^lock_hrtimer|^timer_delete|^__timer_delete|^timer_shutdown", "keeps timers for others"),
-    (r"^device_(?:release$|add|del|create|register|unregister|release_driver|initial|destroy|move|links_\w+|remove|attach|rename)|^get_device_parent|^(?:get|put)_device$|^bus_(?:add|remove|probe|for)|^driver_(?:probe|attach|register|unregister|detach)|^really_probe|^__device_|^__driver_|^add_uevent_var|^kobject_uevent|^devres_|^sysfs_|^kernfs_(?:remove|add|create|get|put|find|activate|link|unlink|new_node$)|^internal_create|^dpm_sysfs|^devm_", "keeps devices for others"),
-    (r"^rollback_registered|^unregister_netdev|^register_netdevice$", "registers network devices for others"),
-    (r"^skb_(?:put|push|pull|over|under|panic|release|copy_bits|trim)|^__?pskb|^kfree_skb|^__kfree_skb|^sk_skb_reason|^skb_under|^__skb_put|^skb_put|^napi_skb", "handles packets for others"),
-    (r"^crc\d|^crc_|^__crc|^chacha_|^sha\d+_|^md5_|^blake2|^siphash|^xxh|^aes_|^hash_", "computes what it is asked to"),
-    (r"^(?:un)?lock_(?:page|buffer)|^folio_(?:lock|unlock|wait|mark|end|add_lru)|^__folio_lock|^unlock_page|^find_(?:lock|get)_entries|^truncate_inode_pages|^mark_buffer_dirty|^page_cache_|^filemap_(?:get_entry|get_folio)|^__filemap_get_folio|^folios_put|^release_pages|^put_pages|^__folio_put", "handles pages for others"),
-    (r"^(?:fast_)?dput|^iput(?:_final)?$|^assertfail|^__assert|^asserting|^btrfs_assertfail", "drops what others held"),
-    (r"^IS_ERR|^ERR_|^PTR_|^unlikely|^__builtin|^current_|^get_current|^task_(?:pid|tgid)|^warn_|^is_vmalloc|^__delay|^delay_|^__const_udelay|^__udelay|^ktime_(?:add|sub)|^cpu_relax|^logic_(?:in|out)|^__raw_(?:read|write)|^__(?:in|out)[bwl]$|^io(?:read|write)\d|^rep_nop", "is too general to blame"),
+HELPERS: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "prints the trace",
+        "^dump_stack ^show_stack ^show_regs ^show_trace ^__dump_stack ^dump_backtrace ^dump_trace",
+    ),
+    (
+        "walks the stack",
+        "stack_trace ^save_trace ^walk_stackframe ^arch_stack_walk ^unwind_ ^__unwind_start ^__save_stack"
+        " ^stack_depot ^depot_",
+    ),
+    (
+        "ends the system when told to",
+        "panic ^print_tainted ^check_panic",
+    ),
+    (
+        "reports what others found",
+        "warn_slowpath ^__warn ^warn_bogus ^report_bug ^fixup_bug ^handle_bug ^warn_alloc ^__report_bug",
+    ),
+    (
+        "prints what others say",
+        "printk ^vprintk ^console_ ^__con_ va_format"
+        " ^dev_(?:info|notice|warn|err|alert|crit|emerg|vprintk) ^netdev_(?:info|warn|err) ^_dev_",
+    ),
+    (
+        "formats text",
+        "snprintf scnprintf ^hex_string ^put_dec ^number$ ^sprintf ^vsprintf k?v?asprintf ^format_decode"
+        " ^string(?:_nocheck)?$ ^pointer$ ^hex_dump",
+    ),
+    (
+        "is part of a sanitizer",
+        "__sanitizer __asan kasan hwasan __msan kmsan kcsan kfence __tsan ubsan ^__hwasan",
+    ),
+    (
+        "prints a report",
+        ""
+        " ^print_(?:address|report|usage|circular|deadlock|bad|unlock|lock|irq|shadow|track|collision|held)"
+        " ^describe_ ^end_report ^start_report",
+    ),
+    (
+        "checks memory for others",
+        "^check_memory_region ^memory_is_ ^__?check_(?:object|heap) ^read_word_at_a_time"
+        " (?:read|write)_once_.*nocheck ^instrument_",
+    ),
+    (
+        "handles the exception",
+        "^do_error_trap"
+        " ^do_(?:trap|general_protection|divide_error|invalid_op|int3|page_fault|double_fault|stack_segment|alignment)"
+        " ^exc_ ^asm_exc_ ^invalid_op$ _trap$ ^error_entry ^die$ ^__die ^oops_ ^no_context ^page_fault$"
+        " ^async_page_fault ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$ ^do_user_addr_fault"
+        " ^do_kern_addr_fault ^__do_page_fault ^kernelmode_fixup ^xen_ ^math_error ^do_int3",
+    ),
+    (
+        "handles the exception on powerpc",
+        "^program_check ^do_program_check ^_exception ^bad_page_fault ^handle_page_fault ^do_hash_fault"
+        " ^data_access ^instruction_access ^alignment_",
+    ),
+    (
+        "handles the exception on arm",
+        ""
+        " ^do_(?:DataAbort|PrefetchAbort|undefinstr|mem_abort|bad_area|sea|translation_fault|alignment|debug|el1_undef|tag_check_fault|tag_recovery)"
+        " ^el[01]_(?!irq) ^el[01][th]_ ^die_kernel_fault ^__do_kernel_fault ^brk_handler ^bug_handler"
+        " ^call_(?:undef|break)_hook ^vector_ ^arm_notify_die ^__exception",
+    ),
+    (
+        "handles the exception on riscv or s390",
+        "^do_trap_ ^pgm_check ^do_protection ^do_dat_exception ^__do_pgm_check ^monitor_event ^illegal_op",
+    ),
+    (
+        "checks the context for others",
+        "^___?might_ ^__might ^might_",
+    ),
+    (
+        "checks objects for others",
+        "debug_object ^debug_print_object debug_check_no ^(?:timer|work|hrtimer|rcuhead)_is_static_object"
+        " ^timer_fixup ^work_fixup ^lookup_object",
+    ),
+    (
+        "is lockdep",
+        "lockdep ^lock_acquire ^lock_release"
+        " ^__?lock_(?:acquire|release|is_held|set_class|pin|unpin|repin) ^register_lock_class"
+        " ^reacquire_held ^validate_chain ^mark_lock ^mark_held ^mark_usage"
+        " ^check_(?:prev|deadlock|noncircular|usage|irq_usage|wait_context|flags|chain|path|redundant)"
+        " ^look_up_lock ^find_held_lock ^lock_downgrade ^trace_hardirqs ^trace_softirqs ^hlock ^add_lock"
+        " ^assign_lock_key ^save_trace ^walk_stackframe ^match_held_lock ^__lock_(?:set|downgrade)",
+    ),
+    (
+        "traces others",
+        "perf_trace ^trace_event_raw ^trace_event_buffer ^ftrace ^__traceiter ^__bpf_trace ^bpf_trace_run"
+        " ^trace_raw_output ^mcount ^fentry",
+    ),
+    (
+        "injects faults",
+        "^should_fail ^should_failslab ^fail_dump fault_inject",
+    ),
+    (
+        "checks memory for others",
+        "^__stack_chk_fail ^__fortify fortify_panic ^__fortify_report",
+    ),
+    (
+        "prints other tasks",
+        "^nmi_ ^arch_trigger ^trigger_ _cpu_backtrace cpumask_backtrace ^sched_show_task ^_sched_show"
+        " ^show_state ^dump_cpu_task ^rcu_dump ^watchdog_overflow ^hardlockup",
+    ),
+    (
+        "panics for others",
+        r"rust_helper ^_R\w*9panicking ^core::panicking ^rust_begin_unwind ^rust_panic",
+    ),
+    (
+        "allocates pages",
+        "alloc_page ^alloc_frozen ^__alloc_frozen ^__?get_free_page ^get_zeroed_page"
+        " ^get_page_from_freelist ^rmqueue ^__rmqueue ^prep_new_page ^folio_alloc ^filemap_alloc_folio"
+        " ^alloc_(?:slab|frozen) ^vma_alloc ^__folio_alloc",
+    ),
+    (
+        "allocates memory",
+        "k?v?(?:m|z|c)alloc ^krealloc ^kvrealloc ^kmemdup ^memdup ^vmemdup ^kstrdup ^kmem_cache"
+        " ^allocate_slab ^new_slab ^slab_ ^___slab ^__slab ^__kmem ^cache_(?:alloc|grow|flush|free)"
+        " ^fallback_alloc ^mempool_ ^poison_ ^set_track ^get_freepointer ^qlink ^qlist ^quarantine"
+        " ^discard_slab ^shuffle_ ^memcg_slab ^pcpu_alloc ^__alloc_percpu ^alloc_percpu ^setup_object"
+        " ^obj_cgroup ^mod_objcg ^refill_obj ^refill_stock ^post_alloc_hook ^split_page ^get_partial"
+        " ^cmpxchg_double_slab ^alloc_from_pcs ^init_object",
+    ),
+    (
+        "frees what it is told to",
+        "^kfree$ ^kfree_(?:sensitive|const) ^kvfree ^vfree ^__vfree ^__?free_pages ^free_large"
+        " ^free_unref ^free_pcp ^__free_one ^free_pages_prepare ^kzfree ^free_to_partial ^__free_slab"
+        " ^__kfree(?!_skb) ^do_slab_free ^sheaf",
+    ),
+    (
+        "works on the memory that it is given",
+        "^(?:__)?mem(?:chr|cmp|cpy|move|scan|set|zero|cmp_exit) ^bcmp$ ^__?memcpy ^memcpy_"
+        " ^str(?:cat|chr|cmp|cpy|cspn|lcat|lcpy|len|n|pbrk|rchr|reverse|scpy|sep|spn|str|im|case)"
+        " ^sized_strscpy ^__str(?:len|n|cpy) ^skip_spaces ^clear_page_ ^copy_page_ ^rep_movs ^rep_stos"
+        " ^__arch_mem ^__pi_mem ^__pi_str ^clear_highpage ^memzero",
+    ),
+    (
+        "copies for others",
+        "copy_(?:from|to|in)_user ^_copy_ ^__copy_ ^__arch_copy ^copy_user ^raw_copy ^csum_and_copy"
+        " ^csum_partial ^strn(?:cpy|len)_(?:from_)?user ^__?clear_user ^__?(?:get|put)_user copyin copyout"
+        " ^simple_copy_to_iter ^copy_(?:page_)?(?:from|to)_iter ^iov_iter ^_copy_(?:from|to)_iter"
+        " ^import_iovec usercopy ^__check_object_size ^check_(?:copy|bogus|kernel) ^instrument_copy"
+        " ^user_access ^fault_in_ ^copy_from_kernel ^probe_kernel ^get_user_ ^copy_to_kernel",
+    ),
+    (
+        "locks for others",
+        "spin_(?:lock|unlock|trylock|bug|dump|is) ^do_raw_ ^_raw_ ^__raw_ ^queued_ ^__?pv_ ^native_queued"
+        " ^arch_(?:spin|read|write) ^ticket_ ^rt_spin ^virt_spin ^__read_lock ^__write_lock ^spin_",
+    ),
+    (
+        "locks for others",
+        "(?:read|write)_(?:lock|unlock|trylock) ^qrwlock ^rwlock_",
+    ),
+    (
+        "locks for others",
+        r"^(?:__)?(?:down|up)(?:_read|_write|_trylock|_interruptible|_killable|_timeout)?(?:_\w+)?$"
+        " ^(?:__)?down_ ^(?:__)?up_ ^rwsem_ ^percpu_(?:down|up) ^call_rwsem ^__percpu_ ^semaphore_",
+    ),
+    (
+        "locks for others",
+        "^_?_?mutex_ ^__ww_mutex ^ww_mutex ^rt_mutex ^__rt_mutex ^rtmutex ^task_blocks_on ^osq_"
+        " ^owner_on_cpu ^mutex_ ^_mutex_ ^lock_mutex",
+    ),
+    (
+        "locks for others",
+        "^seqcount ^read_seq ^write_seq seqlock ^__seqprop ^lockref_",
+    ),
+    (
+        "counts for others",
+        ""
+        r" ^(?:raw_)?(?:arch_)?(?:atomic|atomic64|atomic_long)_(?:\w+_)?(?:dec|inc|read|set|or|xor|and|add|sub|fetch|xchg|cmpxchg|try|long)"
+        " ^arch_(?:atomic|cmpxchg|xchg|local) ^cmpxchg ^__?xchg ^llist_",
+    ),
+    (
+        "counts for others",
+        "refcount ^kref_ ^ref_tracker ^percpu_ref",
+    ),
+    (
+        "marks sections of RCU",
+        "^__?call_rcu ^call_rcu ^kvfree_call_rcu"
+        " ^rcu_(?:read_|lock|is_|lockdep|dynticks|note|eqs|nmi|irq|user) ^__rcu_read ^rcu_irq",
+    ),
+    (
+        "guards a section",
+        "^(?:__)?(?:local_|raw_)?(?:bh|irq|irqs)_ ^_?_?local_bh ^arch_local ^__local ^preempt_"
+        " ^trace_preempt ^__preempt ^irq_(?:enter|exit)_ ^raw_irq ^debug_smp_processor ^check_preemption"
+        " ^smp_processor_id ^this_cpu_ ^__this_cpu",
+    ),
+    (
+        "links what it is given",
+        "^_?_?list_(?:add|del|replace|move|splice|cut|for) ^hlist_ ^__list ^plist_ ^list_",
+    ),
+    (
+        "works on the bits that it is given",
+        r"^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit ^find_\w*bit ^_?find_(?:next|first|last)"
+        " ^bitmap_ ^__bitmap ^variable_test ^constant_test ^_find_ ^hweight ^__sw_hweight ^bit_",
+    ),
+    (
+        "keeps what others store",
+        "^rb_(?!_) ^__rb_ ^rbtree ^radix_tree_(?!node_alloc) ^__radix_tree ^xas_ ^xa_ ^__xa_ ^idr_ ^ida_"
+        " ^mas_ ^mt_ ^mtree ^rht_ ^rhashtable ^__rhashtable ^jhash",
+    ),
+    (
+        "is made by the compiler",
+        "^_indirect_thunk ^__x86_indirect ^__x86_return ^retbleed ^srso_ ^entry_ibpb ^__cfi_ _cfi_ ^__ubsan",
+    ),
+    (
+        "keeps kobjects for others",
+        "^kobject_ ^kset_ ^kobj_",
+    ),
+    (
+        "finds the page of others",
+        "compound_head ^virt_to_(?:head|page|cache|slab|folio) ^page_(?:to|address|mapcount|ref)"
+        " ^(?:get|put)_page(?!s) ^folio_(?:get|put|ref|flags|test|try) ^try_get_page ^page_folio ^set_page"
+        " ^__?put_page ^pfn_ ^phys_addr ^__phys ^__virt",
+    ),
+    (
+        "looks things up for others",
+        "^(?:__)?find_vma ^vma_is ^mem_section ^static_(?:branch|key) ^arch_static ^jump_label",
+    ),
+    (
+        "wakes and waits for others",
+        "^(?:__)?wake_up ^wait_for_completion ^__wait_for ^wait_for_common ^do_wait_for"
+        " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^try_to_wake ^ttwu_ ^finish_wait$"
+        " ^prepare_to_wait",
+    ),
+    (
+        "queues work for others",
+        ""
+        " ^(?:__)?(?:flush|cancel|drain|queue|insert|mod|destroy|try_to_grab)_(?:delayed_)?(?:work|workqueue|pending)"
+        " ^__?cancel_work ^__queue ^flush_(?:work|delayed) ^start_flush_work ^grab_pending ^queue_"
+        " ^schedule_work ^mod_delayed ^schedule_delayed",
+    ),
+    (
+        "keeps timers for others",
+        "^(?:__)?(?:del|mod|add|try_to_del|detach|timer)_?(?:timer|delete|shutdown|pending|reduce)"
+        " ^lock_timer_base ^internal_add_timer ^enqueue_hrtimer"
+        " ^hrtimer_(?:start|cancel|try|active|forward) ^lock_hrtimer ^timer_delete ^__timer_delete"
+        " ^timer_shutdown",
+    ),
+    (
+        "keeps devices for others",
+        ""
+        r" ^device_(?:release$|add|del|create|register|unregister|release_driver|initial|destroy|move|links_\w+|remove|attach|rename)"
+        " ^get_device_parent ^(?:get|put)_device$ ^bus_(?:add|remove|probe|for)"
+        " ^driver_(?:probe|attach|register|unregister|detach) ^really_probe ^__device_ ^__driver_"
+        " ^add_uevent_var ^kobject_uevent ^devres_ ^sysfs_"
+        " ^kernfs_(?:remove|add|create|get|put|find|activate|link|unlink|new_node$) ^internal_create"
+        " ^dpm_sysfs ^devm_",
+    ),
+    (
+        "registers network devices for others",
+        "^rollback_registered ^unregister_netdev ^register_netdevice$",
+    ),
+    (
+        "handles packets for others",
+        "^skb_(?:put|push|pull|over|under|panic|release|copy_bits|trim) ^__?pskb ^kfree_skb ^__kfree_skb"
+        " ^sk_skb_reason ^skb_under ^__skb_put ^skb_put ^napi_skb",
+    ),
+    (
+        "computes what it is asked to",
+        r"^crc\d ^crc_ ^__crc ^chacha_ ^sha\d+_ ^md5_ ^blake2 ^siphash ^xxh ^aes_ ^hash_",
+    ),
+    (
+        "handles pages for others",
+        "^(?:un)?lock_(?:page|buffer) ^folio_(?:lock|unlock|wait|mark|end|add_lru) ^__folio_lock"
+        " ^unlock_page ^find_(?:lock|get)_entries ^truncate_inode_pages ^mark_buffer_dirty ^page_cache_"
+        " ^filemap_(?:get_entry|get_folio) ^__filemap_get_folio ^folios_put ^release_pages ^put_pages"
+        " ^__folio_put",
+    ),
+    (
+        "drops what others held",
+        "^(?:fast_)?dput ^iput(?:_final)?$ ^assertfail ^__assert ^asserting ^btrfs_assertfail",
+    ),
+    (
+        "is too general to blame",
+        "^IS_ERR ^ERR_ ^PTR_ ^unlikely ^__builtin ^current_ ^get_current ^task_(?:pid|tgid) ^warn_"
+        " ^is_vmalloc ^__delay ^delay_ ^__const_udelay ^__udelay ^ktime_(?:add|sub) ^cpu_relax"
+        r" ^logic_(?:in|out) ^__raw_(?:read|write) ^__(?:in|out)[bwl]$ ^io(?:read|write)\d ^rep_nop",
+    ),
 )
+"""A reason, and patterns with a space between them."""
+SKIP: Final = tuple(("|".join(patterns.split()), reason) for reason, patterns in HELPERS)
+"""One pattern for each reason."""

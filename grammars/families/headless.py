@@ -10,7 +10,12 @@ from grammars.family import Family, Form, head
 
 HEADLESS = Family(
     name="headless",
-    literals=("the code is fine but needs lockdep annotation", "caller is ", " ticks this GP) idle=", "(detected by "),
+    literals=(
+        "the code is fine but needs lockdep annotation",
+        "caller is ",
+        " ticks this GP) idle=",
+        "(detected by ",
+    ),
     last=True,
     forms=(
         Form(

@@ -38,7 +38,10 @@ KMSAN = Family(
             walk="chain",
             skip=(
                 ("alloc_skb|^netlink_ack|^netlink_rcv_skb|^nlmsg_|^nla_put", "makes messages for others"),
-                ("^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_control_msg", "submits what others fill in"),
+                (
+                    "^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_control_msg",
+                    "submits what others fill in",
+                ),
             ),
             detail="{what}",
         ),

@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     import pyparsing as pp
 
 _AT: Final = rf"at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x|\b)"
-_HOLDING: Final = (
-    rf"(?:[^\n]*\n{{1,2}}[^\n]*already holding[^\n]*\n[^\n]*?at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<holding>{FUNCTION}))?"
-)
+_HOLDING: Final = rf"(?:[^\n]*\n{{1,2}}[^\n]*already holding[^\n]*\n[^\n]*?at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<holding>{FUNCTION}))?"
 _WORD: Final = r"(?:WARNING|INFO|BUG): "
 
 
 def _after(what: str, then: str) -> pp.ParserElement:
     """Match a header, a line that says what was tried, and the place behind ``at:``."""
-    return head(rf"(?P<word>\w+): {what}[^\n]*") + later(rf"{then}(?:[^\n]*\n){{0,2}}?[^\n]*?{_AT}{_HOLDING}", within=12)
+    return head(rf"(?P<word>\w+): {what}[^\n]*") + later(
+        rf"{then}(?:[^\n]*\n){{0,2}}?[^\n]*?{_AT}{_HOLDING}", within=12
+    )
 
 
 _SKIP: Final = (
     ("^_?lock_|lockdep", "locks for others"),
-    ("^process_one_work|^flush_workqueue|^drain_workqueue|^destroy_workqueue|^__flush_work", "is what work queues are made of"),
+    (
+        "^process_one_work|^flush_workqueue|^drain_workqueue|^destroy_workqueue|^__flush_work",
+        "is what work queues are made of",
+    ),
 )
 
 LOCKDEP = Family(
@@ -88,7 +91,8 @@ LOCKDEP = Family(
             skip=_SKIP,
         ),
         Form(
-            head(r"\w+: \w+-safe -> \w+-unsafe lock order[^\n]*") + later(r"which became \w+-irq-safe at:", within=20),
+            head(r"\w+: \w+-safe -> \w+-unsafe lock order[^\n]*")
+            + later(r"which became \w+-irq-safe at:", within=20),
             title="possible deadlock in {function}",
             kind="lockdep",
             cause="lock-misuse",

@@ -24,7 +24,9 @@ STACK_WALK = Family(
     literals=("WARNING: kernel stack ",),
     forms=(
         Form(
-            head(r"WARNING: kernel stack regs at [0-9a-f]+ in [^\n]{1,80}? has bad '(?P<what>[^'\n]+)' value[^\n]*"),
+            head(
+                r"WARNING: kernel stack regs at [0-9a-f]+ in [^\n]{1,80}? has bad '(?P<what>[^'\n]+)' value[^\n]*"
+            ),
             title="WARNING: kernel stack regs has bad '{what}' value",
             kind="warning",
             cause="warning",
@@ -76,6 +78,41 @@ SLAB_PIECES = Family(
             corrupted="the report that it belongs to is missing",
         ),
     ),
+)
+
+RESET = Family(
+    name="reset",
+    literals=("SeaBIOS (version",),
+    ignore=r"\S.*SeaBIOS",
+    ignore_after=r"^\s*$|[Rr]eboot|[Rr]estart|[Pp]ower|[Hh]alt|end Kernel panic|[Ss]hut",
+    last=True,
+    forms=(
+        Form(
+            head(r"SeaBIOS \(version[^\n]*"),
+            title="unexpected kernel reboot",
+            kind="unknown",
+            cause="unknown",
+            walk="none",
+            traceless=True,
+        ),
+    ),
+)
+
+DEVICE = Family(
+    name="device",
+    literals=("WARNING: ",),
+    last=True,
+    forms=(
+        Form(
+            head(r"(?P<what>WARNING: [^\n]+)"),
+            title="{what}",
+            kind="warning",
+            cause="driver",
+            walk="none",
+            traceless=True,
+        ),
+    ),
+    ignore=r"^(?!\w[\w-]* [\w.:-]*\d: WARNING: )",
 )
 
 GENERIC = Family(

@@ -89,7 +89,9 @@ PANIC = Family(
         _panic(r"hung_task: blocked tasks[^\n]*", "hung_task: blocked tasks", "hung-task", corrupted=_LOST),
         _panic(r"softlockup: hung tasks[^\n]*", "softlockup: hung tasks", "soft-lockup", corrupted=_LOST),
         _panic(r"RCU Stall[^\n]*", "RCU Stall", "rcu-stall", corrupted=_LOST),
-        _panic(r"(?:Watchdog detected )?[hH]ard LOCKUP[^\n]*", "hard LOCKUP", "hard-lockup", walk="interrupted"),
+        _panic(
+            r"(?:Watchdog detected )?[hH]ard LOCKUP[^\n]*", "hard LOCKUP", "hard-lockup", walk="interrupted"
+        ),
         _panic(r"NMI(?P<what>[^\n]*)", "NMI{what}", "nmi", walk="interrupted"),
         _panic(
             r"(?:Fatal hardware error|Fatal local machine check|Fatal machine check|Machine check|Timeout: Not all CPUs|Uncorrected)[^\n]*",

@@ -140,7 +140,8 @@ FORTIFY = Family(
     ),
     forms=(
         Form(
-            head(r"detected field-spanning write[^\n]*") + later(rf"WARNING: [^\n]*?\bat (?:\S+:\d+ )?(?:at )?{SYMBOL}", within=3),
+            head(r"detected field-spanning write[^\n]*")
+            + later(rf"WARNING: [^\n]*?\bat (?:\S+:\d+ )?(?:at )?{SYMBOL}", within=3),
             title="WARNING in {function}",
             kind="warning",
             cause="fortify",

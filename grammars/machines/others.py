@@ -38,7 +38,9 @@ def _powerpc(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _s390(text: str) -> Iterator[tuple[str, str]]:
-    yield from ((f"GPR{number}", value) for number, value in enumerate(text.partition("GPRS:")[2].split()[:4]))
+    yield from (
+        (f"GPR{number}", value) for number, value in enumerate(text.partition("GPRS:")[2].split()[:4])
+    )
 
 
 POWERPC = Machine(
@@ -59,7 +61,11 @@ POWERPC = Machine(
 S390 = Machine(
     name="s390x",
     rules=(
-        Rule("s390_pointer", r"Krnl PSW : ", pointer(rf"Krnl PSW : (?P<raw>[0-9a-f]+ [0-9a-f]+ \(?{PLACE}[^\n]*)", "s390x")),
+        Rule(
+            "s390_pointer",
+            r"Krnl PSW : ",
+            pointer(rf"Krnl PSW : (?P<raw>[0-9a-f]+ [0-9a-f]+ \(?{PLACE}[^\n]*)", "s390x"),
+        ),
         Rule(
             "s390_registers",
             r"Krnl GPRS: ",
@@ -70,7 +76,11 @@ S390 = Machine(
 RISCV = Machine(
     name="riscv64",
     rules=(
-        Rule("riscv_pointer", r"epc : ", pointer(rf"epc ?: (?P<raw>{PLACE})(?: ra : (?P<caller>{NAME})\+0x)?[^\n]*", "riscv64")),
+        Rule(
+            "riscv_pointer",
+            r"epc : ",
+            pointer(rf"epc ?: (?P<raw>{PLACE})(?: ra : (?P<caller>{NAME})\+0x)?[^\n]*", "riscv64"),
+        ),
         Rule(
             "riscv_registers",
             r" (?:gp|t\d|s\d\d?|a\d) : ",

@@ -46,10 +46,17 @@ def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> pp.Parser
             machine,
         )
 
-    return pp.Regex(pattern, as_match=True).leave_whitespace().add_parse_action(read).set_name(f"{machine} pointer")
+    return (
+        pp.Regex(pattern, as_match=True)
+        .leave_whitespace()
+        .add_parse_action(read)
+        .set_name(f"{machine} pointer")
+    )
 
 
-def registers(pattern: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str) -> pp.ParserElement:
+def registers(
+    pattern: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str
+) -> pp.ParserElement:
     """Return the grammar of lines of registers, which ``read`` takes apart into names and values."""
     return (
         pp.Regex(pattern)

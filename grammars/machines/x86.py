@@ -23,7 +23,9 @@ from grammars.machines.pointer import PLACE, pointer, registers
 _USER: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
 """Code segments of user mode, Xen's and 32-bit ones included."""
 # a name, then the value with the limit or the flags behind it
-_REGISTER: Final = re.compile(r"([A-Za-z_]{1,8}\d{0,2}): ?\s?((?:[0-9a-f]{4}:)?(?:0x)?[0-9a-f]{2,16}(?:\(\w+\))?)")
+_REGISTER: Final = re.compile(
+    r"([A-Za-z_]{1,8}\d{0,2}): ?\s?((?:[0-9a-f]{4}:)?(?:0x)?[0-9a-f]{2,16}(?:\(\w+\))?)"
+)
 
 
 _LEAD: Final = r"(?:R[A-DS][A-Z]|R\d\d|E[A-DS][A-Z]|[FGCD]S|CR[0-8]|DR[0-7]|PKRU|EFLAGS|RFLAGS): "
@@ -34,12 +36,20 @@ X86 = Machine(
         Rule(
             "x86_pointer",
             r"RIP: ",
-            pointer(rf"RIP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)", "x86_64", _USER),
+            pointer(
+                rf"RIP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)",
+                "x86_64",
+                _USER,
+            ),
         ),
         Rule(
             "i386_pointer",
             r"(?:EIP|IP): ",
-            pointer(rf"E?IP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)", "i686", _USER),
+            pointer(
+                rf"E?IP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)",
+                "i686",
+                _USER,
+            ),
         ),
         Rule("x86_registers", _LEAD, registers(rf"(?:{_LEAD}[^\n]*\n)+", _REGISTER.findall, "x86")),
     ),

@@ -33,7 +33,9 @@ LONG: Final = 60.0
 _CODE: Final = re.compile(
     r"#PF: error_code\(0x([0-9a-f]+)\)|\bESR = 0x([0-9a-f]+)|\bDSISR: ([0-9a-f]+)|\bcause: ([0-9a-f]{8,16})\b"
 )
-_ADDRESS: Final = re.compile(r"Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)")
+_ADDRESS: Final = re.compile(
+    r"fault for address: ([0-9a-f]+)|Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)"
+)
 _RANGE: Final = re.compile(r"KASAN: (null-ptr-deref|[\w-]+) in range \[0x([0-9a-f]+)-0x[0-9a-f]+\]")
 
 
@@ -60,7 +62,7 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
             header = "null-dereference" if found[1] == "null-ptr-deref" else header
         return header, _where(address, machine, access.NOTHING) or detail, address, oops
     if address is None and (found := _ADDRESS.search(text)):
-        address = _number(found[1] or found[2] or found[3])
+        address = _number(found[found.lastindex or 0])
     code = oops.error_code if oops else None
     if (code is None or machine.startswith("ppc")) and (found := _CODE.search(text)):
         code = _number(found[found.lastindex or 0])

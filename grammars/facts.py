@@ -144,7 +144,7 @@ def _complaint(complaint: Complaint, into: str) -> Callable[[Boot, Line, int], b
 
     def read(boot: Boot, line: Line, _at: int) -> bool:
         kept: list[Line] = getattr(boot, into)
-        if len(kept) < KEPT and pattern.search(line.text):
+        if len(kept) < KEPT and pattern.search(line.text) and (not kept or kept[-1] is not line):
             kept.append(line)
         return False
 

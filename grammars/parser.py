@@ -12,6 +12,7 @@ import hyperscan
 from grammars import registry as registry_
 from grammars import report
 from grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
+from grammars.reading import analyse
 from grammars.report import Head
 from grammars.scan import Literal, Scanner
 
@@ -85,7 +86,9 @@ class _Finder:
         found: dict[int, list[int]] = {}
         data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
         ends: list[tuple[int, int]] = []
-        self._database.scan(data, match_event_handler=lambda number, _start, end, _flags, _context: ends.append((end, number)))
+        self._database.scan(
+            data, match_event_handler=lambda number, _start, end, _flags, _context: ends.append((end, number))
+        )
         position = index = 0
         for end, number in sorted(ends):
             index += data.count(b"\n", position, end)
@@ -107,7 +110,10 @@ def _finder(registry: Registry) -> _Finder:
 
 @functools.lru_cache(maxsize=4)
 def _literals(registry: Registry) -> tuple[Literal, ...]:
-    return tuple(Literal(literal, AFTER, BEFORE) for literal, _ in registry.literals) + tuple(
+    return tuple(
+        Literal(literal, AFTER, BEFORE) if any(not form.traceless for form in family.forms) else Literal(literal, 0, 1)
+        for literal, family in registry.literals
+    ) + tuple(
         Literal(literal) for literal, _ in FACTS
     )
 
@@ -161,7 +167,7 @@ class Parser:
                             found += self._bury(stream)
                 families = [number for number in numbers if number < facts]
                 if families:
-                    found += self._head(stream, line, families)
+                    found += self._head(stream, line, families, lines[index - 1].text if index else "")
                     continue
             incident = stream.incident
             if incident is not None:
@@ -180,7 +186,7 @@ class Parser:
             stream = self._streams[host] = Stream()
         return stream
 
-    def _head(self, stream: Stream, line: Line, numbers: Sequence[int]) -> list[CrashReport]:
+    def _head(self, stream: Stream, line: Line, numbers: Sequence[int], previous: str) -> list[CrashReport]:
         """Read a line on which a report may start."""
         text = line.text
         hits = []
@@ -189,7 +195,7 @@ class Parser:
             at = text.find(literal)
             if at > 0 and literal[0].isalnum() and text[at - 1].isalnum():
                 continue
-            if at >= 0 and not self._registry.ignores(family, text):
+            if at >= 0 and not self._registry.ignores(family, text, previous):
                 hits.append((family.last, at, -len(literal), number, family))
         if not hits:
             if stream.incident is not None and len(stream.incident.lines) < LINES:
@@ -252,14 +258,12 @@ class Parser:
         if stream.ended is None:
             return []
         (boot, incident), stream.ended = stream.ended, None
-        crash = self._read(boot, incident)
+        crash = self._read(boot, incident, died=CRASH_KERNEL in stream.boot.kernel.command_line)
         if crash is None:
             return []
-        if not crash.fatal and CRASH_KERNEL in stream.boot.kernel.command_line:
-            crash = replace(crash, fatal=True)
         return [crash]
 
-    def _read(self, boot: Boot, incident: Incident) -> CrashReport | None:
+    def _read(self, boot: Boot, incident: Incident, *, died: bool = False) -> CrashReport | None:
         """Read an incident with what its boot had said before it."""
         known = replace(
             boot,
@@ -267,7 +271,13 @@ class Parser:
             preceded_by=boot.preceded_by[: incident.preceded_by],
             hardware_errors=boot.hardware_errors[: incident.hardware_errors],
         )
-        return report.read(self._registry, known, incident.lines, incident.heads, truncated=incident.truncated)
+        crash = report.read(
+            self._registry, known, incident.lines, incident.heads, truncated=incident.truncated
+        )
+        if crash is None:
+            return None
+        crash = replace(crash, fatal=crash.fatal or died)
+        return replace(crash, analysis=analyse(crash))
 
 
 CRASH_KERNEL: Final = "elfcorehdr="

@@ -105,7 +105,9 @@ class Walker:
         return self._blame(self._first(frames), "the first frame of the call trace that is no helper")
 
     def _blame(self, function: str, rule: str) -> Blame:
-        return Blame(bare(function), rule if function else "no frame of the call trace is left", tuple(self.skipped))
+        return Blame(
+            bare(function), rule if function else "no frame of the call trace is left", tuple(self.skipped)
+        )
 
     def _first(self, functions: Iterable[str]) -> str:
         """Return the first function that no rule passes over."""
@@ -194,7 +196,11 @@ class Walker:
                     functions.append(value.ip.symbol)
                     pointed = True
             elif type(value) is Trace and (opened or value.linked):
-                functions += [frame.symbol for frame in value.frames if frame.symbol and frame.reliable and not frame.inline]
+                functions += [
+                    frame.symbol
+                    for frame in value.frames
+                    if frame.symbol and frame.reliable and not frame.inline
+                ]
         if functions:
             yield functions, pointed
 
@@ -224,7 +230,9 @@ class Walker:
                 previous = ""
                 continue
             if function in self.modules:
-                return Blame(name, f"the first frame of a module, {self.modules[function]}", tuple(self.skipped))
+                return Blame(
+                    name, f"the first frame of a module, {self.modules[function]}", tuple(self.skipped)
+                )
             group = _grouped(name)
             if group != name:
                 return Blame(group, "it waits for other CPUs", tuple(self.skipped))
@@ -236,7 +244,9 @@ class Walker:
                 continue
             previous = previous or name
             if anchor:
-                return Blame(bare(previous), f"the frame above {name}, which dispatches work", tuple(self.skipped))
+                return Blame(
+                    bare(previous), f"the frame above {name}, which dispatches work", tuple(self.skipped)
+                )
             previous = name
         return None
 

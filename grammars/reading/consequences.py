@@ -19,7 +19,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
         if report.consequences
         else "No other report followed"
     )
-    proof = tuple(line for line in report.lines[1:] if line.text.startswith("Kernel panic"))[:1]
+    proof = (marks.panic,) if marks.panic and marks.panic is not report.lines[0] else ()
     if report.fatal:
         said += "; the kernel did not survive it"
     else:

@@ -40,7 +40,7 @@ _LEADS: Final = {
 class Marks:
     """The first line of each kind, found in one pass."""
 
-    __slots__ = ("_lines", "_marks")
+    __slots__ = ("_lines", "_marks", "panic")
 
     def __init__(self, report: CrashReport) -> None:
         """Look at the head of a report."""
@@ -50,14 +50,19 @@ class Marks:
         for line in self._lines:
             text = line.text
             mark = _LEADS.get(text[:4])
-            if mark == "ip":
-                if raw and raw in text:
-                    marks.setdefault("ip", line)
-            elif mark:
-                marks.setdefault(mark, line)
-            elif "[#" in text:
-                marks.setdefault("oops", line)
+            if mark is None:
+                if "[#" in text:
+                    marks.setdefault("oops", line)
+            elif mark not in marks and (mark != "ip" or (raw and raw in text)):
+                marks[mark] = line
         self._marks = marks
+        self.panic: Line | None = None
+        """Where the kernel gave up, if it said so."""
+        if report.fatal:
+            for line in report.lines:
+                if line.text.startswith("Kernel panic"):
+                    self.panic = line
+                    break
 
     def get(self, *names: str) -> tuple[Line, ...]:
         """Return the lines of these kinds, as far as there are such, each once and in order."""
@@ -68,8 +73,9 @@ class Marks:
         """Return the first line that holds one of the words."""
         for line in self._lines:
             text = line.text
-            if any(word in text for word in words):
-                return (line,)
+            for word in words:
+                if word in text:
+                    return (line,)
         return ()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Final
 
-from grammars.blame import bare, base
+from grammars.blame import REMEMBERED, bare, base
 from grammars.model import Step
 from grammars.reading.marks import listed
 
@@ -45,25 +46,23 @@ _ENTRIES: Final = (
 """What a trace's frames show of the way in; the first that a frame matches, from the innermost out."""
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _way(symbol: str) -> str:
+    """Return what a function shows of the way in."""
+    name = base(symbol)
+    if call := _CALL.match(bare(name)) or _CALL.match(name):
+        return f"the system call {call[1]}"
+    return next((words for pattern, words in _ENTRIES if pattern.search(name)), "")
+
+
 def entry(frames: tuple[Frame, ...]) -> tuple[str, str]:
     """Return how the kernel was entered, in words, and the function that shows it."""
-    way = shown = ""
     for frame in frames:
-        if not frame.reliable or not frame.symbol:
-            continue
-        name = base(frame.symbol)
-        if call := _CALL.match(bare(name)) or _CALL.match(name):
-            return f"the system call {call[1]}", frame.symbol
-        if not way:
-            for pattern, words in _ENTRIES:
-                if pattern.search(name):
-                    if words in {"a kernel thread", "a system call"}:
-                        return words, frame.symbol
-                    way, shown = words, frame.symbol
-                    break
+        if frame.reliable and frame.symbol:
+            way = _way(frame.symbol)
             if way:
-                return way, shown
-    return way, shown
+                return way, frame.symbol
+    return "", ""
 
 
 def read(report: CrashReport, marks: Marks) -> Step:
@@ -84,7 +83,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
     blame = report.blame
     if blame.function:
         said.append(f"{blame.function} is blamed: {blame.rule}")
-        proof += marks.holding(f"{blame.function}+0x", f"{blame.function}.", blame.function)
+        proof += marks.holding(f"{blame.function}+0x") or marks.holding(blame.function)
     else:
         said.append(f"no function is blamed: {blame.rule or 'the report names none'}")
     if blame.skipped:

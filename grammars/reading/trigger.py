@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from grammars.data.complaints import TRIGGERS
 from grammars.model import Step
-from grammars.reading.marks import outside
 
 if TYPE_CHECKING:
     from grammars.model import CrashReport
@@ -58,8 +57,9 @@ def read(report: CrashReport, marks: Marks) -> Step:
         said = f"{task[0].upper()}{task[1:]} was running{where}."
     else:
         said = "The text does not say which task was running."
-    for words, policy in _POLICIES:
-        lines = [line for line in (*report.lines, *outside(report, words)) if words in line.text]
-        if lines:
-            return Step("trigger", f"{said} The kernel did not go on: {policy}.", (*proof, lines[0]))
+    panic = marks.panic
+    if panic is not None:
+        for words, policy in _POLICIES:
+            if words in panic.text:
+                return Step("trigger", f"{said} The kernel did not go on: {policy}.", (*proof, panic))
     return Step("trigger", said, proof)

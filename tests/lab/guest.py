@@ -99,7 +99,8 @@ def run(  # noqa: PLR0913
             command += ["-initrd", str(file)]
         started = time.monotonic()
         process = subprocess.Popen(
-            ["nice", "-n", "15", *command, *devices],
+            # timeout ends the guest even where this process was ended before it could
+            ["timeout", f"{timeout + 60:.0f}", "nice", "-n", "15", *command, *devices],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

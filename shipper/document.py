@@ -41,7 +41,7 @@ from shipper.redact import DEFAULT_PATTERNS, Redactor
 from shipper.terminal import armour
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from grammars.model import CrashReport, Frame, InstructionPointer
 
@@ -93,9 +93,12 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
     :param now: seconds since 1970 UTC that count as the moment of reading; the clock's unless given.
     """
     now = time.time() if now is None else now
-    redactor = origin.redactor
-    command_line, secrets = redactor.command_line(report.kernel.command_line)
-    original = redactor.text("\n".join(line.raw or line.text for line in report.lines), secrets)
+    command_line, secrets = origin.redactor.command_line(report.kernel.command_line)
+
+    def clean(text: str) -> str:
+        return origin.redactor.text(text, secrets)
+
+    original = clean("\n".join(line.raw or line.text for line in report.lines))
     incident, document_id = identify(report, origin)
     crashed, source = _crash_time(report, origin, now)
     host = _host(report, origin)
@@ -104,6 +107,7 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
     process = report.process
     kernel = report.kernel
     title = report.title[:KEYWORD_LIMIT]
+    trace = _trace(report.call_trace)
     document: dict[str, Any] = {
         "_id": document_id,
         "@timestamp": _iso(crashed),
@@ -132,7 +136,7 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
             "code": report.cause,
             "id": signature.id if signature else None,
             "message": title,
-            "stack_trace": "\n".join(_trace(report.call_trace)),
+            "stack_trace": "\n".join(trace),
         },
         "host": host,
         "process": {
@@ -149,7 +153,7 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
         },
         "tags": list(origin.tags),
         "labels": dict(origin.labels),
-        "kernel": {"panic": _panic(report, source, command_line, secrets, redactor)},
+        "kernel": {"panic": _panic(report, source, trace, command_line, clean)},
     }
     if kernel.release or kernel.banner:
         host["os"] |= _distribution(kernel.release, kernel.banner)
@@ -286,7 +290,11 @@ def _sentence(report: CrashReport, host: str) -> str:
 
 
 def _panic(
-    report: CrashReport, source: str, command_line: str, secrets: tuple[str, ...], redactor: Redactor
+    report: CrashReport,
+    source: str,
+    trace: list[str],
+    command_line: str,
+    clean: Callable[[str], str],
 ) -> dict[str, Any]:
     oops, taint, hardware, signature, analysis = (
         report.oops,
@@ -306,7 +314,7 @@ def _panic(
         and {"id": signature.id, "version": signature.version, "quality": signature.quality},
         "rip": _instruction_pointer(report.ip),
         "function": report.blame.function,
-        "call_trace": _trace(report.call_trace),
+        "call_trace": trace,
         "fault_address": _address(report.fault_address),
         "oops": oops
         and {
@@ -338,11 +346,11 @@ def _panic(
         "lost": report.lost or None,
         "analysis": analysis
         and {
-            "summary": redactor.text(analysis.summary, secrets),
-            "steps": [redactor.text(f"{step.name}: {step.finding}", secrets) for step in analysis.steps],
+            "summary": clean(analysis.summary),
+            "steps": [clean(f"{step.name}: {step.finding}") for step in analysis.steps],
             "vmcore_needed": analysis.vmcore_needed,
             "confidence": analysis.confidence,
-            "why": redactor.text(analysis.why, secrets),
+            "why": clean(analysis.why),
             "next": list(analysis.next),
         },
         "parse": {

@@ -165,6 +165,7 @@ def _example(document: Mapping[str, Any], limit: int) -> dict[str, Any]:
         },
         "trace": list(map(str, values(document, "kernel.panic.call_trace"))),
         "summary": str(analysis.get("summary", "")),
+        "why": str(analysis.get("why", "")),
         "steps": list(map(str, values(analysis, "steps"))),
         "next": list(map(str, values(analysis, "next"))),
         "vmcore": analysis.get("vmcore_needed"),

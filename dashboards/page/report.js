@@ -469,13 +469,16 @@
     const e = words.examples[key];
     if (!e) return empty(`The text of ${id ?? key} is not in this file; it is in the store.`);
     const verdict = e.vmcore === true ? ["vmcore needed", "bad"] : e.vmcore === false ? ["dmesg is enough", "good"] : null;
-    const frames = e.trace.length
-      ? h("ol", { class: "trace mono", tabindex: 0 }, e.trace.map((frame) => h("li", {}, clean(frame))))
+    const place = e.facts.RIP;
+    const frames = e.trace.length || place
+      ? h("ol", { class: "trace mono", tabindex: 0 }, place && h("li", { class: "rip" }, clean(place.replace(/^[0-9a-f]{4}:/i, ""))),
+        e.trace.map((frame) => h("li", { class: frame.startsWith("?") ? "unsure" : guilty(frame, e) ? "guilty" : null }, clean(frame))))
       : empty("No call trace was printed.");
     return h("article", { class: "example" },
       h("div", { class: "reading" },
         h("h3", {}, "What happened", verdict && h("span", { class: `tag ${verdict[1]}` }, verdict[0])),
         e.summary && h("p", { class: "summary" }, clean(e.summary)),
+        e.why && h("p", { class: "why" }, clean(e.why)),
         e.steps.length ? h("ol", { class: "steps" }, e.steps.map((step) => h("li", {}, clean(step)))) : null,
         e.next.length ? [h("h3", {}, "What to do now"), h("ul", { class: "steps" }, e.next.map((step) => h("li", {}, clean(step))))] : null,
         h("dl", {}, Object.entries(e.facts).filter(([label]) => !state.about || label !== "Signature").flatMap(([label, text]) => [h("dt", {}, label), h("dd", { class: "mono" }, clean(text))]))),
@@ -485,6 +488,8 @@
         !state.about && words.names.includes(SIGNATURE) && key !== id && e.facts.Signature
           ? h("p", {}, h("a", { class: "more", href: address({ ...state, about: key }) }, "Everything about this signature")) : null));
   }
+
+  const guilty = (frame, e) => Boolean(e.facts["Guilty function"]) && frame.split(/[+.\s]/)[0] === e.facts["Guilty function"].split(".")[0];
 
   // ---------------------------------------------------------------- charts
   let charts = [];

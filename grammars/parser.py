@@ -143,6 +143,13 @@ class Parser:
         self._streams.clear()
         return found
 
+    def flush(self) -> list[CrashReport]:
+        """Return the crashes that are open, as when a live input has gone quiet; what is known of each boot stays."""
+        found = self._take(self._scanner.close())
+        for stream in self._streams.values():
+            found += self._finish(stream)
+        return found
+
     def _take(self, lines: Sequence[Line]) -> list[CrashReport]:
         if not lines:
             return []

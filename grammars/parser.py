@@ -114,7 +114,7 @@ def _literals(registry: Registry) -> tuple[Literal, ...]:
         Literal(literal, AFTER, BEFORE) if any(not form.traceless for form in family.forms) else Literal(literal, 0, 1)
         for literal, family in registry.literals
     ) + tuple(
-        Literal(literal) for literal, _ in FACTS
+        Literal(literal, boot=literal == BANNER) for literal, _ in FACTS
     )
 
 
@@ -144,7 +144,7 @@ class Parser:
         return found
 
     def flush(self) -> list[CrashReport]:
-        """Return the crashes that are open, as when a live input has gone quiet; what is known of each boot stays."""
+        """Return the crashes that are open, as when the input has gone quiet; the boots stay known."""
         found = self._take(self._scanner.close())
         for stream in self._streams.values():
             found += self._finish(stream)

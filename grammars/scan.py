@@ -28,14 +28,18 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner"]
 
-BLOCK: Final = 1024 * 1024
-"""Bytes looked at in one go."""
+BLOCK: Final = 256 * 1024
+"""Bytes looked at in one go; a processor's cache holds them."""
 LONGEST: Final = 16 * 1024
 """Bytes. A printk record has 1 KiB, in JSON or escaped 6; longer lines come in pieces ending in ``…``."""
 HISTORY: Final = 256
 """Input lines before a hit that can still be reached."""
 HOSTS: Final = 4096
 """Hosts with an open window; the one whose window opened first loses it."""
+HELD: Final = 16 * 1024
+"""Single lines that are held until their host crashes, of all hosts together."""
+HELD_BY_HOST: Final = 64
+"""And of one host since its boot."""
 SPARSE: Final = 24
 """Input lines that a window may go through for each line it yields: other hosts', or of a journal's entry."""
 
@@ -43,6 +47,12 @@ _ESCAPE: Final = re.compile(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
 _LEADING_NULS: Final = re.compile(rb"(?m)^\0+")
+_HOST: Final = re.compile(
+    rb"(?:<\d{1,3}>)?\[ *\d+\.\d+\](?! ?[^\s:]+ kernel[:\[])"
+    rb"|(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} )?(?:[A-Z][a-z]{2} [ \d]\d|\d{4}-\d\d-\d\d[T ])[ \d:.+Z-]+ "
+    rb"(?P<host>[^\s:\[]+) kernel[:\[]"
+)
+"""The beginning of lines that can be held: forms of one line that tell their host at once."""
 _USUAL: Final = 256
 """Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
 _MORE: Final = "…".encode()
@@ -61,6 +71,8 @@ class Literal(NamedTuple):
     before: int = 0
     """Lines worth reading before it, of its host, at most :data:`HISTORY`."""
     caseless: bool = False
+    boot: bool = False
+    """A boot begins with it: single lines of the same host before it are worth nothing any more."""
 
 
 class _Hit(NamedTuple):
@@ -69,6 +81,25 @@ class _Hit(NamedTuple):
 
 
 _HEADERS: Final = tuple(Literal(f"{reason}#") for reason in pstore.REASONS)
+
+
+@functools.lru_cache(maxsize=8)
+def _needed(literals: tuple[Literal, ...]) -> tuple[Literal, ...]:
+    """Leave out literals that hold another one which asks for no less."""
+
+    def covered(literal: Literal) -> bool:
+        return any(
+            other.text in literal.text
+            and other is not literal
+            and other.after >= literal.after
+            and other.before >= literal.before
+            and other.boot == literal.boot
+            and literal.caseless <= other.caseless
+            and (literal.text.startswith(other.text) or not other.text[0].isalnum())
+            for other in literals
+        )
+
+    return tuple(literal for literal in literals if not covered(literal))
 
 
 @functools.lru_cache(maxsize=8)
@@ -124,6 +155,17 @@ class _Block:
         self.data, self.number, self.numbers = data, number, numbers
         self.at = 0
         self.index = 0
+        self._counted = 0, 0
+
+    def index_of(self, start: int) -> int:
+        """Count the lines before the one that starts there; going forward, each byte is counted once."""
+        at, index = self._counted if self._counted[0] <= start else (self.at, self.index)
+        self._counted = start, index + self.data.count(b"\n", at, start)
+        return self._counted[1]
+
+    def line_at(self, start: int) -> _Numbered:
+        """Look at the line that starts there."""
+        return self._numbered(self.index_of(start), start, self.data.index(b"\n", start))
 
     def _numbered(self, index: int, start: int, end: int) -> _Numbered:
         number = self.number + index if self.numbers is None else self.numbers[index]
@@ -134,7 +176,7 @@ class _Block:
     def pass_over(self, offset: int) -> None:
         """Go to the line that holds the offset."""
         start = self.data.rfind(b"\n", self.at, offset) + 1 or self.at
-        self.index += self.data.count(b"\n", self.at, start)
+        self.index = self.index_of(start)
         self.at = start
 
     def back(self, start: int, most: int) -> list[_Numbered]:
@@ -179,7 +221,7 @@ class Scanner:
 
     def __init__(self, literals: Iterable[Literal]) -> None:
         self._given = tuple(dict.fromkeys(literals))
-        self._literals = self._given + _HEADERS
+        self._literals = _needed(self._given) + _HEADERS
         self._database = _database(self._literals)
         self._scratch = hyperscan.Scratch(self._database)
         self._restart()
@@ -196,6 +238,9 @@ class Scanner:
         self._before = 0  # and how much of it is wanted
         self._budget = 0  # input lines that the windows may still go through
         self._records: pstore.Records | None = None
+        self._held: dict[bytes, deque[_Numbered]] = {}  # single lines of hosts that did not crash
+        self._holding = 0
+        self._crashed: dict[bytes, None] = {}  # hosts of which all single lines are worth reading
 
     def feed(self, chunk: bytes) -> list[Line]:
         """Lines worth reading that ``chunk`` completes."""
@@ -214,6 +259,8 @@ class Scanner:
         if self._records is not None:
             found += self._reassemble()
         found += self._admit(self._reader.flush())
+        for host in list(self._held):
+            found += self._release(host.decode("utf-8", "replace"), self._number)
         self._restart()
         return found
 
@@ -254,6 +301,7 @@ class Scanner:
             context: list[_Numbered] = []
             if self._records is None and not self._reader.pending:
                 if not self._windows:
+                    self._hold(block, hits)
                     if not hits:
                         break
                     context = self._reach(block, hits[0])
@@ -288,10 +336,11 @@ class Scanner:
 
         self._database.scan(data, match_event_handler=note, scratch=self._scratch)
         hits: deque[_Hit] = deque()
+        literals = self._literals
         rest, most = 0, 0  # of the line of the hit before, which a further one may ask no more for
         for end, which in ends:
-            literal = self._literals[which]
-            if end <= rest and literal.after <= most and which < len(self._given):
+            literal = literals[which]
+            if end <= rest and literal.after <= most and literal.text[-1] != "#":
                 continue
             start = end - len(literal.text)
             inside = start > 0 and data[start] in _WORD and data[start - 1] in _WORD
@@ -299,6 +348,54 @@ class Scanner:
                 hits.append(_Hit(start, literal))
                 rest, most = data.index(b"\n", end), literal.after
         return hits
+
+    def _hold(self, block: _Block, hits: deque[_Hit]) -> None:
+        """Hold single lines back until their host crashes: few boots do, and the next one makes them void."""
+        data = block.data
+        held: dict[bytes, list[int]] = {}
+        while hits:
+            start, literal = hits[0]
+            line = data.rfind(b"\n", block.at, start) + 1 or block.at
+            match = None if literal.after or literal in _HEADERS else _HOST.match(data, line)
+            if match is None:
+                break
+            host = match[1] or b""
+            if host in self._crashed:
+                if literal.boot:
+                    del self._crashed[host]
+                break
+            if literal.boot:
+                self._void(host)
+                held[host] = []
+            lines = held.setdefault(host, [])
+            if not lines or lines[-1] != line:
+                lines.append(line)
+            hits.popleft()
+        half = HELD_BY_HOST // 2
+        for line, host in sorted(
+            (line, host) for host, at in held.items() for line in {*at[:half], *at[-half:]}
+        ):
+            queue = self._held.setdefault(host, deque())
+            queue.append(block.line_at(line))
+            self._holding += 1
+            if len(queue) > HELD_BY_HOST:
+                del queue[half]  # the banner is among the first, and the last are nearest to the crash
+                self._holding -= 1
+            if self._holding > HELD:
+                self._void(next(iter(self._held)))
+
+    def _void(self, host: bytes) -> deque[_Numbered]:
+        """Hold a host's lines no longer."""
+        lines = self._held.pop(host, deque())
+        self._holding -= len(lines)
+        return lines
+
+    def _release(self, host: str, before: int) -> list[Line]:
+        """Read the lines that are held of a host; only those before a line's number."""
+        reader = Reader()
+        return [
+            row for line in self._void(host.encode()) if line.number < before for row in reader.read(*line)
+        ]
 
     def _most(self) -> int:
         """Lines that can be read before the last window closes."""
@@ -336,30 +433,37 @@ class Scanner:
 
     def _admit(self, rows: list[Line]) -> list[Line]:
         """Lines that a window wants; one with a hit on it opens it, or keeps it open."""
-        windows = self._windows
-        kept = rows if self._usual(rows) else []
-        for row in rows if not kept else ():
-            left = windows.get(row.host, 0)
-            wanted = max(left, self._due.get(row.number, 0))
-            if wanted:
-                if not left and self._earlier:
-                    same = [line for line in self._earlier if line.host == row.host]
-                    kept += same[max(len(same) - self._before, 0) :]
-                    self._earlier = []
-                kept.append(row)
-                if wanted > 1:
-                    if not left and len(windows) >= HOSTS:
-                        del windows[next(iter(windows))]
-                    windows[row.host] = wanted - 1
-                elif left:
-                    del windows[row.host]
-            elif not row.host and windows:  # a line that lost its prefix
-                kept.append(row)
+        kept = rows if self._usual(rows) else [line for row in rows for line in self._window(row)]
         if not self._reader.pending:
             self._due.clear()
             if self._budget <= 0:
-                windows.clear()
+                self._windows.clear()
         return kept
+
+    def _window(self, row: Line) -> list[Line]:
+        """Give a line to its host's window: the line, if that wants it, and what opens with it."""
+        windows = self._windows
+        left = windows.get(row.host, 0)
+        wanted = max(left, self._due.get(row.number, 0))
+        if not wanted:
+            return [row] if windows and not row.host else []  # without a host it may have lost its prefix
+        if wanted > 1:
+            if not left and len(windows) >= HOSTS:
+                del windows[next(iter(windows))]
+            windows[row.host] = wanted - 1
+            self._crashed[row.host.encode()] = None
+            if len(self._crashed) > HOSTS:
+                del self._crashed[next(iter(self._crashed))]
+        elif left:
+            del windows[row.host]
+        return [row] if left else [*self._leading(row), row]
+
+    def _leading(self, row: Line) -> list[Line]:
+        """Lines that come before one that opens a window: those that were held, and the context."""
+        context = [line for line in self._earlier if line.host == row.host]
+        context = context[max(len(context) - self._before, 0) :]
+        self._earlier = []
+        return [*self._release(row.host, (context or [row])[0].number), *context]
 
     def _usual(self, rows: list[Line]) -> bool:
         """Admit lines that all belong to the one window there is; False: they do not."""

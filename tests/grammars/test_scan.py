@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grammars.scan import BLOCK, HISTORY, LONGEST, Literal, Scanner
+from grammars.scan import BLOCK, HELD_BY_HOST, HISTORY, LONGEST, Literal, Scanner
 
 if TYPE_CHECKING:
     from grammars.model import Line
@@ -20,7 +20,8 @@ CRASH = Literal("Oops: ", after=5, before=2)
 LITERALS = [
     CRASH,
     Literal("Call Trace:", after=3),
-    Literal("Linux version "),
+    Literal("Linux version ", boot=True),
+    Literal("DMI: "),
     Literal("stall", caseless=True),
 ]
 NOISE = b"[    1.000000] usb 1-1: new high-speed USB device number 2\n"
@@ -102,6 +103,31 @@ def test_windows_belong_to_hosts() -> None:
     assert [line.text for line in lines] == ["Oops: 0002 [#1] SMP", *(f"frame {n}" for n in range(5))]
 
 
+def test_single_lines_come_right_before_their_hosts_crash() -> None:
+    scanner = Scanner(LITERALS)
+    boots = b"".join(
+        b"Nov 22 18:53:41 %s kernel: %s\n" % (host, text)
+        for text in (b"Linux version 5", b"DMI: old", b"Linux version 6", b"DMI: new")
+        for host in (b"web1", b"10.0.0.1")
+    )
+    assert scanner.feed(boots) == []
+    lines = scanner.feed(b"Nov 22 18:53:41 10.0.0.1 kernel: Oops: 1\n")
+    assert [(line.host, line.text) for line in lines] == [
+        ("10.0.0.1", text) for text in ("Linux version 6", "DMI: new", "Oops: 1")
+    ]
+    (later,) = scanner.feed(b"Nov 22 18:53:41 10.0.0.1 kernel: Linux version 7\n")
+    assert later.text == "Linux version 7"
+    assert [line.text for line in scanner.close()] == ["Linux version 6", "DMI: new"]
+
+
+def test_a_flood_of_single_lines_leaves_the_banner_and_the_latest() -> None:
+    flood = b"".join(b"[    1.000000] DMI: %d\n" % n for n in range(1000))
+    texts = [line.text for line in scan(b"[    0.000000] Linux version 6\n" + flood + b"Oops: 1\n")]
+    assert texts[0] == "Linux version 6"
+    assert texts[-2:] == ["DMI: 999", "Oops: 1"]
+    assert len(texts) <= HELD_BY_HOST + 1
+
+
 def test_programs_that_say_the_same_words_are_not_the_kernel() -> None:
     assert (
         scan(b"Nov 22 18:53:41 web1 cron[12]: Oops: 0002\nNov 22 18:53:41 web1 kernel: usb 1-1\n" * 3) == []
@@ -130,6 +156,7 @@ PIECES = [
     b"Oops: ",
     b"Call Trace:\n",
     b"Linux version 6.1\n",
+    b"DMI: x\n",
     b"Panic#1 Part1\n",
     b"Panic#1 Part2\n",
     b"Oops#2 Part1\n",

@@ -152,7 +152,7 @@ WRAPS: dict[str, Callable[[float, str], str]] = {
 @given(
     st.sampled_from(sorted(WRAPS)),
     st.integers(0, 40).map(lambda n: ROWS[len(ROWS) - 90 + n :]),
-    st.lists(st.text("abcdef ()+/x0123456789?.,-<>#€\t", min_size=1, max_size=60), max_size=10),
+    st.lists(st.text("abcdef ()+/x0123456789?.,-<>€\t", min_size=1, max_size=60), max_size=10),
 )
 def test_any_wrap_gives_the_same_words(how: str, rows: list[tuple[float, str]], words: list[str]) -> None:
     rows = [*rows, *((rows[-1][0], f"comm{word}x") for word in words)]

@@ -1,0 +1,221 @@
+"""How fast and in how much memory a long log with few crashes is read, side by side in one run.
+
+    python tests/benchmarks/noise.py                1, 10, 100 and 400 MB of noise, then hostile inputs
+    python tests/benchmarks/noise.py --sizes 1,50   other sizes, in MB
+    python tests/benchmarks/noise.py --scanners     also the scanners that could have been chosen
+
+The noise is what the kernels of ``tests/logs/lab`` print until they crash, boot after boot; ten of their crashes are
+spread over it. Each reader is a process of its own, best of three runs; MB are 10^6 bytes, memory is the process's
+largest resident size, "of grep" is the ratio of the rates (what counts: rates differ from machine to machine).
+The file is in the page cache. ``scan`` yields the lines worth reading, ``parse`` the crashes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+LAB = ROOT / "tests" / "logs" / "lab"
+CHUNK = 1 << 20
+MB = 10**6
+CRASHES = 10
+BEGINS = re.compile(
+    rb"Kernel panic|Oops|BUG:|WARNING:|cut here|sysrq: |SysRq : |INFO: |provoking|general protection|oom-killer"
+    rb"|Hardware Error|NMI received"
+)
+ALTERNATIVES = (
+    "Kernel panic - not syncing|Oops:|BUG:|general protection fault|Unable to handle kernel|WARNING: CPU|INFO: rcu"
+    "|soft lockup|kernel BUG at"
+)
+
+READERS = {
+    "grep -E": ["grep", "-cE", ALTERNATIVES, "{path}"],
+    "wc -l": ["wc", "-l", "{path}"],
+    "scan": """
+from grammars.parser import Parser
+scanner = Parser()._scanner
+found = sum(len(scanner.feed(chunk)) for chunk in chunks()) + len(scanner.close())
+""",
+    "parse": """
+import grammars
+found = sum(1 for report in grammars.parse(chunks()))
+""",
+    "re, line by line": """
+import re
+search = re.compile(ALTERNATIVES.encode()).search
+found = sum(1 for line in open(sys.argv[1], "rb") if search(line))
+""",
+}
+SCANNERS = {
+    "re": "found = sum(len(re.findall(b'|'.join(map(re.escape, literals)), chunk)) for chunk in chunks())",
+    "bytes.find": "found = sum(chunk.find(literal) >= 0 for chunk in chunks() for literal in literals)",
+    "google-re2": """
+import re2
+pattern = re2.compile(b'|'.join(map(re2.escape, literals)))
+found = sum(len(pattern.findall(chunk)) for chunk in chunks())
+""",
+    "ahocorasick_rs": """
+import ahocorasick_rs
+machine = ahocorasick_rs.BytesAhoCorasick(literals)
+found = sum(len(machine.find_matches_as_indexes(chunk)) for chunk in chunks())
+""",
+    "hyperscan": """
+import hyperscan
+database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+database.compile(expressions=literals, ids=list(range(len(literals))), elements=len(literals), flags=0, literal=True)
+hits = []
+for chunk in chunks():
+    database.scan(chunk, match_event_handler=lambda *hit: hits.append(hit[2]))
+found = len(hits)
+""",
+}
+PREAMBLE = f"""
+import re, sys
+ALTERNATIVES = {ALTERNATIVES!r}
+def chunks():
+    with open(sys.argv[1], "rb", buffering=0) as file:
+        while chunk := file.read({CHUNK}):
+            yield chunk
+"""
+LITERALS = """
+from grammars.parser import Parser
+literals = [literal.text.encode() for literal in Parser()._scanner._given]
+"""
+
+
+class Run(NamedTuple):
+    """What one process took."""
+
+    seconds: float
+    """Of both kinds of processor time."""
+    memory: float
+    """MB."""
+    found: str
+
+
+def boots() -> Iterator[tuple[bytes, bytes]]:
+    """Yield what each kernel printed until it crashed, and from there on."""
+    for path in sorted(LAB.glob("*.log")):
+        data = path.read_bytes().replace(b"\r\n", b"\n")
+        begins = BEGINS.search(data)
+        if begins and begins.start() > 10_000 and b"Kernel panic" in data:  # noqa: PLR2004
+            line = data.rfind(b"\n", 0, begins.start()) + 1
+            yield data[:line], data[line:] + b"\n"
+
+
+def write_noise(path: Path, size: int) -> None:
+    """Write so many bytes of boots, ten crashes among them."""
+    kinds = list(boots())
+    written = number = crashes = 0
+    with path.open("wb") as file:
+        while written < size:
+            boot, crash = kinds[number % len(kinds)]
+            number += 1
+            written += file.write(boot)
+            if written >= size * (crashes + 0.5) / CRASHES:
+                written += file.write(crash)
+                crashes += 1
+
+
+HOSTILE = {
+    "one line": (b"x", 100),
+    "one line of literals": (b"Oops: ", 20),
+    "headers": (b"[    1.000000] BUG: unable to handle page fault for address: ffffffff\n", 70),
+    "ten thousand hosts": (
+        b"".join(b"Nov 22 18:53:41 host%04d kernel: usb 1-1: new device\n" % n for n in range(10_000)),
+        100,
+    ),
+    "ten thousand crashing hosts": (
+        b"".join(b"Nov 22 18:53:41 host%04d kernel: Oops: 0002 [#1] SMP\n" % n for n in range(10_000)),
+        20,
+    ),
+    "NULs": (b"\0", 100),
+    "broken UTF-8": (b"[    1.000000] \xff\xc3\x28\xe2\x82\n", 100),
+    "broken UTF-8 in a window": (b"[    1.000000] Oops: \xff\xc3\x28\xe2\x82\n", 20),
+    "escapes": (b"\x1b[31m\x1b]0;", 50),
+    "brackets": (b"Oops: " + b"[" * 4000 + b"{" * 4000 + b"\n", 50),
+    "records": (b"Panic#1 Part1\n", 10),
+    "fields": (b"MESSAGE=Oops: \n", 10),
+}
+
+
+def run(command: list[str] | str, path: Path, *, scanner: bool = False) -> Run:
+    """Run a reader on a file, three times; the best of them."""
+    if isinstance(command, str):
+        code = f"{PREAMBLE}{LITERALS if scanner else ''}{command}\nprint(found)"
+        command = [sys.executable, "-c", code, "{path}"]
+    best = None
+    for _ in range(3):
+        with subprocess.Popen(
+            [part.replace("{path}", str(path)) for part in command],
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            found = process.stdout.read().split()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = used.ru_utime + used.ru_stime
+        result = Run(seconds, used.ru_maxrss / 1024, found[0] if found else "failed")
+        best = result if best is None or result.seconds < best.seconds else best
+        if seconds > 20:  # noqa: PLR2004
+            break
+    assert best is not None
+    return best
+
+
+def row(name: str, size: float, result: Run, beside: float | None) -> None:
+    """Print one line of the table."""
+    rate = size / result.seconds
+    ratio = f"{rate / beside:8.2f}" if beside else " " * 8
+    print(
+        f"{name:28} {size:7.1f} MB {rate:8.0f} MB/s {ratio} of grep {result.memory:6.0f} MB {result.found:>9} found"
+    )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sizes", default="1,10,100,400")
+    parser.add_argument("--scanners", action="store_true")
+    parser.add_argument("--no-hostile", action="store_true")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "noise.log"
+        idle = Path(folder) / "empty.log"
+        idle.write_bytes(b"\n")
+        startup = run(READERS["parse"], idle)
+        print(f"start-up: {startup.seconds:.3f} s, {startup.memory:.0f} MB (included below)")
+        grep = 0.0
+        for size in map(int, arguments.sizes.split(",")):
+            write_noise(path, size * MB)
+            actual = path.stat().st_size / MB
+            grep = actual / run(READERS["grep -E"], path).seconds
+            for name, command in READERS.items():
+                row(name, actual, run(command, path), grep)
+        if arguments.scanners:
+            for name, code in SCANNERS.items():
+                row(f"{name}, the literals alone", actual, run(code, path, scanner=True), grep)
+        for name, (unit, size) in {} if arguments.no_hostile else HOSTILE.items():
+            path.write_bytes((unit * (size * MB // len(unit) + 1))[: size * MB])
+            row(f"{name}", size, run(READERS["parse"], path), grep)
+    print(f"{time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,10 @@ def command(config_file: str | None, overrides: tuple[str, ...], *, index_manage
         try:
             for line in setup_index_management(engine):
                 sys.stdout.write(visible(f"{engine.name}: {line}") + "\n")
-        except (Unavailable, ValueError) as error:
+        except Unavailable as error:
+            say(f"kpanic: {error}")
+            code = 1
+        except ValueError as error:
             say(f"kpanic: {engine.name}: {error}")
             code = 1
     for output in outputs:

@@ -31,7 +31,7 @@ ZSTD_BITE = 1024
 """Compressed bytes taken at a time: 32 MB at the very most when unpacked."""
 
 _DUMPS = (b"\x7fELF", b"KDUMP   ", b"makedumpfile", b"DISKDUMP", b"PAGEDUMP", b"LiME")
-_PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
+PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
 _TEXT_CONTROLS = frozenset(b"\t\n\v\f\r\b\x1b\0")  # NULs: the holes that a crash leaves in log files
 _BINARY_SHARE = 0.02
 
@@ -56,7 +56,7 @@ def origin_of(path: str, base: Origin) -> Origin:
             folder_epoch=folder.epoch,
             mtime=mtime,
         )
-    provider = "pstore" if _PSTORE.fullmatch(os.path.basename(path)) else base.provider  # noqa: PTH119
+    provider = "pstore" if PSTORE.fullmatch(os.path.basename(path)) else base.provider  # noqa: PTH119
     return replace(base, provider=provider, path=path, mtime=mtime)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["NetconsoleConfig", "NetconsoleInput"]
 
 DATAGRAM = 65_535
+TICK = 0.5
+"""Seconds between two looks for senders that have gone quiet."""
 BUFFER = 4 << 20
 """Bytes that the kernel may hold for us: a whole crash of many hosts at once."""
 
@@ -68,34 +70,45 @@ class NetconsoleInput:
     def run(self, feed: Feed) -> None:
         """Listen."""
         senders: OrderedDict[str, _Sender] = OrderedDict()
-        refused: set[str] = set()
         try:
             listening = self._listen()
         except OSError as error:
             feed.say(f"{self._config.host}: cannot be listened at: {error.strerror}; nothing is heard there")
             return
         with listening:
-            while not feed.stop.is_set():
-                try:
-                    data, (address, *_) = listening.recvfrom(DATAGRAM)
-                except TimeoutError:
-                    self._quiet(senders, feed)
-                    continue
-                if not self._heard(address):
-                    if len(refused) < self._config.max_senders and address not in refused:
-                        refused.add(address)
-                        feed.say(f"{address}: is not in allow; what it sends is not heard")
-                    continue
-                sender = senders.get(address)
-                if sender is None:
-                    while len(senders) >= self._config.max_senders:
-                        senders.popitem(last=False)[1].close(feed)
-                    sender = senders[address] = _Sender(address, self._config.max_rate)
-                senders.move_to_end(address)
-                sender.take(data, feed)
-                self._quiet(senders, feed)
-        for sender in senders.values():  # the sender will not say it again
-            sender.close(feed)
+            self._hear(listening, senders, feed)
+        for sender in senders.values():  # it will not be said again
+            sender.complete(feed)
+
+    def _hear(self, listening: socket.socket, senders: OrderedDict[str, _Sender], feed: Feed) -> None:
+        refused: set[str] = set()
+        looked = time.monotonic()
+        while not feed.stop.is_set():
+            try:
+                data, (address, *_) = listening.recvfrom(DATAGRAM)
+            except TimeoutError:
+                pass
+            else:
+                if self._heard(address):
+                    self._sender(senders, address, feed).take(data, feed)
+                elif len(refused) < self._config.max_senders and address not in refused:
+                    refused.add(address)
+                    feed.say(f"{address}: is not in allow; what it sends is not heard")
+            if time.monotonic() - looked > TICK:
+                looked = time.monotonic()
+                for sender in senders.values():
+                    if sender.open and looked - sender.last > self._config.close_quiet:
+                        sender.complete(feed)
+
+    def _sender(self, senders: OrderedDict[str, _Sender], address: str, feed: Feed) -> _Sender:
+        """Return the stream of an address; the one silent longest makes room for a new one."""
+        sender = senders.get(address)
+        if sender is None:
+            while len(senders) >= self._config.max_senders:
+                senders.popitem(last=False)[1].complete(feed)
+            sender = senders[address] = _Sender(address, self._config.max_rate)
+        senders.move_to_end(address)
+        return sender
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
@@ -103,7 +116,7 @@ class NetconsoleInput:
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
             made.bind(self._address)
-            made.settimeout(0.5)
+            made.settimeout(TICK)
         except OSError:
             made.close()
             raise
@@ -112,15 +125,6 @@ class NetconsoleInput:
     def _heard(self, address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
         return any(found in network for network in self._allowed)
-
-    def _quiet(self, senders: OrderedDict[str, _Sender], feed: Feed) -> None:
-        """Complete the crashes of who has said nothing for a while; the longest silent come first."""
-        now = time.monotonic()
-        for sender in list(senders.values()):
-            if now - sender.last < self._config.close_quiet:
-                break
-            sender.close(feed)
-            del senders[sender.address]
 
 
 class _Sender:
@@ -131,6 +135,7 @@ class _Sender:
 
         self.address = address
         self.last = time.monotonic()
+        self.open = False
         self._parser: Parser = grammars.Parser()
         self._rate = rate
         self._allowance = float(rate)
@@ -146,10 +151,12 @@ class _Sender:
             self._dropped += 1
             return
         self._allowance -= len(data)
+        self.open = True
         self._keep(self._parser.feed(data), feed)
 
-    def close(self, feed: Feed) -> None:
-        self._keep(self._parser.close(), feed)
+    def complete(self, feed: Feed) -> None:
+        self.open = False
+        self._keep(self._parser.flush(), feed)
 
     def _keep(self, reports: list[CrashReport], feed: Feed) -> None:
         if reports:

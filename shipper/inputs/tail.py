@@ -91,7 +91,6 @@ class _Followed:
 
         self._path = path
         self._file: IO[bytes] | None = None
-        self._new_parser = grammars.Parser
         self._parser = grammars.Parser()
         self._last = 0.0
         self._dirty = False
@@ -108,8 +107,7 @@ class _Followed:
                 if self._file is not None:
                     self._read_on(feed)
         if self._dirty and time.monotonic() - self._last > quiet:
-            self._keep(self._parser.close(), feed)
-            self._parser = self._new_parser()
+            self._keep(self._parser.flush(), feed)
             self._dirty = False
 
     def close(self) -> None:

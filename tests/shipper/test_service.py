@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shipper.document import Origin
+from shipper.inputs.file import read
 from shipper.store import Store
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class Service:
         self.folder = folder
         self.crash = folder / "crash"
         self.crash.mkdir()
+        self.pstore = folder / "pstore"
         self.log = folder / "messages"
         self.out = folder / "out.ndjson"
         self.errors = folder / "errors"
@@ -46,6 +49,7 @@ path.data: {folder}/data
 inputs:
   - {{type: kdump, paths: [{self.crash}], scan_interval: 0.1, settle: 0}}
   - {{type: file, paths: ['{self.log}*'], scan_interval: 0.1, close_quiet: 1}}
+  - {{type: pstore, paths: [{self.pstore}], scan_interval: 0.1}}
   - {{type: netconsole, host: '127.0.0.1:{PORT}', allow: [127.0.0.2], close_quiet: 0.5}}
 output.file.path: {self.out}
 """
@@ -95,7 +99,10 @@ def providers(service: Service) -> list[str]:
 def test_a_crash_arrives_by_every_way_there_is(service: Service) -> None:
     with service.running() as process:
         until(
-            lambda: service.errors.exists() and "running; inputs: kdump, file, netconsole" in service.said()
+            lambda: (
+                service.errors.exists()
+                and "running; inputs: kdump, file, pstore, netconsole" in service.said()
+            )
         )
         shutil.copytree(STORY, service.crash / STORY.name)
         service.log.write_bytes((LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes())
@@ -111,6 +118,43 @@ def test_a_crash_arrives_by_every_way_there_is(service: Service) -> None:
     (heard,) = (document for document in service.documents() if document["event"]["provider"] == "netconsole")
     assert heard["host"]["ip"] == ["127.0.0.2"]
     assert heard["observer"]["hostname"] == socket.gethostname()
+
+
+def records(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Take apart what was printed of pstore's files: a line with name and size before each."""
+    for part in path.read_bytes().replace(b"\r\n", b"\n").split(b"#### /sys/fs/pstore/")[1:]:
+        head, _, text = part.partition(b"\n")
+        yield head.split()[0].decode(), text
+
+
+@pytest.mark.parametrize(
+    "name", ["pstore-efi-files.txt", "pstore-erst-files.txt", "ramoops-pstore-files.txt"]
+)
+def test_records_of_pstore_are_put_together(service: Service, name: str) -> None:
+    service.pstore.mkdir()
+    for record, text in records(LOGS / "transports" / name):
+        (service.pstore / record).write_bytes(text)
+    with service.running():
+        until(lambda: len(service.documents()) == 1)
+        time.sleep(0.5)
+    (document,) = service.documents()
+    assert document["event"]["provider"] == "pstore"
+    assert document["kernel"]["panic"]["parse"]["status"] == "complete"  # type: ignore[index]
+    found = [crash.report for crash in read(str(LOGS / "transports" / name), Origin("file"))]
+    assert document["kernel"]["panic"]["title"] == found[0].title
+
+
+def test_after_a_quiet_time_the_boot_is_still_known(service: Service) -> None:
+    text = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes()
+    at = text.index(b"Kernel panic - not syncing")
+    start = text.rindex(b"\n", 0, at) + 1
+    with service.running(), service.log.open("wb", buffering=0) as log:
+        log.write(text[:start])
+        time.sleep(2.5)
+        log.write(text[start:])
+        until(lambda: len(service.documents()) == 1)
+    (document,) = service.documents()
+    assert document["kernel"]["panic"]["timestamp_source"] == "rtc"
 
 
 def test_who_is_not_allowed_is_not_heard(service: Service) -> None:

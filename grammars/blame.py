@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
 from grammars.data.skip import SKIP
-from grammars.machines import Pointer
+from grammars.machines import UNTITLED, Jump, Pointer
 from grammars.model import Blame
+from grammars.names import Names
 from grammars.trace import Opening, Trace
 
 if TYPE_CHECKING:
@@ -55,17 +56,15 @@ def bare(function: str) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(rules: Rules) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return one pattern for all the rules, and the reason of each."""
-    return re.compile("|".join(f"({pattern})" for pattern, _ in rules)), tuple(reason for _, reason in rules)
+def _compiled(rules: Rules) -> Names:
+    """Return the rules, ready to be asked."""
+    return Names(rules)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
     """Return why a function is passed over; empty where it is not."""
-    pattern, reasons = _compiled(rules)
-    found = pattern.match(function) if anchored else pattern.search(function)
-    return reasons[found.lastindex - 1] if found and found.lastindex else ""
+    return _compiled(rules).reason(function, anchored=anchored)
 
 
 class Walker:
@@ -76,8 +75,8 @@ class Walker:
         self.items = items
         self.extra = extra
         self.skipped: list[tuple[str, str]] = []
-        self.modules = {symbol: module for symbol, module in _modular(items) if module}
-        """Functions of modules: the rules are about the kernel's own helpers, which they may resemble."""
+        self.modules: dict[str, str] = {}
+        """Functions of modules met so far: the rules are about the kernel's own helpers, which they may resemble."""
 
     def find(self, walk: Walk, named: str, more: Iterable[str] = ()) -> Blame:
         """Walk in the way that a form asks for; ``named`` and ``more`` are functions that the report names."""
@@ -92,6 +91,7 @@ class Walker:
         if walk == "down":
             return self._down()
         if walk in {"named", "chain"}:
+            self._note_pointer()
             if first := self._first(name for name in (named, *more) if name):
                 return self._blame(first, "the report names it")
             if walk == "chain":
@@ -137,11 +137,37 @@ class Walker:
                 if any_:
                     return
                 opened = True
+            elif type(value) is Pointer:
+                opened = opened or value.machine in UNTITLED
             elif type(value) is Trace and (opened or value.linked):
-                for frame in value.frames:
-                    if frame.symbol and frame.reliable and not frame.inline:
-                        any_ = True
-                        yield frame.symbol
+                for symbol in self._reliable(value):
+                    any_ = True
+                    yield symbol
+
+    def _reliable(self, trace: Trace) -> Iterator[str]:
+        """Yield the symbols of the frames that can be relied on."""
+        for frame in trace.frames:
+            if frame.symbol and frame.reliable and not frame.inline:
+                if frame.module:
+                    self.modules[frame.symbol] = frame.module
+                yield frame.symbol
+
+    def _point(self, pointer: Pointer) -> str:
+        """Return where the CPU was in the kernel."""
+        if pointer.user:
+            return ""
+        if pointer.ip.module:
+            self.modules[pointer.ip.symbol] = pointer.ip.module
+        return pointer.ip.symbol
+
+    def _note_pointer(self) -> None:
+        """Note the module of the first instruction pointer: a header that names a function leaves it out."""
+        for item in self.items:
+            if type(item.value) is Pointer:
+                self._point(item.value)
+                return
+            if type(item.value) is Opening:
+                return
 
     def _pointed(self) -> Blame:
         """Ask the instruction pointer, then the frames behind it."""
@@ -149,9 +175,11 @@ class Walker:
         for number, item in enumerate(self.items):
             value = item.value
             if type(value) is Pointer and not value.user:
-                if value.ip.symbol and (first := self._first([value.ip.symbol])):
+                if (symbol := self._point(value)) and (first := self._first([symbol])):
                     return self._blame(first, "the instruction pointer is in it")
-                rest = self.items.after(number)
+                if not value.ip.symbol and (first := self._first(self._jumpers(value))):
+                    return self._blame(first, "it jumped to where no code is, as the link register says")
+                rest = self.items.after(number - 1)
                 break
         for items in (rest, self.items):
             if first := self._first(self._trace(items)):
@@ -159,6 +187,12 @@ class Walker:
         if first := self._first(self._guesses()):
             return self._blame(first, "the unwinder's first guess: the jump left it no place to start from")
         return self._blame("", "")
+
+    def _jumpers(self, pointer: Pointer) -> Iterator[str]:
+        """Yield who jumped to a pointer."""
+        if pointer.caller:
+            yield pointer.caller
+        yield from (item.value.caller for item in self.items if type(item.value) is Jump)
 
     def _interrupted(self) -> Blame:
         """Blame what an NMI found running."""
@@ -178,11 +212,14 @@ class Walker:
             return
         for item in self.items:
             if type(item.value) is Trace:
-                yield from (frame.symbol for frame in item.value.modular)
+                for frame in item.value.modular:
+                    self.modules[frame.symbol] = frame.module
+                    yield frame.symbol
 
     def _stacks(self) -> Iterator[tuple[list[str], bool]]:
         """Yield the functions of each trace, instruction pointers first; and whether there were such."""
         functions: list[str] = []
+        pointers: list[str] = []  # without frames behind them yet
         opened = pointed = False
         for item in self.items:
             value = item.value
@@ -192,17 +229,15 @@ class Walker:
                     functions, pointed = [], False
                 opened = True
             elif type(value) is Pointer:
-                if not value.user and value.ip.symbol:
-                    functions.append(value.ip.symbol)
-                    pointed = True
+                if symbol := self._point(value):
+                    pointers.append(symbol)
             elif type(value) is Trace and (opened or value.linked):
-                functions += [
-                    frame.symbol
-                    for frame in value.frames
-                    if frame.symbol and frame.reliable and not frame.inline
-                ]
-        if functions:
-            yield functions, pointed
+                functions += pointers
+                pointed = pointed or bool(pointers)
+                pointers = []
+                functions += self._reliable(value)
+        if functions or pointers:
+            yield functions + pointers, pointed or bool(pointers)
 
     def _stall(self) -> Blame:
         """Go down to what dispatched the work; the frame above it is the one that looped.
@@ -270,16 +305,6 @@ class Walker:
                 return self._blame(name, "the first frame of the task that does not just wait")
             self.skipped.append((name, reason))
         return self._blame("", "")
-
-
-def _modular(items: Iterable[Item]) -> Iterator[tuple[str, str]]:
-    """Yield the functions that a report names, with their modules."""
-    for item in items:
-        value = item.value
-        if type(value) is Trace:
-            yield from ((frame.symbol, frame.module) for frame in value.modular)
-        elif type(value) is Pointer:
-            yield value.ip.symbol, value.ip.module
 
 
 def _recursive(functions: Sequence[str]) -> set[str]:

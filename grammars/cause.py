@@ -23,6 +23,10 @@ PAGE_FAULTS: Final = frozenset(
     {"bad-pointer", "null-dereference", "exec-protected", "write-protected", "user-memory-access", "sysrq"}
 )
 """Causes of an exception that has a faulting address and, on x86, an error code that says how."""
+SAY_FETCH: Final = frozenset({"x86_64", "aarch64"})
+"""Machines whose error code says whether an instruction was fetched."""
+PAGE: Final = 12
+"""Bits of an address within a page of the smallest size."""
 SOON: Final = 2.0
 """Seconds between a key and its crash."""
 CLOSE: Final = 10
@@ -33,6 +37,7 @@ LONG: Final = 60.0
 _CODE: Final = re.compile(
     r"#PF: error_code\(0x([0-9a-f]+)\)|\bESR = 0x([0-9a-f]+)|\bDSISR: ([0-9a-f]+)|\bcause: ([0-9a-f]{8,16})\b"
 )
+_CODE_BYTES: Final = re.compile(r"^Code: (?:[0-9a-f]{2,8} ){4}", re.MULTILINE)
 _ADDRESS: Final = re.compile(
     r"fault for address: ([0-9a-f]+)|Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)"
 )
@@ -47,12 +52,16 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
     *,
     oops: Oops | None,
     machine: str,
+    at: int | None,
 ) -> tuple[str, str, int | None, Oops | None]:
     """Return cause, detail, faulting address and the oops with its error in words.
 
-    ``header`` and ``detail`` are what the header's form says, ``text`` is the report's.
+    ``header`` and ``detail`` are the words of the form, ``text`` is the report's, ``at`` is where the CPU
+    was.
     """
     address = _number(fields.get("address"))
+    if header == "invalid-opcode" and at is not None and at < access.NULL_PAGE:
+        return "null-dereference", "a jump through a NULL pointer", at, oops
     if header not in PAGE_FAULTS and header != "general-protection":
         return header, detail, address, oops
     if header == "general-protection":
@@ -67,6 +76,10 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
     if (code is None or machine.startswith("ppc")) and (found := _CODE.search(text)):
         code = _number(found[found.lastindex or 0])
     deed = access.decode(machine, code)
+    if machine not in SAY_FETCH and at is not None and address is not None and at >> PAGE == address >> PAGE:
+        deed = access.fetch(deed)
+    if deed.deed == "execute" and not deed.page and _CODE_BYTES.search(text):
+        deed = deed._replace(page="protected")  # what can be read, and not run
     if deed.words and oops:
         oops = replace(oops, error=deed.words)
     return (

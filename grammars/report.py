@@ -16,7 +16,7 @@ from grammars.cause import evidence, settle, triggered
 from grammars.facts import architecture
 from grammars.blame import Walker
 from grammars.header import Code, Modules, Owner
-from grammars.machines import Pointer, Registers
+from grammars.machines import UNTITLED, Pointer, Registers
 from grammars.model import Blame, CrashReport, Hardware, Kernel, Oops, Process
 from grammars.text import ReportText
 from grammars.title import plain, stamped
@@ -40,7 +40,9 @@ SYSRQ: Final = "sysrq_handle_crash"
 CONSEQUENCES: Final = 16
 """Later reports of an incident whose titles are worked out."""
 
-_INJECTED = re.compile(r"^ *(?:\[<?(?:0x)?[0-9a-f]+>?\])? *should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?\+0x", re.MULTILINE)
+_INJECTED = re.compile(
+    r"^ *(?:\[<?(?:0x)?[0-9a-f]+>?\])? *should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?\+0x", re.MULTILINE
+)
 
 _FOREIGN = re.compile(r"FAULT_INJECTION: forcing a failure|allocation failure: ")
 _CRASH_HEADS: Final = frozenset({"fault", "trap", "lockdep"})
@@ -80,7 +82,9 @@ def own(lines: Sequence[Line], head: int) -> list[int]:
     caller, timed = first.caller, first.time is not None
     if not caller:
         return [
-            index for index in range(head, len(lines)) if not timed or lines[index].time is not None or index == head
+            index
+            for index in range(head, len(lines))
+            if not timed or lines[index].time is not None or index == head
         ]
     cpus = False
     chosen = []
@@ -94,8 +98,13 @@ def own(lines: Sequence[Line], head: int) -> list[int]:
     return chosen
 
 
-def understand(registry: Registry, head: Head, text: ReportText, items: Body) -> Verdict | None:
-    """Name the crash whose header is the first line of ``text``; None where the line is no header."""
+def understand(
+    registry: Registry, head: Head, text: ReportText, items: Body, *, brief: bool = False
+) -> Verdict | None:
+    """Name the crash whose header is the first line of ``text``; None where the line is no header.
+
+    ``brief``: nobody wants to know more than its title.
+    """
     first = text.lines[0].text
     end = len(text.text)
     for family, at in head.hits:
@@ -103,31 +112,43 @@ def understand(registry: Registry, head: Head, text: ReportText, items: Body) ->
             continue
         reading = registry.read(family, text.text[at : min(at + HEADER, end)])
         if reading is not None:
-            return _name(reading, family, text, items, at)
-    known = [(family, at) for family, at in head.hits if not registry.ignores(family, first) and not family.last]
+            return _name(reading, family, text, items, at, brief=brief)
+    known = [
+        (family, at) for family, at in head.hits if not registry.ignores(family, first) and not family.last
+    ]
     if not known:
         return None
     family, at = known[0]
-    return Verdict(plain(first[at:]), "corrupted", "the header is in no form that is known", None, family, Blame())
+    return Verdict(
+        plain(first[at:]), "corrupted", "the header is in no form that is known", None, family, Blame()
+    )
 
 
-def _name(reading: Reading, family: Family, text: ReportText, items: Body, at: int) -> Verdict:
+def _name(  # noqa: PLR0913 - all of it bears on the name
+    reading: Reading, family: Family, text: ReportText, items: Body, at: int, *, brief: bool
+) -> Verdict:
     form, fields = reading
     fields = dict(fields)
     prefix = text.lines[0].text[:at]
     fields.setdefault("prefix", "BUG" if "BUG: " in prefix else "WARNING")
     fields.setdefault("word", text.lines[0].text[at:].partition(":")[0])
     walker = Walker(items, form.skip)
+    named = "{function}" in form.title
     if "second" in fields:
         fields["pair"] = " / ".join(sorted((fields["function"], fields["second"])))
-    blame = walker.find(form.walk, fields.get("function", form.function), [fields["holding"]] if "holding" in fields else ())
-    named = "{function}" in form.title
-    title = form.title.format_map({**fields, "what": fields.get("what", ""), "function": blame.function or "corrupted"})
+    blame = walker.find(
+        "none" if brief and not named else form.walk,
+        fields.get("function", form.function),
+        [fields["holding"]] if "holding" in fields else (),
+    )
+    title = form.title.format_map(
+        {**fields, "what": fields.get("what", ""), "function": blame.function or "corrupted"}
+    )
     title = plain(title)
     why = form.corrupted
     if not why and named and not blame.function:
         why = "no function is left to name"
-    if not why and not form.traceless:
+    if not why and not form.traceless and not brief:
         why = _broken(text, items)
     if not why and stamped(form.title.format_map({**fields, "what": fields.get("what", ""), "function": ""})):
         why = "another line's time stamp is in the title"
@@ -140,7 +161,11 @@ def _broken(text: ReportText, items: Body) -> str:
     openings = list(islice((item.location for item in items if type(item.value) is Opening), 2))
     if _INJECTED.search(text.text, 0, openings[1] if len(openings) > 1 else len(text.text)):
         return "the stack of an injected failure is mixed into it"
-    if openings and not text.lines[0].caller and _FOREIGN.search(text.text, len(text.lines[0].text), openings[0]):
+    if (
+        openings
+        and not text.lines[0].caller
+        and _FOREIGN.search(text.text, len(text.lines[0].text), openings[0])
+    ):
         return "another task's dump begins inside it"
     seen: set[str] = set()
     any_frames = False
@@ -163,12 +188,24 @@ def _broken(text: ReportText, items: Body) -> str:
                 break
         else:
             later = item
-        if type(later.value) is not Trace and "(stack is not available)" not in text.text[item.location : item.location + 400]:
+        if (
+            type(later.value) is not Trace
+            and "(stack is not available)" not in text.text[item.location : item.location + 400]
+        ):
             return f"{value.label} has no frames"
-    return "" if any_frames else "there is no call trace"
+    return "" if any_frames or _jumped(items) else "there is no call trace"
 
 
-def read(registry: Registry, boot: Boot, lines: Sequence[Line], heads: Sequence[Head], *, truncated: bool) -> CrashReport | None:
+def _jumped(items: Body) -> bool:
+    """Tell whether a report is of a jump to nowhere, behind which the machine prints no trace."""
+    pointers = (item.value for item in items if type(item.value) is Pointer and not item.value.user)
+    first = next(pointers, None)
+    return first is not None and first.machine in UNTITLED and not first.ip.symbol and bool(first.caller)
+
+
+def read(
+    registry: Registry, boot: Boot, lines: Sequence[Line], heads: Sequence[Head], *, truncated: bool
+) -> CrashReport | None:
     """Read one incident: its first report is the cause, the others follow from it."""
     verdict = None
     first = 0
@@ -186,7 +223,9 @@ def read(registry: Registry, boot: Boot, lines: Sequence[Line], heads: Sequence[
     return _report(registry, boot, lines, heads[first:], text, items, verdict, truncated=truncated)
 
 
-def _mixed(verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text: ReportText, items: Body) -> bool:
+def _mixed(
+    verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text: ReportText, items: Body
+) -> bool:
     """Tell whether another CPU's report begins between a header and its trace, with nothing to tell them apart by."""
     if text.lines[0].caller or verdict.family.name not in _CRASH_HEADS:
         return False
@@ -194,12 +233,17 @@ def _mixed(verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text:
     before = {id(line) for line in text.lines[:traced]}
     return any(
         id(lines[head.index]) in before
-        and (head.hits[0][0].name not in _CONTINUE or (verdict.family.name == "lockdep" and head.hits[0][0].name == "fault"))
+        and (
+            head.hits[0][0].name not in _CONTINUE
+            or (verdict.family.name == "lockdep" and head.hits[0][0].name == "fault")
+        )
         for head in heads[1:]
     )
 
 
-def _consequences(registry: Registry, title: str, lines: Sequence[Line], heads: Sequence[Head]) -> tuple[str, ...]:
+def _consequences(
+    registry: Registry, title: str, lines: Sequence[Line], heads: Sequence[Head]
+) -> tuple[str, ...]:
     """Name the reports that followed."""
     titles: list[str] = [title]
     previous = heads[0].index
@@ -209,7 +253,7 @@ def _consequences(registry: Registry, title: str, lines: Sequence[Line], heads: 
             continue
         previous = head.index
         text = ReportText([lines[index] for index in own(lines[: head.index + 200], head.index)])
-        verdict = understand(registry, head, text, body.read(text.text))
+        verdict = understand(registry, head, text, body.read(text.text), brief=True)
         if verdict is not None and verdict.title not in titles:
             titles.append(verdict.title)
             if len(titles) > CONSEQUENCES:
@@ -255,6 +299,7 @@ def _report(
                 registers += value.values
         elif kind is Pointer:
             machine = machine or value.machine
+            opened = opened or value.machine in UNTITLED
             if pointer is None and not value.user:
                 pointer = value
         elif kind is Owner:
@@ -281,11 +326,19 @@ def _report(
         kernel = replace(kernel, architecture=machine)
     head_line = lines[heads[0].index]
     signed = (
-        signature.sign(verdict.title, cause, verdict.blame.function, trace) if verdict.status != "corrupted" else None
+        signature.sign(verdict.title, cause, verdict.blame.function, trace)
+        if verdict.status != "corrupted"
+        else None
     )
     detail = form.detail.format_map(fields) if form and form.detail else ""
     cause, detail, address, oops = settle(
-        cause, detail, fields, text.text, oops=oops, machine=kernel.architecture
+        cause,
+        detail,
+        fields,
+        text.text,
+        oops=oops,
+        machine=kernel.architecture,
+        at=pointer.ip.address if pointer else None,
     )
     trigger = triggered(boot, head_line)
     if verdict.blame.function == SYSRQ or (trigger is not None and "rigger a crash" in trigger.text):

@@ -12,12 +12,39 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from grammars.family import Family, Form, head
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 USER: Final = r"traps: |\bip:[0-9a-f]+ sp:|\[\d+\] (?:general protection|trap )|error:\w+ in "
 """How the kernel reports the same of a process: ``traps: bash[1] general protection fault ip:… sp:…``."""
+
+_WORDS: Final = (
+    ("undefined instruction", "invalid-opcode"),
+    ("illegal instruction", "invalid-opcode"),
+    ("bad mode", "invalid-opcode"),
+    ("BRK", "breakpoint"),
+    ("breakpoint", "breakpoint"),
+    ("BUG", "bug"),
+    ("CFI", "bug"),
+    ("SError", "machine-check"),
+    ("synchronous external abort", "machine-check"),
+    ("stack overflow", "stack-overflow"),
+    ("outside uaccess routines", "user-memory-access"),
+    ("misaligned", "general-protection"),
+    ("access fault", "bad-pointer"),
+    ("Oops", "bad-pointer"),
+)
+"""What ``Internal error`` and ``Oops -`` are about, and the cause."""
+
+
+def _word(fields: Mapping[str, str]) -> str:
+    what = fields["what"].lower()
+    return next((cause for word, cause in _WORDS if word.lower() in what), "general-protection")
+
 
 TRAP = Family(
     name="trap",
@@ -34,12 +61,23 @@ TRAP = Family(
         "Oops: int3",
         "alignment check: ",
         "Internal error: ",
+        "Oops - ",
+        "Oops: Exception in kernel mode, sig: 4 ",
+        "Division by zero in kernel",
+        "illegal operation: 0001 ilc:",
+        "fixpoint divide exception: 0009 ilc:",
+        "execute exception: 0003 ilc:",
+        "addressing exception: 0005 ilc:",
+        "specification exception: 0006 ilc:",
+        "data exception: 0007 ilc:",
+        "special operation exception: 0013 ilc:",
+        "operand exception: 0015 ilc:",
         "Unhandled fault: ",
         "Unhandled prefetch abort: ",
         "Alignment trap: ",
         "Bad mode in ",
     ),
-    ignore=USER,
+    ignore=rf"{USER}|Oops - (?![^\n]*\[#\d)",
     forms=(
         Form(
             head(r"general protection fault(?:[^\n]*address 0x(?P<address>[0-9a-f]+))?[^\n]*?(?:\[#|:|$)"),
@@ -86,6 +124,44 @@ TRAP = Family(
         Form(
             head(r"Internal error: (?P<what>[^\n:]*)[^\n]*"),
             title="Internal error in {function}",
+            kind="oops",
+            cause=_word,
+            walk="ip",
+            detail="{what}",
+        ),
+        Form(
+            head(r"Oops - (?P<what>illegal instruction)[^\n]*"),
+            title="invalid opcode in {function}",
+            kind="oops",
+            cause="invalid-opcode",
+            walk="ip",
+        ),
+        Form(
+            head(r"Oops - (?P<what>[^\n\[]*)[^\n]*"),
+            title="Internal error in {function}",
+            kind="oops",
+            cause=_word,
+            walk="ip",
+            detail="{what}",
+        ),
+        Form(
+            head(r"(?:illegal operation: |Oops: Exception in kernel mode, sig: 4 )[^\n]*"),
+            title="invalid opcode in {function}",
+            kind="oops",
+            cause="invalid-opcode",
+            walk="ip",
+        ),
+        Form(
+            head(r"(?:fixpoint divide exception: |Division by zero in kernel)[^\n]*"),
+            title="divide error in {function}",
+            kind="oops",
+            cause="divide-error",
+            walk="ip",
+            skip=(("^__div0|^Ldiv0|^__aeabi_", "divides for others"),),
+        ),
+        Form(
+            head(r"(?P<what>[a-z ]+) exception: [0-9a-f]{4} ilc:[^\n]*"),
+            title="{what} exception in {function}",
             kind="oops",
             cause="general-protection",
             walk="ip",

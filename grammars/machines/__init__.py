@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import pyparsing as pp
 
     from grammars.model import InstructionPointer
+
+
+UNTITLED: Final = frozenset({"riscv64"})
+"""Machines whose trace may follow the registers without a line of its own."""
 
 
 class Rule(NamedTuple):
@@ -42,6 +46,13 @@ class Pointer:
     """The function in the link register, where the line has one."""
     machine: str = ""
     """``uname -m`` of the machines that write it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Where the CPU last jumped from, on machines that remember it apart from the link register."""
+
+    caller: str
 
 
 class Registers:

@@ -172,6 +172,11 @@ def decode(machine: str, code: int | None) -> Access:
     return NOTHING
 
 
+def fetch(access: Access) -> Access:
+    """Return an access that turned out to be an instruction's fetch: the CPU was at the address itself."""
+    return access if access.deed == "execute" else _access("execute", access.page)
+
+
 Place = Literal["null", "poison", "error", "user", "kernel", "non-canonical"]
 
 

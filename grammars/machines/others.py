@@ -15,7 +15,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from grammars.machines import Machine, Rule
+import pyparsing as pp
+
+from grammars.machines import Jump, Machine, Rule
 from grammars.machines.pointer import PLACE, pointer, registers
 from grammars.trace import NAME
 
@@ -67,6 +69,17 @@ S390 = Machine(
             pointer(rf"Krnl PSW : (?P<raw>[0-9a-f]+ [0-9a-f]+ \(?{PLACE}[^\n]*)", "s390x"),
         ),
         Rule(
+            "s390_jump",
+            r"Last Breaking-Event-Address:\n *\[",
+            pp.Regex(
+                rf"Last Breaking-Event-Address:\n *\[<[0-9a-f]+>\] (?P<caller>{NAME})\+0x[^\n]*",
+                as_match=True,
+            )
+            .leave_whitespace()
+            .add_parse_action(lambda tokens: Jump(tokens[0]["caller"]))
+            .set_name("s390x last jump"),
+        ),
+        Rule(
             "s390_registers",
             r"Krnl GPRS: ",
             registers(r"[^\n]*", _s390, "s390x"),
@@ -79,7 +92,7 @@ RISCV = Machine(
         Rule(
             "riscv_pointer",
             r"epc : ",
-            pointer(rf"epc ?: (?P<raw>{PLACE})(?: ra : (?P<caller>{NAME})\+0x)?[^\n]*", "riscv64"),
+            pointer(rf"epc ?: (?P<raw>{PLACE})(?:\s+ra : (?P<caller>{NAME})\+0x)?[^\n]*", "riscv64"),
         ),
         Rule(
             "riscv_registers",

@@ -38,14 +38,20 @@ SYMBOL: Final = rf"(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x[0-9a-f]+(?:/0x[0
 """A symbol with all that may follow it."""
 
 
+class Words(pp.Regex):
+    """A regular expression that never matches nothing: to know that, it need not be compiled."""
+
+    mayReturnEmpty = False  # noqa: N815 - pyparsing's own
+
+
 def head(pattern: str) -> pp.ParserElement:
     """Match the header line, from the family's literal on; named groups are the form's fields."""
-    return pp.Regex(pattern, as_match=True).leave_whitespace()
+    return Words(pattern, as_match=True).leave_whitespace()
 
 
 def later(pattern: str, *, within: int = 25) -> pp.ParserElement:
     """Match the first of the next ``within`` lines that holds the pattern."""
-    return pp.Regex(rf".*(?:\n.*){{0,{within}}}?\n.*?{pattern}", as_match=True).leave_whitespace()
+    return Words(rf".*(?:\n.*){{0,{within}}}?\n.*?{pattern}", as_match=True).leave_whitespace()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,78 @@
+"""Rules about names of functions, asked at the speed of ``str.startswith``.
+
+Nearly all rules are a plain word at the start of a name, some a word anywhere: these need no regular expression, and
+compiling hundreds of them would cost more than reading a report does. What is left is compiled together.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_WORD: Final = re.compile(r"\w+")
+
+
+class Names:
+    """Rules about names, each a regular expression with a reason."""
+
+    def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
+        """Sort the alternatives of every rule by what they need."""
+        self._starts: dict[str, str] = {}
+        self._whole: dict[str, str] = {}
+        self._inside: dict[str, str] = {}
+        others: list[tuple[str, str]] = []
+        for pattern, reason in rules:
+            rest = []
+            for choice in alternatives(pattern):
+                word = choice.removeprefix("^")
+                if _WORD.fullmatch(word):
+                    (self._starts if choice[0] == "^" else self._inside).setdefault(word, reason)
+                elif choice[0] == "^" and choice[-1] == "$" and _WORD.fullmatch(word[:-1]):
+                    self._whole.setdefault(word[:-1], reason)
+                else:
+                    rest.append(choice)
+            if rest:
+                others.append(("|".join(rest), reason))
+        self._prefixes = tuple(self._starts)
+        self._pattern = re.compile("|".join(f"({pattern})" for pattern, _ in others)) if others else None
+        self._reasons = tuple(reason for _, reason in others)
+
+    def reason(self, name: str, *, anchored: bool = False) -> str:
+        """Return the reason of a rule that a name falls under, else nothing.
+
+        ``anchored``: the name must begin with what the rule says.
+        """
+        if found := self._whole.get(name):
+            return found
+        if name.startswith(self._prefixes):
+            return next(reason for word, reason in self._starts.items() if name.startswith(word))
+        for word, reason in self._inside.items():
+            if name.startswith(word) if anchored else word in name:
+                return reason
+        if self._pattern is None:
+            return ""
+        match = self._pattern.match(name) if anchored else self._pattern.search(name)
+        return self._reasons[match.lastindex - 1] if match and match.lastindex else ""
+
+
+def alternatives(pattern: str) -> list[str]:
+    """Split a pattern at its outermost ``|``; an optional ``_?`` in front of a word becomes two words."""
+    choices: list[str] = []
+    depth, start, at = 0, 0, 0
+    while at < len(pattern):
+        character = pattern[at]
+        if character == "\\":
+            at += 1
+        elif character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+        elif character == "|" and not depth:
+            choices.append(pattern[start:at])
+            start = at + 1
+        at += 1
+    choices.append(pattern[start:])
+    return [choice for choice in choices if choice]

@@ -148,9 +148,8 @@ class _Block:
 
     def __init__(self, data: bytes, number: int, numbers: Sequence[int] | None) -> None:
         """Of lines numbered ``numbers``, or from ``number`` on."""
-        self.originals: list[bytes] | None = None
-        if b"\x1b" in data:  # a literal may be coloured in its midst
-            self.originals = data.split(b"\n")
+        self.coloured = data if b"\x1b" in data else b""
+        if self.coloured:  # a literal may be coloured in its midst
             data = _ESCAPE.sub(b"", data)
         self.data, self.number, self.numbers = data, number, numbers
         self.at = 0
@@ -212,6 +211,13 @@ class _Block:
         return lines
 
 
+class _Unread(NamedTuple):
+    block: _Block
+    start: int
+    """Offset of the first line that was not read."""
+    lines: int
+
+
 class Scanner:
     """Bytes in, lines worth reading out, in the order of the input.
 
@@ -231,7 +237,8 @@ class Scanner:
         self._parts: list[bytes] = []
         self._size = 0
         self._number = 1  # of the next block's first line
-        self._history: deque[_Numbered] = deque(maxlen=HISTORY)
+        self._history: deque[_Unread] = deque()
+        self._remembered = 0  # lines of it
         self._windows: dict[str, int] = {}  # lines still wanted, by host
         self._due: dict[int, int] = {}  # lines that hits want, by the number of their line
         self._earlier: list[Line] = []  # what was read before a hit whose record is not yet complete
@@ -296,7 +303,7 @@ class Scanner:
         heads = deque(hit.start for hit in hits if hit.literal in _HEADERS)
         found: list[Line] = []
         end = len(block.data)
-        plain = block.originals is None and block.numbers is None
+        plain = not block.coloured and block.numbers is None
         while block.at < end:
             context: list[_Numbered] = []
             if self._records is None and not self._reader.pending:
@@ -414,8 +421,11 @@ class Scanner:
         elif not head.startswith((b"[", b"<")):  # a record of several lines, perhaps
             wanted = 4 * wanted + 3
         context = block.back(start, wanted)
-        if start == 0 and len(context) < wanted:
-            context = [*self._history, *context][-wanted:]
+        if start == 0:
+            for past in reversed(self._history):
+                if len(context) >= wanted:
+                    break
+                context = [*past.block.back(past.start, wanted - len(context)), *context]
         return context
 
     def _expect(self, block: _Block, hits: deque[_Hit], at: int, number: int) -> None:
@@ -484,12 +494,17 @@ class Scanner:
         return True
 
     def _remember(self, block: _Block) -> None:
-        """Keep the last lines that were not read: the next block may begin with a hit."""
-        start = block.at
+        """Keep what was not read: the next block may begin with a hit that wants lines before it."""
+        start, index = block.at, block.index
+        block.pass_over(len(block.data))
         if start:
             self._history.clear()
-        block.pass_over(len(block.data))
-        self._history.extend(block.back(start, HISTORY))
+            self._remembered = 0
+        if block.index > index:
+            self._history.append(_Unread(block, start, block.index - index))
+            self._remembered += block.index - index
+        while self._remembered > HISTORY and self._remembered - HISTORY >= self._history[0].lines:
+            self._remembered -= self._history.popleft().lines
 
     def _record(self, line: _Numbered, *, header: bool) -> tuple[list[Line], bool]:
         """Give a line to the records of pstore; what it completes, and whether it was one of theirs."""

@@ -55,6 +55,25 @@ class DataStreamConfig(_Strict, frozen=True, kw_only=True):
     """Last part of the data stream's name: lower case, without ``-``."""
 
 
+class RetentionConfig(_Strict, frozen=True, kw_only=True):
+    """``retention``: how long the store keeps the text of documents."""
+
+    age: Annotated[str, msgspec.Meta(pattern=r"^\d{1,6}[hdwy]$")] = "2y"
+    """After which what every output has may go: ``36h``, ``90d``, ``8w``, ``2y``."""
+    size: Annotated[str, msgspec.Meta(pattern=r"^\d{1,6}(kb|mb|gb)$")] = "4gb"
+    """Of the store's file; above it the oldest go, those that no output lacks first."""
+
+    def seconds(self) -> float:
+        """Return ``age`` in seconds."""
+        return (
+            int(self.age[:-1]) * {"h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}[self.age[-1]]
+        )
+
+    def bytes(self) -> int:
+        """Return ``size`` in bytes."""
+        return int(self.size[:-2]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[self.size[-2:]]
+
+
 class RedactConfig(_Strict, frozen=True, kw_only=True):
     """``redact``."""
 
@@ -76,6 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     path: PathConfig = PathConfig()
     data_stream: DataStreamConfig = DataStreamConfig()
     redact: RedactConfig = RedactConfig()
+    retention: RetentionConfig = RetentionConfig()
     tags: list[str] = []
     """Put on every document."""
     labels: dict[str, str] = {}
@@ -101,6 +121,7 @@ _SECTIONS: dict[str, Any] = {
     "path": PathConfig,
     "data_stream": DataStreamConfig,
     "redact": RedactConfig,
+    "retention": RetentionConfig,
     "tags": list[str],
     "labels": dict[str, str],
 }

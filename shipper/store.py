@@ -32,11 +32,22 @@ if TYPE_CHECKING:
     from shipper.document import Packed
     from shipper.outputs import Outcome
 
-__all__ = ["Dead", "OutputStatus", "Position", "Status", "Store", "StoreDamaged", "StoreError", "StoreInUse"]
+__all__ = [
+    "Dead",
+    "Expired",
+    "OutputStatus",
+    "Position",
+    "Status",
+    "Store",
+    "StoreDamaged",
+    "StoreError",
+    "StoreInUse",
+]
 
 FILE_NAME = "kpanic.db"
 PAGE_SIZE = 8192  # a document fits a page or two once it is compressed
 ZSTD_LEVEL = 3
+EXPIRED_AT_ONCE = 100
 
 _MIGRATIONS = (
     """
@@ -113,6 +124,14 @@ class Dead:
     reason: str
     at: float
     """Seconds since 1970 UTC."""
+
+
+class Expired(NamedTuple):
+    """How many documents lost their text."""
+
+    delivered: int
+    undelivered: int
+    """Not delivered everywhere: only the limit of size does that."""
 
 
 class OutputStatus(msgspec.Struct, frozen=True):
@@ -333,6 +352,63 @@ class Store:
                 ).fetchone()[0]
                 revived = outputs * connection.execute("SELECT sum(kept) FROM documents").fetchone()[0]
         return int(revived)
+
+    # --- room ---------------------------------------------------------------------------------------
+
+    def expire(
+        self, outputs: Sequence[str], *, before: float | None = None, size: int | None = None
+    ) -> Expired:
+        """Let go of the text of old documents; the ledger keeps their ``_id``.
+
+        :param outputs: who must have a document before its age counts; what they refused counts as not had.
+        :param before: seconds since 1970 UTC; what was kept since is left.
+        :param size: bytes that the file may use; the oldest go first, delivered ones before others.
+        """
+        delivered = undelivered = 0
+        if before is not None:
+            delivered += self._let_go(outputs, "added < ?", (before,), -1)
+        while size is not None and self._used() > size:
+            gone = self._let_go(outputs, "1", (), EXPIRED_AT_ONCE)
+            delivered += gone
+            if not gone:
+                gone = self._let_go([], "1", (), EXPIRED_AT_ONCE)
+                undelivered += gone
+            if not gone:
+                break
+        return Expired(delivered, undelivered)
+
+    def _used(self) -> int:
+        with self._reading() as connection:
+            pages, free = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count")
+            )
+        return int(pages - free) * PAGE_SIZE
+
+    def _let_go(self, outputs: Sequence[str], where: str, values: tuple[float, ...], limit: int) -> int:
+        """Delete the oldest bodies that ``outputs`` have; return how many."""
+        had = " AND ".join(
+            [
+                where,
+                "kept",
+                *(
+                    "seq <= (SELECT cursor FROM outputs WHERE name = ?)"
+                    " AND NOT EXISTS (SELECT 1 FROM retries WHERE output = ? AND retries.seq = documents.seq)"
+                    " AND NOT EXISTS (SELECT 1 FROM dead WHERE output = ? AND dead.seq = documents.seq)"
+                    for _ in outputs
+                ),
+            ]
+        )
+        names = [name for output in outputs for name in (output, output, output)]
+        with self._transaction() as connection:
+            gone = connection.execute(
+                f"SELECT seq FROM documents WHERE {had} ORDER BY seq LIMIT ?",  # noqa: S608 - fixed texts
+                (*values, *names, limit),
+            ).fetchall()
+            connection.executemany("DELETE FROM bodies WHERE seq = ?", gone)
+            connection.executemany("DELETE FROM retries WHERE seq = ?", gone)
+            connection.executemany("UPDATE documents SET kept = 0 WHERE seq = ?", gone)
+        return len(gone)
 
     # --- the state of things -----------------------------------------------------------------------
 

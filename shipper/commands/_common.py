@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shipper.outputs import Output
     from shipper.store import Store
 
-__all__ = ["configured", "made_outputs", "open_store", "origin", "read_config"]
+__all__ = ["configured", "made_outputs", "make_room", "open_store", "origin", "read_config"]
 
 
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,6 +89,22 @@ def open_store(config: Config, *, readonly: bool = False) -> Store:
             f" 'sqlite3 {store.set_aside} .recover' shows what can be read of it"
         )
     return store
+
+
+def make_room(store: Store, config: Config, tell: Callable[[str], None]) -> None:
+    """Let go of what the retention of the configuration does not keep; say so where it was not delivered."""
+    import time  # noqa: PLC0415
+
+    expired = store.expire(
+        [plugin.name for plugin in config.outputs],
+        before=time.time() - config.retention.seconds(),
+        size=config.retention.bytes(),
+    )
+    if expired.undelivered:
+        tell(
+            f"{store.path}: retention.size {config.retention.size} is reached:"
+            f" {expired.undelivered} documents were let go that are NOT delivered everywhere"
+        )
 
 
 def made_outputs(config: Config, only: str | None = None) -> list[Output]:

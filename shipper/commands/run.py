@@ -12,13 +12,14 @@ import signal
 import socket
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from shipper.cli import Failure
-from shipper.commands._common import configured, made_outputs, open_store, origin, read_config
+from shipper.commands._common import configured, made_outputs, make_room, open_store, origin, read_config
 from shipper.terminal import say
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 
     from shipper.config import Config
     from shipper.inputs import Input
+    from shipper.store import Store
 
 __all__ = ["command"]
 
+ROOM = 600.0
+"""Seconds between two looks at what the store need not keep any more."""
 PATIENCE = 20.0
 """Seconds that a stop may take: well below systemd's 90."""
 
@@ -53,9 +57,13 @@ def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
                 f"running; inputs: {', '.join(names[0])}; outputs: {', '.join(names[1]) or 'none, kept here'}"
             )
             _notify("READY=1")
+            looked = -ROOM
             while not wanted.wait(_watchdog()) and not service.ended.is_set():
                 if service.alive():
                     _notify("WATCHDOG=1")
+                if time.monotonic() - looked > ROOM:
+                    looked = time.monotonic()
+                    _tidy(store, config, told)
             _notify("RELOADING=1" if wanted.reload else "STOPPING=1")
             if not service.stop(PATIENCE):
                 told("something would not end in time; what it had is kept and comes again")
@@ -67,6 +75,15 @@ def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
             told("stopped")
             return 0
         wanted.clear()
+
+
+def _tidy(store: Store, config: Config, told: Callable[[str], None]) -> None:
+    from shipper.store import StoreError  # noqa: PLC0415
+
+    try:
+        make_room(store, config, told)
+    except StoreError as error:
+        told(str(error))
 
 
 def _made_inputs(config: Config) -> list[Input]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shipper.cli import Failure
-from shipper.commands._common import configured, made_outputs, open_store, origin, read_config
+from shipper.commands._common import configured, made_outputs, make_room, open_store, origin, read_config
 from shipper.inputs.folders import walk
 from shipper.pipeline import Delivery, parse_files
 from shipper.terminal import say
@@ -69,6 +69,7 @@ def command(
             if not outputs:
                 say(f"no output is configured: kept in {store.path}; 'kpanic report' shows them")
         complete = tell(store, outputs)
+        make_room(store, config, say)
     return 0 if complete and not faults + unread else 1
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -120,6 +121,49 @@ def test_status_counts_incidents_and_what_each_output_lacks(store: Store) -> Non
     assert (output.delivered, output.pending, output.dead, output.trouble) == (1, 2, 1, "refused")
     store.trouble("a", "")
     assert store.status().outputs[0].trouble_since is None
+
+
+def test_age_takes_only_what_every_output_has_and_the_ledger_remembers_it(store: Store) -> None:
+    store.add([packed(n) for n in range(4)])
+    for name in ("a", "b"):
+        store.register(name)
+    everything = store.pending("a", 9)
+    store.settle("a", everything, outcomes(everything, Verdict.DELIVERED))
+    store.settle(
+        "b",
+        everything[:3],
+        [
+            Outcome("id0", Verdict.DELIVERED),
+            Outcome("id1", Verdict.REJECTED, "x"),
+            Outcome("id2", Verdict.RETRY),
+        ],
+    )
+    assert store.expire(["a", "b"], before=time.time() - 60) == (0, 0)
+    assert store.expire(["a", "b"], before=time.time() + 60) == (1, 0)
+    assert [document["number"] for document in store.documents()] == [1, 2, 3]
+    assert store.add([packed(0)]) == 0
+    assert [stored.id for stored in store.pending("b", 9)] == ["id2", "id3"]
+    assert (store.status().documents, store.status().kept) == (4, 3)
+
+
+def test_size_takes_the_oldest_delivered_first_and_tells_what_was_not(store: Store) -> None:
+    store.add([noise(n) for n in range(1200)])
+    store.register("a")
+    batch = store.pending("a", 600)
+    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    full = store.status().bytes
+    assert store.expire(["a"], size=10**9) == (0, 0)
+    first = store.expire(["a"], size=full * 3 // 4)
+    assert 0 < first.delivered < 600
+    assert first.undelivered == 0
+    second = store.expire(["a"], size=full // 3)
+    assert first.delivered + second.delivered == 600
+    assert store.pending("a", 1)[0].seq == 601 + second.undelivered > 601
+
+
+def noise(number: int) -> Packed:
+    body = json.dumps({"x": random.Random(number).randbytes(2000).hex()}).encode()  # noqa: S311
+    return packed(number)._replace(body=body)
 
 
 def test_positions_are_kept_with_the_documents_or_not_at_all(store: Store) -> None:

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 PORTS = {"opensearch": 19200, "elasticsearch": 19600}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what makes the short tests of faults long ones."""
+    parser.addoption(
+        "--rounds", type=int, default=1, help="how often each receiver dies in the tests of faults"
+    )
+
+
 @pytest.fixture(scope="session")
 def _engines(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Engine]]:
     """Start all engines that the chosen tests want, side by side, when the first is wanted."""

@@ -89,7 +89,10 @@ class HttpProxy:
         if fault in {CUT, HANG}:
             self._cut(request)
             return
-        answer = fault if isinstance(fault, Answer) else self._ask(request, body)
+        try:
+            answer = fault if isinstance(fault, Answer) else self._ask(request, body)
+        except (OSError, http.client.HTTPException):  # the engine is down: so are we
+            fault = SWALLOW
         if fault == SWALLOW:
             self._cut(request)
             return
@@ -136,7 +139,11 @@ class TcpProxy:
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as receiver:
+                try:
+                    receiver = socket.create_connection(("127.0.0.1", port))
+                except OSError:  # the receiver is down: so are we
+                    return
+                with contextlib.suppress(OSError), receiver:
                     back = threading.Thread(target=outer._back, args=(receiver, self.request), daemon=True)
                     back.start()
                     while data := self.request.recv(1 << 20):

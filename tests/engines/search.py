@@ -139,6 +139,11 @@ class Node(Engine):
             self.process.wait()
             self.process = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it has not been killed."""
+        return self.process is not None
+
     def remove(self) -> None:
         """Leave nothing behind."""
         self.kill()

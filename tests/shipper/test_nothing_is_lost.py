@@ -1,0 +1,241 @@
+"""Store, delivery and real receivers that die: every document once, whatever is killed on the way.
+
+``--rounds 20`` is the long form: so many deaths of each receiver.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from shipper.document import Packed
+from shipper.outputs.elasticsearch import ElasticsearchOutput
+from shipper.outputs.fluentd import FluentdOutput
+from shipper.outputs.opensearch import OpenSearchOutput
+from shipper.pipeline import Delivery
+from shipper.setup import setup_index_management
+from shipper.store import Store
+from tests.engines.documents import stored
+from tests.engines.proxy import CUT, SWALLOW, Answer, HttpProxy, TcpProxy
+from tests.engines.search import Engine, Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from shipper.outputs import Output
+    from tests.engines.forward import Receiver
+
+OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How many times a receiver dies."""
+    found: int = request.config.getoption("--rounds")
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store") as made:
+        yield made
+
+
+def fill(store: Store, numbers: range, namespace: str) -> None:
+    """Keep made-up crashes; one in a thousand is one that an engine refuses."""
+    documents = []
+    for number in numbers:
+        panic = {"cpu": "poison"} if number % 1000 == 999 else {}
+        one = stored(number, namespace, **panic)
+        incident = one.id.removesuffix("-kdump")
+        documents.append(Packed(one.id, incident, "2026-01-01T00:00:00.000Z", fatal=True, body=one.body))
+    store.add(documents)
+
+
+def output_of(engine: Engine, url: str = "") -> OpenSearchOutput | ElasticsearchOutput:
+    kind = OUTPUTS[engine.product]
+    return kind(msgspec.convert({"hosts": [url or engine.url], "timeout": 20}, kind.Config))  # type: ignore[arg-type]
+
+
+class Delivering:
+    """A delivery under way, and how far it is."""
+
+    def __init__(self, store: Store, output: Output) -> None:
+        self._store = store
+        self._delivery = Delivery(store, output)
+        self._delivery.start()
+
+    @property
+    def delivered(self) -> int:
+        return self._store.status().outputs[0].delivered
+
+    @property
+    def dead(self) -> int:
+        return self._store.status().outputs[0].dead
+
+    @property
+    def pending(self) -> int:
+        return self._store.status().outputs[0].pending
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 300) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self._store.status()
+            assert self._delivery.is_alive() or not self.pending, self._delivery.trouble
+            time.sleep(0.01)
+
+    def troubled(self) -> bool:
+        """Whether the delivery has met the fault."""
+        return bool(self._store.status().outputs[0].trouble)
+
+    def wake(self) -> None:
+        self._delivery.wake()
+
+    def finish(self) -> None:
+        self._delivery.finish()
+        self._delivery.join(120)
+        assert not self._delivery.is_alive()
+        assert not self._delivery.trouble
+
+    def stop(self) -> None:
+        self._delivery.stop()
+        self._delivery.join(30)
+
+
+def test_an_engine_that_is_killed_in_the_middle_of_bulks(
+    engine: Engine, store: Store, namespace: str, rounds: int
+) -> None:
+    if not isinstance(engine, Node):
+        pytest.skip("kills the engine: needs a node of its own, not the one that the environment names")
+    proxy = HttpProxy(engine.url)
+    killed = threading.Event()
+
+    def kill_soon(_: bytes) -> None:
+        """Kill it while this request is under way, or right behind it."""
+        proxy.always = lambda _: None
+
+        def kill() -> None:
+            engine.kill()
+            killed.set()
+
+        threading.Timer(random.random() * 0.05, kill).start()  # noqa: S311
+
+    output = output_of(engine, proxy.url)
+    list(setup_index_management(output))
+    delivering = Delivering(store, output)
+    count = 0
+    try:
+        for _ in range(rounds):
+            killed.clear()
+            fill(store, range(count, count + 1500), namespace)
+            proxy.always = kill_soon
+            delivering.wake()
+            assert killed.wait(60)
+            fill(store, range(count + 1500, count + 2000), namespace)
+            count += 2000
+            delivering.wake()
+            delivering.wait(delivering.troubled)
+            engine.start()
+            # As a restart of the service does; else its wait, which grew meanwhile, is waited out.
+            delivering.stop()
+            delivering = Delivering(store, output_of(engine, proxy.url))
+        delivering.wait(lambda: not delivering.pending)
+        delivering.finish()
+    finally:
+        delivering.stop()
+        proxy.close()
+        if not engine.running:
+            engine.start()
+    assert (delivering.delivered, delivering.dead) == (count - count // 1000, count // 1000)
+    assert engine.count(f"logs-kernel.panic-{namespace}") == count - count // 1000
+    assert {dead.reason.partition(":")[0] for dead in store.dead()} == {"400"}
+    counted = {"size": 0, "aggs": {"incidents": {"terms": {"field": "event.id", "min_doc_count": 2}}}}
+    answer = engine.ask("POST", f"/logs-kernel.panic-{namespace}/_search", counted)
+    assert answer["aggregations"]["incidents"]["buckets"] == []
+
+
+def test_an_engine_behind_a_network_that_fails_at_random(
+    engine: Engine, store: Store, namespace: str
+) -> None:
+    proxy = HttpProxy(engine.url)
+    output = output_of(engine, proxy.url)
+    list(setup_index_management(output))
+    seed = random.randrange(1 << 32)  # noqa: S311
+    faults = [
+        CUT,
+        SWALLOW,
+        SWALLOW,
+        Answer(429),
+        Answer(503),
+        Answer(200, b"<html>", "text/html"),
+        None,
+        None,
+    ]
+    random.Random(seed).shuffle(faults)  # noqa: S311
+    proxy.plan += faults
+    fill(store, range(3000), namespace)
+    delivering = Delivering(store, output)
+    try:
+        delivering.wait(lambda: not delivering.pending)
+        delivering.finish()
+    finally:
+        delivering.stop()
+        proxy.close()
+    assert not proxy.plan, f"seed {seed}: every fault was met"
+    assert (delivering.delivered, delivering.dead) == (2997, 3), f"seed {seed}"
+    assert engine.count(f"logs-kernel.panic-{namespace}") == 2997, f"seed {seed}"
+
+
+def test_a_receiver_that_is_killed_before_the_acknowledgement(
+    receiver: Callable[..., Receiver], store: Store, namespace: str, rounds: int
+) -> None:
+    there = receiver()
+    proxy = TcpProxy(there.port)
+    config = {"hosts": [proxy.host], "bulk_max_size": 25, "ack_timeout": 5}
+    fill(store, range(250 * (rounds + 1)), namespace)
+    delivering = Delivering(store, FluentdOutput(msgspec.convert(config, FluentdOutput.Config)))
+    try:
+        for number in range(rounds):
+            delivering.wait(lambda number=number: delivering.delivered > 100 * number)  # type: ignore[misc]
+            lost = proxy.seen
+            proxy.lose = lambda _: True
+            delivering.wait(lambda lost=lost: proxy.seen > lost)  # type: ignore[misc]
+            there.kill()
+            proxy.lose = lambda _: False
+            delivering.wait(delivering.troubled)
+            there.start()
+            delivering.wait(lambda: not delivering.troubled())
+        delivering.finish()
+    finally:
+        delivering.stop()
+        proxy.close()
+    count = 250 * (rounds + 1)
+    found = Counter(entry["record"]["event"]["id"] for entry in there.entries(count))
+    assert found == {f"v1-{namespace}-{number:06}": 1 for number in range(count)}
+    assert proxy.seen >= rounds
+
+
+def test_a_sick_output_delays_no_healthy_one(opensearch: Engine, store: Store, namespace: str) -> None:
+    sick = FluentdOutput(FluentdOutput.Config(hosts=["127.0.0.1:9"]))
+    healthy = output_of(opensearch)
+    list(setup_index_management(healthy))
+    fill(store, range(500), namespace)
+    deliveries = [Delivery(store, sick), Delivery(store, healthy)]
+    for delivery in deliveries:
+        delivery.start()
+    deliveries[1].finish()
+    deliveries[1].join(60)
+    assert not deliveries[1].is_alive()
+    deliveries[0].stop()
+    deliveries[0].join(30)
+    assert not deliveries[0].is_alive(), "waits end when it is told to stop"
+    left = {output.name: output.pending for output in store.status().outputs}
+    assert left == {"fluentd": 500, "opensearch": 0}
+    assert opensearch.count(f"logs-kernel.panic-{namespace}") == 500

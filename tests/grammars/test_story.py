@@ -1,0 +1,111 @@
+"""The crash that everything is about: an operator's SysRq, kdump's folder, the dmesg alone explains it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grammars import CrashReport, parse
+
+STORY = Path(__file__).parent.parent / "logs" / "story"
+FOLDER = STORY / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
+PASTED = STORY / "pasted.txt"
+EATEN = b"""\
+[  790.371036] SysRq : Trigger a crash
+[  790.371131] Oops: 0002 [#1] SMP
+[  790.371441] RIP: 0010:[] [] sysrq_handle_crash+0x16/0x20
+[  790.371594] Call Trace:
+[  790.371603]  [] __handle_sysrq+0x10d/0x170
+[  790.371616]  [] write_sysrq_trigger+0x28/0x40
+"""
+
+
+def only(text: bytes) -> CrashReport:
+    (report,) = parse(text)
+    return report
+
+
+@pytest.fixture(params=[FOLDER, PASTED], ids=["folder", "pasted"])
+def crash(request: pytest.FixtureRequest) -> CrashReport:
+    return only(request.param.read_bytes())
+
+
+def test_kernel_and_boot_image(crash: CrashReport) -> None:
+    assert crash.kernel.release == "3.10.0-1160.el7.x86_64"
+    assert crash.kernel.build == "#1 SMP Mon Oct 19 16:18:59 UTC 2020"
+    assert crash.kernel.architecture == "x86_64"
+    assert crash.kernel.boot_image == "/vmlinuz-3.10.0-1160.el7.x86_64"
+
+
+def test_somebody_triggered_it(crash: CrashReport) -> None:
+    assert crash.cause == "sysrq"
+    assert crash.blame.function == "sysrq_handle_crash"
+    assert [line.text for line in crash.evidence][-1] == "SysRq : Trigger a crash"
+    assert crash.status == "complete"
+    assert crash.kind == "oops"
+
+
+def test_what_the_kernel_said(crash: CrashReport) -> None:
+    assert crash.oops
+    assert (crash.oops.number, crash.oops.error_code, crash.oops.flags) == (1, 2, ("SMP",))
+    assert crash.oops.error == "write to a non-present page by the kernel"
+    assert crash.time == 790.371131
+
+
+def test_where_and_through_what(crash: CrashReport) -> None:
+    assert crash.ip
+    assert (crash.ip.symbol, crash.ip.offset, crash.ip.size) == ("sysrq_handle_crash", 0x16, 0x20)
+    assert crash.ip.address == 0xFFFFFFFFB3C74856
+    assert [(frame.symbol, frame.offset, frame.size) for frame in crash.call_trace] == [
+        ("__handle_sysrq", 0x10D, 0x170),
+        ("write_sysrq_trigger", 0x28, 0x40),
+    ]
+
+
+def test_the_dmesg_is_enough(crash: CrashReport) -> None:
+    analysis = crash.analysis
+    assert analysis
+    assert analysis.summary == "Kernel 3.10.0-1160.el7.x86_64 was crashed on purpose through SysRq."
+    assert not analysis.vmcore_needed
+    assert analysis.confidence == "certain"
+    assert analysis.why.startswith("The dmesg is enough and the vmcore need not be opened")
+
+
+def test_every_conclusion_has_its_line(crash: CrashReport) -> None:
+    assert crash.analysis
+    steps = {step.name: step for step in crash.analysis.steps}
+    assert list(steps) == [
+        "kernel",
+        "hardware",
+        "before",
+        "trigger",
+        "said",
+        "where",
+        "path",
+        "consequences",
+        "verdict",
+    ]
+    assert [line.number for line in steps["kernel"].evidence] == [1, 2]
+    assert "the boot image was /vmlinuz-3.10.0-1160.el7.x86_64" in steps["kernel"].finding
+    assert "no hardware complaint" in steps["hardware"].finding
+    assert [line.number for line in steps["trigger"].evidence] == [3, 8]
+    assert "writing c to /proc/sysrq-trigger" in steps["trigger"].finding
+    assert [line.number for line in steps["said"].evidence] == [4]
+    assert "write to a non-present page by the kernel" in steps["said"].finding
+    assert [line.number for line in steps["where"].evidence] == [5]
+    assert 8 in [line.number for line in steps["path"].evidence]
+
+
+def test_both_tellings_are_one_crash() -> None:
+    folder, pasted = only(FOLDER.read_bytes()), only(PASTED.read_bytes())
+    assert (folder.title, folder.signature, folder.time) == (pasted.title, pasted.signature, pasted.time)
+
+
+def test_a_page_that_ate_the_angle_brackets_still_reads() -> None:
+    crash = only(EATEN)
+    assert crash.cause == "sysrq"
+    assert crash.ip
+    assert crash.ip.symbol == "sysrq_handle_crash"
+    assert [frame.symbol for frame in crash.call_trace] == ["__handle_sysrq", "write_sysrq_trigger"]
+    assert crash.signature == only(FOLDER.read_bytes()).signature

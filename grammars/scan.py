@@ -158,7 +158,7 @@ class _Block:
 
     def index_of(self, start: int) -> int:
         """Count the lines before the one that starts there; going forward, each byte is counted once."""
-        at, index = self._counted if self._counted[0] <= start else (self.at, self.index)
+        at, index = self._counted if self.at <= self._counted[0] <= start else (self.at, self.index)
         self._counted = start, index + self.data.count(b"\n", at, start)
         return self._counted[1]
 
@@ -166,11 +166,14 @@ class _Block:
         """Look at the line that starts there."""
         return self._numbered(self.index_of(start), start, self.data.index(b"\n", start))
 
+    @functools.cached_property
+    def originals(self) -> list[bytes]:
+        """Lines with their escape sequences."""
+        return self.coloured.split(b"\n")
+
     def _numbered(self, index: int, start: int, end: int) -> _Numbered:
         number = self.number + index if self.numbers is None else self.numbers[index]
-        return _Numbered(
-            number, self.data[start:end], None if self.originals is None else self.originals[index]
-        )
+        return _Numbered(number, self.data[start:end], self.originals[index] if self.coloured else None)
 
     def pass_over(self, offset: int) -> None:
         """Go to the line that holds the offset."""

@@ -34,12 +34,12 @@ CHUNK = 1 << 20
 MB = 10**6
 CRASHES = 10
 BEGINS = re.compile(
-    rb"Kernel panic|Oops|BUG:|WARNING:|cut here|sysrq: |SysRq : |INFO: |provoking|general protection|oom-killer"
-    rb"|Hardware Error|NMI received"
+    rb"Kernel panic|Oops|BUG:|WARNING:|cut here|sysrq: |SysRq : |INFO: |provoking"
+    rb"|general protection|oom-killer|Hardware Error|NMI received"
 )
 ALTERNATIVES = (
-    "Kernel panic - not syncing|Oops:|BUG:|general protection fault|Unable to handle kernel|WARNING: CPU|INFO: rcu"
-    "|soft lockup|kernel BUG at"
+    "Kernel panic - not syncing|Oops:|BUG:|general protection fault|Unable to handle kernel"
+    "|WARNING: CPU|INFO: rcu|soft lockup|kernel BUG at"
 )
 
 READERS = {
@@ -188,7 +188,9 @@ def row(name: str, size: float, result: Run, beside: float | None) -> None:
     rate = size / result.seconds
     ratio = f"{rate / beside:8.2f}" if beside else " " * 8
     print(
-        f"{name:28} {size:7.1f} MB {rate:8.0f} MB/s {ratio} of grep {result.memory:6.0f} MB {result.found:>9} found"
+        f"{name:28} {size:6.0f} MB {rate:7.0f} MB/s {ratio} of grep {result.memory:5.0f} MB"
+        f" {result.found:>9} found",
+        flush=True,
     )
 
 

@@ -1,7 +1,8 @@
 """Feed the parser whatever libFuzzer thinks of: no exception, no unbounded output, chunks or not.
 
     pip install atheris
-    mkdir -p /tmp/fuzz && python tests/fuzz/fuzz_parser.py /tmp/fuzz tests/logs/story -max_len=8192 -max_total_time=1800
+    mkdir -p /tmp/fuzz
+    python tests/fuzz/fuzz_parser.py /tmp/fuzz tests/logs/lab -max_len=8192 -max_total_time=1800
 
 Input that fails is written to ``crash-…`` in the working directory; the same command with that file as its
 only argument runs it again. With ``-runs=0`` it only reads the logs it is given.

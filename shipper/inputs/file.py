@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from shipper.inputs import Crash, Unreadable, kdump
+from shipper.inputs._reader import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,8 +73,16 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
     chunks = _Chunks(path)
     origin = origin_of(path, base)
     held: CrashReport | None = None
+    reports = grammars.parse(chunks)
     try:
-        for report in grammars.parse(chunks):
+        while True:
+            try:
+                report = next(reports, None)
+            except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+                chunks.fault = fault_of(error)
+                break
+            if report is None:
+                break
             if held is not None:
                 yield Crash(held, origin)
             held = report

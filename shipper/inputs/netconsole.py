@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shipper.inputs import Crash
+from shipper.inputs._reader import Reader
 
 if TYPE_CHECKING:
-    from grammars import Parser
     from grammars.model import CrashReport
     from shipper.inputs import Feed
 
@@ -106,7 +106,7 @@ class NetconsoleInput:
         if sender is None:
             while len(senders) >= self._config.max_senders:
                 senders.popitem(last=False)[1].complete(feed)
-            sender = senders[address] = _Sender(address, self._config.max_rate)
+            sender = senders[address] = _Sender(address, self._config.max_rate, feed)
         senders.move_to_end(address)
         return sender
 
@@ -130,13 +130,11 @@ class NetconsoleInput:
 class _Sender:
     """One host."""
 
-    def __init__(self, address: str, rate: int) -> None:
-        import grammars  # noqa: PLC0415 - the grammar is built on import
-
+    def __init__(self, address: str, rate: int, feed: Feed) -> None:
         self.address = address
         self.last = time.monotonic()
         self.open = False
-        self._parser: Parser = grammars.Parser()
+        self._parser = Reader(lambda fault: feed.say(f"{address}: {fault}"))
         self._rate = rate
         self._allowance = float(rate)
         self._dropped = 0

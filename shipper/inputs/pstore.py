@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shipper.inputs import Crash
+from shipper.inputs._reader import Reader
 from shipper.inputs.file import PSTORE
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ class PstoreInput:
 
     @staticmethod
     def _take(folder: str, names: list[str], stamp: str, feed: Feed) -> None:
-        import grammars  # noqa: PLC0415 - the grammar is built on import
-
-        parser = grammars.Parser()
+        parser = Reader(lambda fault: feed.say(f"{folder}: {fault}"))
         reports = []
         newest = 0.0
         for name in names:
@@ -82,7 +81,7 @@ class PstoreInput:
             with open(path, "rb") as file:  # noqa: PTH123
                 newest = max(newest, os.fstat(file.fileno()).st_mtime)
                 reports += parser.feed(file.read() + b"\n")
-        reports += parser.close()
+        reports += parser.flush()
         origin = replace(feed.origin, provider="pstore", path=folder, mtime=newest or None)
         feed.keep([Crash(report, origin) for report in reports], {folder: stamp})
 

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import msgspec
 
 from shipper.inputs import Crash, Unreadable
+from shipper.inputs._reader import Reader
 from shipper.inputs.file import CHUNK, origin_of, read
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class FileInput:
                     try:
                         one = followed.get(path)
                         if one is None:
-                            one = followed[path] = _Followed(path)
+                            one = followed[path] = _Followed(path, feed)
                         one.look(feed, self._config.close_quiet)
                         told.pop(path, None)
                     except (OSError, Unreadable) as error:
@@ -86,12 +87,10 @@ class FileInput:
 class _Followed:
     """One path, whichever file it is just now; a crash may go from one file to the next."""
 
-    def __init__(self, path: str) -> None:
-        import grammars  # noqa: PLC0415 - the grammar is built on import
-
+    def __init__(self, path: str, feed: Feed) -> None:
         self._path = path
         self._file: IO[bytes] | None = None
-        self._parser = grammars.Parser()
+        self._parser = Reader(lambda fault: feed.say(f"{path}: {fault}"))
         self._last = 0.0
         self._dirty = False
 

@@ -8,16 +8,23 @@ import os
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+import grammars
 from shipper.document import Origin
 from shipper.inputs import Unreadable, kdump
 from shipper.inputs.file import origin_of, read
 from shipper.inputs.folders import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from grammars.model import CrashReport
 
 LOGS = Path(__file__).parent.parent / "logs"
 LOG = (LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt").read_bytes()
@@ -187,3 +194,20 @@ def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -
         "dangling": "is a link to nothing, or has just vanished",
         "pipe": "is no regular file and is left alone",
     }
+
+
+def test_a_fault_of_the_grammar_is_told_and_what_came_before_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt"
+    (good,) = (crash.report for crash in read(str(path), BASE))
+
+    def faulty(_source: object) -> Iterator[CrashReport]:
+        yield good
+        raise ZeroDivisionError("boom")
+
+    monkeypatch.setattr(grammars, "parse", faulty)
+    found = []
+    with pytest.raises(
+        Unreadable, match=r"fault of the grammar ends the reading \(ZeroDivisionError: boom\)"
+    ):
+        found.extend(read(str(path), BASE))
+    assert [crash.report for crash in found] == [good]

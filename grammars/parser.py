@@ -19,6 +19,7 @@ from grammars.scan import Literal, Scanner
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from grammars.family import Family
     from grammars.model import CrashReport, Line
     from grammars.registry import Registry
 
@@ -32,6 +33,10 @@ BEFORE: Final = 8
 """Lines worth reading before one."""
 QUIET: Final = 30.0
 """Seconds after a report that did not kill, within which the next one follows from it."""
+LASTING: Final = 200.0
+"""Seconds likewise between hangs: a stall is reported every 63 or 183 seconds, a hung task every 120."""
+HANGS: Final = frozenset({"stall", "lockup", "hang"})
+"""Kinds of what lasts."""
 SILENT: Final = 600.0
 """Seconds after a panic, whatever the dead kernel may still print: what comes then is of another boot."""
 BACK: Final = 5.0
@@ -211,7 +216,7 @@ class Parser:
         hits.sort(key=lambda hit: hit[:4])
         found: list[CrashReport] = []
         incident = stream.incident
-        if incident is None or self._over(incident, line):
+        if incident is None or self._over(incident, line, hits[0][-1]):
             found = self._finish(stream)
             boot = stream.boot
             incident = stream.incident = Incident(
@@ -231,8 +236,8 @@ class Parser:
         return found
 
     @staticmethod
-    def _over(incident: Incident, line: Line) -> bool:
-        """Tell whether a report is too late to follow from the incident."""
+    def _over(incident: Incident, line: Line, family: Family) -> bool:
+        """Tell whether a report of a family is too late to follow from the incident."""
         last = incident.lines[incident.heads[-1].index]
         if last.time is not None and line.time is not None:
             gap = line.time - last.time
@@ -240,7 +245,10 @@ class Parser:
             gap = line.epoch - last.epoch
         else:
             return False
-        return gap > (SILENT if incident.fatal else QUIET)
+        if incident.fatal:
+            return gap > SILENT
+        lasts = HANGS.issuperset((family.forms[0].kind, incident.heads[0].hits[0][0].forms[0].kind))
+        return gap > (LASTING if lasts else QUIET)
 
     def _finish(self, stream: Stream) -> list[CrashReport]:
         """Read the incidents that are open."""
@@ -288,7 +296,7 @@ class Parser:
 
 
 CRASH_KERNEL: Final = "elfcorehdr="
-"""What kexec tells the kernel that it starts after a crash, on every machine: where the dead one's memory is."""
+"""What kexec tells the kernel that it starts after a crash: where the dead one's memory is."""
 CHUNK: Final = 1 << 20
 """Bytes read at once."""
 

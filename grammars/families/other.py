@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grammars.family import Family, Form, head
+from grammars.family import Family, Form, head, later
 
 NET = Family(
     name="net",
@@ -121,6 +121,13 @@ GENERIC = Family(
     ignore=r"BUG: KASAN|\bDEBUG: ",
     last=True,
     forms=(
+        Form(  # before 5.1 it writes through NULL to crash
+            head(r"Oops: 0002 \[#\d+\][^\n]*") + later(r"sysrq_handle_crash\+0x"),
+            title="BUG: unable to handle kernel NULL pointer dereference in {function}",
+            kind="oops",
+            cause="null-dereference",
+            walk="ip",
+        ),
         Form(
             head(r"Oops: (?P<code>[0-9a-f]{4}) \[#\d+\][^\n]*"),
             title="BUG: unable to handle kernel paging request in {function}",

@@ -109,3 +109,7 @@ def test_a_page_that_ate_the_angle_brackets_still_reads() -> None:
     assert crash.ip.symbol == "sysrq_handle_crash"
     assert [frame.symbol for frame in crash.call_trace] == ["__handle_sysrq", "write_sysrq_trigger"]
     assert crash.signature == only(FOLDER.read_bytes()).signature
+
+
+def test_it_is_called_as_every_kernel_before_5_1_calls_it(crash: CrashReport) -> None:
+    assert crash.title == "BUG: unable to handle kernel NULL pointer dereference in sysrq_handle_crash"

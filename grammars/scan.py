@@ -46,7 +46,7 @@ SPARSE: Final = 24
 _ESCAPE: Final = re.compile(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
-_LEADING_NULS: Final = re.compile(rb"(?m)^\0+")
+_LEADING_NULS: Final = re.compile(rb"\n\0+")
 _HOST: Final = re.compile(
     rb"(?:<\d{1,3}>)?\[ *\d+\.\d+\](?! ?[^\s:]+ kernel[:\[])"
     rb"|(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} )?(?:[A-Z][a-z]{2} [ \d]\d|\d{4}-\d\d-\d\d[T ])[ \d:.+Z-]+ "
@@ -279,7 +279,7 @@ class Scanner:
         end = data.rfind(b"\n") + 1
         block, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         if b"\0" in data:  # a file that lost its blocks in the crash; the next line begins right after them
-            block, rest = _LEADING_NULS.sub(b"", block), rest.lstrip(b"\0")
+            block, rest = _LEADING_NULS.sub(b"\n", block.lstrip(b"\0")), rest.lstrip(b"\0")
         numbers: list[int] | None = None
         number = self._number
         if len(rest) > LONGEST or _overlong(block):

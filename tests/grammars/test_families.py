@@ -1,0 +1,62 @@
+"""Every family in the kernel's own words: a short report with the expected reading on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grammars import parse
+from grammars.registry import default
+
+REPORTS = sorted((Path(__file__).parent / "reports").glob("*.txt"))
+
+
+def read(path: Path) -> tuple[dict[str, str], str]:
+    head, _, text = path.read_text(encoding="utf-8").partition("\n\n")
+    return dict(line.split(": ", 1) for line in head.splitlines()), text
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
+def test_a_report_is_read_as_written_on_top(path: Path) -> None:
+    expected, text = read(path)
+    (crash,) = parse(text)
+    assert {
+        "title": crash.title,
+        "cause": crash.cause,
+        "kind": crash.kind,
+        "status": crash.status,
+    } == expected
+    assert crash.blame.function in {"", *crash.title.split()} or crash.blame.function in text
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
+def test_only_a_report_that_can_be_trusted_is_signed(path: Path) -> None:
+    expected, text = read(path)
+    (crash,) = parse(text)
+    assert (crash.signature is None) == (expected["status"] == "corrupted")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "traps: bash[77] general protection fault ip:7f0 sp:7ff error:0 in libc.so[7f0+1000]",
+        "bash[77]: segfault at 0 ip 000055d0 sp 00007ffd error 4 in bash[55d0+1000]",
+        "Out of memory: Killed process 77 (worker) total-vm:1kB, anon-rss:1kB",
+        "NMI: Dazed and confused, but trying to continue",
+        "Uhhuh. NMI received for unknown reason 30 on CPU 0.",
+        "sysrq: Show backtrace of all active CPUs",
+        "INFO: lockdep is turned off.",
+        "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 1.1 msecs",
+        "Spectre V2 : WARNING: Unprivileged eBPF is enabled, data leaks possible via Spectre v2 BHB attacks!",
+    ],
+)
+def test_what_did_not_crash_the_kernel_is_silent(line: str) -> None:
+    assert list(parse(f"[   10.000001] {line}\n")) == []
+
+
+def test_every_literal_is_written_in_the_form_that_it_points_at() -> None:
+    for family in default().families:
+        assert family.literals, family.name
+        assert all(literal.isascii() for literal in family.literals), family.name
+        assert family.forms, family.name

@@ -47,7 +47,8 @@ __all__ = [
 FILE_NAME = "kpanic.db"
 PAGE_SIZE = 8192  # a document fits a page or two once it is compressed
 ZSTD_LEVEL = 3
-EXPIRED_AT_ONCE = 100
+WAL_PAGES = 512
+"""Pages of the write-ahead log between two checkpoints, fewer where the disk is small."""
 
 _MIGRATIONS = (
     """
@@ -182,6 +183,7 @@ class Store:
         self._lock: IO[str] | None = None
         self._guard = threading.RLock()
         self._sound = True
+        self._log_pages = WAL_PAGES
         if readonly:
             if not self.path.exists():
                 raise StoreError(f"{self.path}: there is no store yet; 'kpanic ship' starts one")
@@ -365,17 +367,34 @@ class Store:
         :param size: bytes that the file may use; the oldest go first, delivered ones before others.
         """
         delivered = undelivered = 0
-        if before is not None:
-            delivered += self._let_go(outputs, "added < ?", (before,), -1)
-        while size is not None and self._used() > size:
-            gone = self._let_go(outputs, "1", (), EXPIRED_AT_ONCE)
+        with self._reading() as connection:
+            self._leave_room(connection)
+        while before is not None and (gone := self._let_go(outputs, "added < ?", (before,))):
             delivered += gone
-            if not gone:
-                gone = self._let_go([], "1", (), EXPIRED_AT_ONCE)
+        while size is not None and self._used() > size:
+            if gone := self._let_go(outputs, "1", ()):
+                delivered += gone
+            elif gone := self._let_go([], "1", ()):
                 undelivered += gone
-            if not gone:
+            else:
                 break
         return Expired(delivered, undelivered)
+
+    def _leave_room(self, connection: sqlite3.Connection) -> None:
+        """Let the file grow only so far that a full disk can still be worked off.
+
+        Where the disk itself is full, SQLite can neither delete nor checkpoint; where ``max_page_count`` is
+        reached it can do both.
+        """
+        disk = os.statvfs(self.path.parent)
+        free = disk.f_bavail * disk.f_frsize + sum(
+            path.stat().st_size for path in self._files() if path.exists()
+        )
+        log = max(8, min(WAL_PAGES, free // PAGE_SIZE // 16))
+        self._log_pages = log
+        connection.execute(f"PRAGMA wal_autocheckpoint = {log}")
+        connection.execute(f"PRAGMA journal_size_limit = {log * PAGE_SIZE}")
+        connection.execute(f"PRAGMA max_page_count = {max(16, free // PAGE_SIZE - 4 * log)}")
 
     def _used(self) -> int:
         with self._reading() as connection:
@@ -385,8 +404,8 @@ class Store:
             )
         return int(pages - free) * PAGE_SIZE
 
-    def _let_go(self, outputs: Sequence[str], where: str, values: tuple[float, ...], limit: int) -> int:
-        """Delete the oldest bodies that ``outputs`` have; return how many."""
+    def _let_go(self, outputs: Sequence[str], where: str, values: tuple[float, ...]) -> int:
+        """Delete some of the oldest bodies that ``outputs`` have; return how many."""
         had = " AND ".join(
             [
                 where,
@@ -403,7 +422,11 @@ class Store:
         with self._transaction() as connection:
             gone = connection.execute(
                 f"SELECT seq FROM documents WHERE {had} ORDER BY seq LIMIT ?",  # noqa: S608 - fixed texts
-                (*values, *names, limit),
+                (
+                    *values,
+                    *names,
+                    max(1, self._log_pages // 4),
+                ),  # a page or two each, and the log has to hold them
             ).fetchall()
             connection.executemany("DELETE FROM bodies WHERE seq = ?", gone)
             connection.executemany("DELETE FROM retries WHERE seq = ?", gone)
@@ -533,6 +556,7 @@ class Store:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             self._examine(connection, thoroughly=check)
+            self._leave_room(connection)
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             for number, script in enumerate(_MIGRATIONS[version:], version + 1):
                 connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
@@ -576,6 +600,8 @@ class Store:
         try:
             yield
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                self._leave_room(self._connection)  # there may be more by the next try
             raise StoreError(f"{self.path}: {error}; nothing that was kept is lost") from error
         except sqlite3.DatabaseError as error:
             self._sound = False

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shipper.outputs import Outcome, Stored, Verdict
 from shipper.store import Position, Store, StoreDamaged, StoreError, StoreInUse
+from tests.engines import parts
 from tests.shipper.samples import packed
 
 if TYPE_CHECKING:
@@ -255,6 +256,7 @@ WRITER = """
 import sys
 from shipper.store import Position, Store
 sys.path.insert(0, {here!r})
+from tests.engines import parts
 from tests.shipper.samples import packed
 with Store({path!r}) as store:
     start = int(store.positions("test").get("next", 0))
@@ -355,3 +357,54 @@ class Ledger(RuleBasedStateMachine):
 
 Ledger.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
 TestLedger = Ledger.TestCase
+
+
+FULL = """
+import os, sys
+sys.path.insert(0, {here!r})
+from shipper.outputs import Outcome, Verdict
+from shipper.store import Store, StoreError
+from tests.engines import parts
+from tests.shipper.samples import packed
+
+def fill(store, number):
+    try:
+        while True:
+            store.add([packed(n)._replace(body=os.urandom(3000)) for n in range(number, number + 5)])
+            number += 5
+    except StoreError as error:
+        print(error)
+        return number
+
+with Store({path!r}) as store:
+    store.register("a")
+    kept = fill(store, 0)
+    assert 100 < kept == store.status().documents == len(list(store.pending("a", 9999)))
+    while batch := store.pending("a", 50):
+        store.settle("a", batch, [Outcome(stored.id, Verdict.DELIVERED) for stored in batch])
+    assert store.expire(["a"], size=500_000).undelivered == 0
+    assert store.add([packed(10**6)]) == 1
+    os.system("mount -o remount,size=4m {folder}")
+    fill(store, 10**7)
+    assert fill(store, 10**8) > 10**8 + 50
+"""
+
+
+def test_a_full_disk_is_told_loses_nothing_can_be_worked_off_and_grows_with_the_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    script = FULL.format(
+        here=str(Path(__file__).parent.parent.parent), path=str(folder / "kpanic.db"), folder=folder
+    )
+    mount = f"mount -t tmpfs -o size=2m tmpfs {folder}"
+    alone = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*alone, mount], check=False, capture_output=True).returncode:
+        parts.missing("a small disk", "this user may not mount one")
+    done = subprocess.run(
+        [*alone, f'{mount} && exec "$0" -c "$1"', sys.executable, script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "database or disk is full; nothing that was kept is lost" in done.stdout

@@ -100,7 +100,7 @@ def run(  # noqa: PLR0913
         started = time.monotonic()
         process = subprocess.Popen(
             # timeout ends the guest even where this process was ended before it could
-            ["timeout", f"{timeout + 60:.0f}", "nice", "-n", "15", *command, *devices],
+            ["timeout", f"{timeout + 60:.0f}", *command, *devices],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -1,0 +1,95 @@
+"""What holds for any text: no exception, bounded output, the same crashes however the text comes in pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from grammars import CrashReport, Parser, parse
+from grammars.parser import LINES
+from grammars.registry import default
+from grammars.report import CONSEQUENCES
+
+LOGS = Path(__file__).parent.parent / "logs"
+OOPS = (LOGS / "transports" / "vmcore-dmesg-6.1-null_read.txt").read_bytes()
+PIECES = [
+    *(literal for family in default().families for literal in family.literals),
+    "Call Trace:",
+    " [<ffffffff81234567>] ? f.isra.0+0x16/0x20 [module]",
+    " f+0x1/0x2",
+    "RIP: 0010:f+0x16/0x20",
+    "CPU: 0 PID: 1 Comm: x Tainted: G        W  OE      6.1.0 #1",
+    "Modules linked in: a(O) b",
+    "(f) from [<c0101010>] (g+0x1/0x2)",
+    "<IRQ>",
+    "\x00\x1b[31m\u2028\udcff",
+    "at: ",
+]
+WORDS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=12)), max_size=4).map(" ".join)
+TEXTS = st.lists(WORDS, max_size=40).map("\n".join)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TEXTS)
+def test_no_text_raises(text: str) -> None:
+    for crash in parse(text.encode("utf-8", "surrogateescape" if "\udcff" in text else "replace")):
+        assert crash.title
+        assert len(crash.title) <= 240
+        assert len(crash.lines) <= LINES
+        assert len(crash.consequences) <= CONSEQUENCES
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=2000))
+def test_no_bytes_raise(data: bytes) -> None:
+    list(parse(data))
+
+
+def words(crashes: list[CrashReport]) -> list[tuple[str, str, list[str]]]:
+    return [(crash.title, crash.cause, [line.text for line in crash.lines]) for crash in crashes]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, len(OOPS)), max_size=6))
+def test_pieces_give_the_same_crashes(cuts: list[int]) -> None:
+    parser = Parser()
+    crashes: list[CrashReport] = []
+    edges = [0, *sorted(cuts), len(OOPS)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        crashes += parser.feed(OOPS[start:end])
+    crashes += parser.close()
+    assert words(crashes) == words(list(parse(OOPS)))
+    assert len(crashes) == 1
+
+
+@pytest.mark.parametrize("line", ["BUG: kernel NULL pointer dereference, address: 00", "WARNING: CPU: 0 "])
+def test_many_headers_are_one_bounded_report(line: str) -> None:
+    crashes = list(
+        parse("[    1.000000] BUG: KASAN: use-after-free in f+0x1/0x2\n" + f"[    1.000000] {line}\n" * 5000)
+    )
+    assert len(crashes) == 1
+    assert len(crashes[0].lines) <= LINES
+    assert crashes[0].truncated
+
+
+def test_a_crash_in_each_boot_is_a_document_with_its_own_kernel() -> None:
+    def boot(release: str, crash: str) -> str:
+        return (
+            f"[    0.000000] Linux version {release} (builder@host) (gcc 12) #1 SMP\n[   50.000000] hello\n"
+            + crash
+        )
+
+    bug = "[   60.000000] kernel BUG at mm/x.c:1!\n[   60.000001] RIP: 0010:widget+0x1/0x2\n[   60.000002] Call Trace:\n[   60.000003]  f+0x1/0x2\n"
+    crashes = list(parse(boot("5.10.1", bug) + boot("5.10.2", "") + boot("5.10.3", bug)))
+    assert [crash.kernel.release for crash in crashes] == ["5.10.1", "5.10.3"]
+
+
+def test_what_follows_belongs_to_the_cause() -> None:
+    text = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-refcount.log").read_bytes()
+    (crash,) = parse(text)
+    assert crash.fatal
+    assert crash.title.startswith("WARNING: refcount bug in ")
+    assert crash.consequences == ("kernel panic: panic_on_warn set",)

@@ -1,0 +1,85 @@
+"""Families are plugins: the built-in ones come through the same door as a site's own."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import pytest
+
+from grammars import Parser, diagram, names, registry
+from grammars.data.anchors import DISPATCHERS
+from grammars.data.skip import HELPERS, SKIP
+from grammars.family import SYMBOL, Family, Form, head
+from grammars.registry import GROUP, Registry
+
+FAMILIES = Path(registry.__file__).parent / "families"
+
+WIDGET = Family(
+    name="widget",
+    literals=("widget: meltdown in ",),
+    forms=(
+        Form(
+            head(rf"widget: meltdown in {SYMBOL}"),
+            title="widget meltdown in {function}",
+            kind="hardware",
+            cause="driver",
+            walk="only-named",
+            traceless=True,
+        ),
+    ),
+)
+
+
+def test_every_built_in_file_is_registered() -> None:
+    files = {f"grammars.families.{path.stem}" for path in FAMILIES.glob("*.py") if path.stem != "__init__"}
+    assert {entry.value for entry in entry_points(group=GROUP)} >= files
+
+
+def test_a_family_of_a_site_is_read() -> None:
+    parser = Parser(Registry([*registry.default().families, WIDGET]))
+    parser.feed(b"[    1.000000] widget: meltdown in widget_core+0x1/0x2\n")
+    (crash,) = parser.close()
+    assert (crash.title, crash.cause, crash.kind) == ("widget meltdown in widget_core", "driver", "hardware")
+
+
+def test_an_entry_point_that_is_no_family_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = EntryPoint("wrong", "re:compile", GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [wrong])
+    with pytest.raises(TypeError, match="'wrong' of kpanic.families"):
+        list(registry._families())  # noqa: SLF001
+
+
+def test_every_rule_has_a_reason_and_compiles() -> None:
+    for reason, patterns in (*HELPERS, *DISPATCHERS):
+        assert reason
+        for pattern in patterns.split():
+            re.compile(pattern)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kmalloc_trace",
+        "widget_kzalloc",
+        "__list_add_valid",
+        "memcpy",
+        "do_raw_spin_lock",
+        "widget",
+        "refcount_inc",
+        "up_read",
+        "schedule",
+    ],
+)
+def test_rules_without_a_regular_expression_answer_as_one_would(name: str) -> None:
+    one = re.compile("|".join(pattern for pattern, _ in SKIP))
+    assert bool(names.Names(SKIP).reason(name)) == bool(one.search(name))
+
+
+def test_the_grammar_has_a_picture(tmp_path: Path) -> None:
+    picture = tmp_path / "grammar.html"
+    diagram.draw(picture)
+    text = picture.read_text(encoding="utf-8")
+    assert "<svg" in text
+    assert all(family.name in text for family in registry.default().families)

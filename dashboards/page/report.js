@@ -479,16 +479,20 @@
         h("h3", {}, "What happened", verdict && h("span", { class: `tag ${verdict[1]}` }, verdict[0])),
         e.summary && h("p", { class: "summary" }, clean(e.summary)),
         e.why && h("p", { class: "why" }, clean(e.why)),
-        e.steps.length ? h("ol", { class: "steps" }, e.steps.map((step) => h("li", {}, clean(step)))) : null,
-        e.next.length ? [h("h3", {}, "What to do now"), h("ul", { class: "steps" }, e.next.map((step) => h("li", {}, clean(step))))] : null,
-        h("dl", {}, Object.entries(e.facts).filter(([label]) => !state.about || label !== "Signature").flatMap(([label, text]) => [h("dt", {}, label), h("dd", { class: "mono" }, clean(text))]))),
+        e.steps.length ? h("ol", { class: "steps" }, e.steps.map((step) => h("li", {}, labelled(clean(step))))) : null,
+        e.next.length ? [h("h3", {}, "What to do now"), h("ul", { class: "steps" }, e.next.map((step) => h("li", { class: "mono" }, clean(step))))] : null),
       h("div", { class: "printed" },
         h("h3", {}, "Call trace"), frames,
+        h("dl", {}, Object.entries(e.facts).filter(([label]) => !state.about || label !== "Signature").flatMap(([label, text]) => [h("dt", {}, label), h("dd", { class: "mono" }, clean(text))])),
         e.text ? h("details", { class: "raw" }, h("summary", {}, "All that was printed", e.cut ? " (the beginning of it)" : ""), h("pre", { tabindex: 0 }, clean(e.text))) : null,
         !state.about && words.names.includes(SIGNATURE) && key !== id && e.facts.Signature
           ? h("p", {}, h("a", { class: "more", href: address({ ...state, about: key }) }, "Everything about this signature")) : null));
   }
 
+  const labelled = (step) => {
+    const end = step.search(/: /) + 1;
+    return end && end < 24 ? [h("b", {}, step.slice(0, end)), step.slice(end)] : [step];
+  };
   const guilty = (frame, e) => Boolean(e.facts["Guilty function"]) && frame.split(/[+.\s]/)[0] === e.facts["Guilty function"].split(".")[0];
 
   // ---------------------------------------------------------------- charts

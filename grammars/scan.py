@@ -55,6 +55,8 @@ _HOST: Final = re.compile(
 """The beginning of lines that can be held: forms of one line that tell their host at once."""
 _USUAL: Final = 256
 """Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
+_NEAR: Final = 256
+"""Bytes within which hits are looked at for whether they share a line."""
 _MORE: Final = "…".encode()
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _ESCAPED: Final = (b"\\x0a", b"\\x09", b"#012", b"#011", b"\\n", b"\\t")
@@ -73,6 +75,8 @@ class Literal(NamedTuple):
     caseless: bool = False
     boot: bool = False
     """A boot begins with it: single lines of the same host before it are worth nothing any more."""
+    header: bool = False
+    """A record of pstore begins with it."""
 
 
 class _Hit(NamedTuple):
@@ -80,7 +84,9 @@ class _Hit(NamedTuple):
     literal: Literal
 
 
-_HEADERS: Final = tuple(Literal(f"{reason}#") for reason in pstore.REASONS)
+_HIT: Final = functools.partial(tuple.__new__, _Hit)
+"""Its constructor, without the cost of a call in Python."""
+_HEADERS: Final = tuple(Literal(f"{reason}#", header=True) for reason in pstore.REASONS)
 
 
 @functools.lru_cache(maxsize=8)
@@ -303,7 +309,7 @@ class Scanner:
     def _scan(self, block: _Block) -> tuple[list[Line], int]:
         """Read the windows of a block; also its number of lines."""
         hits = self._hits(block.data)
-        heads = deque(hit.start for hit in hits if hit.literal in _HEADERS)
+        heads = deque(hit.start for hit in hits if hit.literal.header)
         found: list[Line] = []
         end = len(block.data)
         plain = not block.coloured and block.numbers is None
@@ -347,16 +353,27 @@ class Scanner:
         self._database.scan(data, match_event_handler=note, scratch=self._scratch)
         hits: deque[_Hit] = deque()
         literals = self._literals
-        rest, most = 0, 0  # of the line of the hit before, which a further one may ask no more for
+        last, most = -_NEAR, 0  # the hit before; a further one on its line may ask no more
         for end, which in ends:
             literal = literals[which]
-            if end <= rest and literal.after <= most and literal.text[-1] != "#":
+            if (
+                end - last < _NEAR
+                and literal.after <= most
+                and not literal.header
+                and b"\n" not in data[last:end]
+            ):
+                last = end
                 continue
             start = end - len(literal.text)
-            inside = start > 0 and data[start] in _WORD and data[start - 1] in _WORD
-            if not inside or data[max(start - 4, 0) : start].endswith(_ESCAPED):
-                hits.append(_Hit(start, literal))
-                rest, most = data.index(b"\n", end), literal.after
+            if (
+                start
+                and data[start - 1] in _WORD
+                and data[start] in _WORD
+                and not data[max(start - 4, 0) : start].endswith(_ESCAPED)
+            ):
+                continue  # inside a word
+            hits.append(_HIT((start, literal)))
+            last, most = end, literal.after
         return hits
 
     def _hold(self, block: _Block, hits: deque[_Hit]) -> None:
@@ -366,7 +383,7 @@ class Scanner:
         while hits:
             start, literal = hits[0]
             line = data.rfind(b"\n", block.at, start) + 1 or block.at
-            match = None if literal.after or literal in _HEADERS else _HOST.match(data, line)
+            match = None if literal.after or literal.header else _HOST.match(data, line)
             if match is None:
                 break
             host = match[1] or b""

@@ -20,8 +20,10 @@ Identity
     that is all that every transport carries: printk's time of the first line, the title, the
     ``CPU: … PID: … Comm:`` line, the instruction pointer, the faulting address and the stack pointer. Host
     name and banner are left out: a netconsole listener that starts late, or a pstore record, has neither.
-    Without printk times (``dmesg -t``) the transport's own stamp stands in, then the text.
-    ``_id`` adds the provider and a hash of the kernel's words and of the host as the input states it:
+    Where the kernel printed the page tables' address (CR3) beside the stack pointer, these name the moment
+    better than a time that ``journalctl`` and ``dmesg -T`` do not show; elsewhere, without printk times, the
+    transport's own stamp stands in, then the text.
+    ``_id`` adds the provider and a hash of the time, the kernel's words and the host as the input states it:
     two machines that die alike in the same microsecond are both kept, while a file that was copied,
     renamed or touched is the same document.
 """
@@ -56,7 +58,7 @@ EARLIEST_CLOCK = 978_307_200
 """2001-01-01 UTC: a clock before is one whose battery is flat."""
 
 _STANDARD = Redactor(DEFAULT_PATTERNS)
-_STACK_POINTERS = frozenset({"RSP", "ESP", "sp", "SP"})
+_STACK_POINTERS = ("RSP", "ESP", "sp", "SP")
 _SEVERITY_FATAL, _SEVERITY_ERROR, _SEVERITY_WARNING = 0, 3, 4  # syslog's numbers
 
 
@@ -219,9 +221,11 @@ def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
         when = f"@{report.epoch:.6f}"
     else:
         when = words
-    stack = next((value for name, value in report.registers if name in _STACK_POINTERS), "")
+    registers = dict(report.registers)
+    stack = next((registers[name] for name in _STACK_POINTERS if name in registers), "")
+    tables = registers.get("CR3", "")
     facts = (
-        when,
+        (tables, registers.get("GS", "")) if stack and tables else when,
         report.title,
         process.cpu,
         process.pid,
@@ -231,7 +235,7 @@ def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
         stack,
     )
     incident = "v1-" + _digest(repr(facts), 32)
-    stated = words + "\0" + (report.hostname or report.host or origin.host_name or origin.host_ip)
+    stated = f"{when}\0{words}\0" + (report.hostname or report.host or origin.host_name or origin.host_ip)
     return incident, f"{incident}-{origin.provider}-{_digest(stated, 12)}"
 
 

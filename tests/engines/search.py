@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import ssl
 
 HEAP = "-Xms512m -Xmx512m"
-START_SECONDS = 150
+START_SECONDS = 300
 DROPPED = ("jdk.incubator.vector", "gc.log", "HeapDump", "ErrorFile")
 """Lines of jvm.options: a module that the trimmed JDK lacks, and files in the read-only tree."""
 RELEASES = {
@@ -135,7 +136,8 @@ class Node(Engine):
     def kill(self) -> None:
         """End it as a power cut would: Elasticsearch's server is a child of what was started."""
         if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it ended by itself
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 

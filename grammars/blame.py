@@ -1,7 +1,9 @@
 """Whom a crash is attributed to: which frames are asked, in which order, and which are passed over.
 
-The instruction pointer is rarely the culprit: it stands in the checker, the lock or the allocator that noticed.
-So helpers are skipped, each by a rule with a reason (:mod:`grammars.data.skip`), and where a CPU was only found
+The instruction pointer is rarely the culprit: it stands in the checker, the lock or the allocator that
+noticed.
+So helpers are skipped, each by a rule with a reason (:mod:`grammars.data.skip`), and where a CPU was only
+found
 somewhere in a loop the walk goes down to what dispatched the work (:mod:`grammars.data.anchors`).
 """
 
@@ -242,7 +244,8 @@ class Walker:
     def _stall(self) -> Blame:
         """Go down to what dispatched the work; the frame above it is the one that looped.
 
-        A stall is noticed by a timer interrupt or an NMI: what that interrupted is looked at, and nothing else is.
+        A stall is noticed by a timer interrupt or an NMI: what that interrupted is looked at, and nothing
+        else is.
         """
         for functions, pointed in self._stacks():
             below = _below(functions)

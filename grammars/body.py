@@ -1,7 +1,8 @@
 """The body of a report: a pyparsing grammar whose alternatives are chosen by the start of the line.
 
 A plain ``MatchFirst`` would try every alternative on every line. :class:`LineSwitch` is one that looks up the
-alternative first, with a single regular expression over the starts of all of them, and passes over the lines that
+alternative first, with a single regular expression over the starts of all of them, and passes over the
+lines that
 none of them begins: their cost is that of a search, not that of a grammar.
 """
 

@@ -13,7 +13,9 @@ from grammars import body, registry
 def draw(path: Path) -> None:
     """Write railroad diagrams of every family's headers and of the lines of a report to an HTML file."""
     families = [
-        pp.MatchFirst([form.grammar.copy().set_name(form.title) for form in family.forms]).set_name(family.name)
+        pp.MatchFirst([form.grammar.copy().set_name(form.title) for form in family.forms]).set_name(
+            family.name
+        )
         for family in registry.default().families
     ]
     header = pp.MatchFirst(families).set_name("header")

@@ -1,7 +1,8 @@
 """What a crash family is: the literals that point at it, its grammar, its title and its cause.
 
 A family is one file in :mod:`grammars.families` (or in another distribution, through the entry point group
-``kpanic.families``) with a :class:`Family` in it. Its forms are tried in order on the text from the literal on;
+``kpanic.families``) with a :class:`Family` in it. Its forms are tried in order on the text from the literal
+on;
 the first that matches names the crash.
 """
 
@@ -25,7 +26,8 @@ Walk = Literal["named", "chain", "trace", "ip", "interrupted", "stall", "down", 
 ``trace``: the frames of the first call trace.
 ``ip``: the instruction pointer, then the frames of the call trace behind it.
 ``interrupted``: the instruction pointer, unless the CPU was idle or in user mode.
-``chain``: the functions that the report names, then whatever frames come, opened by a line of their own or not.
+``chain``: the functions that the report names, then whatever frames come, opened by a line of their own or
+not.
 ``stall``: below the interrupt that noticed, down to an anchor, the frame above it.
 ``down``: down to an anchor, the frame above it.
 ``hung``: the frames of a blocked task, without whatever blocks.

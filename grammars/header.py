@@ -10,7 +10,8 @@ r"""The lines that every report may hold, whatever its family and machine.
     Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-debian-1.16.2-1 04/01/2014
     Modules linked in: boom(OE+) virtio_ring [last unloaded: foo]
     Code: 48 89 <0f> 0b
-    Oops: 0002 [#1] PREEMPT SMP NOPTI          Oops: Oops: 0002 [#1] SMP NOPTI           Internal error: Oops: 96000004 [#1] SMP
+    Oops: 0002 [#1] PREEMPT SMP NOPTI          Oops: Oops: 0002 [#1] SMP NOPTI           Internal error:
+    Oops: 96000004 [#1] SMP
 """
 
 from __future__ import annotations
@@ -84,8 +85,10 @@ def _owner(tokens: pp.ParseResults) -> Owner:
 
 owner = (
     pp.Regex(
-        r"(?:CPU: (?P<cpu>\d+) )?(?:UID: (?P<uid>\d+) )?(?:PID: |Pid: )(?P<pid>\d+),? [Cc]omm: (?P<comm>[^\n]{0,64}?) "
-        r"(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)(?:\s+(?P<release>\d+\.\d+\.\S+)(?: \(?(?P<build>#\S+)(?P<hardware>[^\n]*)|[^\n]*)"
+        r"(?:CPU: (?P<cpu>\d+) )?(?:UID: (?P<uid>\d+) )?(?:PID: |Pid: )(?P<pid>\d+),? [Cc]omm: "
+        r"(?P<comm>[^\n]{0,64}?) "
+        r"(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)(?:\s+(?P<release>\d+\.\d+\.\S+)(?: "
+        r"\(?(?P<build>#\S+)(?P<hardware>[^\n]*)|[^\n]*)"
         r"|\s*$)",
         re.MULTILINE,
         as_match=True,
@@ -149,7 +152,10 @@ def _oops(tokens: pp.ParseResults) -> Oops:
     )
 
 
-OOPS: Final = r"[^\n]*?(?:: |\b)(?:(?P<error>[0-9a-f]{1,16}) (?:ilc:\d )?)?\[#(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
+OOPS: Final = (
+    r"[^\n]*?(?:: |\b)(?:(?P<error>[0-9a-f]{1,16}) (?:ilc:\d "
+    r")?)?\[#(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
+)
 oops = pp.Regex(OOPS, as_match=True).leave_whitespace().add_parse_action(_oops).set_name("oops")
 
 task = (
@@ -179,7 +185,8 @@ RULES = (
     Rule("code", r"Code: ", code),
     Rule(
         "oops",
-        r"(?:Oops|Internal error|general prot|divide|invalid op|int3|stack seg|[kK]ernel |alignment|double fa|Unable|BUG: )"
+        "(?:Oops|Internal error|general prot|divide|invalid op|int3|stack seg|[kK]ernel |"
+        "alignment|double fa|Unable|BUG: )"
         r"[^\n]{0,80}?\[#\d+\]",
         oops,
     ),

@@ -1,6 +1,7 @@
 """Rules about names of functions, asked at the speed of ``str.startswith``.
 
-Nearly all rules are a plain word at the start of a name, some a word anywhere: these need no regular expression, and
+Nearly all rules are a plain word at the start of a name, some a word anywhere: these need no regular
+expression, and
 compiling hundreds of them would cost more than reading a report does. What is left is compiled together.
 """
 

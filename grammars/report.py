@@ -1,7 +1,8 @@
 """One incident's lines become one :class:`CrashReport`.
 
 The header names the family and the form, the body grammar reads the rest, the walk names the guilty function.
-What makes a report ``corrupted`` is decided here: text that cannot be trusted is never given a confident name.
+What makes a report ``corrupted`` is decided here: text that cannot be trusted is never given a confident
+name.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from grammars import body, signature
+from grammars.blame import Walker
 from grammars.cause import evidence, settle, triggered
 from grammars.facts import architecture
-from grammars.blame import Walker
 from grammars.header import Code, Modules, Owner
 from grammars.machines import UNTITLED, Pointer, Registers
 from grammars.model import Blame, CrashReport, Hardware, Kernel, Oops, Process

@@ -1,6 +1,7 @@
 """Signatures: one name for one fault, whichever host, boot or build it was seen on.
 
-A signature is a hash of the title, the cause and the functions that identify the fault: the guilty one and its
+A signature is a hash of the title, the cause and the functions that identify the fault: the guilty one and
+its
 callers, without compiler suffixes, offsets, addresses and modules' build ids. Where no function is known the raw
 trace stands in; where there is not even one, the quality is ``weak``.
 """

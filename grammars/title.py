@@ -1,6 +1,7 @@
 """Titles: what differs from one occurrence of a fault to the next is taken out of them.
 
-The words are syzbot's: ADDR for an address, NUM for a number, IP for a network address, LINE for a line number.
+The words are syzbot's: ADDR for an address, NUM for a number, IP for a network address, LINE for a line
+number.
 """
 
 from __future__ import annotations

@@ -32,11 +32,18 @@ RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 _BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*){0,2}"
 
 _CODE: Final = (
-    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}) from {_BRACKETS})?"
+    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}) "
+    f"from {_BRACKETS})?"
     rf"\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
-_INLINE: Final = rf"(?:\(?{_BRACKETS}\({NAME}\) from {_BRACKETS}\()?(?P<inlined>{NAME})[ \t]+(?P<place>[^\s:]+:\d+)[ \t]+\[inline\][ \t)]*"
-_RAW: Final = r"(?P<raw>(?:\[<?(?:0x)?[0-9a-f]{8,16}>?\][ \t]*){1,2}(?:\?[ \t]+)?(?:\(null\)|0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*"
+_INLINE: Final = (
+    rf"(?:\(?{_BRACKETS}\({NAME}\) from {_BRACKETS}\()?(?P<inlined>{NAME})[ "
+    r"\t]+(?P<place>[^\s:]+:\d+)[ \t]+\[inline\][ \t)]*"
+)
+_RAW: Final = (
+    r"(?P<raw>(?:\[<?(?:0x)?[0-9a-f]{8,16}>?\][ \t]*){1,2}(?:\?[ \t]+)?(?:\(null\)|"
+    r"0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*"
+)
 FRAME: Final = rf"[ \t]*(?:(?P<mark>{MARK})[ \t]*)?(?:{_CODE}|{_INLINE}|{_RAW})?"
 
 
@@ -125,7 +132,8 @@ def _read_frames(text: str) -> Iterator[Frame]:
 
 frames = (
     pp.Regex(
-        rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? )?(?:0x|\(null\))| 0x[0-9a-f]{{8}})[^\n]*\n)+"
+        rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? "
+        rf")?(?:0x|\(null\))| 0x[0-9a-f]{{8}})[^\n]*\n)+"
     )
     .leave_whitespace()
     .add_parse_action(lambda tokens: Trace(tokens[0]))
@@ -140,7 +148,8 @@ FRAMES_LEAD: Final = (
 _TASK: Final = r"(?: by task \d+)?(?: on cpu \d+)?(?: at [\d.]+s(?: \([^)\n]*\))?)?"
 OPENING_LEAD: Final = (
     r"(?:[ \t0-9a-f]{0,90}Call [Tt]race|Backtrace| *backtrace(?: \(crc [0-9a-f]+\))?"
-    rf"|(?:kfence-#\d+ \[[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|Last potentially related work creation"
+    rf"|(?:kfence-#\d+ \[[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|Last "
+    "potentially related work creation"
     r"|Uninit was (?:stored to memory|created) at|(?:<[A-Z]+>)?Entry trace):"
 )
 """What opens a list of frames: the trace itself, where memory came from, where it went."""

@@ -26,14 +26,18 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "enters system calls on x86",
-        "do_syscall_ do_fast_syscall_ do_int80_ sysenter_dispatch tracesys_phase2 entry_SYS"
-        r" system_call_fastpath stub_\w+",
+        (
+            "do_syscall_ do_fast_syscall_ do_int80_ sysenter_dispatch tracesys_phase2 entry_SYS"
+            r" system_call_fastpath stub_\w+"
+        ),
     ),
     (
         "enters system calls on other machines",
-        "el0_svc el0_sync invoke_syscall ret_fast_syscall ^__sys_trace_return system_call_common"
-        " system_call_exception ^__do_syscall$ ^__do_syscall ^system_call$ handle_syscall ^do_trap_ecall"
-        " sysc_",
+        (
+            "el0_svc el0_sync invoke_syscall ret_fast_syscall ^__sys_trace_return system_call_common"
+            " system_call_exception ^__do_syscall$ ^__do_syscall ^system_call$ handle_syscall ^do_trap_ecall"
+            " sysc_"
+        ),
     ),
     (
         "hands packets up",
@@ -53,20 +57,27 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "starts threads",
-        "^smpboot_thread_fn ^kthread$ ^kthread_worker_fn ^ret_from_fork ^start_secondary"
-        " ^cpu_startup_entry ^do_idle ^kernel_thread_helper ^rest_init",
+        (
+            "^smpboot_thread_fn ^kthread$ ^kthread_worker_fn ^ret_from_fork ^start_secondary"
+            " ^cpu_startup_entry ^do_idle ^kernel_thread_helper ^rest_init"
+        ),
     ),
     (
         "calls into files",
-        "^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev)"
-        " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)"
-        " ^__vfs_(?:read|write) ^(?:new|do)_sync_(?:read|write) ^call_(?:read|write)_iter"
-        " ^ksys_(?:read|write|ioctl) ^compat_ksys_ioctl ^__?do_compat_sys_ioctl ^do_compat_ioctl",
+        (
+            "^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev)"
+            " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)"
+            " ^__vfs_(?:read|write) ^(?:new|do)_sync_(?:read|write) ^call_(?:read|write)_iter"
+            " ^ksys_(?:read|write|ioctl) ^compat_ksys_ioctl ^__?do_compat_sys_ioctl ^do_compat_ioctl"
+        ),
     ),
     (
         "calls into files and sockets",
-        ""
-        r" ^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$",
+        (
+            ""
+            " ^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|"
+            r"read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$"
+        ),
     ),
     (
         "calls into block devices",
@@ -78,9 +89,11 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "calls into sockets",
-        "^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)"
-        " ^__sock_(?:sendmsg|release|recvmsg) ^__sys_(?:setsockopt|getsockopt|connect|bind|accept4)"
-        " ^do_sock_setsockopt",
+        (
+            "^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)"
+            " ^__sock_(?:sendmsg|release|recvmsg) ^__sys_(?:setsockopt|getsockopt|connect|bind|accept4)"
+            " ^do_sock_setsockopt"
+        ),
     ),
     (
         "hands netlink messages on",
@@ -92,8 +105,10 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "ends tasks",
-        "^do_exit ^do_group_exit ^get_signal ^exit_to_user_mode_(?:loop|prepare) ^syscall_exit_to"
-        " ^prepare_exit_to",
+        (
+            "^do_exit ^do_group_exit ^get_signal ^exit_to_user_mode_(?:loop|prepare) ^syscall_exit_to"
+            " ^prepare_exit_to"
+        ),
     ),
     (
         "mounts",
@@ -105,8 +120,10 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "runs interrupt handlers",
-        "^handle_irq_event ^__handle_irq_event ^generic_handle ^handle_(?:edge|fasteoi|level|percpu)"
-        " ^do_IRQ ^common_interrupt ^__common_interrupt ^gic_handle_irq",
+        (
+            "^handle_irq_event ^__handle_irq_event ^generic_handle ^handle_(?:edge|fasteoi|level|percpu)"
+            " ^do_IRQ ^common_interrupt ^__common_interrupt ^gic_handle_irq"
+        ),
     ),
     (
         "runs RCU's callbacks",

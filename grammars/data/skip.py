@@ -1,6 +1,7 @@
 """Functions that notice a crash and do not cause it: passed over when the guilty one is looked for.
 
-Each entry is a reason, which a report gives for every frame passed over, and regular expressions that are searched in
+Each entry is a reason, which a report gives for every frame passed over, and regular expressions that are
+searched in
 the function's name without compiler suffixes.
 """
 
@@ -15,8 +16,11 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "walks the stack",
-        "stack_trace ^save_trace ^walk_stackframe ^arch_stack_walk ^unwind_ ^__unwind_start ^__save_stack"
-        " ^stack_depot ^depot_",
+        (
+            "stack_trace ^save_trace ^walk_stackframe ^arch_stack_walk ^unwind_ ^__unwind_start "
+            "^__save_stack"
+            " ^stack_depot ^depot_"
+        ),
     ),
     (
         "ends the system when told to",
@@ -28,13 +32,17 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "prints what others say",
-        "printk ^vprintk ^console_ ^__con_ va_format"
-        " ^dev_(?:info|notice|warn|err|alert|crit|emerg|vprintk) ^netdev_(?:info|warn|err) ^_dev_",
+        (
+            "printk ^vprintk ^console_ ^__con_ va_format"
+            " ^dev_(?:info|notice|warn|err|alert|crit|emerg|vprintk) ^netdev_(?:info|warn|err) ^_dev_"
+        ),
     ),
     (
         "formats text",
-        "snprintf scnprintf ^hex_string ^put_dec ^number$ ^sprintf ^vsprintf k?v?asprintf ^format_decode"
-        " ^string(?:_nocheck)?$ ^pointer$ ^hex_dump",
+        (
+            "snprintf scnprintf ^hex_string ^put_dec ^number$ ^sprintf ^vsprintf k?v?asprintf ^format_decode"
+            " ^string(?:_nocheck)?$ ^pointer$ ^hex_dump"
+        ),
     ),
     (
         "is part of a sanitizer",
@@ -42,34 +50,46 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "prints a report",
-        ""
-        " ^print_(?:address|report|usage|circular|deadlock|bad|unlock|lock|irq|shadow|track|collision|held)"
-        " ^describe_ ^end_report ^start_report",
+        (
+            ""
+            " ^print_(?:address|report|usage|circular|deadlock|bad|unlock|lock|irq|shadow|track|collision|held)"
+            " ^describe_ ^end_report ^start_report"
+        ),
     ),
     (
         "checks memory for others",
-        "^check_memory_region ^memory_is_ ^__?check_(?:object|heap) ^read_word_at_a_time"
-        " (?:read|write)_once_.*nocheck ^instrument_",
+        (
+            "^check_memory_region ^memory_is_ ^__?check_(?:object|heap) ^read_word_at_a_time"
+            " (?:read|write)_once_.*nocheck ^instrument_"
+        ),
     ),
     (
         "handles the exception",
-        "^do_error_trap"
-        " ^do_(?:trap|general_protection|divide_error|invalid_op|int3|page_fault|double_fault|stack_segment|alignment)"
-        " ^exc_ ^asm_exc_ ^invalid_op$ _trap$ ^error_entry ^die$ ^__die ^oops_ ^no_context ^page_fault$"
-        " ^async_page_fault ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$ ^do_user_addr_fault"
-        " ^do_kern_addr_fault ^__do_page_fault ^kernelmode_fixup ^xen_ ^math_error ^do_int3",
+        (
+            "^do_error_trap"
+            " ^do_(?:trap|general_protection|divide_error|invalid_op|int3|page_fault|double_fault|"
+            "stack_segment|alignment)"
+            " ^exc_ ^asm_exc_ ^invalid_op$ _trap$ ^error_entry ^die$ ^__die ^oops_ ^no_context ^page_fault$"
+            " ^async_page_fault ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$ ^do_user_addr_fault"
+            " ^do_kern_addr_fault ^__do_page_fault ^kernelmode_fixup ^xen_ ^math_error ^do_int3"
+        ),
     ),
     (
         "handles the exception on powerpc",
-        "^program_check ^do_program_check ^_exception ^bad_page_fault ^handle_page_fault ^do_hash_fault"
-        " ^data_access ^instruction_access ^alignment_",
+        (
+            "^program_check ^do_program_check ^_exception ^bad_page_fault ^handle_page_fault ^do_hash_fault"
+            " ^data_access ^instruction_access ^alignment_"
+        ),
     ),
     (
         "handles the exception on arm",
-        ""
-        " ^do_(?:DataAbort|PrefetchAbort|undefinstr|mem_abort|bad_area|sea|translation_fault|alignment|debug|el1_undef|tag_check_fault|tag_recovery)"
-        " ^el[01]_(?!irq) ^el[01][th]_ ^die_kernel_fault ^__do_kernel_fault ^brk_handler ^bug_handler"
-        " ^call_(?:undef|break)_hook ^vector_ ^arm_notify_die ^__exception",
+        (
+            ""
+            " ^do_(?:DataAbort|PrefetchAbort|undefinstr|mem_abort|bad_area|sea|translation_fault|"
+            "alignment|debug|el1_undef|tag_check_fault|tag_recovery)"
+            " ^el[01]_(?!irq) ^el[01][th]_ ^die_kernel_fault ^__do_kernel_fault ^brk_handler ^bug_handler"
+            " ^call_(?:undef|break)_hook ^vector_ ^arm_notify_die ^__exception"
+        ),
     ),
     (
         "handles the exception on riscv or s390",
@@ -81,22 +101,30 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "checks objects for others",
-        "debug_object ^debug_print_object debug_check_no ^(?:timer|work|hrtimer|rcuhead)_is_static_object"
-        " ^timer_fixup ^work_fixup ^lookup_object",
+        (
+            "debug_object ^debug_print_object debug_check_no ^(?:timer|work|hrtimer|"
+            "rcuhead)_is_static_object"
+            " ^timer_fixup ^work_fixup ^lookup_object"
+        ),
     ),
     (
         "is lockdep",
-        "lockdep ^lock_acquire ^lock_release"
-        " ^__?lock_(?:acquire|release|is_held|set_class|pin|unpin|repin) ^register_lock_class"
-        " ^reacquire_held ^validate_chain ^mark_lock ^mark_held ^mark_usage"
-        " ^check_(?:prev|deadlock|noncircular|usage|irq_usage|wait_context|flags|chain|path|redundant)"
-        " ^look_up_lock ^find_held_lock ^lock_downgrade ^trace_hardirqs ^trace_softirqs ^hlock ^add_lock"
-        " ^assign_lock_key ^save_trace ^walk_stackframe ^match_held_lock ^__lock_(?:set|downgrade)",
+        (
+            "lockdep ^lock_acquire ^lock_release"
+            " ^__?lock_(?:acquire|release|is_held|set_class|pin|unpin|repin) ^register_lock_class"
+            " ^reacquire_held ^validate_chain ^mark_lock ^mark_held ^mark_usage"
+            " ^check_(?:prev|deadlock|noncircular|usage|irq_usage|wait_context|flags|chain|path|redundant)"
+            " ^look_up_lock ^find_held_lock ^lock_downgrade ^trace_hardirqs ^trace_softirqs ^hlock ^add_lock"
+            " ^assign_lock_key ^save_trace ^walk_stackframe ^match_held_lock ^__lock_(?:set|downgrade)"
+        ),
     ),
     (
         "traces others",
-        "perf_trace ^trace_event_raw ^trace_event_buffer ^ftrace ^__traceiter ^__bpf_trace ^bpf_trace_run"
-        " ^trace_raw_output ^mcount ^fentry",
+        (
+            "perf_trace ^trace_event_raw ^trace_event_buffer ^ftrace ^__traceiter ^__bpf_trace "
+            "^bpf_trace_run"
+            " ^trace_raw_output ^mcount ^fentry"
+        ),
     ),
     (
         "injects faults",
@@ -108,8 +136,10 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "prints other tasks",
-        "^nmi_ ^arch_trigger ^trigger_ _cpu_backtrace cpumask_backtrace ^sched_show_task ^_sched_show"
-        " ^show_state ^dump_cpu_task ^rcu_dump ^watchdog_overflow ^hardlockup",
+        (
+            "^nmi_ ^arch_trigger ^trigger_ _cpu_backtrace cpumask_backtrace ^sched_show_task ^_sched_show"
+            " ^show_state ^dump_cpu_task ^rcu_dump ^watchdog_overflow ^hardlockup"
+        ),
     ),
     (
         "panics for others",
@@ -117,44 +147,57 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "allocates pages",
-        "alloc_page ^alloc_frozen ^__alloc_frozen ^__?get_free_page ^get_zeroed_page"
-        " ^get_page_from_freelist ^rmqueue ^__rmqueue ^prep_new_page ^folio_alloc ^filemap_alloc_folio"
-        " ^alloc_(?:slab|frozen) ^vma_alloc ^__folio_alloc",
+        (
+            "alloc_page ^alloc_frozen ^__alloc_frozen ^__?get_free_page ^get_zeroed_page"
+            " ^get_page_from_freelist ^rmqueue ^__rmqueue ^prep_new_page ^folio_alloc ^filemap_alloc_folio"
+            " ^alloc_(?:slab|frozen) ^vma_alloc ^__folio_alloc"
+        ),
     ),
     (
         "allocates memory",
-        "k?v?(?:m|z|c)alloc ^krealloc ^kvrealloc ^kmemdup ^memdup ^vmemdup ^kstrdup ^kmem_cache"
-        " ^allocate_slab ^new_slab ^slab_ ^___slab ^__slab ^__kmem ^cache_(?:alloc|grow|flush|free)"
-        " ^fallback_alloc ^mempool_ ^poison_ ^set_track ^get_freepointer ^qlink ^qlist ^quarantine"
-        " ^discard_slab ^shuffle_ ^memcg_slab ^pcpu_alloc ^__alloc_percpu ^alloc_percpu ^setup_object"
-        " ^obj_cgroup ^mod_objcg ^refill_obj ^refill_stock ^post_alloc_hook ^split_page ^get_partial"
-        " ^cmpxchg_double_slab ^alloc_from_pcs ^init_object",
+        (
+            "k?v?(?:m|z|c)alloc ^krealloc ^kvrealloc ^kmemdup ^memdup ^vmemdup ^kstrdup ^kmem_cache"
+            " ^allocate_slab ^new_slab ^slab_ ^___slab ^__slab ^__kmem ^cache_(?:alloc|grow|flush|free)"
+            " ^fallback_alloc ^mempool_ ^poison_ ^set_track ^get_freepointer ^qlink ^qlist ^quarantine"
+            " ^discard_slab ^shuffle_ ^memcg_slab ^pcpu_alloc ^__alloc_percpu ^alloc_percpu ^setup_object"
+            " ^obj_cgroup ^mod_objcg ^refill_obj ^refill_stock ^post_alloc_hook ^split_page ^get_partial"
+            " ^cmpxchg_double_slab ^alloc_from_pcs ^init_object"
+        ),
     ),
     (
         "frees what it is told to",
-        "^kfree$ ^kfree_(?:sensitive|const) ^kvfree ^vfree ^__vfree ^__?free_pages ^free_large"
-        " ^free_unref ^free_pcp ^__free_one ^free_pages_prepare ^kzfree ^free_to_partial ^__free_slab"
-        " ^__kfree(?!_skb) ^do_slab_free ^sheaf",
+        (
+            "^kfree$ ^kfree_(?:sensitive|const) ^kvfree ^vfree ^__vfree ^__?free_pages ^free_large"
+            " ^free_unref ^free_pcp ^__free_one ^free_pages_prepare ^kzfree ^free_to_partial ^__free_slab"
+            " ^__kfree(?!_skb) ^do_slab_free ^sheaf"
+        ),
     ),
     (
         "works on the memory that it is given",
-        "^(?:__)?mem(?:chr|cmp|cpy|move|scan|set|zero|cmp_exit) ^bcmp$ ^__?memcpy ^memcpy_"
-        " ^str(?:cat|chr|cmp|cpy|cspn|lcat|lcpy|len|n|pbrk|rchr|reverse|scpy|sep|spn|str|im|case)"
-        " ^sized_strscpy ^__str(?:len|n|cpy) ^skip_spaces ^clear_page_ ^copy_page_ ^rep_movs ^rep_stos"
-        " ^__arch_mem ^__pi_mem ^__pi_str ^clear_highpage ^memzero",
+        (
+            "^(?:__)?mem(?:chr|cmp|cpy|move|scan|set|zero|cmp_exit) ^bcmp$ ^__?memcpy ^memcpy_"
+            " ^str(?:cat|chr|cmp|cpy|cspn|lcat|lcpy|len|n|pbrk|rchr|reverse|scpy|sep|spn|str|im|case)"
+            " ^sized_strscpy ^__str(?:len|n|cpy) ^skip_spaces ^clear_page_ ^copy_page_ ^rep_movs ^rep_stos"
+            " ^__arch_mem ^__pi_mem ^__pi_str ^clear_highpage ^memzero"
+        ),
     ),
     (
         "copies for others",
-        "copy_(?:from|to|in)_user ^_copy_ ^__copy_ ^__arch_copy ^copy_user ^raw_copy ^csum_and_copy"
-        " ^csum_partial ^strn(?:cpy|len)_(?:from_)?user ^__?clear_user ^__?(?:get|put)_user copyin copyout"
-        " ^simple_copy_to_iter ^copy_(?:page_)?(?:from|to)_iter ^iov_iter ^_copy_(?:from|to)_iter"
-        " ^import_iovec usercopy ^__check_object_size ^check_(?:copy|bogus|kernel) ^instrument_copy"
-        " ^user_access ^fault_in_ ^copy_from_kernel ^probe_kernel ^get_user_ ^copy_to_kernel",
+        (
+            "copy_(?:from|to|in)_user ^_copy_ ^__copy_ ^__arch_copy ^copy_user ^raw_copy ^csum_and_copy"
+            " ^csum_partial ^strn(?:cpy|len)_(?:from_)?user ^__?clear_user ^__?(?:get|put)_user copyin copyout"
+            " ^simple_copy_to_iter ^copy_(?:page_)?(?:from|to)_iter ^iov_iter ^_copy_(?:from|to)_iter"
+            " ^import_iovec usercopy ^__check_object_size ^check_(?:copy|bogus|kernel) ^instrument_copy"
+            " ^user_access ^fault_in_ ^copy_from_kernel ^probe_kernel ^get_user_ ^copy_to_kernel"
+        ),
     ),
     (
         "locks for others",
-        "spin_(?:lock|unlock|trylock|bug|dump|is) ^do_raw_ ^_raw_ ^__raw_ ^queued_ ^__?pv_ ^native_queued"
-        " ^arch_(?:spin|read|write) ^ticket_ ^rt_spin ^virt_spin ^__read_lock ^__write_lock ^spin_",
+        (
+            "spin_(?:lock|unlock|trylock|bug|dump|is) ^do_raw_ ^_raw_ ^__raw_ ^queued_ ^__?pv_ "
+            "^native_queued"
+            " ^arch_(?:spin|read|write) ^ticket_ ^rt_spin ^virt_spin ^__read_lock ^__write_lock ^spin_"
+        ),
     ),
     (
         "locks for others",
@@ -162,13 +205,17 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "locks for others",
-        r"^(?:__)?(?:down|up)(?:_read|_write|_trylock|_interruptible|_killable|_timeout)?(?:_\w+)?$"
-        " ^(?:__)?down_ ^(?:__)?up_ ^rwsem_ ^percpu_(?:down|up) ^call_rwsem ^__percpu_ ^semaphore_",
+        (
+            r"^(?:__)?(?:down|up)(?:_read|_write|_trylock|_interruptible|_killable|_timeout)?(?:_\w+)?$"
+            " ^(?:__)?down_ ^(?:__)?up_ ^rwsem_ ^percpu_(?:down|up) ^call_rwsem ^__percpu_ ^semaphore_"
+        ),
     ),
     (
         "locks for others",
-        "^_?_?mutex_ ^__ww_mutex ^ww_mutex ^rt_mutex ^__rt_mutex ^rtmutex ^task_blocks_on ^osq_"
-        " ^owner_on_cpu ^mutex_ ^_mutex_ ^lock_mutex",
+        (
+            "^_?_?mutex_ ^__ww_mutex ^ww_mutex ^rt_mutex ^__rt_mutex ^rtmutex ^task_blocks_on ^osq_"
+            " ^owner_on_cpu ^mutex_ ^_mutex_ ^lock_mutex"
+        ),
     ),
     (
         "locks for others",
@@ -176,9 +223,12 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "counts for others",
-        ""
-        r" ^(?:raw_)?(?:arch_)?(?:atomic|atomic64|atomic_long)_(?:\w+_)?(?:dec|inc|read|set|or|xor|and|add|sub|fetch|xchg|cmpxchg|try|long)"
-        " ^arch_(?:atomic|cmpxchg|xchg|local) ^cmpxchg ^__?xchg ^llist_",
+        (
+            ""
+            r" ^(?:raw_)?(?:arch_)?(?:atomic|atomic64|atomic_long)_(?:\w+_)?(?:dec|inc|read|set|or|"
+            "xor|and|add|sub|fetch|xchg|cmpxchg|try|long)"
+            " ^arch_(?:atomic|cmpxchg|xchg|local) ^cmpxchg ^__?xchg ^llist_"
+        ),
     ),
     (
         "counts for others",
@@ -186,14 +236,18 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "marks sections of RCU",
-        "^__?call_rcu ^call_rcu ^kvfree_call_rcu"
-        " ^rcu_(?:read_|lock|is_|lockdep|dynticks|note|eqs|nmi|irq|user) ^__rcu_read ^rcu_irq",
+        (
+            "^__?call_rcu ^call_rcu ^kvfree_call_rcu"
+            " ^rcu_(?:read_|lock|is_|lockdep|dynticks|note|eqs|nmi|irq|user) ^__rcu_read ^rcu_irq"
+        ),
     ),
     (
         "guards a section",
-        "^(?:__)?(?:local_|raw_)?(?:bh|irq|irqs)_ ^_?_?local_bh ^arch_local ^__local ^preempt_"
-        " ^trace_preempt ^__preempt ^irq_(?:enter|exit)_ ^raw_irq ^debug_smp_processor ^check_preemption"
-        " ^smp_processor_id ^this_cpu_ ^__this_cpu",
+        (
+            "^(?:__)?(?:local_|raw_)?(?:bh|irq|irqs)_ ^_?_?local_bh ^arch_local ^__local ^preempt_"
+            " ^trace_preempt ^__preempt ^irq_(?:enter|exit)_ ^raw_irq ^debug_smp_processor ^check_preemption"
+            " ^smp_processor_id ^this_cpu_ ^__this_cpu"
+        ),
     ),
     (
         "links what it is given",
@@ -201,13 +255,17 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "works on the bits that it is given",
-        r"^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit ^find_\w*bit ^_?find_(?:next|first|last)"
-        " ^bitmap_ ^__bitmap ^variable_test ^constant_test ^_find_ ^hweight ^__sw_hweight ^bit_",
+        (
+            r"^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit ^find_\w*bit ^_?find_(?:next|first|last)"
+            " ^bitmap_ ^__bitmap ^variable_test ^constant_test ^_find_ ^hweight ^__sw_hweight ^bit_"
+        ),
     ),
     (
         "keeps what others store",
-        "^rb_(?!_) ^__rb_ ^rbtree ^radix_tree_(?!node_alloc) ^__radix_tree ^xas_ ^xa_ ^__xa_ ^idr_ ^ida_"
-        " ^mas_ ^mt_ ^mtree ^rht_ ^rhashtable ^__rhashtable ^jhash",
+        (
+            "^rb_(?!_) ^__rb_ ^rbtree ^radix_tree_(?!node_alloc) ^__radix_tree ^xas_ ^xa_ ^__xa_ ^idr_ ^ida_"
+            " ^mas_ ^mt_ ^mtree ^rht_ ^rhashtable ^__rhashtable ^jhash"
+        ),
     ),
     (
         "is made by the compiler",
@@ -219,9 +277,11 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "finds the page of others",
-        "compound_head ^virt_to_(?:head|page|cache|slab|folio) ^page_(?:to|address|mapcount|ref)"
-        " ^(?:get|put)_page(?!s) ^folio_(?:get|put|ref|flags|test|try) ^try_get_page ^page_folio ^set_page"
-        " ^__?put_page ^pfn_ ^phys_addr ^__phys ^__virt",
+        (
+            "compound_head ^virt_to_(?:head|page|cache|slab|folio) ^page_(?:to|address|mapcount|ref)"
+            " ^(?:get|put)_page(?!s) ^folio_(?:get|put|ref|flags|test|try) ^try_get_page ^page_folio ^set_page"
+            " ^__?put_page ^pfn_ ^phys_addr ^__phys ^__virt"
+        ),
     ),
     (
         "looks things up for others",
@@ -229,33 +289,43 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "wakes and waits for others",
-        "^(?:__)?wake_up ^wait_for_completion ^__wait_for ^wait_for_common ^do_wait_for"
-        " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^try_to_wake ^ttwu_ ^finish_wait$"
-        " ^prepare_to_wait",
+        (
+            "^(?:__)?wake_up ^wait_for_completion ^__wait_for ^wait_for_common ^do_wait_for"
+            " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^try_to_wake ^ttwu_ ^finish_wait$"
+            " ^prepare_to_wait"
+        ),
     ),
     (
         "queues work for others",
-        ""
-        " ^(?:__)?(?:flush|cancel|drain|queue|insert|mod|destroy|try_to_grab)_(?:delayed_)?(?:work|workqueue|pending)"
-        " ^__?cancel_work ^__queue ^flush_(?:work|delayed) ^start_flush_work ^grab_pending ^queue_"
-        " ^schedule_work ^mod_delayed ^schedule_delayed",
+        (
+            ""
+            " ^(?:__)?(?:flush|cancel|drain|queue|insert|mod|destroy|"
+            "try_to_grab)_(?:delayed_)?(?:work|workqueue|pending)"
+            " ^__?cancel_work ^__queue ^flush_(?:work|delayed) ^start_flush_work ^grab_pending ^queue_"
+            " ^schedule_work ^mod_delayed ^schedule_delayed"
+        ),
     ),
     (
         "keeps timers for others",
-        "^(?:__)?(?:del|mod|add|try_to_del|detach|timer)_?(?:timer|delete|shutdown|pending|reduce)"
-        " ^lock_timer_base ^internal_add_timer ^enqueue_hrtimer"
-        " ^hrtimer_(?:start|cancel|try|active|forward) ^lock_hrtimer ^timer_delete ^__timer_delete"
-        " ^timer_shutdown",
+        (
+            "^(?:__)?(?:del|mod|add|try_to_del|detach|timer)_?(?:timer|delete|shutdown|pending|reduce)"
+            " ^lock_timer_base ^internal_add_timer ^enqueue_hrtimer"
+            " ^hrtimer_(?:start|cancel|try|active|forward) ^lock_hrtimer ^timer_delete ^__timer_delete"
+            " ^timer_shutdown"
+        ),
     ),
     (
         "keeps devices for others",
-        ""
-        r" ^device_(?:release$|add|del|create|register|unregister|release_driver|initial|destroy|move|links_\w+|remove|attach|rename)"
-        " ^get_device_parent ^(?:get|put)_device$ ^bus_(?:add|remove|probe|for)"
-        " ^driver_(?:probe|attach|register|unregister|detach) ^really_probe ^__device_ ^__driver_"
-        " ^add_uevent_var ^kobject_uevent ^devres_ ^sysfs_"
-        " ^kernfs_(?:remove|add|create|get|put|find|activate|link|unlink|new_node$) ^internal_create"
-        " ^dpm_sysfs ^devm_",
+        (
+            ""
+            " ^device_(?:release$|add|del|create|register|unregister|release_driver|initial|destroy|"
+            r"move|links_\w+|remove|attach|rename)"
+            " ^get_device_parent ^(?:get|put)_device$ ^bus_(?:add|remove|probe|for)"
+            " ^driver_(?:probe|attach|register|unregister|detach) ^really_probe ^__device_ ^__driver_"
+            " ^add_uevent_var ^kobject_uevent ^devres_ ^sysfs_"
+            " ^kernfs_(?:remove|add|create|get|put|find|activate|link|unlink|new_node$) ^internal_create"
+            " ^dpm_sysfs ^devm_"
+        ),
     ),
     (
         "registers network devices for others",
@@ -263,8 +333,10 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "handles packets for others",
-        "^skb_(?:put|push|pull|over|under|panic|release|copy_bits|trim) ^__?pskb ^kfree_skb ^__kfree_skb"
-        " ^sk_skb_reason ^skb_under ^__skb_put ^skb_put ^napi_skb",
+        (
+            "^skb_(?:put|push|pull|over|under|panic|release|copy_bits|trim) ^__?pskb ^kfree_skb ^__kfree_skb"
+            " ^sk_skb_reason ^skb_under ^__skb_put ^skb_put ^napi_skb"
+        ),
     ),
     (
         "computes what it is asked to",
@@ -272,10 +344,12 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "handles pages for others",
-        "^(?:un)?lock_(?:page|buffer) ^folio_(?:lock|unlock|wait|mark|end|add_lru) ^__folio_lock"
-        " ^unlock_page ^find_(?:lock|get)_entries ^truncate_inode_pages ^mark_buffer_dirty ^page_cache_"
-        " ^filemap_(?:get_entry|get_folio) ^__filemap_get_folio ^folios_put ^release_pages ^put_pages"
-        " ^__folio_put",
+        (
+            "^(?:un)?lock_(?:page|buffer) ^folio_(?:lock|unlock|wait|mark|end|add_lru) ^__folio_lock"
+            " ^unlock_page ^find_(?:lock|get)_entries ^truncate_inode_pages ^mark_buffer_dirty ^page_cache_"
+            " ^filemap_(?:get_entry|get_folio) ^__filemap_get_folio ^folios_put ^release_pages ^put_pages"
+            " ^__folio_put"
+        ),
     ),
     (
         "drops what others held",
@@ -283,9 +357,11 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "is too general to blame",
-        "^IS_ERR ^ERR_ ^PTR_ ^unlikely ^__builtin ^current_ ^get_current ^task_(?:pid|tgid) ^warn_"
-        " ^is_vmalloc ^__delay ^delay_ ^__const_udelay ^__udelay ^ktime_(?:add|sub) ^cpu_relax"
-        r" ^logic_(?:in|out) ^__raw_(?:read|write) ^__(?:in|out)[bwl]$ ^io(?:read|write)\d ^rep_nop",
+        (
+            "^IS_ERR ^ERR_ ^PTR_ ^unlikely ^__builtin ^current_ ^get_current ^task_(?:pid|tgid) ^warn_"
+            " ^is_vmalloc ^__delay ^delay_ ^__const_udelay ^__udelay ^ktime_(?:add|sub) ^cpu_relax"
+            r" ^logic_(?:in|out) ^__raw_(?:read|write) ^__(?:in|out)[bwl]$ ^io(?:read|write)\d ^rep_nop"
+        ),
     ),
 )
 """A reason, and patterns with a space between them."""

@@ -60,7 +60,8 @@ FAULT = Family(
         ),
         Form(
             head(
-                r"(?:BUG: )?[uU]nable to handle kernel (?P<user>access to user memory|execution of user memory|execute from non-executable)?"
+                "(?:BUG: )?[uU]nable to handle kernel (?P<user>access to user memory|execution of user "
+                "memory|execute from non-executable)?"
                 rf"[^\n]{{0,60}}?(?:(?:at(?: virtual address)?|address:?) {_ADDRESS})"
             ),
             title="BUG: unable to handle kernel paging request in {function}",
@@ -77,7 +78,8 @@ FAULT = Family(
         ),
         Form(
             head(
-                r"(?:BUG: )?[uU]nable to handle kernel (?:paging request|pointer dereference in virtual kernel)[^\n]*"
+                "(?:BUG: )?[uU]nable to handle kernel (?:paging request|pointer dereference in virtual "
+                r"kernel)[^\n]*"
             ),
             title="BUG: unable to handle kernel paging request in {function}",
             kind="oops",

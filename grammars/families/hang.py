@@ -2,10 +2,11 @@
 
 ::
 
-    rcu: INFO: rcu_preempt self-detected stall on CPU        INFO: rcu_sched detected stalls on CPUs/tasks: {…}
+    rcu: INFO: rcu_preempt self-detected stall on CPU   INFO: rcu_sched detected stalls on CPUs/tasks: {…}
     watchdog: BUG: soft lockup - CPU#2 stuck for 136s! [bash:4888]
-    watchdog: Watchdog detected hard LOCKUP on cpu 1         NMI watchdog: Watchdog detected hard LOCKUP on cpu 1
-    INFO: task bash:1 blocked for more than 120 seconds.     INFO: task bash:1 can't die for more than 143 seconds.
+    watchdog: Watchdog detected hard LOCKUP on cpu 1   NMI watchdog: Watchdog detected hard LOCKUP on cpu 1
+    INFO: task bash:1 blocked for more than 120 seconds.     INFO: task bash:1 can't die for more than 143
+    seconds.
     BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 33s!
 """
 

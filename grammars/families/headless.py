@@ -1,6 +1,7 @@
 """Reports that lost their first line: the second one is known as well.
 
-A console that shares its line with a login prompt, a ring buffer that wrapped, a datagram that went missing: the
+A console that shares its line with a login prompt, a ring buffer that wrapped, a datagram that went
+missing: the
 header is gone, and what follows it still says what it was.
 """
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     import pyparsing as pp
 
 _AT: Final = rf"at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x|\b)"
-_HOLDING: Final = rf"(?:[^\n]*\n{{1,2}}[^\n]*already holding[^\n]*\n[^\n]*?at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<holding>{FUNCTION}))?"
+_HOLDING: Final = (
+    rf"(?:[^\n]*\n{{1,2}}[^\n]*already holding[^\n]*\n[^\n]*?at: "
+    rf"?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<holding>{FUNCTION}))?"
+)
 _WORD: Final = r"(?:WARNING|INFO|BUG): "
 
 
@@ -41,29 +44,29 @@ _SKIP: Final = (
 
 LOCKDEP = Family(
     name="lockdep",
-    literals=tuple(
-        f"{word}: {what}"
-        for word in ("WARNING", "INFO")
-        for what in (
-            "possible circular locking dependency detected",
-            "possible irq lock inversion dependency detected",
-            "possible recursive locking detected",
-            "HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
-            "SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected",
-            "RECLAIM_FS-safe -> RECLAIM_FS-unsafe lock order detected",
-            "inconsistent lock state",
-            "suspicious RCU usage",
-            "trying to register non-static key",
-            "bad unlock balance detected",
-            "held lock freed",
-            "nested lock was not taken",
-            "Nested lock was not taken",
-            "lock held when returning to user space",
-            "bad contention detected",
-            "possible bad bit-spinlock",
-        )
-    )
-    + (
+    literals=(
+        *tuple(
+            f"{word}: {what}"
+            for word in ("WARNING", "INFO")
+            for what in (
+                "possible circular locking dependency detected",
+                "possible irq lock inversion dependency detected",
+                "possible recursive locking detected",
+                "HARDIRQ-safe -> HARDIRQ-unsafe lock order detected",
+                "SOFTIRQ-safe -> SOFTIRQ-unsafe lock order detected",
+                "RECLAIM_FS-safe -> RECLAIM_FS-unsafe lock order detected",
+                "inconsistent lock state",
+                "suspicious RCU usage",
+                "trying to register non-static key",
+                "bad unlock balance detected",
+                "held lock freed",
+                "nested lock was not taken",
+                "Nested lock was not taken",
+                "lock held when returning to user space",
+                "bad contention detected",
+                "possible bad bit-spinlock",
+            )
+        ),
         "BUG: bad unlock balance detected",
         "BUG: held lock freed",
         "BUG: nested lock was not taken",
@@ -237,7 +240,8 @@ SPIN = Family(
     forms=(
         Form(
             head(
-                r"BUG: spinlock (?P<what>already unlocked|bad magic|cpu recursion|recursion|lockup suspected|lockup|wrong CPU|wrong owner|trylock failure on UP)[^\n]*"
+                "BUG: spinlock (?P<what>already unlocked|bad magic|cpu recursion|recursion|lockup "
+                r"suspected|lockup|wrong CPU|wrong owner|trylock failure on UP)[^\n]*"
             ),
             title="BUG: spinlock {what} in {function}",
             kind="lockdep",
@@ -246,7 +250,8 @@ SPIN = Family(
         ),
         Form(
             head(
-                r"BUG: rwlock (?P<what>bad magic|recursion|wrong CPU|wrong owner|already unlocked|lockup|cpu recursion)[^\n]*"
+                "BUG: rwlock (?P<what>bad magic|recursion|wrong CPU|wrong owner|already unlocked|lockup|"
+                r"cpu recursion)[^\n]*"
             ),
             title="BUG: rwlock {what} in {function}",
             kind="lockdep",

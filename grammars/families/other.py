@@ -25,7 +25,8 @@ STACK_WALK = Family(
     forms=(
         Form(
             head(
-                r"WARNING: kernel stack regs at [0-9a-f]+ in [^\n]{1,80}? has bad '(?P<what>[^'\n]+)' value[^\n]*"
+                r"WARNING: kernel stack regs at [0-9a-f]+ in [^\n]{1,80}? has bad '(?P<what>[^'\n]+)' "
+                r"value[^\n]*"
             ),
             title="WARNING: kernel stack regs has bad '{what}' value",
             kind="warning",

@@ -51,7 +51,10 @@ PANIC = Family(
     ignore=r"---\[ end Kernel panic",
     forms=(
         _panic(
-            rf"stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]{{8,16}}>?\]? )?(?![0-9a-f]{{8,16}}\b)(?P<function>{FUNCTION})",
+            (
+                rf"stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]{{8,16}}>?\]? "
+                rf")?(?![0-9a-f]{{8,16}}\b)(?P<function>{FUNCTION})"
+            ),
             "stack is corrupted in {function}",
             "stack-corruption",
             walk="only-named",
@@ -94,7 +97,10 @@ PANIC = Family(
         ),
         _panic(r"NMI(?P<what>[^\n]*)", "NMI{what}", "nmi", walk="interrupted"),
         _panic(
-            r"(?:Fatal hardware error|Fatal local machine check|Fatal machine check|Machine check|Timeout: Not all CPUs|Uncorrected)[^\n]*",
+            (
+                "(?:Fatal hardware error|Fatal local machine check|Fatal machine check|Machine check|"
+                r"Timeout: Not all CPUs|Uncorrected)[^\n]*"
+            ),
             "Fatal machine check",
             "machine-check",
             traceless=True,

@@ -2,7 +2,7 @@
 
 ::
 
-    UBSAN: array-index-out-of-bounds in drivers/x.c:12:3         UBSAN: Undefined behaviour in x.c:12:3 before 5.11
+    UBSAN: array-index-out-of-bounds in drivers/x.c:12:3   UBSAN: Undefined behaviour in x.c:12:3 before 5.11
     BUG kmalloc-64 (Tainted: G    B  OE): Poison overwritten
     BUG: memory leak / unreferenced object 0xffff… (size 32):
     detected buffer overflow in memcpy
@@ -88,7 +88,8 @@ SLAB = Family(
     forms=(
         Form(
             head(
-                r"(?:=== )?(?:BUG [^\n]{1,120}?)?\): (?P<what>[A-Za-z_][^\n]*?)(?: on __kmem_cache_shutdown\(\)|\s+0x[0-9a-f]+[^\n]*|\.\.[^\n]*)?(?:\n|$)"
+                r"(?:=== )?(?:BUG [^\n]{1,120}?)?\): (?P<what>[A-Za-z_][^\n]*?)(?: on "
+                r"__kmem_cache_shutdown\(\)|\s+0x[0-9a-f]+[^\n]*|\.\.[^\n]*)?(?:\n|$)"
             ),
             title="BUG: {what}",
             kind="sanitizer",

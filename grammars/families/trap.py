@@ -2,11 +2,11 @@
 
 ::
 
-    general protection fault: 0000 [#1] SMP                         Oops: general protection fault, probably for …
+    general protection fault: 0000 [#1] SMP   Oops: general protection fault, probably for …
     divide error: 0000 [#1] PREEMPT SMP        stack segment: 0000 [#1]      int3: 0000 [#1]
     invalid opcode: 0000 [#1] SMP              alignment check: 0000 [#1]
     PANIC: double fault, error_code: 0x0       traps: PANIC: double fault
-    BUG: stack guard page was hit at (____ptrval____) (stack is …)           BUG: TASK stack guard page was hit at …
+    BUG: stack guard page was hit at (____ptrval____) (stack is …)   BUG: TASK stack guard page was hit at …
     Internal error: Oops: 96000004 [#1] SMP    Unhandled fault: alignment exception (0x221) at 0x…
 """
 
@@ -222,7 +222,8 @@ STACK = Family(
         ),
         Form(
             head(
-                r"(?:[kK]ernel stack overflow|Insufficient stack space to handle exception|stack overflow detected|Thread overran stack)[^\n]*"
+                "(?:[kK]ernel stack overflow|Insufficient stack space to handle exception|stack overflow "
+                r"detected|Thread overran stack)[^\n]*"
             ),
             title="kernel stack overflow in {function}",
             kind="oops",

@@ -2,7 +2,7 @@
 
 ::
 
-    pc : sysrq_handle_crash+0x20/0x28              PC is at sysrq_handle_crash+0x20/0x28     (before 4.18, and arm)
+    pc : sysrq_handle_crash+0x20/0x28   PC is at sysrq_handle_crash+0x20/0x28   (before 4.18, and arm)
     lr : __handle_sysrq+0x90/0x19c                 LR is at __handle_sysrq+0x90/0x19c
     pc : [<8015df40>]    lr : [<801559ec>]    psr: 60000093
     sp : ffff80000b10bb40                          pstate: 60400009 (nZCv daif +PAN -UAO)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 PLACE: Final = (
     r"(?:\[<?(?P<address>[0-9a-f]*)>?\]\s*){0,2}"
-    rf"(?:\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?\)?(?: \[(?P<module>[\w-]+)[^\]\n]*\])?"
+    rf"(?:\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?\)?(?: "
+    r"\[(?P<module>[\w-]+)[^\]\n]*\])?"
     r"|(?:0x)?(?P<bare>(?<=0x)[0-9a-f]{1,16}|[0-9a-f]{4,16})\b)?"
 )
 """Where the CPU was: ``[<address>]``, ``f+0x1/0x2 [module]``, a bare address."""

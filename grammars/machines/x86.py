@@ -6,7 +6,7 @@
     RIP: 0010:sysrq_handle_crash+0x16/0x20                                                since 4.9
     RIP: 0033:0x47b7a0                                                                    user mode
     EIP: sysrq_handle_crash+0x16/0x20          EIP: [<c1234567>] f+0x1/0x2 SS:ESP 0068:c0
-    IP: [<ffffffffb3c74856>] sysrq_handle_crash+0x16/0x20                                  header of an old oops
+    IP: [<ffffffffb3c74856>] sysrq_handle_crash+0x16/0x20   header of an old oops
     RAX: 000000000000000a RBX: ffffffffb44e4ce0 RCX: 0000000000000000
     FS:  00007f5b3c0f1740(0000) GS:ffff9b1b7fc00000(0000) knlGS:0000000000000000
     CS:  0010 DS: 0000 ES: 0000 CR0: 0000000080050033

@@ -82,7 +82,10 @@ def test_a_crash_in_each_boot_is_a_document_with_its_own_kernel() -> None:
             + crash
         )
 
-    bug = "[   60.000000] kernel BUG at mm/x.c:1!\n[   60.000001] RIP: 0010:widget+0x1/0x2\n[   60.000002] Call Trace:\n[   60.000003]  f+0x1/0x2\n"
+    bug = (
+        "[   60.000000] kernel BUG at mm/x.c:1!\n[   60.000001] RIP: 0010:widget+0x1/0x2\n[   "
+        "60.000002] Call Trace:\n[   60.000003]  f+0x1/0x2\n"
+    )
     crashes = list(parse(boot("5.10.1", bug) + boot("5.10.2", "") + boot("5.10.3", bug)))
     assert [crash.kernel.release for crash in crashes] == ["5.10.1", "5.10.3"]
 

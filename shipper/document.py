@@ -17,15 +17,13 @@ Below ``kernel.panic``, beyond what their names say:
 
 Identity
     ``event.id`` names the incident and rests only on what the kernel itself prints with the crash, because
-    that is all that every transport carries: printk's time of the first line, the title, the
-    ``CPU: … PID: … Comm:`` line, the instruction pointer, the faulting address and the stack pointer. Host
-    name and banner are left out: a netconsole listener that starts late, or a pstore record, has neither.
-    Where the kernel printed the page tables' address (CR3) beside the stack pointer, these name the moment
-    better than a time that ``journalctl`` and ``dmesg -T`` do not show; elsewhere, without printk times, the
-    transport's own stamp stands in, then the text.
-    ``_id`` adds the provider and a hash of the time, the kernel's words and the host as the input states it:
-    two machines that die alike in the same microsecond are both kept, while a file that was copied,
-    renamed or touched is the same document.
+    that is all that every transport carries: printk's time of the first line, the ``CPU: … PID: … Comm:``
+    line and the stack pointer. Host name and banner are left out: a netconsole listener that starts late, or
+    a pstore record, has neither. So is the title, which a better grammar may word anew: an update must not
+    make old crashes new ones. Without printk times (``dmesg -t``) the transport's own stamp stands in, then
+    the text.
+    ``_id`` adds the provider and the host as the input states it: two machines that die alike in the same
+    microsecond are both kept, while a file that was copied, renamed or touched is the same document.
 """
 
 from __future__ import annotations
@@ -212,31 +210,18 @@ def _well_formed(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
 
 def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
     """Return ``event.id`` and ``_id`` of a report: see the module's text."""
-    ip, process = report.ip, report.process
-    words = "\n".join(line.text.rstrip() for line in report.lines)
+    process = report.process
     when: object
     if report.time is not None:
         when = round(report.time * 1_000_000)
     elif report.epoch is not None:
         when = f"@{report.epoch:.6f}"
     else:
-        when = words
-    registers = dict(report.registers)
-    stack = next((registers[name] for name in _STACK_POINTERS if name in registers), "")
-    tables = registers.get("CR3", "")
-    facts = (
-        (tables, registers.get("GS", "")) if stack and tables else when,
-        report.title,
-        process.cpu,
-        process.pid,
-        process.name,
-        (ip.symbol, ip.offset, ip.size, ip.address) if ip else None,
-        report.fault_address,
-        stack,
-    )
-    incident = "v1-" + _digest(repr(facts), 32)
-    stated = f"{when}\0{words}\0" + (report.hostname or report.host or origin.host_name or origin.host_ip)
-    return incident, f"{incident}-{origin.provider}-{_digest(stated, 12)}"
+        when = "\n".join(line.text.rstrip() for line in report.lines)
+    stack = next((value for name, value in report.registers if name in _STACK_POINTERS), "")
+    incident = "v1-" + _digest(repr((when, process.cpu, process.pid, process.name, stack)), 32)
+    stated = report.hostname or report.host or origin.host_name or origin.host_ip
+    return incident, "-".join(filter(None, (incident, origin.provider, stated and _digest(stated, 12))))
 
 
 def _digest(text: str, digits: int) -> str:

@@ -113,6 +113,20 @@ def _epoch(match: re.Match[str]) -> float | None:
     return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
 
 
+_QUOTES: Final = ("b'", 'b"')
+"""What begins a datagram in a capture that was printed one ``repr`` a line."""
+_QUOTED: Final = re.compile(r"\\(?:x([0-9a-f]{2})|(.))")
+_QUOTED_CODES: Final = {"n": "", "t": "\t", "r": ""}
+
+
+def _unquoted(text: str) -> str:
+    """Take a datagram out of its quotes; its last line break with them."""
+    return _QUOTED.sub(
+        lambda found: chr(int(found[1], 16)) if found[1] else _QUOTED_CODES.get(found[2], found[2]),
+        text[2:-1],
+    )
+
+
 class Reader:
     """Reads lines that follow each other; says nothing of how they were found."""
 
@@ -146,6 +160,9 @@ class Reader:
         """
         text = line.decode("utf-8", "replace").rstrip("\r")
         raw = text if original is None else original.decode("utf-8", "replace").rstrip("\r")
+        if text[:2] in _QUOTES and text[-1] == text[1]:
+            text = _unquoted(text)
+            line = text.encode()
         if self._export.pending:
             if not line and not self._export.binary:
                 return self._entry()

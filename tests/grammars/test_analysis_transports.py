@@ -1,0 +1,47 @@
+"""One crash through many ways: the same title, the same signature, the same incident."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grammars import CrashReport, parse
+from shipper.document import Origin, identify
+
+LOGS = Path(__file__).parent.parent / "logs"
+WAYS = sorted((LOGS / "transports").iterdir())
+# what a file's name begins with, and the serial console that saw the same crash
+CONSOLES = {
+    "fmt-": "dmesg",
+    "makedumpfile-": "kdump-sysrq",
+    "netconsole-extended": "netconsole-ext",
+    "netconsole-plain": "netconsole",
+    "pstore-efi": "efipstore",
+    "pstore-erst": "erst",
+    "ramoops": "ramoops",
+    "vmcore-dmesg-6.1-bug": "kdump-oops-s",
+    "vmcore-dmesg-6.1-null_read": "kdump-null",
+    "vmcore-dmesg-6.1-sysrq-c": "kdump-sysrq",
+}
+
+
+def only(path: Path) -> CrashReport:
+    (report,) = parse(path.read_bytes())
+    return report
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda path: path.name)
+def test_every_way_tells_the_crash_that_the_console_told(way: Path) -> None:
+    kind = next(console for start, console in CONSOLES.items() if way.name.startswith(start))
+    told, seen = only(way), only(LOGS / "lab" / f"6.1.0-56-amd64-x86_64-{kind}.log")
+    assert told.title == seen.title
+    assert told.signature == seen.signature
+    assert told.signature is not None
+    assert told.status == "complete"
+    assert (told.cause, told.blame.function, told.ip) == (seen.cause, seen.blame.function, seen.ip)
+    assert told.kernel.release == seen.kernel.release
+    assert told.kernel.architecture == "x86_64"
+    assert identify(told, Origin("file"))[0] == identify(seen, Origin("serial"))[0]
+    assert told.analysis
+    assert [step.name for step in told.analysis.steps] == [step.name for step in seen.analysis.steps]  # type: ignore[union-attr]

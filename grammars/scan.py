@@ -235,9 +235,10 @@ class _Unread(NamedTuple):
 
 
 class Scanner:
-    """Bytes in, lines worth reading out, in the order of the input.
+    """Bytes in, lines worth reading out, those of a host in the order of the input.
 
-    A line is yielded as soon as its newline was fed. The records of pstore, newest first in the input, are
+    A line of a window is yielded as soon as its newline was fed. What a boot says of itself is held until its
+    host crashes, and dropped when that boots again; :meth:`close` yields what is held. The records of pstore, newest first in the input, are
     put in order and yielded when the last of them is over.
     """
 

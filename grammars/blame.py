@@ -78,33 +78,37 @@ class Walker:
         self.extra = extra
         self.skipped: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
-        """Functions of modules met so far: the rules are about the kernel's own helpers, which they may resemble."""
+        """Functions of modules met so far, which may resemble the kernel's own helpers."""
 
     def find(self, walk: Walk, named: str, more: Iterable[str] = ()) -> Blame:
-        """Walk in the way that a form asks for; ``named`` and ``more`` are functions that the report names."""
+        """Walk as a form asks for; ``named`` and ``more`` are functions that the report names."""
         if walk == "none":
             return Blame(rule="the report names no function")
         if walk == "only-named":
             return Blame(bare(base(named)), "the report's first line names it")
-        if walk == "stall":
-            return self._stall()
-        if walk == "hung":
-            return self._hung()
-        if walk == "down":
-            return self._down()
         if walk in {"named", "chain"}:
             self._note_pointer()
             if first := self._first(name for name in (named, *more) if name):
                 return self._blame(first, "the report names it")
-            if walk == "chain":
-                chain = self._first(self._trace(self.items, bare_frames=True))
-                return self._blame(chain, "the first frame of the report that is no helper")
-        if walk == "ip":
-            return self._pointed()
-        if walk == "interrupted":
-            return self._interrupted()
-        frames = self._trace(self.items)
-        return self._blame(self._first(frames), "the first frame of the call trace that is no helper")
+        way = {
+            "stall": self._stall,
+            "hung": self._hung,
+            "down": self._down,
+            "ip": self._pointed,
+            "interrupted": self._interrupted,
+            "chain": self._chain,
+        }.get(walk, self._called)
+        return way()
+
+    def _chain(self) -> Blame:
+        """Ask whatever frames come first."""
+        first = self._first(self._trace(self.items, bare_frames=True))
+        return self._blame(first, "the first frame of the report that is no helper")
+
+    def _called(self) -> Blame:
+        """Ask the frames of the first call trace."""
+        first = self._first(self._trace(self.items))
+        return self._blame(first, "the first frame of the call trace that is no helper")
 
     def _blame(self, function: str, rule: str) -> Blame:
         return Blame(
@@ -208,7 +212,7 @@ class Walker:
         return Blame(rule="the CPU was in user mode, or it is not said where it was")
 
     def _guesses(self) -> Iterator[str]:
-        """Yield a module's unreliable frames after a jump out of the code: the unwinder has no better ones."""
+        """Yield a module's unreliable frames after a jump out of the code: there are no better ones."""
         pointers = [item.value for item in self.items if type(item.value) is Pointer and not item.value.user]
         if not pointers or pointers[0].ip.symbol:
             return
@@ -247,7 +251,7 @@ class Walker:
         A stall is noticed by a timer interrupt or an NMI: what that interrupted is looked at, and nothing
         else is.
         """
-        for functions, pointed in self._stacks():
+        for functions, _ in self._stacks():
             below = _below(functions)
             if below and (blame := self._anchored(below)):
                 return blame

@@ -13,8 +13,8 @@ from grammars import registry as registry_
 from grammars import report
 from grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
 from grammars.reading import analyse
-from grammars.report import Head
 from grammars.scan import Literal, Scanner
+from grammars.verdict import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -116,17 +116,18 @@ def _finder(registry: Registry) -> _Finder:
 @functools.lru_cache(maxsize=4)
 def _literals(registry: Registry) -> tuple[Literal, ...]:
     return tuple(
-        Literal(literal, AFTER, BEFORE) if any(not form.traceless for form in family.forms) else Literal(literal, 0, 1)
+        Literal(literal, AFTER, BEFORE)
+        if any(not form.traceless for form in family.forms)
+        else Literal(literal, 0, 1)
         for literal, family in registry.literals
-    ) + tuple(
-        Literal(literal, boot=literal == BANNER) for literal, _ in FACTS
-    )
+    ) + tuple(Literal(literal, boot=literal == BANNER) for literal, _ in FACTS)
 
 
 class Parser:
     """Reads a log piece by piece.
 
-    Feed it chunks of bytes as they come; it returns the crashes that are complete. :meth:`close` returns the rest.
+    Feed it chunks of bytes as they come; it returns the crashes that are complete. :meth:`close` returns
+    the rest.
     """
 
     def __init__(self, registry: Registry | None = None) -> None:
@@ -238,7 +239,7 @@ class Parser:
     @staticmethod
     def _over(incident: Incident, line: Line, family: Family) -> bool:
         """Tell whether a report of a family is too late to follow from the incident."""
-        last = incident.lines[incident.heads[-1].index]
+        last = incident.lines[incident.heads[-1].place]
         if last.time is not None and line.time is not None:
             gap = line.time - last.time
         elif last.epoch is not None and line.epoch is not None:
@@ -287,7 +288,7 @@ class Parser:
             hardware_errors=boot.hardware_errors[: incident.hardware_errors],
         )
         crash = report.read(
-            self._registry, known, incident.lines, incident.heads, truncated=incident.truncated
+            self._registry, known, report.Incident(incident.lines, incident.heads, incident.truncated)
         )
         if crash is None:
             return None

@@ -1,6 +1,7 @@
 """Which families there are: the built-in ones and a site's own, all found through one entry point group.
 
-``[project.entry-points."kpanic.families"]`` names a :class:`grammars.family.Family`, or a module that holds some.
+``[project.entry-points."kpanic.families"]`` names a
+:class:`grammars.family.Family`, or a module that holds some.
 """
 
 from __future__ import annotations

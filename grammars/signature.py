@@ -2,8 +2,8 @@
 
 A signature is a hash of the title, the cause and the functions that identify the fault: the guilty one and
 its
-callers, without compiler suffixes, offsets, addresses and modules' build ids. Where no function is known the raw
-trace stands in; where there is not even one, the quality is ``weak``.
+callers, without compiler suffixes, offsets, addresses and modules' build ids. Where no function is known
+the raw trace stands in; where there is not even one, the quality is ``weak``.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
         "calls into files",
         (
             "^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev)"
-            " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev|dentry_open|vfs_ioctl)"
+            " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev)"
+            " ^do_(?:dentry_open|vfs_ioctl)"
             " ^__vfs_(?:read|write) ^(?:new|do)_sync_(?:read|write) ^call_(?:read|write)_iter"
             " ^ksys_(?:read|write|ioctl) ^compat_ksys_ioctl ^__?do_compat_sys_ioctl ^do_compat_ioctl"
         ),

@@ -52,7 +52,8 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "prints a report",
         (
             ""
-            " ^print_(?:address|report|usage|circular|deadlock|bad|unlock|lock|irq|shadow|track|collision|held)"
+            " ^print_(?:address|report|usage|circular|deadlock|bad|unlock|lock|irq)"
+            " ^print_(?:shadow|track|collision|held)"
             " ^describe_ ^end_report ^start_report"
         ),
     ),
@@ -70,7 +71,8 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
             " ^do_(?:trap|general_protection|divide_error|invalid_op|int3|page_fault|double_fault|"
             "stack_segment|alignment)"
             " ^exc_ ^asm_exc_ ^invalid_op$ _trap$ ^error_entry ^die$ ^__die ^oops_ ^no_context ^page_fault$"
-            " ^async_page_fault ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$ ^do_user_addr_fault"
+            " ^async_page_fault ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$"
+            " ^do_user_addr_fault"
             " ^do_kern_addr_fault ^__do_page_fault ^kernelmode_fixup ^xen_ ^math_error ^do_int3"
         ),
     ),
@@ -185,7 +187,8 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "copies for others",
         (
             "copy_(?:from|to|in)_user ^_copy_ ^__copy_ ^__arch_copy ^copy_user ^raw_copy ^csum_and_copy"
-            " ^csum_partial ^strn(?:cpy|len)_(?:from_)?user ^__?clear_user ^__?(?:get|put)_user copyin copyout"
+            " ^csum_partial ^strn(?:cpy|len)_(?:from_)?user ^__?clear_user ^__?(?:get|put)_user copyin"
+            " copyout"
             " ^simple_copy_to_iter ^copy_(?:page_)?(?:from|to)_iter ^iov_iter ^_copy_(?:from|to)_iter"
             " ^import_iovec usercopy ^__check_object_size ^check_(?:copy|bogus|kernel) ^instrument_copy"
             " ^user_access ^fault_in_ ^copy_from_kernel ^probe_kernel ^get_user_ ^copy_to_kernel"
@@ -279,7 +282,8 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "finds the page of others",
         (
             "compound_head ^virt_to_(?:head|page|cache|slab|folio) ^page_(?:to|address|mapcount|ref)"
-            " ^(?:get|put)_page(?!s) ^folio_(?:get|put|ref|flags|test|try) ^try_get_page ^page_folio ^set_page"
+            " ^(?:get|put)_page(?!s) ^folio_(?:get|put|ref|flags|test|try) ^try_get_page ^page_folio"
+            " ^set_page"
             " ^__?put_page ^pfn_ ^phys_addr ^__phys ^__virt"
         ),
     ),

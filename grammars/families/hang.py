@@ -1,4 +1,4 @@
-"""What hangs: stalls, lockups and blocked tasks (kernel/rcu/tree_stall.h, kernel/watchdog.c, kernel/hung_task.c).
+"""Stalls, lockups and blocked tasks (kernel/rcu/tree_stall.h, kernel/watchdog.c, kernel/hung_task.c).
 
 ::
 

@@ -1,4 +1,4 @@
-"""Lockdep, and whatever else watches how locks are used (kernel/locking/lockdep.c, kernel/rcu/update.c).
+r"""Lockdep, and whatever else watches how locks are used (kernel/locking/lockdep.c, kernel/rcu/update.c).
 
 ::
 

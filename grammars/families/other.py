@@ -1,4 +1,4 @@
-"""What has a wording of its own but no family, and the last resort: BUG, WARNING and Oops without a better name."""
+"""What has a wording of its own but no family, and the last resort: BUG and Oops without a name."""
 
 from __future__ import annotations
 

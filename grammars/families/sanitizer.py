@@ -1,4 +1,4 @@
-"""UBSAN, slab debugging, kmemleak, Rust and fortify (lib/ubsan.c, mm/slub.c, mm/kmemleak.c, lib/string_helpers.c).
+"""UBSAN, slab debugging, leaks, Rust, fortify (lib/ubsan.c, mm/slub.c, mm/kmemleak.c, lib/string_helpers.c).
 
 ::
 

@@ -25,8 +25,8 @@ PLACE: Final = (
 def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> pp.ParserElement:
     """Return the grammar of an instruction pointer line.
 
-    The pattern's group ``raw`` is the value as written, ``selector`` what tells user mode (one of ``user``), ``caller``
-    the function of the link register.
+    The pattern's group ``raw`` is the value as written, ``selector`` what tells user mode (one of ``user``),
+    ``caller`` the function of the link register.
     """
 
     def read(tokens: pp.ParseResults) -> Pointer:

@@ -1,4 +1,4 @@
-"""x86-64 and i386 (arch/x86/kernel/{dumpstack,process_32,process_64,traps}.c, arch/x86/mm/fault.c; 2.6.32 to 7.x).
+"""x86-64 and i386 (arch/x86/kernel/{dumpstack,process_*,traps}.c, arch/x86/mm/fault.c; 2.6.32 to 7.x).
 
 ::
 

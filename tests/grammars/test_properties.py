@@ -1,7 +1,8 @@
-"""What holds for any text: no exception, bounded output, the same crashes however the text comes in pieces."""
+"""What holds for any text: no exception, bounded output, the same crashes in any pieces."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_pieces_give_the_same_crashes(cuts: list[int]) -> None:
     parser = Parser()
     crashes: list[CrashReport] = []
     edges = [0, *sorted(cuts), len(OOPS)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         crashes += parser.feed(OOPS[start:end])
     crashes += parser.close()
     assert words(crashes) == words(list(parse(OOPS)))

@@ -46,8 +46,8 @@ def test_a_family_of_a_site_is_read() -> None:
 
 def test_an_entry_point_that_is_no_family_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = EntryPoint("wrong", "re:compile", GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [wrong])
-    with pytest.raises(TypeError, match="'wrong' of kpanic.families"):
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [wrong])
+    with pytest.raises(TypeError, match=r"'wrong' of kpanic\.families"):
         list(registry._families())  # noqa: SLF001
 
 

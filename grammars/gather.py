@@ -1,0 +1,105 @@
+"""The first report's own facts, collected from the items of its body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from grammars.header import Code, Modules, Owner
+from grammars.machines import UNTITLED, Pointer, Registers
+from grammars.model import Hardware, Oops
+from grammars.trace import Opening, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from grammars.body import Body
+    from grammars.model import Frame
+
+REGISTERS: Final = 64
+"""More than any machine has."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What a body says, the first of everything."""
+
+    owner: Owner | None = None
+    hardware: Hardware | None = None
+    pointer: Pointer | None = None
+    """The first one that is in the kernel."""
+    machine: str = ""
+    oops: Oops | None = None
+    code: str = ""
+    modules: tuple[str, ...] = ()
+    registers: list[tuple[str, str]] = field(default_factory=list)
+    trace: tuple[Frame, ...] = ()
+    opened: bool = False
+    """A trace has begun."""
+
+    def add_owner(self, value: Owner) -> None:
+        """Note who was running."""
+        self.owner = self.owner or value
+
+    def add_hardware(self, value: Hardware) -> None:
+        """Note the machine."""
+        self.hardware = self.hardware or value
+
+    def add_pointer(self, value: Pointer) -> None:
+        """Note where the CPU was."""
+        self.machine = self.machine or value.machine
+        self.opened = self.opened or value.machine in UNTITLED
+        if self.pointer is None and not value.user:
+            self.pointer = value
+
+    def add_oops(self, value: Oops) -> None:
+        """Note the number and the error."""
+        self.oops = self.oops or value
+
+    def add_code(self, value: Code) -> None:
+        """Note the bytes around the instruction pointer."""
+        self.code = self.code or value.raw
+
+    def add_modules(self, value: Modules) -> None:
+        """Note what was loaded."""
+        self.modules = self.modules or value.names
+
+    def add_registers(self, value: Registers) -> None:
+        """Note the registers."""
+        if len(self.registers) < REGISTERS:
+            self.registers += value.values
+
+    def add_trace(self, value: Trace) -> None:
+        """Note the frames."""
+        if self.opened or value.linked:
+            self.trace += value.frames
+
+    def add_opening(self, _value: Opening) -> None:
+        """Note that a trace begins."""
+        self.opened = True
+
+
+_READERS: Final[dict[type, Callable[..., None]]] = {
+    Owner: Gathered.add_owner,
+    Hardware: Gathered.add_hardware,
+    Pointer: Gathered.add_pointer,
+    Oops: Gathered.add_oops,
+    Code: Gathered.add_code,
+    Modules: Gathered.add_modules,
+    Registers: Gathered.add_registers,
+    Trace: Gathered.add_trace,
+    Opening: Gathered.add_opening,
+}
+
+
+def gather(items: Body) -> Gathered:
+    """Collect what stands before the second trace: what comes then is another task's, or memory's history."""
+    found = Gathered()
+    for item in items:
+        kind = type(item.value)
+        if kind is Opening and found.trace:
+            break
+        reader = _READERS.get(kind)
+        if reader is not None:
+            reader(found, item.value)
+    return found

@@ -1,0 +1,187 @@
+"""What a header and the text behind it amount to: the crash's name, and whether it can be trusted.
+
+What makes a report ``corrupted`` is decided here: text that cannot be trusted is never given a confident
+name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from grammars.blame import Walker
+from grammars.machines import UNTITLED, Pointer
+from grammars.model import Blame
+from grammars.title import plain, stamped
+from grammars.trace import Opening, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from grammars.body import Body
+    from grammars.family import Family
+    from grammars.model import Line, Status
+    from grammars.registry import Reading, Registry
+    from grammars.text import ReportText
+
+NEAR: Final = 15
+"""Lines behind ``Call Trace:`` within which a frame must come."""
+UNAVAILABLE: Final = 400
+"""Characters behind it within which it says that there is no stack."""
+HEADER: Final = 8192
+"""Characters behind a header that its grammar may look at."""
+_INJECTED = re.compile(
+    r"^ *(?:\[<?(?:0x)?[0-9a-f]+>?\])? *should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?\+0x", re.MULTILINE
+)
+
+_FOREIGN = re.compile(r"FAULT_INJECTION: forcing a failure|allocation failure: ")
+_CRASH_HEADS: Final = frozenset({"fault", "trap", "lockdep"})
+"""Families whose header is directly followed by its own report."""
+_CONTINUE: Final = _CRASH_HEADS | {"panic", "generic", "headless"}
+"""Families whose header may stand inside such a report."""
+
+
+class Head(NamedTuple):
+    """A line on which a report may start."""
+
+    place: int
+    """Of the line in the incident."""
+    hits: tuple[tuple[Family, int], ...]
+    """Families whose literal it holds, best first, and where."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a header and its body amount to."""
+
+    title: str
+    status: Status
+    why: str
+    reading: Reading | None
+    family: Family
+    blame: Blame
+
+
+def understand(
+    registry: Registry, head: Head, text: ReportText, items: Body, *, brief: bool = False
+) -> Verdict | None:
+    """Name the crash whose header is the first line of ``text``; None where the line is no header.
+
+    ``brief``: nobody wants to know more than its title.
+    """
+    first = text.lines[0].text
+    end = len(text.text)
+    for family, at in head.hits:
+        if registry.ignores(family, first):
+            continue
+        reading = registry.read(family, text.text[at : min(at + HEADER, end)])
+        if reading is not None:
+            return _name(reading, family, text, items, at, brief=brief)
+    known = [
+        (family, at) for family, at in head.hits if not registry.ignores(family, first) and not family.last
+    ]
+    if not known:
+        return None
+    family, at = known[0]
+    return Verdict(
+        plain(first[at:]), "corrupted", "the header is in no form that is known", None, family, Blame()
+    )
+
+
+def _name(  # noqa: PLR0913 - all of it bears on the name
+    reading: Reading, family: Family, text: ReportText, items: Body, at: int, *, brief: bool
+) -> Verdict:
+    form, fields = reading
+    fields = dict(fields)
+    prefix = text.lines[0].text[:at]
+    fields.setdefault("prefix", "BUG" if "BUG: " in prefix else "WARNING")
+    fields.setdefault("word", text.lines[0].text[at:].partition(":")[0])
+    walker = Walker(items, form.skip)
+    named = "{function}" in form.title
+    if "second" in fields:
+        fields["pair"] = " / ".join(sorted((fields["function"], fields["second"])))
+    blame = walker.find(
+        "none" if brief and not named else form.walk,
+        fields.get("function", form.function),
+        [fields["holding"]] if "holding" in fields else (),
+    )
+    title = form.title.format_map(
+        {**fields, "what": fields.get("what", ""), "function": blame.function or "corrupted"}
+    )
+    title = plain(title)
+    why = form.corrupted
+    if not why and named and not blame.function:
+        why = "no function is left to name"
+    if not why and not form.traceless and not brief:
+        why = _broken(text, items)
+    if not why and stamped(form.title.format_map({**fields, "what": fields.get("what", ""), "function": ""})):
+        why = "another line's time stamp is in the title"
+    status: Status = "corrupted" if why else "partial" if form.cause == "unknown" else "complete"
+    return Verdict(title, status, why, reading, family, blame)
+
+
+def _broken(text: ReportText, items: Body) -> str:
+    """Say why a report's traces cannot be trusted; empty where they can."""
+    openings = list(islice((item.location for item in items if type(item.value) is Opening), 2))
+    if _INJECTED.search(text.text, 0, openings[1] if len(openings) > 1 else len(text.text)):
+        return "the stack of an injected failure is mixed into it"
+    if (
+        openings
+        and not text.lines[0].caller
+        and _FOREIGN.search(text.text, len(text.lines[0].text), openings[0])
+    ):
+        return "another task's dump begins inside it"
+    seen: set[str] = set()
+    any_frames = False
+    for number, item in enumerate(items):
+        value = item.value
+        if type(value) is Trace:
+            any_frames = any_frames or bool(value)
+            continue
+        if type(value) is not Opening:
+            continue
+        kind = value.label.rstrip(": 0123456789")
+        if kind in seen:
+            continue
+        seen.add(kind)
+        if not _framed(text, items, number, item.location):
+            return f"{value.label} has no frames"
+    return "" if any_frames or _jumped(items) else "there is no call trace"
+
+
+def _framed(text: ReportText, items: Body, number: int, location: int) -> bool:
+    """Tell whether the line that opens a trace has frames behind it, or says why not."""
+    line = text.index(location)
+    for later in items.after(number):
+        if type(later.value) is Opening or text.index(later.location) > line + NEAR:
+            break
+        if type(later.value) is Trace and later.value:
+            return True
+    return "(stack is not available)" in text.text[location : location + UNAVAILABLE]
+
+
+def _jumped(items: Body) -> bool:
+    """Tell whether a report is of a jump to nowhere, behind which the machine prints no trace."""
+    pointers = (item.value for item in items if type(item.value) is Pointer and not item.value.user)
+    first = next(pointers, None)
+    return first is not None and first.machine in UNTITLED and not first.ip.symbol and bool(first.caller)
+
+
+def mixed(
+    verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text: ReportText, items: Body
+) -> bool:
+    """Tell whether another CPU's report begins between a header and its trace, with nothing to tell by."""
+    if text.lines[0].caller or verdict.family.name not in _CRASH_HEADS:
+        return False
+    traced = next((text.index(item.location) for item in items if type(item.value) is Trace), 0)
+    before = {id(line) for line in text.lines[:traced]}
+    return any(
+        id(lines[head.place]) in before
+        and (
+            head.hits[0][0].name not in _CONTINUE
+            or (verdict.family.name == "lockdep" and head.hits[0][0].name == "fault")
+        )
+        for head in heads[1:]
+    )

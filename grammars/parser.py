@@ -161,27 +161,21 @@ class Parser:
             return []
         found: list[CrashReport] = []
         hits = self._finder.find(lines)
-        facts = self._finder.families
+        stream = self._stream(lines[0].host, found)
+        host = lines[0].host
         for index, line in enumerate(lines):
-            stream = self._stream(line.host, found)
-            numbers = hits.get(index)
+            if line.host != host:
+                host = line.host
+                stream = self._stream(host, found)
             time = line.time
             if time is not None:
                 if stream.time is not None and time < stream.time - BACK:
                     found += self._restart(stream)
                 stream.time = time
-            if numbers:
-                for number in numbers:
-                    if number >= facts:
-                        if FACTS[number - facts][0] == BANNER and begins(stream.boot, line):
-                            found += self._restart(stream)
-                        note(stream.boot, line, number - facts)
-                        if stream.ended is not None and stream.boot.kernel.command_line:
-                            found += self._bury(stream)
-                families = [number for number in numbers if number < facts]
-                if families:
-                    found += self._head(stream, line, families, lines[index - 1].text if index else "")
-                    continue
+            numbers = hits.get(index)
+            if numbers and (families := self._facts(stream, line, numbers, found)):
+                found += self._head(stream, line, families, lines[index - 1].text if index else "")
+                continue
             incident = stream.incident
             if incident is not None:
                 if len(incident.lines) < LINES:
@@ -189,6 +183,20 @@ class Parser:
                 else:
                     incident.truncated = True
         return found
+
+    def _facts(
+        self, stream: Stream, line: Line, numbers: Sequence[int], found: list[CrashReport]
+    ) -> list[int]:
+        """Note what a line says of its boot; return the literals on it that may start a report."""
+        families = self._finder.families
+        for number in numbers:
+            if number >= families:
+                if FACTS[number - families][0] == BANNER and begins(stream.boot, line):
+                    found += self._restart(stream)
+                note(stream.boot, line, number - families)
+                if stream.ended is not None and stream.boot.kernel.command_line:
+                    found += self._bury(stream)
+        return [number for number in numbers if number < families]
 
     def _stream(self, host: str, found: list[CrashReport]) -> Stream:
         """Return the stream of a host; the one that waited longest makes room."""

@@ -20,10 +20,12 @@ Identity
     that is all that every transport carries: printk's time of the first line, the ``CPU: … PID: … Comm:``
     line and the stack pointer. Host name and banner are left out: a netconsole listener that starts late, or
     a pstore record, has neither. So is the title, which a better grammar may word anew: an update must not
-    make old crashes new ones. Without printk times (``dmesg -t``) the transport's own stamp stands in, then
-    the text.
-    ``_id`` adds the provider and the host as the input states it: two machines that die alike in the same
-    microsecond are both kept, while a file that was copied, renamed or touched is the same document.
+    make old crashes new ones. Where the kernel printed the address of its page tables (CR3), that and the
+    CPU's own data (GS) name the moment in place of the time, which ``journalctl`` and ``dmesg -T`` do not
+    show. Elsewhere, without printk times, the transport's own stamp stands in, then the text.
+    ``_id`` adds the provider, the time where it is not yet in it, and the host as the input states it: two
+    machines that die alike in the same microsecond are both kept, while a file that was copied, renamed or
+    touched is the same document.
 """
 
 from __future__ import annotations
@@ -218,9 +220,12 @@ def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
         when = f"@{report.epoch:.6f}"
     else:
         when = "\n".join(line.text.rstrip() for line in report.lines)
-    stack = next((value for name, value in report.registers if name in _STACK_POINTERS), "")
-    incident = "v1-" + _digest(repr((when, process.cpu, process.pid, process.name, stack)), 32)
-    stated = report.hostname or report.host or origin.host_name or origin.host_ip
+    registers = dict(reversed(report.registers))  # the first of each name
+    stack = next((registers[name] for name in _STACK_POINTERS if name in registers), "")
+    moment = (registers["CR3"], registers.get("GS", "")) if stack and "CR3" in registers else when
+    incident = "v1-" + _digest(repr((moment, process.cpu, process.pid, process.name, stack)), 32)
+    host = report.hostname or report.host or origin.host_name or origin.host_ip
+    stated = f"{when}\0{host}" if moment is not when else host
     return incident, "-".join(filter(None, (incident, origin.provider, stated and _digest(stated, 12))))
 
 

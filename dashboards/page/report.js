@@ -293,8 +293,8 @@
       const having = single({ kind: "distinct", field: "event.id" }, rows.filter(tester(panel.by, (word) => word.length > 0)));
       const colour = panel.by === CAUSE ? scale(CAUSE).of : null;
       const rest = [
-        found.length > shown.length && `${plural(found.length - shown.length, "other")} with less`,
-        total > having && `${number(total - having)} without`,
+        found.length > shown.length && `${plural(found.length - shown.length, "other")}`,
+        total > having && `${number(total - having)} without one`,
       ].filter(Boolean).join(" · ");
       return card(panel, rows, shown.length
         ? h("ol", { class: "bars" }, shown.map(({ key, n }) =>

@@ -209,8 +209,6 @@ _POISONS: Final = (
 _POISONS_32: Final = (
     (0x6B6B6B6B, "freed slab memory (POISON_FREE, 0x6b…): a use after free"),
     (0x5A5A5A5A, "slab memory that was never written (POISON_INUSE, 0x5a…)"),
-    (0x00000100, "the next pointer of a deleted list entry (LIST_POISON1)"),
-    (0x00000122, "the prev pointer of a deleted list entry (LIST_POISON2)"),
     (0xDEADBEEF, "a filler value (0xdeadbeef)"),
 )
 _WIDE: Final = frozenset({"x86_64", "aarch64", "ppc64le", "ppc64", "s390x", "riscv64"})
@@ -224,15 +222,20 @@ _MODULES: Final = range(0xFFFFFFFFA0000000, 0xFFFFFFFFFF000000)
 def locate(address: int, machine: str) -> Address:
     """Say what an address is, as far as the number alone tells."""
     wide = machine in _WIDE or address > 0xFFFFFFFF  # noqa: PLR2004 - 32 bits
-    if address < NULL_PAGE and not (machine == "i686" and address in {0x100, 0x122}):
-        return Address("null", f"NULL plus 0x{address:x}" if address else "NULL")
+    if address < NULL_PAGE:
+        words = f"NULL plus 0x{address:x}" if address else "NULL"
+        deleted = not wide and address in {0x100, 0x122}
+        return Address(
+            "null", f"{words}, or the pointer of a deleted list entry (LIST_POISON)" if deleted else words
+        )
     top = 1 << (64 if wide else 32)
     if address >= top - _ERRORS:
         return Address("error", f"an error code used as a pointer (-{top - address})")
-    for poison, words in _POISONS if wide else _POISONS_32:
-        if 0 <= address - poison < _NEAR:
-            offset = address - poison
-            return Address("poison", f"{words}, plus 0x{offset:x}" if offset else words)
+    near = [(address - poison, words) for poison, words in (_POISONS if wide else _POISONS_32)]
+    near = [found for found in near if 0 <= found[0] < _NEAR]
+    if near:
+        offset, words = min(near)
+        return Address("poison", f"{words}, plus 0x{offset:x}" if offset else words)
     if not wide:
         if address < _KERNEL_32:
             return Address("user", "an address of user space")

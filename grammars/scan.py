@@ -30,7 +30,7 @@ __all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner"]
 
 BLOCK: Final = 256 * 1024
 """Bytes looked at in one go; a processor's cache holds them."""
-LONGEST: Final = 16 * 1024
+LONGEST: Final = 8 * 1024
 """Bytes. A printk record has 1 KiB, in JSON or escaped 6; longer lines come in pieces ending in ``…``."""
 HISTORY: Final = 256
 """Input lines before a hit that can still be reached."""
@@ -238,8 +238,8 @@ class Scanner:
     """Bytes in, lines worth reading out, those of a host in the order of the input.
 
     A line of a window is yielded as soon as its newline was fed. What a boot says of itself is held until its
-    host crashes, and dropped when that boots again; :meth:`close` yields what is held. The records of pstore, newest first in the input, are
-    put in order and yielded when the last of them is over.
+    host crashes, and dropped when that boots again; :meth:`close` yields what is held. The records of pstore,
+    newest first in the input, are put in order and yielded when the last of them is over.
     """
 
     def __init__(self, literals: Iterable[Literal]) -> None:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import shutil
 import socket
 import subprocess
-import threading
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.lab import guest, kdump, matrix, verdict
 from tests.lab.archive import GoneError
 from tests.lab.build import Boot, Builder, cpio
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SMOKE_KERNEL = "6.1-amd64"
 SMOKE_KINDS = ("null_read", "bug", "irq_null", "warn", "init-exit", "user-segv")
@@ -80,30 +79,53 @@ def test_a_crash_is_the_same_each_time(runs: dict[str, guest.Run]) -> None:
 def test_one_crash_through_kdump_netconsole_and_pstore_is_one_incident(
     builder: Builder, boot: Boot, tmp_path: Path
 ) -> None:
-    heard: list[bytes] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
-        listener.bind(("127.0.0.1", 0))
-        threading.Thread(target=_listen, args=(listener, heard), daemon=True).start()
-        run = kdump.die(builder, boot, tmp_path, netconsole=listener.getsockname()[1])
-    packets = tmp_path / "netconsole.log"
-    packets.write_bytes(b"\n".join(heard))
-    assert run.ended
+    """The service watches a machine that is told ``echo c > /proc/sysrq-trigger``; no hand is on it."""
+    port = _free_port()
+    (tmp_path / "pstore").mkdir()
+    (tmp_path / "crash").mkdir()
+    config = tmp_path / "kpanic.yml"
+    config.write_text(
+        f"""
+path.data: {tmp_path}/data
+inputs:
+  - {{type: kdump, paths: [{tmp_path}/crash], scan_interval: 1}}
+  - {{type: netconsole, host: "127.0.0.1:{port}"}}
+  - {{type: pstore, paths: [{tmp_path}/pstore], scan_interval: 1}}
+output.file.path: {tmp_path}/documents.ndjson
+"""
+    )
+    service = subprocess.Popen([Path(sys.executable).with_name("kpanic"), "run", "-c", config])
+    try:
+        run = kdump.die(builder, boot, tmp_path, netconsole=port)
+        assert run.ended
+        documents = _written(tmp_path / "documents.ndjson", 3)
+    finally:
+        service.terminate()
+        service.wait(30)
     (folder,) = (tmp_path / "crash").iterdir()
     assert (folder / "vmcore").stat().st_size > 1 << 20
-    (record,) = (tmp_path / "pstore").iterdir()
-    texts = [folder / "vmcore-dmesg.txt", record, packets]
+    assert {document["event"]["provider"] for document in documents} == {"kdump", "netconsole", "pstore"}
     expected = verdict.expect(TABLE.kind("sysrq-c", boot.kernel), boot.release, boot.machine)
-    documents = verdict.parse(texts)
-    for text in texts:
-        assert verdict.compare(expected, documents[text]).wrong == {}, text
-    assert len({verdict.lookup(documents[text][0], "event.id") for text in texts}) == 1
-    assert len({verdict.lookup(documents[text][0], "error.id") for text in texts}) == 1
+    for document in documents:
+        assert verdict.compare(expected, [document]).wrong == {}, document["event"]["provider"]
+    assert len({document["event"]["id"] for document in documents}) == 1
+    assert len({document["error"]["id"] for document in documents}) == 1
 
 
-def _listen(listener: socket.socket, heard: list[bytes]) -> None:
-    with contextlib.suppress(OSError):  # closed when the guest is dead
-        while True:
-            heard.append(listener.recv(65536))
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _written(file: Path, number: int) -> list[dict[str, Any]]:
+    """Wait until a file holds so many documents, for as long as the service's own patience takes."""
+    deadline = time.monotonic() + 60
+    lines: list[str] = []
+    while len(lines) < number and time.monotonic() < deadline:
+        time.sleep(0.5)
+        lines = file.read_text().splitlines() if file.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def test_every_kind_says_what_a_reader_must_answer() -> None:

@@ -187,11 +187,11 @@ class Walker:
                     return self._blame(first, "it jumped to where no code is, as the link register says")
                 rest = self.items.after(number - 1)
                 break
+        if first := self._first(self._guesses()):
+            return self._blame(first, "the unwinder's first guess: the jump left it no place to start from")
         for items in (rest, self.items):
             if first := self._first(self._trace(items)):
                 return self._blame(first, "the first frame of the call trace that is no helper")
-        if first := self._first(self._guesses()):
-            return self._blame(first, "the unwinder's first guess: the jump left it no place to start from")
         return self._blame("", "")
 
     def _jumpers(self, pointer: Pointer) -> Iterator[str]:
@@ -212,15 +212,18 @@ class Walker:
         return Blame(rule="the CPU was in user mode, or it is not said where it was")
 
     def _guesses(self) -> Iterator[str]:
-        """Yield a module's unreliable frames after a jump out of the code: there are no better ones."""
+        """Yield a module's guessed frames above the others: a jump out of the code leaves no better one."""
         pointers = [item.value for item in self.items if type(item.value) is Pointer and not item.value.user]
         if not pointers or pointers[0].ip.symbol:
             return
         for item in self.items:
             if type(item.value) is Trace:
-                for frame in item.value.modular:
-                    self.modules[frame.symbol] = frame.module
-                    yield frame.symbol
+                for frame in item.value.frames:
+                    if frame.reliable and frame.symbol:
+                        return
+                    if frame.module:
+                        self.modules[frame.symbol] = frame.module
+                        yield frame.symbol
 
     def _stacks(self) -> Iterator[tuple[list[str], bool]]:
         """Yield the functions of each trace, instruction pointers first; and whether there were such."""

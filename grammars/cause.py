@@ -40,6 +40,7 @@ _CODE: Final = re.compile(
 _CODE_BYTES: Final = re.compile(r"^Code: (?:[0-9a-f]{2,8} ){4}", re.MULTILINE)
 _ADDRESS: Final = re.compile(
     r"fault for address: ([0-9a-f]+)|Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)"
+    r"|Faulting instruction address: 0x([0-9a-f]+)"
 )
 _RANGE: Final = re.compile(r"KASAN: (null-ptr-deref|[\w-]+) in range \[0x([0-9a-f]+)-0x[0-9a-f]+\]")
 

@@ -36,6 +36,8 @@ class Gathered:
     trace: tuple[Frame, ...] = ()
     opened: bool = False
     """A trace has begun."""
+    current: bool = True
+    """The registers that come now are those of the crash."""
 
     def add_owner(self, value: Owner) -> None:
         """Note who was running."""
@@ -49,7 +51,8 @@ class Gathered:
         """Note where the CPU was."""
         self.machine = self.machine or value.machine
         self.opened = self.opened or value.machine in UNTITLED
-        if self.pointer is None and not value.user:
+        self.current = self.pointer is None and not value.user and bool(value.ip.symbol or not self.trace)
+        if self.current:
             self.pointer = value
 
     def add_oops(self, value: Oops) -> None:
@@ -66,13 +69,14 @@ class Gathered:
 
     def add_registers(self, value: Registers) -> None:
         """Note the registers."""
-        if len(self.registers) < REGISTERS:
+        if self.current and len(self.registers) < REGISTERS:
             self.registers += value.values
 
     def add_trace(self, value: Trace) -> None:
         """Note the frames."""
         if self.opened or value.linked:
             self.trace += value.frames
+            self.current = False
 
     def add_opening(self, _value: Opening) -> None:
         """Note that a trace begins."""

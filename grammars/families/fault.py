@@ -45,7 +45,7 @@ FAULT = Family(
         "Unable to handle kernel",
         "Kernel attempted to ",
         "unable to execute userspace code",
-        "kernel tried to execute NX-protected page",
+        "kernel tried to execute ",
     ),
     forms=(
         Form(
@@ -94,6 +94,30 @@ FAULT = Family(
             corrupted="the report's first line is cut off",
         ),
         Form(
+            head(
+                r"(?:Kernel attempted|kernel tried) to [^\n]*\n[^\n]*BUG: (?:Kernel NULL pointer dereference"
+                rf"|Unable to handle kernel instruction fetch \(NULL)[^\n]*(?: {_ADDRESS})?"
+            ),
+            title="BUG: unable to handle kernel NULL pointer dereference in {function}",
+            kind="oops",
+            cause="null-dereference",
+            walk="ip",
+        ),
+        Form(
+            head(r"BUG: Unable to handle kernel instruction fetch \(NULL[^\n]*"),
+            title="BUG: unable to handle kernel NULL pointer dereference in {function}",
+            kind="oops",
+            cause="null-dereference",
+            walk="ip",
+        ),
+        Form(
+            head(r"BUG: Unable to handle kernel [^\n]*"),
+            title="BUG: unable to handle kernel paging request in {function}",
+            kind="oops",
+            cause="bad-pointer",
+            walk="ip",
+        ),
+        Form(
             head(r"Kernel attempted to (?P<access>read|write|execute) user page[^\n]*"),
             title="BUG: unable to handle kernel paging request in {function}",
             kind="oops",
@@ -101,7 +125,7 @@ FAULT = Family(
             walk="ip",
         ),
         Form(
-            head(r"kernel tried to execute NX-protected page[^\n]*"),
+            head(r"kernel tried to execute (?:NX|exec)-protected page[^\n]*"),
             title="BUG: unable to handle kernel paging request in {function}",
             kind="oops",
             cause="exec-protected",
@@ -109,6 +133,13 @@ FAULT = Family(
         ),
         Form(
             head(r"unable to execute userspace code[^\n]*"),
+            title="BUG: unable to handle kernel paging request in {function}",
+            kind="oops",
+            cause="user-memory-access",
+            walk="ip",
+        ),
+        Form(
+            head(r"kernel tried to execute user page[^\n]*"),
             title="BUG: unable to handle kernel paging request in {function}",
             kind="oops",
             cause="user-memory-access",

@@ -167,7 +167,9 @@ TRAP = Family(
             walk="ip",
         ),
         Form(
-            head(r"Unhandled (?:fault|prefetch abort): (?P<what>[^\n(]*)[^\n]*"),
+            head(
+                r"Unhandled (?:fault|prefetch abort): (?P<what>[^\n(]*)(?:[^\n]*? at 0x(?P<address>[0-9a-f]+))?[^\n]*"
+            ),
             title="Unhandled fault in {function}",
             kind="oops",
             cause="bad-pointer",

@@ -32,8 +32,8 @@ RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 _BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*){0,2}"
 
 _CODE: Final = (
-    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}) "
-    f"from {_BRACKETS})?"
+    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}(?: \[[\w-]+\])?) "
+    rf"from {_BRACKETS})?"
     rf"\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
 _INLINE: Final = (
@@ -141,7 +141,8 @@ frames = (
 )
 FRAMES_LEAD: Final = (
     rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[]|(?:\?[ \t]+)?{NAME}\+0x[0-9a-f]+/|{RUST}\+0x"
-    rf"|{NAME} from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]|(?:\? )?0x[0-9a-f]{{8,16}}[ \t]*\n)"
+    rf"|{NAME}(?: \[[\w-]+\])? from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]"
+    r"|(?:\? )?0x[0-9a-f]{8,16}[ \t]*\n)"
 )
 """What the first line of a run of frames starts with."""
 

@@ -168,7 +168,8 @@ TRAP = Family(
         ),
         Form(
             head(
-                r"Unhandled (?:fault|prefetch abort): (?P<what>[^\n(]*)(?:[^\n]*? at 0x(?P<address>[0-9a-f]+))?[^\n]*"
+                r"Unhandled (?:fault|prefetch abort): (?P<what>[^\n(]*)"
+                r"(?:[^\n]*? at 0x(?P<address>[0-9a-f]+))?[^\n]*"
             ),
             title="Unhandled fault in {function}",
             kind="oops",

@@ -51,9 +51,12 @@ class Gathered:
         """Note where the CPU was."""
         self.machine = self.machine or value.machine
         self.opened = self.opened or value.machine in UNTITLED
-        self.current = self.pointer is None and not value.user and bool(value.ip.symbol or not self.trace)
-        if self.current:
-            self.pointer = value
+        if value.user:
+            self.current = False
+        elif self.pointer is None and (value.ip.symbol or not self.trace):
+            self.pointer, self.current = value, True
+        else:
+            self.current = not self.trace
 
     def add_oops(self, value: Oops) -> None:
         """Note the number and the error."""

@@ -153,7 +153,7 @@ def _oops(tokens: pp.ParseResults) -> Oops:
 
 
 OOPS: Final = (
-    r"[^\n]*?(?:: |\b)(?:(?P<error>[0-9a-f]{1,16}) (?:ilc:\d "
+    r"[^\n]*?(?:: | |\b)(?:(?P<error>[0-9a-f]{1,16}) (?:ilc:\d "
     r")?)?\[#(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
 )
 oops = pp.Regex(OOPS, as_match=True).leave_whitespace().add_parse_action(_oops).set_name("oops")

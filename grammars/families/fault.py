@@ -96,7 +96,7 @@ FAULT = Family(
         Form(
             head(
                 r"(?:Kernel attempted|kernel tried) to [^\n]*\n[^\n]*BUG: (?:Kernel NULL pointer dereference"
-                rf"|Unable to handle kernel instruction fetch \(NULL)[^\n]*(?: {_ADDRESS})?"
+                rf"|Unable to handle kernel instruction fetch \(NULL)(?:[^\n]*? at {_ADDRESS})?[^\n]*"
             ),
             title="BUG: unable to handle kernel NULL pointer dereference in {function}",
             kind="oops",

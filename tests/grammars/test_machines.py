@@ -1,0 +1,288 @@
+"""One crash of every machine, as its kernel prints it: pointer, registers, address, error, trace, cause."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from grammars import CrashReport, parse
+
+X86 = """\
+BUG: unable to handle page fault for address: ffffffffc04008c0
+#PF: supervisor write access in kernel mode
+#PF: error_code(0x0003) - permissions violation
+Oops: 0003 [#1] PREEMPT SMP NOPTI
+CPU: 0 PID: 1 Comm: init Tainted: G           OE      6.1.0-56-amd64 #1  Debian 6.1.192-2
+RIP: 0010:boom_ro_write+0x5/0x20 [boom]
+RSP: 0018:ff6bd6de80013ae8 EFLAGS: 00000246
+RAX: ffffffffc0216000 RBX: 0000000000000000 RCX: c0000000ffffefff
+CR2: ffffffffc04008c0 CR3: 0000000001070000 CR4: 0000000000751ef0
+Call Trace:
+ <TASK>
+ set_kind.cold+0x22/0x3f [boom]
+ vfs_write+0x235/0x3f0
+ </TASK>
+RIP: 0033:0x47b7a0
+RSP: 002b:00007ffe9f5c56f8 EFLAGS: 00000202 ORIG_RAX: 0000000000000001
+"""
+CENTOS = """\
+BUG: unable to handle kernel NULL pointer dereference at           (null)
+IP: [<ffffffff816633f6>] boom_null_write+0x16/0x20
+PGD 0
+Oops: 0002 [#1] SMP
+Modules linked in: boom(OE)
+CPU: 1 PID: 2211 Comm: bash Tainted: G           OE  ------------   3.10.0-1160.el7.x86_64 #1
+RIP: 0010:[<ffffffff816633f6>]  [<ffffffff816633f6>] boom_null_write+0x16/0x20
+RSP: 0018:ffff88003cc5be58  EFLAGS: 00010246
+CR2: 0000000000000000 CR3: 000000003c9b8000 CR4: 00000000000006e0
+Call Trace:
+ [<ffffffff81663c1d>] proc_reg_write+0x3d/0x80
+ [<ffffffff8120295d>] ? rw_verify_area+0x4d/0x80
+ [<ffffffff81202b2d>] vfs_write+0xbd/0x1e0
+"""
+I386 = """\
+BUG: kernel NULL pointer dereference, address: 00000010
+#PF: supervisor read access in kernel mode
+#PF: error_code(0x0000) - not-present page
+*pdpt = 0000000004e94001 *pde = 0000000000000000
+Oops: 0000 [#1] PREEMPT SMP NOPTI
+CPU: 0 PID: 1 Comm: init Tainted: G           OE      6.1.0-50-686-pae #1  Debian 6.1.176-1
+EIP: boom_null_read+0x10/0x20 [boom]
+EAX: c1d0bdc0 EBX: d8829630 ECX: c1d0bdc0 EDX: d88298cc
+ESI: c1c02840 EDI: 00000008 EBP: c111bcf4 ESP: c111bcf0
+Call Trace:
+ boom_write+0x21/0x30 [boom]
+ vfs_write+0xa8/0x3a0
+EIP: 0xb7f7e559
+EAX: ffffffda EBX: 00000001 ECX: 094cff40 EDX: 00000002
+"""
+ARM64 = """\
+Unable to handle kernel execute from non-executable memory at virtual address ffff64f943142800
+Mem abort info:
+  ESR = 0x000000008600000f
+Internal error: Oops: 000000008600000f [#1] SMP
+CPU: 0 PID: 1 Comm: init Tainted: G           OE      6.1.0-50-arm64 #1  Debian 6.1.176-1
+pstate: 60400005 (nZCv daif +PAN -UAO -TCO -DIT -SSBS BTYPE=--)
+pc : 0xffff64f943142800
+lr : boom_nx_exec+0x2c/0x3c [boom]
+sp : ffff80000800b9e0
+x29: ffff80000800b9e0 x28: ffff64f9425a8000 x27: 0000000000000000
+Call trace:
+ 0xffff64f943142800
+ boom_write+0x38/0x54 [boom]
+ vfs_write+0xdc/0x3a0
+"""
+ARM = """\
+8<--- cut here ---
+Unable to handle kernel NULL pointer dereference at virtual address 00000010 when write
+[00000010] *pgd=00000000
+Internal error: Oops: 805 [#1] SMP ARM
+CPU: 0 PID: 1 Comm: init Tainted: G           OE      6.1.0-50-armmp #1  Debian 6.1.176-1
+PC is at boom_null_write+0x14/0x24 [boom]
+LR is at vfs_write+0xe4/0x400
+pc : [<bf000014>]    lr : [<c062d8c4>]    psr: 60050013
+sp : d880df00  ip : 00000000  fp : 012241d0
+r10: bf0046c4  r9 : bf0008dc  r8 : c2151600
+ boom_null_write [boom] from vfs_write+0xe4/0x400
+ vfs_write from ksys_write+0x78/0xfc
+"""
+POWERPC = """\
+Kernel attempted to read user page (10) - exploit attempt? (uid: 0)
+BUG: Kernel NULL pointer dereference on read at 0x00000010
+Faulting instruction address: 0xc008000000335024
+Oops: Kernel access of bad area, sig: 11 [#1]
+CPU: 0 UID: 0 PID: 1 Comm: init Tainted: G           OE      6.12.107+deb13-powerpc64le #1  Debian 6.12.107-1
+NIP:  c008000000335024 LR: c008000000335cf8 CTR: c008000000335008
+REGS: c0000000038bfa10 TRAP: 0300   Tainted: G           OE       (6.12.107+deb13-powerpc64le)
+CFAR: c008000000335cf4 DAR: 0000000000000010 DSISR: 40000000 IRQMASK: 0
+GPR00: c008000000335cf8 c0000000038bfcb0 c008000000358100 0000000000000001
+NIP [c008000000335024] boom_null_read+0x1c/0x40 [boom]
+LR [c008000000335cf8] boom_write+0x50/0x80 [boom]
+Call Trace:
+[c0000000038bfcb0] [c008000000335cd0] boom_write+0x28/0x80 [boom] (unreliable)
+[c0000000038bfcd0] [c0000000005da988] vfs_write+0x168/0x4f0
+"""
+S390 = """\
+Unable to handle kernel pointer dereference in virtual kernel address space
+Failing address: 000003ff7e75a000 TEID: 000003ff7e75a407
+Fault in home space mode while using kernel ASCE.
+Oops: 0004 ilc:3 [#1] SMP
+CPU: 0 UID: 0 PID: 1 Comm: init Tainted: G           OE      6.12.107+deb13-s390x #1  Debian 6.12.107-1
+Krnl PSW : 0704c00180000000 000003ff7e754404 (boom_ro_write+0xc/0x20 [boom])
+           R:0 T:1 IO:1 EX:1 Key:0 M:1 W:0 P:0 AS:3 CC:0 PM:0 RI:0 EA:3
+Krnl GPRS: 0000000000000000 000003ff7e75a460 0000000000000000 0000000000000000
+Call Trace:
+ [<000003ff7e754404>] boom_ro_write+0xc/0x20 [boom]
+([<000003fffec8fc40>] vfs_write+0xc0/0x400)
+Last Breaking-Event-Address:
+ [<000003ff7e754b70>] boom_write+0x48/0x60 [boom]
+"""
+RISCV = """\
+Unable to handle kernel access to user memory without uaccess routines at virtual address 0000000000000010
+Oops [#1]
+CPU: 0 UID: 0 PID: 1 Comm: init Tainted: G           OE      6.12.107+deb13-riscv64 #1  Debian 6.12.107-1
+epc : boom_null_read+0x10/0x24 [boom]
+ ra : boom_write+0x32/0x3e [boom]
+epc : ffffffff01e6b162 ra : ffffffff01e6b734 sp : ff2000000000ba30
+ gp : ffffffff81a1b0e8 tp : ff60000000220000 t0 : 0000000000000000
+status: 0000000200000120 badaddr: 0000000000000010 cause: 000000000000000d
+[<ffffffff01e6b162>] boom_null_read+0x10/0x24 [boom]
+[<ffffffff01e6b734>] boom_write+0x32/0x3e [boom]
+[<ffffffff80314de4>] vfs_write+0xaa/0x3ba
+"""
+
+
+class Seen(NamedTuple):
+    machine: str
+    cause: str
+    function: str
+    pointer: tuple[str, int | None, int | None]
+    address: int | None
+    error: str
+
+
+MACHINES = {
+    "x86-64": (
+        X86,
+        Seen(
+            "x86_64",
+            "write-protected",
+            "boom_ro_write",
+            ("boom_ro_write", 0x5, 0x20),
+            0xFFFFFFFFC04008C0,
+            "write to a protected page by the kernel",
+        ),
+        ("RAX", "ffffffffc0216000"),
+        "set_kind.cold",
+    ),
+    "x86-64 of 3.10": (
+        CENTOS,
+        Seen(
+            "x86_64",
+            "null-dereference",
+            "boom_null_write",
+            ("boom_null_write", 0x16, 0x20),
+            None,
+            "write to a non-present page by the kernel",
+        ),
+        ("CR3", "000000003c9b8000"),
+        "proc_reg_write",
+    ),
+    "i386": (
+        I386,
+        Seen(
+            "i686",
+            "null-dereference",
+            "boom_null_read",
+            ("boom_null_read", 0x10, 0x20),
+            0x10,
+            "read from a non-present page by the kernel",
+        ),
+        ("EAX", "c1d0bdc0"),
+        "boom_write",
+    ),
+    "arm64": (
+        ARM64,
+        Seen(
+            "aarch64",
+            "exec-protected",
+            "boom_nx_exec",
+            ("", None, None),
+            0xFFFF64F943142800,
+            "instruction fetch from a protected page by the kernel",
+        ),
+        ("x29", "ffff80000800b9e0"),
+        "boom_write",
+    ),
+    "arm": (
+        ARM,
+        Seen(
+            "armv7l",
+            "null-dereference",
+            "boom_null_write",
+            ("boom_null_write", 0x14, 0x24),
+            0x10,
+            "write to a non-present page by the kernel",
+        ),
+        ("r10", "bf0046c4"),
+        "vfs_write",
+    ),
+    "powerpc": (
+        POWERPC,
+        Seen(
+            "ppc64le",
+            "null-dereference",
+            "boom_null_read",
+            ("boom_null_read", 0x1C, 0x40),
+            0x10,
+            "read from a non-present page by the kernel",
+        ),
+        ("GPR01", "c0000000038bfcb0"),
+        "boom_write",
+    ),
+    "s390x": (
+        S390,
+        Seen(
+            "s390x",
+            "write-protected",
+            "boom_ro_write",
+            ("boom_ro_write", 0xC, 0x20),
+            0x3FF7E75A000,
+            "write to a protected page by the kernel",
+        ),
+        ("GPR1", "000003ff7e75a460"),
+        "boom_ro_write",
+    ),
+    "riscv64": (
+        RISCV,
+        Seen(
+            "riscv64",
+            "null-dereference",
+            "boom_null_read",
+            ("boom_null_read", 0x10, 0x24),
+            0x10,
+            "read from a page by the kernel",
+        ),
+        ("gp", "ffffffff81a1b0e8"),
+        "boom_null_read",
+    ),
+}
+
+
+def read(text: str) -> CrashReport:
+    stamped = "".join(f"[   12.{number:06}] {line}\n" for number, line in enumerate(text.splitlines()))
+    (report,) = parse(stamped)
+    return report
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine(name: str) -> None:
+    text, expected, register, first = MACHINES[name]
+    report = read(text)
+    assert report.ip
+    assert report.oops
+    seen = Seen(
+        report.kernel.architecture,
+        report.cause,
+        report.blame.function,
+        (report.ip.symbol, report.ip.offset, report.ip.size),
+        report.fault_address,
+        report.oops.error,
+    )
+    assert seen == expected
+    assert report.oops.number == 1
+    assert register in report.registers
+    assert report.call_trace[0].symbol == first
+    assert report.status == "complete"
+
+
+def test_the_registers_of_the_process_are_not_those_of_the_crash() -> None:
+    assert [value for name, value in read(X86).registers if name == "RSP"] == ["0018:ff6bd6de80013ae8"]
+    assert [value for name, value in read(I386).registers if name == "EAX"] == ["c1d0bdc0"]
+
+
+def test_a_frame_that_the_unwinder_doubts_is_kept_as_such() -> None:
+    doubted = [frame.symbol for frame in read(CENTOS).call_trace if not frame.reliable]
+    assert doubted == ["rw_verify_area"]
+    assert not read(POWERPC).call_trace[0].reliable

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
@@ -267,6 +268,8 @@ class Walker:
         """Return who is above the first dispatcher of work, if there is one."""
         previous = ""
         recursive = _recursive(functions)
+        if recursive and (runaway := _runaway(functions, recursive)):
+            return Blame(bare(runaway), "it calls itself without an end", tuple(self.skipped))
         for function in functions:
             name = base(function)
             if name in recursive:
@@ -321,6 +324,15 @@ def _recursive(functions: Sequence[str]) -> set[str]:
     """Return the functions that run away: whoever called them first started it."""
     counts = Counter(base(function) for function in functions)
     return {name for name, count in counts.items() if count >= RUNAWAY}
+
+
+def _runaway(functions: Sequence[str], recursive: set[str]) -> str:
+    """Return the function that runs away, if only what dispatches work called it: else its caller is asked."""
+    for number, (upper, lower) in enumerate(pairwise(base(function) for function in functions)):
+        if upper in recursive and lower not in recursive:
+            callers = functions[number + 1 : number + 3]
+            return upper if any(ANCHORS.search(base(caller)) for caller in callers) else ""
+    return ""
 
 
 def _below(functions: Sequence[str]) -> list[str]:

@@ -89,6 +89,8 @@ class Family:
     literals: tuple[str, ...]
     """What the scan looks for; every form starts with one of them."""
     forms: tuple[Form, ...]
+    start: str = ""
+    """Where the forms begin to read, if not at the literal."""
     ignore: str = ""
     """A regular expression for lines that hold a literal and are no crash."""
     ignore_after: str = ""

@@ -44,7 +44,8 @@ _BY: Final = ("^refcount_|^__refcount", "counts what others hold")
 
 WARNING = Family(
     name="warning",
-    literals=("WARNING: CPU:", "WARNING: at ", "WARNING: [", *(f"WARNING: {top}" for top in _TOPS)),
+    start="WARNING: ",
+    literals=("WARNING: CPU:", ", CPU#", "WARNING: at ", "WARNING: [", *(f"WARNING: {top}" for top in _TOPS)),
     forms=(
         Form(
             head(_at(r"lib/debugobjects\.c", r"debug_print\w*|debug_check\w*|debug_object\w*")),

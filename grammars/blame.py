@@ -327,7 +327,7 @@ def _recursive(functions: Sequence[str]) -> set[str]:
 
 
 def _runaway(functions: Sequence[str], recursive: set[str]) -> str:
-    """Return the function that runs away, if only what dispatches work called it: else its caller is asked."""
+    """Return the function that runs away if what dispatches work called it; else its caller started it."""
     for number, (upper, lower) in enumerate(pairwise(base(function) for function in functions)):
         if upper in recursive and lower not in recursive:
             callers = functions[number + 1 : number + 3]

@@ -60,6 +60,10 @@ SLAB = Family(
         "=== BUG ",
         "BUG kmalloc-",
         *(
+            f"[{what} overwritten] 0x"
+            for what in ("Poison", "Right Redzone", "Left Redzone", "Object padding")
+        ),
+        *(
             f"): {what}"
             for what in (
                 "Poison overwritten",
@@ -86,6 +90,20 @@ SLAB = Family(
         ),
     ),
     forms=(
+        Form(  # since 7.x, before the report
+            head(r"\[(?P<what>[A-Z][\w ]+ overwritten)\] 0x[^\n]*"),
+            title="BUG: {what}",
+            kind="sanitizer",
+            cause=_slab,
+            walk="trace",
+            skip=(
+                (
+                    "slab|^print_trailer|^object_err|^check_|^free_(?:debug|consistency)|^(?:__)?kfree|^alloc_debug|^init_object|^setup_object|^on_freelist|^get_(?:from_)?partial|_alloc|kmem_cache",
+                    "checks for others",
+                ),
+            ),
+            detail="{what}",
+        ),
         Form(
             head(
                 r"(?:=== )?(?:BUG [^\n]{1,120}?)?\): (?P<what>[A-Za-z_][^\n]*?)(?: on "
@@ -97,7 +115,7 @@ SLAB = Family(
             walk="trace",
             skip=(
                 (
-                    "slab|^print_trailer|^object_err|^check_|^free_(?:debug|consistency)|^(?:__)?kfree|^alloc_debug|^init_object|^setup_object|^on_freelist|^get_partial|_alloc|kmem_cache",
+                    "slab|^print_trailer|^object_err|^check_|^free_(?:debug|consistency)|^(?:__)?kfree|^alloc_debug|^init_object|^setup_object|^on_freelist|^get_(?:from_)?partial|_alloc|kmem_cache",
                     "checks for others",
                 ),
             ),

@@ -1,4 +1,4 @@
-"""Print what is read of every console of the lab beside its answer: ``python -m tests.grammars.lab_table``."""
+"""Print what is read of every console of the lab beside its answer: python -m tests.grammars.lab_table."""
 
 from __future__ import annotations
 

@@ -337,8 +337,16 @@ KIND(mutex_deadlock)
 	return written;
 }
 
+static void nothing(struct rcu_head *waiting)
+{
+}
+
 KIND(rcustall)
 {
+	static struct rcu_head waiting;
+
+	call_rcu(&waiting, nothing); /* something to wait for, */
+	schedule_timeout_uninterruptible(1); /* and the time to begin it: there is one CPU */
 	preempt_disable();
 	rcu_read_lock();
 	for (;;)

@@ -12,15 +12,14 @@ from typing import Final
 HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "prints the trace",
-        "^dump_stack ^show_stack ^show_regs ^show_trace ^__dump_stack ^dump_backtrace ^dump_trace",
+        (
+            "^dump_stack ^unwind_backtrace ^show_stack ^show_regs ^show_trace ^__dump_stack"
+            " ^dump_backtrace ^dump_trace"
+        ),
     ),
     (
         "walks the stack",
-        (
-            "stack_trace ^save_trace ^walk_stackframe ^arch_stack_walk ^unwind_ ^__unwind_start "
-            "^__save_stack"
-            " ^stack_depot ^depot_"
-        ),
+        ("stack_trace ^save_trace ^walk_stackframe ^arch_stack_walk ^__save_stack ^stack_depot ^depot_"),
     ),
     (
         "ends the system when told to",
@@ -33,7 +32,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "prints what others say",
         (
-            "printk ^vprintk ^console_ ^__con_ va_format"
+            "printk ^vprintk va_format"
             " ^dev_(?:info|notice|warn|err|alert|crit|emerg|vprintk) ^netdev_(?:info|warn|err) ^_dev_"
         ),
     ),
@@ -51,7 +50,6 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "prints a report",
         (
-            ""
             " ^print_(?:address|report|usage|circular|deadlock|bad|unlock|lock|irq)"
             " ^print_(?:shadow|track|collision|held)"
             " ^describe_ ^end_report ^start_report"
@@ -73,7 +71,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
             " ^exc_ ^asm_exc_ ^invalid_op$ _trap$ ^error_entry ^die$ ^__die ^oops_ ^no_context ^page_fault$"
             " ^async_page_fault ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$"
             " ^do_user_addr_fault"
-            " ^do_kern_addr_fault ^__do_page_fault ^kernelmode_fixup ^xen_ ^math_error ^do_int3"
+            " ^do_kern_addr_fault ^__do_page_fault ^kernelmode_fixup ^math_error ^do_int3"
         ),
     ),
     (
@@ -86,7 +84,6 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "handles the exception on arm",
         (
-            ""
             " ^do_(?:DataAbort|PrefetchAbort|undefinstr|mem_abort|bad_area|sea|translation_fault|"
             "alignment|debug|el1_undef|tag_check_fault|tag_recovery)"
             " ^el[01]_(?!irq) ^el[01][th]_ ^die_kernel_fault ^__do_kernel_fault ^brk_handler ^bug_handler"
@@ -123,7 +120,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "traces others",
         (
-            "perf_trace ^trace_event_raw ^trace_event_buffer ^ftrace ^__traceiter ^__bpf_trace "
+            "perf_trace ^trace_event_raw ^trace_event_buffer ^__traceiter ^__bpf_trace "
             "^bpf_trace_run"
             " ^trace_raw_output ^mcount ^fentry"
         ),
@@ -139,7 +136,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "prints other tasks",
         (
-            "^nmi_ ^arch_trigger ^trigger_ _cpu_backtrace cpumask_backtrace ^sched_show_task ^_sched_show"
+            "^nmi_ ^arch_trigger _cpu_backtrace cpumask_backtrace ^sched_show_task ^_sched_show"
             " ^show_state ^dump_cpu_task ^rcu_dump ^watchdog_overflow ^hardlockup"
         ),
     ),
@@ -160,8 +157,8 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         (
             "k?v?(?:m|z|c)alloc ^krealloc ^kvrealloc ^kmemdup ^memdup ^vmemdup ^kstrdup ^kmem_cache"
             " ^allocate_slab ^new_slab ^slab_ ^___slab ^__slab ^__kmem ^cache_(?:alloc|grow|flush|free)"
-            " ^fallback_alloc ^mempool_ ^poison_ ^set_track ^get_freepointer ^qlink ^qlist ^quarantine"
-            " ^discard_slab ^shuffle_ ^memcg_slab ^pcpu_alloc ^__alloc_percpu ^alloc_percpu ^setup_object"
+            " ^fallback_alloc ^poison_ ^set_track ^get_freepointer ^qlink ^qlist ^quarantine"
+            " ^discard_slab ^shuffle_ ^memcg_slab ^setup_object"
             " ^obj_cgroup ^mod_objcg ^refill_obj ^refill_stock ^post_alloc_hook ^split_page ^get_partial"
             " ^cmpxchg_double_slab ^alloc_from_pcs ^init_object"
         ),
@@ -187,11 +184,12 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "copies for others",
         (
             "copy_(?:from|to|in)_user ^_copy_ ^__copy_ ^__arch_copy ^copy_user ^raw_copy ^csum_and_copy"
-            " ^csum_partial ^strn(?:cpy|len)_(?:from_)?user ^__?clear_user ^__?(?:get|put)_user copyin"
+            " ^csum_partial ^strn(?:cpy|len)_(?:from_)?user ^__?clear_user"
+            r" ^__?(?:get|put)_user(?:_nocheck)?(?:_\d)?$ copyin"
             " copyout"
-            " ^simple_copy_to_iter ^copy_(?:page_)?(?:from|to)_iter ^iov_iter ^_copy_(?:from|to)_iter"
-            " ^import_iovec usercopy ^__check_object_size ^check_(?:copy|bogus|kernel) ^instrument_copy"
-            " ^user_access ^fault_in_ ^copy_from_kernel ^probe_kernel ^get_user_ ^copy_to_kernel"
+            " ^simple_copy_to_iter ^copy_(?:page_)?(?:from|to)_iter ^_copy_(?:from|to)_iter"
+            " usercopy ^__check_object_size ^check_(?:copy|bogus|kernel) ^instrument_copy"
+            " ^user_access ^fault_in_ ^copy_from_kernel ^probe_kernel ^copy_to_kernel"
         ),
     ),
     (
@@ -222,12 +220,11 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "locks for others",
-        "^seqcount ^read_seq ^write_seq seqlock ^__seqprop ^lockref_",
+        "^seqcount ^read_seq ^write_seq seqlock ^__seqprop ",
     ),
     (
         "counts for others",
         (
-            ""
             r" ^(?:raw_)?(?:arch_)?(?:atomic|atomic64|atomic_long)_(?:\w+_)?(?:dec|inc|read|set|or|"
             "xor|and|add|sub|fetch|xchg|cmpxchg|try|long)"
             " ^arch_(?:atomic|cmpxchg|xchg|local) ^cmpxchg ^__?xchg ^llist_"
@@ -235,13 +232,13 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "counts for others",
-        "refcount ^kref_ ^ref_tracker ^percpu_ref",
+        "refcount ^kref_ ^ref_tracker ",
     ),
     (
         "marks sections of RCU",
         (
             "^__?call_rcu ^call_rcu ^kvfree_call_rcu"
-            " ^rcu_(?:read_|lock|is_|lockdep|dynticks|note|eqs|nmi|irq|user) ^__rcu_read ^rcu_irq"
+            " ^rcu_(?:read_lock|read_unlock|is_watching|lockdep) ^__rcu_read ^rcu_irq"
         ),
     ),
     (
@@ -260,15 +257,12 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "works on the bits that it is given",
         (
             r"^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit ^find_\w*bit ^_?find_(?:next|first|last)"
-            " ^bitmap_ ^__bitmap ^variable_test ^constant_test ^_find_ ^hweight ^__sw_hweight ^bit_"
+            " ^bitmap_ ^__bitmap ^variable_test ^constant_test ^_find_ ^hweight ^__sw_hweight "
         ),
     ),
     (
         "keeps what others store",
-        (
-            "^rb_(?!_) ^__rb_ ^rbtree ^radix_tree_(?!node_alloc) ^__radix_tree ^xas_ ^xa_ ^__xa_ ^idr_ ^ida_"
-            " ^mas_ ^mt_ ^mtree ^rht_ ^rhashtable ^__rhashtable ^jhash"
-        ),
+        ("^rb_(?!_) ^__rb_ ^rbtree ^xas_ ^rhashtable ^__rhashtable ^rht_ ^xa_ ^__xa_ "),
     ),
     (
         "is made by the compiler",
@@ -289,23 +283,22 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "looks things up for others",
-        "^(?:__)?find_vma ^vma_is ^mem_section ^static_(?:branch|key) ^arch_static ^jump_label",
+        "^(?:__)?find_vma ^vma_is ^mem_section ^static_branch ",
     ),
     (
         "wakes and waits for others",
         (
             "^(?:__)?wake_up ^wait_for_completion ^__wait_for ^wait_for_common ^do_wait_for"
-            " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^try_to_wake ^ttwu_ ^finish_wait$"
+            " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^finish_wait$"
             " ^prepare_to_wait"
         ),
     ),
     (
         "queues work for others",
         (
-            ""
             " ^(?:__)?(?:flush|cancel|drain|queue|insert|mod|destroy|"
             "try_to_grab)_(?:delayed_)?(?:work|workqueue|pending)"
-            " ^__?cancel_work ^__queue ^flush_(?:work|delayed) ^start_flush_work ^grab_pending ^queue_"
+            " ^__?cancel_work ^flush_(?:work|delayed) ^start_flush_work ^grab_pending "
             " ^schedule_work ^mod_delayed ^schedule_delayed"
         ),
     ),
@@ -313,38 +306,35 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "keeps timers for others",
         (
             "^(?:__)?(?:del|mod|add|try_to_del|detach|timer)_?(?:timer|delete|shutdown|pending|reduce)"
-            " ^lock_timer_base ^internal_add_timer ^enqueue_hrtimer"
-            " ^hrtimer_(?:start|cancel|try|active|forward) ^lock_hrtimer ^timer_delete ^__timer_delete"
+            " ^lock_timer_base ^internal_add_timer "
+            " ^timer_delete ^__timer_delete"
             " ^timer_shutdown"
         ),
     ),
     (
         "keeps devices for others",
         (
-            ""
             " ^device_(?:release$|add|del|create|register|unregister|release_driver|initial|destroy|"
             r"move|links_\w+|remove|attach|rename)"
             " ^get_device_parent ^(?:get|put)_device$ ^bus_(?:add|remove|probe|for)"
             " ^driver_(?:probe|attach|register|unregister|detach) ^really_probe ^__device_ ^__driver_"
-            " ^add_uevent_var ^kobject_uevent ^devres_ ^sysfs_"
-            " ^kernfs_(?:remove|add|create|get|put|find|activate|link|unlink|new_node$) ^internal_create"
-            " ^dpm_sysfs ^devm_"
+            " ^add_uevent_var ^kobject_uevent ^devres_ "
         ),
     ),
     (
         "registers network devices for others",
-        "^rollback_registered ^unregister_netdev ^register_netdevice$",
+        "^rollback_registered ^unregister_netdev ",
     ),
     (
         "handles packets for others",
         (
-            "^skb_(?:put|push|pull|over|under|panic|release|copy_bits|trim) ^__?pskb ^kfree_skb ^__kfree_skb"
+            "^skb_(?:put|push|pull|over|under|panic) ^kfree_skb ^__kfree_skb"
             " ^sk_skb_reason ^skb_under ^__skb_put ^skb_put ^napi_skb"
         ),
     ),
     (
         "computes what it is asked to",
-        r"^crc\d ^crc_ ^__crc ^chacha_ ^sha\d+_ ^md5_ ^blake2 ^siphash ^xxh ^aes_ ^hash_",
+        r"^crc\d ^crc_ ^__crc ^chacha_ ",
     ),
     (
         "handles pages for others",
@@ -362,7 +352,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "is too general to blame",
         (
-            "^IS_ERR ^ERR_ ^PTR_ ^unlikely ^__builtin ^current_ ^get_current ^task_(?:pid|tgid) ^warn_"
+            "^IS_ERR ^ERR_ ^PTR_ ^unlikely ^__builtin ^get_current ^task_(?:pid|tgid) "
             " ^is_vmalloc ^__delay ^delay_ ^__const_udelay ^__udelay ^ktime_(?:add|sub) ^cpu_relax"
             r" ^logic_(?:in|out) ^__raw_(?:read|write) ^__(?:in|out)[bwl]$ ^io(?:read|write)\d ^rep_nop"
         ),

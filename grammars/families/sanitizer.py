@@ -141,7 +141,7 @@ LEAK = Family(
             cause="memory-leak",
             skip=(
                 (
-                    "kmalloc|kcalloc|kzalloc|alloc|^create_object|kmemleak|^__?get_free|strdup|memdup|^sk_prot|^slab_post|_userns$|list_lru|^getname|^skb_clone|^sock_|^__get_free|^memory_",
+                    "kmalloc|kcalloc|kzalloc|alloc|^create_object|kmemleak|^__?get_free|strdup|memdup|^sk_prot|^slab_post|_userns$|^idr_|radix_tree|list_lru|^getname|^skb_clone|^sock_|^__get_free|^memory_",
                     "allocates for others",
                 ),
             ),

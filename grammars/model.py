@@ -197,9 +197,9 @@ class CrashReport:
     cause: str
     """A slug of the table of causes."""
     fatal: bool
-    """The kernel says that it died: a panic, or an oops that panics.
+    """The kernel says that it died: a panic, an oops that panics, or a crash asked for through SysRq.
 
-    An oops without either is not fatal by its text alone; found in a kdump folder it is (the shipper's word).
+    An oops without any of them is not fatal by its text alone; found in a kdump folder it is (the shipper's word).
     """
     status: Status
     reason: str = ""

@@ -152,6 +152,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     trigger = triggered(boot, head_line)
     if verdict.blame.function == SYSRQ or (trigger is not None and "rigger a crash" in trigger.text):
         cause = "sysrq"
+        fatal = True  # sysrq_handle_crash sets panic_on_oops or panics itself (drivers/tty/sysrq.c)
     return CrashReport(
         title=verdict.title,
         kind=form.kind if form and verdict.status != "partial" else "unknown",

@@ -44,6 +44,7 @@ def test_somebody_triggered_it(crash: CrashReport) -> None:
     assert [line.text for line in crash.evidence][-1] == "SysRq : Trigger a crash"
     assert crash.status == "complete"
     assert crash.kind == "oops"
+    assert crash.fatal  # the kernel sets panic_on_oops before it crashes itself
 
 
 def test_what_the_kernel_said(crash: CrashReport) -> None:

@@ -10,6 +10,6 @@ Nothing here knows of hosts, files, JSON or networks.
 from __future__ import annotations
 
 from grammars.model import CrashReport
-from grammars.parser import Parser, parse
+from grammars.parser import Parser, died, parse
 
-__all__ = ["CrashReport", "Parser", "parse"]
+__all__ = ["CrashReport", "Parser", "died", "parse"]

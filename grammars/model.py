@@ -199,7 +199,8 @@ class CrashReport:
     fatal: bool
     """The kernel says that it died: a panic, an oops that panics, or a crash asked for through SysRq.
 
-    An oops without any of them is not fatal by its text alone; found in a kdump folder it is (the shipper's word).
+    An oops without any of them is not fatal by its text alone; found in a kdump folder it is
+    (:func:`grammars.died`).
     """
     status: Status
     reason: str = ""

@@ -304,6 +304,14 @@ class Parser:
         return replace(crash, analysis=analyse(crash))
 
 
+def died(report: CrashReport) -> CrashReport:
+    """Return the report as one that the kernel died of, which where it was found says: kdump's folder."""
+    if report.fatal:
+        return report
+    report = replace(report, fatal=True)
+    return replace(report, analysis=analyse(report))
+
+
 CRASH_KERNEL: Final = "elfcorehdr="
 """What kexec tells the kernel that it starts after a crash: where the dead one's memory is."""
 CHUNK: Final = 1 << 20

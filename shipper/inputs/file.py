@@ -89,7 +89,7 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
     finally:
         chunks.close()
     if held is not None:
-        yield Crash(replace(held, fatal=True) if origin.provider == "kdump" else held, origin)
+        yield Crash(grammars.died(held) if origin.provider == "kdump" else held, origin)
     elif chunks.looks_binary and not chunks.fault:
         raise Unreadable(path, "is binary, no kernel log was found in it")
     if chunks.fault:

@@ -108,7 +108,9 @@ def test_what_kdump_saved_last_is_what_the_machine_died_of(tmp_path: Path) -> No
     assert [crash.report.fatal for crash in read(str(oops), BASE)] == [True]
     saved = tmp_path / "vmcore-dmesg.txt"
     plain.rename(saved)
-    assert [crash.report.fatal for crash in read(str(saved), BASE)][-1] is True
+    last = [crash.report for crash in read(str(saved), BASE)][-1]
+    assert last.fatal
+    assert "the kernel did not survive it" in " ".join(step.finding for step in last.analysis.steps)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class Receiver:
             self._process = None
 
     def entries(self, count: int = 0) -> list[dict[str, Any]]:
-        """What arrived; waits for ``count`` of them, as an entry is printed after it is acknowledged."""
+        """What arrived; waits for ``count`` of them, as without acknowledgement they may be on their way."""
         deadline = time.monotonic() + 10
         while len(found := [line for line in self._lines() if line.startswith("{")]) < count:
             if time.monotonic() > deadline:

@@ -167,6 +167,15 @@ class Status(msgspec.Struct, frozen=True):
     outputs: list[OutputStatus]
 
 
+class _Unpacking(threading.local):
+    """A decompressor for each thread: zstd's may not be shared, and outputs read side by side."""
+
+    def __init__(self) -> None:
+        import zstandard  # noqa: PLC0415 - who only counts needs none of it
+
+        self.decompress: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompress
+
+
 class Store:
     """The documents of one machine. Its methods may be called from any thread.
 
@@ -476,11 +485,12 @@ class Store:
 
         return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
 
-    @cached_property
-    def _unpack(self) -> Callable[[bytes], bytes]:
-        import zstandard  # noqa: PLC0415
+    def _unpack(self, body: bytes) -> bytes:
+        return self._unpacking.decompress(body)
 
-        return zstandard.ZstdDecompressor().decompress
+    @cached_property
+    def _unpacking(self) -> _Unpacking:
+        return _Unpacking()
 
     # --- below the waterline -----------------------------------------------------------------------
 

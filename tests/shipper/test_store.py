@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,21 @@ def test_outputs_do_not_know_of_each_other_and_a_new_one_gets_everything(store: 
     store.register("b")
     assert store.pending("a", 9) == []
     assert [stored.id for stored in store.pending("b", 9)] == ["id1"]
+
+
+def test_outputs_read_side_by_side(store: Store) -> None:
+    documents = [
+        packed(n)._replace(body=os.urandom(20_000).hex().encode()) for n in range(64)
+    ]
+    store.add(documents)
+    outputs = [f"output {n}" for n in range(4)]
+    for output in outputs:
+        store.register(output)
+    expected = [document.body for document in documents]
+    with ThreadPoolExecutor(len(outputs)) as pool:
+        for _ in range(25):
+            for read in pool.map(lambda output: store.pending(output, 64), outputs):
+                assert [stored.body for stored in read] == expected
 
 
 def test_a_document_without_an_outcome_is_tried_again_before_the_rest(store: Store) -> None:

@@ -77,9 +77,7 @@ def test_outputs_do_not_know_of_each_other_and_a_new_one_gets_everything(store: 
 
 
 def test_outputs_read_side_by_side(store: Store) -> None:
-    documents = [
-        packed(n)._replace(body=os.urandom(20_000).hex().encode()) for n in range(64)
-    ]
+    documents = [packed(n)._replace(body=os.urandom(20_000).hex().encode()) for n in range(64)]
     store.add(documents)
     outputs = [f"output {n}" for n in range(4)]
     for output in outputs:

@@ -1,7 +1,7 @@
 """Files and standard input, read once from beginning to end.
 
-gzip, xz, zstd and bzip2 are known by their first bytes, not by their names. What can be read of a damaged
-file is read; then the damage is told.
+gzip, xz, zstd and bzip2 are known by their first bytes, not by their names, and so are memory dumps, of which
+the log is read. What can be read of a damaged file is read; then the damage is told.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-from shipper.inputs import Crash, Unreadable, kdump
+from shipper.inputs import Crash, Unreadable, dump, kdump
 from shipper.inputs._reader import fault_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ CHUNK = 1 << 20
 ZSTD_BITE = 1024
 """Compressed bytes taken at a time: 32 MB at the very most when unpacked."""
 
-_DUMPS = (b"\x7fELF", b"KDUMP   ", b"makedumpfile", b"DISKDUMP", b"PAGEDUMP", b"LiME")
 PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
 _TEXT_CONTROLS = frozenset(b"\t\n\v\f\r\b\x1b\0")  # NULs: the holes that a crash leaves in log files
 _BINARY_SHARE = 0.02
@@ -114,11 +113,12 @@ class _Chunks:
         if not self._head:
             self.close()
             raise Unreadable(path, "is empty, there is nothing to read")
-        if self._head.startswith(_DUMPS):
+        if dump.is_dump(self._head):
             self.close()
-            raise Unreadable(
-                path, "is a memory dump, not a log: extract the log with 'makedumpfile --dump-dmesg FILE LOG'"
-            )
+            if path == STANDARD_INPUT:
+                raise Unreadable(path, "is a memory dump: name its file, and the log is taken out of it")
+            self._file = dump.log_of(path)
+            self._head = self._file.read(CHUNK)
 
     def __iter__(self) -> Iterator[bytes]:
         unpack = _unpacker(self._head)

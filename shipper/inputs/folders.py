@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shipper.inputs import kdump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Found", "walk"]
 
@@ -25,8 +25,11 @@ class Found(NamedTuple):
     fault: str = ""
 
 
-def walk(path: str) -> Iterator[Found]:
-    """Yield the files to read at ``path``: itself if it is no folder, else all below it, by name."""
+def walk(path: str, entered: Callable[[str], None] | None = None) -> Iterator[Found]:
+    """Yield the files to read at ``path``: itself if it is no folder, else all below it, by name.
+
+    :param entered: is told of each folder.
+    """
     if not os.path.isdir(path):  # noqa: PTH112 - paths stay as the user wrote them
         yield Found(path)
         return
@@ -39,11 +42,12 @@ def walk(path: str) -> Iterator[Found]:
         folders.sort()
         yield from faults
         faults.clear()
+        if entered:
+            entered(folder)
         chosen = kdump.logs(folder, names)
         if chosen == []:
             yield Found(
-                folder,
-                "holds a dump without its log; 'makedumpfile --dump-dmesg vmcore dmesg.txt' extracts it",
+                folder, "holds a packed dump without its log: unpack it, and the log is taken out of it"
             )
         for name in sorted(names) if chosen is None else chosen:
             yield from _regular(os.path.join(folder, name))  # noqa: PTH118

@@ -72,13 +72,11 @@ def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 100)
     (tmp_path / "zeros").write_bytes(bytes(10_000))
-    (tmp_path / "vmcore").write_bytes(b"KDUMP   \x06" + bytes(1000))
     assert fault(tmp_path / "nowhere") == "does not exist"
     assert fault(tmp_path) == "is a directory: name its files, or 'kpanic ship' all of it"
     assert fault(tmp_path / "empty") == "is empty, there is nothing to read"
     assert fault(tmp_path / "binary") == "is binary, no kernel log was found in it"
     assert fault(tmp_path / "zeros") == "is binary, no kernel log was found in it"
-    assert "makedumpfile --dump-dmesg" in fault(tmp_path / "vmcore")
     assert fault("a\0b") == "cannot be read: embedded null byte"
 
 
@@ -132,7 +130,12 @@ def test_what_kdump_saved_last_is_what_the_machine_died_of(tmp_path: Path) -> No
         ),
         ("localhost-2021-04-29-20:32:26/vmcore-dmesg.txt", "", "", (2021, 4, 29, 20, 32, 26)),
         ("/var/crash/202104292032/dmesg.202104292032", "", "", (2021, 4, 29, 20, 32)),
+        ("/net/crash/10.0.0.7-202104292032/dmesg.202104292032", "10.0.0.7", "", (2021, 4, 29, 20, 32)),
+        ("/ftp/web-1-dmesg.202104292032", "", "web-1", (2021, 4, 29, 20, 32)),
+        ("/var/crash/202104292032/dump.202104292032", "", "", (2021, 4, 29, 20, 32)),
         ("/var/crash/2021-04-29-20:32/dmesg.txt", "", "", (2021, 4, 29, 20, 32)),
+        ("/var/crash/2021-04-29-20-32/dmesg", "", "", (2021, 4, 29, 20, 32)),
+        ("/net/crash/web-1-2021-04-29-20-32/vmcore", "", "web-1", (2021, 4, 29, 20, 32)),
         ("elsewhere/vmcore-dmesg.txt", "", "", None),
         ("127.0.0.1-2021-13-77-20:32:26/vmcore-dmesg.txt", "", "", None),
     ],
@@ -148,7 +151,16 @@ def test_a_kdump_folder_tells_host_and_local_time(
 
 
 @pytest.mark.parametrize(
-    "path", ["messages", "/var/log/dmesg", "/home/me/dmesg.txt", "a/kexec-dmesg.log", ""]
+    "path",
+    [
+        "messages",
+        "/var/log/dmesg",
+        "/home/me/dmesg.txt",
+        "a/kexec-dmesg.log",
+        "",
+        "dump.sql",
+        "/var/crash/2021-04-29-20:32/README.txt",
+    ],
 )
 def test_other_files_are_not_kdump_s(path: str) -> None:
     assert kdump.recognise(path) is None
@@ -168,18 +180,28 @@ def test_the_provider_shows_in_the_name(name: str, provider: str) -> None:
     assert origin_of(name, BASE).provider == provider
 
 
-def test_of_a_kdump_folder_only_the_crash_s_log_is_read(tmp_path: Path) -> None:
+def test_of_a_kdump_folder_only_the_crash_s_log_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its dump holds is better than what was saved of a log, where it can be had."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    extractor = tmp_path / "makedumpfile"
     folder = tmp_path / "127.0.0.1-2021-04-29-20:32:26"
     folder.mkdir()
     for name in ("vmcore", "vmcore-dmesg.txt", "vmcore-dmesg-incomplete.txt", "kexec-dmesg.log"):
         (folder / name).write_bytes(LOG)
-    assert [found.path for found in walk(str(tmp_path))] == [str(folder / "vmcore-dmesg.txt")]
+    assert [found.path for found in walk(str(folder))] == [str(folder / "vmcore-dmesg.txt")]
     (folder / "vmcore-dmesg.txt").unlink()
-    assert [found.path for found in walk(str(tmp_path))] == [str(folder / "vmcore-dmesg-incomplete.txt")]
+    assert [found.path for found in walk(str(folder))] == [str(folder / "vmcore-dmesg-incomplete.txt")]
+    extractor.touch(mode=0o755)
+    assert [found.path for found in walk(str(folder))] == [str(folder / "vmcore")]
+    extractor.unlink()
     (folder / "vmcore-dmesg-incomplete.txt").unlink()
-    (found,) = walk(str(tmp_path))
-    assert found.path == str(folder)
-    assert "makedumpfile --dump-dmesg" in found.fault
+    assert [found.path for found in walk(str(folder))] == [str(folder / "vmcore")]
+    (folder / "vmcore").rename(folder / "vmcore.202104292032.gz")
+    assert list(walk(str(folder))) == [
+        (str(folder), "holds a packed dump without its log: unpack it, and the log is taken out of it")
+    ]
 
 
 def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -> None:

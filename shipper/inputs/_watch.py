@@ -1,0 +1,113 @@
+"""Files that come and grow: when to look, and whether somebody still writes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from inotify_simple import INotify
+
+__all__ = ["Watch", "being_written"]
+
+_TICK = 0.5
+"""Seconds until a stop is noticed."""
+_BURST = 0.1
+"""Seconds from an event of a folder to the look that it causes: more of them come with it."""
+
+
+def being_written(path: str) -> bool:
+    """Tell whether a process of this machine has a file open for writing.
+
+    The kernel then refuses a read lease (fcntl(2)); it says nothing of a file that is another user's, or on a
+    file system without leases.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False  # reading it says why
+    try:
+        # Who opens it meanwhile has us told by a signal; this one does nothing unless somebody asked for it.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+class Watch:
+    """Waits until something changes in the folders that it was told of (inotify(7)).
+
+    :param say: is told where the kernel watches no more of them.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._inotify: INotify | None = None
+        self._watched: set[int] = set()
+        self._new = False
+        self._complained = False
+
+    def __enter__(self) -> Self:
+        from inotify_simple import INotify  # noqa: PLC0415 - only who watches
+
+        try:
+            self._inotify = INotify()
+        except OSError as error:
+            self._refused(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._inotify is not None:
+            self._inotify.close()
+
+    def add(self, folder: str) -> None:
+        """Watch a folder; one that is watched already stays so."""
+        from inotify_simple import flags  # noqa: PLC0415
+
+        if self._inotify is None:
+            return
+        mask = flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.ONLYDIR
+        try:
+            watched = self._inotify.add_watch(folder, mask)
+        except (FileNotFoundError, PermissionError):
+            return  # gone, or the walk says so
+        except OSError as error:
+            self._refused(error)
+            return
+        self._new = self._new or watched not in self._watched
+        self._watched.add(watched)
+
+    def wait(self, stop: threading.Event, seconds: float) -> None:
+        """Return at an event, when ``seconds`` are over, or when told to stop.
+
+        At once if a folder is watched since it was looked at: what came between was not told.
+        """
+        if self._new:
+            self._new = False
+            return
+        until = time.monotonic() + seconds
+        while not stop.is_set() and (left := until - time.monotonic()) > 0:
+            if self._inotify is None:
+                stop.wait(left)
+            elif self._inotify.read(min(left, _TICK) * 1000, _BURST * 1000):
+                return
+
+    def _refused(self, error: OSError) -> None:
+        if self._complained:
+            return
+        self._complained = True
+        self._say(
+            f"the folders cannot all be watched ({error.strerror}; see fs.inotify in sysctl): "
+            "changes are seen every scan_interval only"
+        )

@@ -1,0 +1,186 @@
+"""Crash folders as they come to be, and dumps without a log."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import inotify_simple
+import pytest
+
+from shipper.document import Origin
+from shipper.inputs import Unreadable, dump
+from shipper.inputs.file import read
+from shipper.inputs.kdump import KdumpConfig, KdumpInput
+from tests.engines import parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from shipper.inputs import Crash
+
+STORY = Path(__file__).parent.parent / "logs" / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
+TEXT = STORY.read_bytes()
+NEVER = 3600.0
+DUMP = b"KDUMP   \x06" + bytes(1000)
+"""The beginning of a compressed dump, damaged after it."""
+
+
+class Feed:
+    """What an input tells, written down."""
+
+    def __init__(self) -> None:
+        self.origin = Origin("file", agent_host="here")
+        self.stop = threading.Event()
+        self.kept: list[str] = []
+        self.said: list[str] = []
+        self.at: dict[str, str] = {}
+
+    def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
+        self.kept += [crash.origin.path for crash in crashes]
+        self.at |= {key: value for key, value in (positions or {}).items() if value}
+
+    def positions(self) -> dict[str, str]:
+        return dict(self.at)
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+@contextmanager
+def watching(folder: Path, *, settle: float = 0.2, every: float = NEVER) -> Iterator[Feed]:
+    feed = Feed()
+    config = KdumpConfig(paths=[str(folder)], settle=settle, scan_interval=every)
+    thread = threading.Thread(target=KdumpInput(config).run, args=(feed,))
+    thread.start()
+    try:
+        yield feed
+    finally:
+        feed.stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_a_log_is_read_when_it_gets_its_name_whenever_folders_are_looked_at(tmp_path: Path) -> None:
+    with watching(tmp_path) as feed:
+        time.sleep(0.3)
+        folder = tmp_path / "collected" / "10.0.0.7-2021-04-29-20:32:26"
+        folder.mkdir(parents=True)
+        growing = folder / "vmcore-dmesg-incomplete.txt"
+        growing.write_bytes(TEXT)
+        time.sleep(0.6)
+        assert feed.kept == []
+        complete = growing.rename(folder / "vmcore-dmesg.txt")
+        until(lambda: feed.kept == [str(complete)])
+
+
+def test_a_log_is_not_read_while_it_is_written_however_slowly(tmp_path: Path) -> None:
+    path = tmp_path / "202104292032" / "dmesg.202104292032"
+    path.parent.mkdir()
+    with path.open("wb", buffering=0) as file, watching(tmp_path) as feed:
+        file.write(TEXT[:-100])
+        time.sleep(0.8)
+        assert feed.kept == []
+        file.write(TEXT[-100:])
+        file.close()
+        until(lambda: feed.kept == [str(path)])
+    assert feed.said == []
+
+
+def test_what_a_file_server_does_not_tell_of_is_found_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So are folders beyond what the system lets one watch, and that is said once."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(inotify_simple.INotify, "add_watch", refuse)
+    with watching(tmp_path, every=0.3) as feed:
+        time.sleep(0.2)
+        shutil.copytree(STORY.parent, tmp_path / STORY.parent.name)
+        until(lambda: len(feed.kept) == 1)
+    (told,) = feed.said
+    assert "fs.inotify" in told
+
+
+def test_a_folder_that_is_not_there_is_said_once_and_read_once_it_is(tmp_path: Path) -> None:
+    with watching(tmp_path / "crash", every=0.1) as feed:
+        time.sleep(0.5)
+        assert feed.said == [f"{tmp_path}/crash: does not exist yet; nothing is read there until it does"]
+        shutil.copytree(STORY.parent, tmp_path / "crash" / STORY.parent.name)
+        until(lambda: len(feed.kept) == 1)
+    assert len(feed.said) == 1
+
+
+def test_a_dump_alone_asks_once_for_the_program_that_reads_it_and_is_read_when_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    folder = tmp_path / "crash" / "127.0.0.1-2021-04-29-20:32:26"
+    folder.mkdir(parents=True)
+    (folder / "vmcore").write_bytes(DUMP)
+    with watching(tmp_path / "crash", settle=0, every=0.1) as feed:
+        time.sleep(0.5)
+        (told,) = feed.said
+        assert "install makedumpfile" in told
+        program(tmp_path, f'cp {STORY} "$3"')
+        until(lambda: feed.kept == [str(folder / "vmcore")])
+    assert feed.said == [told]
+
+
+def test_the_real_program_says_why_it_takes_no_log_out_of_a_damaged_dump(tmp_path: Path) -> None:
+    if not shutil.which(dump.PROGRAM):
+        parts.missing("makedumpfile", "it is not installed")
+    reason = refused(tmp_path)
+    assert reason.startswith("its log could not be extracted: ")
+    assert "\n" not in reason
+    assert "makedumpfile Failed" not in reason
+
+
+def test_a_dump_is_given_so_much_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(dump, "LONGEST", 1.0)
+    program(tmp_path, "exec sleep 60")
+    assert refused(tmp_path) == "its log could not be extracted within 1 s"
+
+
+def test_a_dump_is_given_so_much_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(dump, "LARGEST", 1 << 20)
+    program(tmp_path, 'exec dd if=/dev/zero of="$3" bs=64k')
+    assert refused(tmp_path) == "its log could not be extracted: makedumpfile was ended by SIGXFSZ"
+
+
+def test_a_program_s_own_image_is_no_dump() -> None:
+    assert dump.is_dump(b"\x7fELF" + bytes(12) + b"\x04\x00")
+    assert not dump.is_dump(Path("/bin/sh").read_bytes()[:64])
+
+
+def program(folder: Path, does: str) -> None:
+    """Put something that behaves badly, or well, in makedumpfile's place."""
+    (folder / "bin").mkdir(exist_ok=True)
+    script = folder / "bin" / "part"
+    script.write_text(f"#!/bin/sh\n{does}\n")
+    script.chmod(0o755)
+    script.rename(folder / "bin" / dump.PROGRAM)
+
+
+def refused(folder: Path) -> str:
+    path = folder / "vmcore"
+    path.write_bytes(DUMP)
+    with pytest.raises(Unreadable) as caught:
+        list(read(str(path), Origin("file")))
+    return caught.value.reason

@@ -77,8 +77,8 @@ class _Finder:
     def __init__(self, registry: Registry) -> None:
         literals = [literal for literal, _ in registry.literals] + [literal for literal, _ in FACTS]
         self.families = len(registry.literals)
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
+        self.database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self.database.compile(
             expressions=[_quoted(literal) for literal in literals],
             ids=list(range(len(literals))),
             elements=len(literals),
@@ -86,13 +86,15 @@ class _Finder:
         )
         self._lengths = [len(literal) for literal in literals]
 
-    def find(self, lines: Sequence[Line]) -> dict[int, list[int]]:
-        """Return the numbers of the literals of each line that has some."""
+    def find(self, lines: Sequence[Line], scratch: hyperscan.Scratch) -> dict[int, list[int]]:
+        """Return the numbers of the literals of each line that has some; no two threads share a scratch."""
         found: dict[int, list[int]] = {}
         data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
         ends: list[tuple[int, int]] = []
-        self._database.scan(
-            data, match_event_handler=lambda number, _start, end, _flags, _context: ends.append((end, number))
+        self.database.scan(
+            data,
+            match_event_handler=lambda number, _start, end, _flags, _context: ends.append((end, number)),
+            scratch=scratch,
         )
         position = index = 0
         for end, number in sorted(ends):
@@ -134,6 +136,7 @@ class Parser:
         """Use the installed families, or those given."""
         self._registry = registry or registry_.default()
         self._finder = _finder(self._registry)
+        self._scratch = hyperscan.Scratch(self._finder.database)
         self._scanner = Scanner(_literals(self._registry))
         self._streams: OrderedDict[str, Stream] = OrderedDict()
 
@@ -160,7 +163,7 @@ class Parser:
         if not lines:
             return []
         found: list[CrashReport] = []
-        hits = self._finder.find(lines)
+        hits = self._finder.find(lines, self._scratch)
         stream = self._stream(lines[0].host, found)
         host = lines[0].host
         for index, line in enumerate(lines):

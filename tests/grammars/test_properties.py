@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def test_pieces_give_the_same_crashes(cuts: list[int]) -> None:
     crashes += parser.close()
     assert words(crashes) == words(list(parse(OOPS)))
     assert len(crashes) == 1
+
+
+def test_threads_read_side_by_side() -> None:
+    logs = [path.read_bytes() for path in sorted((LOGS / "lab").iterdir())[:20]]
+    expected = [words(list(parse(log))) for log in logs]
+
+    def read(_: int) -> list[list[tuple[str, str, list[str]]]]:
+        return [words(list(parse(log))) for log in logs]
+
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(read, range(4)):
+            assert found == expected
 
 
 @pytest.mark.parametrize("line", ["BUG: kernel NULL pointer dereference, address: 00", "WARNING: CPU: 0 "])

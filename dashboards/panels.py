@@ -89,6 +89,7 @@ FIRST = Metric("earliest", TIME, "First seen")
 LAST = Metric("latest", TIME, "Last seen")
 TITLE = Metric("newest", "kernel.panic.title", "Title")
 CAUSE = Metric("newest", "kernel.panic.cause", "Cause")
+TRIAGE = Metric("newest", "kernel.panic.triage.status", "Triage")
 
 FATAL = (Term("kernel.panic.fatal", value=True),)
 SURVIVED = (Term("kernel.panic.fatal", value=False),)
@@ -206,7 +207,7 @@ KERNEL_PANICS = Dashboard(
             "Top signatures",
             "Which faults are worth fixing first?",
             "table",
-            (INCIDENTS, HOSTS, KERNELS, FIRST, LAST, TITLE, CAUSE),
+            (INCIDENTS, HOSTS, KERNELS, FIRST, LAST, TITLE, CAUSE, TRIAGE),
             by="kernel.panic.signature.id",
             label="Signature",
             size=50,
@@ -310,7 +311,19 @@ KERNEL_PANICS = Dashboard(
             by="kernel.panic.cause",
             label="Cause",
             where=SURVIVED,
-            width=16,
+            width=24,
+            height=16,
+        ),
+        Panel(
+            "by-triage",
+            "Triage",
+            "Which of them are known, fixed, ignored, or back after their fix?",
+            "bars",
+            (INCIDENTS,),
+            by="kernel.panic.triage.status",
+            label="Triage",
+            where=FATAL,
+            width=24,
             height=16,
         ),
         Panel(
@@ -321,7 +334,7 @@ KERNEL_PANICS = Dashboard(
             (INCIDENTS,),
             size=100,
             where=FATAL,
-            width=32,
+            width=48,
             height=16,
         ),
     ),
@@ -415,6 +428,23 @@ SIGNATURE = Dashboard(
             label="Cause",
             width=12,
             height=12,
+        ),
+        Panel(
+            "signature-triage",
+            "Triage",
+            "Who has it, under which ticket, and where is it fixed?",
+            "table",
+            (
+                INCIDENTS,
+                LAST,
+                Metric("newest", "kernel.panic.triage.ticket", "Ticket"),
+                Metric("newest", "kernel.panic.triage.owner", "Owner"),
+                Metric("newest", "kernel.panic.triage.fixed_in", "Fixed in"),
+            ),
+            by="kernel.panic.triage.status",
+            label="Triage",
+            width=48,
+            height=8,
         ),
         Panel(
             "signature-incidents",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import msgspec
 
 from shipper import plugins
+from shipper.triage import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -81,6 +82,13 @@ class RedactConfig(_Strict, frozen=True, kw_only=True):
     """Names of kernel parameters whose values are secret, with ``*`` and ``?``; beyond the usual ones."""
 
 
+class TriageConfig(_Strict, frozen=True, kw_only=True):
+    """``triage``."""
+
+    path: str = ""
+    """YAML file of what is known of faults, see the README; below the configuration's folder if relative."""
+
+
 class Plugin(NamedTuple):
     """One input or output as configured."""
 
@@ -96,6 +104,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     data_stream: DataStreamConfig = DataStreamConfig()
     redact: RedactConfig = RedactConfig()
     retention: RetentionConfig = RetentionConfig()
+    triage: TriageConfig = TriageConfig()
+    entries: list[Entry] = []
+    """Of the triage file."""
     tags: list[str] = []
     """Put on every document."""
     labels: dict[str, str] = {}
@@ -122,6 +133,7 @@ _SECTIONS: dict[str, Any] = {
     "data_stream": DataStreamConfig,
     "redact": RedactConfig,
     "retention": RetentionConfig,
+    "triage": TriageConfig,
     "tags": list[str],
     "labels": dict[str, str],
 }
@@ -172,6 +184,12 @@ class _Reading:
     # --- sources -----------------------------------------------------------------------------------
 
     def file(self, path: Path) -> None:
+        value, where = self._read(path)
+        if value is not None:
+            self._place((), value, where)
+
+    def _read(self, path: Path) -> tuple[Any, _Where]:
+        """Return the plain value of a YAML file, None of an empty one; note where each part stands."""
         import yaml  # noqa: PLC0415 - most runs have no file
 
         self._source = str(path)
@@ -191,10 +209,10 @@ class _Reading:
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: is not YAML: {getattr(error, 'reason', error)}") from None
         if root is None:
-            return
+            return None, _Where(self._source, None)
         loader = yaml.SafeLoader("")
         try:
-            self._place((), self._plain(root, (), loader), self._at(root))
+            return self._plain(root, (), loader), self._at(root)
         finally:
             loader.dispose()
 
@@ -367,8 +385,34 @@ class _Reading:
         if self._faults:
             raise ConfigError("\n".join(self._faults))
         return Config(
-            **sections, inputs=inputs, outputs=outputs, source=self._source, warnings=self._warnings
+            **sections,
+            entries=self._triage(sections.get("triage", TriageConfig())),
+            inputs=inputs,
+            outputs=outputs,
+            source=self._source,
+            warnings=self._warnings,
         )
+
+    def _triage(self, config: TriageConfig) -> list[Entry]:
+        """Read the triage file.
+
+        :raises ConfigError: with every fault that was found.
+        """
+        if not config.path:
+            return []
+        reading = _Reading(self._environment)
+        value, where = reading._read(Path(self._source).parent / Path(config.path).expanduser())
+        entries = reading.entries([] if value is None else value, where)
+        if reading._faults:
+            raise ConfigError("\n".join(reading._faults))
+        return entries
+
+    def entries(self, value: Any, where: _Where) -> list[Entry]:  # noqa: ANN401
+        if not isinstance(value, list):
+            self._faults.append(f"{where.source}: expected a list, each with a signature or a title")
+            return []
+        made = [self._convert(one, Entry, (index,)) for index, one in enumerate(value)]
+        return [entry for entry in made if entry is not None]
 
     def _outputs(self, value: Any) -> Iterator[Plugin]:  # noqa: ANN401
         if not isinstance(value, dict):
@@ -450,6 +494,8 @@ class _Reading:
         where = self._where.get(path + below)
         if problem.startswith("Expected `array`, got `str`"):
             new: Any = [part.strip() for part in at.split(",")]
+        elif problem.startswith(("Expected `array`, got `int`", "Expected `array`, got `float`")) and where:
+            new = [where.text]
         elif (
             problem.startswith("Expected `str`, got")
             and where

@@ -14,6 +14,8 @@ Below ``kernel.panic``, beyond what their names say:
     ``symbol+0xoffset/0xsize [module]``, the place in the code to count by.
 ``analysis.steps``
     ``name: finding``, one string a step.
+``backfill``
+    True of a crash from before this shipper's time here: it is shown and counted, and pages nobody.
 
 Identity
     ``event.id`` names the incident and rests only on what the kernel itself prints with the crash, because
@@ -86,6 +88,8 @@ class Origin:
     """``data_stream.namespace``."""
     tags: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    backfill_before: float | None = None
+    """A crash before this moment, seconds since 1970 UTC, is history: it pages nobody. None: none is."""
     redactor: Redactor = _STANDARD
 
 
@@ -157,6 +161,8 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
         "labels": dict(origin.labels),
         "kernel": {"panic": _panic(report, source, trace, command_line, clean)},
     }
+    if origin.backfill_before is not None and crashed < origin.backfill_before:
+        document["kernel"]["panic"]["backfill"] = True
     if kernel.release or kernel.banner:
         host["os"] |= _distribution(kernel.release, kernel.banner)
     pruned: dict[str, Any] = _prune(document)

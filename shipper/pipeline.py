@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shipper.document import Origin
     from shipper.outputs import Outcome, Output
     from shipper.store import Store
+    from shipper.triage import Triage
 
 __all__ = ["Delivery", "Parsed", "parse_files"]
 
@@ -78,6 +79,7 @@ class _Held(Exception):  # noqa: N818 - a reason to wait
 class Delivery(threading.Thread):
     """Brings what the store holds to one output until :meth:`finish` or :meth:`stop`.
 
+    :param triage: what is known of faults, put on each document that is sent.
     :param say: is told of trouble and of its end.
     :param tries: how often in a row an output may fail before the thread ends; None is for ever.
     :ivar trouble: why it ended before all was delivered; empty if it did not.
@@ -88,6 +90,7 @@ class Delivery(threading.Thread):
         store: Store,
         output: Output,
         *,
+        triage: Triage | None = None,
         tries: int | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
@@ -95,6 +98,7 @@ class Delivery(threading.Thread):
         self.output = output
         self.trouble = ""
         self._store = store
+        self._triage = triage
         self._tries = tries
         self._say = say
         self._wake = threading.Event()
@@ -194,6 +198,8 @@ class Delivery(threading.Thread):
         from shipper.outputs import Verdict  # noqa: PLC0415
 
         batch = self._store.pending(self.output.name, BATCH)
+        if self._triage:
+            batch = [self._triage.stamp(stored) for stored in batch]
         outcomes: list[Outcome] = list(self.output.send(batch)) if batch else []
         self._store.settle(self.output.name, batch, outcomes)
         held = [outcome for outcome in outcomes if outcome.verdict is Verdict.RETRY]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shipper.inputs import Crash, Input
     from shipper.outputs import Output
     from shipper.store import Store
+    from shipper.triage import Triage
 
 __all__ = ["Service"]
 
@@ -29,21 +30,24 @@ class Service:
     """The inputs and outputs of one configuration.
 
     :param say: takes a line for the operator, from any thread.
+    :param triage: what is known of faults.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that is joined
         self,
         store: Store,
         origin: Origin,
         inputs: Sequence[Input],
         outputs: Sequence[Output],
         say: Callable[[str], None],
+        *,
+        triage: Triage | None = None,
     ) -> None:
         self.ended = threading.Event()
         """Set when it cannot go on."""
         self._stop = threading.Event()
         self._say = say
-        self._deliveries = [Delivery(store, output, say=say) for output in outputs]
+        self._deliveries = [Delivery(store, output, triage=triage, say=say) for output in outputs]
         self._inputs = [
             threading.Thread(
                 target=self._run,

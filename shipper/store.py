@@ -91,6 +91,10 @@ _MIGRATIONS = (
         PRIMARY KEY (output, seq)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE begun (at REAL NOT NULL);
+    INSERT INTO begun SELECT coalesce(min(added), (julianday('now') - 2440587.5) * 86400.0) FROM documents;
+    """,
 )
 """One script a version of the schema (``PRAGMA user_version``); what was released stays as it is."""
 
@@ -274,6 +278,11 @@ class Store:
                 row = connection.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
             if row is not None:
                 yield msgspec.json.decode(self._unpack(row[0]))
+
+    def begun(self) -> float:
+        """Return when this store was begun, seconds since 1970 UTC: crashes before are history."""
+        with self._reading() as connection:
+            return float(connection.execute("SELECT at FROM begun").fetchone()[0])
 
     # --- outputs -----------------------------------------------------------------------------------
 

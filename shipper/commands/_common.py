@@ -55,8 +55,8 @@ def read_config(file: str | None, overrides: tuple[str, ...]) -> Config:
         raise Failure(str(error), 2) from None
 
 
-def origin(config: Config | None = None) -> Origin:
-    """Return what is known of every crash before it is read."""
+def origin(config: Config | None = None, *, backfill_before: float | None = None) -> Origin:
+    """Return what is known of every crash before it is read; see :class:`Origin`."""
     host = socket.gethostname()
     if config is None:
         return Origin("file", agent_host=host)
@@ -68,6 +68,7 @@ def origin(config: Config | None = None) -> Origin:
         namespace=config.data_stream.namespace,
         tags=tuple(config.tags),
         labels=config.labels,
+        backfill_before=backfill_before,
         redactor=Redactor(DEFAULT_PATTERNS + tuple(config.redact.command_line)),
     )
 

@@ -7,6 +7,7 @@ import click
 from shipper.commands._common import configured, made_outputs, open_store, read_config
 from shipper.commands.ship import delivering, tell
 from shipper.terminal import say
+from shipper.triage import Triage
 
 __all__ = ["command"]
 
@@ -24,6 +25,6 @@ def command(
     with open_store(config) as store:
         count = store.replay(output, everything=everything)
         say(f"{count} to deliver again")
-        with delivering(store, outputs):
+        with delivering(store, outputs, Triage(config.entries)):
             pass
         return 0 if tell(store, outputs) else 1

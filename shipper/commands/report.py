@@ -32,15 +32,18 @@ def command(
 ) -> int:
     """Write what the store holds as one HTML file that needs no network; print its path."""
     import dashboards  # noqa: PLC0415 - templates
+    from shipper.triage import Triage  # noqa: PLC0415
 
     config = read_config(config_file, overrides)
+    triage = Triage(config.entries)
     with open_store(config, readonly=True) as store:
+        documents = map(triage.put, store.documents())
         if form == "json":
             import json  # noqa: PLC0415
 
-            sys.stdout.write(json.dumps(dashboards.summarise(store.documents()), indent=2) + "\n")
+            sys.stdout.write(json.dumps(dashboards.summarise(documents), indent=2) + "\n")
             return 0
-        page = dashboards.render_report(store.documents(), fleet=fleet)
+        page = dashboards.render_report(documents, fleet=fleet)
     path = Path(target)
     try:
         _replace(path, page)

@@ -42,6 +42,7 @@ PATIENCE = 20.0
 def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Watch the configured inputs and deliver for ever."""
     from shipper.service import Service  # noqa: PLC0415
+    from shipper.triage import Triage  # noqa: PLC0415
 
     told = _log()
     wanted = _Signals()
@@ -50,7 +51,14 @@ def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
         inputs = _made_inputs(config)
         outputs = made_outputs(config)
         with open_store(config) as store:
-            service = Service(store, origin(config), inputs, outputs, told)
+            service = Service(
+                store,
+                origin(config, backfill_before=store.begun()),
+                inputs,
+                outputs,
+                told,
+                triage=Triage(config.entries),
+            )
             service.start()
             names = [plugin.name for plugin in config.inputs], [plugin.name for plugin in config.outputs]
             told(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shipper.outputs import Output
     from shipper.pipeline import Parsed
     from shipper.store import Store
+    from shipper.triage import Triage
 
 __all__ = ["command", "delivering", "tell"]
 
@@ -36,8 +37,19 @@ TRIES = 6
 @configured
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; keep and send nothing.")
-def command(
-    paths: tuple[str, ...], config_file: str | None, overrides: tuple[str, ...], jobs: int, *, dry_run: bool
+@click.option(
+    "--backfill/--no-backfill",
+    default=None,
+    help="These crashes are history and page nobody, or are not; else those older than the store are.",
+)
+def command(  # noqa: PLR0913 - one for each option
+    paths: tuple[str, ...],
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    jobs: int,
+    *,
+    dry_run: bool,
+    backfill: bool | None,
 ) -> int:
     """Parse files and folders and deliver their crashes to every output.
 
@@ -46,6 +58,8 @@ def command(
     Without an output they are kept in the store, for 'kpanic report' and for outputs to come. What was
     shipped once is not shipped again.
     """
+    from shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
+
     config = read_config(config_file, overrides)
     files: list[str] = []
     faults = 0
@@ -60,8 +74,10 @@ def command(
         return _rehearse(config, files, faults, jobs)
     outputs = made_outputs(config)
     with open_store(config) as store:
-        parsed = parse_files(files, origin(config), jobs)  # its processes before our threads
-        with delivering(store, outputs) as wake:
+        before = {None: store.begun(), True: float("inf"), False: None}[backfill]
+        base = origin(config, backfill_before=before)
+        parsed = parse_files(files, base, jobs)  # its processes before our threads
+        with delivering(store, outputs, Triage(config.entries)) as wake:
             crashes, new, unread = _keep(store, parsed, len(files), wake)
             known = f", {crashes - new} known already" if crashes > new else ""
             nothing = "; nothing new" if crashes and not new else ""
@@ -87,12 +103,14 @@ def configured_paths(config: Config) -> list[str]:
 
 
 @contextmanager
-def delivering(store: Store, outputs: Sequence[Output]) -> Iterator[Callable[[], None]]:
+def delivering(
+    store: Store, outputs: Sequence[Output], triage: Triage | None = None
+) -> Iterator[Callable[[], None]]:
     """Deliver meanwhile, and at the end until nothing is left or an output has failed too often.
 
     Yields what tells the outputs that there is something new. An interrupt ends it after what is in flight.
     """
-    deliveries = [Delivery(store, output, tries=TRIES) for output in outputs]
+    deliveries = [Delivery(store, output, triage=triage, tries=TRIES) for output in outputs]
 
     def wake() -> None:
         for delivery in deliveries:

@@ -12,6 +12,7 @@ import grammars
 from dashboards import render_report, templates
 from dashboards.embedded import age, first
 from shipper.document import Origin, build
+from shipper.triage import Entry, Triage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,15 @@ def documents() -> list[dict[str, Any]]:
                 )
                 made.append(json.loads(json.dumps(build(report, origin, now=1.8e9))))
     assert len(made) > 100
+    known = Triage(
+        [
+            Entry(title="*sysrq triggered crash", status="known", ticket="OPS-1", owner="kernel"),
+            Entry(title="kernel BUG *", status="fixed", fixed_in=["6.1"], note="see the changelog"),
+            Entry(title="*double fault*", status="ignored"),
+        ]
+    )
+    for document in made:
+        known.put(document)
     for document in made[10:14]:  # as a grammar that lags behind the kernel would have read them
         document["kernel"]["panic"]["parse"]["status"] = "partial"
     return made

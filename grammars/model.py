@@ -7,7 +7,6 @@ unless a name says ``epoch``; addresses are integers; texts are as the kernel wr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Kind = Literal[
@@ -50,8 +49,7 @@ class Line(NamedTuple):
     """The line as it stands in the input, without its line ending."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame of a call trace; ``sysrq_handle_crash+0x16/0x20 [module]``."""
 
     symbol: str
@@ -69,8 +67,7 @@ class Frame:
     inline: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionPointer:
+class InstructionPointer(NamedTuple):
     """Where the CPU was: RIP, EIP, pc, NIP, PSW or epc, literally."""
 
     raw: str
@@ -82,8 +79,7 @@ class InstructionPointer:
     address: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Oops:
+class Oops(NamedTuple):
     """``Oops: 0002 [#1] SMP``."""
 
     number: int | None
@@ -94,8 +90,7 @@ class Oops:
     """The error code in words: ``write to a non-present page by the kernel``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taint:
+class Taint(NamedTuple):
     """``Tainted: G    B   W  OE``; Documentation/admin-guide/tainted-kernels.rst, 6.12."""
 
     raw: str
@@ -103,8 +98,7 @@ class Taint:
     """The letters that are set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(NamedTuple):
     """``Hardware name: VENDOR PRODUCT, BIOS VERSION DATE``."""
 
     name: str
@@ -115,8 +109,7 @@ class Hardware:
     bios_date: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(NamedTuple):
     """What ``Linux version …`` and the crash's own ``CPU: … Comm:`` line say."""
 
     release: str = ""
@@ -132,8 +125,7 @@ class Kernel:
     """BOOT_IMAGE= of the command line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """The ``CPU: 0 PID: 1 Comm: init`` line."""
 
     pid: int | None = None
@@ -142,8 +134,7 @@ class Process:
     uid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Blame:
+class Blame(NamedTuple):
     """Whom the crash is attributed to, and by which rule."""
 
     function: str = ""
@@ -154,8 +145,7 @@ class Blame:
     """``(function, reason)`` of every frame passed over on the way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """Names the fault: the same after a reboot, a rebuild, on other hardware."""
 
     id: str
@@ -164,8 +154,7 @@ class Signature:
     quality: Quality
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step of the reading: a finding in a plain sentence and the lines that prove it."""
 
     name: str
@@ -173,8 +162,7 @@ class Step:
     evidence: tuple[Line, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(NamedTuple):
     """The reading of one crash, as an administrator does it by hand."""
 
     summary: str
@@ -187,8 +175,7 @@ class Analysis:
     """What to do now, in commands or sentences."""
 
 
-@dataclass(frozen=True, slots=True)
-class CrashReport:
+class CrashReport(NamedTuple):
     """One crash: the first report is the cause, whatever followed belongs to it."""
 
     title: str
@@ -207,17 +194,17 @@ class CrashReport:
     """The first line of the report, the kernel's own words."""
     cause_detail: str = ""
     """What the cause's slug leaves out: ``NULL pointer plus 0x10, write``."""
-    blame: Blame = field(default_factory=Blame)
+    blame: Blame = Blame()
     signature: Signature | None = None
     ip: InstructionPointer | None = None
     call_trace: tuple[Frame, ...] = ()
     fault_address: int | None = None
     oops: Oops | None = None
-    process: Process = field(default_factory=Process)
+    process: Process = Process()
     taint: Taint | None = None
     modules: tuple[str, ...] = ()
     hardware: Hardware | None = None
-    kernel: Kernel = field(default_factory=Kernel)
+    kernel: Kernel = Kernel()
     registers: tuple[tuple[str, str], ...] = ()
     """Name and value as written, in order."""
     code: str = ""

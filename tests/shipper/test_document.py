@@ -42,7 +42,7 @@ def crash(**changes: object) -> CrashReport:
         lines=tuple(Line(n, text, raw=f"[  790.37] {text}") for n, text in enumerate(words, 1)),
         kernel=Kernel(release="3.10.0-1160.el7.x86_64", architecture="x86_64"),
     )
-    return dataclasses.replace(report, **changes)  # type: ignore[arg-type]
+    return report._replace(**changes)  # type: ignore[arg-type]
 
 
 def test_the_crash_of_the_story_has_kernel_place_trace_and_folder_time() -> None:

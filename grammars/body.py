@@ -37,26 +37,30 @@ class LineSwitch(pp.MatchFirst):
         """Compile the starts of all alternatives into one regular expression."""
         rules = tuple(rules)
         super().__init__([rule.grammar for rule in rules])
-        self._lead = re.compile(
-            "^(?:" + "|".join(f"(?P<{rule.name}>{rule.lead})" for rule in rules) + ")", re.MULTILINE
-        )
+        # by the newline before it a line is found much faster than by ``^``
+        self._lead = re.compile("\n(?:" + "|".join(f"(?P<{rule.name}>{rule.lead})" for rule in rules) + ")")
         self._by_name = {rule.name: rule.grammar for rule in rules}
-        self.leave_whitespace()
+        self.leave_whitespace().parse_with_tabs().set_name("line")
 
-    def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, Any]:  # noqa: FBT001,FBT002,N802 - pyparsing's own
-        """Read the next line that an alternative understands."""
-        while found := self._lead.search(instring, loc):
-            loc = found.start()
-            element = self._by_name[found.lastgroup or ""]
-            try:
-                end, tokens = element._parse(instring, loc, do_actions)  # noqa: SLF001 - how pyparsing's own expressions call each other
-            except pp.ParseException:
-                loc = instring.find("\n", loc) + 1
-                if not loc:
-                    break
-                continue
-            return end, pp.ParseResults([Item(loc, tokens[0])])
-        return len(instring), pp.ParseResults([])
+    def read(self, text: str, at: int) -> tuple[int, int, Any] | None:
+        """Look for the next line, behind a newline, that an alternative understands.
+
+        Return where that newline is, where what the alternative understands ends, and what it says.
+        """
+        while found := self._lead.search(text, at):
+            at = found.start()
+            if element := self._by_name[found.lastgroup or ""].read(text, at + 1):
+                return at, *element
+            at += 1
+        return None
+
+    def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, Any]:  # noqa: ARG002,FBT001,FBT002,N802 - pyparsing's own
+        """Read for pyparsing."""
+        found = self.read("\n" + instring, loc)
+        if found is None:
+            raise pp.ParseException(instring, loc, self.errmsg, self)
+        at, end, value = found
+        return end - 1, pp.ParseResults([Item(at, value)])
 
 
 RULES: tuple[Rule, ...] = (
@@ -65,18 +69,19 @@ RULES: tuple[Rule, ...] = (
     *(rule for machine in (X86, ARM, POWERPC, S390, RISCV) for rule in machine.rules),
     Rule("frames", trace.FRAMES_LEAD, trace.frames),
 )
-line = LineSwitch(RULES).parse_with_tabs().set_name("line")
+line = LineSwitch(RULES)
 
 
 class Body:
     """The items of a report, read as far as somebody asks."""
 
-    __slots__ = ("_items", "_source")
+    __slots__ = ("_at", "_items", "_text")
 
     def __init__(self, text: str) -> None:
         """Read nothing yet."""
         self._items: list[Item] = []
-        self._source = line.scan_string(text, always_skip_whitespace=False)
+        self._text = "\n" + text
+        self._at = 0
 
     def __iter__(self) -> Iterator[Item]:
         """Yield the items in order."""
@@ -88,10 +93,12 @@ class Body:
         while True:
             number += 1
             if number == len(items):
-                found = next(self._source, None)
-                if found is None or not found[0]:
+                found = line.read(self._text, self._at)
+                if found is None:
                     return
-                items.append(found[0][0])
+                at, end, value = found
+                self._at = max(end - 1, at + 1)  # it may have ended with the newline before the next line
+                items.append(Item(at, value))
             yield items[number]
 
 

@@ -19,8 +19,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-import pyparsing as pp
-
+from grammars.element import Element
 from grammars.machines import Rule
 from grammars.model import Hardware, Oops, Process, Taint
 
@@ -59,8 +58,7 @@ _TAINTS: Final = (
 )
 
 
-def _owner(tokens: pp.ParseResults) -> Owner:
-    match = tokens[0]
+def _owner(match: re.Match[str]) -> Owner:
     taints = match["taints"] or ""
     taint = None
     if taints.startswith("Tainted"):
@@ -83,26 +81,19 @@ def _owner(tokens: pp.ParseResults) -> Owner:
     )
 
 
-owner = (
-    pp.Regex(
-        r"(?:CPU: (?P<cpu>\d+) )?(?:UID: (?P<uid>\d+) )?(?:PID: |Pid: )(?P<pid>\d+),? [Cc]omm: "
-        r"(?P<comm>[^\n]{0,64}?) "
-        r"(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)(?:\s+(?P<release>\d+\.\d+\.\S+)(?: "
-        r"\(?(?P<build>#\S+)(?P<hardware>[^\n]*)|[^\n]*)"
-        r"|\s*$)",
-        re.MULTILINE,
-        as_match=True,
-    )
-    .leave_whitespace()
-    .add_parse_action(_owner)
-    .set_name("owner")
+owner = Element(
+    "owner",
+    r"(?:CPU: (?P<cpu>\d+) )?(?:UID: (?P<uid>\d+) )?(?:PID: |Pid: )(?P<pid>\d+),? [Cc]omm: "
+    r"(?P<comm>[^\n]{0,64}?) "
+    r"(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)(?:\s+(?P<release>\d+\.\d+\.\S+)(?: "
+    r"\(?(?P<build>#\S+)(?P<hardware>[^\n]*)|[^\n]*)"
+    r"|\s*$)",
+    _owner,
+    re.MULTILINE,
 )
 
-hardware = (
-    pp.Regex(r"Hardware name: (?P<name>[^\n]*)", as_match=True)
-    .leave_whitespace()
-    .add_parse_action(lambda tokens: read_hardware(tokens[0]["name"]))
-    .set_name("hardware name")
+hardware = Element(
+    "hardware name", r"Hardware name: (?P<name>[^\n]*)", lambda match: read_hardware(match["name"])
 )
 
 _bios = re.compile(r"^(?P<box>.*?),? BIOS (?P<version>.*?)(?: (?P<date>\d\d/\d\d/\d{4}))?$")
@@ -123,27 +114,16 @@ def read_hardware(name: str) -> Hardware:
 _MARKS = re.compile(r"\(.*\)$")
 
 
-def _modules(tokens: pp.ParseResults) -> Modules:
-    names = tokens[0]["names"].split("[last unloaded")[0].split()
+def _modules(match: re.Match[str]) -> Modules:
+    names = match["names"].split("[last unloaded")[0].split()
     return Modules(tuple(_MARKS.sub("", name) if name[-1] == ")" else name for name in names))
 
 
-modules = (
-    pp.Regex(r"Modules linked in:(?P<names>[^\n]*)", as_match=True)
-    .leave_whitespace()
-    .add_parse_action(_modules)
-    .set_name("modules")
-)
-code = (
-    pp.Regex(r"Code: (?P<bytes>[^\n]*)", as_match=True)
-    .leave_whitespace()
-    .add_parse_action(lambda tokens: Code(tokens[0]["bytes"].strip()))
-    .set_name("code")
-)
+modules = Element("modules", r"Modules linked in:(?P<names>[^\n]*)", _modules)
+code = Element("code", r"Code: (?P<bytes>[^\n]*)", lambda match: Code(match["bytes"].strip()))
 
 
-def _oops(tokens: pp.ParseResults) -> Oops:
-    match = tokens[0]
+def _oops(match: re.Match[str]) -> Oops:
     error = match["error"]
     return Oops(
         int(match["number"]) if match["number"] else None,
@@ -156,26 +136,22 @@ OOPS: Final = (
     r"[^\n]*?(?:: | |\b)(?:(?P<error>[0-9a-f]{1,16}) (?:ilc:\d "
     r")?)?\[#(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
 )
-oops = pp.Regex(OOPS, as_match=True).leave_whitespace().add_parse_action(_oops).set_name("oops")
+oops = Element("oops", OOPS, _oops)
 
-task = (
-    pp.Regex(r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S+)\s.*?pid:\s*(?P<pid>\d+)[^\n]*", as_match=True)
-    .leave_whitespace()
-    .add_parse_action(lambda tokens: Note("task", tokens[0]["name"]))
-    .set_name("task")
+task = Element(
+    "task",
+    r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S+)\s.*?pid:\s*(?P<pid>\d+)[^\n]*",
+    lambda match: Note("task", match["name"]),
 )
-
-nmi = (
-    pp.Regex(r"(?:Sending NMI|NMI backtrace for cpu|Task dump for CPU|[^\n]*?NMI backtrace)[^\n]*")
-    .leave_whitespace()
-    .add_parse_action(lambda tokens: Note("nmi", tokens[0]))
-    .set_name("backtrace of another CPU")
+nmi = Element(
+    "backtrace of another CPU",
+    r"(?:Sending NMI|NMI backtrace for cpu|Task dump for CPU|[^\n]*?NMI backtrace)[^\n]*",
+    lambda match: Note("nmi", match[0]),
 )
-end = (
-    pp.Regex(r"(?:---\[ end (?P<what>trace|Kernel panic)|Rebooting in \d)[^\n]*", as_match=True)
-    .leave_whitespace()
-    .add_parse_action(lambda tokens: Note("end", tokens[0][0]))
-    .set_name("end of the report")
+end = Element(
+    "end of the report",
+    r"(?:---\[ end (?P<what>trace|Kernel panic)|Rebooting in \d)[^\n]*",
+    lambda match: Note("end", match[0]),
 )
 
 RULES = (

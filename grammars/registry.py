@@ -30,9 +30,13 @@ class Reading(NamedTuple):
 
 
 def _remember(form: Form) -> pp.ParserElement:
-    """Return the form's grammar, which yields the form and its fields."""
+    """Return the form's grammar, which yields the form and its fields.
 
-    def read(tokens: pp.ParseResults) -> Reading:
+    The action takes all three arguments: how many it takes pyparsing would else find out by calling it, which
+    goes wrong when two threads do.
+    """
+
+    def read(_text: str, _at: int, tokens: pp.ParseResults) -> Reading:
         fields: dict[str, str] = {}
         for match in tokens:
             if isinstance(match, re.Match):

@@ -13,11 +13,11 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import pyparsing as pp
-
+from grammars.element import Element
 from grammars.model import Frame
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MARK: Final = r"</?#?[A-Z][A-Z0-9_]*>"
 """What separates stacks: ``<IRQ>``, ``</TASK>``, ``<#DF>``, ``<EOI>``."""
-NAME: Final = r"[A-Za-z_$][\w$.]*(?:::[\w$.]+)*"
+NAME: Final = r"[A-Za-z_$][\w$.]*+(?:::[\w$.]++)*+"
 """A symbol, suffixes of the compiler included."""
 RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 """A demangled Rust method: ``<T as Trait>::method``."""
@@ -95,6 +95,10 @@ class Opening(NamedTuple):
     label: str
 
 
+_FRAME: Final = functools.partial(tuple.__new__, Frame)
+"""Frame, without the cost of a call in Python."""
+
+
 def _read_frames(text: str) -> Iterator[Frame]:
     stack = ""
     for match in _frame.finditer(text):
@@ -104,40 +108,30 @@ def _read_frames(text: str) -> Iterator[Frame]:
         if name:
             module = file = ""
             reliable = not guess
+            number = None
             if rest:
                 found = _module.search(rest)
                 module = found[1] if found else ""
                 at = _place.search(rest)
                 file = at[0] if at else ""
                 reliable = reliable and "(unreliable)" not in rest
-            number = _digits.search(address) if address else None
-            yield Frame(
-                name,
-                int(offset, 16),
-                int(size, 16),
-                module,
-                int(number[0], 16) if number else None,
-                reliable,
-                stack,
-                file,
-            )
+            if address and (digits := _digits.search(address)):
+                number = int(digits[0], 16)
+            yield _FRAME((name, int(offset, 16), int(size, 16), module, number, reliable, stack, file, False))
         elif inlined:
             yield Frame(inlined, stack=stack, file=place, inline=True)
         elif raw:
-            number = _digits.search(raw)
+            digits = _digits.search(raw)
             yield Frame(
-                "", address=int(number[0], 16) if number else None, reliable="?" not in raw, stack=stack
+                "", address=int(digits[0], 16) if digits else None, reliable="?" not in raw, stack=stack
             )
 
 
-frames = (
-    pp.Regex(
-        rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? "
-        rf")?(?:0x|\(null\))| 0x[0-9a-f]{{8}})[^\n]*\n)+"
-    )
-    .leave_whitespace()
-    .add_parse_action(lambda tokens: Trace(tokens[0]))
-    .set_name("frames")
+frames = Element(
+    "frames",
+    rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? "
+    rf")?(?:0x|\(null\))| 0x[0-9a-f]{{8}})[^\n]*\n)+",
+    lambda match: Trace(match[0]),
 )
 FRAMES_LEAD: Final = (
     rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[]|(?:\?[ \t]+)?{NAME}\+0x[0-9a-f]+/|{RUST}\+0x"
@@ -154,9 +148,4 @@ OPENING_LEAD: Final = (
     r"|Uninit was (?:stored to memory|created) at|(?:<[A-Z]+>)?Entry trace):"
 )
 """What opens a list of frames: the trace itself, where memory came from, where it went."""
-opening = (
-    pp.Regex(OPENING_LEAD)
-    .leave_whitespace()
-    .add_parse_action(lambda tokens: Opening(tokens[0].strip()))
-    .set_name("opening")
-)
+opening = Element("opening", OPENING_LEAD, lambda match: Opening(match[0].strip()))

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import pyparsing as pp
-
+    from grammars.element import Element
     from grammars.model import InstructionPointer
 
 
@@ -23,7 +22,7 @@ class Rule(NamedTuple):
     name: str
     lead: str
     """A regular expression without groups for the start of the line."""
-    grammar: pp.ParserElement
+    grammar: Element
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import pyparsing as pp
-
+from grammars.element import Element
 from grammars.machines import Jump, Machine, Rule
 from grammars.machines.pointer import PLACE, pointer, registers
 from grammars.trace import NAME
@@ -71,13 +70,11 @@ S390 = Machine(
         Rule(
             "s390_jump",
             r"Last Breaking-Event-Address:\n *\[",
-            pp.Regex(
+            Element(
+                "s390x last jump",
                 rf"Last Breaking-Event-Address:\n *\[<[0-9a-f]+>\] (?P<caller>{NAME})\+0x[^\n]*",
-                as_match=True,
-            )
-            .leave_whitespace()
-            .add_parse_action(lambda tokens: Jump(tokens[0]["caller"]))
-            .set_name("s390x last jump"),
+                lambda match: Jump(match["caller"]),
+            ),
         ),
         Rule(
             "s390_registers",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import pyparsing as pp
-
+from grammars.element import Element
 from grammars.machines import Pointer, Registers
 from grammars.model import InstructionPointer
 from grammars.trace import NAME, RUST
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Collection, Iterable
 
 PLACE: Final = (
@@ -22,15 +22,15 @@ PLACE: Final = (
 """Where the CPU was: ``[<address>]``, ``f+0x1/0x2 [module]``, a bare address."""
 
 
-def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> pp.ParserElement:
+def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> Element:
     """Return the grammar of an instruction pointer line.
 
     The pattern's group ``raw`` is the value as written, ``selector`` what tells user mode (one of ``user``),
     ``caller`` the function of the link register.
     """
 
-    def read(tokens: pp.ParseResults) -> Pointer:
-        groups = tokens[0].groupdict()
+    def read(match: re.Match[str]) -> Pointer:
+        groups = match.groupdict()
         offset, size = groups["offset"], groups["size"]
         address = groups["address"] or groups["bare"]
         return Pointer(
@@ -47,21 +47,9 @@ def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> pp.Parser
             machine,
         )
 
-    return (
-        pp.Regex(pattern, as_match=True)
-        .leave_whitespace()
-        .add_parse_action(read)
-        .set_name(f"{machine} pointer")
-    )
+    return Element(f"{machine} pointer", pattern, read)
 
 
-def registers(
-    pattern: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str
-) -> pp.ParserElement:
+def registers(pattern: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str) -> Element:
     """Return the grammar of lines of registers, which ``read`` takes apart into names and values."""
-    return (
-        pp.Regex(pattern)
-        .leave_whitespace()
-        .add_parse_action(lambda tokens: Registers(tokens[0], read))
-        .set_name(f"{machine} registers")
-    )
+    return Element(f"{machine} registers", pattern, lambda match: Registers(match[0], read))

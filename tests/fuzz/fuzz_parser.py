@@ -1,38 +1,87 @@
-"""Feed the parser whatever libFuzzer thinks of: no exception, no unbounded output, chunks or not.
+"""Feed the parser whatever libFuzzer thinks of: no exception, bounded output, a cut changes nothing.
 
     pip install atheris
     mkdir -p /tmp/fuzz
-    python tests/fuzz/fuzz_parser.py /tmp/fuzz tests/logs/lab -max_len=8192 -max_total_time=1800
+    python tests/fuzz/fuzz_parser.py /tmp/fuzz -max_total_time=1800
 
-Input that fails is written to ``crash-…`` in the working directory; the same command with that file as its
-only argument runs it again. With ``-runs=0`` it only reads the logs it is given.
+It starts from the ends of the logs in ``tests/logs``, where their crashes are. An input that fails, or takes
+longer than :data:`SECONDS`, is written to ``crash-…`` or ``timeout-…`` in the working directory; the same
+program with that file as its only argument runs it again.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
+from pathlib import Path
 
 import atheris  # type: ignore[import-not-found]
 
-with atheris.instrument_imports(include=["grammars"]):
-    from grammars import Parser
+with atheris.instrument_imports(include=["grammars", "shipper"]):
+    from grammars import Parser, registry
+    from grammars.facts import FACTS
+    from shipper.document import ORIGINAL_LIMIT, Origin, build, encode
 
-HARD_LIMIT = 64
-"""Reports that an input of a few kilobytes cannot hold more of: each has a line of its own."""
+    PARSER = Parser()  # imports the families
+
+LONGEST = 8192
+"""Bytes of an input."""
+SECONDS = 5
+"""An input of a few kilobytes takes milliseconds, a slow one tens of them under the fuzzer's counters."""
+EXPANSION = 16
+"""Bytes of JSON for a byte of input: an incident's lines are kept twice or three times, and escaped."""
+ORIGIN = Origin("file", "/fuzz", mtime=0.0, agent_host="fuzz")
 
 
 def one_input(data: bytes) -> None:
     """Parse the input whole and in two pieces; both must give the same crashes."""
-    parser = Parser()
-    whole = parser.feed(data) + parser.close()
-    if len(whole) > HARD_LIMIT + data.count(b"\n") + data.count(b"\\"):
+    whole = PARSER.feed(data) + PARSER.close()
+    if len(whole) > 1 + data.count(b"\n") + data.count(b"\\"):
         raise AssertionError(f"{len(whole)} reports of {len(data)} bytes")
-    cut = len(data) // 3
-    pieces = parser.feed(data[:cut]) + parser.feed(data[cut:]) + parser.close()
+    for report in whole:
+        document = encode(build(report, ORIGIN, now=0.0))
+        if b"\n" in document or json.loads(document)["kernel"]["panic"]["title"] == "":
+            raise AssertionError(f"no document: {document!r}")
+        if len(document) > ORIGINAL_LIMIT + EXPANSION * (len(data) + 1024):
+            raise AssertionError(f"{len(document)} bytes of JSON for {len(data)}")
+    cut = data[0] * len(data) // 256 if data else 0
+    pieces = PARSER.feed(data[:cut]) + PARSER.feed(data[cut:]) + PARSER.close()
     if pieces != whole:
-        raise AssertionError("a split changes the crashes")
+        raise AssertionError(f"a split at {cut} changes the crashes")
+
+
+def dictionary(folder: Path) -> Path:
+    """Write the words that the scan looks for, and those of a report's body, as libFuzzer wants them."""
+    words = [literal for literal, _ in registry.default().literals] + [literal for literal, _ in FACTS]
+    words += [
+        "Call Trace:\n",
+        "\n f+0x1/0x2\n",
+        "RIP: 0010:f+0x1/0x2\n",
+        "[    1.000000] ",
+        "<4>[    1.000000][  T1] ",
+    ]
+    quoted = ("".join(f"\\x{byte:02x}" for byte in word.encode()) for word in words)
+    path = folder / "words.dict"
+    path.write_text("".join(f'"{word}"\n' for word in quoted))
+    return path
+
+
+def seeds(folder: Path) -> Path:
+    """Write the ends of the real logs, short enough to be changed in many places."""
+    target = folder / "seeds"
+    target.mkdir()
+    for number, path in enumerate(sorted((Path(__file__).parents[1] / "logs").rglob("*"))):
+        if path.is_file():
+            (target / str(number)).write_bytes(path.read_bytes()[-LONGEST:])
+    return target
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one_input)
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arguments = [*sys.argv, f"-dict={dictionary(folder)}", f"-timeout={SECONDS}", f"-max_len={LONGEST}"]
+        if any(Path(argument).is_dir() for argument in sys.argv[1:]):
+            arguments.append(str(seeds(folder)))
+        atheris.Setup(arguments, one_input)
+        atheris.Fuzz()

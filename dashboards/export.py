@@ -7,23 +7,26 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from dashboards import alerts, saved_objects, templates
+from dashboards.alerts import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Renderer = Callable[[Options], str]
 
-def _artefact(name: str) -> Callable[[], str]:
-    return lambda: (files("dashboards") / "artefacts" / name).read_text(encoding="utf-8")
+
+def _artefact(name: str) -> Renderer:
+    return lambda _: (files("dashboards") / "artefacts" / name).read_text(encoding="utf-8")
 
 
 def _pretty(content: object) -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
-EXPORTS: dict[str, dict[str, Callable[[], str]]] = {
+EXPORTS: dict[str, dict[str, Renderer]] = {
     "dashboard": {
-        "opensearch-dashboards": saved_objects.ndjson,
-        "kibana": saved_objects.ndjson,
+        "opensearch-dashboards": lambda _: saved_objects.ndjson(),
+        "kibana": lambda _: saved_objects.ndjson(),
         # Grafana's own types build these; its SDK is not needed to use them.
         "grafana": _artefact("grafana-opensearch-panics.json"),
         "grafana-signature": _artefact("grafana-opensearch-signature.json"),
@@ -31,20 +34,20 @@ EXPORTS: dict[str, dict[str, Callable[[], str]]] = {
         "grafana-elasticsearch-signature": _artefact("grafana-elasticsearch-signature.json"),
     },
     "template": {
-        "opensearch": lambda: _pretty(templates.panics_template("opensearch")),
-        "elasticsearch": lambda: _pretty(templates.panics_template("elasticsearch")),
+        "opensearch": lambda _: _pretty(templates.panics_template("opensearch")),
+        "elasticsearch": lambda _: _pretty(templates.panics_template("elasticsearch")),
     },
     "policy": {
-        "opensearch": lambda: _pretty(templates.policy("opensearch")),
-        "elasticsearch": lambda: _pretty(templates.policy("elasticsearch")),
+        "opensearch": lambda _: _pretty(templates.policy("opensearch")),
+        "elasticsearch": lambda _: _pretty(templates.policy("elasticsearch")),
     },
     "alert": dict(alerts.RENDERERS),
 }
 """Kind, then format, then what makes it."""
 
 
-def export(kind: str, format: str) -> str:  # noqa: A002 - the option's name
-    """Return a kind of thing in a product's format, as text.
+def export(kind: str, format: str, options: Options = Options()) -> str:  # noqa: A002, B008
+    """Return a kind of thing in a product's format, as text; ``options`` are those of alert rules.
 
     Raises ``LookupError`` naming the kinds or formats there are, where this one is not among them.
     """
@@ -52,4 +55,4 @@ def export(kind: str, format: str) -> str:  # noqa: A002 - the option's name
         raise LookupError(f"no kind {kind!r}; there are {', '.join(EXPORTS)}")
     if format not in EXPORTS[kind]:
         raise LookupError(f"no format {format!r} of {kind}; there are {', '.join(EXPORTS[kind])}")
-    return EXPORTS[kind][format]()
+    return EXPORTS[kind][format](options)

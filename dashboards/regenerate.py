@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dashboards import grafana, saved_objects
-from dashboards.alerts import RENDERERS
+from dashboards.alerts import RENDERERS, Options
 from dashboards.panels import DASHBOARDS
 
 FOLDER = Path(__file__).parent / "artefacts"
@@ -22,7 +22,7 @@ def artefacts() -> dict[str, str]:
             made[f"grafana-{engine}-{dashboard.id}.json"] = grafana.render(dashboard, engine)
     endings = {"elastalert2": "yaml", "grafana": "json"}
     for product, render in RENDERERS.items():
-        made[f"alerts-{product}.{endings.get(product, 'ndjson')}"] = render()
+        made[f"alerts-{product}.{endings.get(product, 'ndjson')}"] = render(Options())
     return made
 
 

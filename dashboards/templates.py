@@ -176,9 +176,9 @@ SIGNATURE_FIELDS: dict[str, Json] = {
     "id": KEYWORD,
     "version": LONG,
     "quality": KEYWORD,
-    "summary": TEXT,
-    "why": TEXT,
-    "trace": TEXT,
+    "summary": KEYWORD,
+    "why": KEYWORD,
+    "trace": KEYWORD,
     "triage.owner": KEYWORD,
     "triage.status": KEYWORD,
     "triage.ticket": KEYWORD,
@@ -191,7 +191,10 @@ SIGNATURE_FIELDS: dict[str, Json] = {
     "host.name": KEYWORD,
     "host.os.kernel": KEYWORD,
 }
-"""The document that a signature's first crash leaves; ``seeded``: known before, pages nobody."""
+"""The document that a signature's first crash leaves; ``seeded``: known before, pages nobody.
+
+Words of a message are keywords: what draws alerts from groups (Grafana) has them as labels.
+"""
 
 _META = {"managed_by": "kpanic", "description": "Kernel panics, one document each"}
 

@@ -25,6 +25,8 @@ __all__ = ["BulkOutput", "Reply", "SearchConfig"]
 SIGNATURES = "kernel-panic-signatures"
 CHUNK_BYTES = 2_000_000  # larger requests are slower, smaller ones too
 REASON_CHARACTERS = 2_000  # an engine quotes the document
+TRACE_LINES = 8  # of a trace in an alert's message
+KEYWORD_LIMIT = 1024  # ECS's ignore_above
 PATIENCE = 3  # refusals of a whole request before it is halved
 
 
@@ -32,7 +34,8 @@ class Signatures(Settings, frozen=True, kw_only=True):
     """The ``signatures`` keys."""
 
     seeded: bool = False
-    """Mark new signatures as known before: for the first backfill, so that it pages nobody."""
+    """Mark every new signature as known before, so that none pages, not only those of a backfill: for the
+    days after an update that names signatures anew."""
 
 
 class SearchConfig(Settings, frozen=True, kw_only=True):
@@ -265,17 +268,29 @@ class _Signature(msgspec.Struct):
     quality: str = ""
 
 
+class _Analysis(msgspec.Struct):
+    summary: str = ""
+    why: str = ""
+
+
 class _Panic(msgspec.Struct):
     title: str = ""
     kind: str = ""
     cause: str = ""
     function: str = ""
     fatal: bool = False
+    backfill: bool = False
     signature: _Signature = msgspec.field(default_factory=_Signature)
+    analysis: _Analysis = msgspec.field(default_factory=_Analysis)
+    triage: dict[str, Any] = {}
 
 
 class _Kernel(msgspec.Struct):
     panic: _Panic = msgspec.field(default_factory=_Panic)
+
+
+class _Error(msgspec.Struct):
+    stack_trace: str = ""
 
 
 class _Stream(msgspec.Struct):
@@ -298,6 +313,7 @@ class _Document(msgspec.Struct):
     data_stream: _Stream = msgspec.field(default_factory=_Stream)
     kernel: _Kernel = msgspec.field(default_factory=_Kernel)
     host: _Host = msgspec.field(default_factory=_Host)
+    error: _Error = msgspec.field(default_factory=_Error)
 
 
 _decode = msgspec.json.Decoder(_Document).decode
@@ -308,7 +324,8 @@ def _lines(stored: Stored, moment: str, *, seeded: bool, known: set[str]) -> lis
     """Write a document's lines of the request: its own, and its signature's if that is not ``known``.
 
     ``create`` lets exactly one of all senders be the first with a signature: its arrival in the side
-    index is what "first seen" means.
+    index is what "first seen" means. It holds what an alert's message needs. A fault that a kernel survived
+    and one that it died of are two firsts, so that the warning does not keep the panic quiet.
     """
     document = _decode(stored.body)
     lines = [
@@ -316,23 +333,29 @@ def _lines(stored: Stored, moment: str, *, seeded: bool, known: set[str]) -> lis
         stamp(stored.body, moment) + b"\n",
     ]
     panic = document.kernel.panic
-    if panic.signature.id and panic.signature.id not in known:
-        known.add(panic.signature.id)
+    identity = panic.signature.id + ("" if panic.fatal else "-survived")
+    if panic.signature.id and identity not in known:
+        known.add(identity)
+        trace = "\n".join(document.error.stack_trace.split("\n", TRACE_LINES)[:TRACE_LINES])
         first = {
             "@timestamp": document.timestamp or moment,
             "event": {"ingested": moment},
             "id": panic.signature.id,
             "version": panic.signature.version,
             "quality": panic.signature.quality,
-            "seeded": seeded,
+            "seeded": seeded or panic.backfill,
             "title": panic.title,
             "kind": panic.kind,
             "cause": panic.cause,
             "function": panic.function,
             "fatal": panic.fatal,
+            "trace": trace[:KEYWORD_LIMIT],
+            "summary": panic.analysis.summary[:KEYWORD_LIMIT],
+            "why": panic.analysis.why[:KEYWORD_LIMIT],
+            "triage": panic.triage,
             "host": {"name": document.host.name, "os": {"kernel": document.host.os.kernel}},
         }
-        lines += [_action(SIGNATURES, panic.signature.id), _encode(first) + b"\n"]
+        lines += [_action(SIGNATURES, identity), _encode(first) + b"\n"]
     return lines
 
 

@@ -45,6 +45,12 @@ def crash(**changes: object) -> CrashReport:
     return report._replace(**changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("before", "history"), [(None, None), (2e9, True), (1e9, None)])
+def test_a_crash_from_before_the_store_is_history(before: float | None, history: bool | None) -> None:  # noqa: FBT001
+    origin = dataclasses.replace(BASE, mtime=1.5e9, backfill_before=before)
+    assert get(build(crash(), origin), "kernel.panic.backfill") is history
+
+
 def test_the_crash_of_the_story_has_kernel_place_trace_and_folder_time() -> None:
     (found,) = read(str(FOLDER / "vmcore-dmesg.txt"), BASE)
     document = build(*found)

@@ -117,6 +117,45 @@ def test_a_seeded_signature_pages_nobody(
     assert [hit["_source"]["seeded"] for hit in hits] == [True] * 3
 
 
+def test_history_is_seeded_and_what_follows_it_does_not_page(
+    engine: Engine, connect: Callable[..., BulkOutput], stream: str, namespace: str
+) -> None:
+    del stream
+    connect().send([stored(0, namespace, backfill=True), stored(1, namespace)])
+    connect().send([stored(3, namespace)])  # of the first one's signature
+    hits = engine.found("kernel-panic-signatures", {"prefix": {"id": f"v1-{namespace}"}})
+    seeded = {hit["_source"]["id"]: hit["_source"]["seeded"] for hit in hits}
+    assert seeded == {f"v1-{namespace}0": True, f"v1-{namespace}1": False}
+
+
+def test_a_fault_that_was_survived_does_not_keep_the_panic_quiet(
+    engine: Engine, connect: Callable[..., BulkOutput], stream: str, namespace: str
+) -> None:
+    del stream
+    connect().send([stored(0, namespace, fatal=False)])
+    connect().send([stored(3, namespace), stored(6, namespace, fatal=False)])
+    hits = engine.found("kernel-panic-signatures", {"term": {"id": f"v1-{namespace}0"}})
+    fatal = {hit["_id"]: hit["_source"]["fatal"] for hit in hits}
+    assert fatal == {f"v1-{namespace}0": True, f"v1-{namespace}0-survived": False}
+
+
+def test_a_signature_says_what_an_alert_needs(
+    engine: Engine, connect: Callable[..., BulkOutput], stream: str, namespace: str
+) -> None:
+    del stream
+    analysis = {"summary": "Somebody crashed it.", "why": "The dmesg is enough.", "steps": []}
+    one = stored(0, namespace, analysis=analysis, triage={"status": "known", "ticket": "OPS-1"})
+    body = json.loads(one.body)
+    body["error"] = {"stack_trace": "\n".join(f"f{number}+0x1/0x2" for number in range(40))}
+    connect().send([replace(one, body=json.dumps(body).encode())])
+    (hit,) = engine.found("kernel-panic-signatures", {"term": {"id": f"v1-{namespace}0"}})
+    told = hit["_source"]
+    assert told["trace"].splitlines() == [f"f{number}+0x1/0x2" for number in range(8)]
+    assert (told["summary"], told["why"]) == ("Somebody crashed it.", "The dmesg is enough.")
+    assert told["triage"] == {"status": "known", "ticket": "OPS-1"}
+    assert engine.found("kernel-panic-signatures", {"term": {"triage.status": "known"}})
+
+
 def test_a_poison_document_is_rejected_alone_and_replayed_when_mended(
     engine: Engine, connect: Callable[..., BulkOutput], stream: str, namespace: str
 ) -> None:

@@ -250,6 +250,24 @@ def test_damage_that_shows_later_is_told(store: Store, path: Path) -> None:
         assert again.set_aside is not None
 
 
+def test_a_store_knows_since_when_it_is(store: Store, path: Path) -> None:
+    begun = store.begun()
+    assert 0 <= time.time() - begun < 60
+    store.close()
+    with Store(path) as again:
+        assert again.begun() == begun
+
+
+def test_a_store_of_the_first_schema_begins_with_its_first_document(store: Store, path: Path) -> None:
+    store.add([packed(1)])
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TABLE begun; UPDATE documents SET added = 1.7e9; PRAGMA user_version = 1")
+    connection.close()
+    with Store(path) as again:
+        assert again.begun() == 1.7e9
+
+
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     Store(path).close()
     with sqlite3.connect(path) as connection:

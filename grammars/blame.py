@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Rules = tuple[tuple[str, str], ...]
 
+_RUST = "_R"
+"""What Rust's mangled names begin with (RFC 2603)."""
 _MANGLED = re.compile(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
 """Frames whose reason for being passed over is kept."""
@@ -42,12 +44,25 @@ REMEMBERED: Final = 16_384
 
 
 def base(symbol: str) -> str:
-    """Take the compiler's suffixes from a symbol: ``f.isra.0.cold`` is ``f``; C++'s ``_Z1fv`` too."""
+    """Take the compiler's suffixes from a symbol: ``f.isra.0.cold`` is ``f``; C++'s ``_Z1fv`` too.
+
+    Rust's is as its source has it, without the hashes of a build: ``<T as Trait>::method``.
+    """
     if symbol.startswith("<"):
         return symbol
     name = symbol.partition(".")[0]
+    if name.startswith(_RUST):
+        return _rust(name)
     mangled = _MANGLED.match(name)
     return mangled["rest"][: int(mangled["length"])] if mangled else name
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _rust(name: str) -> str:
+    """Read a mangled name; one that cannot be read stays as it is."""
+    from demangle import demangle  # noqa: PLC0415 - slow, and few crashes are Rust's
+
+    return demangle(name, language="rust")
 
 
 def bare(function: str) -> str:

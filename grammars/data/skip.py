@@ -142,7 +142,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "panics for others",
-        r"rust_helper ^_R\w*9panicking ^core::panicking ^rust_begin_unwind ^rust_panic",
+        r"rust_helper ^<?(?:core|alloc|__rustc):: rust_begin_unwind ^rust_panic",
     ),
     (
         "allocates pages",

@@ -212,7 +212,7 @@ HELD = Family(
         ),
         Form(
             head(r"BUG: workqueue leaked [^\n]*")
-            + later(rf"last function: (?P<function>{FUNCTION})", within=5),
+            + later(rf"(?:last function: |workfn=)(?P<function>{FUNCTION})", within=5),
             title="BUG: workqueue leaked lock or atomic in {function}",
             kind="lockdep",
             cause="atomic-sleep",

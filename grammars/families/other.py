@@ -1,4 +1,13 @@
-"""What has a wording of its own but no family, and the last resort: BUG and Oops without a name."""
+"""What has a wording of its own but no family, and the last resort: BUG and Oops without a name.
+
+::
+
+    unregister_netdevice: waiting for lo to become free. Usage count = 5
+    NETDEV WATCHDOG: eth0 (r8169): transmit queue 0 timed out          before the WARNING; since 6.6 alone
+    irq 16: nobody cared (try booting with the "irqpoll" option)       kernel/irq/spurious.c
+    i915 0000:00:02.0: [drm] GPU HANG: ecode 9:1:85dffffb, in Xorg [1234]
+    [drm:amdgpu_job_timedout [amdgpu]] *ERROR* ring gfx timeout, signaled seq=1, emitted seq=3
+"""
 
 from __future__ import annotations
 
@@ -11,6 +20,52 @@ NET = Family(
         Form(
             head(r"unregister_netdevice: waiting for [^\n]{1,64}? to become free[^\n]*"),
             title="unregister_netdevice: waiting for DEV to become free",
+            kind="hang",
+            cause="driver",
+            walk="none",
+            traceless=True,
+        ),
+        Form(
+            head(r"NETDEV WATCHDOG: [^\n]*")
+            + later(r"WARNING: [^\n]*? (?P<function>dev_watchdog)\+0x", within=2),
+            title="WARNING in {function}",
+            kind="warning",
+            cause="driver",
+            walk="only-named",
+        ),
+        Form(
+            head(r"NETDEV WATCHDOG: [^\n]*timed out[^\n]*"),
+            title="NETDEV WATCHDOG: transmit queue timed out",
+            kind="warning",
+            cause="driver",
+            walk="none",
+            traceless=True,
+        ),
+    ),
+)
+
+IRQ = Family(
+    name="irq",
+    literals=(": nobody cared (try booting with the ",),
+    forms=(
+        Form(
+            head(r": nobody cared[^\n]*"),
+            title="irq NUM: nobody cared",
+            kind="warning",
+            cause="driver",
+            walk="none",
+        ),
+    ),
+)
+
+GPU = Family(
+    name="gpu",
+    literals=("GPU HANG: ecode ", "*ERROR* ring "),
+    ignore=r"\*ERROR\* ring (?!\S+ timeout)",
+    forms=(
+        Form(
+            head(r"(?:GPU HANG: |\*ERROR\* ring \S+ timeout)[^\n]*"),
+            title="GPU hang",
             kind="hang",
             cause="driver",
             walk="none",

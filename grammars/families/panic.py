@@ -96,14 +96,23 @@ PANIC = Family(
             r"(?:Watchdog detected )?[hH]ard LOCKUP[^\n]*", "hard LOCKUP", "hard-lockup", walk="interrupted"
         ),
         _panic(r"NMI(?P<what>[^\n]*)", "NMI{what}", "nmi", walk="interrupted"),
+        _panic(  # hpwdt, drivers/watchdog/pretimeout_panic.c, ipmi_watchdog
+            r"(?P<what>(?:An NMI occurred|[wW]atchdog pre-?timeout)[^\n:.]*)",
+            "{what}",
+            "nmi",
+            traceless=True,
+        ),
         _panic(
             (
-                "(?:Fatal hardware error|Fatal local machine check|Fatal machine check|Machine check|"
-                r"Timeout: Not all CPUs|Uncorrected)[^\n]*"
+                "(?:Fatal hardware error|Fatal (?:local )?[mM]achine check|(?:Unrecoverable )?[mM]achine "
+                "check|Timeout: Not all CPUs|Timeout synchronizing machine check|Uncorrected)[^\\n]*"
             ),
             "Fatal machine check",
             "machine-check",
             traceless=True,
+        ),
+        _panic(  # drivers/edac, mm/memory-failure.c
+            r"(?P<what>(?:EDAC\b|Memory failure: )[^\n]*)", "{what}", "machine-check", traceless=True
         ),
         _panic(r"Asynchronous SError Interrupt[^\n]*", "Asynchronous SError Interrupt", "machine-check"),
         _panic(r"Out of memory[^\n]*", "Out of memory", "out-of-memory"),
@@ -115,7 +124,11 @@ PANIC = Family(
             "no-init",
         ),
         _panic(r"VFS: Unable to mount root[^\n]*", "VFS: Unable to mount root fs", "no-root-filesystem"),
-        _panic(r"(?P<what>(?:EXT[234]-fs|XFS|BTRFS|JBD2|GFS2|f2fs|OCFS2)[^\n]*)", "{what}", "filesystem"),
+        _panic(
+            r"(?P<what>(?:EXT[234]-fs|XFS|BTRFS|JBD2?|JFS|GFS2|F2FS|OCFS2|REISERFS|NILFS|UBIFS)\b[^\n]*)",
+            "{what}",
+            "filesystem",
+        ),
         _panic(r"(?P<what>[^\n]+)", "{what}", "explicit-panic", walk="trace"),
     ),
 )

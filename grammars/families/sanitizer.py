@@ -20,9 +20,19 @@ if TYPE_CHECKING:
 
 UBSAN = Family(
     name="ubsan",
-    literals=("UBSAN: ",),
+    literals=("UBSAN: ", "Internal error: UBSAN: "),
     ignore="UBSAN: panic_on_warn",
     forms=(
+        Form(  # CONFIG_UBSAN_TRAP: a trap of the compiler's (report_ubsan_failure)
+            head(
+                rf"(?:Internal error: )?UBSAN: (?P<what>[\w -]+?)(?:: [0-9a-f]+ \[#[^\n]*| at {SYMBOL}[^\n]*)"
+            ),
+            title="UBSAN: {what} in {function}",
+            kind="sanitizer",
+            cause="undefined-behavior",
+            walk="ip",
+            detail="{what}",
+        ),
         Form(
             head(r"UBSAN: Undefined behaviour in [^\n]*"),
             title="UBSAN: undefined-behaviour in {function}",
@@ -153,13 +163,14 @@ FORTIFY = Family(
     name="fortify",
     literals=(
         "detected buffer overflow in ",
+        "detected buffer overflow: ",
         "fortify: detected",
         "detected field-spanning write",
         "buffer overflow detected in ",
     ),
     forms=(
         Form(
-            head(r"detected field-spanning write[^\n]*")
+            head(r"detected (?:field-spanning write|buffer overflow: )[^\n]*")
             + later(rf"WARNING: [^\n]*?\bat (?:\S+:\d+ )?(?:at )?{SYMBOL}", within=3),
             title="WARNING in {function}",
             kind="warning",
@@ -167,7 +178,7 @@ FORTIFY = Family(
             walk="named",
         ),
         Form(
-            head(r"(?:fortify: )?detected buffer overflow in (?P<what>\w+)[^\n]*"),
+            head(r"(?:fortify: )?detected buffer overflow(?: in (?P<what>\w+))?[^\n]*"),
             title="kernel BUG in {function}",
             kind="bug",
             cause="fortify",
@@ -187,24 +198,12 @@ RUST = Family(
             title="{what} in {function}",
             kind="bug",
             cause="bug",
-            skip=(
-                (
-                    "rust_helper|^rust_|core\\[|core::|panic|unwrap_failed|expect_failed|_R\\w*core|_R\\w*9panicking",
-                    "panics for others",
-                ),
-            ),
         ),
         Form(
             head(r"panicked at '(?P<what>[^\n]*?)', \S+\.rs:\d+[^\n]*"),
             title="{what} in {function}",
             kind="bug",
             cause="bug",
-            skip=(
-                (
-                    "rust_helper|^rust_|core\\[|core::|panic|unwrap_failed|expect_failed|_R\\w*core|_R\\w*9panicking",
-                    "panics for others",
-                ),
-            ),
         ),
     ),
 )

@@ -41,6 +41,21 @@ _WORDS: Final = (
 """What ``Internal error`` and ``Oops -`` are about, and the cause."""
 
 
+_FAULTS: Final = (
+    ("external abort", "machine-check"),
+    ("parity", "machine-check"),
+    ("bus error", "machine-check"),
+    ("alignment", "general-protection"),
+    ("debug event", "breakpoint"),
+)
+"""What ``Unhandled fault`` is about (arch/arm/mm/fsr-2level.c, arch/arm64/mm/fault.c), and the cause."""
+
+
+def _fault(fields: Mapping[str, str]) -> str:
+    what = fields["what"].lower()
+    return next((cause for word, cause in _FAULTS if word in what), "bad-pointer")
+
+
 def _word(fields: Mapping[str, str]) -> str:
     what = fields["what"].lower()
     return next((cause for word, cause in _WORDS if word.lower() in what), "general-protection")
@@ -63,6 +78,8 @@ TRAP = Family(
         "Internal error: ",
         "Oops - ",
         "Oops: Exception in kernel mode, sig: 4 ",
+        "Oops: Machine check, sig: ",
+        "Oops: System Reset, sig: ",
         "Division by zero in kernel",
         "illegal operation: 0001 ilc:",
         "fixpoint divide exception: 0009 ilc:",
@@ -77,7 +94,7 @@ TRAP = Family(
         "Alignment trap: ",
         "Bad mode in ",
     ),
-    ignore=rf"{USER}|Oops - (?![^\n]*\[#\d)",
+    ignore=rf"{USER}|Oops - (?![^\n]*\[#\d)|Alignment trap: .* PC=",
     forms=(
         Form(
             head(r"general protection fault(?:[^\n]*address 0x(?P<address>[0-9a-f]+))?[^\n]*?(?:\[#|:|$)"),
@@ -151,6 +168,20 @@ TRAP = Family(
             cause="invalid-opcode",
             walk="ip",
         ),
+        Form(  # powerpc
+            head(r"Oops: Machine check, [^\n]*"),
+            title="Machine check in {function}",
+            kind="oops",
+            cause="machine-check",
+            walk="ip",
+        ),
+        Form(  # powerpc's NMI
+            head(r"Oops: System Reset, [^\n]*"),
+            title="System Reset in {function}",
+            kind="oops",
+            cause="nmi",
+            walk="interrupted",
+        ),
         Form(
             head(r"(?:fixpoint divide exception: |Division by zero in kernel)[^\n]*"),
             title="divide error in {function}",
@@ -168,13 +199,14 @@ TRAP = Family(
         ),
         Form(
             head(
-                r"Unhandled (?:fault|prefetch abort): (?P<what>[^\n(]*)"
+                r"Unhandled (?:fault|prefetch abort): (?P<what>[^\n(]*?) *(?=\(|\n|$)"
                 r"(?:[^\n]*? at 0x(?P<address>[0-9a-f]+))?[^\n]*"
             ),
             title="Unhandled fault in {function}",
             kind="oops",
-            cause="bad-pointer",
+            cause=_fault,
             walk="ip",
+            detail="{what}",
         ),
         Form(
             head(r"Alignment trap: (?P<what>[^\n]*)"),

@@ -116,6 +116,13 @@ WARNING = Family(
             skip=(("vmalloc|vzalloc", "allocates for others"),),
         ),
         Form(
+            head(_at(r"lib/list_debug\.c", r"\w*list_\w*")),
+            title="WARNING in {function}",
+            kind="warning",
+            cause="list-corruption",
+            walk="named",
+        ),
+        Form(
             head(_at(r"net/sched/sch_generic\.c", r"dev_watchdog\w*")),
             title="WARNING in {function}",
             kind="warning",

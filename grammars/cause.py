@@ -8,6 +8,7 @@ read-only memory or an access to user memory. A header says ``sysrq triggered cr
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from grammars.machines import access
@@ -81,7 +82,7 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
     if deed.deed == "execute" and not deed.page and _CODE_BYTES.search(text):
         deed = deed._replace(page="protected")  # what can be read, and not run
     if deed.words and oops:
-        oops = oops._replace(error=deed.words)
+        oops = replace(oops, error=deed.words)
     return (
         access.cause(header, deed, address, machine),
         _where(address, machine, deed) or detail,

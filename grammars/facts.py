@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 import pyparsing as pp
@@ -99,7 +99,8 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
         return False
     match = banner.parse_string(line.text[at:])[0]
     release = match["release"]
-    boot.kernel = boot.kernel._replace(
+    boot.kernel = replace(
+        boot.kernel,
         release=release,
         build=match["build"] or "",
         banner=line.text[at:],
@@ -114,7 +115,7 @@ def _command_line(boot: Boot, line: Line, at: int) -> bool:
         return False
     words = command_line.parse_string(line.text[at:])[0]["line"].strip()
     image = next((word[11:] for word in words.split() if word.startswith("BOOT_IMAGE=")), "")
-    boot.kernel = boot.kernel._replace(command_line=words, boot_image=image)
+    boot.kernel = replace(boot.kernel, command_line=words, boot_image=image)
     return True
 
 

@@ -7,6 +7,7 @@ unless a name says ``epoch``; addresses are integers; texts are as the kernel wr
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Kind = Literal[
@@ -49,7 +50,8 @@ class Line(NamedTuple):
     """The line as it stands in the input, without its line ending."""
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Frame:
     """One frame of a call trace; ``sysrq_handle_crash+0x16/0x20 [module]``."""
 
     symbol: str
@@ -67,7 +69,8 @@ class Frame(NamedTuple):
     inline: bool = False
 
 
-class InstructionPointer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class InstructionPointer:
     """Where the CPU was: RIP, EIP, pc, NIP, PSW or epc, literally."""
 
     raw: str
@@ -79,7 +82,8 @@ class InstructionPointer(NamedTuple):
     address: int | None = None
 
 
-class Oops(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Oops:
     """``Oops: 0002 [#1] SMP``."""
 
     number: int | None
@@ -90,7 +94,8 @@ class Oops(NamedTuple):
     """The error code in words: ``write to a non-present page by the kernel``."""
 
 
-class Taint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Taint:
     """``Tainted: G    B   W  OE``; Documentation/admin-guide/tainted-kernels.rst, 6.12."""
 
     raw: str
@@ -98,7 +103,8 @@ class Taint(NamedTuple):
     """The letters that are set."""
 
 
-class Hardware(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hardware:
     """``Hardware name: VENDOR PRODUCT, BIOS VERSION DATE``."""
 
     name: str
@@ -109,7 +115,8 @@ class Hardware(NamedTuple):
     bios_date: str = ""
 
 
-class Kernel(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Kernel:
     """What ``Linux version …`` and the crash's own ``CPU: … Comm:`` line say."""
 
     release: str = ""
@@ -125,7 +132,8 @@ class Kernel(NamedTuple):
     """BOOT_IMAGE= of the command line."""
 
 
-class Process(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Process:
     """The ``CPU: 0 PID: 1 Comm: init`` line."""
 
     pid: int | None = None
@@ -134,7 +142,8 @@ class Process(NamedTuple):
     uid: int | None = None
 
 
-class Blame(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Blame:
     """Whom the crash is attributed to, and by which rule."""
 
     function: str = ""
@@ -145,7 +154,8 @@ class Blame(NamedTuple):
     """``(function, reason)`` of every frame passed over on the way."""
 
 
-class Signature(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Signature:
     """Names the fault: the same after a reboot, a rebuild, on other hardware."""
 
     id: str
@@ -154,7 +164,8 @@ class Signature(NamedTuple):
     quality: Quality
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Step:
     """One step of the reading: a finding in a plain sentence and the lines that prove it."""
 
     name: str
@@ -162,7 +173,8 @@ class Step(NamedTuple):
     evidence: tuple[Line, ...] = ()
 
 
-class Analysis(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Analysis:
     """The reading of one crash, as an administrator does it by hand."""
 
     summary: str
@@ -175,7 +187,8 @@ class Analysis(NamedTuple):
     """What to do now, in commands or sentences."""
 
 
-class CrashReport(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CrashReport:
     """One crash: the first report is the cause, whatever followed belongs to it."""
 
     title: str
@@ -194,17 +207,17 @@ class CrashReport(NamedTuple):
     """The first line of the report, the kernel's own words."""
     cause_detail: str = ""
     """What the cause's slug leaves out: ``NULL pointer plus 0x10, write``."""
-    blame: Blame = Blame()
+    blame: Blame = field(default_factory=Blame)
     signature: Signature | None = None
     ip: InstructionPointer | None = None
     call_trace: tuple[Frame, ...] = ()
     fault_address: int | None = None
     oops: Oops | None = None
-    process: Process = Process()
+    process: Process = field(default_factory=Process)
     taint: Taint | None = None
     modules: tuple[str, ...] = ()
     hardware: Hardware | None = None
-    kernel: Kernel = Kernel()
+    kernel: Kernel = field(default_factory=Kernel)
     registers: tuple[tuple[str, str], ...] = ()
     """Name and value as written, in order."""
     code: str = ""

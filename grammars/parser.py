@@ -303,16 +303,16 @@ class Parser:
         )
         if crash is None:
             return None
-        crash = crash._replace(fatal=crash.fatal or died)
-        return crash._replace(analysis=analyse(crash))
+        crash = replace(crash, fatal=crash.fatal or died)
+        return replace(crash, analysis=analyse(crash))
 
 
 def died(report: CrashReport) -> CrashReport:
     """Return the report as one that the kernel died of, which where it was found says: kdump's folder."""
     if report.fatal:
         return report
-    report = report._replace(fatal=True)
-    return report._replace(analysis=analyse(report))
+    report = replace(report, fatal=True)
+    return replace(report, analysis=analyse(report))
 
 
 CRASH_KERNEL: Final = "elfcorehdr="

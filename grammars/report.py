@@ -113,9 +113,9 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
     kernel = boot.kernel
     if found.owner is not None and found.owner.release and not kernel.release:
         release = found.owner.release
-        kernel = kernel._replace(release=release, build=found.owner.build, architecture=architecture(release))
+        kernel = replace(kernel, release=release, build=found.owner.build, architecture=architecture(release))
     if found.machine and not kernel.architecture:
-        kernel = kernel._replace(architecture=found.machine)
+        kernel = replace(kernel, architecture=found.machine)
     return kernel
 
 

@@ -13,7 +13,6 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -95,10 +94,6 @@ class Opening(NamedTuple):
     label: str
 
 
-_FRAME: Final = functools.partial(tuple.__new__, Frame)
-"""Frame, without the cost of a call in Python."""
-
-
 def _read_frames(text: str) -> Iterator[Frame]:
     stack = ""
     for match in _frame.finditer(text):
@@ -117,7 +112,7 @@ def _read_frames(text: str) -> Iterator[Frame]:
                 reliable = reliable and "(unreliable)" not in rest
             if address and (digits := _digits.search(address)):
                 number = int(digits[0], 16)
-            yield _FRAME((name, int(offset, 16), int(size, 16), module, number, reliable, stack, file, False))
+            yield Frame(name, int(offset, 16), int(size, 16), module, number, reliable, stack, file)
         elif inlined:
             yield Frame(inlined, stack=stack, file=place, inline=True)
         elif raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,5 +156,5 @@ def test_a_site_adds_a_step_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     from grammars.model import Step  # noqa: PLC0415
 
     monkeypatch.setattr(reading, "_steps", lambda: (lambda report, _marks: Step("rack", report.hostname),))
-    analysis = reading.analyse(crash("null_read")._replace(hostname="node1"))
+    analysis = reading.analyse(replace(crash("null_read"), hostname="node1"))
     assert [(step.name, step.finding) for step in analysis.steps[:1]] == [("rack", "node1")]

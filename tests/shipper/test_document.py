@@ -42,7 +42,7 @@ def crash(**changes: object) -> CrashReport:
         lines=tuple(Line(n, text, raw=f"[  790.37] {text}") for n, text in enumerate(words, 1)),
         kernel=Kernel(release="3.10.0-1160.el7.x86_64", architecture="x86_64"),
     )
-    return report._replace(**changes)  # type: ignore[arg-type]
+    return dataclasses.replace(report, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("before", "history"), [(None, None), (2e9, True), (1e9, None)])

@@ -11,7 +11,9 @@ or the grammar::
 from __future__ import annotations
 
 from dashboards.export import export
+from dashboards.report import NAMES as REPORTED
 from dashboards.report import render_report
+from dashboards.summary import NAMES as SUMMARISED
 from dashboards.summary import summarise
 
-__all__ = ["export", "render_report", "summarise"]
+__all__ = ["REPORTED", "SUMMARISED", "export", "render_report", "summarise"]

@@ -1,11 +1,12 @@
 """The dashboards as one HTML file that needs nothing else, not even a network.
 
-The documents travel inside it as two compressed blocks: columns of numbers (one row a document, each
-value the number of a word in that column's dictionary), so that ten thousand incidents are some hundred
-kilobytes and every filter is a loop over integers; and the words, with one full example of each
-signature. Both are base64, so no text of a log can end as markup; the page's script puts words on the
-screen as text nodes only. A content security policy inside allows that one script, by its hash, and
-no request at all.
+The documents travel inside it as two compressed blocks. One is numbers: a row a document with its time,
+its incident, its host and its profile, and a row a profile, which is what else is counted by; each value
+is the number of a word in that column's dictionary, so that ten thousand incidents are some hundred
+kilobytes, a million some ten thousand, and every filter is a loop over integers. The other is the words,
+with one full example of each signature. Both are base64, so no text of a log can end as markup; the
+page's script puts words on the screen as text nodes only. A content security policy inside allows that
+one script, by its hash, and no request at all.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import hashlib
 import json
 from array import array
 from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from dashboards.embedded import age, first, milliseconds, values
+from dashboards.embedded import first, milliseconds, values
 from dashboards.panels import COLUMNS, DASHBOARDS, TIME, fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Sequence
 
 FACETS = {
     "host.os.kernel": "Kernel",
@@ -36,36 +38,52 @@ FACETS = {
 """Filters that are always in reach; every bar and cell of a panel filters as well."""
 SEARCHED = ("kernel.panic.kind", "kernel.panic.function", "event.reason", "process.name")
 """What free text looks at beside the panels' fields and each signature's example."""
+ROWS = ("host.name",)
+"""Fields whose values are kept a document; with the others nearly every document would be a profile."""
 TEXT_LIMIT = 12_000
 """Characters of one example's raw text that are kept."""
 TEXT_BUDGET = 8_000_000
 """Characters of raw text kept in all; the signatures that come after it go without."""
 IDS_LIMIT = 50_000
 """Above this number of incidents their ids, which do not compress, are left out."""
-EXAMPLES_LIMIT = 5_000
-"""Signatures with a full example; incidents without a signature bring their own."""
+SIGNED_LIMIT, UNSIGNED_LIMIT = 4_000, 1_000
+"""Examples at most: of signatures, and of incidents without one, which bring their own."""
+
+NAMES = tuple(sorted({name for source, name in fields() if source == "panics"} | set(FACETS) | set(SEARCHED)))
+"""Fields that :func:`render_report` needs of every document, beside its ``_id``."""
 
 
 def render_report(
-    documents: Iterable[Mapping[str, Any]], *, fleet: int | None = None, made: datetime | None = None
+    documents: Iterable[Mapping[str, Any]],
+    *,
+    whole: Callable[[Sequence[str]], Iterable[Mapping[str, Any]]] | None = None,
+    fleet: int | None = None,
+    made: datetime | None = None,
+    older: int = 0,
 ) -> str:
     """Return the report as an HTML page.
 
-    ``documents`` are nested ECS documents in any order. ``fleet`` is how many hosts there are in all:
-    with it the page says panics per 1,000 hosts a day. ``made`` is the time that the page gives as
-    its own, now if it is not given.
+    ``documents`` are nested ECS documents in any order. They need no more than the fields :data:`NAMES`
+    where ``whole`` gives the documents of some ``_id`` in full: it is asked once, for the examples.
+    ``fleet`` is how many hosts there are in all: with it the page says panics per 1,000 hosts a day.
+    ``made`` is the time that the page gives as its own, now if it is not given. ``older`` is how many
+    documents there were that are not among these, which the page admits.
     """
     from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415  (start-up time)
 
     table = _Table()
     for document in documents:
         table.add(document)
-    words, numbers = table.blocks()
+    words = {"examples": table.examples_of(whole)}
+    numbers, more = table.blocks()
+    words |= more
+    del table
     model = {
         "dashboards": [asdict(dashboard) for dashboard in DASHBOARDS],
         "facets": FACETS,
         "columns": COLUMNS,
         "fleet": fleet,
+        "older": older,
         "made": (made or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
     }
     script = _script()
@@ -86,58 +104,137 @@ class _Table:
     """Documents as columns; see the module for why."""
 
     def __init__(self) -> None:
-        names = {name for source, name in fields() if source == "panics"} | set(FACETS) | set(SEARCHED)
-        self.names = sorted(names - {TIME, "event.id"})
-        self.codes = {name: array("I") for name in self.names}
-        self.dictionaries: dict[str, dict[object, int]] = {name: {(): 0} for name in self.names}
+        names = [name for name in NAMES if name not in {TIME, "event.id"}]
+        self.names = [*ROWS, *(name for name in names if name not in ROWS)]
+        self.plan: dict[str, Any] = {}
+        for place, name in enumerate(self.names):
+            *path, leaf = name.split(".")
+            node = self.plan
+            for part in path:
+                node = node.setdefault(part, {})
+            node[leaf] = place
+        self.dictionaries: list[dict[object, int]] = [{(): 0} for _ in self.names]
         self.incidents: dict[str, int] = {}
-        self.incident = array("I")
+        self.profiles: dict[tuple[object, ...], int] = {}
         self.time = array("d")
-        self.examples: dict[str, tuple[tuple[bool, int, str], dict[str, Any]]] = {}
-        self.text = 0
+        self.incident = array("I")
+        self.rows = [array("I") for _ in ROWS]
+        self.profile = array("I")
+        self.examples: dict[str, tuple[tuple[bool, int, str], Mapping[str, Any]]] = {}
+        self.unsigned = 0
 
     def add(self, document: Mapping[str, Any]) -> None:
         incident = first(document, "event.id")
+        time = milliseconds(first(document, TIME))
+        self.time.append(time)
         self.incident.append(self.incidents.setdefault(incident, len(self.incidents)))
-        self.time.append(milliseconds(first(document, TIME)))
-        for name in self.names:
-            words = self.dictionaries[name]
-            found = tuple(_word(value) for value in values(document, name))
-            self.codes[name].append(words.setdefault(found, len(words)))
-        key = first(document, "kernel.panic.signature.id") or incident
-        rank = (first(document, "kernel.panic.parse.status") == "complete", *age(document))
-        kept = self.examples.get(key)
-        if kept is None and len(self.examples) >= EXAMPLES_LIMIT:
-            return
-        if kept is None or kept[0] < rank:
-            self.text -= len(kept[1]["text"]) if kept else 0
-            example = _example(document, TEXT_LIMIT if self.text < TEXT_BUDGET else 0)
-            self.text += len(example["text"])
-            self.examples[key] = (rank, example)
+        found: list[object] = [()] * len(self.names)
+        _pick(document, self.plan, found)
+        for place, column in enumerate(self.rows):
+            column.append(self._code(place, found[place]))
+        key = tuple(found[len(ROWS) :])
+        profile = self.profiles.get(key)
+        if profile is None:
+            profile = self.profiles[key] = len(self.profiles)
+        self.profile.append(profile)
+        self._exemplify(document, incident, time)
 
-    def blocks(self) -> tuple[dict[str, Any], bytes]:
-        """Return the words, and the numbers as little-endian arrays in the order the words name."""
-        last: dict[int, float] = {}
+    def _code(self, place: int, found: object) -> int:
+        words = self.dictionaries[place]
+        return words.setdefault(found, len(words))
+
+    def _exemplify(self, document: Mapping[str, Any], incident: str, time: int) -> None:
+        """Keep the document if it shows its signature best: understood in full, and the newest."""
+        signature = first(document, "kernel.panic.signature.id")
+        key = signature or incident
+        rank = (first(document, "kernel.panic.parse.status") == "complete", time, incident)
+        kept = self.examples.get(key)
+        if kept is None:
+            if signature and len(self.examples) - self.unsigned >= SIGNED_LIMIT:
+                return
+            if not signature and self.unsigned >= UNSIGNED_LIMIT:
+                return
+            self.unsigned += not signature
+        if kept is None or kept[0] < rank:
+            self.examples[key] = (rank, document)
+
+    def examples_of(
+        self, whole: Callable[[Sequence[str]], Iterable[Mapping[str, Any]]] | None
+    ) -> dict[str, dict[str, Any]]:
+        """Return what the page shows of each example, by its signature or incident."""
+        chosen = {key: document for key, (_, document) in self.examples.items()}
+        if whole:
+            keys = {first(document, "_id"): key for key, document in chosen.items()}
+            for document in whole(list(keys)):
+                chosen[keys[first(document, "_id")]] = document
+        examples = {}
+        left = TEXT_BUDGET
+        for key, document in chosen.items():
+            examples[key] = _example(document, TEXT_LIMIT if left > 0 else 0)
+            left -= len(examples[key]["text"])
+        return examples
+
+    def blocks(self) -> tuple[bytes, dict[str, Any]]:
+        """Return the numbers, little-endian arrays one after the other, and the words they stand for.
+
+        The arrays: a row a document its time (milliseconds since 1970 UTC, 8 bytes), its incident, its
+        fields of :data:`ROWS`, its profile; a row a profile its other fields (4 bytes each).
+        """
+        last = array("d", [float("-inf")]) * len(self.incidents)
         for incident, time in zip(self.incident, self.time, strict=True):
-            last[incident] = max(time, last.get(incident, time))
+            last[incident] = max(last[incident], time)
         # The page counts distinct incidents in one pass, so an incident's documents stay together.
-        order = sorted(
-            range(len(self.time)),
-            key=lambda row: (last[self.incident[row]], self.incident[row], self.time[row]),
-        )
+        order = sorted(range(len(self.time)), key=self.time.__getitem__)
+        order.sort(key=self.incident.__getitem__)
+        order.sort(key=lambda row: last[self.incident[row]])
+        number, before = -1, -1
+        incidents = array("I")
+        shown = array("I")
+        for row in order:
+            if self.incident[row] != before:
+                before = self.incident[row]
+                number += 1
+                shown.append(before)
+            incidents.append(number)
+        places = range(len(ROWS), len(self.names))
+        profiled = [array("I") for _ in places]
+        for found in self.profiles:
+            for place, column, value in zip(places, profiled, found, strict=True):
+                column.append(self._code(place, value))
         columns: list[array[float] | array[int]] = [
             array("d", (self.time[row] for row in order)),
-            array("I", (self.incident[row] for row in order)),
-            *(array("I", (codes[row] for row in order)) for codes in self.codes.values()),
+            incidents,
+            *(array("I", (column[row] for row in order)) for column in (*self.rows, self.profile)),
+            *profiled,
         ]
+        ids = list(self.incidents) if len(self.incidents) <= IDS_LIMIT else []
         words = {
             "rows": len(order),
+            "profiles": len(self.profiles),
             "names": self.names,
-            "dictionaries": [[list(word) for word in self.dictionaries[name]] for name in self.names],  # type: ignore[call-overload]
-            "incidents": list(self.incidents) if len(self.incidents) <= IDS_LIMIT else [],
-            "examples": {key: example for key, (_, example) in self.examples.items()},
+            "own": len(ROWS),
+            "dictionaries": [
+                [[_word(word) for word in _many(found)] for found in known] for known in self.dictionaries
+            ],
+            "incidents": [ids[incident] for incident in shown] if ids else [],
         }
-        return words, b"".join(_little_endian(column) for column in columns)
+        return b"".join(map(_little_endian, columns)), words
+
+
+def _pick(node: Mapping[str, Any], plan: Mapping[str, Any], into: list[object]) -> None:
+    """Put the fields of a plan into their places, as what can be looked up."""
+    for part, below in plan.items():
+        found = node.get(part)
+        if found is None:
+            continue
+        if type(below) is int:
+            into[below] = found if type(found) in {str, bool} else tuple(map(_word, _many(found)))
+        elif isinstance(found, Mapping):
+            _pick(found, below, into)
+
+
+def _many(found: object) -> Iterable[object]:
+    return found if isinstance(found, list | tuple) else (found,)
 
 
 def _word(value: object) -> str:

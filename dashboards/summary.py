@@ -18,6 +18,8 @@ COUNTED = {
     "signatures": "kernel.panic.signature.id",
 }
 """What is counted, and the field a terms aggregation over the same documents would group by."""
+NAMES = ("event.id", "kernel.panic.fatal", *COUNTED.values())
+"""Fields that :func:`summarise` needs of every document."""
 
 
 def summarise(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -75,6 +75,13 @@ class RetentionConfig(_Strict, frozen=True, kw_only=True):
         return int(self.size[:-2]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[self.size[-2:]]
 
 
+class FleetConfig(_Strict, frozen=True, kw_only=True):
+    """``fleet``."""
+
+    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Hosts there are in all, those that never crashed included: gives panics per 1,000 hosts a day."""
+
+
 class RedactConfig(_Strict, frozen=True, kw_only=True):
     """``redact``."""
 
@@ -102,6 +109,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     path: PathConfig = PathConfig()
     data_stream: DataStreamConfig = DataStreamConfig()
+    fleet: FleetConfig = FleetConfig()
     redact: RedactConfig = RedactConfig()
     retention: RetentionConfig = RetentionConfig()
     triage: TriageConfig = TriageConfig()
@@ -131,6 +139,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 _SECTIONS: dict[str, Any] = {
     "path": PathConfig,
     "data_stream": DataStreamConfig,
+    "fleet": FleetConfig,
     "redact": RedactConfig,
     "retention": RetentionConfig,
     "triage": TriageConfig,

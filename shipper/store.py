@@ -16,11 +16,12 @@ import os
 import sqlite3
 import threading
 import time
+from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, TypedDict
 
 import msgspec
 
@@ -180,6 +181,23 @@ class _Unpacking(threading.local):
         self.decompress: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompress
 
 
+def _shape(names: Iterable[str]) -> Any:  # noqa: ANN401 - a type made here
+    """Return the type of a nested document of which only some fields are decoded."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        *path, leaf = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = Any
+
+    def typed(node: dict[str, Any]) -> Any:  # noqa: ANN401
+        parts = {key: typed(child) if isinstance(child, dict) else child for key, child in node.items()}
+        return TypedDict("_Part", parts, total=False)  # type: ignore[operator] # made at run time
+
+    return typed(tree)
+
+
 class Store:
     """The documents of one machine. Its methods may be called from any thread.
 
@@ -263,19 +281,39 @@ class Store:
                 for row in connection.execute("SELECT id FROM documents WHERE id = ?", (one,))
             }
 
-    def documents(self, *, fatal_only: bool = False) -> Iterator[dict[str, Any]]:
-        """Yield the documents, oldest crash first."""
-        where = "WHERE fatal" if fatal_only else ""
+    def documents(
+        self, *, only: Iterable[str] | None = None, newest: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the documents, newest crash first.
+
+        :param only: dotted names of the fields to read, a part of the time that whole documents take.
+        :param newest: how many at most.
+        """
+        decode = msgspec.json.Decoder(dict[str, Any] if only is None else _shape(only)).decode
         with self._reading() as connection:
-            order = [
-                row[0]
-                for row in connection.execute(
-                    f"SELECT seq FROM documents {where} ORDER BY occurred, seq"  # noqa: S608 - two fixed texts
-                )
-            ]
+            order = array(
+                "q",
+                (
+                    row[0]
+                    for row in connection.execute(
+                        "SELECT seq FROM documents WHERE kept ORDER BY occurred DESC, seq DESC LIMIT ?",
+                        (-1 if newest is None else newest,),
+                    )
+                ),
+            )
         for seq in order:
             with self._reading() as connection:
                 row = connection.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
+            if row is not None:
+                yield decode(self._unpack(row[0]))
+
+    def whole(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield the documents of these ``_id`` whose text is still there."""
+        for one in ids:
+            with self._reading() as connection:
+                row = connection.execute(
+                    "SELECT body FROM bodies JOIN documents USING (seq) WHERE id = ?", (one,)
+                ).fetchone()
             if row is not None:
                 yield msgspec.json.decode(self._unpack(row[0]))
 

@@ -3,8 +3,10 @@
   // ---------------------------------------------------------------- data
   async function block(id) {
     const element = document.getElementById(id);
-    const bytes = Uint8Array.from(atob(element.textContent), (c) => c.charCodeAt(0));
+    const text = atob(element.textContent);
     element.remove();
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   }
   const read = async (id) => JSON.parse(new TextDecoder().decode(await block(id)));
@@ -13,13 +15,17 @@
 
   const count = words.rows;
   const time = new Float64Array(numbers, 0, count);
-  const incident = new Uint32Array(numbers, 8 * count, count);
+  let at = 8 * count;
+  const next = (length) => new Uint32Array(numbers, (at += 4 * length) - 4 * length, length);
+  const incident = next(count);
+  const own = words.names.slice(0, words.own).map(() => next(count));
+  const profile = next(count);
   const columns = Object.create(null); // an address may ask for any name
   words.names.forEach((name, i) => {
-    columns[name] = {
-      codes: new Uint32Array(numbers, (12 + 4 * i) * count, count),
-      entries: words.dictionaries[i], // each a list of values: none, one or many
-    };
+    const entries = words.dictionaries[i]; // each a list of values: none, one or many
+    const profiled = own[i] ? null : next(words.profiles);
+    let codes = own[i];
+    columns[name] = { entries, get codes() { return (codes ??= profile.map((row) => profiled[row])); } };
   });
   const TIME = "@timestamp";
   const SIGNATURE = "kernel.panic.signature.id";
@@ -749,7 +755,7 @@
     }
     return day(low) === day(high) ? `${day(low)}, UTC` : `${day(low)} to ${day(high)}, UTC`;
   }
-  document.getElementById("foot").textContent = `Made by kpanic, ${model.made.slice(0, 16).replace("T", " ")} UTC. Counted by incident: one crash that arrived by several ways counts once. Times are UTC.`;
+  document.getElementById("foot").textContent = `Made by kpanic, ${model.made.slice(0, 16).replace("T", " ")} UTC. Counted by incident: one crash that arrived by several ways counts once. Times are UTC.${model.older ? ` The newest ${number(count)} documents; ${number(model.older)} older ones are not in this file.` : ""}`;
   document.querySelector("[data-skip]").addEventListener("click", (event) => {
     event.preventDefault();
     main.focus();

@@ -5,52 +5,154 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from shipper.cli import Failure
-from shipper.commands._common import configured, open_store, read_config
-from shipper.terminal import visible
+from shipper.commands._common import configured, made_outputs, open_store, read_config
+from shipper.terminal import say, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from shipper.config import Config
 
 __all__ = ["command"]
+
+LIMIT = 2_000_000
+"""Documents that one report holds; memory and the browser end somewhere."""
+
+
+class Source(NamedTuple):
+    """Where documents are read from."""
+
+    name: str
+    total: int
+    documents: Callable[[Iterable[str]], Iterator[dict[str, Any]]]
+    """At most :data:`LIMIT`, newest first, with the fields asked for."""
+    whole: Callable[[Sequence[str]], Iterator[dict[str, Any]]]
+    """Those of some ``_id``, in full."""
 
 
 @click.command("report")
 @configured
-@click.option("-o", "--output", "target", metavar="FILE", default="kpanic-report.html", show_default=True)
+@click.option(
+    "-o", "--output", "target", metavar="FILE", help="Default: kpanic-report.html; - is standard output."
+)
+@click.option(
+    "--from",
+    "source",
+    metavar="OUTPUT",
+    help="Read an OpenSearch or Elasticsearch of the configuration instead of the store.",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["html", "json"]),
     default="html",
-    help="html: a page in FILE; json: the same figures on standard output.",
+    help="html: a page; json: its figures, on standard output unless -o is given.",
 )
-@click.option("--fleet", type=click.IntRange(1), metavar="N", help="Hosts there are in all, for rates.")
-def command(
-    config_file: str | None, overrides: tuple[str, ...], target: str, form: str, fleet: int | None
+@click.option(
+    "--fleet", type=click.IntRange(1), metavar="N", help="Hosts there are in all, for rates; over fleet.size."
+)
+def command(  # noqa: PLR0913, PLR0917 - the options
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    target: str | None,
+    source: str | None,
+    form: str,
+    fleet: int | None,
 ) -> int:
     """Write what the store holds as one HTML file that needs no network; print its path."""
     import dashboards  # noqa: PLC0415 - templates
     from shipper.triage import Triage  # noqa: PLC0415
 
     config = read_config(config_file, overrides)
+    target = target or ("kpanic-report.html" if form == "html" else "-")
     triage = Triage(config.entries)
-    with open_store(config, readonly=True) as store:
-        documents = map(triage.put, store.documents())
+
+    def told(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        return map(triage.put, documents) if triage else documents
+
+    with _store(config) if source is None else _engine(config, source) as found:
+        if not found.total:
+            say(f"kpanic: {found.name} holds no crash yet; 'kpanic ship /var/crash' reads what is there")
+        if found.total > LIMIT:
+            say(f"kpanic: {found.name} holds {found.total} documents; the report is of the newest {LIMIT}")
         if form == "json":
             import json  # noqa: PLC0415
 
-            sys.stdout.write(json.dumps(dashboards.summarise(documents), indent=2) + "\n")
-            return 0
-        page = dashboards.render_report(documents, fleet=fleet)
-    path = Path(target)
+            text = json.dumps(dashboards.summarise(found.documents(dashboards.SUMMARISED)), indent=2) + "\n"
+        else:
+            text = dashboards.render_report(
+                told(found.documents(("_id", *dashboards.REPORTED))),
+                whole=lambda ids: told(found.whole(ids)),
+                fleet=fleet or config.fleet.size or None,
+                older=max(0, found.total - LIMIT),
+            )
+    _write(target, text)
+    return 0
+
+
+@contextmanager
+def _store(config: Config) -> Iterator[Source]:
+    from shipper.store import StoreError  # noqa: PLC0415
+
+    with open_store(config, readonly=True) as store:
+        try:
+            yield Source(
+                str(store.path),
+                store.status().kept,
+                lambda names: store.documents(only=names, newest=LIMIT),
+                store.whole,
+            )
+        except StoreError as error:
+            raise Failure(str(error)) from None
+
+
+@contextmanager
+def _engine(config: Config, name: str) -> Iterator[Source]:
+    from shipper.outputs import Unavailable, _search  # noqa: PLC0415
+    from shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
+
+    (output,) = made_outputs(config, only=name)
     try:
-        _replace(path, page)
+        if not isinstance(output, BulkOutput):
+            raise Failure(f"output.{name} cannot be read back; --from takes opensearch or elasticsearch", 2)
+        index = f"logs-kernel.panic-{config.data_stream.namespace}"
+        yield Source(
+            f"{index} of {output.product} at {', '.join(output.urls)}",
+            _search.count(output, index),
+            lambda names: _search.documents(output, index, names, LIMIT),
+            partial(_search.whole, output, index),
+        )
+    except Unavailable as error:
+        reason = str(error).removesuffix("; everything is kept")
+        raise Failure(
+            f"{reason}\n'kpanic test output' says more; without --from the report is of the store"
+        ) from None
+    finally:
+        output.close()
+
+
+def _write(target: str, text: str) -> None:
+    """Write a regular file whole or not at all and print its path; anything else as it comes."""
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(os.path.realpath(target))
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, a device
+            path.write_text(text, encoding="utf-8", errors="replace")
+            return
+        _replace(path, text)
     except OSError as error:
         raise Failure(f"{target}: cannot be written: {error.strerror}") from None
-    sys.stdout.write(visible(str(path.absolute())) + "\n")
-    return 0
+    sys.stdout.write(visible(str(Path(target).absolute())) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -47,7 +47,7 @@ def test_a_document_comes_back_as_it_went_in(store: Store) -> None:
     assert store.add([packed(1), packed(2)]) == 2
     store.register("a")
     assert [stored.body for stored in store.pending("a", 10)] == [packed(1).body, packed(2).body]
-    assert [document["number"] for document in store.documents()] == [1, 2]
+    assert [document["number"] for document in store.documents()] == [2, 1]
 
 
 def test_the_ledger_takes_each_document_once(store: Store) -> None:
@@ -155,7 +155,7 @@ def test_age_takes_only_what_every_output_has_and_the_ledger_remembers_it(store:
     )
     assert store.expire(["a", "b"], before=time.time() - 60) == (0, 0)
     assert store.expire(["a", "b"], before=time.time() + 60) == (1, 0)
-    assert [document["number"] for document in store.documents()] == [1, 2, 3]
+    assert [document["number"] for document in store.documents()] == [3, 2, 1]
     assert store.add([packed(0)]) == 0
     assert [stored.id for stored in store.pending("b", 9)] == ["id2", "id3"]
     assert (store.status().documents, store.status().kept) == (4, 3)

@@ -17,15 +17,23 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def stamp(body: bytes, moment: str) -> bytes:
+def stamp(body: bytes, moment: str, *, name: str = "") -> bytes:
     """Put ``event.ingested`` into a document, leaving all else as it stands.
 
     Alert rules look at it, so it is the time of this very try and not of the spooling. An ``_id`` is the
     request's business: engines refuse a document that has one inside.
+
+    :param name: the ``_id``, for whoever takes the document from there: it becomes ``labels.document_id``.
     """
     top = _split(body)
     top.pop("_id", None)
-    event = _split(top.get("event", msgspec.Raw(b"{}")))
-    event["ingested"] = msgspec.Raw(_encode(moment))
-    top["event"] = msgspec.Raw(_encode(event))
+    _put(top, "event", "ingested", moment)
+    if name:
+        _put(top, "labels", "document_id", name)
     return _encode(top)
+
+
+def _put(top: dict[str, msgspec.Raw], section: str, key: str, value: str) -> None:
+    inside = _split(top.get(section, msgspec.Raw(b"{}")))
+    inside[key] = msgspec.Raw(_encode(value))
+    top[section] = msgspec.Raw(_encode(inside))

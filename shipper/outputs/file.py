@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FileConfig", "FileOutput"]
 
-TAIL_BYTES = 16_000_000  # more than one batch
+TAIL_BYTES = 16_000_000  # read again when the file is opened; at most half of it is written at once
 
 
 class FileConfig(Settings, frozen=True, kw_only=True):
@@ -34,7 +36,7 @@ class FileOutput:
     """Appends; a file that was moved away (logrotate) is started anew.
 
     A process that is killed between the write and the settling would write its last batch again, so
-    the end of the file is read when it is opened.
+    the end of the file is read when it is opened, and that of the one which was moved away before it.
     """
 
     Config = FileConfig
@@ -44,7 +46,7 @@ class FileOutput:
         self._path = Path(config.path)
         self._mode = config.permissions
         self._file = -1
-        self._written: set[tuple[str, ...]] = set()
+        self._written: set[str] = set()
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Append what is not there yet, and sync.
@@ -56,23 +58,24 @@ class FileOutput:
             size = os.fstat(self._file).st_size
         except OSError as error:
             raise Unavailable(f"file: {self._path}: {error.strerror}; everything is kept") from error
-        keys = [_key(stored.body) for stored in batch]
-        moment = now()
-        text = b"".join(
-            stamp(stored.body, moment) + b"\n"
-            for stored, key in zip(batch, keys, strict=True)
-            if key not in self._written
-        )
+        moment, text, outcomes = now(), bytearray(), []
+        for stored in batch:
+            if len(text) > TAIL_BYTES // 2:
+                outcomes.append(Outcome(stored.id, Verdict.RETRY, "the batch is long"))
+                continue
+            if stored.id not in self._written:
+                text += stamp(stored.body, moment, name=stored.id) + b"\n"
+            outcomes.append(Outcome(stored.id, Verdict.DELIVERED))
         try:
             while text:
-                text = text[os.write(self._file, text) :]
+                del text[: os.write(self._file, text)]
             os.fsync(self._file)
         except OSError as error:
             with contextlib.suppress(OSError):  # else the next opening finds what is there
                 os.ftruncate(self._file, size)
             self.close()
             raise Unavailable(f"file: {self._path}: {error.strerror}; everything is kept") from error
-        return [Outcome(stored.id, Verdict.DELIVERED) for stored in batch]
+        return outcomes
 
     def check(self) -> str:
         """Open the file.
@@ -106,34 +109,48 @@ class FileOutput:
         complete = tail.rfind(b"\n") + 1
         if complete < len(tail) and (complete or size <= TAIL_BYTES):
             os.ftruncate(self._file, size - len(tail) + complete)
-        self._written = {_key(line) for line in tail[:complete].split(b"\n")} - {()}
+        self._written = _names(tail[:complete])
+        if not size:
+            self._written |= _names(self._before())
+            _sync(self._path.parent)
+
+    def _before(self) -> bytes:
+        """Return the end of the file that was this one until it was moved away, if it lies beside it."""
+        moved = [
+            path for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*") if path.is_file()
+        ]
+        if not moved:
+            return b""
+        with max(moved, key=lambda path: path.stat().st_mtime).open("rb") as last:
+            size = last.seek(0, os.SEEK_END)
+            last.seek(max(0, size - TAIL_BYTES))
+            return last.read()
 
 
-class _Event(msgspec.Struct, frozen=True):
-    id: str = ""
-    provider: str = ""
-    hash: str = ""
-
-
-class _Host(msgspec.Struct, frozen=True):
-    name: str = ""
-
-
-class _Identity(msgspec.Struct, frozen=True):
-    """What a document's ``_id`` is made of: incident, way, words and host."""
-
-    event: _Event = _Event()
-    host: _Host = _Host()
-
-
-_decode = msgspec.json.Decoder(_Identity).decode
-
-
-def _key(body: bytes) -> tuple[str, ...]:
-    """Name a document; empty for what is none."""
+def _sync(folder: Path) -> None:
+    """Make the name of a new file durable, as fsync of the file does for what is in it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        found = _decode(body)
-    except (msgspec.DecodeError, UnicodeError):
-        return ()
-    event = found.event
-    return (event.id, event.provider, event.hash, found.host.name) if event.id else ()
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class _Labels(msgspec.Struct):
+    document_id: str = ""
+
+
+class _Line(msgspec.Struct):
+    labels: _Labels = msgspec.field(default_factory=_Labels)
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+def _names(lines: bytes) -> set[str]:
+    """Name the documents that are there; what is none of ours has no name."""
+    names = set()
+    for line in io.BytesIO(lines):
+        with contextlib.suppress(msgspec.DecodeError, UnicodeError):
+            names.add(_decode(line).labels.document_id)
+    return names - {""}

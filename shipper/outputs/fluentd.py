@@ -5,7 +5,7 @@ awaited, behind TLS and the handshake where they are set.
 
 An acknowledgement says that the receiver has buffered the chunk: with a memory buffer it is gone when
 the receiver is killed, so its buffers belong on disk. Receivers do not recognise a repeated chunk;
-``event.id`` is in every record for what stands behind them.
+``labels.document_id`` is in every record for what stands behind them (``id_key``).
 
 :see: https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1.5
 """
@@ -413,7 +413,7 @@ def _pack(batch: Sequence[Stored]) -> tuple[dict[str, bytes], dict[str, Outcome]
 
 def _entry(stored: Stored, moment: str) -> bytes:
     """Pack ``[time, record]``; a float as time would be dropped without a word."""
-    record = msgspec.json.decode(stamp(stored.body, moment), type=dict[str, Any])
+    record = msgspec.json.decode(stamp(stored.body, moment, name=stored.id), type=dict[str, Any])
     text = record.get("@timestamp") or moment
     nanoseconds = int(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1_000
     packed: bytes = msgpack.packb([EventTime.from_unix_nano(max(0, nanoseconds)), record])

@@ -37,7 +37,9 @@ class StdoutOutput:
         """
         moment = now()
         try:
-            sys.stdout.buffer.writelines(stamp(stored.body, moment) + b"\n" for stored in batch)
+            sys.stdout.buffer.writelines(
+                stamp(stored.body, moment, name=stored.id) + b"\n" for stored in batch
+            )
             sys.stdout.buffer.flush()
         except OSError as error:
             raise Unavailable(f"stdout: {error.strerror}; everything is kept") from error

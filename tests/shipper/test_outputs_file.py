@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipper.outputs import Unavailable, Verdict
+from shipper.outputs import Stored, Unavailable, Verdict
 from shipper.outputs.file import FileConfig, FileOutput
 from tests.engines.documents import batch, stored
 
@@ -35,6 +35,7 @@ def test_each_document_is_a_line_stamped_when_it_was_sent(path: Path) -> None:
     assert [outcome.verdict for outcome in outcomes] == [Verdict.DELIVERED] * 3
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0]["event"].pop("ingested") > "2026"
+    assert lines[0]["labels"].pop("document_id") == stored(0, "a").id
     assert lines[0] == json.loads(stored(0, "a").body)
     assert len(lines) == 3
     assert path.stat().st_mode & 0o777 == 0o600
@@ -63,6 +64,38 @@ def test_a_file_moved_away_is_started_anew(path: Path) -> None:
     output.close()
     assert incidents(path.with_suffix(".1")) == ["v1-a-000000"]
     assert incidents(path) == ["v1-a-000001"]
+
+
+def test_a_batch_that_was_moved_away_before_it_was_settled_is_not_written_again(path: Path) -> None:
+    FileOutput(FileConfig(path=str(path))).send(batch(3, "a"))
+    path.rename(path.with_name("panics.ndjson.1"))
+    FileOutput(FileConfig(path=str(path))).send(batch(5, "a"))
+    assert incidents(path) == ["v1-a-000003", "v1-a-000004"]
+
+
+def test_no_more_is_written_at_once_than_is_read_again(path: Path) -> None:
+    documents = [stored(number, "a", cause_detail="x" * 1_000_000) for number in range(20)]
+    outcomes = FileOutput(FileConfig(path=str(path))).send(documents)
+    written = sum(outcome.verdict is Verdict.DELIVERED for outcome in outcomes)
+    assert 8_000_000 < path.stat().st_size < 10_000_000
+    again = FileOutput(FileConfig(path=str(path)))
+    left = documents
+    while left:
+        left = [
+            one
+            for one, outcome in zip(left, again.send(left), strict=True)
+            if outcome.verdict is Verdict.RETRY
+        ]
+    assert written < 20
+    assert incidents(path) == [f"v1-a-{number:06}" for number in range(20)]
+
+
+def test_the_same_crash_of_two_hosts_is_two_documents_after_a_restart_too(path: Path) -> None:
+    first = stored(0, "a")
+    second = Stored(1, f"{first.id}-other", first.body)
+    FileOutput(FileConfig(path=str(path))).send([first])
+    FileOutput(FileConfig(path=str(path))).send([first, second])
+    assert incidents(path) == ["v1-a-000000"] * 2
 
 
 def test_a_full_disk_leaves_no_half_batch(path: Path) -> None:

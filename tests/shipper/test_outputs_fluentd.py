@@ -97,6 +97,7 @@ def test_records_arrive_whole_with_their_own_time(
     assert {(entry["epoch"], entry["nano"]) for entry in entries} == {(1619695946, 123_000_000)}
     first = entries[0]["record"]
     assert first["event"].pop("ingested") > "2026"
+    assert first["labels"].pop("document_id") == stored(0, namespace).id
     assert first == json.loads(stored(0, namespace).body)
 
 

@@ -82,6 +82,14 @@ class FleetConfig(_Strict, frozen=True, kw_only=True):
     """Hosts there are in all, those that never crashed included: gives panics per 1,000 hosts a day."""
 
 
+class HttpConfig(_Strict, frozen=True, kw_only=True):
+    """``http``: metrics for Prometheus, while ``kpanic run`` runs."""
+
+    enabled: bool = False
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5066
+
+
 class RedactConfig(_Strict, frozen=True, kw_only=True):
     """``redact``."""
 
@@ -94,6 +102,9 @@ class TriageConfig(_Strict, frozen=True, kw_only=True):
 
     path: str = ""
     """YAML file of what is known of faults, see the README; below the configuration's folder if relative."""
+
+
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Plugin(NamedTuple):
@@ -115,6 +126,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     triage: TriageConfig = TriageConfig()
     entries: list[Entry] = []
     """Of the triage file."""
+    http: HttpConfig = HttpConfig()
+    shutdown_timeout: _Seconds = 20.0
+    """Seconds that what is in flight has when the service is to end; systemd's own patience is 90."""
     tags: list[str] = []
     """Put on every document."""
     labels: dict[str, str] = {}
@@ -143,6 +157,8 @@ _SECTIONS: dict[str, Any] = {
     "redact": RedactConfig,
     "retention": RetentionConfig,
     "triage": TriageConfig,
+    "http": HttpConfig,
+    "shutdown_timeout": _Seconds,
     "tags": list[str],
     "labels": dict[str, str],
 }

@@ -7,29 +7,40 @@ place of its own in the store, so that a sick one delays nobody.
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from shipper.document import Packed, build, pack
 from shipper.inputs import Unreadable
 from shipper.inputs.file import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tenacity import RetryCallState
 
     from shipper.document import Origin
-    from shipper.outputs import Outcome, Output
-    from shipper.store import Store
+    from shipper.outputs import Outcome, Output, Stored, Verdict
+    from shipper.store import Position, Store
     from shipper.triage import Triage
 
-__all__ = ["Delivery", "Parsed", "parse_files"]
+__all__ = ["Delivery", "Parsed", "Say", "keep", "parse_files"]
 
 BATCH = 250
 """Documents sent at a time: about 2 MB, which bulk requests like best."""
 LONGEST_WAIT = 60.0
 """Seconds between two tries, at most."""
+AGAIN = 5.0
+"""Seconds until the store is tried again that could not take something."""
+
+
+class Say(Protocol):
+    """Takes a line for the operator, from any thread."""
+
+    def __call__(self, message: str, level: Literal["info", "warn", "error"] = "warn") -> None:
+        """Take it."""
 
 
 class Parsed(NamedTuple):
@@ -72,6 +83,36 @@ def _parse_file(path: str, base: Origin) -> Parsed:
     return Parsed(path, documents, fault)
 
 
+def keep(
+    store: Store,
+    documents: Sequence[Packed],
+    outputs: Sequence[str],
+    positions: Iterable[Position] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Put documents into the store; where its disk is full, in the place of old ones that were delivered.
+
+    :param outputs: those that must have a document before its text may go.
+    :return: how many were new.
+    :raises StoreError: none of it was kept.
+    """
+    from shipper.store import StoreFull  # noqa: PLC0415 - parsing needs no SQLite
+
+    positions = list(positions)
+    gone = 0
+    while True:
+        try:
+            added = store.add(documents, positions)
+        except StoreFull:
+            if not outputs or not (more := store.make_way(outputs)):
+                raise
+            gone += more
+        else:
+            if gone:
+                say(f"{store.path}: the disk is full: the text of {gone} delivered documents was let go")
+            return added
+
+
 class _Held(Exception):  # noqa: N818 - a reason to wait
     """The receiver answers and takes nothing."""
 
@@ -82,25 +123,30 @@ class Delivery(threading.Thread):
     :param triage: what is known of faults, put on each document that is sent.
     :param say: is told of trouble and of its end.
     :param tries: how often in a row an output may fail before the thread ends; None is for ever.
+    :param lost: is called once if the store turns out to be damaged, which ends the thread.
     :ivar trouble: why it ended before all was delivered; empty if it did not.
+    :ivar verdicts: how many documents had each verdict.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a delivery may differ in
         self,
         store: Store,
         output: Output,
         *,
         triage: Triage | None = None,
         tries: int | None = None,
-        say: Callable[[str], None] | None = None,
+        say: Say | None = None,
+        lost: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name=f"output {output.name}")
         self.output = output
         self.trouble = ""
+        self.verdicts: Counter[Verdict] = Counter()
         self._store = store
         self._triage = triage
         self._tries = tries
         self._say = say
+        self._lost = lost
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._finishing = False
@@ -123,20 +169,36 @@ class Delivery(threading.Thread):
 
     def run(self) -> None:
         """Deliver; this is the thread."""
+        from shipper.store import StoreDamaged  # noqa: PLC0415
+
         try:
+            if self._say:
+                self._greet(self._say)
             while not self._ended.is_set():
                 try:
                     if self._work():
                         break
+                except StoreDamaged as error:
+                    self.trouble = str(error)
+                    if self._lost:
+                        self._lost()
+                    break
                 except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
                     self.trouble = self._words(error)
                     if self._tries is not None:
                         break
                     if self._say and not self._ended.is_set():
                         self._say(self.trouble)
-                    self._ended.wait(LONGEST_WAIT / 10)
+                    self._ended.wait(AGAIN)
         finally:
             self.output.close()
+
+    def _greet(self, say: Say) -> None:
+        """Say what is reached, and what is amiss with it, before a crash has to go there."""
+        try:
+            say(self.output.check(), level="info")
+        except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
+            say(self._words(error))
 
     def _work(self) -> bool:
         """Deliver what there is or wait for more; return whether all is done."""
@@ -177,8 +239,8 @@ class Delivery(threading.Thread):
         if self._noted:
             self._noted = ""
             if self._say:
-                self._say(f"{self.output.name}: delivers again")
-            self._store.trouble(self.output.name, "")
+                self._say(f"{self.output.name}: delivers again", level="info")
+            self._trouble("")
 
     def _note(self, state: RetryCallState) -> None:
         """Keep the reason of a failed try where ``kpanic status`` finds it."""
@@ -187,7 +249,17 @@ class Delivery(threading.Thread):
             self._noted = str(error)
             if self._say:
                 self._say(self._noted)
-            self._store.trouble(self.output.name, self._noted)
+            self._trouble(self._noted)
+
+    def _trouble(self, reason: str) -> None:
+        from shipper.store import StoreDamaged, StoreError  # noqa: PLC0415
+
+        try:
+            self._store.trouble(self.output.name, reason)
+        except StoreDamaged:
+            raise
+        except StoreError:
+            pass  # it has been said; whether it is noted too changes no delivery
 
     def _next(self) -> None:
         """Send one batch.
@@ -201,7 +273,30 @@ class Delivery(threading.Thread):
         if self._triage:
             batch = [self._triage.stamp(stored) for stored in batch]
         outcomes: list[Outcome] = list(self.output.send(batch)) if batch else []
-        self._store.settle(self.output.name, batch, outcomes)
+        self._settle(batch, outcomes)
+        self.verdicts.update(outcome.verdict for outcome in outcomes)
         held = [outcome for outcome in outcomes if outcome.verdict is Verdict.RETRY]
         if held and len(held) == len(outcomes):
             raise _Held(f"{self.output.name}: {held[0].reason or 'not now'}; everything is kept")
+
+    def _settle(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
+        """Record what became of a batch, however long the store takes: sent again, it would be there twice.
+
+        :raises StoreError: it was told to end, or the store is damaged.
+        """
+        from shipper.store import StoreDamaged, StoreError  # noqa: PLC0415
+
+        said = ""
+        for attempt in itertools.count(1):
+            try:
+                self._store.settle(self.output.name, batch, outcomes)
+            except StoreDamaged:
+                raise
+            except StoreError as error:
+                if self._say and str(error) != said:
+                    said = str(error)
+                    self._say(f"{error}; trying again")
+                if attempt == self._tries or self._ended.wait(AGAIN):
+                    raise
+            else:
+                return

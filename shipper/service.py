@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shipper.document import build, pack
-from shipper.pipeline import Delivery
+from shipper.pipeline import AGAIN, Delivery, keep
 from shipper.store import Position, StoreDamaged, StoreError
 
 if TYPE_CHECKING:
@@ -17,13 +18,11 @@ if TYPE_CHECKING:
     from shipper.document import Origin
     from shipper.inputs import Crash, Input
     from shipper.outputs import Output
+    from shipper.pipeline import Say
     from shipper.store import Store
     from shipper.triage import Triage
 
 __all__ = ["Service"]
-
-AGAIN = 5.0
-"""Seconds until the store is tried again that could not take something."""
 
 
 class Service:
@@ -31,6 +30,8 @@ class Service:
 
     :param say: takes a line for the operator, from any thread.
     :param triage: what is known of faults.
+    :param lost: is called, from any thread, once the store turns out to be damaged: nothing goes on then.
+    :ivar crashes: how many each input has read, by its name, known ones included.
     """
 
     def __init__(  # noqa: PLR0913 - all that is joined
@@ -39,22 +40,33 @@ class Service:
         origin: Origin,
         inputs: Sequence[Input],
         outputs: Sequence[Output],
-        say: Callable[[str], None],
+        say: Say,
         *,
         triage: Triage | None = None,
+        lost: Callable[[], None],
     ) -> None:
-        self.ended = threading.Event()
-        """Set when it cannot go on."""
+        self.crashes: Counter[str] = Counter({one.name: 0 for one in inputs})
         self._stop = threading.Event()
         self._say = say
-        self._deliveries = [Delivery(store, output, triage=triage, say=say) for output in outputs]
+        self.deliveries = [Delivery(store, output, triage=triage, say=say, lost=lost) for output in outputs]
+        names = [output.name for output in outputs]
         self._inputs = [
             threading.Thread(
                 target=self._run,
                 name=f"input {one.name}",
                 args=(
                     one,
-                    _Feed(f"{number} {one.name}", store, origin, self._stop, self._wake, say, self.ended),
+                    _Feed(
+                        f"{number} {one.name}",
+                        store,
+                        origin,
+                        self._stop,
+                        self._wake,
+                        say,
+                        lost,
+                        names,
+                        self.crashes,
+                    ),
                 ),
             )
             for number, one in enumerate(inputs)
@@ -62,7 +74,7 @@ class Service:
 
     def start(self) -> None:
         """Begin."""
-        for thread in (*self._deliveries, *self._inputs):
+        for thread in (*self.deliveries, *self._inputs):
             thread.start()
 
     def stop(self, patience: float) -> bool:
@@ -71,18 +83,18 @@ class Service:
         self._stop.set()
         for thread in self._inputs:
             thread.join(max(0.0, until - time.monotonic()))
-        for delivery in self._deliveries:
+        for delivery in self.deliveries:
             delivery.stop()
-        for delivery in self._deliveries:
+        for delivery in self.deliveries:
             delivery.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in (*self._inputs, *self._deliveries))
+        return not any(thread.is_alive() for thread in (*self._inputs, *self.deliveries))
 
     def alive(self) -> bool:
         """Tell whether every output still works; an input may be done, as a socket that cannot be had."""
-        return all(delivery.is_alive() for delivery in self._deliveries)
+        return all(delivery.is_alive() for delivery in self.deliveries)
 
     def _wake(self) -> None:
-        for delivery in self._deliveries:
+        for delivery in self.deliveries:
             delivery.wake()
 
     def _run(self, one: Input, feed: _Feed) -> None:
@@ -90,6 +102,8 @@ class Service:
         while not self._stop.is_set():
             try:
                 one.run(feed)
+            except StoreDamaged as error:
+                feed.give_up(error)
             except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
                 self._say(f"input {one.name}: {type(error).__name__}: {error}; it is started again")
                 self._stop.wait(AGAIN)
@@ -106,30 +120,39 @@ class _Feed:
     origin: Origin
     stop: threading.Event
     wake: Callable[[], None]
-    say: Callable[[str], None]
-    ended: threading.Event
+    say: Say
+    lost: Callable[[], None]
+    outputs: Sequence[str]
+    crashes: Counter[str]
+    _told: str = field(default="", init=False)
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
         documents = [pack(build(report, origin)) for report, origin in crashes]
+        self.crashes[self.name.partition(" ")[2]] += len(documents)
         moved = [Position(self.name, key, value) for key, value in (positions or {}).items()]
-        told = ""
         while True:
             try:
-                if self.store.add(documents, moved):
+                if keep(self.store, documents, self.outputs, moved, self.say):
                     self.wake()
             except StoreDamaged as error:
-                self.say(str(error))
-                self.stop.set()
-                self.ended.set()
+                self.give_up(error)
                 return
             except StoreError as error:
-                if str(error) != told:
-                    told = str(error)
+                if str(error) != self._told:
+                    self._told = str(error)
                     self.say(f"{error}; trying again")
                 if self.stop.wait(AGAIN):
                     return
             else:
+                if self._told:
+                    self._told = ""
+                    self.say(f"{self.store.path}: takes crashes again", level="info")
                 return
+
+    def give_up(self, error: StoreDamaged) -> None:
+        self.say(str(error))
+        self.stop.set()
+        self.lost()
 
     def positions(self) -> dict[str, str]:
         return self.store.positions(self.name)

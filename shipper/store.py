@@ -38,10 +38,12 @@ __all__ = [
     "Expired",
     "OutputStatus",
     "Position",
+    "Refusal",
     "Status",
     "Store",
     "StoreDamaged",
     "StoreError",
+    "StoreFull",
     "StoreInUse",
 ]
 
@@ -108,6 +110,10 @@ class StoreInUse(StoreError):  # noqa: N818 - it says what the store is
     """Another process writes to it."""
 
 
+class StoreFull(StoreError):  # noqa: N818 - likewise
+    """The disk has no room for more; what is kept can still be read and settled."""
+
+
 class StoreDamaged(StoreError):  # noqa: N818 - likewise
     """The file is no longer what SQLite wrote; the next opening sets it aside."""
 
@@ -138,6 +144,15 @@ class Expired(NamedTuple):
     delivered: int
     undelivered: int
     """Not delivered everywhere: only the limit of size does that."""
+
+
+class Refusal(NamedTuple):
+    """A reason of dead letters."""
+
+    output: str
+    reason: str
+    """Of one of them, where many differ only in what they quote."""
+    documents: int
 
 
 class OutputStatus(msgspec.Struct, frozen=True):
@@ -393,6 +408,16 @@ class Store:
         for row in rows:
             yield Dead(*row)
 
+    def refusals(self) -> list[Refusal]:
+        """Count the dead letters by their reason, the commonest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                # What an engine says before it quotes the document: "400: mapper_parsing_exception: failed…".
+                "SELECT output, min(reason), count(*) AS documents FROM dead"
+                " GROUP BY output, substr(reason, 1, 60) ORDER BY output, documents DESC"
+            ).fetchall()
+        return [Refusal(*row) for row in rows]
+
     def replay(self, output: str | None = None, *, everything: bool = False) -> int:
         """Put dead letters back in the queue, or everything that is kept; return how many."""
         with self._transaction() as connection:
@@ -436,6 +461,10 @@ class Store:
                 break
         return Expired(delivered, undelivered)
 
+    def make_way(self, outputs: Sequence[str]) -> int:
+        """Let go of a little of what every one of ``outputs`` has, for a full disk; return how much."""
+        return self._let_go(outputs, "1", ())
+
     def _leave_room(self, connection: sqlite3.Connection) -> None:
         """Let the file grow only so far that a full disk can still be worked off.
 
@@ -443,9 +472,7 @@ class Store:
         reached it can do both.
         """
         disk = os.statvfs(self.path.parent)
-        free = disk.f_bavail * disk.f_frsize + sum(
-            path.stat().st_size for path in self._files() if path.exists()
-        )
+        free = disk.f_bavail * disk.f_frsize + self.size()
         log = max(8, min(WAL_PAGES, free // PAGE_SIZE // 16))
         self._log_pages = log
         connection.execute(f"PRAGMA wal_autocheckpoint = {log}")
@@ -501,18 +528,28 @@ class Store:
                 "SELECT count(*), coalesce(sum(fatal), 0) FROM"
                 " (SELECT max(fatal) AS fatal FROM documents GROUP BY incident)"
             ).fetchone()
-            outputs = [
-                OutputStatus(name, delivered, pending + retrying, retrying, dead, at, trouble, since)
-                for name, delivered, pending, retrying, dead, at, trouble, since in connection.execute(
-                    "SELECT name, delivered,"
-                    " (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq > cursor),"
-                    " (SELECT count(*) FROM retries WHERE output = name),"
-                    " (SELECT count(*) FROM dead WHERE output = name),"
-                    " last_delivery, trouble, trouble_since FROM outputs ORDER BY name"
-                )
-            ]
-        size = sum(path.stat().st_size for path in self._files() if path.exists())
-        return Status(str(self.path), size, documents, kept, incidents, fatal, first, last, outputs)
+        return Status(
+            str(self.path), self.size(), documents, kept, incidents, fatal, first, last, self.outputs()
+        )
+
+    def outputs(self) -> list[OutputStatus]:
+        """Say how far each output is."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT name, delivered,"
+                " (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq > cursor),"
+                " (SELECT count(*) FROM retries WHERE output = name),"
+                " (SELECT count(*) FROM dead WHERE output = name),"
+                " last_delivery, trouble, trouble_since FROM outputs ORDER BY name"
+            ).fetchall()
+        return [
+            OutputStatus(name, delivered, pending + retrying, retrying, *rest)
+            for name, delivered, pending, retrying, *rest in rows
+        ]
+
+    def size(self) -> int:
+        """Return the bytes of its files."""
+        return sum(path.stat().st_size for path in self._files() if path.exists())
 
     def close(self) -> None:
         """Close the file and let others write."""
@@ -659,6 +696,9 @@ class Store:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 self._leave_room(self._connection)  # there may be more by the next try
+                raise StoreFull(
+                    f"{self.path}: {error}; nothing that was kept is lost; make room on its disk"
+                ) from error
             raise StoreError(f"{self.path}: {error}; nothing that was kept is lost") from error
         except sqlite3.DatabaseError as error:
             self._sound = False

@@ -73,9 +73,15 @@ def origin(config: Config | None = None, *, backfill_before: float | None = None
     )
 
 
-def open_store(config: Config, *, readonly: bool = False) -> Store:
+def open_store(
+    config: Config,
+    *,
+    readonly: bool = False,
+    tell: Callable[[str], None] = lambda line: say(f"kpanic: {line}"),
+) -> Store:
     """Open the store.
 
+    :param tell: is told if it was damaged.
     :raises Failure: it cannot be opened.
     """
     from shipper.store import Store, StoreError  # noqa: PLC0415
@@ -85,8 +91,8 @@ def open_store(config: Config, *, readonly: bool = False) -> Store:
     except StoreError as error:
         raise Failure(str(error)) from None
     if store.set_aside is not None:
-        say(
-            f"kpanic: {store.path} was damaged and is now {store.set_aside}; a new store was started;"
+        tell(
+            f"{store.path} was damaged and is now {store.set_aside}; a new store was started;"
             f" 'sqlite3 {store.set_aside} .recover' shows what can be read of it"
         )
     return store

@@ -1,20 +1,23 @@
 """``kpanic run``: the service.
 
-SIGTERM and SIGINT end it after what is in flight; SIGHUP reads the configuration again. Under systemd
-(``Type=notify``) it tells when it is ready and, with ``WatchdogSec=``, that it is alive (sd_notify(3)).
+SIGTERM and SIGINT end it after what is in flight; SIGHUP reads the configuration again, and one that is wrong
+changes nothing. Under systemd (``Type=notify``, ``notify-reload``) it tells when it is ready and, with
+``WatchdogSec=``, that it is alive (sd_notify(3)).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import threading
 import time
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -23,75 +26,148 @@ from shipper.commands._common import configured, made_outputs, make_room, open_s
 from shipper.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from shipper.config import Config
     from shipper.inputs import Input
+    from shipper.outputs import Output
+    from shipper.pipeline import Say
+    from shipper.service import Service
     from shipper.store import Store
 
 __all__ = ["command"]
 
 ROOM = 600.0
 """Seconds between two looks at what the store need not keep any more."""
-PATIENCE = 20.0
-"""Seconds that a stop may take: well below systemd's 90."""
+AGAIN = 1.0
+"""Seconds until a store is opened again that was damaged."""
+
+
+class _Parts(NamedTuple):
+    """A configuration, and what it names, made."""
+
+    config: Config
+    inputs: list[Input]
+    outputs: list[Output]
 
 
 @click.command("run")
 @configured
 def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Watch the configured inputs and deliver for ever."""
+    log = _log()
+    wanted = _Signals()
+    parts = _make(read_config(config_file, overrides))
+    while True:
+        with open_store(parts.config, tell=log) as store:
+            renewed = _serve(store, parts, wanted, log, (config_file, overrides))
+        if renewed is None and not wanted.damaged:
+            log("stopped", level="info")
+            return 0
+        if wanted.damaged:  # opened again, it is set aside
+            wanted.damaged = False
+            wanted.wait(AGAIN)
+            renewed = _make(parts.config)
+        parts = renewed or parts
+
+
+def _make(config: Config) -> _Parts:
+    """Make everything that a configuration names.
+
+    :raises Failure: something in it is wrong.
+    """
+    return _Parts(config, _made_inputs(config), made_outputs(config))
+
+
+def _serve(
+    store: Store, parts: _Parts, wanted: _Signals, log: Say, source: tuple[str | None, tuple[str, ...]]
+) -> _Parts | None:
+    """Run until told to end; return what is to run next, None for nothing."""
     from shipper.service import Service  # noqa: PLC0415
     from shipper.triage import Triage  # noqa: PLC0415
 
-    told = _log()
-    wanted = _Signals()
-    while True:
-        config = read_config(config_file, overrides)
-        inputs = _made_inputs(config)
-        outputs = made_outputs(config)
-        with open_store(config) as store:
-            service = Service(
-                store,
-                origin(config, backfill_before=store.begun()),
-                inputs,
-                outputs,
-                told,
-                triage=Triage(config.entries),
-            )
-            service.start()
-            names = [plugin.name for plugin in config.inputs], [plugin.name for plugin in config.outputs]
-            told(
-                f"running; inputs: {', '.join(names[0])}; outputs: {', '.join(names[1]) or 'none, kept here'}"
-            )
-            _notify("READY=1")
-            looked = -ROOM
-            while not wanted.wait(_watchdog()) and not service.ended.is_set():
-                if service.alive():
-                    _notify("WATCHDOG=1")
-                if time.monotonic() - looked > ROOM:
-                    looked = time.monotonic()
-                    _tidy(store, config, told)
-            _notify("RELOADING=1" if wanted.reload else "STOPPING=1")
-            if not service.stop(PATIENCE):
-                told("something would not end in time; what it had is kept and comes again")
-                sys.stderr.flush()
-                os._exit(1)  # a thread inside a library's call cannot be ended otherwise
-            if service.ended.is_set():
-                return 1
-        if not wanted.reload:
-            told("stopped")
-            return 0
-        wanted.clear()
+    config = parts.config
+    service = Service(
+        store,
+        origin(config, backfill_before=store.begun()),
+        parts.inputs,
+        parts.outputs,
+        log,
+        triage=Triage(config.entries),
+        lost=wanted.damage,
+    )
+    with _metrics(config, service, store, log):
+        service.start()
+        for warning in config.warnings:
+            log(warning)
+        inputs = ", ".join(plugin.name for plugin in config.inputs)
+        outputs = ", ".join(plugin.name for plugin in config.outputs) or "none, kept here"
+        log(f"running; inputs: {inputs}; outputs: {outputs}", level="info")
+        _notify("READY=1")
+        looked = -ROOM
+        renewed = None
+        while not (wanted.stop or wanted.damaged or renewed):
+            if service.alive():
+                _notify("WATCHDOG=1")
+            if time.monotonic() - looked > ROOM:
+                looked = time.monotonic()
+                _tidy(store, config, log)
+            wanted.wait(_watchdog())
+            if wanted.reload:
+                wanted.reload = False
+                renewed = _renewed(store, source, log)
+        if not renewed:
+            _notify("STOPPING=1")
+        if not service.stop(config.shutdown_timeout):
+            log("something would not end in time; what it had is kept and comes again")
+            sys.stderr.flush()
+            if renewed:  # a thread inside a library's call cannot be ended otherwise
+                os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
+            os._exit(1)
+    return renewed
 
 
-def _tidy(store: Store, config: Config, told: Callable[[str], None]) -> None:
+def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say) -> _Parts | None:
+    """Read the configuration again; None if something in it is wrong, which is said."""
+    _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+    try:
+        made = _make(read_config(*source))
+        if made.config.store_path() != store.path:
+            open_store(made.config, tell=log).close()
+    except Failure as error:
+        for line in str(error).splitlines():
+            log(line, level="error")
+        log("the configuration is not read again: what ran before goes on", level="error")
+        _notify("READY=1")
+        return None
+    return made
+
+
+@contextmanager
+def _metrics(config: Config, service: Service, store: Store, log: Say) -> Iterator[None]:
+    """Serve metrics meanwhile, where that is wanted; a port that cannot be had is said."""
+    if not config.http.enabled:
+        yield
+        return
+    from shipper.metrics import serve  # noqa: PLC0415
+
+    where = f"http://{config.http.host}:{config.http.port}/metrics"
+    try:
+        serving = serve(config.http.host, config.http.port, service, store)
+    except OSError as error:
+        log(f"{where}: cannot be served: {error.strerror or error}", level="error")
+        serving = nullcontext()
+    with serving:
+        yield
+
+
+def _tidy(store: Store, config: Config, log: Say) -> None:
     from shipper.store import StoreError  # noqa: PLC0415
 
     try:
-        make_room(store, config, told)
+        make_room(store, config, log)
     except StoreError as error:
-        told(str(error))
+        log(str(error))
 
 
 def _made_inputs(config: Config) -> list[Input]:
@@ -110,37 +186,48 @@ def _made_inputs(config: Config) -> list[Input]:
 
 
 class _Signals:
-    """Signals as something to wait for."""
+    """What is wanted of the service; signals and other threads may want something at any time."""
 
     def __init__(self) -> None:
-        self.reload = False
-        self._event = threading.Event()
+        self.stop = self.reload = self.damaged = False
+        # A pipe, as an Event's lock may be held by the very code that a signal interrupts.
+        self._heard, self._waker = socket.socketpair()
+        for end in (self._heard, self._waker):
+            end.settimeout(0)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._take)
 
     def _take(self, number: int, _frame: object) -> None:
-        self.reload = number == signal.SIGHUP
-        self._event.set()
+        if number == signal.SIGHUP:
+            self.reload = True
+        else:
+            self.stop = True
 
-    def wait(self, seconds: float) -> bool:
-        return self._event.wait(seconds)
+    def damage(self) -> None:
+        """Tell that the store is damaged."""
+        self.damaged = True
+        self._waker.send(b"\0")
 
-    def clear(self) -> None:
-        self.reload = False
-        self._event.clear()
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until something is wanted."""
+        if select.select([self._heard], [], [], seconds)[0]:
+            self._heard.recv(4096)
 
 
-def _log() -> Callable[[str], None]:
+def _log() -> Say:
     """Return what writes a line of log: text on a terminal, ECS JSON elsewhere."""
     if sys.stderr.isatty():
-        return lambda message: say(f"kpanic: {message}")
+        return lambda message, level="warn": say(f"kpanic: {message}")  # noqa: ARG005
 
-    def structured(message: str) -> None:
+    def structured(message: str, level: str = "warn") -> None:
         line = {
             "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "log.level": level,
             "message": message,
             "ecs.version": "9.4.0",
             "service.type": "kpanic",
+            "process.pid": os.getpid(),
             "process.thread.name": threading.current_thread().name,
         }
         sys.stderr.write(json.dumps(line) + "\n")

@@ -11,7 +11,7 @@ import click
 from shipper.cli import Failure
 from shipper.commands._common import configured, made_outputs, make_room, open_store, origin, read_config
 from shipper.inputs.folders import walk
-from shipper.pipeline import Delivery, parse_files
+from shipper.pipeline import Delivery, keep, parse_files
 from shipper.terminal import say
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def command(  # noqa: PLR0913 - one for each option
         base = origin(config, backfill_before=before)
         parsed = parse_files(files, base, jobs)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
-            crashes, new, unread = _keep(store, parsed, len(files), wake)
+            names = [output.name for output in outputs]
+            crashes, new, unread = _keep(store, parsed, len(files), names, wake)
             known = f", {crashes - new} known already" if crashes > new else ""
             nothing = "; nothing new" if crashes and not new else ""
             say(f"{_count(len(files), 'file')}, {_count(crashes, 'crash')}: {new} new{known}{nothing}")
@@ -151,7 +152,7 @@ def tell(store: Store, outputs: Sequence[Output]) -> bool:
 
 
 def _keep(
-    store: Store, files: Iterable[Parsed], total: int, wake: Callable[[], None]
+    store: Store, files: Iterable[Parsed], total: int, outputs: Sequence[str], wake: Callable[[], None]
 ) -> tuple[int, int, int]:
     """Put what was parsed into the store; return how many crashes, new ones and faulty files there were."""
     from shipper.store import StoreError  # noqa: PLC0415
@@ -167,11 +168,11 @@ def _keep(
                 crashes += len(parsed.documents)
                 batch += parsed.documents
                 if len(batch) >= BATCH:
-                    new += store.add(batch)
+                    new += keep(store, batch, outputs, say=say)
                     batch.clear()
                     wake()
                 advance()
-            new += store.add(batch)
+            new += keep(store, batch, outputs, say=say)
     except StoreError as error:
         raise Failure(str(error)) from None
     return crashes, new, unread

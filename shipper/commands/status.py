@@ -24,7 +24,8 @@ def command(config_file: str | None, overrides: tuple[str, ...], form: str, *, d
     config = read_config(config_file, overrides)
     with open_store(config, readonly=True) as store:
         status = store.status()
-        letters = list(store.dead()) if dead or status.outputs else []
+        refusals = store.refusals()
+        letters = list(store.dead()) if dead else []
     if form == "json":
         document = msgspec.to_builtins(status)
         if dead:
@@ -49,11 +50,11 @@ def command(config_file: str | None, overrides: tuple[str, ...], form: str, *, d
         )
         if output.trouble:
             lines.append(f"           {output.trouble}")
-        reasons: dict[str, int] = {}
-        for one in letters:
-            if one.output == output.name:
-                reasons[one.reason] = reasons.get(one.reason, 0) + 1
-        lines += [f"           refused {number}: {reason}" for reason, number in reasons.items()]
+        lines += [
+            f"           refused {one.documents}: {one.reason}"
+            for one in refusals
+            if one.output == output.name
+        ]
     if dead:
         lines += [f"refused    {one.output} {one.id}: {one.reason}" for one in letters]
     sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))

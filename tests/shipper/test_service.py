@@ -6,21 +6,25 @@ import ast
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from shipper.document import Origin
 from shipper.inputs.file import read
 from shipper.store import Store
+from tests.engines import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,6 +232,113 @@ def test_a_hangup_reads_the_configuration_again(service: Service) -> None:
         shutil.copytree(STORY, service.crash / STORY.name)
         until(lambda: len(service.documents()) == 1)
     assert service.documents()[0]["tags"] == ["later"]
+
+
+def test_a_wrong_configuration_is_said_and_what_ran_goes_on(service: Service) -> None:
+    with service.running() as process:
+        until(lambda: service.errors.exists() and "running" in service.said())
+        right = service.config.read_text()
+        service.config.write_text(right + "retention.agee: 1d\n")
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "what ran before goes on" in service.said())
+        assert "kpanic.yml:9: retention.agee: there is no such key; the nearest is age" in service.said()
+        service.config.write_text(re.sub("path.data: .*", "path.data: /proc/none", right))
+        process.send_signal(signal.SIGHUP)
+        until(lambda: service.said().count("what ran before goes on") == 2)
+        assert "/proc/none: cannot be made" in service.said()
+        shutil.copytree(STORY, service.crash / STORY.name)
+        until(lambda: len(service.documents()) == 1)
+        service.config.write_text(right.replace("/data", "/other"))
+        process.send_signal(signal.SIGHUP)
+        until((service.folder / "other" / "kpanic.db").exists)
+        until(lambda: service.said().count("running") == 2)
+        process.terminate()
+        assert process.wait(20) == 0
+    levels = {line["log.level"] for line in map(json.loads, service.said().splitlines())}
+    assert levels >= {"info", "error"}
+
+
+def test_an_output_that_hangs_holds_up_neither_a_reload_nor_a_stop(service: Service) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        hangs = f"output.opensearch.hosts: ['http://127.0.0.1:{deaf.getsockname()[1]}']\n"
+        service.config.write_text(service.config.read_text() + hangs + "shutdown_timeout: 1\n")
+        shutil.copytree(STORY, service.crash / STORY.name)
+        with service.running() as process:
+            until(lambda: len(service.documents()) == 1)
+            process.send_signal(signal.SIGHUP)
+            until(lambda: service.said().count("running") == 2)
+            assert "something would not end in time" in service.said()
+            process.terminate()
+            started = time.monotonic()
+            assert process.wait(60) == 1
+            assert time.monotonic() - started < 10
+    assert len(service.documents()) == 1
+
+
+def test_a_store_that_is_damaged_meanwhile_is_set_aside_and_a_new_one_started(service: Service) -> None:
+    for number in range(30):
+        folder = service.crash / f"10.0.0.{number}-2026-11-22-19:15:38"
+        shutil.copytree(STORY, folder)
+    database = service.folder / "data" / "kpanic.db"
+    with service.running() as process:
+        until(lambda: len(service.documents()) == 30)
+        process.terminate()
+        process.wait(20)
+    with service.running() as process:
+        until(lambda: service.said().count("running") == 2)
+        with database.open("r+b") as file:
+            file.seek(8192)
+            file.write(b"\xff" * (database.stat().st_size - 8192))
+        shutil.copytree(STORY, service.crash / "10.0.1.1-2026-11-22-19:15:38")
+        until(lambda: service.said().count("running") == 3)
+        assert "a new store was started" in service.said()
+        until(lambda: len(service.documents()) == 31)
+        process.terminate()
+        assert process.wait(20) == 0
+    assert list(database.parent.glob("kpanic.db.damaged-*"))
+
+
+def test_metrics_are_served_on_loopback_where_wanted(service: Service) -> None:
+    port = parts.free_port(25_066)
+    service.config.write_text(
+        service.config.read_text()
+        + f"http: {{enabled: true, port: {port}}}\noutput.fluentd.hosts: ['127.0.0.1:9']\n"
+    )
+    shutil.copytree(STORY, service.crash / STORY.name)
+
+    def asked() -> dict[str, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            text = answer.read().decode()
+        return {
+            name + str(sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            for name in [sample.name]
+        }
+
+    with service.running() as process:
+        until(lambda: len(service.documents()) == 1)
+        until(lambda: asked()["kpanic_output_trouble[('output', 'fluentd')]"] == 1)
+        found = asked()
+        with socket.create_server(("127.0.0.1", port + 1)):
+            service.config.write_text(service.config.read_text().replace(str(port), str(port + 1)))
+            process.send_signal(signal.SIGHUP)
+            until(lambda: service.said().count("running") == 2)
+        assert (
+            f"http://127.0.0.1:{port + 1}/metrics: cannot be served: Address already in use" in service.said()
+        )
+    assert found["kpanic_input_crashes_total[('input', 'kdump')]"] == 1
+    assert found["kpanic_input_crashes_total[('input', 'netconsole')]"] == 0
+    assert found["kpanic_output_documents_total[('output', 'file'), ('verdict', 'delivered')]"] == 1
+    assert found["kpanic_output_documents_total[('output', 'fluentd'), ('verdict', 'delivered')]"] == 0
+    assert found["kpanic_output_pending[('output', 'file')]"] == 0
+    assert found["kpanic_output_pending[('output', 'fluentd')]"] == 1
+    assert found["kpanic_output_trouble[('output', 'file')]"] == 0
+    assert found["kpanic_output_last_delivery_timestamp_seconds[('output', 'file')]"] > time.time() - 60
+    assert found["kpanic_output_dead[('output', 'file')]"] == 0
+    assert found["kpanic_store_bytes[]"] > 8192
+    assert any(name.startswith("kpanic_build_info[('pythonversion'") for name in found)
+    assert found["process_resident_memory_bytes[]"] > 1e6
 
 
 def test_systemd_is_told_that_it_is_ready_alive_and_stopping(service: Service) -> None:

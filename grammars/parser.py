@@ -7,13 +7,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-import hyperscan
-
 from grammars import registry as registry_
 from grammars import report
 from grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
 from grammars.reading import analyse
-from grammars.scan import Literal, Scanner
+from grammars.scan import Literal, Scanner, Search
 from grammars.verdict import Head
 
 if TYPE_CHECKING:
@@ -72,57 +70,42 @@ class Stream:
 
 
 class _Finder:
-    """Which literals a batch of lines holds."""
+    """Which families and facts a batch of lines may be of, by the literals on them."""
 
     def __init__(self, registry: Registry) -> None:
-        literals = [literal for literal, _ in registry.literals] + [literal for literal, _ in FACTS]
         self.families = len(registry.literals)
-        self.database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self.database.compile(
-            expressions=[_quoted(literal) for literal in literals],
-            ids=list(range(len(literals))),
-            elements=len(literals),
-            flags=[0] * len(literals),
+        self.search = Search(
+            (
+                *(
+                    Literal(text, AFTER, BEFORE)
+                    if any(not form.traceless for form in family.forms)
+                    else Literal(text, 0, 1)
+                    for text, family in registry.literals
+                ),
+                *(Literal(text, boot=text == BANNER) for text, _ in FACTS),
+            )
         )
-        self._lengths = [len(literal) for literal in literals]
+        numbers: dict[str, list[int]] = {}
+        for number, (text, _) in enumerate((*registry.literals, *FACTS)):
+            numbers.setdefault(text, []).append(number)
+        self._numbers = [numbers.get(literal.text, []) for literal in self.search.literals]
 
-    def find(self, lines: Sequence[Line], scratch: hyperscan.Scratch) -> dict[int, list[int]]:
-        """Return the numbers of the literals of each line that has some; no two threads share a scratch."""
+    def find(self, lines: Sequence[Line]) -> dict[int, list[int]]:
+        """Return the numbers of each line that has some: of the registry's literals, then of the facts."""
         found: dict[int, list[int]] = {}
         data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
-        ends: list[tuple[int, int]] = []
-        self.database.scan(
-            data,
-            match_event_handler=lambda number, _start, end, _flags, _context: ends.append((end, number)),
-            scratch=scratch,
-        )
         position = index = 0
-        for end, number in sorted(ends):
+        for end, which in self.search.ends(data):
             index += data.count(b"\n", position, end)
             position = end
             numbers = found.setdefault(index, [])
-            if number not in numbers:
-                numbers.append(number)
+            numbers += [number for number in self._numbers[which] if number not in numbers]
         return found
-
-
-def _quoted(literal: str) -> bytes:
-    return b"".join(b"\\x%02x" % byte for byte in literal.encode())
 
 
 @functools.lru_cache(maxsize=4)
 def _finder(registry: Registry) -> _Finder:
     return _Finder(registry)
-
-
-@functools.lru_cache(maxsize=4)
-def _literals(registry: Registry) -> tuple[Literal, ...]:
-    return tuple(
-        Literal(literal, AFTER, BEFORE)
-        if any(not form.traceless for form in family.forms)
-        else Literal(literal, 0, 1)
-        for literal, family in registry.literals
-    ) + tuple(Literal(literal, boot=literal == BANNER) for literal, _ in FACTS)
 
 
 class Parser:
@@ -136,8 +119,7 @@ class Parser:
         """Use the installed families, or those given."""
         self._registry = registry or registry_.default()
         self._finder = _finder(self._registry)
-        self._scratch = hyperscan.Scratch(self._finder.database)
-        self._scanner = Scanner(_literals(self._registry))
+        self._scanner = Scanner(self._finder.search)
         self._streams: OrderedDict[str, Stream] = OrderedDict()
 
     def feed(self, chunk: bytes) -> list[CrashReport]:
@@ -163,7 +145,7 @@ class Parser:
         if not lines:
             return []
         found: list[CrashReport] = []
-        hits = self._finder.find(lines, self._scratch)
+        hits = self._finder.find(lines)
         stream = self._stream(lines[0].host, found)
         host = lines[0].host
         for index, line in enumerate(lines):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from grammars.model import Line
 
-__all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner"]
+__all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner", "Search"]
 
 BLOCK: Final = 256 * 1024
 """Bytes looked at in one go; a processor's cache holds them."""
@@ -72,7 +73,6 @@ class Literal(NamedTuple):
     """Lines worth reading after it; 0: only the line itself."""
     before: int = 0
     """Lines worth reading before it, of its host, at most :data:`HISTORY`."""
-    caseless: bool = False
     boot: bool = False
     """A boot begins with it: single lines of the same host before it are worth nothing any more."""
     header: bool = False
@@ -89,36 +89,45 @@ _HIT: Final = functools.partial(tuple.__new__, _Hit)
 _HEADERS: Final = tuple(Literal(f"{reason}#", header=True) for reason in pstore.REASONS)
 
 
-@functools.lru_cache(maxsize=8)
-def _needed(literals: tuple[Literal, ...]) -> tuple[Literal, ...]:
-    """Leave out literals that hold another one which asks for no less."""
+class Search:
+    """Literals, ready to be looked for; all scanners and all threads share one."""
 
-    def covered(literal: Literal) -> bool:
-        return any(
-            other.text in literal.text
-            and other is not literal
-            and other.after >= literal.after
-            and other.before >= literal.before
-            and other.boot == literal.boot
-            and literal.caseless <= other.caseless
-            and (literal.text.startswith(other.text) or not other.text[0].isalnum())
-            for other in literals
+    def __init__(self, literals: Iterable[Literal]) -> None:
+        """Compile the literals; of the same text the ones that ask for more."""
+        kept: dict[str, Literal] = {}
+        for literal in (*literals, *_HEADERS):
+            other = kept.get(literal.text, literal)
+            kept[literal.text] = Literal(
+                literal.text,
+                max(literal.after, other.after),
+                max(literal.before, other.before),
+                boot=literal.boot or other.boot,
+                header=literal.header or other.header,
+            )
+        self.literals = tuple(kept.values())
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=[literal.text.encode("ascii") for literal in self.literals],
+            ids=list(range(len(self.literals))),
+            elements=len(self.literals),
+            flags=[0] * len(self.literals),
+            literal=True,
         )
+        self._own = threading.local()
 
-    return tuple(literal for literal in literals if not covered(literal))
+    def ends(self, data: bytes) -> list[tuple[int, int]]:
+        """Return where a literal ends and its number, for each that is found, in the order of the ends."""
+        scratch = getattr(self._own, "scratch", None)
+        if scratch is None:  # a thread may not scan with another's
+            scratch = self._own.scratch = hyperscan.Scratch(self._database)
+        found: list[tuple[int, int]] = []
 
+        def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            found.append((end, number))
 
-@functools.lru_cache(maxsize=8)
-def _database(literals: tuple[Literal, ...]) -> hyperscan.Database:
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-    database.compile(
-        expressions=[literal.text.encode("ascii") for literal in literals],
-        ids=list(range(len(literals))),
-        elements=len(literals),
-        flags=[hyperscan.HS_FLAG_CASELESS if literal.caseless else 0 for literal in literals],
-        literal=True,
-    )
-    return database
+        self._database.scan(data, match_event_handler=note, scratch=scratch)
+        found.sort()  # Hyperscan promises no order
+        return found
 
 
 def _without_escapes(data: bytes) -> bytes:
@@ -242,11 +251,8 @@ class Scanner:
     newest first in the input, are put in order and yielded when the last of them is over.
     """
 
-    def __init__(self, literals: Iterable[Literal]) -> None:
-        self._given = tuple(dict.fromkeys(literals))
-        self._literals = _needed(self._given) + _HEADERS
-        self._database = _database(self._literals)
-        self._scratch = hyperscan.Scratch(self._database)
+    def __init__(self, search: Search) -> None:
+        self._search = search
         self._restart()
 
     def _restart(self) -> None:
@@ -353,16 +359,10 @@ class Scanner:
 
     def _hits(self, data: bytes) -> deque[_Hit]:
         """Where the literals are, in the order of their ends."""
-        ends: list[tuple[int, int]] = []
-
-        def note(which: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            ends.append((end, which))
-
-        self._database.scan(data, match_event_handler=note, scratch=self._scratch)
         hits: deque[_Hit] = deque()
-        literals = self._literals
+        literals = self._search.literals
         last, most = -_NEAR, 0  # the hit before; a further one on its line may ask no more
-        for end, which in ends:
+        for end, which in self._search.ends(data):
             literal = literals[which]
             if (
                 end - last < _NEAR
@@ -509,7 +509,7 @@ class Scanner:
             return False
         ((host, left),) = self._windows.items()
         size, first = len(rows), rows[0].number
-        if size > left or rows[-1].number != first + size - 1 or any(row.host != host for row in rows):
+        if size > left or rows[-1].number != first + size - 1 or {row.host for row in rows} != {host}:
             return False
         left -= size
         for number, wanted in self._due.items():
@@ -557,6 +557,6 @@ class Scanner:
         self._records = None
         if not lines:
             return []
-        inner = Scanner(self._given)
+        inner = Scanner(self._search)
         block = _Block(b"".join(line + b"\n" for _, line in lines), 1, [number for number, _ in lines])
         return [*inner._scan(block)[0], *inner.close()]

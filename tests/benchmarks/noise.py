@@ -97,7 +97,7 @@ def chunks():
 """
 LITERALS = """
 from grammars.parser import Parser
-literals = [literal.text.encode() for literal in Parser()._scanner._given]
+literals = [literal.text.encode() for literal in Parser()._scanner._search.literals]
 """
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grammars.scan import Literal, Scanner
+from grammars.scan import Literal, Scanner, Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ FILES = [
 
 
 def scan(data: bytes) -> list[Line]:
-    scanner = Scanner(LITERALS)
+    scanner = Scanner(Search(LITERALS))
     return scanner.feed(data) + scanner.close()
 
 

@@ -36,8 +36,8 @@ def _form(pattern: str) -> Regex:
     return Regex(pattern, as_match=True)
 
 
-_CALLER = r"(?: ?\[ *(?P<caller>[TC]\d+)\])?"
-_PRINTK = rf"\[ *(?P<time>\d+\.\d+)(?:[@,]\d+)?(?: <[ \d.+]*>)?\]{_CALLER}"
+_CALLER = r"(?: ?\[ *+(?P<caller>[TC]\d++)\])?+"
+_PRINTK = rf"\[ *+(?P<time>\d++\.\d++)(?:[@,]\d++)?+(?: <[ \d.+]*+>)?+\]{_CALLER}"
 _DAY = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
 _ZONE = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
 _ISO = rf"{_DAY}(?P<fraction>[.,]\d{{1,9}})?{_ZONE}"
@@ -182,8 +182,9 @@ class Reader:
             text = _RETURNS.sub("\n", text)
         split: list[bytes] = []
         quick = not (self._lost or self.pending or self._kmsg.open)
+        usual = text.replace("\n", "").isprintable() and " kernel" not in text
         for number, (raw, time, caller, words, _) in enumerate(_RUN.findall(text), first):
-            if quick and time and raw.isprintable() and " kernel" not in words:
+            if quick and time and (usual or (raw.isprintable() and " kernel" not in words)):
                 add(_LINE((number, words, float(time), caller, "", None, 0, raw)))
             else:
                 split = split or lines.split(b"\n")

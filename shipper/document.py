@@ -445,7 +445,6 @@ def _prune(node: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON object of any 
     kept = {}
     for key, child in node.items():
         value = _prune(child) if type(child) is dict else child
-        if value is None or value in ("", [], {}):
-            continue
-        kept[key] = value
+        if value or isinstance(value, int | float):
+            kept[key] = value
     return kept

@@ -7,6 +7,7 @@ place of its own in the store, so that a sick one delays nobody.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import threading
 from collections import Counter
@@ -54,13 +55,15 @@ class Parsed(NamedTuple):
 
 def parse_files(paths: Sequence[str], base: Origin, jobs: int = 1) -> Iterator[Parsed]:
     """Parse files, with ``jobs`` processes (they are started by the call); in the order of the files."""
+    import grammars  # noqa: PLC0415 - the grammar is built on import
+
+    grammars.Parser()  # all of it, before there are several of us
+    gc.freeze()  # it lives as long as the process: to look through it for garbage takes longer than to exit
     work = functools.partial(_parse_file, base=base)
     jobs = min(jobs, len(paths))
     if jobs <= 1:
         return map(work, paths)
     import multiprocessing  # noqa: PLC0415 - most runs have one process
-
-    import grammars  # noqa: F401, PLC0415 - built once, before there are several of us
 
     pool = multiprocessing.get_context("fork").Pool(jobs)
     results = pool.imap(work, paths, chunksize=max(1, min(16, len(paths) // (4 * jobs))))

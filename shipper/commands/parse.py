@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,7 @@ def command(files: tuple[str, ...], form: str | None, jobs: int) -> int:
     '-' is standard input; gzip, xz, zstd and bzip2 are read as they are.
     """
     form = form or ("table" if sys.stdout.isatty() else "ndjson")
-    base = Origin("file", agent_host=socket.gethostname())
+    base = Origin("file", agent_host=os.uname().nodename)
     faults = crashes = 0
 
     def told() -> Iterator[Parsed]:

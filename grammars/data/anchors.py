@@ -35,25 +35,25 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
         "enters system calls on other machines",
         (
             "el0_svc el0_sync invoke_syscall ret_fast_syscall ^__sys_trace_return system_call_common"
-            " system_call_exception ^__do_syscall$ ^__do_syscall ^system_call$ handle_syscall ^do_trap_ecall"
+            " system_call_exception ^__do_syscall ^system_call$ handle_syscall ^do_trap_ecall"
             " sysc_"
         ),
     ),
     (
         "hands packets up",
-        "netif_receive_skb process_backlog ^napi_ ^__napi net_rx_action",
+        "netif_receive_skb",
     ),
     (
         "runs softirqs",
-        "do_softirq ^handle_softirqs ^__softirq ^run_ksoftirqd ^irq_exit ^invoke_softirq",
+        "do_softirq ^handle_softirqs ^__softirq ^run_ksoftirqd ^irq_exit",
     ),
     (
         "runs timers",
-        "call_timer_fn _run_timers run_timer_softirq hrtimer_run ^expire_timers ^run_timer_base ^call_timer",
+        "call_timer_fn _run_timers run_timer_softirq hrtimer_run ^expire_timers ^run_timer_base",
     ),
     (
         "runs tasklets",
-        "tasklet_action",
+        "tasklet_action tasklet_hi_action",
     ),
     (
         "starts threads",
@@ -63,21 +63,20 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
         ),
     ),
     (
-        "calls into files",
+        "calls into files: read, write and ioctl alone say little",
         (
-            "^vfs_(?:write|read|iter_read|iter_write|ioctl|open|fsync|readv|writev)"
-            " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev|readv_writev)"
+            "^_*vfs_(?:write|read|iter_read|iter_write|ioctl|open)"
+            " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev)"
             " ^do_(?:dentry_open|vfs_ioctl)"
-            " ^__vfs_(?:read|write) ^(?:new|do)_sync_(?:read|write) ^call_(?:read|write)_iter"
-            " ^ksys_(?:read|write|ioctl) ^compat_ksys_ioctl ^__?do_compat_sys_ioctl ^do_compat_ioctl"
+            " ^(?:new|do)_sync_(?:read|write) ^call_(?:read|write)_iter"
+            " ^ksys_ioctl ^compat_ksys_ioctl ^__?do_compat_sys_ioctl ^do_compat_ioctl"
         ),
     ),
     (
         "calls into files and sockets",
         (
-            ""
-            " ^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_(?:ioctl|"
-            r"read|write|mmap|connect|bind|accept\d?|poll|setsockopt|getsockopt)$"
+            "^(?:__)?(?:x64_|ia32_|se_|do_|arm64_|compat_)*(?:compat_)?(?:sys|SyS|SYSC)_"
+            "(?:ioctl|connect|socketpair|listen|accept|setsockopt)$"
         ),
     ),
     (
@@ -86,34 +85,30 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "maps memory",
-        "^call_mmap ^mmap_region ^__mmap_region ^do_mmap ^mmap_file",
+        "^call_mmap ^_*mmap_region ^do_mmap ^mmap_file",
+    ),
+    (
+        "brings pages in",
+        "^__do_fault ^_*do_page_fault ^page_fault$",
     ),
     (
         "calls into sockets",
         (
-            "^sock_(?:sendmsg|recvmsg|write_iter|read_iter|release|close|poll|ioctl|do_ioctl)"
-            " ^__sock_(?:sendmsg|release|recvmsg) ^__sys_(?:setsockopt|getsockopt|connect|bind|accept4)"
-            " ^do_sock_setsockopt"
+            "^sock_(?:sendmsg|recvmsg|release|mmap|ioctl|do_ioctl) ^__sock_release ^sk_common_release"
+            " ^sock_common_setsockopt ^do_sock_setsockopt ^kernel_(?:setsockopt|listen|accept)"
         ),
     ),
     (
         "hands netlink messages on",
-        "^rtnetlink_rcv_msg ^nfnetlink_rcv ^netlink_dump",
+        "^rtnetlink_rcv_msg ^nfnetlink_rcv_msg ^netlink_dump",
     ),
     (
         "closes files",
         "^__fput ^____fput ^task_work_run ^delayed_fput ^exit_task_work",
     ),
     (
-        "ends tasks",
-        (
-            "^do_exit ^do_group_exit ^get_signal ^exit_to_user_mode_(?:loop|prepare) ^syscall_exit_to"
-            " ^prepare_exit_to"
-        ),
-    ),
-    (
-        "mounts",
-        "^do_mount ^path_mount ^do_new_mount ^mount_fs ^vfs_get_tree",
+        "goes back to user mode",
+        "exit_to_usermode",
     ),
     (
         "initialises",
@@ -129,10 +124,6 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "runs RCU's callbacks",
         "^rcu_do_batch ^rcu_core ^rcu_process_callbacks ^invoke_rcu ^rcu_nocb_cb ^rcu_reclaim",
-    ),
-    (
-        "hands USB requests back",
-        "^usb_hcd_giveback ^__usb_hcd_giveback",
     ),
 )
 """What they do, and patterns of their names with a space between them."""
@@ -161,6 +152,6 @@ BLOCKERS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 
 WAITS: Final = re.compile(
     r"sched|_lock|_slowlock|down|rwsem|completion|kthread|wait|synchronize|context_switch|__switch_to|cancel_delayed_work"
-    r"|rcu_barrier|mutex|flush_work|^percpu_|^do_read_cache|^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)|^folio_|^io_schedule"
+    r"|rcu_barrier|mutex|flush_work|^do_read_cache|^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)|^io_schedule"
 )
 """What a blocked task's stack begins with."""

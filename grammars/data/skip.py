@@ -39,8 +39,8 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "formats text",
         (
-            "snprintf scnprintf ^hex_string ^put_dec ^number$ ^sprintf ^vsprintf k?v?asprintf ^format_decode"
-            " ^string(?:_nocheck)?$ ^pointer$ ^hex_dump"
+            "snprintf scnprintf ^put_dec ^number$ ^sprintf ^vsprintf k?v?asprintf ^format_decode"
+            " ^string(?:_nocheck)?$ _string$ pointer$ hex_dump"
         ),
     ),
     (
@@ -148,7 +148,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "allocates pages",
         (
             "alloc_page ^alloc_frozen ^__alloc_frozen ^__?get_free_page ^get_zeroed_page"
-            " ^get_page_from_freelist ^rmqueue ^__rmqueue ^prep_new_page ^folio_alloc ^filemap_alloc_folio"
+            " ^folio_alloc ^filemap_alloc_folio"
             " ^alloc_(?:slab|frozen) ^vma_alloc ^__folio_alloc"
         ),
     ),
@@ -157,17 +157,15 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         (
             "k?v?(?:m|z|c)alloc ^krealloc ^kvrealloc ^kmemdup ^memdup ^vmemdup ^kstrdup ^kmem_cache"
             " ^allocate_slab ^new_slab ^slab_ ^___slab ^__slab ^__kmem ^cache_(?:alloc|grow|flush|free)"
-            " ^fallback_alloc ^poison_ ^set_track ^get_freepointer ^qlink ^qlist ^quarantine"
-            " ^discard_slab ^shuffle_ ^memcg_slab ^setup_object"
-            " ^obj_cgroup ^mod_objcg ^refill_obj ^refill_stock ^post_alloc_hook ^split_page ^get_partial"
-            " ^cmpxchg_double_slab ^alloc_from_pcs ^init_object"
+            " ^fallback_alloc ^poison_ ^set_track ^discard_slab ^shuffle_ ^memcg_slab ^setup_object"
+            " ^post_alloc_hook ^get_partial ^cmpxchg_double_slab ^alloc_from_pcs ^init_object"
         ),
     ),
     (
         "frees what it is told to",
         (
-            "^kfree$ ^kfree_(?:sensitive|const) ^kvfree ^vfree ^__vfree ^__?free_pages ^free_large"
-            " ^free_unref ^free_pcp ^__free_one ^free_pages_prepare ^kzfree ^free_to_partial ^__free_slab"
+            "^kfree$ ^kfree_(?:sensitive|const) ^kvfree ^__?free_pages ^free_large"
+            " ^kzfree ^free_to_partial ^__free_slab"
             " ^__kfree(?!_skb) ^do_slab_free ^sheaf"
         ),
     ),
@@ -176,8 +174,8 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         (
             "^(?:__)?mem(?:chr|cmp|cpy|move|scan|set|zero|cmp_exit) ^bcmp$ ^__?memcpy ^memcpy_"
             " ^str(?:cat|chr|cmp|cpy|cspn|lcat|lcpy|len|n|pbrk|rchr|reverse|scpy|sep|spn|str|im|case)"
-            " ^sized_strscpy ^__str(?:len|n|cpy) ^skip_spaces ^clear_page_ ^copy_page_ ^rep_movs ^rep_stos"
-            " ^__arch_mem ^__pi_mem ^__pi_str ^clear_highpage ^memzero"
+            " ^sized_strscpy ^__str(?:len|n|cpy) ^skip_spaces ^rep_movs ^rep_stos"
+            " ^__arch_mem ^__pi_mem ^__pi_str ^memzero"
         ),
     ),
     (
@@ -189,13 +187,13 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
             " copyout"
             " ^simple_copy_to_iter ^copy_(?:page_)?(?:from|to)_iter ^_copy_(?:from|to)_iter"
             " usercopy ^__check_object_size ^check_(?:copy|bogus|kernel) ^instrument_copy"
-            " ^user_access ^fault_in_ ^copy_from_kernel ^probe_kernel ^copy_to_kernel"
+            " ^user_access copy_folio_to_iter ^extract_(?:user|iter)_to_sg"
         ),
     ),
     (
         "locks for others",
         (
-            "spin_(?:lock|unlock|trylock|bug|dump|is) ^do_raw_ ^_raw_ ^__raw_ ^queued_ ^__?pv_ "
+            "spin_(?:lock|unlock|trylock|bug|dump|is) ^do_raw_ ^_raw_ ^queued_ ^__pv_queued "
             "^native_queued"
             " ^arch_(?:spin|read|write) ^ticket_ ^rt_spin ^virt_spin ^__read_lock ^__write_lock ^spin_"
         ),
@@ -208,15 +206,12 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "locks for others",
         (
             r"^(?:__)?(?:down|up)(?:_read|_write|_trylock|_interruptible|_killable|_timeout)?(?:_\w+)?$"
-            " ^(?:__)?down_ ^(?:__)?up_ ^rwsem_ ^percpu_(?:down|up) ^call_rwsem ^__percpu_ ^semaphore_"
+            " ^(?:__)?down_ ^(?:__)?up_ ^rwsem_ ^(?:__)?percpu_(?:down|up) ^call_rwsem"
         ),
     ),
     (
         "locks for others",
-        (
-            "^_?_?mutex_ ^__ww_mutex ^ww_mutex ^rt_mutex ^__rt_mutex ^rtmutex ^task_blocks_on ^osq_"
-            " ^owner_on_cpu ^mutex_ ^_mutex_ ^lock_mutex"
-        ),
+        ("^_?_?mutex_ ^__ww_mutex ^ww_mutex ^rt_mutex_ ^osq_ ^owner_on_cpu"),
     ),
     (
         "locks for others",
@@ -236,33 +231,34 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "marks sections of RCU",
-        (
-            "^__?call_rcu ^call_rcu ^kvfree_call_rcu"
-            " ^rcu_(?:read_lock|read_unlock|is_watching|lockdep) ^__rcu_read ^rcu_irq"
-        ),
+        (" ^rcu_(?:read_lock|read_unlock|is_watching|lockdep) ^__rcu_read"),
     ),
     (
         "guards a section",
         (
-            "^(?:__)?(?:local_|raw_)?(?:bh|irq|irqs)_ ^_?_?local_bh ^arch_local ^__local ^preempt_"
-            " ^trace_preempt ^__preempt ^irq_(?:enter|exit)_ ^raw_irq ^debug_smp_processor ^check_preemption"
+            "bh_(?:enable|disable) ^(?:raw_|arch_)?local_(?:irq|bh) ^preempt_"
+            " ^trace_preempt ^__preempt ^debug_smp_processor ^check_preemption"
             " ^smp_processor_id ^this_cpu_ ^__this_cpu"
         ),
     ),
     (
         "links what it is given",
-        "^_?_?list_(?:add|del|replace|move|splice|cut|for) ^hlist_ ^__list ^plist_ ^list_",
+        "^_?_?list_(?:add|del|replace|move|splice|cut) ^hlist_ ^plist_ ^klist_",
     ),
     (
         "works on the bits that it is given",
         (
             r"^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit ^find_\w*bit ^_?find_(?:next|first|last)"
-            " ^bitmap_ ^__bitmap ^variable_test ^constant_test ^_find_ ^hweight ^__sw_hweight "
+            " ^_*bitmap_(?:zero|fill|copy|set|clear|weight|and|or|xor|equal|empty|full|subset|find)"
+            " ^variable_test ^constant_test ^_find_ ^hweight ^__sw_hweight "
         ),
     ),
     (
         "keeps what others store",
-        ("^rb_(?!_) ^__rb_ ^rbtree ^xas_ ^rhashtable ^__rhashtable ^rht_ ^xa_ ^__xa_ "),
+        (
+            "^rb_(?!_) ^__rb_ ^xas_(?:start|load|find|next|prev) ^_*rhashtable_lookup ^rht_(?!deferred)"
+            " ^ida_free"
+        ),
     ),
     (
         "is made by the compiler",
@@ -276,21 +272,20 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "finds the page of others",
         (
             "compound_head ^virt_to_(?:head|page|cache|slab|folio) ^page_(?:to|address|mapcount|ref)"
-            " ^(?:get|put)_page(?!s) ^folio_(?:get|put|ref|flags|test|try) ^try_get_page ^page_folio"
-            " ^set_page"
+            " ^(?:get|put)_page$ ^folio_(?:get|put|ref|flags|test|try) ^try_get_page ^page_folio"
+            " ^set_page_owner"
             " ^__?put_page ^pfn_ ^phys_addr ^__phys ^__virt"
         ),
     ),
     (
         "looks things up for others",
-        "^(?:__)?find_vma ^vma_is ^mem_section ^static_branch ",
+        "^vma_is ^mem_section ^static_branch",
     ),
     (
         "wakes and waits for others",
         (
             "^(?:__)?wake_up ^wait_for_completion ^__wait_for ^wait_for_common ^do_wait_for"
-            " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^finish_wait$"
-            " ^prepare_to_wait"
+            " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^finish_wait$ ^kthread_stop"
         ),
     ),
     (
@@ -305,20 +300,24 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "keeps timers for others",
         (
-            "^(?:__)?(?:del|mod|add|try_to_del|detach|timer)_?(?:timer|delete|shutdown|pending|reduce)"
+            "^(?:__)?(?:del|mod|try_to_del|detach|timer)_?(?:timer|delete|shutdown|pending|reduce)"
             " ^lock_timer_base ^internal_add_timer "
             " ^timer_delete ^__timer_delete"
-            " ^timer_shutdown"
+            " ^timer_shutdown ^sk_stop_timer"
         ),
+    ),
+    (
+        "submits what others fill in",
+        "^usb_(?:submit_urb|kill_(?:anchored_)?urb|control_msg|hcd_submit_urb) _urb_enqueue$",
     ),
     (
         "keeps devices for others",
         (
             " ^device_(?:release$|add|del|create|register|unregister|release_driver|initial|destroy|"
             r"move|links_\w+|remove|attach|rename)"
-            " ^get_device_parent ^(?:get|put)_device$ ^bus_(?:add|remove|probe|for)"
-            " ^driver_(?:probe|attach|register|unregister|detach) ^really_probe ^__device_ ^__driver_"
-            " ^add_uevent_var ^kobject_uevent ^devres_ "
+            " ^get_device_parent ^(?:get|put)_device$ ^device_for_each"
+            " ^add_uevent_var ^devres_ ^sysfs_remove"
+            " ^tty_unregister_device ^hwrng_unregister ^i2c_del_adapter"
         ),
     ),
     (
@@ -327,10 +326,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "handles packets for others",
-        (
-            "^skb_(?:put|push|pull|over|under|panic) ^kfree_skb ^__kfree_skb"
-            " ^sk_skb_reason ^skb_under ^__skb_put ^skb_put ^napi_skb"
-        ),
+        ("^kfree_skb ^__kfree_skb ^sk_skb_reason"),
     ),
     (
         "computes what it is asked to",
@@ -340,21 +336,25 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "handles pages for others",
         (
             "^(?:un)?lock_(?:page|buffer) ^folio_(?:lock|unlock|wait|mark|end|add_lru) ^__folio_lock"
-            " ^unlock_page ^find_(?:lock|get)_entries ^truncate_inode_pages ^mark_buffer_dirty ^page_cache_"
-            " ^filemap_(?:get_entry|get_folio) ^__filemap_get_folio ^folios_put ^release_pages ^put_pages"
-            " ^__folio_put"
+            " ^unlock_page ^find_(?:lock|get)_entries ^truncate_inode_pages ^mark_buffer_dirty"
+            " ^filemap_(?:get_entry|get_folio) ^__filemap_get_folio ^find_or_create_page ^pagecache_get_page"
+            " ^do_read_cache ^read_cache_page ^grab_cache_page"
         ),
     ),
     (
         "drops what others held",
-        "^(?:fast_)?dput ^iput(?:_final)?$ ^assertfail ^__assert ^asserting ^btrfs_assertfail",
+        "^(?:fast_)?dput ^iput(?:_final)?$ ^ihold$ ^drop_nlink$ ^cleanup_srcu",
+    ),
+    (
+        "asserts for others",
+        "^assertfail ^__assert ^asserting ^btrfs_assertfail",
     ),
     (
         "is too general to blame",
         (
             "^IS_ERR ^ERR_ ^PTR_ ^unlikely ^__builtin ^get_current ^task_(?:pid|tgid) "
             " ^is_vmalloc ^__delay ^delay_ ^__const_udelay ^__udelay ^ktime_(?:add|sub) ^cpu_relax"
-            r" ^logic_(?:in|out) ^__raw_(?:read|write) ^__(?:in|out)[bwl]$ ^io(?:read|write)\d ^rep_nop"
+            r" ^logic_(?:in|out) (?:read|write)[bwlq]$ ^__(?:in|out)[bwl]$ ^io(?:read|write)\d ^rep_nop"
         ),
     ),
 )

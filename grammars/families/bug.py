@@ -47,6 +47,7 @@ BUG = Family(
             kind="bug",
             cause="bug",
             walk="ip",
+            skip=(("^skb_", "works on the packets that it is given"),),
         ),
         Form(
             head(rf"[kK]ernel BUG at {SYMBOL}"),

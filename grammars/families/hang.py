@@ -81,7 +81,7 @@ HUNG = Family(
             title="INFO: task can't die in {function}",
             kind="hang",
             cause="hung-task",
-            walk="hung",
+            skip=(("schedule", "sleeps for others"),),
         ),
     ),
 )

@@ -46,10 +46,7 @@ KASAN = Family(
             kind="sanitizer",
             cause="double-free",
             walk="named",
-            skip=(
-                ("^(?:k|v|kv|kz|kvz)?free(?:_|$)|_free$|free_bulk", "frees what it is told to"),
-                ("^____?kasan|slab_free", "frees what it is told to"),
-            ),
+            skip=(("kfree|vfree|^vunmap|slab_|free_bulk", "frees what it is told to"),),
         ),
         Form(
             head(rf"BUG: KASAN: (?P<what>[a-z\-]+) in {SYMBOL}") + later(_ACCESS, within=8),

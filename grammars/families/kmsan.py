@@ -37,11 +37,12 @@ KMSAN = Family(
             cause="uninitialized-memory",
             walk="chain",
             skip=(
-                ("alloc_skb|^netlink_ack|^netlink_rcv_skb|^nlmsg_|^nla_put", "makes messages for others"),
+                ("alloc_skb|^netlink_ack|^netlink_rcv_skb", "makes messages for others"),
                 (
                     "^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_control_msg",
                     "submits what others fill in",
                 ),
+                ("^(?:crypto|cipher|drbg|rng)_|_encrypt$", "encrypts what it is given"),
             ),
             detail="{what}",
         ),

@@ -246,7 +246,7 @@ SPIN = Family(
             title="BUG: spinlock {what} in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            skip=(("spin_|^__wake_up|^complete", "locks for others"),),
+            skip=(("spin_|_lock|_unlock", "locks for others"),),
         ),
         Form(
             head(
@@ -256,7 +256,7 @@ SPIN = Family(
             title="BUG: rwlock {what} in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            skip=(("rwlock_|_lock", "locks for others"),),
+            skip=(("rwlock_|_lock|_unlock", "locks for others"),),
         ),
         Form(
             head(r"BUG: using (?P<what>\w+)\(\) in preemptible[^\n]*"),
@@ -278,7 +278,7 @@ SPIN = Family(
             cause="atomic-sleep",
             skip=(
                 (
-                    "schedule|^(?:__)?(?:cond_)?resched|^wait_for|^do_nanosleep|^(?:m|s|f)sleep|^usleep_|^do_wait|^hrtimer_nanosleep|^_?_?might_",
+                    "schedule|^(?:__)?(?:cond_)?resched|^wait_for|^[msf]sleep|^usleep_",
                     "sleeps for others",
                 ),
             ),

@@ -9,21 +9,21 @@ PAGE = Family(
     literals=("BUG: Bad page ", "BUG: Bad rss-counter", "BUG: non-zero ", "BUG: Dentry "),
     forms=(
         Form(
-            head(r"BUG: Bad page state in process[^\n]*"),
-            title="BUG: Bad page state in {function}",
+            head(r"BUG: Bad page (?P<what>state|cache) in process[^\n]*"),
+            title="BUG: Bad page {what} in {function}",
             kind="bug",
             cause="bad-page",
             walk="chain",
             skip=(
                 (
-                    "^bad_page|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|page_pool|^pagecache_|^filemap_|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
+                    "^bad_page|get_page_from|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|page_pool|^pagecache_|^filemap_|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
                     "frees or hands out pages for others",
                 ),
             ),
         ),
         Form(
-            head(r"BUG: Bad page (?P<what>map|cache) in process[^\n]*"),
-            title="BUG: Bad page {what} in {function}",
+            head(r"BUG: Bad page map in process[^\n]*"),
+            title="BUG: Bad page map",
             kind="bug",
             cause="bad-page",
             skip=(("^print_bad|^vm_normal|^dump_page", "checks pages for others"),),

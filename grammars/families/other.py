@@ -102,11 +102,19 @@ STACK_WALK = Family(
 
 HARNESS = Family(
     name="harness",
-    literals=("SYZFAIL: ", "trusty: panic"),
+    literals=("SYZFAIL: ", "SYZFATAL: ", "trusty: panic"),
     forms=(
         Form(
-            head(r"SYZFAIL: (?P<what>[^\n]*)"),
-            title="SYZFAIL: {what}",
+            head(r"(?P<what>SYZ(?:FAIL|FATAL): [^\n]*)"),
+            title="{what}",
+            kind="bug",
+            cause="explicit-panic",
+            walk="none",
+            traceless=True,
+        ),
+        Form(
+            head(r"trusty: panic \([^)\n]*\):(?: DEBUG)? ASSERT FAILED at \([^)\n]*\): (?P<what>[^\n]+)"),
+            title="trusty: ASSERT FAILED: {what}",
             kind="bug",
             cause="explicit-panic",
             walk="none",
@@ -118,6 +126,14 @@ HARNESS = Family(
             kind="bug",
             cause="explicit-panic",
             corrupted="the secure side's message is in pieces",
+        ),
+        Form(
+            head(r"trusty: panic \([^)\n]*\): (?P<what>[^\n]+)"),
+            title="trusty: panic: {what}",
+            kind="bug",
+            cause="explicit-panic",
+            walk="none",
+            traceless=True,
         ),
     ),
 )

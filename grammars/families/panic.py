@@ -115,7 +115,7 @@ PANIC = Family(
             r"(?P<what>(?:EDAC\b|Memory failure: )[^\n]*)", "{what}", "machine-check", traceless=True
         ),
         _panic(r"Asynchronous SError Interrupt[^\n]*", "Asynchronous SError Interrupt", "machine-check"),
-        _panic(r"Out of memory[^\n]*", "Out of memory", "out-of-memory"),
+        _panic(r"(?P<what>Out of memory[^\n]*)", "{what}", "out-of-memory"),
         _panic(r"System is deadlocked on memory[^\n]*", "System is deadlocked on memory", "out-of-memory"),
         _panic(r"Attempted to kill init![^\n]*", "Attempted to kill init!", "init-died"),
         _panic(
@@ -123,12 +123,13 @@ PANIC = Family(
             "No working init found",
             "no-init",
         ),
-        _panic(r"VFS: Unable to mount root[^\n]*", "VFS: Unable to mount root fs", "no-root-filesystem"),
+        _panic(r"(?P<what>VFS: Unable to mount root[^\n]*)", "{what}", "no-root-filesystem"),
         _panic(
             r"(?P<what>(?:EXT[234]-fs|XFS|BTRFS|JBD2?|JFS|GFS2|F2FS|OCFS2|REISERFS|NILFS|UBIFS)\b[^\n]*)",
             "{what}",
             "filesystem",
         ),
+        _panic(r"(?P<what>Couldn't open N_TTY ldisc) [^\n]*", "{what}", "explicit-panic", walk="trace"),
         _panic(r"(?P<what>[^\n]+)", "{what}", "explicit-panic", walk="trace"),
     ),
 )

@@ -151,7 +151,7 @@ LEAK = Family(
             cause="memory-leak",
             skip=(
                 (
-                    "kmalloc|kcalloc|kzalloc|alloc|^create_object|kmemleak|^__?get_free|strdup|memdup|^sk_prot|^slab_post|_userns$|^idr_|radix_tree|list_lru|^getname|^skb_clone|^sock_|^__get_free|^memory_",
+                    "alloc|kmem|slab|mmap|^create_object|^pcpu_create|^__?get_free|strn?dup|memdup|asprintf|^idr_get|list_lru_init",
                     "allocates for others",
                 ),
             ),

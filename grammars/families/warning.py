@@ -54,7 +54,11 @@ WARNING = Family(
             cause="use-after-free",
             skip=(
                 ("^debug_|^__debug_", "checks objects"),
-                ("^(?:kfree|vfree|kvfree|slab_free|kmem_cache_free)", "frees what it is told to"),
+                (
+                    "^(?:kfree|vfree|vunmap|kvfree|slab_free|kmem_cache_free|__free_)",
+                    "frees what it is told to",
+                ),
+                ("rcu|timer_|work_|percpu_", "keeps what the checked object is for others"),
             ),
         ),
         Form(
@@ -91,11 +95,18 @@ WARNING = Family(
             skip=(_BY, ("^kref_", "counts what others hold")),
         ),
         Form(
-            head(_at(r"(?:kernel/locking/lockdep|kernel/lockdep)\.c", r"\w*")),
+            head(_at(r"(?:kernel/locking/lockdep|kernel/lockdep)\.c", r"\w*lock_\w*")),
             title="WARNING: locking bug in {function}",
             kind="lockdep",
             cause="lock-misuse",
-            skip=(("lock_|_lock|lockdep|hlock", "locks for others"),),
+            skip=(("^_*(?:lock|release)_sock|^hlock", "locks for others"),),
+        ),
+        Form(
+            head(_at(r"(?:kernel/locking/lockdep|kernel/lockdep)\.c", r"\w*")),
+            title="WARNING in {function}",
+            kind="lockdep",
+            cause="lock-misuse",
+            walk="named",
         ),
         Form(
             head(

@@ -48,7 +48,7 @@ def test_a_crash_in_the_first_seconds_of_a_boot_after_one_in_the_first_seconds()
     early, earlier = console("noinit"), console("vfs-noroot")
     assert titles(early + earlier) == [
         "kernel panic: No working init found",
-        "kernel panic: VFS: Unable to mount root fs",
+        "kernel panic: VFS: Unable to mount root fs on unknown-block(NUM,NUM)",
     ]
 
 

@@ -11,7 +11,7 @@ three documents with one ``event.id``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dashboards.templates import PATTERN, SIGNATURES
@@ -65,6 +65,8 @@ class Panel:
     """Columns of 48."""
     height: int = 12
     """Rows of about 20 pixels."""
+    rate: bool = False
+    """Of a histogram: not how many, but how many for 1,000 hosts of the fleet and a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -460,6 +462,37 @@ SIGNATURE = Dashboard(
 )
 
 DASHBOARDS = (KERNEL_PANICS, SIGNATURE)
+
+FACETS = {
+    "host.os.kernel": "Kernel",
+    "kernel.panic.cause": "Cause",
+    "host.name": "Host",
+    "kernel.panic.taint.flags": "Taint",
+}
+"""Filters that are always in reach, each of which can also leave a value out."""
+RATE = Panel(
+    "rate",
+    "Panics per 1,000 hosts a day",
+    "Does the fleet get better?",
+    "histogram",
+    (INCIDENTS,),
+    by=TIME,
+    label="Day",
+    where=FATAL,
+    width=48,
+    height=10,
+    rate=True,
+)
+
+
+def of_fleet(size: int | None) -> tuple[Dashboard, ...]:
+    """Return the dashboards; where the fleet's size is known, with the rate below the histogram."""
+    if not size:
+        return DASHBOARDS
+    panels = list(KERNEL_PANICS.panels)
+    place = next(place for place, panel in enumerate(panels, 1) if panel.form == "histogram")
+    return (replace(KERNEL_PANICS, panels=(*panels[:place], RATE, *panels[place:])), SIGNATURE)
+
 
 COLUMNS = (
     "host.name",

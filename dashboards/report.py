@@ -24,18 +24,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from dashboards.embedded import first, milliseconds, values
-from dashboards.panels import COLUMNS, DASHBOARDS, TIME, fields
+from dashboards.panels import COLUMNS, FACETS, TIME, fields, of_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-FACETS = {
-    "host.os.kernel": "Kernel",
-    "kernel.panic.cause": "Cause",
-    "host.name": "Host",
-    "kernel.panic.taint.flags": "Taint",
-}
-"""Filters that are always in reach; every bar and cell of a panel filters as well."""
 SEARCHED = ("kernel.panic.kind", "kernel.panic.function", "event.reason", "process.name")
 """What free text looks at beside the panels' fields and each signature's example."""
 ROWS = ("host.name",)
@@ -79,7 +72,7 @@ def render_report(
     words |= more
     del table
     model = {
-        "dashboards": [asdict(dashboard) for dashboard in DASHBOARDS],
+        "dashboards": [asdict(dashboard) for dashboard in of_fleet(fleet)],
         "facets": FACETS,
         "columns": COLUMNS,
         "fleet": fleet,

@@ -12,7 +12,7 @@ from typing import Any
 
 from dashboards.panels import (
     COLUMNS,
-    DASHBOARDS,
+    FACETS,
     FAULTS,
     INDEX,
     SIGNATURE,
@@ -21,8 +21,9 @@ from dashboards.panels import (
     Metric,
     Panel,
     Source,
+    of_fleet,
 )
-from dashboards.query import lucene
+from dashboards.query import clause, lucene, query
 
 Json = dict[str, Any]
 
@@ -32,15 +33,20 @@ _SEARCH_SOURCE_INDEX = "kibanaSavedObjectMeta.searchSourceJSON.index"
 _COLUMNS = 48
 
 
-def ndjson() -> str:
-    """Return the saved objects, one a line: what panels refer to comes before what refers to it."""
+def ndjson(fleet: int | None = None) -> str:
+    """Return the saved objects, one a line: what panels refer to comes before what refers to it.
+
+    ``fleet`` is how many hosts there are in all, for the panel of the rate.
+    """
+    dashboards = of_fleet(fleet)
     objects = [_pattern(source) for source in PATTERNS]
-    for dashboard in DASHBOARDS:
-        objects += [
-            _search(panel) if panel.form == "documents" else _visualization(panel)
-            for panel in dashboard.panels
-        ]
-    objects += [_dashboard(dashboard) for dashboard in DASHBOARDS]
+    for dashboard in dashboards:
+        for panel in dashboard.panels:
+            if panel.rate and fleet:
+                objects.append(_rate(panel, fleet))
+            else:
+                objects.append(_search(panel) if panel.form == "documents" else _visualization(panel))
+    objects += [_dashboard(dashboard) for dashboard in dashboards]
     return "".join(json.dumps(item, ensure_ascii=False, sort_keys=True) + "\n" for item in objects)
 
 
@@ -126,6 +132,84 @@ def _visualization(panel: Panel) -> Json:
             "kibanaSavedObjectMeta": _meta(panel),
         },
         "references": _index(panel.source),
+    }
+
+
+def _rate(panel: Panel, fleet: int) -> Json:
+    """Return a chart of its own for what no aggregation divides: Vega, which both products draw."""
+    (histogram,) = query(panel)["aggs"].values()
+    edges = {side: {"%timefilter%": side} for side in ("min", "max")}
+    histogram["date_histogram"] |= {"min_doc_count": 0, "extended_bounds": edges}
+    # The dashboard's filters are the query, so the panel's own have to be an aggregation.
+    chosen = {"filter": clause(panel.where), "aggs": {"days": histogram}}
+    days = {
+        "name": "days",
+        "url": {
+            "%context%": True,
+            "%timefield%": TIME,
+            "index": INDEX[panel.source],
+            "body": {"size": 0, "aggs": {"chosen": chosen}},
+        },
+        "format": {"property": "aggregations.chosen.days.buckets"},
+        "transform": [
+            {"type": "formula", "as": "rate", "expr": f"1000 * datum.m0.value / {fleet}"},
+            {"type": "formula", "as": "end", "expr": "datum.key + 86400000"},
+        ],
+    }
+    times = {"data": "days", "fields": ["key", "end"]}
+    tip = "{Day: utcFormat(datum.key, '%Y-%m-%d'), Rate: format(datum.rate, '.3~g'), Panics: datum.m0.value}"
+    spec = {
+        "$schema": "https://vega.github.io/schema/vega/v5.json",
+        "description": f"{panel.title}, of {fleet} hosts",
+        "autosize": {"type": "fit", "contains": "padding"},
+        "padding": 5,
+        "data": [days],
+        "scales": [
+            {"name": "x", "type": "utc", "domain": times, "range": "width"},
+            {
+                "name": "y",
+                "type": "linear",
+                "domain": {"data": "days", "field": "rate"},
+                "range": "height",
+                "nice": True,
+                "zero": True,
+            },
+        ],
+        "axes": [
+            {"orient": "bottom", "scale": "x"},
+            {"orient": "left", "scale": "y", "grid": True, "tickCount": 4},
+        ],
+        "marks": [
+            {
+                "type": "rect",
+                "from": {"data": "days"},
+                "encode": {
+                    "update": {
+                        "x": {"scale": "x", "field": "key"},
+                        "x2": {"scale": "x", "field": "end", "offset": -1},
+                        "y": {"scale": "y", "field": "rate"},
+                        "y2": {"scale": "y", "value": 0},
+                        "fill": {"value": "#2f62d9"},
+                        "tooltip": {"signal": tip},
+                    }
+                },
+            }
+        ],
+    }
+    state = {"title": panel.title, "type": "vega", "aggs": [], "params": {"spec": _nested(spec)}}
+    everything = {"query": {"query": "", "language": "kuery"}, "filter": []}
+    return {
+        "id": _id(panel),
+        "type": "visualization",
+        "attributes": {
+            "title": f"Kernel panics: {panel.title}",
+            "description": panel.question,
+            "visState": _nested(state),
+            "uiStateJSON": "{}",
+            "version": 1,
+            "kibanaSavedObjectMeta": {"searchSourceJSON": _nested(everything)},
+        },
+        "references": [],
     }
 
 
@@ -332,7 +416,12 @@ def _dashboard(dashboard: Dashboard) -> Json:
         )
         kind = "search" if panel.form == "documents" else "visualization"
         references.append({"name": name, "type": kind, "id": _id(panel)})
-    everything = {"query": {"query": "", "language": "kuery"}, "filter": []}
+    filters = []
+    for place, field in enumerate(FACETS):
+        name = f"kibanaSavedObjectMeta.searchSourceJSON.filter[{place}].meta.index"
+        filters.append(_filter(field, name))
+        references.append({"name": name, "type": "index-pattern", "id": PATTERNS["panics"]})
+    everything = {"query": {"query": "", "language": "kuery"}, "filter": filters}
     return {
         "id": _id(dashboard),
         "type": "dashboard",
@@ -351,6 +440,23 @@ def _dashboard(dashboard: Dashboard) -> Json:
         },
         "references": references,
     }
+
+
+def _filter(field: str, index: str) -> Json:
+    """Return a filter that is switched off, to be edited: neither product's controls are the other's.
+
+    A click on it offers the field's values, and to leave one out.
+    """
+    meta = {
+        "alias": None,
+        "disabled": True,
+        "negate": False,
+        "type": "phrase",
+        "key": field,
+        "params": {"query": "*"},
+        "indexRefName": index,
+    }
+    return {"$state": {"store": "appState"}, "meta": meta, "query": {"match_phrase": {field: "*"}}}
 
 
 def flow(dashboard: Dashboard, columns: int) -> list[tuple[Panel, int, int]]:

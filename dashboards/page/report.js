@@ -242,7 +242,7 @@
   const stamp = (ms) => new Date(ms).toISOString();
   const minute = (ms) => stamp(ms).slice(0, 16).replace("T", " ");
   const day = (ms) => stamp(ms).slice(0, 10);
-  const when = (ms) => h("time", { datetime: stamp(ms), title: `${stamp(ms).slice(0, 19).replace("T", " ")} UTC` }, minute(ms));
+  const when = (ms, shown = minute) => h("time", { datetime: stamp(ms), title: `${stamp(ms).slice(0, 19).replace("T", " ")} UTC` }, shown(ms));
   const isDate = (metric) => metric.kind === "earliest" || metric.kind === "latest";
   const named = (metric) => (state.all && metric.label === "Panics" ? "Reports" : metric.label);
   const titled = (panel) => (state.all ? panel.title.replace(/^Panics/, "Reports") : panel.title);
@@ -264,6 +264,7 @@
   const OTHER = { light: "#8a93a3", dark: "#7f899b" };
   const theme = () => document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   function scale(name) {
+    if (!name) return { top: [], of: () => (theme() === "dark" ? "#8db1ff" : "#1f55c7") }; // one colour, the links'
     const top = values(name).slice(0, 8).map(({ key }) => key);
     const colours = PALETTE[theme()];
     return { top, of: (word) => (top.includes(word) ? colours[top.indexOf(word)] : OTHER[theme()]) };
@@ -271,7 +272,7 @@
 
   // ---------------------------------------------------------------- forms
   function card(panel, rows, ...children) {
-    return h("section", { class: `card ${panel.form}`, id: `panel-${panel.id}`, "aria-labelledby": `head-${panel.id}`, style: { "--span": panel.width } },
+    return h("section", { class: `card ${panel.form} span-${panel.width}`, id: `panel-${panel.id}`, "aria-labelledby": `head-${panel.id}`, style: { "--span": panel.width } },
       panel.form === "number" ? null : h("header", {},
         h("h2", { id: `head-${panel.id}` }, titled(panel)), h("p", {}, panel.question)),
       ...children);
@@ -309,7 +310,7 @@
             style: { "--part": `${(100 * n) / most}%`, ...(colour && { "--tone": colour(key) }) },
             onclick: () => toggle(panel.by, key),
           }, h("span", { class: `word ${mono(panel.by)}` }, spoken(panel.by, key)), h("span", { class: "n" }, number(n))))))
-        : empty(), rest && h("p", { class: "rest" }, rest));
+        : empty(rows.length ? "None of them has one." : undefined), shown.length > 0 && rest && h("p", { class: "rest" }, rest));
     },
     histogram(panel, rows) {
       if (!rows.length) return card(panel, rows, empty());
@@ -317,18 +318,20 @@
       const { top, of } = scale(panel.split);
       const buckets = new Map();
       const tests = distinct("event.id");
-      const { codes, entries } = columns[panel.split];
+      const metric = panel.rate ? panel.title : named(panel.metrics[0]);
+      const { codes, entries } = columns[panel.split] ?? { codes: allRows, entries: [] };
+      const round = panel.rate ? (n) => Number(((1000 * DAY * n) / model.fleet / width).toPrecision(3)) : (n) => n;
       for (const row of rows) {
         const at = Math.floor(time[row] / width) * width;
-        for (const word of entries[codes[row]].length ? entries[codes[row]] : ["not known"]) {
-          const name = top.includes(word) ? word : word === "not known" ? word : "other";
+        for (const word of !panel.split ? [metric] : entries[codes[row]].length ? entries[codes[row]] : ["not known"]) {
+          const name = !panel.split || top.includes(word) || word === "not known" ? word : "other";
           const key = `${at} ${name}`;
           if (!buckets.has(key)) buckets.set(key, { t: at, u: at + width, word: name, counter: tests() });
           buckets.get(key).counter.add(row);
         }
       }
-      const data = [...buckets.values()].map(({ t, u, word, counter }) => ({ t, u, word: clean(word), n: counter.get(), from: minute(t) }));
-      const used = [...top, "other", "not known"].filter((word) => data.some((d) => d.word === clean(word)));
+      const data = [...buckets.values()].map(({ t, u, word, counter }) => ({ t, u, word: clean(word), n: round(counter.get()), from: minute(t) }));
+      const used = [...(panel.split ? [...top, "other", "not known"] : [metric])].filter((word) => data.some((d) => d.word === clean(word)));
       const born = new Map();
       if (panel.split === CAUSE) {
         for (const row of rows) {
@@ -341,12 +344,11 @@
         t: t + width / 2, new: titles.length, titles: titles.slice(0, 5).join("; ") + (titles.length > 5 ? " …" : ""),
       }));
       const chart = h("div", { class: "chart", "data-chart": panel.id });
-      const metric = named(panel.metrics[0]);
-      charts.push({ chart, spec: () => histogramSpec({ data, fresh, used, of, metric, label: `${titled(panel)}, a bar each ${step}`, legend: panel.split }), click: (d) => {
+      charts.push({ chart, spec: () => histogramSpec({ data, fresh, used, of, metric, label: `${titled(panel)}, a bar each ${step}`, height: panel.rate ? 110 : 210 }), click: (d) => {
         if (d.u) go({ from: stamp(d.t).slice(0, 16), to: stamp(d.u).slice(0, 16) });
       } });
       return card(panel, rows,
-        h("ul", { class: "legend", "aria-label": "Colours" }, used.map((word) => h("li", { style: { "--tone": of(word) } }, clean(word))),
+        panel.split && h("ul", { class: "legend", "aria-label": "Colours" }, used.map((word) => h("li", { style: { "--tone": of(word) } }, clean(word))),
           fresh.length ? h("li", { class: "fresh" }, "new signature") : null),
         chart,
         h("details", { class: "astable" }, h("summary", {}, `As a table, a row each ${step}`), () => null,
@@ -389,7 +391,7 @@
       const body = shown.flatMap((row, line) => {
         const cells = plain.map(({ metric, i }) => {
           const v = row.values[i];
-          if (isDate(metric)) return h("td", { class: "when" }, v === undefined ? "–" : when(v));
+          if (isDate(metric)) return h("td", { class: "when" }, v === undefined ? "–" : when(v, panel.width < 30 && plain.filter((one) => isDate(one.metric)).length > 1 ? day : minute));
           return h("td", { class: "n", "data-value": v, ...(i === 0 && { style: { "--part": `${(100 * v) / most}%` } }) }, i === 0 ? h("span", { class: "meter" }, number(v)) : number(v));
         });
         if (!signatures) {
@@ -486,7 +488,7 @@
         e.summary && h("p", { class: "summary" }, clean(e.summary)),
         e.why && h("p", { class: "why" }, clean(e.why)),
         e.steps.length ? h("ol", { class: "steps" }, e.steps.map((step) => h("li", {}, labelled(clean(step))))) : null,
-        e.next.length ? [h("h3", {}, "What to do now"), h("ul", { class: "steps" }, e.next.map((step) => h("li", { class: "mono" }, clean(step))))] : null),
+        e.next.length ? [h("h3", {}, "What to do now"), h("ul", { class: "steps" }, e.next.map((step) => h("li", {}, command(clean(step)))))] : null),
       h("div", { class: "printed" },
         h("h3", {}, "Call trace"), frames,
         h("dl", {}, Object.entries(e.facts).filter(([label]) => !state.about || label !== "Signature").flatMap(([label, text]) => [h("dt", {}, label), h("dd", { class: "mono" }, clean(text))])),
@@ -495,6 +497,10 @@
           ? h("p", {}, h("a", { class: "more", href: address({ ...state, about: key }) }, "Everything about this signature")) : null));
   }
 
+  const command = (step) => {
+    const [line, ...words] = step.split(/ # /);
+    return [h("code", {}, line), words.length ? h("small", {}, words.join(" # ")) : null].filter(Boolean);
+  };
   const labelled = (step) => {
     const end = step.search(/: /) + 1;
     return end && end < 24 ? [h("b", {}, step.slice(0, end)), step.slice(end)] : [step];
@@ -516,7 +522,7 @@
       width: "container",
       autosize: { type: "fit-x", contains: "padding" },
       background: null,
-      padding: { left: 0, right: 4, top: 4, bottom: 0 },
+      padding: { left: 0, right: 4, top: 4, bottom: 6 },
       usermeta: { embedOptions: { ast: true, actions: false } },
       config: {
         font: of("--sans"),
@@ -528,7 +534,7 @@
       },
     };
   }
-  function histogramSpec({ data, fresh, used, of, metric, label }) {
+  function histogramSpec({ data, fresh, used, of, metric, label, height }) {
     const heights = new Map();
     const level = new Map(used.map((word, i) => [clean(word), i]));
     const stacked = [...data].sort((a, b) => level.get(a.word) - level.get(b.word)).map((d) => {
@@ -536,12 +542,14 @@
       heights.set(d.t, low + d.n);
       return { ...d, low, high: low + d.n };
     });
-    const most = Math.max(1, ...heights.values());
+    const highest = Math.max(0, ...heights.values());
+    const whole = data.every(({ n }) => Number.isInteger(n));
+    const most = whole ? Math.max(1, highest) : highest;
     const span = Math.max(...data.map((d) => d.u)) - Math.min(...data.map((d) => d.t));
     const x = { field: "t", type: "temporal", scale: { type: "utc" }, axis: { title: null, grid: false, labelOverlap: true, tickCount: 8, format: span > 400 * DAY ? "%b %Y" : span > 2 * DAY ? "%b %-d" : "%b %-d, %H:%M" } };
     return {
       ...base(label),
-      height: 210,
+      height,
       layer: [
         {
           data: { values: stacked },
@@ -549,7 +557,7 @@
           encoding: {
             x,
             x2: { field: "u" },
-            y: { field: "low", type: "quantitative", axis: { title: null, tickCount: Math.min(4, most), format: "~s", tickMinStep: 1 }, scale: { domain: [0, fresh.length ? most * 1.12 : most], nice: false } },
+            y: { field: "low", type: "quantitative", axis: { title: null, tickCount: whole ? Math.min(4, most) : 3, format: whole ? "~s" : "~g", ...(whole && { tickMinStep: 1 }) }, scale: { domain: [0, fresh.length ? most * 1.12 : most], nice: false } },
             y2: { field: "high" },
             color: { field: "word", type: "nominal", scale: { domain: used.map(clean), range: used.map(of) }, legend: null },
             tooltip: [{ field: "from", title: "From, UTC" }, { field: "word", title: "What" }, { field: "n", title: metric }],
@@ -570,12 +578,15 @@
     const of = ink();
     const most = Math.max(...data.map((d) => d.n));
     const narrow = innerWidth < 700;
+    const leaning = kernels.length > 4 || narrow;
+    const room = leaning ? Math.min(180, 6.7 * kernels.at(-1).length) * Math.cos((35 * Math.PI) / 180) : 0; // of the last label
     return {
       ...base(label),
+      padding: { left: 0, right: Math.max(4, room - 20), top: 4, bottom: 6 },
       height: titles.length * 26,
       data: { values: data },
       encoding: {
-        x: { field: "kernel", type: "ordinal", sort: kernels, axis: { title: null, orient: "top", labelAngle: kernels.length > 4 || narrow ? -35 : 0, labelLimit: 180, labelFont: of("--code"), labelFontSize: 11, labelOverlap: false } },
+        x: { field: "kernel", type: "ordinal", sort: kernels, axis: { title: null, orient: "top", labelAngle: leaning ? -35 : 0, labelLimit: 180, labelFont: of("--code"), labelFontSize: 11, labelOverlap: false } },
         y: { field: "title", type: "ordinal", sort: titles, axis: { title: null, labelLimit: narrow ? 130 : 460 } },
         tooltip: [{ field: "title", title: "Fault" }, { field: "kernel", title: "Kernel" }, { field: "n", title: metric }],
       },

@@ -176,10 +176,10 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Report]]:
         *,
         scheme: Literal["light", "dark"] = "light",
         width: int = 1400,
-        fleet: int | None = None,
+        **options: int,
     ) -> Report:
         path = tmp_path / f"report-{len(opened)}.html"
-        path.write_text(render_report(documents, fleet=fleet), encoding="utf-8")
+        path.write_text(render_report(documents, **options), encoding="utf-8")
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
         opened.append(Report(context.new_page(), path.as_uri()))
         return opened[-1].open()

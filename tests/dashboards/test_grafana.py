@@ -10,18 +10,19 @@ import pytest
 from dashboards import templates
 from dashboards.embedded import evaluate
 from dashboards.grafana import PLUGINS, render, target
-from dashboards.panels import DASHBOARDS, SIGNATURE, Dashboard, Panel
+from dashboards.panels import DASHBOARDS, SIGNATURE, Dashboard, Panel, of_fleet
 
 if TYPE_CHECKING:
     from dashboards.grafana import Product
     from tests.dashboards.conftest import Held, Indexed
     from tests.engines.search import Engine
 
-PAIRS = [(panel, dashboard) for dashboard in DASHBOARDS for panel in dashboard.panels]
+WHOLE = of_fleet(1)
+PAIRS = [(panel, dashboard) for dashboard in WHOLE for panel in dashboard.panels]
 
 
 @pytest.mark.parametrize("product", PLUGINS)
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda one: one.id)
+@pytest.mark.parametrize("dashboard", WHOLE, ids=lambda one: one.id)
 def test_a_dashboard_is_whole(dashboard: Dashboard, product: Product) -> None:
     made = json.loads(render(dashboard, product))
     assert made["schemaVersion"] >= 42
@@ -40,6 +41,32 @@ def test_a_dashboard_is_whole(dashboard: Dashboard, product: Product) -> None:
     assert sources <= variables.keys()
     assert all(variables[name]["query"] == PLUGINS[product] for name in sources)
     assert ("signature" in variables) is (dashboard is SIGNATURE)
+
+
+@pytest.mark.parametrize("product", PLUGINS)
+def test_filters_new_signatures_and_the_fleet_are_at_the_top(product: Product) -> None:
+    panics, signature = (json.loads(render(dashboard, product)) for dashboard in DASHBOARDS)
+    for made in (panics, signature):
+        (filters,) = (one for one in made["templating"]["list"] if one["type"] == "adhoc")
+        assert filters["datasource"] == {"type": PLUGINS[product], "uid": "${panics}"}
+    (born,) = panics["annotations"]["list"]
+    assert born["datasource"]["uid"] == "${signatures}"
+    for place in (born, born["target"]):  # one plugin reads it here, the other there
+        assert {
+            place["timeField"],
+            place["textField"],
+            place["tagsField"],
+        } <= templates.SIGNATURE_FIELDS.keys()
+        assert place["query"] == "fatal: true"
+    (hosts,) = (one for one in panics["templating"]["list"] if one["name"] == "fleet")
+    assert (hosts["type"], hosts["query"]) == ("textbox", "1000")
+    (rate,) = (panel for panel in panics["panels"] if "per 1,000 hosts" in panel["title"])
+    steps = [one["options"] for one in rate["transformations"]]
+    assert [step["mode"] for step in steps] == ["reduceRow", "binary", "binary"]
+    names = [step["alias"] for step in steps]
+    assert [step["binary"]["left"] for step in steps[1:]] == names[:-1]
+    assert [step["binary"]["right"] for step in steps[1:]] == ["${fleet}", "1000"]
+    assert rate["targets"][0]["bucketAggs"][0]["settings"]["interval"] == "1d"
 
 
 def test_the_first_dashboard_leads_to_the_second() -> None:
@@ -66,7 +93,8 @@ def as_search(query: dict[str, Any]) -> dict[str, Any]:
             order = {settings["orderBy"]: settings["order"]}
             body = {"field": bucket["field"], "size": int(settings["size"]), "order": order}
         else:
-            body = {"field": bucket["field"], "fixed_interval": "1h", "min_doc_count": 0}
+            interval = settings["interval"].replace("auto", "1h")
+            body = {"field": bucket["field"], "fixed_interval": interval, "min_doc_count": 0}
         inner = {bucket["id"]: {bucket["type"]: body, "aggs": inner}}
     return {"size": 0, "query": {"query_string": {"query": query["query"]}}, "aggs": inner}
 
@@ -90,7 +118,7 @@ def test_a_target_asks_for_the_panels_numbers(
         assert groups
     else:
         keys = {row.key: row.values[0] for row in expected}
-        found = {group["key"]: int(group["1"]["value"]) for group in groups}
+        found = {group["key"]: int(group["1"]["value"]) for group in groups if group["1"]["value"]}
         same = found.keys() & keys.keys()
         assert {key: found[key] for key in same} == {key: keys[key] for key in same}
         assert sorted(found.values()) == sorted(value for value in keys.values() if isinstance(value, int))

@@ -6,8 +6,8 @@ import pytest
 
 from dashboards import templates
 from dashboards.alerts import RULES
-from dashboards.panels import COLUMNS, DASHBOARDS, fields
-from dashboards.report import FACETS, SEARCHED
+from dashboards.panels import COLUMNS, DASHBOARDS, FACETS, fields, of_fleet
+from dashboards.report import SEARCHED
 
 INDEXED = {"panics": templates.FIELDS, "signatures": templates.SIGNATURE_FIELDS}
 NOT_AGGREGATED = {"text", "object"}
@@ -39,7 +39,7 @@ def test_panels_have_names_of_their_own_and_fit_the_page() -> None:
 
 
 def test_every_row_of_a_dashboard_is_full() -> None:
-    for dashboard in DASHBOARDS:
+    for dashboard in (*DASHBOARDS, *of_fleet(1)):
         used = 0
         for panel in dashboard.panels:
             used = used % 48 + panel.width

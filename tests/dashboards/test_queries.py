@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboards.embedded import evaluate, first
-from dashboards.panels import DASHBOARDS, Panel, Term
+from dashboards.panels import DASHBOARDS, Panel, Term, of_fleet
 from dashboards.query import lucene, query, read
 from dashboards.summary import COUNTED, summarise
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.dashboards.conftest import Held, Indexed
     from tests.engines.search import Engine
 
-PANELS = [panel for dashboard in DASHBOARDS for panel in dashboard.panels]
+PANELS = [panel for dashboard in of_fleet(1) for panel in dashboard.panels]
 HOUR = timedelta(hours=1)
 
 

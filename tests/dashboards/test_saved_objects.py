@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import vl_convert
 
 from dashboards import export, templates
-from dashboards.panels import DASHBOARDS, INDEX, TIME
+from dashboards.embedded import evaluate, first, milliseconds
+from dashboards.panels import FACETS, INDEX, RATE, TIME, of_fleet
 from dashboards.saved_objects import ndjson
+
+if TYPE_CHECKING:
+    from tests.dashboards.conftest import Held, Indexed
+    from tests.engines.search import Engine
 
 ALLOWED = {
     "dashboard": {
@@ -32,8 +38,8 @@ SCHEMAS = {
     "horizontal_bar": {"metric", "segment", "group"},
     "heatmap": {"metric", "segment", "group"},
 }
-OBJECTS = [json.loads(line) for line in ndjson().splitlines()]
-VISUALIZATIONS = [one for one in OBJECTS if one["type"] == "visualization"]
+OBJECTS = [json.loads(line) for line in ndjson(fleet=2_000).splitlines()]
+VISUALIZATIONS = [one for one in OBJECTS if one["type"] == "visualization" and one["id"] != "kpanic-rate"]
 
 
 def nested(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
@@ -69,7 +75,7 @@ def test_every_reference_is_in_the_bundle_and_every_name_is_referred_to() -> Non
         if one["type"] == "dashboard"
         for panel in nested(one["attributes"])["panelsJSON"]
     ]
-    assert len(panels) == sum(len(dashboard.panels) for dashboard in DASHBOARDS)
+    assert len(panels) == sum(len(dashboard.panels) for dashboard in of_fleet(1))
 
 
 @pytest.mark.parametrize("one", VISUALIZATIONS, ids=lambda one: one["id"])
@@ -114,6 +120,46 @@ def test_a_signature_links_to_its_dashboard() -> None:
         if one["type"] == "index-pattern":
             (link,) = json.loads(one["attributes"]["fieldFormatMap"]).values()
             assert link["params"]["urlTemplate"].startswith("dashboards#/view/kpanic-signature?")
+
+
+def test_filters_are_there_to_be_edited() -> None:
+    dashboards = [one for one in OBJECTS if one["type"] == "dashboard"]
+    for one in dashboards:
+        filters = nested(one["attributes"])["kibanaSavedObjectMeta"]["searchSourceJSON"]["filter"]
+        assert [made["meta"]["key"] for made in filters] == list(FACETS)
+        names = {ref["name"] for ref in one["references"]}
+        for made in filters:
+            assert made["meta"]["disabled"] is True
+            assert made["meta"]["indexRefName"] in names
+            assert made["query"] == {"match_phrase": {made["meta"]["key"]: made["meta"]["params"]["query"]}}
+    assert len(dashboards) == 2
+
+
+def test_without_a_fleet_there_is_no_rate() -> None:
+    assert "kpanic-rate" not in ndjson()
+    assert "kpanic-rate" in ndjson(fleet=1)
+
+
+def test_the_rate_is_drawn_from_an_engines_answer(engine: Engine, indexed: Indexed, held: Held) -> None:
+    (rate,) = (one for one in OBJECTS if one["id"] == "kpanic-rate")
+    spec = json.loads(nested(rate["attributes"])["visState"]["params"]["spec"])
+    days = spec["data"][0]
+    moments = [milliseconds(first(one, TIME)) for one in held["panics"]]
+    # What both products put in: the time range of the dashboard.
+    body = json.loads(
+        json.dumps(days["url"]["body"])
+        .replace('{"%timefilter%": "min"}', str(min(moments)))
+        .replace('{"%timefilter%": "max"}', str(max(moments)))
+    )
+    assert "query" not in body, "the dashboard's own goes there"
+    answer = engine.ask("POST", f"/{indexed(engine)['panics']}/_search", body)
+    assert days["format"]["property"] == "aggregations.chosen.days.buckets"
+    buckets = answer["aggregations"]["chosen"]["days"]["buckets"]
+    counted = {bucket["key"]: bucket["m0"]["value"] for bucket in buckets if bucket["m0"]["value"]}
+    assert counted == {row.key: row.values[0] for row in evaluate(RATE, held["panics"])}
+    spec["data"][0] = {"name": "days", "values": buckets, "transform": days["transform"]}
+    drawn = vl_convert.vega_to_svg(spec | {"width": 900, "height": 200})
+    assert drawn.count('fill="#2f62d9"') == len(buckets) >= len(counted)
 
 
 def test_both_products_get_the_same() -> None:

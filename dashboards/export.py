@@ -19,19 +19,36 @@ def _artefact(name: str) -> Renderer:
     return lambda _: (files("dashboards") / "artefacts" / name).read_text(encoding="utf-8")
 
 
+def _grafana(name: str) -> Renderer:
+    """Return a dashboard with the site's own number of hosts in its variable."""
+
+    def render(options: Options) -> str:
+        text = _artefact(name)(options)
+        if not options.fleet:
+            return text
+        made = json.loads(text)
+        for variable in made["templating"]["list"]:
+            if variable["name"] == "fleet":
+                hosts = {"selected": True, "text": str(options.fleet), "value": str(options.fleet)}
+                variable |= {"current": hosts, "options": [hosts], "query": str(options.fleet)}
+        return _pretty(made)
+
+    return render
+
+
 def _pretty(content: object) -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 EXPORTS: dict[str, dict[str, Renderer]] = {
     "dashboard": {
-        "opensearch-dashboards": lambda _: saved_objects.ndjson(),
-        "kibana": lambda _: saved_objects.ndjson(),
+        "opensearch-dashboards": lambda options: saved_objects.ndjson(options.fleet),
+        "kibana": lambda options: saved_objects.ndjson(options.fleet),
         # Grafana's own types build these; its SDK is not needed to use them.
-        "grafana": _artefact("grafana-opensearch-panics.json"),
-        "grafana-signature": _artefact("grafana-opensearch-signature.json"),
-        "grafana-elasticsearch": _artefact("grafana-elasticsearch-panics.json"),
-        "grafana-elasticsearch-signature": _artefact("grafana-elasticsearch-signature.json"),
+        "grafana": _grafana("grafana-opensearch-panics.json"),
+        "grafana-signature": _grafana("grafana-opensearch-signature.json"),
+        "grafana-elasticsearch": _grafana("grafana-elasticsearch-panics.json"),
+        "grafana-elasticsearch-signature": _grafana("grafana-elasticsearch-signature.json"),
     },
     "template": {
         "opensearch": lambda _: _pretty(templates.panics_template("opensearch")),
@@ -47,7 +64,7 @@ EXPORTS: dict[str, dict[str, Renderer]] = {
 
 
 def export(kind: str, format: str, options: Options = Options()) -> str:  # noqa: A002, B008
-    """Return a kind of thing in a product's format, as text; ``options`` are those of alert rules.
+    """Return a kind of thing in a product's format, as text; ``options`` are the site's.
 
     Raises ``LookupError`` naming the kinds or formats there are, where this one is not among them.
     """

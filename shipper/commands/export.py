@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
+
+from shipper.commands._common import configured, read_config
+from shipper.commands._write import write
 
 __all__ = ["command"]
 
@@ -12,19 +13,25 @@ KINDS = ("dashboard", "template", "policy", "alert", "schema")
 
 
 @click.command("export")
+@configured
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--format", "form", metavar="FORMAT", help="The product it is for; a wrong one lists them.")
-def command(kind: str, form: str | None) -> None:
+@click.option("-o", "--output", "target", metavar="FILE", default="-", help="Default: standard output.")
+def command(
+    config_file: str | None, overrides: tuple[str, ...], kind: str, form: str | None, target: str
+) -> None:
     """Print a dashboard, template, policy, alert rules, or the schema of the configuration file."""
     if kind == "schema":
         import json  # noqa: PLC0415
 
         from shipper.config import schema  # noqa: PLC0415 - every plugin's structs
 
-        sys.stdout.write(json.dumps(schema(), indent=2) + "\n")
+        write(target, json.dumps(schema(), indent=2) + "\n")
         return
+    from dashboards.alerts import Options  # noqa: PLC0415
     from dashboards.export import EXPORTS, export  # noqa: PLC0415
 
     if form not in EXPORTS[kind]:
         raise click.BadOptionUsage("--format", f"--format of {kind} is one of: {', '.join(EXPORTS[kind])}")
-    sys.stdout.write(export(kind, form))
+    config = read_config(config_file, overrides)
+    write(target, export(kind, form, Options(fleet=config.fleet.size)))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from shipper.cli import Failure
 from shipper.commands._common import configured, made_outputs, open_store, read_config
-from shipper.terminal import say, visible
+from shipper.commands._write import write
+from shipper.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -94,7 +91,7 @@ def command(  # noqa: PLR0913, PLR0917 - the options
                 fleet=fleet or config.fleet.size or None,
                 older=max(0, found.total - LIMIT),
             )
-    _write(target, text)
+    write(target, text)
     return 0
 
 
@@ -137,34 +134,3 @@ def _engine(config: Config, name: str) -> Iterator[Source]:
         ) from None
     finally:
         output.close()
-
-
-def _write(target: str, text: str) -> None:
-    """Write a regular file whole or not at all and print its path; anything else as it comes."""
-    if target == "-":
-        sys.stdout.write(text)
-        return
-    path = Path(os.path.realpath(target))
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, a device
-            path.write_text(text, encoding="utf-8", errors="replace")
-            return
-        _replace(path, text)
-    except OSError as error:
-        raise Failure(f"{target}: cannot be written: {error.strerror}") from None
-    sys.stdout.write(visible(str(Path(target).absolute())) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # noqa: PTH101
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        os.unlink(name)  # noqa: PTH108
-        raise

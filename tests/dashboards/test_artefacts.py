@@ -7,6 +7,7 @@ import json
 import pytest
 
 from dashboards import export, templates
+from dashboards.alerts import Options
 from dashboards.export import EXPORTS
 from dashboards.regenerate import FOLDER, artefacts
 
@@ -36,6 +37,13 @@ def test_everything_can_be_exported(kind: str, format: str) -> None:  # noqa: A0
         ndjson = (kind == "alert" and format != "grafana") or format in {"kibana", "opensearch-dashboards"}
         for line in text.splitlines() if ndjson else [text]:
             json.loads(line)
+
+
+def test_a_site_s_fleet_is_in_every_dashboard_of_panics() -> None:
+    for form in EXPORTS["dashboard"]:
+        plain, sized = export("dashboard", form), export("dashboard", form, Options(fleet=4321))
+        assert ("4321" in sized) is not form.endswith("signature"), form
+        assert "4321" not in plain
 
 
 def test_templates_and_policies_are_the_ones_that_setup_installs() -> None:

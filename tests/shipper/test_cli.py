@@ -268,6 +268,11 @@ def test_what_is_exported_is_json(kpanic: Run) -> None:
     assert json.loads(kpanic("export", "template", "--format", "opensearch")[0])["index_patterns"]
     assert json.loads(kpanic("export", "policy", "--format", "elasticsearch")[0])["policy"]
     assert json.loads(kpanic("export", "schema")[0])["properties"]["output"]
+    sized = ("export", "dashboard", "--format", "kibana", "-E", "fleet.size=2000")
+    out, _ = kpanic(*sized)
+    assert "of 2000 hosts" in out
+    assert kpanic(*sized, "-o", "panics.ndjson")[0].strip() == str(kpanic.folder / "panics.ndjson")
+    assert (kpanic.folder / "panics.ndjson").read_text() == out
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(kpanic: Run) -> None:

@@ -1,0 +1,46 @@
+"""Put a command's result where ``-o`` says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from shipper.cli import Failure
+from shipper.terminal import visible
+
+__all__ = ["write"]
+
+
+def write(target: str, text: str) -> None:
+    """Write a regular file whole or not at all and print its path; anything else, and ``-``, as it comes.
+
+    :raises Failure: it cannot be written.
+    """
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    path = Path(os.path.realpath(target))
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, a device
+            path.write_text(text, encoding="utf-8", errors="replace")
+            return
+        _replace(path, text)
+    except OSError as error:
+        raise Failure(f"{target}: cannot be written: {error.strerror}") from None
+    sys.stdout.write(visible(str(Path(target).absolute())) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(text)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)  # noqa: PTH101
+        os.replace(name, path)  # noqa: PTH105
+    except BaseException:
+        os.unlink(name)  # noqa: PTH108
+        raise

@@ -56,6 +56,10 @@ class Incident:
     """Lines that the boot had before it."""
     hardware_errors: int = 0
     """Likewise."""
+    last: float = 0.0
+    """When its last line came, by the caller's clock."""
+    last_head: float = 0.0
+    """When its last header came, likewise."""
 
 
 @dataclass(slots=True)
@@ -121,10 +125,33 @@ class Parser:
         self._finder = _finder(self._registry)
         self._scanner = Scanner(self._finder.search)
         self._streams: OrderedDict[str, Stream] = OrderedDict()
+        self._now = 0.0
 
-    def feed(self, chunk: bytes) -> list[CrashReport]:
-        """Read a chunk; return the crashes that ended in it."""
+    def feed(self, chunk: bytes, now: float = 0.0) -> list[CrashReport]:
+        """Read a chunk; return the crashes that ended in it.
+
+        ``now`` is the caller's clock, in seconds: :meth:`settle` goes by it.
+        """
+        self._now = now
         return self._take(self._scanner.feed(chunk))
+
+    @property
+    def open(self) -> bool:
+        """Whether a crash is being read."""
+        return any(stream.incident or stream.ended for stream in self._streams.values())
+
+    def settle(self, last: float, last_head: float) -> list[CrashReport]:
+        """Return the crashes of hosts of which nothing more is to be expected, while others go on.
+
+        :param last: moment since which their host must have added nothing to them, or
+        :param last_head: moment since which no header came: a kernel that lives goes on printing.
+        """
+        found: list[CrashReport] = []
+        for stream in self._streams.values():
+            incident = stream.incident or (stream.ended and stream.ended[1])
+            if incident and (incident.last <= last or incident.last_head <= last_head):
+                found += self._finish(stream)
+        return found
 
     def close(self) -> list[CrashReport]:
         """Return the crashes that were still open."""
@@ -163,6 +190,7 @@ class Parser:
                 continue
             incident = stream.incident
             if incident is not None:
+                incident.last = self._now
                 if len(incident.lines) < LINES:
                     incident.lines.append(line)
                 else:
@@ -218,6 +246,7 @@ class Parser:
                 preceded_by=len(boot.preceded_by),
                 hardware_errors=len(boot.hardware_errors),
             )
+        incident.last = incident.last_head = self._now
         if len(incident.lines) >= LINES:
             incident.truncated = True
             return found

@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shipper.document import build, pack
+from shipper.document import build, identify, pack
+from shipper.inputs._wait import Stop
 from shipper.pipeline import AGAIN, Delivery, keep
 from shipper.store import Position, StoreDamaged, StoreError
 
@@ -46,7 +47,7 @@ class Service:
         lost: Callable[[], None],
     ) -> None:
         self.crashes: Counter[str] = Counter({one.name: 0 for one in inputs})
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._say = say
         self.deliveries = [Delivery(store, output, triage=triage, say=say, lost=lost) for output in outputs]
         names = [output.name for output in outputs]
@@ -118,7 +119,7 @@ class _Feed:
     name: str
     store: Store
     origin: Origin
-    stop: threading.Event
+    stop: Stop
     wake: Callable[[], None]
     say: Say
     lost: Callable[[], None]
@@ -156,3 +157,6 @@ class _Feed:
 
     def positions(self) -> dict[str, str]:
         return self.store.positions(self.name)
+
+    def delivered(self, crashes: Iterable[Crash]) -> bool:
+        return self.store.delivered([identify(*crash)[1] for crash in crashes], self.outputs)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterable, Mapping
 
     import msgspec
 
     from grammars.model import CrashReport
     from shipper.document import Origin
+    from shipper.inputs._wait import Stop
 
 __all__ = ["Crash", "Feed", "Input", "Unreadable"]
 
@@ -46,8 +46,11 @@ class Feed(Protocol):
 
     origin: Origin
     """What is known of every crash before it is read."""
-    stop: threading.Event
-    """Set when the input is to end; what it has not kept by then, it finds again at the next start."""
+    stop: Stop
+    """Set when the input is to end; what it has not kept by then, it finds again at the next start.
+
+    A :class:`threading.Event` that ``select`` can wait for too.
+    """
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
         """Keep crashes together with how far the input is; both are durable on return.
@@ -57,6 +60,9 @@ class Feed(Protocol):
 
     def positions(self) -> dict[str, str]:
         """Return how far the input was, by its own keys."""
+
+    def delivered(self, crashes: Iterable[Crash]) -> bool:
+        """Tell whether every output has acknowledged all of these."""
 
     def say(self, message: str) -> None:
         """Tell the operator."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Self
 
+from shipper.inputs._wait import Waiter
+
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from inotify_simple import INotify
 
+    from shipper.inputs._wait import Stop
+
 __all__ = ["Watch", "being_written"]
 
-_TICK = 0.5
-"""Seconds until a stop is noticed."""
 _BURST = 0.1
 """Seconds from an event of a folder to the look that it causes: more of them come with it."""
 
@@ -49,12 +49,14 @@ class Watch:
     """Waits until something changes in the folders that it was told of (inotify(7)).
 
     :param say: is told where the kernel watches no more of them.
+    :param growth: return whenever a file of theirs is written to, too.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], *, growth: bool = False) -> None:
         self._say = say
+        self._growth = growth
         self._inotify: INotify | None = None
-        self._watched: set[int] = set()
+        self._watched: dict[int, str] = {}
         self._new = False
         self._complained = False
 
@@ -78,6 +80,8 @@ class Watch:
         if self._inotify is None:
             return
         mask = flags.CLOSE_WRITE | flags.MOVED_TO | flags.CREATE | flags.ONLYDIR
+        if self._growth:
+            mask |= flags.MODIFY | flags.MOVED_FROM | flags.DELETE
         try:
             watched = self._inotify.add_watch(folder, mask)
         except (FileNotFoundError, PermissionError):
@@ -86,22 +90,34 @@ class Watch:
             self._refused(error)
             return
         self._new = self._new or watched not in self._watched
-        self._watched.add(watched)
+        self._watched[watched] = folder
 
-    def wait(self, stop: threading.Event, seconds: float) -> None:
+    def wait(self, stop: Stop, seconds: float) -> list[str] | None:
         """Return at an event, when ``seconds`` are over, or when told to stop.
 
-        At once if a folder is watched since it was looked at: what came between was not told.
+        At once if a folder is watched since it was looked at: what came between was not told. If nothing
+        happened but that files were written to, these are returned, else None.
         """
         if self._new:
             self._new = False
-            return
-        until = time.monotonic() + seconds
-        while not stop.is_set() and (left := until - time.monotonic()) > 0:
-            if self._inotify is None:
-                stop.wait(left)
-            elif self._inotify.read(min(left, _TICK) * 1000, _BURST * 1000):
-                return
+            return None
+        if self._inotify is None:
+            stop.wait(seconds)
+            return None
+        with Waiter(stop) as waiter:
+            waiter.add(self._inotify, self._inotify)
+            if not waiter.wait(seconds):
+                return None
+        stop.wait(_BURST)
+        from inotify_simple import flags  # noqa: PLC0415
+
+        grown: list[str] = []
+        for event in self._inotify.read(0):
+            if event.mask != flags.MODIFY or event.wd not in self._watched:
+                return None
+            folder = self._watched[event.wd]
+            grown.append(event.name if folder == "." else os.path.join(folder, event.name))  # noqa: PTH118
+        return grown
 
     def _refused(self, error: OSError) -> None:
         if self._complained:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from grammars.model import CrashReport
     from shipper.document import Origin
 
-__all__ = ["STANDARD_INPUT", "origin_of", "read"]
+__all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "read"]
 
 STANDARD_INPUT = "-"
 CHUNK = 1 << 20
@@ -69,7 +69,7 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
     """
     import grammars  # noqa: PLC0415 - the grammar is built on import
 
-    chunks = _Chunks(path)
+    chunks = Chunks(path)
     origin = origin_of(path, base)
     held: CrashReport | None = None
     reports = grammars.parse(chunks)
@@ -95,7 +95,7 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
         raise Unreadable(path, chunks.fault)
 
 
-class _Chunks:
+class Chunks:
     """The bytes of a file, decompressed; ends at the first damage and keeps what it was."""
 
     def __init__(self, path: str) -> None:
@@ -123,7 +123,7 @@ class _Chunks:
     def __iter__(self) -> Iterator[bytes]:
         unpack = _unpacker(self._head)
         if unpack is None:
-            self.looks_binary = _binary(self._head)
+            self.looks_binary = looks_binary(self._head)
         stream = _Rewound(self._head, self._file)
         try:
             yield from unpack(stream) if unpack else _pieces(stream)
@@ -131,6 +131,7 @@ class _Chunks:
             self.fault = _damage(error)
 
     def close(self) -> None:
+        """Let go of the file."""
         if self._path != STANDARD_INPUT:
             self._file.close()
 
@@ -198,7 +199,13 @@ def _zstd(stream: _Rewound) -> Iterator[bytes]:
         raise EOFError
 
 
-def _binary(head: bytes) -> bool:
+def grows(head: bytes) -> bool:
+    """Tell whether what begins so can be read while it grows: neither packed nor a memory dump."""
+    return _unpacker(head) is None and not dump.is_dump(head)
+
+
+def looks_binary(head: bytes) -> bool:
+    """Tell whether what begins so is no text."""
     sample = head[:8192]
     odd = len(sample) - len(sample.translate(None, _ODD))
     holes = sample.count(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +15,14 @@ import pytest
 from shipper.document import Origin
 from shipper.inputs import Unreadable, dump
 from shipper.inputs.file import read
-from shipper.inputs.kdump import KdumpConfig, KdumpInput
+from shipper.inputs.kdump import KdumpInput
 from tests.engines import parts
+from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator
 
-    from shipper.inputs import Crash
+    from tests.shipper.feed import Feed
 
 STORY = Path(__file__).parent.parent / "logs" / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 TEXT = STORY.read_bytes()
@@ -31,46 +31,10 @@ DUMP = b"KDUMP   \x06" + bytes(1000)
 """The beginning of a compressed dump, damaged after it."""
 
 
-class Feed:
-    """What an input tells, written down."""
-
-    def __init__(self) -> None:
-        self.origin = Origin("file", agent_host="here")
-        self.stop = threading.Event()
-        self.kept: list[str] = []
-        self.said: list[str] = []
-        self.at: dict[str, str] = {}
-
-    def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
-        self.kept += [crash.origin.path for crash in crashes]
-        self.at |= {key: value for key, value in (positions or {}).items() if value}
-
-    def positions(self) -> dict[str, str]:
-        return dict(self.at)
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
 @contextmanager
 def watching(folder: Path, *, settle: float = 0.2, every: float = NEVER) -> Iterator[Feed]:
-    feed = Feed()
-    config = KdumpConfig(paths=[str(folder)], settle=settle, scan_interval=every)
-    thread = threading.Thread(target=KdumpInput(config).run, args=(feed,))
-    thread.start()
-    try:
+    with running(KdumpInput, paths=[str(folder)], settle=settle, scan_interval=every) as feed:
         yield feed
-    finally:
-        feed.stop.set()
-        thread.join(10)
-    assert not thread.is_alive()
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_a_log_is_read_when_it_gets_its_name_whenever_folders_are_looked_at(tmp_path: Path) -> None:

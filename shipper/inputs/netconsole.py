@@ -3,34 +3,49 @@
 One stream a sender. Nothing tells when a crash is over, so a sender's silence does. Only those are heard who
 are named: without ``allow`` that is this machine. Senders, their datagrams and their rate are bounded.
 
-:see: Documentation/networking/netconsole.rst
+Records of the extended form have a number, so they are put in order again and duplicates dropped; what is
+missing is counted by the grammar. The plain form has none: its lines are taken as they come.
+
+:see: Documentation/networking/netconsole.rst, drivers/net/netconsole.c (send_ext_msg_udp)
 """
 
 from __future__ import annotations
 
-import ipaddress
+import re
 import socket
-import time
-from collections import OrderedDict
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from shipper.inputs import Crash
-from shipper.inputs._reader import Reader
+from shipper.inputs._listen import HERE, Allowed, Rate, address_of, bound, sender_of
+from shipper.inputs._reader import Reader, Readers
+from shipper.inputs._wait import Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from grammars.model import CrashReport
     from shipper.inputs import Feed
 
 __all__ = ["NetconsoleConfig", "NetconsoleInput"]
 
 DATAGRAM = 65_535
-TICK = 0.5
-"""Seconds between two looks for senders that have gone quiet."""
-BUFFER = 4 << 20
-"""Bytes that the kernel may hold for us: a whole crash of many hosts at once."""
+BURST = 256
+"""Datagrams read before something else is looked at."""
+LATE = 32
+"""Records that are held back for one that is missing."""
+BACK = 5_000_000
+"""Microseconds that the kernel's clock must go back by to mean another boot."""
+SEEN = 512
+"""Records that a duplicate is looked for among."""
+
+_EXTENDED = re.compile(
+    rb"(?:[^\s,;]+,)?\d+,(?P<sequence>\d{1,18}),(?P<microseconds>\d{1,18}),[-c+]+"
+    rb"(?:,[a-z_]+=[^\s,;]*)*?(?:,ncfrag=(?P<offset>\d{1,9})/(?P<total>\d{1,9}))?(?:,[a-z_]+=[^\s,;]*)*;"
+)
 
 
 class NetconsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,14 +53,14 @@ class NetconsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     host: str = "127.0.0.1:6666"
     """Address and port to listen at."""
-    allow: list[str] = msgspec.field(default_factory=lambda: ["127.0.0.0/8", "::1/128"])
+    allow: list[str] = msgspec.field(default_factory=lambda: list(HERE))
     """Networks whose datagrams are taken."""
     close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     """Seconds of silence after which a crash counts as complete."""
     max_senders: Annotated[int, msgspec.Meta(ge=1)] = 4096
     """Streams kept at once; the one silent longest makes room."""
     max_rate: Annotated[int, msgspec.Meta(ge=1)] = 2_000_000
-    """Bytes a second of one sender; what is above is dropped and counted."""
+    """Bytes a second of one sender; what is above is dropped, and said."""
 
 
 class NetconsoleInput:
@@ -61,102 +76,111 @@ class NetconsoleInput:
         """
         self.paths: list[str] = []
         self._config = config
-        self._allowed = [ipaddress.ip_network(network, strict=False) for network in config.allow]
-        host, _, port = config.host.rpartition(":")
-        if not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004 - 16 bits
-            raise ValueError("host: expected address and port, such as 0.0.0.0:6666")
-        self._address = (host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - only where somebody wrote so
+        self._allowed = Allowed(config.allow)
+        self._address = address_of("host", config.host)
 
     def run(self, feed: Feed) -> None:
         """Listen."""
-        senders: OrderedDict[str, _Sender] = OrderedDict()
         try:
-            listening = self._listen()
+            listening = bound(self._address, socket.SOCK_DGRAM)
         except OSError as error:
             feed.say(f"{self._config.host}: cannot be listened at: {error.strerror}; nothing is heard there")
             return
-        with listening:
-            self._hear(listening, senders, feed)
-        for sender in senders.values():  # it will not be said again
-            sender.complete(feed)
 
-    def _hear(self, listening: socket.socket, senders: OrderedDict[str, _Sender], feed: Feed) -> None:
-        refused: set[str] = set()
-        looked = time.monotonic()
-        while not feed.stop.is_set():
-            try:
-                data, (address, *_) = listening.recvfrom(DATAGRAM)
-            except TimeoutError:
-                pass
-            else:
-                if self._heard(address):
-                    self._sender(senders, address, feed).take(data, feed)
-                elif len(refused) < self._config.max_senders and address not in refused:
-                    refused.add(address)
-                    feed.say(f"{address}: is not in allow; what it sends is not heard")
-            if time.monotonic() - looked > TICK:
-                looked = time.monotonic()
-                for sender in senders.values():
-                    if sender.open and looked - sender.last > self._config.close_quiet:
-                        sender.complete(feed)
+        def make(address: str) -> _Sender:
+            return _Sender(address, feed.say, self._config)
 
-    def _sender(self, senders: OrderedDict[str, _Sender], address: str, feed: Feed) -> _Sender:
-        """Return the stream of an address; the one silent longest makes room for a new one."""
-        sender = senders.get(address)
-        if sender is None:
-            while len(senders) >= self._config.max_senders:
-                senders.popitem(last=False)[1].complete(feed)
-            sender = senders[address] = _Sender(address, self._config.max_rate, feed)
-        senders.move_to_end(address)
-        return sender
-
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-            made.bind(self._address)
-            made.settimeout(TICK)
-        except OSError:
-            made.close()
-            raise
-        return made
-
-    def _heard(self, address: str) -> bool:
-        found = ipaddress.ip_address(address.partition("%")[0])
-        return any(found in network for network in self._allowed)
-
-
-class _Sender:
-    """One host."""
-
-    def __init__(self, address: str, rate: int, feed: Feed) -> None:
-        self.address = address
-        self.last = time.monotonic()
-        self.open = False
-        self._parser = Reader(lambda fault: feed.say(f"{address}: {fault}"))
-        self._rate = rate
-        self._allowance = float(rate)
-        self._dropped = 0
-
-    def take(self, data: bytes, feed: Feed) -> None:
-        now = time.monotonic()
-        self._allowance = min(self._rate, self._allowance + (now - self.last) * self._rate)
-        self.last = now
-        if len(data) > self._allowance:
-            if not self._dropped:
-                feed.say(f"{self.address}: sends more than max_rate; what is above is dropped")
-            self._dropped += 1
-            return
-        self._allowance -= len(data)
-        self.open = True
-        self._keep(self._parser.feed(data), feed)
-
-    def complete(self, feed: Feed) -> None:
-        self.open = False
-        self._keep(self._parser.flush(), feed)
-
-    def _keep(self, reports: list[CrashReport], feed: Feed) -> None:
-        if reports:
-            origin = replace(feed.origin, provider="netconsole", host_ip=self.address, relayed=True)
+        def take(address: str, reports: list[CrashReport]) -> None:
+            origin = replace(feed.origin, provider="netconsole", host_ip=address, relayed=True)
             feed.keep([Crash(report, origin) for report in reports])
+
+        senders = Readers(make, take, self._config.max_senders)
+        with listening, Waiter(feed.stop) as waiter:
+            waiter.add(listening, listening)
+            while not feed.stop.is_set():
+                if waiter.wait(senders.wait):
+                    self._hear(listening, senders, feed)
+                senders.settle()
+            senders.flush()  # it will not be said again
+
+    def _hear(self, listening: socket.socket, senders: Readers[str, _Sender], feed: Feed) -> None:
+        for _ in range(BURST):
+            try:
+                data, peer = listening.recvfrom(DATAGRAM)
+            except BlockingIOError:
+                return
+            address = sender_of(peer)
+            if data and self._allowed.hears(address, feed.say) and senders[address].allows(len(data)):
+                senders.feed(address, data)
+
+
+class _Sender(Reader):
+    """One host; its records in their order."""
+
+    def __init__(self, address: str, say: Callable[[str], None], config: NetconsoleConfig) -> None:
+        super().__init__(lambda fault: say(f"{address}: {fault}"), config.close_quiet)
+        self._told = say
+        self._address = address
+        self._rate = Rate(config.max_rate)
+        self._dropped = False
+        self._next: tuple[int, int] | None = None
+        self._clock = 0
+        self._early: dict[tuple[int, int], tuple[tuple[int, int], bytes]] = {}  # and what comes after each
+        self._seen: deque[tuple[int, int, int]] = deque(maxlen=SEEN)
+
+    def allows(self, size: int) -> bool:
+        """Tell whether so much may come now."""
+        allowed = self._rate.allows(size)
+        if not allowed and not self._dropped:
+            self._told(f"{self._address}: sends more than max_rate; what is above is dropped")
+        self._dropped = self._dropped or not allowed
+        return allowed
+
+    def feed(self, chunk: bytes) -> list[CrashReport]:
+        """Take a datagram."""
+        found = _EXTENDED.match(chunk)
+        return super().feed(self._ordered(found, chunk) if found else chunk)
+
+    def flush(self) -> list[CrashReport]:
+        """Wait no longer for what is missing."""
+        late = super().feed(self._release()) if self._early else []
+        return [*late, *super().flush()]
+
+    def _ordered(self, found: re.Match[bytes], chunk: bytes) -> bytes:
+        """Return what can be read now; a record has no line's end of its own."""
+        sequence, clock = int(found["sequence"]), int(found["microseconds"])
+        offset, total = int(found["offset"] or 0), int(found["total"] or 0)
+        key = (sequence, offset)
+        if (*key, clock) in self._seen:
+            return b""
+        self._seen.append((*key, clock))
+        end = offset + len(chunk) - found.end()
+        after = (sequence, end) if end < total else (sequence + 1, 0)
+        chunk = chunk if chunk.endswith(b"\n") else chunk + b"\n"
+        released = b""
+        if self._next and (abs(sequence - self._next[0]) > SEEN or clock < self._clock - BACK):
+            released, self._next = self._release(), None  # another boot
+        self._clock = clock
+        if self._next and key > self._next:
+            self._early[key] = (after, chunk)
+            return released + (self._release() if len(self._early) > LATE else b"")
+        if self._next is None or key == self._next:
+            self._next = after
+        return released + chunk + self._follow()
+
+    def _follow(self) -> bytes:
+        """Return the held records that come next."""
+        ready = b""
+        while self._next is not None and self._next in self._early:
+            self._next, chunk = self._early.pop(self._next)
+            ready += chunk
+        return ready
+
+    def _release(self) -> bytes:
+        """Return all held records, whatever is missing between them."""
+        ready = b""
+        for key in sorted(self._early):
+            self._next, chunk = self._early[key]
+            ready += chunk
+        self._early.clear()
+        return ready

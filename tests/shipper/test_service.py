@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOGS = Path(__file__).parent.parent / "logs"
 LAB = sorted((LOGS / "lab").iterdir())
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26"
-PORT = 26_666
+PORT = 26_000 + os.getpid() % 5000  # several may run these at once
 
 
 class Service:

@@ -1,0 +1,180 @@
+"""The journal as journald writes it: real files, made by systemd-journal-remote, read by journalctl."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shipper.inputs import journal
+from shipper.inputs.journal import JournalInput
+from tests.engines import parts
+from tests.shipper.feed import running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LAB = Path(__file__).parent.parent / "logs" / "lab"
+PANIC, OOPS, BUG = (
+    (LAB / f"6.1.0-56-amd64-x86_64-{name}.log").read_bytes() for name in ("panic", "null_read", "bug")
+)
+WRITER = Path("/lib/systemd/systemd-journal-remote")
+START = 1_795_000_000_000_000
+"""Microseconds since 1970."""
+_LINE = re.compile(rb"\[ *(\d+)\.(\d{6})\](?:\[[^\]]*\])? ?(.*)")
+
+
+class Machine:
+    """A journal and those who write to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "system.journal"
+        self._boots = 0
+
+    def write(self, console: bytes, *, host: str = "web-1", boot: str = "", extra: str = "") -> str:
+        """Write what a boot printed; return its id."""
+        boot = boot or uuid.uuid4().hex
+        self._boots += 1
+        at = START + self._boots * 3_600_000_000
+        entries = [extra] if extra else []
+        for line in console.splitlines():
+            if found := _LINE.match(line.rstrip(b"\r")):
+                since = int(found[1] + found[2])
+                text = re.sub(r"[\x00-\x1f\x7f]", "?", found[3].decode("utf-8", "replace"))
+                entries.append(
+                    f"__REALTIME_TIMESTAMP={at + since}\n__MONOTONIC_TIMESTAMP={since}\n_BOOT_ID={boot}\n"
+                    f"_SOURCE_MONOTONIC_TIMESTAMP={since}\n_TRANSPORT=kernel\nSYSLOG_IDENTIFIER=kernel\n"
+                    f"PRIORITY=4\n_HOSTNAME={host}\nMESSAGE={text}\n"
+                )
+        subprocess.run(
+            [WRITER, f"--output={self.path}", "-"],
+            input="\n".join(entries).encode(),
+            check=True,
+            capture_output=True,
+        )
+        return boot
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    if not WRITER.exists():
+        parts.missing("systemd-journal-remote", "apt-get install systemd-journal-remote")
+    folder = tmp_path / "journal"
+    folder.mkdir()
+    yield Machine(folder)
+    shutil.rmtree(folder)
+
+
+def test_the_boots_before_are_read_at_the_first_start_and_then_what_comes(machine: Machine) -> None:
+    machine.write(PANIC)
+    machine.write(OOPS)
+    with running(JournalInput, paths=[str(machine.folder)], close_quiet=1.0) as feed:
+        until(lambda: len(feed.crashes) == 2)
+        machine.write(BUG)
+        until(lambda: len(feed.crashes) == 3)
+    assert {crash.origin.provider for crash in feed.crashes.values()} == {"journal"}
+    for crash in feed.crashes.values():
+        assert crash.report.kernel.release == "6.1.0-56-amd64"
+        assert crash.report.host == "web-1"
+        assert crash.report.status == "complete"
+        assert crash.report.epoch is not None
+        assert crash.report.epoch > START / 1e6
+    assert feed.said == []
+
+
+def test_a_start_goes_on_at_the_cursor_and_still_knows_the_boot(machine: Machine) -> None:
+    at = OOPS.index(b"BUG: kernel NULL pointer")
+    start = OOPS.rindex(b"\n", 0, at) + 1
+    boot = machine.write(PANIC)
+    boot = machine.write(OOPS[:start])
+    with running(JournalInput, paths=[str(machine.folder)], close_quiet=0.5) as first:
+        until(lambda: first.crashes and boot in first.at.get(str(machine.folder), ""))
+    machine.write(OOPS[start:], boot=boot)
+    with running(JournalInput, first.at, paths=[str(machine.folder)], close_quiet=0.5) as second:
+        until(lambda: second.crashes)
+        time.sleep(1)
+    (crash,) = second.crashes.values()  # not the boot before
+    assert "NULL pointer dereference" in crash.report.title
+    assert crash.report.kernel.release == "6.1.0-56-amd64"  # said by the boot's first lines
+    assert second.at != first.at
+
+
+def test_the_cursor_stays_before_a_crash_that_is_not_kept(machine: Machine) -> None:
+    machine.write(OOPS[: OOPS.index(b"---[ end trace")])
+    with running(JournalInput, paths=[str(machine.folder)], close_quiet=20.0) as feed:
+        time.sleep(2)
+    assert feed.at == {}
+    assert len(feed.crashes) == 1  # the end takes it as it is
+
+
+def test_machines_in_one_journal_are_kept_apart(machine: Machine) -> None:
+    boots = {"web-1": OOPS.splitlines(keepends=True), "web-2": BUG.splitlines(keepends=True)}
+    ids = dict.fromkeys(boots, "")
+    while any(boots.values()):
+        for host, lines in boots.items():
+            ids[host] = machine.write(b"".join(lines[:100]), host=host, boot=ids[host])
+            del lines[:100]
+    with running(JournalInput, paths=[str(machine.path)], close_quiet=0.5) as feed:
+        until(lambda: len(feed.crashes) == 2)
+    assert feed.hosts() == ["web-1", "web-2"]
+    assert all(crash.report.status == "complete" for crash in feed.crashes.values())
+
+
+def test_text_that_is_hostile_stays_text(machine: Machine) -> None:
+    head = OOPS[: OOPS.index(b"BUG: kernel NULL pointer")]
+    forged = (
+        b"__REALTIME_TIMESTAMP=1\n_TRANSPORT=kernel\n_HOSTNAME=a b\nMESSAGE\n"
+        + (len(blob := b"\xff\x00\nBUG: unable to handle \x1b[2Jx\n")).to_bytes(8, "little")
+        + blob
+        + b"\n"
+    )
+    machine.write(head)
+    subprocess.run([WRITER, f"--output={machine.path}", "-"], input=forged, check=True, capture_output=True)
+    machine.write(OOPS)
+    with running(JournalInput, paths=[str(machine.folder)], close_quiet=0.5) as feed:
+        until(lambda: any("NULL pointer dereference" in title for title in feed.titles))
+    assert not any("\x1b" in line.text for crash in feed.crashes.values() for line in crash.report.lines)
+
+
+def test_what_cannot_be_read_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "AGAIN", 0.2)
+    with running(JournalInput, paths=[str(tmp_path / "nowhere")]) as feed:
+        until(lambda: feed.said)
+        time.sleep(1)
+    assert len(feed.said) == 1
+    assert "nowhere: journalctl: Failed to open" in feed.said[0]
+
+
+def test_without_journalctl_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with running(JournalInput) as feed:
+        until(lambda: feed.said)
+    assert feed.said == ["journalctl is not installed; the journal is not read"]
+
+
+def test_a_cursor_that_leads_nowhere_begins_anew(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "AGAIN", 0.2)
+    machine.write(PANIC)
+    at = {str(machine.folder): "no cursor"}
+    with running(JournalInput, at, paths=[str(machine.folder)], close_quiet=0.5) as feed:
+        until(lambda: feed.crashes)
+    assert "Failed to seek to cursor" in feed.said[0]
+
+
+def test_journalctl_is_started_again_when_it_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "AGAIN", 0.2)
+    machine.write(PANIC)
+    pattern = f"journalctl .*--directory={machine.folder}"
+    with running(JournalInput, paths=[str(machine.folder)], close_quiet=0.5) as feed:
+        until(lambda: feed.at)
+        subprocess.run(["pkill", "-f", pattern], check=True)
+        machine.write(OOPS)
+        until(lambda: len(feed.crashes) == 2)
+    assert subprocess.run(["pgrep", "-f", pattern], check=False, capture_output=True).stdout == b""

@@ -287,6 +287,21 @@ class Store:
                 ).fetchall()
             )
 
+    def delivered(self, ids: Sequence[str], outputs: Sequence[str]) -> bool:
+        """Tell whether every one of ``outputs`` has acknowledged every one of ``ids``."""
+        with self._reading() as connection:
+            return all(
+                connection.execute(
+                    "SELECT 1 FROM documents WHERE id = ?2"
+                    " AND seq <= (SELECT cursor FROM outputs WHERE name = ?1)"
+                    " AND seq NOT IN (SELECT seq FROM retries WHERE output = ?1)"
+                    " AND seq NOT IN (SELECT seq FROM dead WHERE output = ?1)",
+                    (output, one),
+                ).fetchone()
+                for one in ids
+                for output in outputs
+            ) and self.known(ids) == set(ids)
+
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of ``ids`` that the ledger has."""
         with self._reading() as connection:

@@ -1,0 +1,126 @@
+"""pstore's records: put together, and removed only where that was asked for and the crash is everywhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shipper.document import build, identify, pack
+from shipper.inputs import pstore
+from shipper.inputs.pstore import PstoreInput
+from shipper.outputs import Outcome, Verdict
+from shipper.store import Store
+from tests.shipper.feed import running, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipper.outputs import Stored
+
+TRANSPORTS = Path(__file__).parent.parent / "logs" / "transports"
+
+
+def records(name: str) -> Iterator[tuple[str, bytes]]:
+    """Take apart what was printed of pstore's files: a line with name and size before each."""
+    for part in (TRANSPORTS / name).read_bytes().replace(b"\r\n", b"\n").split(b"#### /sys/fs/pstore/")[1:]:
+        head, _, text = part.partition(b"\n")
+        yield head.split()[0].decode(), text
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(pstore, "DELIVERY", 0.1)
+    folder = tmp_path / "pstore"
+    folder.mkdir()
+    for name, text in records("pstore-efi-files.txt"):
+        (folder / name).write_bytes(text)
+    return folder
+
+
+def looking(folder: Path, at: dict[str, str] | None = None, **config: Any) -> Any:  # noqa: ANN401
+    return running(PstoreInput, at, paths=[str(folder)], **{"scan_interval": 0.1, **config})
+
+
+def test_records_stay_unless_their_removal_is_asked_for(folder: Path) -> None:
+    before = sorted(folder.iterdir())
+    with looking(folder) as feed:
+        feed.everywhere = True
+        until(lambda: feed.crashes)
+        time.sleep(0.5)
+    assert sorted(folder.iterdir()) == before != []
+    assert len(feed.kept) == 1
+
+
+def test_records_go_once_every_output_has_their_crash_and_nothing_else_goes(folder: Path) -> None:
+    (folder / "console-efi-1").write_text("not a dump\n")
+    with looking(folder, unlink=True) as feed:
+        until(lambda: feed.crashes)
+        time.sleep(0.5)
+        assert len(list(folder.iterdir())) > 1
+        feed.everywhere = True
+        until(lambda: [path.name for path in folder.iterdir()] == ["console-efi-1"])
+        until(lambda: feed.at == {})
+    assert feed.said == []
+
+
+def test_what_the_last_run_read_goes_too(folder: Path) -> None:
+    with looking(folder) as first:
+        until(lambda: first.at)
+    with looking(folder, first.at, unlink=True) as second:
+        second.crashes = first.crashes
+        second.everywhere = True
+        until(lambda: not list(folder.iterdir()))
+    assert second.kept == []
+
+
+def test_records_without_a_crash_and_what_cannot_be_unpacked_or_read_are_left_and_said_once(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "dmesg-efi-1").write_bytes(b"Shutdown#1 Part1\n<6>[    1.000000] all is well\n")
+    (tmp_path / "a" / "dmesg-efi-2.enc.z").write_bytes(b"\x78\x9c")
+    os.mkfifo(tmp_path / "a" / "dmesg-efi-3")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    with looking(tmp_path, unlink=True) as feed:
+        feed.everywhere = True
+        time.sleep(1)
+    assert sorted(line.removeprefix(f"{tmp_path}/") for line in feed.said) == [
+        "a/dmesg-efi-2.enc.z: is packed in a way that this kernel could not unpack; it is left alone",
+        "a/dmesg-efi-3: is no regular file and is left alone",
+        "a: holds no crash; its records are left alone",
+    ]
+    assert len(list((tmp_path / "a").iterdir())) == 4
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_a_crash_is_everywhere_when_each_output_has_acknowledged_it(tmp_path: Path, verdict: Verdict) -> None:
+    (crash,) = _read(tmp_path)
+    (name,) = [identify(*crash)[1]]
+    with Store(tmp_path / "kpanic.db") as store:
+        assert not store.delivered([name], [])
+        store.register("one")
+        store.register("other")
+        store.add([pack(build(*crash))])
+        assert store.delivered([name], [])
+        _settle(store, "one", Verdict.DELIVERED)
+        assert store.delivered([name], ["one"])
+        assert not store.delivered([name], ["one", "other"])
+        _settle(store, "other", verdict)
+        assert store.delivered([name], ["one", "other"]) is (verdict is Verdict.DELIVERED)
+
+
+def _read(folder: Path) -> Any:  # noqa: ANN401
+    for name, text in records("pstore-efi-files.txt"):
+        (folder / name).write_bytes(text)
+    with looking(folder) as feed:
+        until(lambda: feed.crashes)
+    return feed.crashes.values()
+
+
+def _settle(store: Store, output: str, verdict: Verdict) -> None:
+    batch: list[Stored] = store.pending(output, 10)
+    store.settle(output, batch, [Outcome(stored.id, verdict, "") for stored in batch])

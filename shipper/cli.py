@@ -20,6 +20,7 @@ __all__ = ["Failure", "main"]
 COMMANDS = {
     "parse": "Print the crashes of files as documents.",
     "ship": "Parse what is there and deliver it.",
+    "filter": "Lines in, documents out, inside another pipeline.",
     "run": "Watch the inputs and deliver for ever.",
     "report": "Write the local dashboard, one HTML file.",
     "setup": "Bring templates, policies and dashboards into the stack.",

@@ -646,9 +646,7 @@ def schema() -> dict[str, Any]:
             "inputs": {
                 "type": "array",
                 "items": {
-                    "type": "object",
-                    "properties": {"type": {"enum": sorted(inputs)}},
-                    "required": ["type"],
+                    "oneOf": [_input_schema(name, of[f"inputs {name}"], components) for name in inputs]
                 },
             },
             "output": {
@@ -658,4 +656,14 @@ def schema() -> dict[str, Any]:
             },
         },
         "$defs": components,
+    }
+
+
+def _input_schema(name: str, of: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an item of ``inputs``: the input's own keys and its type."""
+    own = components.pop(of["$ref"].rpartition("/")[2])
+    return {
+        **own,
+        "properties": {"type": {"const": name}, **own["properties"]},
+        "required": ["type", *own["required"]],
     }

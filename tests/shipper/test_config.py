@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper import config as configuration
+from shipper import plugins
 from shipper.config import Config, ConfigError, load
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def test_variables_have_defaults_and_a_dollar_can_be_written(tmp_path: Path) -> 
             "inputs:\n  - type: kdumpp\n",
             "kpanic.yml:2: inputs[0].type: there is no such input; the nearest is kdump",
         ),
-        ("inputs:\n  - {}\n", "kpanic.yml:2: inputs[0]: expected a type: file, kdump"),
+        ("inputs:\n  - {}\n", "kpanic.yml:2: inputs[0]: expected a type: file, journal, kdump"),
         ("path.data: a\npath:\n  data: b\n", "kpanic.yml:2: path.data: is there twice"),
         ("tags: a\ntags: b\n", "kpanic.yml:2: tags: is there twice"),
         ("tags: ['${NIX}']", "kpanic.yml:1: the environment has no NIX; set it, or write ${NIX:default}"),
@@ -290,3 +291,14 @@ def test_the_schema_knows_every_section_and_output() -> None:
     }
     assert schema["properties"]["path"]["$ref"] == "#/$defs/PathConfig"
     assert schema["$defs"]["PathConfig"]["properties"]["data"]["type"] == "string"
+
+
+def test_the_schema_knows_each_input_s_own_keys() -> None:
+    kinds = {
+        kind["properties"]["type"]["const"]: kind
+        for kind in configuration.schema()["properties"]["inputs"]["items"]["oneOf"]
+    }
+    assert sorted(kinds) == plugins.names(configuration.INPUTS)
+    assert kinds["file"]["required"] == ["type", "paths"]
+    assert kinds["pstore"]["properties"]["unlink"]["default"] is False
+    assert not any(kind["additionalProperties"] for kind in kinds.values())

@@ -1,0 +1,58 @@
+"""``kpanic filter``: lines in, documents out, for use inside a pipeline that is there already.
+
+A document is printed as soon as its crash is complete: its host has been quiet for ``--close-quiet`` seconds,
+or goes on after it, or the input ends. SIGTERM and SIGINT end it like the end of the input.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from shipper.commands._common import origin
+from shipper.terminal import say
+
+if TYPE_CHECKING:
+    from grammars.model import CrashReport
+
+__all__ = ["command"]
+
+
+@click.command("filter")
+@click.option(
+    "--close-quiet",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence of a host after which its crash counts as complete.",
+)
+def command(close_quiet: float) -> None:
+    """Read lines from standard input, print a document for each crash.
+
+    A line is plain, in any form that a kernel's line travels in, or a record in JSON with the words in
+    message, msg, log or MESSAGE and the host's name beside them.
+    """
+    from shipper.document import build, encode  # noqa: PLC0415
+    from shipper.inputs._pipe import Lines, follow  # noqa: PLC0415 - the grammar
+    from shipper.inputs._wait import Stop  # noqa: PLC0415
+
+    stop = Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    base = origin()
+    out = sys.stdout.buffer
+    os.set_blocking(sys.stdout.fileno(), True)
+
+    def take(host: str, reports: list[CrashReport]) -> None:
+        of = replace(base, path="-", host_name=host, relayed=bool(host))
+        for report in reports:
+            out.write(encode(build(report, of)) + b"\n")
+        out.flush()  # whoever reads has it now
+
+    follow(sys.stdin.fileno(), Lines(close_quiet, lambda fault: say(f"kpanic: {fault}"), take), stop)

@@ -1,0 +1,50 @@
+"""What is piped in: ``type: stdin``. The end of the pipe ends this input, not the service."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from shipper.inputs import Crash
+from shipper.inputs._pipe import Lines, follow
+from shipper.inputs.file import STANDARD_INPUT
+
+if TYPE_CHECKING:
+    from grammars.model import CrashReport
+    from shipper.inputs import Feed
+
+__all__ = ["StdinConfig", "StdinInput"]
+
+
+class StdinConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``type: stdin``."""
+
+    close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    """Seconds of silence after which a crash counts as complete."""
+
+
+class StdinInput:
+    """Standard input, lines or records in JSON."""
+
+    Config = StdinConfig
+    name = "stdin"
+
+    def __init__(self, config: StdinConfig) -> None:
+        self.paths: list[str] = []
+        self._config = config
+
+    def run(self, feed: Feed) -> None:
+        """Read to the end."""
+
+        def take(host: str, reports: list[CrashReport]) -> None:
+            origin = replace(feed.origin, path=STANDARD_INPUT, host_name=host, relayed=bool(host))
+            feed.keep([Crash(report, origin) for report in reports])
+
+        lines = Lines(self._config.close_quiet, lambda fault: feed.say(f"standard input: {fault}"), take)
+        try:
+            follow(sys.stdin.fileno(), lines, feed.stop)
+        except (OSError, ValueError, AttributeError) as error:  # it is closed
+            feed.say(f"standard input: cannot be read: {getattr(error, 'strerror', None) or error}")

@@ -341,7 +341,7 @@ def test_it_can_be_used_without_a_mouse_and_without_eyes(
     while report.page.evaluate("document.activeElement.textContent") != "Cause":
         press("Tab")
     press("Enter")  # opens, and the focus is where one types
-    report.page.wait_for_function("document.activeElement.placeholder === 'Find a cause'")
+    report.page.wait_for_function("() => document.activeElement.placeholder === 'Find a cause'")
     report.page.keyboard.type("null-de")
     press("Tab")
     press("Space")

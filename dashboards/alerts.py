@@ -441,6 +441,11 @@ def elastalert2(options: Options = Options()) -> dict[str, str]:
     }
 
 
+def _counted(rule: Rule) -> set[str]:
+    """Return the fields that the rule itself looks at."""
+    return {rule.per, rule.count.field} if rule.per else {rule.once} - {""}
+
+
 def _elastalert(rule: Rule) -> Json:
     made: Json = {
         "name": f"kpanic-{rule.id}",
@@ -448,7 +453,7 @@ def _elastalert(rule: Rule) -> Json:
         "timestamp_field": ARRIVED,
         "use_keyword_postfix": False,
         "filter": [_where(rule)],
-        "include": sorted({ARRIVED, *_shown(rule.source).values(), *filter(None, (rule.once, rule.per))}),
+        "include": sorted({ARRIVED, *_shown(rule.source).values(), *_counted(rule)}),
         "query_delay": {"seconds": 30},
     }
     if rule.per:

@@ -26,6 +26,7 @@ COMMANDS = {
     "setup": "Bring templates, policies and dashboards into the stack.",
     "export": "The same as files.",
     "test": "Check the configuration or an output.",
+    "signatures": "The faults there are; be told of one again.",
     "status": "What is in the store, what failed and why.",
     "replay": "Deliver again.",
 }

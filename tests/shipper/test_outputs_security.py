@@ -21,6 +21,7 @@ from shipper.setup import setup_index_management
 from tests.engines import parts
 from tests.engines.documents import batch
 from tests.engines.search import Node
+from tests.shipper.test_cli import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,6 +138,33 @@ def test_a_user_who_may_not_write_keeps_everything_and_is_said(
 def test_a_user_who_may_not_set_up_is_told(connect: Callable[..., ElasticsearchOutput]) -> None:
     with pytest.raises(ValueError, match=r"index template kernel-panic: 403: action .* \[writer\]"):
         list(setup_index_management(connect("writer")))
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("wr1ter-pass", "this user may not take out of kernel-panic-signatures; name one that may"),
+        ("wrong", "does not know this user or password"),
+    ],
+)
+def test_a_user_who_ships_may_not_arm_again_and_is_told(
+    secured: Secured,
+    connect: Callable[..., ElasticsearchOutput],
+    tmp_path: Path,
+    password: str,
+    said: str,
+) -> None:
+    list(setup_index_management(connect("admin")))
+    keys = {
+        "hosts": secured.node.url,
+        "username": "writer",
+        "password": password,
+        "ssl.certificate_authorities": secured.ca,
+    }
+    options = [text for key, value in keys.items() for text in ("-E", f"output.elasticsearch.{key}={value}")]
+    _, err = Run(tmp_path)("signatures", "re-arm", "v1-00", *options, code=1)
+    (line,) = err.splitlines()
+    assert said in line
 
 
 @pytest.mark.parametrize("user", ["writer", "nobody"])

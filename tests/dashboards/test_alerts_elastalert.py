@@ -1,0 +1,312 @@
+"""Who is woken, how often: the rules in a real ElastAlert2, crashes by real shippers in a real OpenSearch.
+
+The engine is the tests' own: alerts look at everything that it holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sqlite3
+import subprocess
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from dashboards import alerts
+from shipper.store import Store
+from tests.engines import parts
+from tests.engines.elastalert import ElastAlert, Receiver
+from tests.engines.search import Node
+from tests.shipper.test_cli import KPANIC, LOGS, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CRASH = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-null_write.log").read_text()
+CRASH = CRASH[CRASH.index("[    2.164453] BUG: ") :]
+"""One crash and nothing of its boot, so that only the folder says when it was."""
+KERNEL = "6.1.0-56-amd64"
+MINE = "BUG: unable to handle kernel NULL pointer dereference in {}"
+REMEMBERED = 2
+"""Seconds for which ElastAlert2 keeps in mind what it saw (``buffer_time``)."""
+
+
+class Site:
+    """Machines that crash, shippers, the engine, and who is woken."""
+
+    def __init__(self, folder: Path, node: Node, alerter: ElastAlert, receiver: Receiver) -> None:
+        self.folder = folder
+        self.node = node
+        self.alerter = alerter
+        self.receiver = receiver
+        self.seen = 0
+
+    def shipper(self, name: str, *, age: timedelta = timedelta(0)) -> Run:
+        """Install kpanic on a machine, ``age`` ago."""
+        shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / name).mkdir(parents=True)
+        run = Run(self.folder / name)
+        Store(run.store).close()
+        with contextlib.closing(sqlite3.connect(run.store)) as connection, connection:
+            connection.execute("UPDATE begun SET at = at - ?", (age.total_seconds(),))
+        return run
+
+    def crash(  # noqa: PLR0913
+        self,
+        run: Run,
+        function: str,
+        host: int = 1,
+        *,
+        ago: timedelta = timedelta(0),
+        kernel: str = KERNEL,
+        text: str = CRASH,
+    ) -> Run:
+        """Leave what kdump leaves of a crash."""
+        self.seen += 1
+        # Local time, as kdump has it; to the second, so that each needs one of its own.
+        when = datetime.now() + timedelta(seconds=self.seen) - ago  # noqa: DTZ005
+        crashed = run.folder / "crash" / f"10.0.0.{host}-{when:%Y-%m-%d-%H:%M:%S}"
+        crashed.mkdir(parents=True)
+        # Another crash has other page tables.
+        text = re.sub(r"CR3: \w+", f"CR3: {self.seen:016x}", text)
+        text = text.replace("boom_null_write", function).replace(KERNEL, kernel)
+        (crashed / "vmcore-dmesg.txt").write_text(text)
+        return run
+
+    def ship(self, run: Run, *options: str) -> None:
+        run("ship", run.folder / "crash", *self.to(), *options)
+
+    def to(self) -> list[str]:
+        return ["-E", f"output.opensearch.hosts={self.node.url}"]
+
+    def woken(self) -> dict[str, list[str]]:
+        """Let every rule look; return what arrived since, by rule."""
+        self.node.ask("POST", "/_refresh")
+        self.alerter.step()
+        found: dict[str, list[str]] = {}
+        for rule, text in self.receiver.taken():
+            found.setdefault(rule, []).append(text)
+        return found
+
+
+def counts(woken: dict[str, list[str]]) -> dict[str, int]:
+    return {rule: len(texts) for rule, texts in woken.items()}
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    made: list[Node] = []
+    try:
+        made.append(Node("opensearch", f"http://127.0.0.1:{parts.free_port(19300)}"))
+        made[0].start()
+    except Exception as error:  # noqa: BLE001 - downloads, Java, the engine: any of them
+        parts.missing("opensearch", error)
+    yield made[0]
+    made[0].remove()
+
+
+@pytest.fixture(scope="module")
+def site(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    receiver = Receiver()
+    rules = {}
+    for name, text in alerts.elastalert2().items():
+        rule = yaml.safe_load(text)
+        url = f"{receiver.url}/{rule['name'].removeprefix('kpanic-')}"
+        # A way out, and no waiting for what tests refresh.
+        rule |= {"alert": "slack", "slack_webhook_url": url, "query_delay": {"seconds": 0}}
+        if rule["type"] == "any":  # others are asked for their whole hour, in pieces of this
+            rule["buffer_time"] = {"seconds": REMEMBERED}
+        rules[name] = rule
+    try:
+        alerter = ElastAlert(folder / "elastalert", node.url, rules)
+        alerter.create_index()
+        Run(folder)("setup", "--index-management", "-E", f"output.opensearch.hosts={node.url}")
+        alerter.start()
+    except (OSError, subprocess.SubprocessError) as error:
+        parts.missing("elastalert2", error)
+    yield Site(folder, node, alerter, receiver)
+    alerter.stop()
+    receiver.close()
+
+
+@pytest.fixture(autouse=True)
+def _silence(site: Site) -> None:
+    """Begin with nobody to be told of anything."""
+    site.woken()
+
+
+def test_a_new_signature_wakes_once_and_says_what_died_where_and_what_it_means(site: Site) -> None:
+    run = site.crash(site.shipper("new"), "fresh_fault")
+    site.ship(run)
+    woken = site.woken()
+    assert counts(woken) == {"new-signature": 1}
+    (text,) = woken["new-signature"]
+    for line in (
+        f"Title: {MINE.format('fresh_fault')}",
+        "Cause: null-dereference",
+        "Host: 10.0.0.1",
+        f"Kernel: {KERNEL}",
+        "set_kind.cold+0x22/0x3f [boom]",
+        "Reading: ",
+        "Verdict: The vmcore is needed to learn which object held the NULL",
+    ):
+        assert line in text, text
+    assert site.woken() == {}
+
+    site.ship(site.crash(run, "fresh_fault", 2))  # the same on another machine
+    site.ship(run)  # and what was shipped before
+    assert site.woken() == {}
+
+
+def test_fifty_hosts_at_once_from_four_shippers_wake_once_for_the_fault_and_once_for_the_outbreak(
+    site: Site,
+) -> None:
+    shippers = [site.shipper(f"shipper{number}") for number in range(4)]
+    for host in range(50):
+        site.crash(shippers[host % 4], "everywhere", host + 1)
+    running = [
+        subprocess.Popen(
+            [*KPANIC, "ship", str(run.folder / "crash"), *site.to()],
+            env=run.environment,
+            stderr=subprocess.DEVNULL,
+        )
+        for run in shippers
+    ]
+    assert [one.wait() for one in running] == [0] * 4
+    woken = site.woken()
+    assert counts(woken) == {"new-signature": 1, "outbreak": 1}
+    assert f"Title: {MINE.format('everywhere')}" in woken["outbreak"][0]
+    hosts = {
+        hit["_source"]["host"]["name"]
+        for hit in site.node.found("logs-kernel.panic-*", {"term": {"kernel.panic.function": "everywhere"}})
+    }
+    assert len(hosts) == 50
+
+    site.ship(site.crash(shippers[0], "everywhere", 99))
+    assert site.woken() == {}
+
+
+def test_two_hosts_are_no_outbreak_and_the_third_is(site: Site) -> None:
+    run = site.shipper("spreading")
+    for host in (1, 2):
+        site.crash(run, "spreading", host)
+    site.crash(run, "spreading", 2)
+    site.ship(run)
+    assert counts(site.woken()) == {"new-signature": 1}
+    site.ship(site.crash(run, "spreading", 3))
+    assert counts(site.woken()) == {"outbreak": 1}
+    assert site.woken() == {}
+
+
+def test_a_crash_of_three_days_ago_that_arrives_now_wakes_once(site: Site) -> None:
+    run = site.shipper("late", age=timedelta(days=30))
+    site.ship(site.crash(run, "late_fault", ago=timedelta(days=3)))
+    woken = site.woken()
+    assert counts(woken) == {"new-signature": 1}
+    assert site.woken() == {}
+
+
+def test_the_history_of_a_machine_wakes_nobody(site: Site) -> None:
+    run = site.shipper("history")
+    shutil.copytree(LOGS, run.folder / "crash")
+    site.ship(run)
+    seeded = site.node.found("kernel-panic-signatures", {"term": {"seeded": True}})
+    assert len({hit["_source"]["id"] for hit in seeded}) > 30
+    causes = {hit["_source"]["cause"] for hit in seeded if hit["_source"]["fatal"]}
+    assert {"machine-check", "out-of-memory"} <= causes
+    assert site.woken() == {}
+
+
+def test_an_archive_is_history_where_it_is_said_to_be(site: Site) -> None:
+    run = site.crash(site.shipper("archive"), "archived")
+    site.ship(run, "--backfill")
+    assert site.woken() == {}
+    site.ship(site.crash(run, "archived", 2))
+    assert site.woken() == {}
+    site.ship(site.crash(run, "not_archived", ago=timedelta(days=3)), "--no-backfill")
+    assert counts(site.woken()) == {"new-signature": 1}
+
+
+def test_a_signature_that_was_armed_again_wakes_once_more(site: Site) -> None:
+    run = site.crash(site.shipper("armed"), "armed")
+    site.ship(run)
+    assert counts(site.woken()) == {"new-signature": 1}
+    (found,) = site.node.found("kernel-panic-signatures", {"term": {"title": MINE.format("armed")}})
+    out, _ = run("signatures", "re-arm", found["_id"], *site.to())
+    assert out == f"opensearch: {found['_id']}: its next crash is new again\n"
+    assert site.woken() == {}
+    time.sleep(REMEMBERED + 0.5)
+    assert site.woken() == {}
+    site.ship(site.crash(run, "armed", 2))
+    assert counts(site.woken()) == {"new-signature": 1}
+    site.ship(site.crash(run, "armed", 2))
+    assert site.woken() == {}
+
+
+def test_a_fault_that_is_back_on_a_kernel_with_its_fix_wakes_once(site: Site) -> None:
+    run = site.shipper("fixed")
+    (run.folder / "triage.yml").write_text(
+        "- title: '* in fixed_fault'\n  status: fixed\n  fixed_in: 6.1.0-60-amd64\n  ticket: OPS-7\n"
+        "- title: '* in ignored_fault'\n  status: ignored\n"
+    )
+    triage = ("-E", f"triage.path={run.folder / 'triage.yml'}")
+    site.ship(site.crash(run, "fixed_fault", kernel="6.1.0-9-amd64"), *triage)
+    assert site.woken() == {}  # known, and the next kernel ends it
+
+    for host in (1, 2):
+        site.crash(run, "fixed_fault", host, kernel="6.1.0-61-amd64")
+    site.ship(run, *triage)
+    woken = site.woken()
+    assert counts(woken) == {"regression": 1}
+    for line in ("Ticket: OPS-7", "Fixed in: 6.1.0-60-amd64", "Kernel: 6.1.0-61-amd64"):
+        assert line in woken["regression"][0]
+    site.ship(site.crash(run, "fixed_fault", 1, kernel="6.1.0-61-amd64"), *triage)
+    assert site.woken() == {}
+
+    for host in range(5):
+        site.crash(run, "ignored_fault", host)
+    site.ship(run, *triage)
+    assert site.woken() == {}
+
+
+def test_a_watched_cause_wakes_for_each_crash(site: Site) -> None:
+    run = site.shipper("watched")
+    text = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-oom-panic.log").read_text()
+    text = "".join(line for line in text.splitlines(keepends=True) if "setting system clock" not in line)
+    site.crash(run, "", 1, text=text)
+    site.crash(run, "", 2, text=text.replace("[    ", "[    1"))
+    site.ship(run)
+    woken = site.woken()
+    assert woken["watched-cause"][0].startswith("Kernel panic of a watched cause: A kernel died of ")
+    assert counts(woken)["watched-cause"] == 2
+    site.ship(run)
+    assert site.woken() == {}
+
+
+def test_what_no_grammar_understands_wakes(site: Site) -> None:
+    run = site.shipper("drift")
+    text = "[   12.000001] Kernel panic - not syncing: \n[   12.000002] CPU: 0 PID: 1 Comm: init\n"
+    site.crash(run, "", text=text)
+    site.ship(run)
+    assert counts(site.woken()).get("unparsed") == 1
+
+
+def test_what_arrives_while_nobody_listens_is_told_once_somebody_does(site: Site) -> None:
+    site.alerter.stop()
+    run = site.crash(site.shipper("unheard"), "unheard")
+    site.ship(run)
+    site.alerter.start()
+    site.receiver.failures = 2
+    for _ in range(20):
+        if woken := site.woken():
+            break
+        time.sleep(0.5)
+    assert counts(woken) == {"new-signature": 1}
+    assert site.woken() == {}

@@ -1,0 +1,105 @@
+"""``kpanic signatures``: the store and an engine tell the same; being told again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.shipper.test_cli import LOGS, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.engines.search import Engine
+
+SYSRQ = "v1-bcacd554630c387c"
+"""What a crash by SysRq is called."""
+
+
+@pytest.fixture
+def kpanic(tmp_path: Path) -> Run:
+    run = Run(tmp_path)
+    run("ship", LOGS / "lab")
+    return run
+
+
+def listed(kpanic: Run, *options: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(kpanic("signatures", "--format", "json", *options)[0])
+    return rows
+
+
+def test_without_an_engine_the_store_lists_and_shows(kpanic: Run) -> None:
+    rows = listed(kpanic)
+    assert len(rows) > 30
+    assert [row["incidents"] for row in rows] == sorted((row["incidents"] for row in rows), reverse=True)
+    (sysrq,) = [row for row in rows if row["id"] == SYSRQ]
+    assert sysrq["title"] == "kernel panic: sysrq triggered crash"
+    assert (sysrq["cause"], sysrq["quality"], sysrq["triage"]) == ("sysrq", "strong", {})
+    assert sysrq["first"] <= sysrq["last"]
+
+    out, _ = kpanic("signatures")
+    assert out == kpanic("signatures", "list")[0]
+    assert len(out.splitlines()) == len(rows) + 1
+    assert any(line.startswith(SYSRQ) and "sysrq triggered crash" in line for line in out.splitlines())
+
+    out, _ = kpanic("signatures", "show", SYSRQ[:8])
+    assert f"signature  {SYSRQ} (strong)" in out
+    assert "6.1.0-56-amd64 (" in out
+    assert "verdict: " in out
+    assert "  __handle_sysrq" in out
+
+
+def test_what_the_triage_file_says_is_shown(kpanic: Run) -> None:
+    (kpanic.folder / "triage.yml").write_text(
+        f"- signature: {SYSRQ}\n  status: fixed\n  fixed_in: 6.19\n  ticket: OPS-1\n  owner: me\n  note: ha\n"
+    )
+    option = ("-E", f"triage.path={kpanic.folder / 'triage.yml'}")
+    (sysrq,) = [row for row in listed(kpanic, *option) if row["id"] == SYSRQ]
+    assert sysrq["triage"]["status"] == "fixed"
+    out, _ = kpanic("signatures", "show", SYSRQ, *option)
+    for line in ("triage     fixed, OPS-1, me", "fixed in   6.19", "note       ha"):
+        assert line in out.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("show", "v1-00ff"), 1, "v1-00ff: no such signature"),
+        (("show", "v1-"), 1, "v1-: names several signatures; it may be v1-"),
+        (("re-arm", SYSRQ), 2, "neither output.opensearch nor output.elasticsearch is configured"),
+        (("re-arm", "../x", "-E", "output.opensearch.hosts=127.0.0.1:9"), 2, "../x: is not the name of a"),
+        (("re-arm", SYSRQ, "-E", "output.opensearch.hosts=127.0.0.1:9"), 1, "opensearch: http://127.0.0.1:9"),
+        (("--from", "opensearch"), 2, "output.opensearch is not configured"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(
+    kpanic: Run, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    _, err = kpanic("signatures", *arguments, code=code)
+    (line,) = err.splitlines()
+    assert line.startswith(f"kpanic: {said}")
+
+
+def test_an_engine_tells_the_same_and_tells_again(engine: Engine, tmp_path: Path, namespace: str) -> None:
+    kpanic = Run(tmp_path)
+    to = ("-E", f"output.{engine.product}.hosts={engine.url}", "-E", f"data_stream.namespace={namespace}")
+    kpanic("setup", "--index-management", *to)
+    kpanic("signatures", "re-arm", SYSRQ, *to)
+    kpanic("ship", LOGS / "lab", *to)
+    engine.ask("POST", "/_refresh")
+    here, there = listed(kpanic), listed(kpanic, "--from", engine.product, *to)
+    assert {row["id"]: row for row in there} == {row["id"]: row for row in here}
+    shown = [
+        json.loads(kpanic("signatures", "show", SYSRQ, "--format", "json", *options, *to)[0])
+        for options in ((), ("--from", engine.product))
+    ]
+    assert shown[0] == shown[1]
+    assert shown[0]["alerts"][engine.product]["pages"] is False  # from before the store: history
+
+    out, _ = kpanic("signatures", "re-arm", SYSRQ, *to)
+    assert out == f"{engine.product}: {SYSRQ}: its next crash is new again\n"
+    out, _ = kpanic("signatures", "re-arm", SYSRQ, *to)
+    assert out == f"{engine.product}: {SYSRQ}: was not reported; its next crash is new\n"
+    assert engine.found("kernel-panic-signatures", {"term": {"id": SYSRQ}}) == []

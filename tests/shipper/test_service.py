@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -23,14 +22,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shipper.document import Origin
 from shipper.inputs.file import read
-from shipper.store import Store
 from tests.engines import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOGS = Path(__file__).parent.parent / "logs"
-LAB = sorted((LOGS / "lab").iterdir())
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26"
 PORT = 26_000 + os.getpid() % 5000  # several may run these at once
 
@@ -365,35 +362,3 @@ def test_its_own_log_is_json_when_nobody_looks(service: Service) -> None:
     lines = [json.loads(line) for line in service.said().splitlines()]
     assert all(line["service.type"] == "kpanic" for line in lines)
     assert sum("is empty" in line["message"] for line in lines) == 1
-
-
-@pytest.mark.parametrize("command", ["run", "ship"])
-def test_killed_at_random_moments_nothing_is_lost_and_nothing_arrives_twice(
-    service: Service, command: str
-) -> None:
-    chance = random.Random(11)  # noqa: S311
-    for number, log in enumerate(LAB):
-        folder = service.crash / f"10.0.0.{number + 1}-2026-11-22-19:15:38"
-        folder.mkdir()
-        shutil.copy(log, folder / "vmcore-dmesg.txt")
-    arguments = ["-c", str(service.config), *([str(service.crash)] if command == "ship" else [])]
-    start = [sys.executable, "-c", "from shipper.cli import main; main()", command, *arguments]
-    for _ in range(8):
-        with subprocess.Popen(start, stderr=subprocess.DEVNULL, cwd=LOGS.parent.parent) as process:
-            time.sleep(chance.uniform(0.1, 1.5))
-            process.kill()
-    done = subprocess.run(
-        [*start[:3], "ship", "-c", str(service.config), str(service.crash)],
-        capture_output=True,
-        check=False,
-        cwd=LOGS.parent.parent,
-    )
-    assert done.returncode == 0, done.stderr
-    with Store(service.folder / "data" / "kpanic.db", readonly=True) as store:
-        kept = sorted(document["_id"] for document in store.documents())
-    got = [
-        f"{document['event']['id']}-{document['host'].get('name')}-{document['event']['hash']}"
-        for document in service.documents()
-    ]
-    assert len(got) == len(kept) > len(LAB) / 2
-    assert len(got) == len(set(got))

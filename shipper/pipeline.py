@@ -97,7 +97,7 @@ def keep(
 
     :param outputs: those that must have a document before its text may go.
     :return: how many were new.
-    :raises StoreError: none of it was kept.
+    :raises StoreError: not all of it was kept, and of the positions none.
     """
     from shipper.store import StoreFull  # noqa: PLC0415 - parsing needs no SQLite
 
@@ -107,13 +107,18 @@ def keep(
         try:
             added = store.add(documents, positions)
         except StoreFull:
-            if not outputs or not (more := store.make_way(outputs)):
-                raise
+            more = store.make_way(outputs) if outputs else 0
             gone += more
-        else:
-            if gone:
-                say(f"{store.path}: the disk is full: the text of {gone} delivered documents was let go")
-            return added
+            if more:
+                continue
+            if len(documents) < 2:  # noqa: PLR2004 - there is no half of one
+                raise
+            half = len(documents) // 2  # the disk may be too small for so many at once
+            added = keep(store, documents[:half], outputs, say=say)
+            added += keep(store, documents[half:], outputs, positions, say)
+        if gone:
+            say(f"{store.path}: the disk is full: the text of {gone} delivered documents was let go")
+        return added
 
 
 class _Held(Exception):  # noqa: N818 - a reason to wait

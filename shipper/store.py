@@ -11,6 +11,7 @@ may read meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -615,19 +616,21 @@ class Store:
             raise StoreInUse(
                 f"{self.path}: process {holder or 'unknown'} is writing to this store; wait for it or stop it"
             ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        with contextlib.suppress(OSError):  # on a full disk the lock itself does
+            lock.seek(0)
+            lock.truncate()
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         self._lock = lock
         return bool(holder)
 
     def _release_lock(self) -> None:
         if self._lock is not None:
-            if self._sound:  # else the next to open looks at every page
-                self._lock.truncate(0)
-            self._lock.close()
-            self._lock = None
+            lock, self._lock = self._lock, None
+            with contextlib.suppress(OSError):  # the disk may be gone
+                if self._sound:  # else the next to open looks at every page
+                    lock.truncate(0)
+                lock.close()
 
     def _open_to_read(self) -> sqlite3.Connection:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ __all__ = ["command", "delivering", "tell"]
 
 BATCH = 100
 """Documents of one transaction."""
+PROGRESS = 3.0
+"""Seconds in which an output has to take something where the store's disk is full."""
 TRIES = 6
 """Failures in a row after which an output is left for another time: about half a minute."""
 
@@ -168,14 +171,33 @@ def _keep(
                 crashes += len(parsed.documents)
                 batch += parsed.documents
                 if len(batch) >= BATCH:
-                    new += keep(store, batch, outputs, say=say)
+                    new += _kept(store, batch, outputs, wake)
                     batch.clear()
                     wake()
                 advance()
-            new += keep(store, batch, outputs, say=say)
+            new += _kept(store, batch, outputs, wake)
     except StoreError as error:
         raise Failure(str(error)) from None
     return crashes, new, unread
+
+
+def _kept(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake: Callable[[], None]) -> int:
+    """Put a batch into the store; where its disk is full, as soon as the outputs have taken something.
+
+    :raises StoreError: not all of it was kept.
+    """
+    from shipper.store import StoreFull  # noqa: PLC0415
+
+    settled = -1
+    while True:
+        try:
+            return keep(store, batch, outputs, say=say)
+        except StoreFull:
+            before, settled = settled, sum(output.delivered for output in store.outputs())
+            if settled == before:
+                raise
+        wake()
+        time.sleep(PROGRESS)
 
 
 def _rehearse(config: Config, files: Sequence[str], faults: int, jobs: int) -> int:

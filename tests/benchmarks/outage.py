@@ -1,0 +1,168 @@
+"""A day of outage in small: everything is spooled, nothing grows, and then it is delivered as fast as can be.
+
+    python tests/benchmarks/outage.py                      100,000 documents, to both engines
+    python tests/benchmarks/outage.py --documents 20000    fewer
+
+Spooled: the outputs are down while crashes arrive; "resident" is the process's memory at a tenth, at the half
+and at the end. Drained: the spool to the engine, in turns with the client's own ``helpers.bulk`` with its
+defaults, for which the same documents are made beforehand; "of the helper" is the ratio of the two rates. The
+engines are real, with the templates that ``kpanic setup`` brings; the documents are the tests', 8.7 KB each.
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import elasticsearch.helpers
+import opensearchpy.helpers
+
+from shipper.document import Packed
+from shipper.outputs.elasticsearch import ElasticsearchOutput
+from shipper.outputs.opensearch import OpenSearchOutput
+from shipper.pipeline import Delivery
+from shipper.setup import setup_index_management
+from shipper.store import Store
+from tests.engines import documents, parts
+from tests.engines.search import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BATCH = 100
+TURNS = 10
+PRODUCTS: dict[str, tuple[type[Any], type[Any], Callable[..., object]]] = {
+    "opensearch": (OpenSearchOutput, opensearchpy.OpenSearch, opensearchpy.helpers.bulk),
+    "elasticsearch": (ElasticsearchOutput, elasticsearch.Elasticsearch, elasticsearch.helpers.bulk),
+}
+
+
+def resident() -> float:
+    """MB of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def add(store: Store, numbers: range) -> None:
+    """Keep documents as an input does."""
+    for start in range(numbers.start, numbers.stop, BATCH):
+        made = [documents.stored(n, "outage") for n in range(start, min(start + BATCH, numbers.stop))]
+        store.add(
+            [Packed(one.id, one.id, "2026-01-01T00:00:00.000Z", fatal=True, body=one.body) for one in made]
+        )
+
+
+def spool(store: Store, count: int) -> None:
+    """Let them arrive while nobody is there to take them."""
+    down = [kind(kind.Config(hosts=["http://127.0.0.1:9"])) for kind, _, _ in PRODUCTS.values()]
+    deliveries = [Delivery(store, output) for output in down]
+    for delivery in deliveries:
+        delivery.start()
+    marks = [count // 10, count // 2, count]
+    began = time.perf_counter()
+    memory = []
+    for start, end in zip([0, *marks], marks, strict=False):
+        add(store, range(start, end))
+        for delivery in deliveries:
+            delivery.wake()
+        memory.append(resident())
+    seconds = time.perf_counter() - began
+    for delivery in deliveries:
+        delivery.stop()
+        delivery.join()
+    print(
+        f"spooled {count} documents: {count / seconds:.0f}/s, {store.size() / 1e6:.0f} MB on disk; resident "
+        + ", ".join(f"{megabytes:.0f} MB at {mark}" for mark, megabytes in zip(marks, memory, strict=True)),
+        flush=True,
+    )
+
+
+class Part:
+    """The store, to an output that sees only so many documents of it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.left = 0
+
+    def pending(self, output: str, limit: int) -> list[Any]:
+        """See :meth:`Store.pending`."""
+        return self._store.pending(output, min(limit, self.left)) if self.left else []
+
+    def settle(self, output: str, batch: list[Any], outcomes: list[Any]) -> None:
+        """See :meth:`Store.settle`."""
+        self._store.settle(output, batch, outcomes)
+        self.left -= len(batch)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._store, name)
+
+
+def drain(store: Store, product: str, count: int) -> None:
+    """Deliver the spool and send the same with the helper, a turn each."""
+    kind, client, bulk = PRODUCTS[product]
+    node = Node(product, f"http://127.0.0.1:{parts.free_port(22_000)}")
+    try:
+        node.start()
+        output = kind(kind.Config(hosts=[node.url]))
+        list(setup_index_management(output))
+        output.close()
+        plain = (
+            client(node.url, timeout=60) if product == "opensearch" else client(node.url, request_timeout=60)
+        )
+        part = Part(store)
+        ours = theirs = peak = 0.0
+        for turn in range(TURNS):
+            part.left = count // TURNS
+            base = resident()
+            delivery = Delivery(part, kind(kind.Config(hosts=[node.url])))  # type: ignore[arg-type]
+            began = time.perf_counter()
+            delivery.start()
+            delivery.finish()
+            delivery.join()
+            ours += time.perf_counter() - began
+            peak = max(peak, resident() - base)
+            made = list(actions(range(turn * count // TURNS, (turn + 1) * count // TURNS)))
+            began = time.perf_counter()
+            bulk(plain, made)
+            theirs += time.perf_counter() - began
+        for name in ("outage", "helper"):
+            assert node.count(f"logs-kernel.panic-{name}") == count
+        print(
+            f"{product}: drained {count / ours:.0f}/s, the helper {count / theirs:.0f}/s:"
+            f" {theirs / ours:.2f} of the helper; resident memory grew by {peak:.0f} MB at most",
+            flush=True,
+        )
+    finally:
+        node.remove()
+
+
+def actions(numbers: range) -> Iterator[dict[str, Any]]:
+    """The same documents as the helper takes them."""
+    for number in numbers:
+        one = documents.stored(number, "outage")
+        source = json.loads(one.body)
+        yield {"_op_type": "create", "_index": "logs-kernel.panic-helper", "_id": one.id, "_source": source}
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--documents", type=int, default=100_000)
+    count: int = parser.parse_args().documents
+    with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "kpanic.db") as store:
+        spool(store, count)
+        for product in PRODUCTS:
+            drain(store, product, count)
+
+
+if __name__ == "__main__":
+    main()

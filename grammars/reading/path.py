@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from grammars.blame import REMEMBERED, bare, base
 from grammars.model import Step
+from grammars.names import Names
 from grammars.reading.marks import listed
 
 if TYPE_CHECKING:
@@ -17,33 +18,35 @@ if TYPE_CHECKING:
 _CALL: Final = re.compile(
     r"^(?:compat_)?(?:__)?(?:do_|se_|x64_|ia32_|arm64_|riscv_)*(?:sys|ksys|SyS|SYSC)_(\w+)$"
 )
-_ENTRIES: Final = (
-    (re.compile(r"^(?:worker_thread|process_one_work|process_scheduled_works)"), "a work queue's worker"),
-    (re.compile(r"^(?:do_softirq|__do_softirq|handle_softirqs|run_ksoftirqd)"), "a softirq"),
+_ENTRIES: Final = Names(
     (
-        re.compile(
-            r"^(?:asm_)?sysvec_|^(?:asm_)?common_interrupt|^el1h?_\w*irq|^ret_from_intr|^apic_timer|^do_IRQ|^__irq_svc"
+        ("^worker_thread|^process_one_work|^process_scheduled_works", "a work queue's worker"),
+        ("^do_softirq|^__do_softirq|^handle_softirqs|^run_ksoftirqd", "a softirq"),
+        (
+            (
+                "^sysvec_|^asm_sysvec_|^common_interrupt|^asm_common_interrupt|^ret_from_intr|^apic_timer|^do_IRQ"
+                r"|^__irq_svc|^el1h?_\w*irq"
+            ),
+            "an interrupt",
         ),
-        "an interrupt",
-    ),
-    (
-        re.compile(
-            r"^(?:asm_)?exc_page_fault|^(?:async_)?page_fault$|^do_user_addr_fault|^el0_da|^do_mem_abort"
+        (
+            (
+                "^exc_page_fault|^asm_exc_page_fault|^page_fault$|^async_page_fault$|^do_user_addr_fault|^el0_da"
+                "|^do_mem_abort"
+            ),
+            "a page fault",
         ),
-        "a page fault",
-    ),
-    (re.compile(r"^write_sysrq_trigger"), "a write to /proc/sysrq-trigger"),
-    (re.compile(r"^(?:cpu_startup_entry|do_idle|rest_init|start_secondary)"), "the idle task"),
-    (re.compile(r"^(?:kernel_init|do_one_initcall|kernel_init_freeable)"), "the kernel's own start"),
-    (re.compile(r"^(?:kthread|ret_from_fork|kthread_worker_fn)"), "a kernel thread"),
-    (
-        re.compile(
-            r"syscall|^entry_SYS|^system_call|^el0_svc|^sysenter|^ret_fast|^do_fast_call|^do_SYSENTER"
+        ("^write_sysrq_trigger", "a write to /proc/sysrq-trigger"),
+        ("^cpu_startup_entry|^do_idle|^rest_init|^start_secondary", "the idle task"),
+        ("^kernel_init|^do_one_initcall", "the kernel's own start"),
+        ("^kthread|^ret_from_fork", "a kernel thread"),
+        (
+            "^entry_SYS|^system_call|^el0_svc|^sysenter|^ret_fast|^do_fast_call|^do_SYSENTER|syscall",
+            "a system call",
         ),
-        "a system call",
-    ),
+    )
 )
-"""What a trace's frames show of the way in; the first that a frame matches, from the innermost out."""
+"""What a trace's frames show of the way in, from the innermost out."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -52,7 +55,7 @@ def _way(symbol: str) -> str:
     name = base(symbol)
     if call := _CALL.match(bare(name)) or _CALL.match(name):
         return f"the system call {call[1]}"
-    return next((words for pattern, words in _ENTRIES if pattern.search(name)), "")
+    return _ENTRIES.reason(name)
 
 
 def entry(frames: tuple[Frame, ...]) -> tuple[str, str]:

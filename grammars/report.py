@@ -6,6 +6,7 @@ The header names the family and the form (:mod:`grammars.verdict`), the body gra
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -142,7 +143,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         signed = signature.sign(verdict.title, cause, verdict.blame.function, found.trace)
     cause, detail, address, oops = settle(
         cause,
-        form.detail.format_map(fields) if form and form.detail else "",
+        form.detail.format_map(defaultdict(str, fields)) if form and form.detail else "",
         fields,
         text.text,
         oops=found.oops,

@@ -7,6 +7,7 @@ name.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -107,16 +108,14 @@ def _name(  # noqa: PLR0913 - all of it bears on the name
         fields.get("function", form.function),
         [fields["holding"]] if "holding" in fields else (),
     )
-    title = form.title.format_map(
-        {**fields, "what": fields.get("what", ""), "function": blame.function or "corrupted"}
-    )
-    title = plain(title)
+    words = defaultdict(str, fields)  # a form's words need not all be there
+    title = plain(form.title.format_map(words | {"function": blame.function or "corrupted"}))
     why = form.corrupted
     if not why and named and not blame.function:
         why = "no function is left to name"
     if not why and not form.traceless and not brief:
         why = _broken(text, items)
-    if not why and stamped(form.title.format_map({**fields, "what": fields.get("what", ""), "function": ""})):
+    if not why and stamped(form.title.format_map(words | {"function": ""})):
         why = "another line's time stamp is in the title"
     status: Status = "corrupted" if why else "partial" if form.cause == "unknown" else "complete"
     return Verdict(title, status, why, reading, family, blame)

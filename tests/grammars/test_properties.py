@@ -81,6 +81,11 @@ def test_threads_read_side_by_side() -> None:
             assert found == expected
 
 
+def test_what_a_form_leaves_out_is_left_out() -> None:
+    (crash,) = parse("[    1.000000] detected buffer overflow in      1.364903] NET: Registered PF_INET6\n")
+    assert (crash.status, crash.cause_detail) == ("corrupted", "")
+
+
 @pytest.mark.parametrize("line", ["BUG: kernel NULL pointer dereference, address: 00", "WARNING: CPU: 0 "])
 def test_many_headers_are_one_bounded_report(line: str) -> None:
     crashes = list(

@@ -39,6 +39,8 @@ IDLE: Final = re.compile(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|ar
 RUNAWAY: Final = 8
 """Frames of one function in one stack that are a recursion without an end."""
 RECURSES: Final = "calls itself without an end"
+PRINTERS: Final = frozenset({"prints the trace", "ends the system when told to", "reports what others found"})
+"""Reasons of the functions that a trace begins with."""
 REMEMBERED: Final = 16_384
 """Functions whose skip rule is kept at hand."""
 
@@ -126,6 +128,13 @@ class Walker:
         first = self._first(self._trace(self.items))
         return self._blame(first, "the first frame of the call trace that is no helper")
 
+    def breaks_off(self) -> bool:
+        """Tell whether the call trace ends before it comes to who is to blame: in what printed it."""
+        last = ""
+        for last in self._trace(self.items):  # noqa: B007 - the last one
+            pass
+        return _reason(base(last), SKIP) in PRINTERS
+
     def _blame(self, function: str, rule: str) -> Blame:
         return Blame(
             bare(function), rule if function else "no frame of the call trace is left", tuple(self.skipped)
@@ -150,26 +159,43 @@ class Walker:
     def _trace(self, items: Iterable[Item], *, bare_frames: bool = False) -> Iterator[str]:
         """Yield the reliable frames of the first trace that has some.
 
-        Arm before 6.0 opens a trace with no line of its own, and so do a few reports (``bare_frames``).
+        Arm before 6.0 opens a trace with no line of its own, and so do a few reports (``bare_frames``). x86
+        before 4.14 without frame pointers guesses at all of its frames: where it prints nothing else, they
+        are what there is.
         """
         opened, any_ = bare_frames, False
+        guesses: list[str] = []
         for item in items:
             value = item.value
             if type(value) is Opening:
-                if any_:
-                    return
+                if any_ or guesses:
+                    break
                 opened = True
             elif type(value) is Pointer:
+                if any_ and (symbol := self._point(value)):
+                    yield symbol
                 opened = opened or value.machine in UNTITLED
             elif type(value) is Trace and (opened or value.linked):
                 for symbol in self._reliable(value):
                     any_ = True
                     yield symbol
+                if not any_:
+                    guesses += self._guessed(value)
+        if not any_:
+            yield from guesses
 
     def _reliable(self, trace: Trace) -> Iterator[str]:
         """Yield the symbols of the frames that can be relied on."""
         for frame in trace.frames:
             if frame.symbol and frame.reliable and not frame.inline:
+                if frame.module:
+                    self.modules[frame.symbol] = frame.module
+                yield frame.symbol
+
+    def _guessed(self, trace: Trace) -> Iterator[str]:
+        """Yield the symbols of the frames of a kernel that does no better than to guess."""
+        for frame in trace.guesses:
+            if frame.symbol:
                 if frame.module:
                     self.modules[frame.symbol] = frame.module
                 yield frame.symbol
@@ -244,14 +270,15 @@ class Walker:
     def _stacks(self) -> Iterator[tuple[list[str], bool]]:
         """Yield the functions of each trace, instruction pointers first; and whether there were such."""
         functions: list[str] = []
+        guesses: list[str] = []
         pointers: list[str] = []  # without frames behind them yet
-        opened = pointed = False
+        opened = pointed = framed = False
         for item in self.items:
             value = item.value
             if type(value) is Opening:
-                if opened and functions:
-                    yield functions, pointed
-                    functions, pointed = [], False
+                if opened and (functions or guesses):
+                    yield functions if framed else functions + guesses, pointed
+                    functions, guesses, pointed, framed = [], [], False, False
                 opened = True
             elif type(value) is Pointer:
                 if symbol := self._point(value):
@@ -260,9 +287,14 @@ class Walker:
                 functions += pointers
                 pointed = pointed or bool(pointers)
                 pointers = []
+                before = len(functions)
                 functions += self._reliable(value)
-        if functions or pointers:
-            yield functions + pointers, pointed or bool(pointers)
+                framed = framed or len(functions) > before
+                if not framed:
+                    guesses += self._guessed(value)
+        if functions or pointers or guesses:
+            rest = pointers if framed else pointers + guesses
+            yield functions + rest, pointed or bool(pointers)
 
     def _stall(self) -> Blame:
         """Go down to what dispatched the work; the frame above it is the one that looped.

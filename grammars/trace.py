@@ -56,6 +56,11 @@ _module = re.compile(r"\[([\w-]+)[^\]\n]*\]")
 _place = re.compile(r"[\w./-]+\.(?:c|h|S|rs):\d+")
 _digits = re.compile(r"[0-9a-f]{8,16}")
 _some = re.compile(r"\+0x|\[inline\]|\[<?(?:0x)?[0-9a-f]{8}| 0x[0-9a-f]{8}")
+_sound = re.compile(
+    rf"^(?![ \t]*(?:{MARK}[ \t]*)?\? )[^\n]*?(?:\+0x|\[inline\]|\[<?(?:0x)?[0-9a-f]{{8}}| 0x[0-9a-f]{{8}})",
+    re.MULTILINE,
+)
+_bracketed = re.compile(rf"^[ \t]*(?:{MARK}[ \t]*)?\[<?[0-9a-f]*>?\] ", re.MULTILINE)
 _in_module = re.compile(r"/0x[0-9a-f]+ \[")
 
 
@@ -74,6 +79,16 @@ class Trace:
     def __bool__(self) -> bool:
         """Tell whether there is a frame among the lines."""
         return _some.search(self._text) is not None
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether there is one that is no guess, or one of a kernel that can but guess."""
+        return _sound.search(self._text) is not None
+
+    @property
+    def guesses(self) -> tuple[Frame, ...]:
+        """The frames, if they are of a kernel that prints addresses: without frame pointers it guesses."""
+        return self.frames if _bracketed.search(self._text) else ()
 
     @property
     def frames(self) -> tuple[Frame, ...]:

@@ -19,9 +19,9 @@ from grammars.title import plain, stamped
 from grammars.trace import Opening, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from grammars.body import Body
+    from grammars.body import Body, Item
     from grammars.family import Family
     from grammars.model import Line, Status
     from grammars.registry import Reading, Registry
@@ -37,11 +37,14 @@ _INJECTED = re.compile(
     r"^ *(?:\[<?(?:0x)?[0-9a-f]+>?\])? *should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?\+0x", re.MULTILINE
 )
 
-_FOREIGN = re.compile(r"FAULT_INJECTION: forcing a failure|allocation failure: ")
-_CRASH_HEADS: Final = frozenset({"fault", "trap", "lockdep"})
-"""Families whose header is directly followed by its own report."""
-_CONTINUE: Final = _CRASH_HEADS | {"panic", "generic", "headless"}
-"""Families whose header may stand inside such a report."""
+_FOREIGN = re.compile(
+    r"FAULT_INJECTION: forcing a failure|allocation failure: |FAULT_FLAG_ALLOW_RETRY missing"
+)
+"""What dumps a stack and is no report: lib/fault-inject.c, mm/vmalloc.c, mm/userfaultfd.c."""
+_ANNOUNCE: Final = frozenset({"list", "usercopy", "fortify", "rust", "net", "slab", "page", "stack"})
+"""Families whose header goes before that of another, of the same report."""
+_CONTINUE: Final = _ANNOUNCE | {"fault", "trap", "lockdep", "panic", "generic", "headless"}
+"""Families whose header may stand inside a report."""
 
 
 class Head(NamedTuple):
@@ -115,6 +118,8 @@ def _name(  # noqa: PLR0913 - all of it bears on the name
         why = "no function is left to name"
     if not why and not form.traceless and not brief:
         why = _broken(text, items)
+        if not why and form.walk == "named" and walker.breaks_off():
+            why = "the call trace breaks off"
     if not why and stamped(form.title.format_map(words | {"function": ""})):
         why = "another line's time stamp is in the title"
     status: Status = "corrupted" if why else "partial" if form.cause == "unknown" else "complete"
@@ -152,15 +157,27 @@ def _broken(text: ReportText, items: Body) -> str:
     return "" if any_frames or _jumped(items) else "there is no call trace"
 
 
+def _lost(items: Iterable[Item]) -> bool:
+    """Tell whether the CPU was where no code is: the unwinder can but guess from there."""
+    pointers = (item.value for item in items if type(item.value) is Pointer and not item.value.user)
+    first = next(pointers, None)
+    return first is not None and not first.ip.symbol
+
+
 def _framed(text: ReportText, items: Body, number: int, location: int) -> bool:
     """Tell whether the line that opens a trace has frames behind it, or says why not."""
     line = text.index(location)
+    end = location + UNAVAILABLE
     for later in items.after(number):
+        if type(later.value) is Opening:
+            end = min(end, later.location)
         if type(later.value) is Opening or text.index(later.location) > line + NEAR:
             break
-        if type(later.value) is Trace and later.value:
+        if type(later.value) is Trace and (
+            later.value.sound or (later.value and _lost(islice(items, number)))
+        ):
             return True
-    return "(stack is not available)" in text.text[location : location + UNAVAILABLE]
+    return "(stack is not available)" in text.text[location:end]
 
 
 def _jumped(items: Body) -> bool:
@@ -174,14 +191,14 @@ def mixed(
     verdict: Verdict, lines: Sequence[Line], heads: Sequence[Head], text: ReportText, items: Body
 ) -> bool:
     """Tell whether another CPU's report begins between a header and its trace, with nothing to tell by."""
-    if text.lines[0].caller or verdict.family.name not in _CRASH_HEADS:
+    if text.lines[0].caller or verdict.family.name in _ANNOUNCE:
         return False
     traced = next((text.index(item.location) for item in items if type(item.value) is Trace), 0)
     before = {id(line) for line in text.lines[:traced]}
     return any(
         id(lines[head.place]) in before
         and (
-            head.hits[0][0].name not in _CONTINUE
+            head.hits[0][0].name not in _CONTINUE | {verdict.family.name} & {"bug"}  # riscv says it twice
             or (verdict.family.name == "lockdep" and head.hits[0][0].name == "fault")
         )
         for head in heads[1:]

@@ -156,8 +156,9 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "allocates memory",
         (
             "k?v?(?:m|z|c)alloc ^krealloc ^kvrealloc ^kmemdup ^memdup ^vmemdup ^kstrdup ^kmem_cache"
-            " ^allocate_slab ^new_slab ^slab_ ^___slab ^__slab ^__kmem ^cache_(?:alloc|grow|flush|free)"
-            " ^fallback_alloc ^poison_ ^set_track ^discard_slab ^shuffle_ ^memcg_slab ^setup_object"
+            " ^allocate_slab ^new_slab ^slab_ ^___slab ^__slab ^__kmem ^kmem_getpages"
+            " ^_*cache_(?:alloc|grow|flush|free) ^fallback_alloc ^poison_ ^set_track ^discard_slab ^shuffle_"
+            " ^memcg_slab ^setup_object"
             " ^post_alloc_hook ^get_partial ^cmpxchg_double_slab ^alloc_from_pcs ^init_object"
         ),
     ),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import msgspec
 
 from shipper import plugins
+from shipper.frontend import SetupConfig
 from shipper.triage import Entry
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     fleet: FleetConfig = FleetConfig()
     redact: RedactConfig = RedactConfig()
     retention: RetentionConfig = RetentionConfig()
+    setup: SetupConfig = SetupConfig()
     triage: TriageConfig = TriageConfig()
     entries: list[Entry] = []
     """Of the triage file."""
@@ -157,6 +159,7 @@ _SECTIONS: dict[str, Any] = {
     "redact": RedactConfig,
     "retention": RetentionConfig,
     "triage": TriageConfig,
+    "setup": SetupConfig,
     "http": HttpConfig,
     "shutdown_timeout": _Seconds,
     "tags": list[str],

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from shipper.outputs._bulk import BulkOutput, Reply
 
-__all__ = ["setup_index_management"]
+__all__ = ["same", "setup_index_management", "words"]
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 
@@ -41,14 +41,14 @@ def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
     reply = output.request("GET", path)
     if reply.status not in {OK, NOT_FOUND} or _unknown_path(reply):
         if reply.status in {401, FORBIDDEN}:
-            return False, f"retention policy {templates.NAME}: not installed: {_words(output, reply)}"
+            return False, f"retention policy {templates.NAME}: not installed: {words(output, reply)}"
         return False, (
             f"retention policy {templates.NAME}: not installed: this engine has no {kind}; "
             "nothing is deleted unless you do it"
         )
     query = ""
     if engine == "opensearch" and reply.status == OK:
-        if _same(templates.policy(engine)["policy"], reply.data["policy"]):
+        if same(templates.policy(engine)["policy"], reply.data["policy"]):
             return True, f"retention policy {templates.NAME}: as it should be"
         # ISM refuses to overwrite what somebody else has changed in between.
         query = f"?if_seq_no={reply.data['_seq_no']}&if_primary_term={reply.data['_primary_term']}"
@@ -56,7 +56,7 @@ def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
     if wrote.status not in {OK, 201}:
         return (
             reply.status == OK,
-            f"retention policy {templates.NAME}: not installed: {_words(output, wrote)}",
+            f"retention policy {templates.NAME}: not installed: {words(output, wrote)}",
         )
     return True, f"retention policy {templates.NAME}: {'renewed' if reply.status == OK else 'installed'}"
 
@@ -72,7 +72,7 @@ def _template(output: BulkOutput, name: str, body: templates.Json) -> str:
         reply = output.request("PUT", path, body)
         note = " (without synthetic_source_keep, which this version does not know)"
     if reply.status != OK:
-        raise ValueError(f"index template {name}: {_words(output, reply)}")
+        raise ValueError(f"index template {name}: {words(output, reply)}")
     return f"index template {name}: {'renewed' if before.status == OK else 'installed'}{note}"
 
 
@@ -94,7 +94,7 @@ def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
     if wrote.status == OK:
         yield f"data streams {templates.PATTERN}: fields as they should be"
     else:
-        reason = _words(output, wrote)
+        reason = words(output, wrote)
         yield f"data streams {templates.PATTERN}: older fields stay until the next rollover: {reason}"
 
 
@@ -105,7 +105,7 @@ def _signatures(output: BulkOutput) -> str:
         return f"index {templates.SIGNATURES}: created"
     if "resource_already_exists_exception" in str(reply.data):
         return f"index {templates.SIGNATURES}: there already"
-    raise ValueError(f"index {templates.SIGNATURES}: {_words(output, reply)}")
+    raise ValueError(f"index {templates.SIGNATURES}: {words(output, reply)}")
 
 
 def _unknown_path(reply: Reply) -> bool:
@@ -113,7 +113,7 @@ def _unknown_path(reply: Reply) -> bool:
     return "no handler found" in str(reply.data) or reply.status in {400, 405, 501}
 
 
-def _words(output: BulkOutput, reply: Reply) -> str:
+def words(output: BulkOutput, reply: Reply) -> str:
     """Say what the engine said; what is missing for which user is in its own words.
 
     :raises Unavailable: the user is not known.
@@ -125,15 +125,15 @@ def _words(output: BulkOutput, reply: Reply) -> str:
     return f"{reply.status}: {reason}"
 
 
-def _same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON
+def same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON
     """Compare what we ask for with what is there; the engine adds defaults of its own."""
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_same(value, found.get(key)) for key, value in wanted.items())
+        return isinstance(found, dict) and all(same(value, found.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):
         return (
             isinstance(found, list)
             and len(found) == len(wanted)
-            and all(_same(*pair) for pair in zip(wanted, found, strict=True))
+            and all(same(*pair) for pair in zip(wanted, found, strict=True))
         )
     return str(wanted) == str(found)
 

@@ -14,11 +14,12 @@ from shipper.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dashboards.alerts import Options
     from shipper.config import Config
     from shipper.outputs import Output
     from shipper.store import Store
 
-__all__ = ["configured", "made_outputs", "make_room", "open_store", "origin", "read_config"]
+__all__ = ["configured", "made_outputs", "make_room", "open_store", "origin", "read_config", "site_options"]
 
 
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,6 +113,20 @@ def make_room(store: Store, config: Config, tell: Callable[[str], None]) -> None
             f"{store.path}: retention.size {config.retention.size} is reached:"
             f" {expired.undelivered} documents were let go that are NOT delivered everywhere"
         )
+
+
+def site_options(config: Config) -> Options:
+    """Return what the configuration decides about dashboards and alert rules."""
+    from dashboards.alerts import Options  # noqa: PLC0415
+
+    wanted = config.setup.alerts
+    return Options(
+        fleet=config.fleet.size,
+        watched_causes=wanted.watched_causes,
+        outbreak_hosts=wanted.outbreak_hosts,
+        opensearch_channel=wanted.opensearch_channel,
+        kibana_connector=wanted.kibana_connector,
+    )
 
 
 def made_outputs(config: Config, only: str | None = None) -> list[Output]:

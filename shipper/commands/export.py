@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from shipper.commands._common import configured, read_config
+from shipper.commands._common import configured, read_config, site_options
 from shipper.commands._write import write
 
 __all__ = ["command"]
@@ -28,10 +28,9 @@ def command(
 
         write(target, json.dumps(schema(), indent=2) + "\n")
         return
-    from dashboards.alerts import Options  # noqa: PLC0415
     from dashboards.export import EXPORTS, export  # noqa: PLC0415
 
     if form not in EXPORTS[kind]:
         raise click.BadOptionUsage("--format", f"--format of {kind} is one of: {', '.join(EXPORTS[kind])}")
     config = read_config(config_file, overrides)
-    write(target, export(kind, form, Options(fleet=config.fleet.size)))
+    write(target, export(kind, form, site_options(config)))

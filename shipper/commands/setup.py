@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from shipper.commands._common import configured, made_outputs, read_config
+from shipper.cli import Failure
+from shipper.commands._common import configured, made_outputs, read_config, site_options
 from shipper.terminal import say, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from shipper.config import Config
+    from shipper.frontend import Frontend
+    from shipper.outputs._bulk import BulkOutput
+
+    Step = tuple[str, Iterable[str]]
 
 __all__ = ["command"]
 
@@ -17,32 +28,104 @@ __all__ = ["command"]
 @click.option(
     "--index-management", is_flag=True, help="Index templates, retention policy, signatures' index."
 )
-def command(config_file: str | None, overrides: tuple[str, ...], *, index_management: bool) -> int:
-    """Install into every OpenSearch and Elasticsearch of the configuration; without a choice, everything.
+@click.option("--dashboards", is_flag=True, help="Dashboards, into Kibana and OpenSearch Dashboards.")
+@click.option("--alerts", is_flag=True, help="Alert rules, into OpenSearch, and Kibana or Elasticsearch.")
+def command(
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    *,
+    index_management: bool,
+    dashboards: bool,
+    alerts: bool,
+) -> int:
+    """Install into everything that the configuration names; without a choice, all of it.
 
-    Doing it again changes nothing. What an engine cannot take is left out and said.
+    That is every output.opensearch and output.elasticsearch, setup.kibana and setup.opensearch_dashboards.
+    Doing it again changes nothing. What cannot be taken is left out and said.
     """
     from shipper.outputs import Unavailable  # noqa: PLC0415
     from shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
-    from shipper.setup import setup_index_management  # noqa: PLC0415
 
-    del index_management  # the only choice so far
-    outputs = made_outputs(read_config(config_file, overrides))
+    config = read_config(config_file, overrides)
+    outputs = made_outputs(config)
+    frontends = _made_frontends(config)
     engines = [output for output in outputs if isinstance(output, BulkOutput)]
+    everything = not (index_management or dashboards or alerts)
+    if not engines and not (frontends and (dashboards or alerts)):
+        raise Failure(
+            "neither output.opensearch nor output.elasticsearch is configured; nothing to set up", 2
+        )
+    if dashboards and not frontends:
+        raise Failure("neither setup.kibana.host nor setup.opensearch_dashboards.host is configured", 2)
     code = 0
-    if not engines:
-        say("kpanic: neither output.opensearch nor output.elasticsearch is configured; nothing to set up")
-        code = 2
-    for engine in engines:
+    for name, lines in _steps(
+        config,
+        engines,
+        frontends,
+        index_management=everything or index_management,
+        dashboards=everything or dashboards,
+        alerts=everything or alerts,
+    ):
         try:
-            for line in setup_index_management(engine):
-                sys.stdout.write(visible(f"{engine.name}: {line}") + "\n")
+            for line in lines:
+                sys.stdout.write(visible(f"{name}: {line}") + "\n")
         except Unavailable as error:
             say(f"kpanic: {error}")
             code = 1
         except ValueError as error:
-            say(f"kpanic: {engine.name}: {error}")
+            say(f"kpanic: {name}: {error}")
             code = 1
     for output in outputs:
         output.close()
+    for frontend in frontends:
+        frontend.close()
     return code
+
+
+def _made_frontends(config: Config) -> list[Frontend]:
+    """Make what the configuration names.
+
+    :raises Failure: one cannot be made as it is configured.
+    """
+    from shipper.frontend import Frontend  # noqa: PLC0415
+
+    made = []
+    for key, wanted in (
+        ("kibana", config.setup.kibana),
+        ("opensearch_dashboards", config.setup.opensearch_dashboards),
+    ):
+        if wanted.host:
+            try:
+                made.append(Frontend(wanted))
+            except ValueError as error:
+                raise Failure(f"{config.source or 'configuration'}: setup.{key}: {error}", 2) from None
+    return made
+
+
+def _steps(
+    config: Config,
+    engines: Sequence[BulkOutput],
+    frontends: Sequence[Frontend],
+    **wanted: bool,
+) -> Iterator[Step]:
+    """Yield who takes what, in an order that leaves nothing half done: rules look at indices."""
+    from shipper.setup import setup_index_management  # noqa: PLC0415
+    from shipper.setup_stack import kibana_rules, monitors, saved_objects, watches  # noqa: PLC0415
+
+    options = site_options(config)
+    if wanted["index_management"]:
+        for engine in engines:
+            yield engine.name, setup_index_management(engine)
+    if wanted["dashboards"]:
+        for frontend in frontends:
+            yield frontend.name, saved_objects(frontend, options)
+    if not wanted["alerts"]:
+        return
+    kibana = [frontend for frontend in frontends if frontend.name == "kibana"]
+    for frontend in kibana:
+        yield frontend.name, kibana_rules(frontend, options)
+    for engine in engines:
+        if engine.name == "opensearch":
+            yield engine.name, monitors(engine, options)
+        elif not kibana:  # one of the two: both would tell of everything twice
+            yield engine.name, watches(engine, options)

@@ -1,0 +1,179 @@
+"""Kibana and OpenSearch Dashboards as ``kpanic setup`` speaks to them, by the keys that Filebeat has.
+
+:see: https://www.elastic.co/docs/api/doc/kibana (saved objects, alerting),
+    https://docs.opensearch.org/latest/dashboards/management/multi-tenancy/
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from shipper.outputs import Unavailable
+from shipper.outputs._bulk import Reply
+from shipper.outputs._reason import explain
+from shipper.outputs._settings import TLS, Positive, Seconds, Settings, context, secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AlertsConfig", "Frontend", "SetupConfig"]
+
+
+class _Server(Settings, frozen=True, kw_only=True):
+    """What both servers have."""
+
+    host: str = ""
+    """``https://kibana:5601``, with the path where it is below one."""
+    username: str = ""
+    password: str = ""
+    password_file: str = ""
+    ssl: TLS = TLS()
+    timeout: Seconds = 90
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.host if "//" in self.host else f"//{self.host}")
+        if self.host and (parts.scheme not in {"", "http", "https"} or not parts.hostname):
+            raise ValueError(f"host: {parts.hostname or self.host!r} is not like https://kibana:5601")
+        if parts.username or parts.password:
+            raise ValueError("host: no user and password inside an address; use username and password_file")
+
+    def url(self) -> str:
+        """Return the address with its scheme, without a slash at its end."""
+        parts = urlsplit(self.host if "//" in self.host else f"//{self.host}")
+        scheme = parts.scheme or ("https" if self.ssl != TLS() else "http")
+        name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        return f"{scheme}://{name}:{parts.port or 5601}{parts.path.rstrip('/')}"
+
+
+class SpaceConfig(Settings, frozen=True, kw_only=True):
+    """``setup.kibana.space``."""
+
+    id: str = ""
+    """The default space without one."""
+
+
+class KibanaConfig(_Server, frozen=True, kw_only=True):
+    """``setup.kibana``."""
+
+    api_key: str = ""
+    """``id:key``, or the key encoded, as Filebeat takes it."""
+    api_key_file: str = ""
+    space: SpaceConfig = SpaceConfig()
+
+
+class OpenSearchDashboardsConfig(_Server, frozen=True, kw_only=True):
+    """``setup.opensearch_dashboards``."""
+
+    tenant: str = ""
+    """The user's default tenant without one; ``global`` is everybody's."""
+
+
+class AlertsConfig(Settings, frozen=True, kw_only=True):
+    """``setup.alerts``."""
+
+    watched_causes: tuple[str, ...] = ("machine-check", "out-of-memory")
+    """Values of ``kernel.panic.cause`` of which every panic alerts."""
+    outbreak_hosts: Positive = 3
+    """On so many hosts within an hour one fault is an outbreak."""
+    opensearch_channel: str = ""
+    """Id of the notification channel that gets the messages of OpenSearch's monitors."""
+    kibana_connector: str = ""
+    """Id of the connector that gets the messages of Kibana's rules."""
+
+
+class SetupConfig(Settings, frozen=True, kw_only=True):
+    """``setup``: where dashboards and alert rules go."""
+
+    kibana: KibanaConfig = KibanaConfig()
+    opensearch_dashboards: OpenSearchDashboardsConfig = OpenSearchDashboardsConfig()
+    alerts: AlertsConfig = AlertsConfig()
+
+
+class Frontend:
+    """One Kibana, or one OpenSearch Dashboards.
+
+    :raises ValueError: it cannot be used as it is configured.
+    """
+
+    def __init__(self, config: KibanaConfig | OpenSearchDashboardsConfig) -> None:
+        import urllib3  # noqa: PLC0415 - both engines' clients bring it
+
+        self.url = config.url()
+        self._base = self.url
+        self._timeout = config.timeout
+        password = secret(config.password, config.password_file, "password")
+        headers: dict[str, str] = {}
+        if config.username:
+            headers |= urllib3.make_headers(basic_auth=f"{config.username}:{password}")
+        if isinstance(config, KibanaConfig):
+            self.name, self.product = "kibana", "Kibana"
+            headers["kbn-xsrf"] = "true"
+            if key := secret(config.api_key, config.api_key_file, "api_key"):
+                import base64  # noqa: PLC0415
+
+                encoded = base64.b64encode(key.encode()).decode() if ":" in key else key
+                headers["authorization"] = f"ApiKey {encoded}"
+            if config.space.id:
+                self._base += f"/s/{quote(config.space.id, safe='')}"
+        else:
+            self.name, self.product = "opensearch_dashboards", "OpenSearch Dashboards"
+            headers["osd-xsrf"] = "true"
+            if config.tenant:
+                headers["securitytenant"] = config.tenant
+        self._headers = headers
+        options: dict[str, Any] = {}
+        if self.url.startswith("https:"):
+            options["ssl_context"] = context(config.ssl)
+            if config.ssl.verification_mode != "full":
+                options["assert_hostname"] = False
+        # Nothing is done twice by asking twice; a redirect leads to a page to log in on.
+        retries = urllib3.Retry(
+            3, redirect=False, allowed_methods=None, status_forcelist=(502, 503, 504), backoff_factor=0.2
+        )
+        self._pool = urllib3.PoolManager(retries=retries.new(raise_on_status=False), **options)
+        self._errors = urllib3.exceptions.HTTPError
+
+    def request(self, method: str, path: str, body: object = None) -> Reply:
+        """Ask; the answer's JSON, its text where it is none.
+
+        :raises Unavailable: there was no answer.
+        """
+        content = json.dumps(body).encode() if body is not None else None
+        kind = {"content-type": "application/json"} if body is not None else {}
+        return self._send(method, path, kind, {"body": content})
+
+    def upload(self, path: str, name: str, content: str) -> Reply:
+        """Post a file as a form does.
+
+        :raises Unavailable: there was no answer.
+        """
+        file = (name, content.encode(), "application/ndjson")
+        return self._send("POST", path, {}, {"fields": {"file": file}})
+
+    def _send(self, method: str, path: str, headers: Mapping[str, str], content: Any) -> Reply:  # noqa: ANN401
+        try:
+            answer = self._pool.request(
+                method,
+                self._base + path,
+                headers={**self._headers, **headers},
+                timeout=self._timeout,
+                redirect=False,
+                **content,
+            )
+        except self._errors as error:
+            raise Unavailable(f"{self.name}: {self.url}: {explain(error)}") from error
+        try:
+            data: object = msgspec.json.decode(answer.data)
+        except msgspec.DecodeError:
+            data = answer.data.decode("utf-8", "replace")[:500]
+        if answer.status in {401, 302}:
+            raise Unavailable(f"{self.name}: {self.url} does not know this user or password")
+        return Reply(answer.status, data)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._pool.clear()

@@ -1,0 +1,186 @@
+"""Bring dashboards into Kibana and OpenSearch Dashboards, and alert rules into whoever watches.
+
+Each function yields lines for the operator: what was done, is as it should be, or is left out and why.
+Doing it again changes nothing, and what people added to a rule of ours (actions, whether it is on) stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from dashboards import alerts
+from dashboards.export import export
+from shipper.setup import same, words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dashboards.alerts import Options
+    from shipper.frontend import Frontend
+    from shipper.outputs._bulk import BulkOutput, Reply
+
+__all__ = ["kibana_rules", "monitors", "saved_objects", "watches"]
+
+Json = dict[str, Any]
+OK, FORBIDDEN, NOT_FOUND, CONFLICT = 200, 403, 404, 409
+MESSAGES = (".server-log", ".slack", ".teams", ".webhook")
+"""Types of Kibana's connectors that need no more than a text."""
+
+
+def saved_objects(frontend: Frontend, options: Options) -> Iterator[str]:
+    """Import the dashboards, over those of before.
+
+    :raises Unavailable: no answer.
+    :raises ValueError: some or all were refused; the server's words are in the text.
+    """
+    form = "kibana" if frontend.name == "kibana" else "opensearch-dashboards"
+    path = "/api/saved_objects/_import?overwrite=true"
+    reply = frontend.upload(path, "kernel-panics.ndjson", export("dashboard", form, options))
+    if reply.status != OK or not isinstance(reply.data, dict):
+        raise ValueError(f"dashboards: {_said(frontend, reply)}")
+    # 200 may carry errors.
+    faults = [
+        f"{one.get('type')} {one.get('id')}: {_error(one.get('error'))}"
+        for one in reply.data.get("errors") or ()
+    ]
+    count = reply.data.get("successCount", 0)
+    if faults or not reply.data.get("success"):
+        raise ValueError(f"dashboards: {count} objects imported, not all: {'; '.join(faults) or reply.data}")
+    yield f"dashboards: {count} objects imported"
+
+
+def _error(error: object) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    references = [f"{one.get('type')} {one.get('id')}" for one in error.get("references") or ()]
+    said = [str(error[key]) for key in ("type", "message", "reason") if error.get(key)]
+    return ": ".join([*said, *([", ".join(references)] if references else [])])
+
+
+def kibana_rules(frontend: Frontend, options: Options) -> Iterator[str]:
+    """Install the rules in Kibana.
+
+    :raises Unavailable: no answer.
+    :raises ValueError: Kibana refuses; its words are in the text.
+    """
+    if options.kibana_connector:
+        path = f"/api/actions/connector/{options.kibana_connector}"
+        reply = frontend.request("GET", path)
+        if reply.status != OK:
+            raise ValueError(f"setup.alerts.kibana_connector: {_said(frontend, reply)}")
+        kind = reply.data["connector_type_id"]
+        if kind in MESSAGES:
+            options = replace(options, kibana_connector_type=kind)
+        else:
+            options = replace(options, kibana_connector="")
+            yield f"alerts: a connector of type {kind} needs more than a text: add it to the rules in Kibana"
+    for rule, wanted in zip(alerts.rules(options), alerts.kibana(options), strict=True):
+        found = frontend.request("GET", wanted.path)
+        if found.status == NOT_FOUND:
+            reply, done = frontend.request("POST", wanted.path, wanted.body), "installed"
+        elif found.status != OK:
+            raise ValueError(f"alert {rule.id}: {_said(frontend, found)}")
+        else:
+            fixed = ("rule_type_id", "consumer")
+            body = {key: value for key, value in wanted.body.items() if key not in fixed}
+            body["actions"] = body["actions"] or [
+                {key: value for key, value in action.items() if key != "connector_type_id"}
+                for action in found.data.get("actions", ())
+            ]
+            if same(body, found.data):
+                yield f"alert {rule.id}: as it should be"
+                continue
+            reply, done = frontend.request("PUT", wanted.path, body), "renewed"
+        if reply.status != OK:
+            raise ValueError(f"alert {rule.id}: {_said(frontend, reply)}")
+        yield f"alert {rule.id}: {done}{_silent(reply.data.get('actions'), 'kibana_connector')}"
+
+
+def monitors(output: BulkOutput, options: Options) -> Iterator[str]:
+    """Install the monitors in OpenSearch's Alerting plugin, which gives them ids of its own.
+
+    :raises Unavailable: no answer, or the user is not known.
+    :raises ValueError: the engine refuses; its words are in the text.
+    """
+    path = "/_plugins/_alerting/monitors"
+    named = {"query": {"match_phrase_prefix": {"monitor.name": "kpanic"}}, "size": 1000}
+    reply = output.request("POST", f"{path}/_search", named)
+    if "no handler found" in str(reply.data) or reply.status in {400, 405}:
+        yield "alerts: not installed: this engine has no alerting plugin; see 'kpanic export alert'"
+        return
+    if reply.status not in {OK, NOT_FOUND}:  # 404: nobody made one yet
+        raise ValueError(f"alerts: {words(output, reply)}")
+    hits = reply.data["hits"]["hits"] if reply.status == OK else []
+    there: dict[str, Json] = {}
+    for hit in hits:
+        there.setdefault(hit["_source"].get("monitor", hit["_source"])["name"], hit)
+    for wanted in alerts.opensearch(options):
+        name = wanted.body["name"]
+        hit = there.get(name)
+        if hit is None:
+            wrote, done = output.request("POST", path, wanted.body), "installed"
+        else:
+            source = hit["_source"].get("monitor", hit["_source"])
+            body = wanted.body | {"enabled": source.get("enabled", True)}
+            _keep_actions(body, source)
+            if same(body, source):
+                yield f"monitor {name}: as it should be"
+                continue
+            version = f"if_seq_no={hit['_seq_no']}&if_primary_term={hit['_primary_term']}"
+            wrote, done = output.request("PUT", f"{path}/{hit['_id']}?{version}", body), "renewed"
+            wanted = replace(wanted, body=body)  # noqa: PLW2901
+        if wrote.status not in {OK, 201}:
+            raise ValueError(f"monitor {name}: {words(output, wrote)}")
+        actions = [action for trigger in _triggers(wanted.body) for action in trigger["actions"]]
+        yield f"monitor {name}: {done}{_silent(actions, 'opensearch_channel')}"
+
+
+def _triggers(monitor: Json) -> list[Json]:
+    return [next(iter(trigger.values())) for trigger in monitor["triggers"]]
+
+
+def _keep_actions(wanted: Json, found: Json) -> None:
+    """Take over what people told a trigger of ours to do, where we have nothing to tell it."""
+    theirs = {trigger.get("name"): trigger.get("actions", []) for trigger in _triggers(found)}
+    for trigger in _triggers(wanted):
+        trigger["actions"] = trigger["actions"] or theirs.get(trigger["name"], [])
+
+
+def watches(output: BulkOutput, options: Options) -> Iterator[str]:
+    """Install the watches in Elasticsearch.
+
+    :raises Unavailable: no answer, or the user is not known.
+    :raises ValueError: the engine refuses; its words are in the text.
+    """
+    for wanted in alerts.watcher(options):
+        name = wanted.path.rpartition("/")[2]
+        found = output.request("GET", wanted.path)
+        if "no handler found" in str(found.data) or found.status in {400, 405}:
+            yield "alerts: not installed: this engine has no Watcher; Kibana's rules: set setup.kibana.host"
+            return
+        body = wanted.body
+        if found.status == OK and isinstance(watch := found.data.get("watch"), dict):
+            body = body | {"actions": watch.get("actions", {}) | body["actions"]}
+            if same(body, watch):
+                yield f"watch {name}: as it should be"
+                continue
+        elif found.status not in {OK, NOT_FOUND}:
+            raise ValueError(f"watch {name}: {words(output, found)}")
+        wrote = output.request(wanted.method, wanted.path, body)
+        if wrote.status not in {OK, 201}:
+            raise ValueError(f"watch {name}: {words(output, wrote)}")
+        yield f"watch {name}: {'renewed' if found.status == OK else 'installed'}"
+
+
+def _silent(actions: object, key: str) -> str:
+    return "" if actions else f"; it tells nobody yet: set setup.alerts.{key}, or add an action to it"
+
+
+def _said(frontend: Frontend, reply: Reply) -> str:
+    """Say what the server said."""
+    data = reply.data
+    said = data.get("message") or data.get("error") or data if isinstance(data, dict) else data
+    if reply.status == NOT_FOUND:
+        return f"404: {said or 'not found'}; is this {frontend.product}, and does the space exist?"
+    return f"{reply.status}: {said}"

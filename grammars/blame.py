@@ -45,6 +45,7 @@ REMEMBERED: Final = 16_384
 """Functions whose skip rule is kept at hand."""
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def base(symbol: str) -> str:
     """Take the compiler's suffixes from a symbol: ``f.isra.0.cold`` is ``f``; C++'s ``_Z1fv`` too.
 
@@ -85,6 +86,11 @@ def _compiled(rules: Rules) -> Names:
 def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
     """Return why a function is passed over; empty where it is not."""
     return _compiled(rules).reason(function, anchored=anchored)
+
+
+def passed_over(function: str) -> str:
+    """Return why a function is never blamed; empty where it may be."""
+    return _reason(base(function), SKIP)
 
 
 class Walker:

@@ -38,6 +38,8 @@ class Gathered:
     """A trace has begun."""
     current: bool = True
     """The registers that come now are those of the crash."""
+    user: bool = False
+    """The instruction pointer last read was in user mode, and so is the code that comes now."""
 
     def add_owner(self, value: Owner) -> None:
         """Note who was running."""
@@ -49,7 +51,9 @@ class Gathered:
 
     def add_pointer(self, value: Pointer) -> None:
         """Note where the CPU was."""
-        self.machine = self.machine or value.machine
+        if value.machine == "x86_64" or not self.machine:  # IP: heads reports of both, RIP: those of one
+            self.machine = value.machine
+        self.user = value.user or (value.machine == "i686" and bool(self.trace) and not value.ip.symbol)
         self.opened = self.opened or value.machine in UNTITLED
         if value.user:
             self.current = False
@@ -64,7 +68,8 @@ class Gathered:
 
     def add_code(self, value: Code) -> None:
         """Note the bytes around the instruction pointer."""
-        self.code = self.code or value.raw
+        if not self.user:
+            self.code = self.code or value.raw
 
     def add_modules(self, value: Modules) -> None:
         """Note what was loaded."""
@@ -72,6 +77,7 @@ class Gathered:
 
     def add_registers(self, value: Registers) -> None:
         """Note the registers."""
+        self.user = False  # until 4.17 the code of the crash comes last, since then right behind each pointer
         if self.current and len(self.registers) < REGISTERS:
             self.registers += value.values
 
@@ -86,6 +92,8 @@ class Gathered:
         self.opened = True
 
 
+_ARM: Final = frozenset({"r0", "r7", "r10"})
+"""Registers of arm that arm64 does not have."""
 _READERS: Final[dict[type, Callable[..., None]]] = {
     Owner: Gathered.add_owner,
     Hardware: Gathered.add_hardware,
@@ -99,14 +107,24 @@ _READERS: Final[dict[type, Callable[..., None]]] = {
 }
 
 
-def gather(items: Body) -> Gathered:
-    """Collect what stands before the second trace: what comes then is another task's, or memory's history."""
+def gather(items: Body, *, owner_last: bool = False) -> Gathered:
+    """Collect what stands before the second trace: what comes then is another task's, or memory's history.
+
+    ``owner_last``: the line that says who was running closes the report.
+    """
     found = Gathered()
+    over = False
     for item in items:
         kind = type(item.value)
         if kind is Opening and found.trace:
-            break
-        reader = _READERS.get(kind)
-        if reader is not None:
+            over = True
+        if over:
+            if found.owner is not None or not owner_last:
+                break
+            if kind is Owner:
+                found.add_owner(item.value)
+        elif (reader := _READERS.get(kind)) is not None:
             reader(found, item.value)
+    if found.machine == "aarch64" and any(name in _ARM for name, _ in found.registers):
+        found.machine = "armv7l"  # PC is at: both
     return found

@@ -6,6 +6,7 @@ r"""The lines that every report may hold, whatever its family and machine.
     CPU: 0 PID: 1 Comm: init Not tainted 3.10.0-1160.el7.x86_64 #1
     Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform
     Process swapper/0 (pid: 1, stack limit = 0x(ptrval))                                    arm
+          Not tainted 6.1.0-56-amd64 #1                                                of a blocked task
     task:kworker/0:1   state:D stack:0 pid:12 ppid:2 flags:0x4000
     Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-debian-1.16.2-1 04/01/2014
     Modules linked in: boom(OE+) virtio_ring [last unloaded: foo]
@@ -58,13 +59,15 @@ _TAINTS: Final = (
 )
 
 
+def _taint(taints: str) -> Taint | None:
+    if not taints.startswith("Tainted"):
+        return None
+    raw = taints.removeprefix("Tainted:").strip()
+    letters = re.findall(r"\[([A-Z])\]", raw) or re.findall(r"[A-Z]", raw)
+    return Taint(raw, tuple(letter for letter in letters if letter != "G"))
+
+
 def _owner(match: re.Match[str]) -> Owner:
-    taints = match["taints"] or ""
-    taint = None
-    if taints.startswith("Tainted"):
-        raw = taints.removeprefix("Tainted:").strip()
-        letters = re.findall(r"\[([A-Z])\]", raw) or re.findall(r"[A-Z]", raw)
-        taint = Taint(raw, tuple(letter for letter in letters if letter != "G"))
     number = match["cpu"]
     user = match["uid"]
     return Owner(
@@ -74,7 +77,7 @@ def _owner(match: re.Match[str]) -> Owner:
             int(number) if number else None,
             int(user) if user else None,
         ),
-        taint,
+        _taint(match["taints"] or ""),
         match["release"] or "",
         match["build"] or "",
         (match["hardware"] or "").strip(),
@@ -138,10 +141,18 @@ OOPS: Final = (
 )
 oops = Element("oops", OOPS, _oops)
 
+
+def _task(match: re.Match[str]) -> Owner | Note:
+    if match["release"]:
+        return Owner(Process(), _taint(match["taints"]), match["release"], match["build"], "")
+    return Note("task", match["name"])
+
+
 task = Element(
     "task",
-    r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S+)\s.*?pid:\s*(?P<pid>\d+)[^\n]*",
-    lambda match: Note("task", match["name"]),
+    r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S+)\s.*?pid:\s*(?P<pid>\d+)[^\n]*"
+    r"| {6}(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)\s+(?P<release>\d+\.\d+\.\S+) (?P<build>#\S+)[^\n]*",
+    _task,
 )
 nmi = Element(
     "backtrace of another CPU",
@@ -166,7 +177,7 @@ RULES = (
         r"[^\n]{0,80}?\[#\d+\]",
         oops,
     ),
-    Rule("task", r"task:\S", task),
+    Rule("task", r"(?:task:\S| {6}(?:Not t|T)ainted)", task),
     Rule("nmi", r"(?:Sending NMI|NMI backtrace for cpu|Task dump for CPU)", nmi),
     Rule("end", r"(?:---\[ end |Rebooting in \d)", end),
 )

@@ -115,6 +115,15 @@ class Hardware:
     bios_date: str = ""
 
 
+class Distribution(NamedTuple):
+    """Whose kernel it is, in ECS's words for ``host.os``."""
+
+    name: str
+    platform: str
+    family: str
+    version: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """What ``Linux version …`` and the crash's own ``CPU: … Comm:`` line say."""
@@ -130,6 +139,7 @@ class Kernel:
     command_line: str = ""
     boot_image: str = ""
     """BOOT_IMAGE= of the command line."""
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +191,10 @@ class Analysis:
     steps: tuple[Step, ...]
     vmcore_needed: bool
     confidence: Confidence
+    sure: str
+    """Why so sure of the cause."""
     why: str
-    """Why the vmcore is or is not needed."""
+    """Why the vmcore is or is not needed, and for which question."""
     next: tuple[str, ...] = ()
     """What to do now, in commands or sentences."""
 
@@ -203,6 +215,8 @@ class CrashReport:
     (:func:`grammars.died`).
     """
     status: Status
+    doubt: str = ""
+    """Why the report is not ``complete``, in words."""
     reason: str = ""
     """The first line of the report, the kernel's own words."""
     cause_detail: str = ""
@@ -234,6 +248,8 @@ class CrashReport:
     """As ``systemd[1]: Hostname set to <…>`` or a later line of the boot names it."""
     consequences: tuple[str, ...] = ()
     """Titles of the reports that followed from this one."""
+    followed_by: tuple[Line, ...] = ()
+    """The first line of each of them."""
     preceded_by: tuple[Line, ...] = ()
     """Earlier warnings, OOM kills and lockups of the same boot."""
     hardware_errors: tuple[Line, ...] = ()

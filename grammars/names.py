@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 _WORD: Final = re.compile(r"\w+")
 
@@ -24,9 +24,9 @@ class Names:
         self._starts: dict[str, str] = {}
         self._whole: dict[str, str] = {}
         self._inside: dict[str, str] = {}
-        begin: list[tuple[str, str]] = []
-        hold: list[tuple[str, str]] = []
+        others: list[tuple[str, str]] = []
         for pattern, reason in rules:
+            rest = []
             for choice in alternatives(pattern):
                 word = choice.removeprefix("^")
                 if _WORD.fullmatch(word):
@@ -34,10 +34,12 @@ class Names:
                 elif choice[0] == "^" and choice[-1] == "$" and _WORD.fullmatch(word[:-1]):
                     self._whole.setdefault(word[:-1], reason)
                 else:
-                    (begin if choice[0] == "^" else hold).append((choice, reason))
+                    rest.append(choice)
+            if rest:
+                others.append(("|".join(rest), reason))
         self._prefixes = tuple(self._starts)
-        self._begin = _Patterns(begin)
-        self._hold = _Patterns(hold)
+        self._pattern = re.compile("|".join(f"({pattern})" for pattern, _ in others)) if others else None
+        self._reasons = tuple(reason for _, reason in others)
 
     def reason(self, name: str, *, anchored: bool = False) -> str:
         """Return the reason of a rule that a name falls under, else nothing.
@@ -51,25 +53,10 @@ class Names:
         for word, reason in self._inside.items():
             if name.startswith(word) if anchored else word in name:
                 return reason
-        return self._begin.match(name) or (self._hold.match if anchored else self._hold.search)(name)
-
-
-class _Patterns:
-    """Regular expressions, each with a reason, asked all at once."""
-
-    def __init__(self, rules: Sequence[tuple[str, str]]) -> None:
-        self._pattern = re.compile("|".join(f"({pattern})" for pattern, _ in rules) or r"(?!)")
-        self._reasons = ("", *(reason for _, reason in rules))
-
-    def match(self, name: str) -> str:
-        """Return the reason of the first that matches where the name begins, else nothing."""
-        found = self._pattern.match(name)
-        return self._reasons[found.lastindex or 0] if found else ""
-
-    def search(self, name: str) -> str:
-        """Return the reason of the first that matches anywhere, else nothing."""
-        found = self._pattern.search(name)
-        return self._reasons[found.lastindex or 0] if found else ""
+        if self._pattern is None:
+            return ""
+        match = self._pattern.match(name) if anchored else self._pattern.search(name)
+        return self._reasons[match.lastindex - 1] if match and match.lastindex else ""
 
 
 def alternatives(pattern: str) -> list[str]:

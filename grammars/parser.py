@@ -314,8 +314,7 @@ class Parser:
         )
         if crash is None:
             return None
-        if died and not crash.fatal:
-            crash = replace(crash, fatal=True)
+        crash = replace(crash, fatal=crash.fatal or died)
         return replace(crash, analysis=analyse(crash))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from grammars import body, signature
 from grammars.cause import evidence, settle, triggered
+from grammars.data.distributions import distribution
 from grammars.facts import architecture
 from grammars.gather import gather
 from grammars.model import CrashReport, Kernel, Process
@@ -21,6 +22,7 @@ from grammars.verdict import Head, Verdict, mixed, understand
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from grammars.body import Body
     from grammars.facts import Boot
     from grammars.gather import Gathered
     from grammars.model import Line
@@ -86,13 +88,20 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
         if verdict.status != "corrupted" and mixed(verdict, incident.lines, heads, text, items):
             verdict.status, verdict.why = "corrupted", "another report begins inside it"
         kept = replace(incident, heads=heads)
-        return _report(boot, kept, text, gather(items), verdict, _consequences(registry, verdict.title, kept))
+        return _report(
+            boot, kept, text, _gathered(items, verdict), verdict, _consequences(registry, verdict.title, kept)
+        )
     return None
 
 
-def _consequences(registry: Registry, title: str, incident: Incident) -> tuple[str, ...]:
-    """Name the reports that followed."""
-    titles: list[str] = [title]
+def _gathered(items: Body, verdict: Verdict) -> Gathered:
+    """Collect a report's facts; KFENCE and KCSAN close theirs with who was running."""
+    return gather(items, owner_last=verdict.title.startswith(("KFENCE: ", "KCSAN: ")))
+
+
+def _consequences(registry: Registry, title: str, incident: Incident) -> dict[str, Line]:
+    """Name the reports that followed; with each the line on which it starts."""
+    titles: dict[str, Line] = {title: incident.lines[incident.heads[0].place]}
     previous = incident.heads[0].place
     for head in incident.heads[1 : 4 * CONSEQUENCES]:
         near = head.place - previous <= NEAR
@@ -103,10 +112,11 @@ def _consequences(registry: Registry, title: str, incident: Incident) -> tuple[s
         text = ReportText([lines[index] for index in own(lines, head.place)])
         verdict = understand(registry, head, text, body.read(text.text), brief=True)
         if verdict is not None and verdict.title not in titles:
-            titles.append(verdict.title)
+            titles[verdict.title] = lines[head.place]
             if len(titles) > CONSEQUENCES:
                 break
-    return tuple(titles[1:])
+    del titles[title]
+    return titles
 
 
 def _kernel(boot: Boot, found: Gathered) -> Kernel:
@@ -117,7 +127,8 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
         kernel = replace(kernel, release=release, build=found.owner.build, architecture=architecture(release))
     if found.machine and not kernel.architecture:
         kernel = replace(kernel, architecture=found.machine)
-    return kernel
+    known = distribution(kernel.release, kernel.banner or kernel.build)
+    return kernel if known is None else replace(kernel, distribution=known)
 
 
 def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
@@ -126,7 +137,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     text: ReportText,
     found: Gathered,
     verdict: Verdict,
-    consequences: tuple[str, ...],
+    consequences: dict[str, Line],
 ) -> CrashReport:
     """Put together what is known."""
     lines, heads = incident.lines, incident.heads
@@ -160,6 +171,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         cause=cause,
         fatal=fatal,
         status=verdict.status,
+        doubt=verdict.why,
         reason=head_line.text,
         cause_detail=detail,
         blame=verdict.blame,
@@ -180,7 +192,8 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         epoch=head_line.epoch,
         host=head_line.host,
         hostname=boot.hostname,
-        consequences=consequences,
+        consequences=tuple(consequences),
+        followed_by=tuple(consequences.values()),
         preceded_by=tuple(boot.preceded_by),
         hardware_errors=tuple(boot.hardware_errors),
         lost=sum(line.lost for line in text.lines),

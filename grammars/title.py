@@ -22,7 +22,6 @@ _REPLACEMENTS: Final = (
     (re.compile(r"(^|[^a-zA-Z0-9])(?:0x)?\d+(?![a-zA-Z0-9])"), r"\1NUM"),
     (re.compile(r"\.(?:isra|constprop|part)\.NUM(?:\.\w+)*"), ".part.NUM"),
 )
-_DIGIT: Final = re.compile(r"\d")
 _STAMP: Final = re.compile(r"\[ *\d+\.\d+\]")
 
 
@@ -34,8 +33,6 @@ def stamped(title: str) -> bool:
 def plain(title: str) -> str:
     """Take out what differs between two occurrences of the same fault."""
     title = " ".join(title.split())[: LONGEST * 2]
-    if _DIGIT.search(title) is None:  # each of them has one
-        return title[:LONGEST].rstrip()
     for pattern, word in _REPLACEMENTS:
         title = pattern.sub(word, title)
     return title[:LONGEST].rstrip()

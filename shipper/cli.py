@@ -19,6 +19,7 @@ __all__ = ["Failure", "main"]
 
 COMMANDS = {
     "parse": "Print the crashes of files as documents.",
+    "explain": "Read crashes step by step, with the lines that prove it.",
     "ship": "Parse what is there and deliver it.",
     "filter": "Lines in, documents out, inside another pipeline.",
     "run": "Watch the inputs and deliver for ever.",

@@ -33,11 +33,9 @@ Identity
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shipper import __version__
@@ -163,8 +161,8 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
     }
     if origin.backfill_before is not None and crashed < origin.backfill_before:
         document["kernel"]["panic"]["backfill"] = True
-    if kernel.release or kernel.banner:
-        host["os"] |= _distribution(kernel.release, kernel.banner)
+    if kernel.distribution is not None:
+        host["os"] |= kernel.distribution._asdict()
     pruned: dict[str, Any] = _prune(document)
     return pruned
 
@@ -400,44 +398,6 @@ def _trace(frames: Iterable[Frame]) -> list[str]:
 
 def _address(value: int | None) -> str | None:
     return None if value is None else f"0x{value:016x}"
-
-
-_EL = re.compile(r"\.el(\d+)(?:_(\d+))?")
-_FEDORA = re.compile(r"\.fc(\d+)\b")
-_DEBIAN = re.compile(r"\+deb(\d+)u?")
-_UBUNTU = re.compile(r"Ubuntu [^)]*~(\d\d\.\d\d)")
-_AMAZON = re.compile(r"\.amzn(\d+)\.")
-_REBUILDS = (
-    ("centos", "CentOS", "centos"),
-    ("rockylinux", "Rocky Linux", "rocky"),
-    ("almalinux", "AlmaLinux", "almalinux"),
-    ("oracle", "Oracle Linux", "ol"),
-    ("", "Red Hat Enterprise Linux", "rhel"),
-)
-
-
-@lru_cache(maxsize=256)
-def _distribution(release: str, banner: str) -> dict[str, str]:
-    """Return what release and builder tell of the distribution: ECS's ``host.os`` keys."""
-    if found := _EL.search(release):
-        builder = next(
-            (row for row in _REBUILDS if row[0] in banner), ("", "Red Hat Enterprise Linux", "rhel")
-        )
-        version = f"{found[1]}.{found[2]}" if found[2] else found[1]
-        return {"name": builder[1], "platform": builder[2], "family": "redhat", "version": version}
-    if found := _FEDORA.search(release):
-        return {"name": "Fedora Linux", "platform": "fedora", "family": "redhat", "version": found[1]}
-    if found := _AMAZON.search(release):
-        return {"name": "Amazon Linux", "platform": "amzn", "family": "redhat", "version": found[1]}
-    if "Ubuntu" in banner:
-        system = {"name": "Ubuntu", "platform": "ubuntu", "family": "debian"}
-        return system | ({"version": found[1]} if (found := _UBUNTU.search(banner)) else {})
-    if "Debian" in banner or "debian" in banner:
-        system = {"name": "Debian GNU/Linux", "platform": "debian", "family": "debian"}
-        return system | ({"version": found[1]} if (found := _DEBIAN.search(banner)) else {})
-    if "SUSE" in banner:
-        return {"name": "SUSE Linux", "platform": "suse", "family": "suse"}
-    return {}
 
 
 def _prune(node: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON object of any shape

@@ -16,6 +16,8 @@ class Verdict(NamedTuple):
     """Why the dmesg is enough, or why it is not."""
     next: tuple[str, ...] = ()
     """What to do besides looking at the vmcore."""
+    look: tuple[str, ...] = ()
+    """Commands of crash(8) that answer the question; ``{address}`` is the faulting one."""
 
 
 _STATE = "the dmesg says where it happened, not how the data came to be so"
@@ -24,6 +26,10 @@ _HARDWARE = (
     "ras-mc-ctl --errors  # what rasdaemon has collected",
     "Have the machine's memory, processors and cards tested before it goes back to work.",
 )
+_POINTER = ("bt -FF", "dis -rl {place}", "task -R comm,pid,mm {pid}")
+_MEMORY = ("bt -FF", "kmem {address}", "rd {address} 16")
+_BUSY = ("bt -a", "runq -c {cpu}", "dis -rl {place}")
+_WAITING = ("foreach UN bt", "bt {pid}", "ps -m")
 
 VERDICTS: Final = {
     "sysrq": Verdict(
@@ -36,42 +42,67 @@ VERDICTS: Final = {
         ),
     ),
     "null-dereference": Verdict(
-        "went through a NULL pointer", "which object held the NULL, and who put it there", _STATE
+        "went through a NULL pointer",
+        "which object held the NULL, and who put it there",
+        _STATE,
+        look=_POINTER,
     ),
     "bad-pointer": Verdict(
-        "used a pointer to nowhere", "which object held the pointer, and who overwrote it", _STATE
+        "used a pointer to nowhere",
+        "which object held the pointer, and who overwrote it",
+        _STATE,
+        look=_POINTER,
     ),
     "general-protection": Verdict(
-        "used an address that no pointer may hold", "which object held it, and who overwrote it", _STATE
+        "used an address that no pointer may hold",
+        "which object held it, and who overwrote it",
+        _STATE,
+        look=_POINTER,
     ),
-    "write-protected": Verdict("wrote to read-only memory", "what the pointer was meant to point to", _STATE),
+    "write-protected": Verdict(
+        "wrote to read-only memory", "what the pointer was meant to point to", _STATE, look=_POINTER
+    ),
     "exec-protected": Verdict(
-        "jumped into data", "which function pointer was overwritten, and by whom", _STATE
+        "jumped into data", "which function pointer was overwritten, and by whom", _STATE, look=_POINTER
     ),
     "user-memory-access": Verdict(
-        "touched or executed user memory directly", "where the user pointer came from", _STATE
+        "touched or executed user memory directly", "where the user pointer came from", _STATE, look=_POINTER
     ),
     "bug": Verdict(
-        "met a condition that its code rules out (BUG)", "the values that broke the condition", _STATE
+        "met a condition that its code rules out (BUG)",
+        "the values that broke the condition",
+        _STATE,
+        look=_POINTER,
     ),
     "invalid-opcode": Verdict(
-        "ran into an instruction that is none", "how the code came to be there", _STATE
+        "ran into an instruction that is none", "how the code came to be there", _STATE, look=_POINTER
     ),
     "breakpoint": Verdict(
         "ran into a breakpoint that nobody handled", "", "the trap itself is all there is to it"
     ),
-    "divide-error": Verdict("divided by zero", "where the zero came from", _STATE),
+    "divide-error": Verdict("divided by zero", "where the zero came from", _STATE, look=_POINTER),
     "stack-overflow": Verdict("ran out of kernel stack", "", "the trace shows what filled the stack"),
-    "stack-corruption": Verdict("found its stack overwritten", "what was written over the stack", _STATE),
-    "double-fault": Verdict("faulted while it handled a fault", "the stack below the first fault", _STATE),
+    "stack-corruption": Verdict(
+        "found its stack overwritten", "what was written over the stack", _STATE, look=_POINTER
+    ),
+    "double-fault": Verdict(
+        "faulted while it handled a fault", "the stack below the first fault", _STATE, look=_POINTER
+    ),
     "soft-lockup": Verdict(
-        "had a CPU that did not schedule for too long", "what the loop or the lock waited for", _STATE
+        "had a CPU that did not schedule for too long",
+        "what the loop or the lock waited for",
+        _STATE,
+        look=_BUSY,
     ),
     "hard-lockup": Verdict(
-        "had a CPU stuck with interrupts off", "what the loop or the lock waited for", _STATE
+        "had a CPU stuck with interrupts off", "what the loop or the lock waited for", _STATE, look=_BUSY
     ),
-    "hung-task": Verdict("had a task that waited too long", "who holds what the task waits for", _STATE),
-    "rcu-stall": Verdict("had a CPU that held up an RCU grace period", "what the CPU was busy with", _STATE),
+    "hung-task": Verdict(
+        "had a task that waited too long", "who holds what the task waits for", _STATE, look=_WAITING
+    ),
+    "rcu-stall": Verdict(
+        "had a CPU that held up an RCU grace period", "what the CPU was busy with", _STATE, look=_BUSY
+    ),
     "nmi": Verdict(
         "was stopped by an NMI: an operator's, or that of the platform's watchdog",
         "",
@@ -105,28 +136,34 @@ VERDICTS: Final = {
         "the boot failed before any process ran",
         ("Check root= on the command line and the initramfs: a driver or the device may be missing.",),
     ),
-    "list-corruption": Verdict("found a linked list damaged", "who wrote over the list's entries", _STATE),
+    "list-corruption": Verdict(
+        "found a linked list damaged", "who wrote over the list's entries", _STATE, look=_MEMORY
+    ),
     "refcount": Verdict(
-        "counted references wrong", "who holds the object, and who dropped it once too often", _STATE
+        "counted references wrong",
+        "who holds the object, and who dropped it once too often",
+        _STATE,
+        look=_MEMORY,
     ),
     "use-after-free": Verdict(
         "used memory after it was freed",
         "what the memory is now",
         "the report names both traces if a checker was on",
+        look=_MEMORY,
     ),
-    "out-of-bounds": Verdict("reached beyond an object", "what lies behind the object", _STATE),
-    "double-free": Verdict("freed memory twice", "who holds the object now", _STATE),
+    "out-of-bounds": Verdict("reached beyond an object", "what lies behind the object", _STATE, look=_MEMORY),
+    "double-free": Verdict("freed memory twice", "who holds the object now", _STATE, look=_MEMORY),
     "uninitialized-memory": Verdict(
         "used memory that was never written", "", "the report names who made the memory and who used it"
     ),
-    "slab-corruption": Verdict("found a slab damaged", "who wrote over the slab", _STATE),
+    "slab-corruption": Verdict("found a slab damaged", "who wrote over the slab", _STATE, look=_MEMORY),
     "usercopy": Verdict(
         "copied more from or to user space than the object holds",
         "",
         "the report names the object and the copy",
     ),
     "fortify": Verdict("copied more than a field holds", "", "the report names the field and the sizes"),
-    "bad-page": Verdict("found a page in a bad state", "who used the page before", _STATE),
+    "bad-page": Verdict("found a page in a bad state", "who used the page before", _STATE, look=_MEMORY),
     "undefined-behavior": Verdict(
         "did what C leaves undefined", "", "the report names the line of the source"
     ),
@@ -156,19 +193,3 @@ VERDICTS: Final = {
 UNKNOWN: Final = Verdict(
     "crashed in a way that is not understood", "what the kernel was doing", "the text does not say enough"
 )
-
-DEBUG: Final = (
-    (".el", "kernel-debuginfo-{release}  (debuginfo-install kernel-{release})"),
-    (".fc", "kernel-debuginfo-{release}  (dnf debuginfo-install kernel-{release})"),
-    (".amzn", "kernel-debuginfo-{release}  (debuginfo-install kernel-{release})"),
-    ("-generic", "linux-image-{release}-dbgsym  (ddebs.ubuntu.com)"),
-    ("-amd64", "linux-image-{release}-dbg"),
-    ("-arm64", "linux-image-{release}-dbg"),
-    ("-686", "linux-image-{release}-dbg"),
-    ("-armmp", "linux-image-{release}-dbg"),
-    ("-powerpc64le", "linux-image-{release}-dbg"),
-    ("-s390x", "linux-image-{release}-dbg"),
-    ("-riscv64", "linux-image-{release}-dbg"),
-    ("-default", "kernel-default-debuginfo"),
-)
-"""Part of a release, and the distribution's package with its vmlinux."""

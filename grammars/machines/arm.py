@@ -29,7 +29,7 @@ ARM = Machine(
     rules=(
         Rule(
             "arm_pointer",
-            r"(?:pc : (?!\[<)|PC is at )",
+            r"(?:pc : (?!\[<)(?![^\n]*\[inline\])|PC is at )",
             pointer(rf"(?:pc :|PC is at) (?P<raw>{PLACE}[^\n]*?)(?= lr :|$|\n)(?=[^\n]*{_LINK})", "aarch64"),
         ),
         Rule("arm_registers", _LEAD, registers(rf"(?:(?:{_LEAD})[^\n]*\n)+", _REGISTER.findall, "arm")),

@@ -7,6 +7,9 @@
     GPR00: c000000000137dd8 c000000003977920 c000000002a87b00 0000000000000001
     Krnl PSW : 0704e00180000000 00000000006bf738 (sysrq_handle_crash+0x28/0x30)
     Krnl GPRS: 0000000000000000 …
+    Krnl Code: 000003ff7fd023de: a51ddead		llihl	%r1,57005     # before the PSW, > at it
+    Instruction dump:                                                until 6.2; then Code:
+    60000000 7c0802a6 <e9430000> 4e800020
     epc : sysrq_handle_crash+0x10/0x1a ra : __handle_sysrq+0x8a/0x134 sp : ff2000000000bd30
 """
 
@@ -16,7 +19,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from grammars.element import Element
-from grammars.machines import Jump, Machine, Rule
+from grammars.header import Code
+from grammars.machines import Jump, Machine, Registers, Rule
 from grammars.machines.pointer import PLACE, pointer, registers
 from grammars.trace import NAME
 
@@ -32,16 +36,32 @@ def _riscv(text: str) -> Iterator[tuple[str, str]]:
     yield from _REGISTER.findall(text)
 
 
-def _powerpc(text: str) -> Iterator[tuple[str, str]]:
+def _powerpc(match: re.Match[str]) -> Registers | Code:
+    if match["code"] is not None:
+        return Code(" ".join(match["code"].split()))
+    return Registers(match[0], _powerpc_registers)
+
+
+def _powerpc_registers(text: str) -> Iterator[tuple[str, str]]:
     yield from _NAMED.findall(text)
     for first, row in _GENERAL.findall(text):
         yield from ((f"GPR{int(first) + number:02}", value) for number, value in enumerate(row.split()))
 
 
-def _s390(text: str) -> Iterator[tuple[str, str]]:
-    yield from (
-        (f"GPR{number}", value) for number, value in enumerate(text.partition("GPRS:")[2].split()[:4])
-    )
+_INSTRUCTION: Final = re.compile(r"([#> ])[0-9a-f]{8,16}: ([0-9a-f]{4,12})\b")
+_MARKED: Final = {"#": "#{}", ">": "<{}>", " ": "{}"}
+
+
+def _s390(match: re.Match[str]) -> Registers | Code:
+    """Return registers, or code: ``#`` before the instruction ahead of the PSW, ``<>`` around that at it."""
+    if match["code"] is not None:
+        found = _INSTRUCTION.findall(match["code"])
+        return Code(" ".join(_MARKED[mark].format(digits) for mark, digits in found))
+    return Registers(match[0], _s390_registers)
+
+
+def _s390_registers(text: str) -> Iterator[tuple[str, str]]:
+    yield from ((f"GPR{number}", value) for number, value in enumerate(text.partition("GPRS:")[2].split()))
 
 
 POWERPC = Machine(
@@ -54,8 +74,12 @@ POWERPC = Machine(
         ),
         Rule(
             "ppc_registers",
-            r"(?:NIP:  |REGS: |GPR\d\d: |MSR:  |CFAR: |DAR: )",
-            registers(r"[^\n]*", _powerpc, "powerpc"),
+            r"(?:NIP:  |REGS: |GPR\d\d: |MSR:  |CFAR: |DAR: |Instruction dump:)",
+            Element(
+                "powerpc registers and code",
+                r"Instruction dump:(?P<code>(?:\n[0-9a-fX<>() ]{8,100}(?=\n)){0,4})|[^\n]*",
+                _powerpc,
+            ),
         ),
     ),
 )
@@ -78,8 +102,13 @@ S390 = Machine(
         ),
         Rule(
             "s390_registers",
-            r"Krnl GPRS: ",
-            registers(r"[^\n]*", _s390, "s390x"),
+            r"Krnl (?:GPRS|Code):",
+            Element(
+                "s390x registers and code",
+                r"Krnl Code:(?P<code>[^\n]*(?:\n *[#>]?[0-9a-f]{8,16}: [^\n]*){0,15})"
+                r"|Krnl GPRS:[^\n]*(?:\n {4,}(?:[0-9a-f]{16} ?){4}){0,3}",
+                _s390,
+            ),
         ),
     ),
 )

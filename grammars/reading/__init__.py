@@ -11,19 +11,22 @@ import functools
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
+from grammars.model import Step
 from grammars.reading import before, consequences, hardware, kernel, path, trigger, verdict, where, words
 from grammars.reading.marks import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.model import Analysis, CrashReport, Step
+    from grammars.model import Analysis, CrashReport
 
-__all__ = ["GROUP", "STEPS", "analyse"]
+    Reader = Callable[[CrashReport, Marks], Step | None]
+
+__all__ = ["GROUP", "STEPS", "Marks", "analyse"]
 
 GROUP: Final = "kpanic.steps"
 
-STEPS: Final[tuple[Callable[[CrashReport, Marks], Step | None], ...]] = (
+STEPS: Final[tuple[Reader, ...]] = (
     kernel.read,
     hardware.read,
     before.read,
@@ -37,13 +40,29 @@ STEPS: Final[tuple[Callable[[CrashReport, Marks], Step | None], ...]] = (
 
 
 @functools.lru_cache(maxsize=1)
-def _steps() -> tuple[Callable[[CrashReport, Marks], Step | None], ...]:
-    own = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-    return (*STEPS, *(entry.load() for entry in own))
+def _own() -> tuple[tuple[str, Reader], ...]:
+    """Load the steps of a site, in the order of their names.
+
+    :raises TypeError: one of them is nothing that can be called.
+    """
+    found = []
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        reader = entry.load()
+        if not callable(reader):
+            raise TypeError(f"entry point {entry.name!r} of {GROUP} is no function from a report to a step")
+        found.append((entry.name, reader))
+    return tuple(found)
 
 
 def analyse(report: CrashReport) -> Analysis:
     """Read a crash: its steps, and what follows from them."""
     marks = Marks(report)
-    steps = [step for read in _steps() if (step := read(report, marks)) is not None]
+    steps = [step for read in STEPS if (step := read(report, marks)) is not None]
+    for name, read in _own():
+        try:
+            step = read(report, marks)
+        except Exception as error:  # noqa: BLE001 - a fault of a site's own step must not cost the crash
+            step = Step(name, f"This step failed: {type(error).__name__}: {error}")
+        if step is not None:
+            steps.append(step)
     return verdict.conclude(report, marks, steps)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from grammars.model import Step
-from grammars.reading.marks import listed
+from grammars.reading.marks import listed, once
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport
+    from grammars.model import CrashReport, Line
     from grammars.reading.marks import Marks
+
+NAME: Final = "consequences"
 
 
 def read(report: CrashReport, marks: Marks) -> Step:
@@ -19,9 +21,19 @@ def read(report: CrashReport, marks: Marks) -> Step:
         if report.consequences
         else "No other report followed"
     )
-    proof = (marks.panic,) if marks.panic and marks.panic is not report.lines[0] else ()
-    if report.fatal:
+    panic = marks.panic
+    if panic is not None:
         said += "; the kernel did not survive it"
+    elif report.fatal:
+        said += "; the kernel did not survive it, though the text ends before it says so"
+    elif report.kind in {"oops", "bug"} and report.oops is not None:
+        said += "; without a panic the kernel ends the task and goes on, in a state that nobody vouches for"
     else:
         said += "; the text does not say that the kernel died of it"
-    return Step("consequences", said + ".", (*proof, *marks.get("reboot")))
+    reboot = marks.get("reboot")
+    if reboot:
+        said += f'; then "{reboot[0].text.strip()}"'
+    proof: tuple[Line, ...] = (panic,) if panic is not None and panic is not report.lines[0] else ()
+    if panic is None and report.fatal:
+        proof = report.lines[-1:]
+    return Step(NAME, said + ".", once(report.followed_by, proof, reboot))

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from grammars.model import Step
-from grammars.reading.marks import outside
+from grammars.reading.marks import outside, span
 
 if TYPE_CHECKING:
     from grammars.model import CrashReport
     from grammars.reading.marks import Marks
 
-_UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-
-
-def span(seconds: float) -> str:
-    """Put a time into words, in its two largest units."""
-    left, words = int(seconds), []
-    for size, unit in _UNITS:
-        count, left = divmod(left, size)
-        if count:
-            words.append(f"{count} {unit}{'s' if count > 1 else ''}")
-    return " ".join(words[:2]) or "less than a second"
+NAME: Final = "kernel and boot image"
+_RESERVED: Final = re.compile(r"\bcrashkernel=(\S+)")
 
 
 def read(report: CrashReport, marks: Marks) -> Step:
     """Name kernel, build and boot image."""
     kernel = report.kernel
+    up = f" At the crash it had been up for {span(report.time)}." if report.time is not None else ""
     if not kernel.release:
-        return Step("kernel", "The text does not say which kernel this was.")
-    said = [f"Linux {kernel.release}"]
-    if kernel.architecture:
-        said.append(f" on {kernel.architecture}")
-    if kernel.build:
-        said.append(f", build {kernel.build}")
+        return Step(NAME, f"The text does not say which kernel this was.{up}", report.lines[:1] if up else ())
+    said = f"Linux {kernel.release}"
+    whose = kernel.distribution
+    if whose is not None:
+        said += f" ({whose.name} {whose.version})" if whose.version else f" ({whose.name})"
+    said += f" on {kernel.architecture}" if kernel.architecture else ""
+    said += f", build {kernel.build}." if kernel.build else "."
     if kernel.boot_image:
-        said.append(f"; the boot image was {kernel.boot_image}")
+        said += f" The machine had been started into it from the boot image {kernel.boot_image}."
     elif kernel.command_line:
-        said.append("; the command line names no boot image")
-    if report.time is not None:
-        said.append(f"; it had been up for {span(report.time)}")
-    proof = outside(report, "Linux version ", "ommand line: ")
-    return Step("kernel", "".join(said) + ".", proof or marks.get("owner"))
+        said += " The command line names no boot image."
+    elif not kernel.banner:
+        said += " The text does not reach back to its start."
+    if found := _RESERVED.search(kernel.command_line):
+        said += f" It was prepared for kdump (crashkernel={found[1]})."
+    proof = outside(report, "Linux version ", "ommand line: ") or marks.holding(kernel.release)
+    return Step(NAME, said + up, (*proof, *(report.lines[:1] if up else ())))

@@ -4,93 +4,231 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from grammars.blame import REMEMBERED, bare, base
+from grammars.blame import REMEMBERED, bare, base, passed_over
 from grammars.model import Step
-from grammars.names import Names
-from grammars.reading.marks import listed
+from grammars.reading.marks import listed, once
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport, Frame
+    from collections.abc import Sequence
+
+    from grammars.model import CrashReport, Line
     from grammars.reading.marks import Marks
 
+NAME: Final = "through what"
+SHOWN: Final = 6
+"""Frames of the way that are named; the innermost and the outermost of more."""
+CALLS: Final = 4
+"""Functions of one system call that follow each other."""
+PASSED: Final = 3
+"""Functions passed over that are named."""
+
 _CALL: Final = re.compile(
-    r"^(?:compat_)?(?:__)?(?:do_|se_|x64_|ia32_|arm64_|riscv_)*(?:sys|ksys|SyS|SYSC)_(\w+)$"
+    r"^(?:compat_)?(?:__)?(?:do_|se_|x64_|ia32_|arm64_|riscv_|s390x?_)*(?:sys|ksys|SyS|SYSC)_(\w+)$"
 )
-_ENTRIES: Final = Names(
+_HANDLED: Final = {
+    "run_timer_softirq": "timers",
+    "__run_timers": "timers",
+    "call_timer_fn": "timers",
+    "hrtimer_run_softirq": "timers",
+    "net_rx_action": "received packets",
+    "net_tx_action": "sent packets",
+    "tasklet_action": "tasklets",
+    "tasklet_action_common": "tasklets",
+    "blk_done_softirq": "finished block I/O",
+    "rcu_core": "RCU callbacks",
+    "rcu_core_si": "RCU callbacks",
+    "rcu_process_callbacks": "RCU callbacks",
+    "rebalance_domains": "the scheduler's balance",
+    "run_rebalance_domains": "the scheduler's balance",
+}
+"""Handlers of softirqs, and what they handle (kernel/softirq.c, 2.6.32 to 7.x)."""
+_INTERRUPTS: Final = {
+    "apic_timer_interrupt": "the CPU's timer interrupt",
+    "smp_apic_timer_interrupt": "the CPU's timer interrupt",
+    "sysvec_apic_timer_interrupt": "the CPU's timer interrupt",
+    "sysvec_irq_work": "an interrupt that the CPU sent itself (irq_work)",
+    "sysvec_reschedule_ipi": "another CPU's request to reschedule",
+    "sysvec_call_function": "another CPU's call",
+    "sysvec_call_function_single": "another CPU's call",
+    "common_interrupt": "a device's interrupt",
+    "do_IRQ": "a device's interrupt",
+}
+"""Entries of interrupts, without ``asm_``, and what they are (arch/x86/kernel/irq.c, apic/)."""
+_SOME_CALL: Final = "a system call"
+_ENTRIES: Final = (
+    ("work", re.compile(r"^(?:worker_thread|process_one_work|process_scheduled_works)"), "a work queue"),
+    ("softirq", re.compile(r"^(?:__do_softirq|handle_softirqs)"), "a softirq"),
     (
-        ("^worker_thread|^process_one_work|^process_scheduled_works", "a work queue's worker"),
-        ("^do_softirq|^__do_softirq|^handle_softirqs|^run_ksoftirqd", "a softirq"),
-        (
-            (
-                "^sysvec_|^asm_sysvec_|^common_interrupt|^asm_common_interrupt|^ret_from_intr|^apic_timer|^do_IRQ"
-                r"|^__irq_svc|^el1h?_\w*irq"
-            ),
-            "an interrupt",
+        "interrupt",
+        re.compile(
+            r"^(?:asm_)?sysvec_|^(?:asm_)?common_interrupt|^el1h?_\w*irq|^ret_from_intr|^(?:smp_)?apic_timer|^do_IRQ"
+            r"|^__irq_svc|^do_irq$|^do_ext_irq|^handle_riscv_irq|^do_interrupt_handler"
         ),
-        (
-            (
-                "^exc_page_fault|^asm_exc_page_fault|^page_fault$|^async_page_fault$|^do_user_addr_fault|^el0_da"
-                "|^do_mem_abort"
-            ),
-            "a page fault",
+        "an interrupt",
+    ),
+    (
+        "fault",
+        re.compile(
+            r"^(?:asm_)?exc_page_fault|^(?:async_)?page_fault$|^do_user_addr_fault|^el0_da|^do_mem_abort"
+            r"|^__do_page_fault|^do_DataAbort"
         ),
-        ("^write_sysrq_trigger", "a write to /proc/sysrq-trigger"),
-        ("^cpu_startup_entry|^do_idle|^rest_init|^start_secondary", "the idle task"),
-        ("^kernel_init|^do_one_initcall", "the kernel's own start"),
-        ("^kthread|^ret_from_fork", "a kernel thread"),
-        (
-            "^entry_SYS|^system_call|^el0_svc|^sysenter|^ret_fast|^do_fast_call|^do_SYSENTER|syscall",
-            "a system call",
+        "a page fault",
+    ),
+    ("sysrq", re.compile(r"^write_sysrq_trigger"), "a write to /proc/sysrq-trigger"),
+    ("idle", re.compile(r"^(?:cpu_startup_entry|do_idle|rest_init|start_secondary)"), "the idle task"),
+    ("start", re.compile(r"^(?:kernel_init|do_one_initcall|kernel_init_freeable)"), "the kernel's own start"),
+    ("thread", re.compile(r"^(?:kthread|ret_from_fork|kthread_worker_fn)"), "a kernel thread"),
+    (
+        "call",
+        re.compile(
+            r"syscall|^entry_SYS|^entry_INT80|^system_call|^el0_svc|^sysenter|^ret_fast|^do_fast_call|^do_SYSENTER"
         ),
-    )
+        _SOME_CALL,
+    ),
 )
-"""What a trace's frames show of the way in, from the innermost out."""
+"""What a trace's frames show of the way in; the first that a frame matches, from the innermost out."""
+
+
+class Entry(NamedTuple):
+    """How the kernel was entered."""
+
+    kind: str
+    words: str
+    at: int
+    """The function that shows it, by its place from the innermost."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _way(symbol: str) -> str:
-    """Return what a function shows of the way in."""
+def _way(symbol: str) -> tuple[str, str]:
+    """Return what a function shows of the way in: its kind, and words."""
     name = base(symbol)
     if call := _CALL.match(bare(name)) or _CALL.match(name):
-        return f"the system call {call[1]}"
-    return _ENTRIES.reason(name)
-
-
-def entry(frames: tuple[Frame, ...]) -> tuple[str, str]:
-    """Return how the kernel was entered, in words, and the function that shows it."""
-    for frame in frames:
-        if frame.reliable and frame.symbol:
-            way = _way(frame.symbol)
-            if way:
-                return way, frame.symbol
+        return "call", _SOME_CALL if call[1] == "call" else f"the system call {call[1]}"
+    for kind, pattern, words in _ENTRIES:
+        if pattern.search(name):
+            return kind, _INTERRUPTS.get(name.removeprefix("asm_"), words)
     return "", ""
+
+
+def enter(functions: Sequence[str], start: int = 0) -> Entry | None:
+    """Return how the kernel was entered, as the functions from ``start`` on show, the innermost first."""
+    for number in range(start, len(functions)):
+        kind, words = _way(functions[number])
+        if kind == "call":
+            return _outermost(functions, Entry(kind, words, number))
+        if kind:
+            return Entry(kind, words, number)
+    return None
+
+
+def _outermost(functions: Sequence[str], found: Entry) -> Entry:
+    """Return the system call that called that of an entry: do_sys_openat2 belongs to openat."""
+    for number in range(found.at + 1, min(found.at + CALLS, len(functions))):
+        kind, words = _way(functions[number])
+        if kind != "call":
+            break
+        if words != _SOME_CALL:
+            found = Entry(kind, words, number)
+    return found
+
+
+def functions_of(report: CrashReport) -> list[str]:
+    """Return the functions of the trace that can be relied on, the instruction pointer's first."""
+    functions = [frame.symbol for frame in report.call_trace if frame.reliable and frame.symbol]
+    if report.ip is not None and report.ip.symbol and report.ip.symbol not in functions[:1]:
+        functions.insert(0, report.ip.symbol)
+    return functions
 
 
 def read(report: CrashReport, marks: Marks) -> Step:
     """Tell the way in, and why the blamed function is blamed."""
+    functions = functions_of(report)
     said: list[str] = []
-    way, shown = entry(report.call_trace)
-    proof = marks.get("work")
-    frames = [frame for frame in report.call_trace if frame.reliable and frame.symbol]
-    if way:
-        said.append(f"The trace comes from {way}")
-        proof += marks.holding(shown)
-    elif frames:
-        said.append(f"The trace has {len(frames)} frames and does not show how the kernel was entered")
+    found = enter(functions)
+    proof: tuple[Line, ...] = ()
+    if found is not None:
+        words, proof = _entered(report, marks, functions, found)
+        said.append(words)
     elif report.call_trace:
-        said.append("The trace has nothing but guesses (the frames with ?)")
+        count = sum(frame.reliable and bool(frame.symbol) for frame in report.call_trace)
+        said.append(
+            f"The trace has {count} frame{'s' if count > 1 else ''} and does not show the kernel's entry"
+            if count
+            else "The trace has nothing but guesses (the frames with ?)"
+        )
+        proof = marks.get("trace")
     else:
-        said.append("There is no call trace")
+        said.append("There is no call trace in the usual form")
     blame = report.blame
     if blame.function:
         said.append(f"{blame.function} is blamed: {blame.rule}")
-        proof += marks.holding(f"{blame.function}+0x") or marks.holding(blame.function)
+        named = marks.frame(blame.function) or marks.holding(f"{blame.function}+0x", blame.function)
+        proof = once(proof, named)
     else:
         said.append(f"no function is blamed: {blame.rule or 'the report names none'}")
     if blame.skipped:
-        names = listed((f"{name} ({why})" for name, why in dict(blame.skipped).items()), 3)
+        skipped = dict(blame.skipped)
+        names = listed((f"{name} ({why})" for name, why in skipped.items()), PASSED)
         said.append(f"passed over: {names}")
-    unique = {id(line): line for line in proof}
-    return Step("path", "; ".join(said) + ".", tuple(unique.values()))
+        proof = once(proof, *(marks.frame(name) for name in list(skipped)[:PASSED]))
+    return Step(NAME, "; ".join(said) + ".", once(proof))
+
+
+def _entered(
+    report: CrashReport, marks: Marks, functions: Sequence[str], found: Entry
+) -> tuple[str, tuple[Line, ...]]:
+    """Put the way in into words, from its entry to the crash."""
+    words, proof = _inside(report, marks, functions, found)
+    way = _through(functions[: found.at], report)
+    below = enter(functions, found.at + 1) if found.kind in {"softirq", "interrupt"} else None
+    while below is not None and below.kind in {"softirq", "interrupt"}:
+        below = enter(functions, below.at + 1)
+    if below is None:
+        return f"Read from its entry, the trace comes from {words}{way}", proof
+    interrupted, more = _inside(report, marks, functions, below)
+    proof = (*proof, *more)
+    under = _through(functions[found.at + 1 : below.at], report)
+    if report.cause in _NOTICED:
+        return f"Read from its entry, the trace comes from {interrupted}{under}; {words} noticed it", proof
+    return f"Read from its entry, the trace comes from {words}{way}; it had interrupted {interrupted}", proof
+
+
+def _inside(
+    report: CrashReport, marks: Marks, functions: Sequence[str], found: Entry
+) -> tuple[str, tuple[Line, ...]]:
+    """Say more of an entry than its kind, with the lines that show it."""
+    proof = marks.frame(functions[found.at])
+    if found.kind == "work":
+        named = marks.get("work")
+        more = f" ({named[0].text.partition(':')[2].strip()[:80]})" if named else ""
+        return f"a work queue{more}", (*named, *proof)
+    if found.kind == "softirq":
+        inner = functions[max(found.at - 2, 0) : found.at]
+        handled = next((_HANDLED[name] for symbol in inner[::-1] if (name := base(symbol)) in _HANDLED), "")
+        return (f"the softirq for {handled}" if handled else "a softirq"), proof
+    if found.kind == "thread":
+        if base(functions[found.at - 1]).startswith("kernel_init") and found.at:
+            return "the kernel's own start", proof
+        return f"the kernel thread {report.process.name}" if report.process.name else "a kernel thread", proof
+    return found.words, proof
+
+
+def _through(functions: Sequence[str], report: CrashReport) -> str:
+    """Name the functions between an entry and the crash, from the entry on, without the helpers."""
+    names = [base(symbol) for symbol in functions]
+    blamed = report.blame.function
+    if blamed in names:
+        names = names[names.index(blamed) :]
+    else:
+        while names and passed_over(names[0]):
+            del names[0]
+    way = [name for number, name in enumerate(names[::-1]) if not number or names[-number] != name]
+    if len(way) > SHOWN:
+        way = [*way[: SHOWN // 2], "...", *way[-SHOWN // 2 :]]
+    return f" through {' -> '.join(way)}" if way else ""
+
+
+_NOTICED: Final = frozenset({"rcu-stall", "soft-lockup", "hard-lockup"})
+"""Causes that a timer's interrupt notices: what matters is whom it interrupted."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from grammars.blame import base
-from grammars.data.verdicts import DEBUG, UNKNOWN, VERDICTS
+from grammars.data.distributions import symbols
+from grammars.data.verdicts import UNKNOWN, VERDICTS
 from grammars.model import Analysis, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from grammars.data.verdicts import Verdict
     from grammars.model import Confidence, CrashReport, Frame, InstructionPointer
     from grammars.reading.marks import Marks
 
+NAME: Final = "verdict"
 STATED: Final = frozenset(
     {
         *("sysrq", "nmi", "machine-check", "out-of-memory", "init-died", "no-init", "no-root-filesystem"),
@@ -21,13 +24,16 @@ STATED: Final = frozenset(
     }
 )
 """Causes that the kernel states itself, with nothing to infer."""
+_ASKED: Final = frozenset({"sysrq", "init-died", "no-init", "no-root-filesystem", "nmi"})
+"""Causes for which no place in the code and no earlier report of the same is to be looked for."""
 
 
 def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     """Say how sure the cause is, and why."""
+    if report.status == "corrupted":
+        return "unknown", f"the report cannot be trusted: {report.doubt or 'it is damaged'}"
     if report.status != "complete" or report.cause == "unknown":
-        corrupted = report.status == "corrupted"
-        return "unknown", "the report cannot be trusted" if corrupted else "no grammar understands the report"
+        return "unknown", "no grammar understands what the kernel said, and the reading stops there"
     if report.cause in STATED:
         return "certain", "the kernel says so itself"
     if report.blame.function:
@@ -53,38 +59,50 @@ def conclude(report: CrashReport, _marks: Marks, steps: Sequence[Step]) -> Analy
     if not who and report.kernel.release:
         subject = f"Kernel {report.kernel.release}"
     place = f" in {report.blame.function}" if report.blame.function and report.cause != "sysrq" else ""
-    summary = f"{subject} {known.words}{place}."
     said = f"The kernel {known.words}{place}; this is {confidence}: {sure}. {why}"
     return Analysis(
-        summary=summary,
-        steps=(*steps, Step("verdict", said)),
+        summary=f"{subject} {known.words}{place}.",
+        steps=(*steps, Step(NAME, said, report.lines[:1] if confidence == "unknown" else ())),
         vmcore_needed=needed,
         confidence=confidence,
+        sure=sure,
         why=why,
-        next=_next(report, known.next, needed=needed),
+        next=tuple(_next(report, known, needed=needed)),
     )
 
 
-def _next(report: CrashReport, own: tuple[str, ...], *, needed: bool) -> tuple[str, ...]:
+def _next(report: CrashReport, known: Verdict, *, needed: bool) -> Iterator[str]:
     """Say what to do: the commands with the crash's own kernel and place in them."""
-    release, ip = report.kernel.release, report.ip
-    todo = list(own)
-    package = next((words for part, words in DEBUG if part in release), "") if release else ""
+    yield from known.next
+    ip, release = report.ip, report.kernel.release
     spot: InstructionPointer | Frame | None = ip if ip and ip.symbol else None
     if spot is None and report.blame.function:
         named = (frame for frame in report.call_trace if base(frame.symbol) == report.blame.function)
         spot = next(named, None)
+    place = ""
+    if spot is not None and spot.offset is not None and spot.size is not None and report.cause not in _ASKED:
+        place = f"{spot.symbol}+0x{spot.offset:x}"
+    found = symbols(release, report.kernel.distribution)
+    vmlinux = found.vmlinux if found else "vmlinux"
+    if needed or place:
+        of = f" of {release}" if release else ""
+        yield found.install if found else f"Find the vmlinux{of} that its build left, with debugging symbols"
     if needed:
-        if package:
-            todo.append("Install the symbols: " + package.format(release=release))
-        todo.append("crash vmlinux vmcore  # then: bt, dis -l, struct; or: drgn -c vmcore -s vmlinux")
-    if spot and spot.offset is not None and spot.size is not None and report.cause not in {"sysrq", "nmi"}:
-        binary = f"{spot.module}.ko" if spot.module else "vmlinux"
-        place = f"{spot.symbol}+0x{spot.offset:x}/0x{spot.size:x}"
-        todo.append(f"scripts/faddr2line {binary} {place}  # the line of the source")
-        todo.append(
-            "scripts/decode_stacktrace.sh vmlinux < dmesg  # the whole trace with lines of the source"
-        )
-    if report.cause not in {"sysrq", "init-died", "no-init", "no-root-filesystem"}:
-        todo.append(f'Search for the title: "{report.title}"')
-    return tuple(todo)
+        values = {"place": place, "pid": report.process.pid, "cpu": report.process.cpu, "address": None}
+        if report.fault_address is not None:
+            values["address"] = f"{report.fault_address:x}"
+        asked = [words.format_map(values) for words in known.look if _filled(words, values)] or ["bt"]
+        yield f"crash {vmlinux} vmcore  # then: {'; '.join(asked)}"
+        yield f"drgn -c vmcore -s {vmlinux}  # then: prog.crashed_thread().stack_trace()"
+    if place and spot is not None:
+        binary = f"{spot.module}.ko" if spot.module else vmlinux
+        modules = f" auto /usr/lib/debug/lib/modules/{release}" if found else ""
+        yield f"scripts/faddr2line {binary} {place}/0x{spot.size:x}  # the line of the source"
+        yield f"scripts/decode_stacktrace.sh {vmlinux}{modules} < dmesg  # those of the whole trace"
+    if report.cause not in _ASKED:
+        yield f'Search syzbot, lore.kernel.org and the distribution\'s bugs for the title: "{report.title}"'
+
+
+def _filled(words: str, values: Mapping[str, object]) -> bool:
+    """Tell whether there is a value for whatever a command leaves open."""
+    return all(values[name] not in {None, ""} for name in values if f"{{{name}}}" in words)

@@ -60,7 +60,8 @@ def _ndjson(parsed: Iterable[Parsed]) -> None:
     out = sys.stdout.buffer
     for one in parsed:
         for document in one.documents:
-            out.write(document.body + b"\n")
+            out.write(document.body)
+            out.write(b"\n")
     out.flush()
 
 

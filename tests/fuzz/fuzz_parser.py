@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import atheris  # type: ignore[import-not-found]
@@ -66,18 +67,21 @@ def dictionary(folder: Path) -> Path:
     return path
 
 
-def seed(folder: Path) -> None:
+def seeds(folder: Path) -> Path:
     """Write the ends of the real logs, short enough to be changed in many places."""
-    for path in sorted((Path(__file__).parents[1] / "logs").rglob("*")):
+    target = folder / "seeds"
+    target.mkdir()
+    for number, path in enumerate(sorted((Path(__file__).parents[1] / "logs").rglob("*"))):
         if path.is_file():
-            (folder / path.name).write_bytes(path.read_bytes()[-LONGEST:])
+            (target / str(number)).write_bytes(path.read_bytes()[-LONGEST:])
+    return target
 
 
 if __name__ == "__main__":
-    arguments = [*sys.argv, f"-timeout={SECONDS}", f"-max_len={LONGEST}"]
-    corpus = next((Path(argument) for argument in sys.argv[1:] if Path(argument).is_dir()), None)
-    if corpus is not None:  # not one input that is to be run again
-        seed(corpus)
-        arguments.append(f"-dict={dictionary(corpus)}")
-    atheris.Setup(arguments, one_input)
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arguments = [*sys.argv, f"-dict={dictionary(folder)}", f"-timeout={SECONDS}", f"-max_len={LONGEST}"]
+        if any(Path(argument).is_dir() for argument in sys.argv[1:]):
+            arguments.append(str(seeds(folder)))
+        atheris.Setup(arguments, one_input)
+        atheris.Fuzz()

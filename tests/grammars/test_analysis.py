@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from grammars import CrashReport, parse
+from grammars import CrashReport, parse, reading
 from grammars.data.verdicts import VERDICTS
-from grammars.model import CrashReport as Model
-from grammars.reading import analyse
+from grammars.model import Step
+from grammars.reading import Marks, analyse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LAB = Path(__file__).parent.parent / "logs" / "lab"
 CAUSES = {
@@ -25,8 +30,12 @@ CAUSES = {
 }
 
 
-def crash(kind: str, kernel: str = "6.1.0-56-amd64-x86_64") -> CrashReport:
-    (report,) = parse((LAB / f"{kernel}-{kind}.log").read_bytes())
+def console(kind: str, kernel: str = "6.1.0-56-amd64-x86_64") -> bytes:
+    return (LAB / f"{kernel}-{kind}.log").read_bytes()
+
+
+def crash(kind: str) -> CrashReport:
+    (report,) = parse(console(kind))
     return report
 
 
@@ -45,19 +54,19 @@ def test_every_cause_has_its_verdict() -> None:
     [
         (
             "null_read",
-            "kernel",
-            "Linux 6.1.0-56-amd64 on x86_64, build #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2",
+            "kernel and boot image",
+            "Linux 6.1.0-56-amd64 (Debian GNU/Linux 12) on x86_64, build #1 SMP PREEMPT_DYNAMIC Debian",
         ),
-        ("null_read", "kernel", "it had been up for 1 second"),
+        ("null_read", "kernel and boot image", "At the crash it had been up for 1 second"),
         (
             "null_read",
             "hardware",
-            "QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-debian-1.16.2-1 of 04/01/2014",
+            "QEMU Standard PC (i440FX + PIIX, 1996), its BIOS 1.16.2-debian-1.16.2-1 of 04/01/2014, 12 years",
         ),
         ("null_read", "hardware", "no hardware complaint"),
         ("mce", "hardware", "5 hardware complaints stood before the crash, about the platform"),
-        ("null_read", "before", "a module from outside the kernel's tree was loaded (O)"),
-        ("oom-panic", "before", "The kernel was not tainted"),
+        ("null_read", "what came before", "a module from outside the kernel's tree was loaded (O)"),
+        ("oom-panic", "what came before", "The kernel was not tainted"),
         ("null_read", "trigger", "Task init (PID 1) was running on CPU 0"),
         ("null_read", "trigger", "panic on an oops"),
         ("warn", "trigger", "panic_on_warn"),
@@ -70,22 +79,30 @@ def test_every_cause_has_its_verdict() -> None:
         ("oom-panic", "trigger", "crashme asked for memory"),
         ("oom-panic2", "trigger", "vm.panic_on_oom=2"),
         ("sysrq-c", "trigger", "by writing c to /proc/sysrq-trigger; it was task init (PID 1) on CPU 0"),
-        ("null_read", "said", "the first oops of this boot"),
-        ("null_read", "said", "read from a non-present page by the kernel"),
-        ("null_read", "said", "the address 0x10 is NULL plus 0x10"),
-        ("uaf_read", "said", "freed slab memory"),
-        ("gpf", "said", "maybe for address 0xffffffffc0527080"),
-        ("user_access", "said", "an address of user space"),
+        ("null_read", "what the kernel said", "the first oops of this boot"),
+        ("null_read", "what the kernel said", "read from a non-present page by the kernel"),
+        ("null_read", "what the kernel said", "the address 0x10 is NULL plus 0x10"),
+        ("uaf_read", "what the kernel said", "freed slab memory"),
+        ("gpf", "what the kernel said", "maybe for address 0xffffffffc0527080"),
+        ("user_access", "what the kernel said", "an address of user space"),
         ("null_read", "where", "at boom_null_read+0x5/0x20, in the module boom"),
         ("list_add", "where", "in the kernel itself"),
         ("user_exec", "where", "where the kernel has no code"),
         ("init-exit", "where", "gives no instruction pointer"),
-        ("null_read", "path", "comes from the system call write"),
-        ("wq_null", "path", "comes from a work queue's worker"),
-        ("irq_null", "path", "comes from an interrupt"),
-        ("kthread", "path", "comes from a kernel thread"),
-        ("list_add", "path", "passed over: __list_add_valid"),
-        ("nmi-idle-panic", "path", "the CPU was idle"),
+        ("null_read", "through what", "comes from the system call write"),
+        (
+            "wq_null",
+            "through what",
+            "comes from a work queue (events boom_work_fn [boom]) through boom_null_read",
+        ),
+        ("irq_null", "through what", "comes from an interrupt"),
+        (
+            "kthread",
+            "through what",
+            "comes from the kernel thread boom_kthread/0 through boom_kthread_fn -> boom_badptr",
+        ),
+        ("list_add", "through what", "passed over: __list_add_valid"),
+        ("nmi-idle-panic", "through what", "the CPU was idle"),
         (
             "null_read",
             "consequences",
@@ -129,7 +146,7 @@ def test_whether_the_vmcore_is_needed(kind: str, *, needed: bool, confidence: st
 def test_what_to_do_next_names_the_kernel_and_the_place() -> None:
     analysis = crash("null_read").analysis
     assert analysis
-    assert "Install the symbols: linux-image-6.1.0-56-amd64-dbg" in analysis.next
+    assert any("apt-get install linux-image-6.1.0-56-amd64-dbg" in todo for todo in analysis.next)
     assert any("faddr2line boom.ko boom_null_read+0x5/0x20" in todo for todo in analysis.next)
     assert analysis.next[-1].endswith(
         '"BUG: unable to handle kernel NULL pointer dereference in boom_null_read"'
@@ -141,20 +158,127 @@ def test_a_crash_that_nobody_understands_is_read_as_far_as_it_goes() -> None:
     assert report.status != "complete"
     assert report.analysis
     findings = {step.name: step.finding for step in report.analysis.steps}
-    assert findings["kernel"] == "The text does not say which kernel this was."
+    assert findings["kernel and boot image"] == (
+        "The text does not say which kernel this was. At the crash it had been up for 10 seconds."
+    )
     assert findings["trigger"] == "The text does not say which task was running."
     assert report.analysis.confidence == "unknown"
 
 
 def test_an_empty_report_can_be_read() -> None:
-    report = Model(title="", kind="unknown", cause="unknown", fatal=False, status="partial")
+    report = CrashReport(title="", kind="unknown", cause="unknown", fatal=False, status="partial")
     assert analyse(report).confidence == "unknown"
 
 
-def test_a_site_adds_a_step_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    from grammars import reading  # noqa: PLC0415 - beside what it replaces
-    from grammars.model import Step  # noqa: PLC0415
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("badptr", '"movl $0x1,(%rax)": RAX held 0xffffe8deadbe0000, the faulting address.'),
+        ("vmalloc_oob", "RAX held 0xff31c5274004d000 and 0x2000 is added: the faulting address."),
+        ("gpf", "it goes to the fixed address 0xdead4ead00000000; the kernel only guesses another."),
+        ("uaf_read", '"movq (%rax),%rsi": RAX held 0x6b6b6b6b6b6b6b6b, the faulting address.'),
+        ("divide", '"idivl %ecx": the divisor, RCX, held 0x0.'),
+        ("bug", '"ud2", the trap of BUG() and WARN().'),
+        ("int3", '"int3", a breakpoint.'),
+        ("ro_write", '"movl $0x1,0x1701(%rip)": it goes to a fixed place, that of a variable.'),
+        ("softlockup", 'It was about to execute "jmp boom_softlockup+0xc".'),
+        ("null_read", "The code there could not be read."),
+        ("null_exec", "where there is no code: it had called or jumped through a pointer that was NULL."),
+        ("stack_overflow", '"rep stosq %rax,(%rdi)": RDI held'),
+    ],
+)
+def test_the_instruction_and_its_registers_are_told(kind: str, words: str) -> None:
+    assert words in finding(kind, "where")
 
-    monkeypatch.setattr(reading, "_steps", lambda: (lambda report, _marks: Step("rack", report.hostname),))
-    analysis = reading.analyse(replace(crash("null_read"), hostname="node1"))
-    assert [(step.name, step.finding) for step in analysis.steps[:1]] == [("rack", "node1")]
+
+def test_a_check_of_kasan_is_told_from_the_access_that_it_is_for() -> None:
+    (report,) = parse(
+        b"""\
+general protection fault: 0000 [#1] SMP KASAN
+CPU: 1 PID: 7 Comm: worker Not tainted 5.9.0 #1
+RIP: 0010:widget_read+0x10/0x40
+Code: 48 c1 ea 03 <80> 3c 02 00 0f 85 8e 00 00 00
+RSP: 0018:ffff8801d7a3fa10 EFLAGS: 00010202
+RAX: dffffc0000000000 RBX: 0000000000000000 RCX: 0000000000000000 RDX: 0000000000000003
+Call Trace:
+ vfs_read+0x10/0x40
+"""
+    )
+    assert report.analysis
+    where = report.analysis.steps[5].finding
+    assert "a check of KASAN before the access to 0x18, which is NULL plus 0x18; RDX held an eighth" in where
+
+
+@pytest.mark.parametrize(
+    ("release", "banner", "words"),
+    [
+        ("6.1.0-56-amd64", "(Debian 12.2.0-14+deb12u1)", "apt-get install linux-image-6.1.0-56-amd64-dbg"),
+        ("5.15.0-91-generic", "(Ubuntu 11.4.0)", "apt-get install linux-image-5.15.0-91-generic-dbgsym"),
+        ("3.10.0-1160.el7.x86_64", "", "debuginfo-install kernel-3.10.0-1160.el7.x86_64"),
+        ("5.14.0-70.el9.x86_64", "", "dnf debuginfo-install kernel-5.14.0-70.el9.x86_64"),
+        ("6.5.6-300.fc39.x86_64", "", "the package kernel-debuginfo-6.5.6-300.fc39.x86_64"),
+        ("5.4.17-2136.el8uek.x86_64", "", "kernel-uek-debuginfo-5.4.17-2136.el8uek.x86_64"),
+        ("6.4.0-150600.21-default", "(SUSE Linux)", "zypper install kernel-default-debuginfo"),
+        ("7.0.0-mine", "", "Find the vmlinux of 7.0.0-mine that its build left"),
+    ],
+)
+def test_the_symbols_are_those_of_the_distribution(release: str, banner: str, words: str) -> None:
+    text = console("null_read").replace(b"6.1.0-56-amd64", release.encode()).replace(b"Debian", b"")
+    at = text.index(b"(debian-kernel@")
+    text = text[:at] + banner.encode() + text[text.index(b" #1", at) :]
+    (report,) = parse(text)
+    assert report.analysis
+    assert any(words in todo for todo in report.analysis.next)
+
+
+def test_the_clock_and_the_date_of_the_bios_give_its_age() -> None:
+    (report,) = parse(console("null_read").replace(b"setting system clock", b"not setting the clock"))
+    assert report.analysis
+    assert "of 04/01/2014, at least 11 years old" in report.analysis.steps[1].finding
+
+
+def rack(report: CrashReport, marks: Marks) -> Step | None:
+    """A whole step of a site's own: where the machine stands, and the line that it was found by."""
+    racks = {"node1": "row 3, rack 7"}
+    found = racks.get(report.hostname)
+    return Step("rack", f"The machine stands in {found}.", marks.get("owner")) if found else None
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """A distribution of the site's, installed: its entry point of the group kpanic.steps."""
+
+    def install(value: str) -> None:
+        entry = EntryPoint("rack", value, reading.GROUP)
+        monkeypatch.setattr(reading, "entry_points", lambda **_: [entry])
+        monkeypatch.setattr(EntryPoint, "load", lambda _: globals().get(value))
+        reading._own.cache_clear()  # noqa: SLF001
+
+    yield install
+    reading._own.cache_clear()  # noqa: SLF001
+
+
+def test_a_site_adds_a_step_of_its_own(site: Callable[[str], None]) -> None:
+    site("rack")
+    known = analyse(replace(crash("null_read"), hostname="node1")).steps
+    assert [step.name for step in known[-2:]] == ["rack", "verdict"]
+    assert known[-2].finding == "The machine stands in row 3, rack 7."
+    assert [line.text[:4] for line in known[-2].evidence] == ["CPU:"]
+    assert "rack" not in [step.name for step in analyse(crash("null_read")).steps]
+
+
+def failing(_report: CrashReport, _marks: Marks) -> Step:
+    raise ValueError("the inventory is away")
+
+
+def test_a_step_of_a_site_that_fails_does_not_cost_the_crash(site: Callable[[str], None]) -> None:
+    site("failing")
+    assert (
+        analyse(crash("null_read")).steps[-2].finding == "This step failed: ValueError: the inventory is away"
+    )
+
+
+def test_a_step_that_is_no_function_is_named(site: Callable[[str], None]) -> None:
+    site("LAB")
+    with pytest.raises(TypeError, match=r"'rack' of kpanic\.steps is no function"):
+        analyse(crash("null_read"))

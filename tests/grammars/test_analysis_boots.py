@@ -93,7 +93,7 @@ def test_an_oom_kill_before_a_crash_is_told_and_no_crash_itself() -> None:
     assert fault.title.endswith("boom_null_read")
     assert ["Out of memory: Killed" in line.text for line in fault.preceded_by] == [True]
     assert fault.analysis
-    before = next(step for step in fault.analysis.steps if step.name == "before")
+    before = next(step for step in fault.analysis.steps if step.name == "what came before")
     assert "the OOM killer ended a process" in before.finding
 
 
@@ -109,7 +109,7 @@ def test_hardware_that_complained_before_is_told() -> None:
     assert fault.analysis
     hardware = next(step for step in fault.analysis.steps if step.name == "hardware")
     assert "2 hardware complaints stood before the crash, about memory (EDAC) and a disk" in hardware.finding
-    assert [line.number for line in hardware.evidence[-2:]] == [3, 4]
+    assert {3, 4} <= {line.number for line in hardware.evidence}
 
 
 def test_hardware_that_complained_afterwards_is_not() -> None:

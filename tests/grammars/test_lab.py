@@ -71,11 +71,20 @@ def test_console(console: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "console", [console for console in CONSOLES if answer(console)], ids=lambda path: path.stem
+    "log",
+    [
+        *(console for console in CONSOLES if answer(console)),
+        *sorted((LOGS.parent / "transports").iterdir()),
+        *(LOGS.parent / "story").glob("**/*.txt"),
+    ],
+    ids=lambda path: path.stem,
 )
-def test_what_is_said_stands_in_the_console(console: Path) -> None:
-    text = console.read_bytes().decode(errors="replace").split("\n")
-    for report in read(console):
+def test_what_is_said_stands_in_the_log(log: Path) -> None:
+    """Each line that proves something is that line of the file, word for word."""
+    lines = log.read_bytes().decode(errors="replace").split("\n")
+    for report in read(log):
         assert report.analysis
-        for line in (*report.evidence, *(line for step in report.analysis.steps for line in step.evidence)):
-            assert line.text in text[line.number - 1]
+        proofs = [line for step in report.analysis.steps for line in step.evidence]
+        assert proofs
+        for line in (*report.evidence, *proofs):
+            assert line.raw == lines[line.number - 1].rstrip("\r")

@@ -77,25 +77,43 @@ def test_every_conclusion_has_its_line(crash: CrashReport) -> None:
     assert crash.analysis
     steps = {step.name: step for step in crash.analysis.steps}
     assert list(steps) == [
-        "kernel",
+        "kernel and boot image",
         "hardware",
-        "before",
+        "what came before",
         "trigger",
-        "said",
+        "what the kernel said",
         "where",
-        "path",
+        "through what",
         "consequences",
         "verdict",
     ]
-    assert [line.number for line in steps["kernel"].evidence] == [1, 2]
-    assert "the boot image was /vmlinuz-3.10.0-1160.el7.x86_64" in steps["kernel"].finding
-    assert "no hardware complaint" in steps["hardware"].finding
-    assert [line.number for line in steps["trigger"].evidence] == [3, 8]
-    assert "writing c to /proc/sysrq-trigger" in steps["trigger"].finding
-    assert [line.number for line in steps["said"].evidence] == [4]
-    assert "write to a non-present page by the kernel" in steps["said"].finding
-    assert [line.number for line in steps["where"].evidence] == [5]
-    assert 8 in [line.number for line in steps["path"].evidence]
+    for name, words, lines in (
+        ("kernel and boot image", "Linux 3.10.0-1160.el7.x86_64 (CentOS 7) on x86_64", [1, 2, 4]),
+        (
+            "kernel and boot image",
+            "had been started into it from the boot image /vmlinuz-3.10.0-1160.el7.x86_64",
+            [1, 2, 4],
+        ),
+        ("kernel and boot image", "had been up for 13 minutes 10 seconds", [1, 2, 4]),
+        ("hardware", "no hardware complaint stands in the text between line 1, its start, and line 4", [1]),
+        (
+            "trigger",
+            "Somebody triggered the crash through SysRq, by writing c to /proc/sysrq-trigger",
+            [3, 8],
+        ),
+        ("what the kernel said", "an oops: it met what it could not handle, and was done for", [4]),
+        ("what the kernel said", "error code 0002 means: write to a non-present page by the kernel", [4]),
+        ("where", "The CPU was at sysrq_handle_crash+0x16/0x20, in the kernel itself", [5]),
+        (
+            "through what",
+            "a write to /proc/sysrq-trigger through __handle_sysrq -> sysrq_handle_crash",
+            [5, 8],
+        ),
+        ("consequences", "the kernel did not survive it", [8]),
+        ("verdict", "The dmesg is enough and the vmcore need not be opened", []),
+    ):
+        assert words in steps[name].finding
+        assert [line.number for line in steps[name].evidence] == lines
 
 
 def test_both_tellings_are_one_crash() -> None:

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.lab import guest, kdump, matrix, verdict
+from grammars import parse
+from grammars.reading.instruction import decode
+from tests.lab import guest, instructions, kdump, matrix, verdict
 from tests.lab.archive import GoneError
 from tests.lab.build import Boot, Builder, cpio
 
@@ -74,6 +76,20 @@ def test_a_crash_is_read_as_it_was_asked_for(
 
 def test_a_crash_is_the_same_each_time(runs: dict[str, guest.Run]) -> None:
     assert runs["again"].console == runs[SMOKE_KINDS[0]].console
+
+
+def test_the_instruction_that_trapped_is_what_objdump_shows(
+    runs: dict[str, guest.Run], boot: Boot, tmp_path: Path
+) -> None:
+    for name, run in runs.items():
+        (tmp_path / f"{boot.release}-{name}.log").write_bytes(run.console)
+    rows = {row.console.removeprefix(f"{boot.release}-"): row for row in instructions.rows(tmp_path)}
+    assert {"bug", "warn", "irq_null"} <= set(rows)
+    for name, row in rows.items():
+        (report,) = parse(runs[name].console)
+        found = decode(report)
+        assert found
+        assert instructions.normal(found.text, row.machine) == instructions.normal(row.objdump, row.machine)
 
 
 def test_one_crash_through_kdump_netconsole_and_pstore_is_one_incident(

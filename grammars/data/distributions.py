@@ -1,0 +1,107 @@
+"""Distributions: how a kernel of theirs is known, and where its symbols are."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Final, NamedTuple
+
+from grammars.model import Distribution
+
+_EL: Final = re.compile(r"\.el(\d+)(?:_(\d+))?")
+_FEDORA: Final = re.compile(r"\.fc(\d+)\b")
+_AMAZON: Final = re.compile(r"\.amzn(\d+)\.")
+_DEBIAN: Final = re.compile(r"\+deb(\d+)u?")
+_UBUNTU: Final = re.compile(r"Ubuntu [^)]*~(\d\d\.\d\d)")
+_REBUILDS: Final = (
+    ("centos", "CentOS", "centos"),
+    ("rockylinux", "Rocky Linux", "rocky"),
+    ("almalinux", "AlmaLinux", "almalinux"),
+    ("oracle", "Oracle Linux", "ol"),
+    ("", "Red Hat Enterprise Linux", "rhel"),
+)
+
+
+@functools.lru_cache(maxsize=256)
+def distribution(release: str, banner: str) -> Distribution | None:
+    """Say whose kernel it is, by ``uname -r`` and whoever built it; None where neither tells."""
+    if found := _EL.search(release):
+        _, name, platform = next(row for row in _REBUILDS if row[0] in banner)
+        return Distribution(name, platform, "redhat", f"{found[1]}.{found[2]}" if found[2] else found[1])
+    if found := _FEDORA.search(release):
+        return Distribution("Fedora Linux", "fedora", "redhat", found[1])
+    if found := _AMAZON.search(release):
+        return Distribution("Amazon Linux", "amzn", "redhat", found[1])
+    if "Ubuntu" in banner:
+        found = _UBUNTU.search(banner)
+        return Distribution("Ubuntu", "ubuntu", "debian", found[1] if found else "")
+    if "Debian" in banner or "debian" in banner:
+        found = _DEBIAN.search(banner)
+        return Distribution("Debian GNU/Linux", "debian", "debian", found[1] if found else "")
+    if "SUSE" in banner:
+        return Distribution("SUSE Linux", "suse", "suse")
+    return None
+
+
+class Symbols(NamedTuple):
+    """What ``crash``, ``drgn`` and the kernel's own scripts need of a kernel."""
+
+    install: str
+    """The command that brings it."""
+    vmlinux: str
+    """The kernel with its symbols, once it is there."""
+
+
+_SYMBOLS: Final = {
+    "debian": Symbols(
+        "apt-get install linux-image-{release}-dbg  # from the archive, or snapshot.debian.org",
+        "/usr/lib/debug/boot/vmlinux-{release}",
+    ),
+    "ubuntu": Symbols(
+        "apt-get install linux-image-{release}-dbgsym  # from ddebs.ubuntu.com",
+        "/usr/lib/debug/boot/vmlinux-{release}",
+    ),
+    "suse": Symbols(
+        "zypper install kernel-{flavour}-debuginfo  # of the version {release}",
+        "/usr/lib/debug/boot/vmlinux-{release}.debug",
+    ),
+    "redhat": Symbols(
+        "dnf debuginfo-install kernel-{release}  # the package kernel-debuginfo-{release}",
+        "/usr/lib/debug/lib/modules/{release}/vmlinux",
+    ),
+    "yum": Symbols(
+        "debuginfo-install kernel-{release}  # the package kernel-debuginfo-{release}",
+        "/usr/lib/debug/lib/modules/{release}/vmlinux",
+    ),
+    "uek": Symbols(
+        "dnf install kernel-uek-debuginfo-{release}  # from oss.oracle.com",
+        "/usr/lib/debug/lib/modules/{release}/vmlinux",
+    ),
+}
+_MARKS: Final = (
+    (re.compile(r"\.el[67][._]|\.amzn[12]\."), "yum"),
+    (re.compile(r"\.el\d+uek"), "uek"),
+    (re.compile(r"\.el\d|\.fc\d|\.amzn\d"), "redhat"),
+    (re.compile(r"-generic$|-lowlatency$|-aws$|-azure$|-gcp$|-oracle$|-kvm$"), "ubuntu"),
+    (
+        re.compile(r"-(?:amd64|arm64|686|686-pae|armmp|armmp-lpae|powerpc64le|s390x|riscv64)$"),
+        "debian",
+    ),
+    (re.compile(r"-default$|-azure$|-preempt$"), "suse"),
+)
+"""How a release ends, where no banner says whose kernel it is."""
+
+
+@functools.lru_cache(maxsize=256)
+def symbols(release: str, known: Distribution | None) -> Symbols | None:
+    """Say how to get the symbols of a kernel; None where nobody is known to pack them."""
+    if not release:
+        return None
+    key = next((name for pattern, name in _MARKS if pattern.search(release)), "")
+    if known is not None and known.family != "redhat":
+        key = known.platform
+    found = _SYMBOLS.get(key)
+    if found is None:
+        return None
+    flavour = release.rpartition("-")[2]
+    return Symbols(*(words.format(release=release, flavour=flavour) for words in found))

@@ -1,0 +1,116 @@
+"""``kpanic explain FILE…``: read crashes step by step, each finding with the lines that prove it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from shipper.cli import Failure
+from shipper.document import Origin
+from shipper.explain import Explained, Pair, comparison, explanation
+from shipper.inputs import Unreadable
+from shipper.inputs.file import read
+from shipper.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from grammars.model import CrashReport
+
+__all__ = ["command"]
+
+
+@click.command("explain")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "markdown", "html"]),
+    default="text",
+    help="How to print; text unless given. JSON is one object a crash, on a line each.",
+)
+@click.option("--against", metavar="FILE", help="Compare with the crash in FILE: is it the same fault?")
+def command(files: tuple[str, ...], form: str, against: str | None) -> int:
+    """Read the crashes of FILES step by step, as by hand, each finding with the lines that prove it.
+
+    '-' is standard input; gzip, xz, zstd and bzip2 are read as they are. Lines count from 1.
+    """
+    if against is not None:
+        return _against(files, against, form)
+    faults: list[str] = []
+    crashes = _crashes(files, faults)
+    if form == "json":
+        count = _json(explanation(crash) for crash in crashes)
+    else:
+        found = list(crashes) if form == "html" else crashes
+        count = 0
+
+        def counted() -> Iterator[Explained]:
+            nonlocal count
+            for crash in found:
+                count += 1
+                yield crash
+
+        importlib.import_module(f"shipper.explain.{form}").crashes(counted())
+    if not count and not faults:
+        say("kpanic: no crash found")
+    return 1 if faults else 0
+
+
+def _crashes(files: Iterable[str], faults: list[str]) -> Iterator[Explained]:
+    """Yield the crashes of files; what is wrong with a file is said, and goes to ``faults``."""
+    base = Origin("file")
+    for path in files:
+        try:
+            for report, _ in read(path, base):
+                yield Explained(path, report)
+        except Unreadable as error:
+            faults.append(error.reason)
+            say(f"kpanic: {path}: {error.reason}")
+
+
+def _json(objects: Iterable[dict[str, object]]) -> int:
+    from shipper.document import encode  # noqa: PLC0415
+
+    count = 0
+    for one in objects:
+        sys.stdout.buffer.write(encode(one) + b"\n")
+        count += 1
+    sys.stdout.buffer.flush()
+    return count
+
+
+def _against(files: tuple[str, ...], other: str, form: str) -> int:
+    """Compare the crash of each file with that of another."""
+    right = _one(other)
+    pairs = []
+    for path in files:
+        left = _one(path)
+        from grammars.reading.compare import compare  # noqa: PLC0415 - the grammar is built on import
+
+        pairs.append(Pair(left, right, compare(left.report, right.report)))
+    if form == "json":
+        _json(comparison(pair) for pair in pairs)
+    else:
+        printer = importlib.import_module(f"shipper.explain.{form}")
+        for pair in pairs:
+            printer.pair(pair)
+    return 0
+
+
+def _one(path: str) -> Explained:
+    """Return the crash that a file is about: the first that was fatal, or the first.
+
+    :raises Failure: there is none.
+    """
+    faults: list[str] = []
+    found = [crash.report for crash in _crashes([path], faults)]
+    if not found:
+        raise Failure(f"{path}: {'there is no crash to compare' if not faults else 'cannot be compared'}")
+    chosen: CrashReport = next((report for report in found if report.fatal), found[0])
+    if len(found) > 1:
+        say(f"kpanic: {path}: {len(found)} crashes; the one of line {chosen.lines[0].number} is compared")
+    return Explained(path, chosen)

@@ -1,0 +1,85 @@
+"""The reading of crashes for people: as text, Markdown, a page or JSON; one file a form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from grammars.model import CrashReport, Line
+    from grammars.reading.compare import Comparison
+
+__all__ = ["Explained", "Pair", "comparison", "explanation", "shown"]
+
+CONTAINER = 120
+"""Characters around the kernel's words from which on a line is shown without them."""
+
+
+class Explained(NamedTuple):
+    """A crash, and where it was read."""
+
+    path: str
+    report: CrashReport
+
+
+class Pair(NamedTuple):
+    """Two crashes, and what they have in common."""
+
+    left: Explained
+    right: Explained
+    comparison: Comparison
+
+
+def shown(line: Line) -> str:
+    """Return a line for the eye: as it stands in the file, or out of the record (JSON) that carries it."""
+    return line.raw if line.raw and len(line.raw) <= len(line.text) + CONTAINER else line.text
+
+
+def explanation(crash: Explained) -> dict[str, Any]:
+    """Return the reading of one crash as an object for JSON.
+
+    ``steps`` are in the order of the reading; ``line`` counts from 1 in the file, uncompressed, and ``text``
+    is that whole line as it stands there (without its line ending).
+    """
+    report = crash.report
+    analysis = report.analysis
+    return {
+        "file": crash.path,
+        "line": report.lines[0].number if report.lines else None,
+        "title": report.title,
+        "fatal": report.fatal,
+        "status": report.status,
+        "signature": report.signature.id if report.signature else None,
+        "summary": analysis.summary if analysis else "",
+        "steps": [
+            {
+                "name": step.name,
+                "finding": step.finding,
+                "evidence": [{"line": line.number, "text": line.raw or line.text} for line in step.evidence],
+            }
+            for step in (analysis.steps if analysis else ())
+        ],
+        "verdict": analysis
+        and {
+            "cause": report.cause,
+            "confidence": analysis.confidence,
+            "sure": analysis.sure,
+            "vmcore_needed": analysis.vmcore_needed,
+            "why": analysis.why,
+            "next": list(analysis.next),
+        },
+    }
+
+
+def comparison(pair: Pair) -> dict[str, Any]:
+    """Return two crashes side by side as an object for JSON."""
+    found = pair.comparison
+    return {
+        "same_fault": found.same_fault,
+        "why": found.why,
+        "points": [
+            {"name": point.name, "same": point.same, "left": point.left, "right": point.right}
+            for point in found.points
+        ],
+        "trace": list(found.trace),
+        "crashes": [explanation(pair.left), explanation(pair.right)],
+    }

@@ -602,7 +602,7 @@ def _watch(rule: Rule) -> Json:
     }
     action: Json = {"logging": {"text": _opening(rule) + text}}
     if rule.per:  # the group is above the limit at each check of the hour
-        action["throttle_period"] = "15m"
+        action["throttle_period_in_millis"] = 900_000
     return {
         "metadata": {"name": rule.name, "description": rule.meaning},
         "trigger": {"schedule": {"interval": "1m"}},

@@ -23,6 +23,7 @@ import pytest
 import trustme
 
 from dashboards import alerts, export
+from tests.engines.monitors import read
 from tests.shipper.test_cli import Run
 
 if TYPE_CHECKING:
@@ -255,17 +256,17 @@ def test_monitors_are_found_by_name_and_keep_what_people_added(server: StandIn, 
     assert [monitor["name"] for monitor in server.monitors.values()] == names
     server.wrote()
 
-    out, _ = kpanic("setup", "--alerts", *to)
-    assert out.splitlines() == [f"opensearch: monitor {name}: as it should be" for name in names]
-    assert server.wrote() == []
-
+    for name, known in zip(server.monitors, read("monitors", [*server.monitors.values()]), strict=True):
+        server.monitors[name] = known  # as the engine gives it back
     mine = [{"name": "page me", "destination_id": "d"}]
     outbreak = server.monitors["m2"]
     outbreak["enabled"] = False
     outbreak["triggers"][0]["bucket_level_trigger"]["actions"] = mine
     out, _ = kpanic("setup", "--alerts", *to, *keys(setup__alerts__outbreak_hosts=9))
-    assert "opensearch: monitor kpanic-outbreak: renewed\n" in out
-    assert len(server.wrote()) == 1
+    assert [line.split(";")[0] for line in out.splitlines()] == [
+        f"opensearch: monitor {name}: renewed" for name in names
+    ]
+    assert {method for method, _ in server.wrote()} == {"PUT"}
     trigger = server.monitors["m2"]["triggers"][0]["bucket_level_trigger"]
     assert trigger["condition"]["script"]["source"] == "params.count > 8"
     assert (trigger["actions"], server.monitors["m2"]["enabled"]) == (mine, False)

@@ -1,0 +1,90 @@
+"""Monitors and the retention policy as OpenSearch's own readers take them: nothing of ours gets lost."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from dashboards import alerts, templates
+from dashboards.alerts import Options
+from tests.engines import parts
+from tests.engines.monitors import read
+
+Json = dict[str, Any]
+OPTIONS = (Options(), Options(opensearch_channel="channel", watched_causes=("hung-task",), outbreak_hosts=9))
+MONITORS = [one.body for options in OPTIONS for one in alerts.opensearch(options)]
+ODD = copy.deepcopy(MONITORS[2])
+ODD["inputs"][0]["search"]["indexes"] = ["x"]
+
+
+@pytest.fixture(scope="module")
+def known() -> list[Json]:
+    """The monitors after the engine has read and written them."""
+    try:
+        return read("monitors", [*MONITORS, ODD])
+    except (OSError, ImportError, subprocess.SubprocessError) as error:
+        parts.missing("OpenSearch's reader of monitors", error)
+
+
+def meant(node: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON
+    """Return what we write as the engine writes the same."""
+    if isinstance(node, list):
+        if key == "_source":
+            return {"includes": node}
+        return [meant(one, key) for one in node]
+    if not isinstance(node, dict):
+        return {("minimum_should_match", 1): "1", ("track_total_hits", True): 2**31 - 1}.get(
+            (key, node), node
+        )
+    if key == "range":
+        return {
+            field: {
+                "from": one["gte"],
+                "to": one["lt"],
+                "include_lower": True,
+                "include_upper": False,
+                "format": one["format"],
+            }
+            for field, one in node.items()
+        }
+    if key == "term":
+        return {field: {"value": value} for field, value in node.items()}
+    if key == "sort":
+        return {field: {"order": order} for field, order in node.items()}
+    return {name: meant(value, name) for name, value in node.items()}
+
+
+def lost(ours: Any, theirs: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
+    """Name what did not come back as it was."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return [place for key in ours for place in lost(ours[key], theirs.get(key), f"{path}.{key}")]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [place for number, pair in pairs for place in lost(*pair, f"{path}[{number}]")]
+    return [] if ours == theirs else [f"{path}: {ours!r} became {theirs!r}"]
+
+
+@pytest.mark.parametrize("number", range(len(MONITORS)))
+def test_a_monitor_is_read_whole(number: int, known: list[Json]) -> None:
+    assert lost(meant(MONITORS[number]), known[number]) == []
+
+
+def test_what_a_reader_does_not_know_shows(known: list[Json]) -> None:
+    assert lost(meant(ODD), known[-1]) == [".inputs[0].search.indexes: ['x'] became None"]
+
+
+def test_the_retention_policy_is_read_whole() -> None:
+    ours = templates.policy("opensearch")["policy"]
+    odd = json.loads(json.dumps(ours).replace("min_index_age", "min_age_of_index"))
+    try:
+        known, without = read("policies", [ours, odd])
+    except (OSError, ImportError, subprocess.SubprocessError) as error:
+        parts.missing("OpenSearch's reader of policies", error)
+    assert lost(ours, known) == []
+    assert [fault.split(":")[0] for fault in lost(odd, without)] == [
+        ".states[0].actions[0].rollover.min_age_of_index"
+    ]

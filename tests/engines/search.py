@@ -23,7 +23,6 @@ from tests.engines import parts
 if TYPE_CHECKING:
     import ssl
 
-HEAP = "-Xms512m -Xmx512m"
 START_SECONDS = 300
 DROPPED = ("jdk.incubator.vector", "gc.log", "HeapDump", "ErrorFile")
 """Lines of jvm.options: a module that the trimmed JDK lacks, and files in the read-only tree."""
@@ -80,6 +79,7 @@ class Node(Engine):
     files: dict[str, bytes] = field(default_factory=dict)
     users: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Of the file realm: name to password and role."""
+    heap: str = "512m"
 
     def __post_init__(self) -> None:
         group, version = RELEASES[self.product]
@@ -102,7 +102,7 @@ class Node(Engine):
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             f"{prefix}_JAVA_HOME": str(parts.java()),
-            f"{prefix}_JAVA_OPTS": HEAP,
+            f"{prefix}_JAVA_OPTS": f"-Xms{self.heap} -Xmx{self.heap}",
             f"{prefix}_PATH_CONF": str(self.folder / "config"),
             f"{prefix}_TMPDIR": str(self.folder / "tmp"),
         }
@@ -171,7 +171,9 @@ class Node(Engine):
             settings["xpack.security.enabled"] = False
         settings |= self.settings
         # JSON is YAML.
-        text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items())
+        text = "".join(
+            f"{key}: {json.dumps(value)}\n" for key, value in settings.items() if value is not None
+        )
         (config / f"{self.product}.yml").write_text(text)
         for name, content in self.files.items():
             (config / name).write_bytes(content)
@@ -181,6 +183,30 @@ class Node(Engine):
         roles = (f"{role}:{name}\n" for name, (_, role) in self.users.items())
         if self.users:
             (config / "users_roles").write_text("".join(roles))
+
+
+def cluster(count: int) -> list[Node]:
+    """Make OpenSearch nodes that find each other; they are to be started together."""
+    ports: list[int] = []
+    for _ in range(2 * count):
+        ports.append(parts.free_port(max(ports, default=23_000) + 1))
+    names = [f"node-{number}" for number in range(count)]
+    return [
+        Node(
+            "opensearch",
+            f"http://127.0.0.1:{port}",
+            settings={
+                "cluster.name": f"kpanic-{ports[0]}",
+                "node.name": name,
+                "transport.port": transport,
+                "discovery.type": None,
+                "discovery.seed_hosts": [f"127.0.0.1:{port}" for port in ports[count:]],
+                "cluster.initial_cluster_manager_nodes": names,
+            },
+            heap="384m",
+        )
+        for name, port, transport in zip(names, ports[:count], ports[count:], strict=True)
+    ]
 
 
 def _hash(password: str) -> str:

@@ -1,6 +1,6 @@
 """Store, delivery and real receivers that die: every document once, whatever is killed on the way.
 
-``--rounds 20`` is the long form: so many deaths of each receiver.
+``--rounds 20`` is the long form: so many deaths of each receiver, and 10,000 documents beside a poison one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import random
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -21,9 +22,11 @@ from shipper.outputs.opensearch import OpenSearchOutput
 from shipper.pipeline import Delivery
 from shipper.setup import setup_index_management
 from shipper.store import Store
+from tests.engines import parts
 from tests.engines.documents import stored
 from tests.engines.proxy import CUT, SWALLOW, Answer, HttpProxy, TcpProxy
-from tests.engines.search import Engine, Node
+from tests.engines.search import Engine, Node, cluster
+from tests.shipper.test_cli import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,15 +47,18 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "store") as made:
+    with Store(tmp_path / "store" / "kpanic.db") as made:
         yield made
 
 
-def fill(store: Store, numbers: range, namespace: str) -> None:
-    """Keep made-up crashes; one in a thousand is one that an engine refuses."""
+POISON = range(999, 10**9, 1000)
+
+
+def fill(store: Store, numbers: range, namespace: str, poison: range = POISON) -> None:
+    """Keep made-up crashes; an engine refuses those of ``poison``."""
     documents = []
     for number in numbers:
-        panic = {"cpu": "poison"} if number % 1000 == 999 else {}
+        panic = {"cpu": "poison"} if number in poison else {}
         one = stored(number, namespace, **panic)
         incident = one.id.removesuffix("-kdump")
         documents.append(Packed(one.id, incident, "2026-01-01T00:00:00.000Z", fatal=True, body=one.body))
@@ -159,6 +165,91 @@ def test_an_engine_that_is_killed_in_the_middle_of_bulks(
     counted = {"size": 0, "aggs": {"incidents": {"terms": {"field": "event.id", "min_doc_count": 2}}}}
     answer = engine.ask("POST", f"/logs-kernel.panic-{namespace}/_search", counted)
     assert answer["aggregations"]["incidents"]["buckets"] == []
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[list[Node]]:
+    """A cluster of three."""
+    made = cluster(3)
+    try:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Node.start, made))
+    except Exception as error:  # noqa: BLE001 - downloads, Java, the engine: any of them
+        parts.missing("a cluster", error)
+    yield made
+    for node in made:
+        node.remove()
+
+
+def test_a_cluster_that_loses_a_node_loses_no_document(
+    nodes: list[Node], store: Store, namespace: str, rounds: int
+) -> None:
+    index = f"logs-kernel.panic-{namespace}"
+    config = {"hosts": [node.url for node in nodes], "timeout": 20}
+    output = OpenSearchOutput(msgspec.convert(config, OpenSearchOutput.Config))
+    list(setup_index_management(output))
+    delivering = Delivering(store, output)
+    count, left = 0, nodes
+    try:
+        for _ in range(rounds):
+            for node in nodes:
+                if not node.running:
+                    node.start()
+            assert (
+                nodes[0].ask("GET", "/_cluster/health?wait_for_status=green&timeout=60s")["status"] == "green"
+            )
+            fill(store, range(count, count + 2000), namespace)
+            delivering.wake()
+            delivering.wait(lambda: delivering.delivered > count + 200)  # noqa: B023
+            primary = holder(nodes[0], index)
+            (lost,) = (node for node in nodes if node.settings["node.name"] == primary)
+            left = [node for node in nodes if node is not lost]
+            assert delivering.pending, "it is under way"
+            lost.kill()
+            count += 2000
+            delivering.wait(lambda: not delivering.pending)
+            assert holder(left[0], index) != primary, "another node had to take over"
+            assert left[0].ask("GET", "/_cluster/health")["number_of_nodes"] == 2
+        delivering.finish()
+    finally:
+        delivering.stop()
+    assert (delivering.delivered, delivering.dead) == (count - count // 1000, count // 1000)
+    assert left[0].count(index) == count - count // 1000
+
+
+def holder(node: Node, index: str) -> str:
+    """Tell which node has the primary shard of a data stream."""
+    shards = node.ask("GET", f"/_cat/shards/{index}?format=json")
+    found: str = next(shard["node"] for shard in shards if shard["prirep"] == "p")
+    return found
+
+
+def test_a_poison_document_is_kept_apart_and_replayed_once_the_mapping_is_mended(
+    engine: Engine, store: Store, namespace: str, rounds: int, tmp_path: Path
+) -> None:
+    count = 1_000 if rounds == 1 else 10_000
+    output = output_of(engine)
+    list(setup_index_management(output))
+    index = f"logs-kernel.panic-{namespace}"
+    fill(store, range(count), namespace, poison=range(777, 778))
+    delivering = Delivering(store, output)
+    delivering.wait(lambda: not delivering.pending)
+    delivering.finish()
+    (letter,) = store.dead()
+    assert letter.id == f"v1-{namespace}-000777-kdump"
+    assert letter.reason.startswith("400: ")
+    assert "kernel.panic.cpu" in letter.reason
+    assert engine.count(index) == count - 1
+
+    lenient: dict[str, Any] = {"cpu": {"type": "long", "ignore_malformed": True}}
+    for name in ("panic", "kernel"):
+        lenient = {name: {"properties": lenient}}
+    assert engine.ask("PUT", f"/{index}/_mapping", {"properties": lenient}) == {"acknowledged": True}
+    store.close()
+    kpanic = Run(tmp_path)
+    _, said = kpanic("replay", "-E", f"output.{engine.product}.hosts={engine.url}")
+    assert said == f"1 to deliver again\n{engine.product}: {count} delivered in all\n"
+    assert engine.count(index) == count
 
 
 def test_an_engine_behind_a_network_that_fails_at_random(

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +18,23 @@ import msgspec
 import pytest
 import trustme
 
+from shipper.document import Packed
 from shipper.outputs import Unavailable, Verdict
 from shipper.outputs.elasticsearch import ElasticsearchOutput
 from shipper.outputs.opensearch import OpenSearchOutput
+from shipper.pipeline import Delivery
 from shipper.setup import setup_index_management
+from shipper.store import Store
 from tests.engines import parts
-from tests.engines.documents import batch
+from tests.engines.documents import batch, stored
 from tests.engines.search import Node
 from tests.shipper.test_cli import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.engines.search import Engine
 
 ROLES = b"""
 panic_writer:
@@ -225,6 +234,162 @@ def test_plain_http_to_a_tls_port_keeps_everything(
     hosts = [secured.node.url.replace("https", "http")]
     with pytest.raises(Unavailable, match="everything is kept"):
         connect("writer", hosts=hosts).send(batch(5, namespace))
+
+
+@pytest.mark.parametrize("fault", ["password", "authority"])
+def test_what_was_held_arrives_once_the_setting_is_mended(
+    secured: Secured,
+    connect: Callable[..., ElasticsearchOutput],
+    namespace: str,
+    tmp_path: Path,
+    fault: str,
+) -> None:
+    list(setup_index_management(connect("admin")))
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    wrong = {
+        "password": connect("writer", password="wrong-pass", password_file=""),  # noqa: S106
+        "authority": connect("writer", ssl={"certificate_authorities": [str(other)]}),
+    }
+    with spooled(tmp_path, namespace) as store:
+        assert "; everything is kept" in delivered(store, wrong[fault])
+        assert store.outputs()[0].pending == 300
+        assert delivered(store, connect("writer")) == ""
+        assert store.outputs()[0].pending == 0
+    assert secured.node.count(f"logs-kernel.panic-{namespace}") == 300
+
+
+@contextlib.contextmanager
+def spooled(folder: Path, namespace: str) -> Iterator[Store]:
+    """Keep 300 documents in a store, one of them hardly compressible."""
+    documents = batch(300, namespace)
+    documents[7] = stored(7, namespace, cause_detail=random.Random(7).randbytes(40_000).hex())  # noqa: S311
+    with Store(folder / "kpanic.db") as store:
+        store.add(
+            [
+                Packed(one.id, one.id, "2026-01-01T00:00:00.000Z", fatal=True, body=one.body)
+                for one in documents
+            ]
+        )
+        yield store
+
+
+def delivered(store: Store, output: ElasticsearchOutput | OpenSearchOutput) -> str:
+    """Deliver until all is done or something fails; return what failed."""
+    delivery = Delivery(store, output, tries=1)
+    delivery.start()
+    delivery.finish()
+    delivery.join()
+    return delivery.trouble
+
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  client_max_body_size 20k;
+  proxy_http_version 1.1;
+  auth_basic "search";
+  auth_basic_user_file {folder}/users;
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {folder}/valid.pem;
+    ssl_certificate_key {folder}/valid.pem;
+    location / {{ proxy_pass {engine}; }}
+  }}
+  server {{
+    listen 127.0.0.1:{expired} ssl;
+    ssl_certificate {folder}/expired.pem;
+    ssl_certificate_key {folder}/expired.pem;
+    location / {{ proxy_pass {engine}; }}
+  }}
+}}
+"""
+
+
+class Nginx:
+    """The usual guard of an OpenSearch: TLS, a password, a limit of size."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+        if not program:
+            parts.missing("nginx", "it is not installed")
+        authority = trustme.CA()
+        self.ca = folder / "nginx-ca.pem"
+        authority.cert_pem.write_to_path(str(self.ca))
+        for name, end in (("valid", None), ("expired", datetime(2020, 1, 1, tzinfo=UTC))):
+            authority.issue_cert("127.0.0.1", not_after=end).private_key_and_cert_chain_pem.write_to_path(
+                str(folder / f"{name}.pem")
+            )
+        (folder / "users").write_text("kpanic:{PLAIN}right-pass\n")
+        port = parts.free_port(24_000)
+        expired = parts.free_port(port + 1)
+        self.url, self.expired = (f"https://127.0.0.1:{number}" for number in (port, expired))
+        config = folder / "nginx.conf"
+        config.write_text(NGINX.format(folder=folder, engine=engine, port=port, expired=expired))
+        self._process = subprocess.Popen([program, "-c", config, "-e", folder / "error.log"])
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", expired)):
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.close()
+                raise RuntimeError((folder / "error.log").read_text())
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def nginx(opensearch: Engine, tmp_path: Path) -> Iterator[Nginx]:
+    made = Nginx(tmp_path, opensearch.url)
+    yield made
+    made.close()
+
+
+def test_through_nginx_with_tls_a_password_and_a_limit_everything_arrives_once(
+    opensearch: Engine, nginx: Nginx, namespace: str, tmp_path: Path
+) -> None:
+    right = {
+        "hosts": [nginx.url],
+        "username": "kpanic",
+        "password": "right-pass",
+        "ssl": {"certificate_authorities": [str(nginx.ca)]},
+    }
+
+    def output(**keys: object) -> OpenSearchOutput:
+        return OpenSearchOutput(msgspec.convert(right | keys, OpenSearchOutput.Config))
+
+    list(setup_index_management(OpenSearchOutput(OpenSearchOutput.Config(hosts=[opensearch.url]))))
+    faults: dict[str, dict[str, object]] = {
+        "does not know this user or password": {"password": "wrong-pass"},
+        "certificate has expired": {"hosts": [nginx.expired]},
+        "certificate not trusted": {"ssl": {}},
+    }
+    with spooled(tmp_path, namespace) as store:
+        for said, keys in faults.items():
+            trouble = delivered(store, output(**keys))
+            assert said in trouble
+            assert "everything is kept" in trouble
+            assert "-pass" not in trouble
+        assert store.outputs()[0].pending == 300
+        assert delivered(store, output()) == ""
+        (letter,) = store.dead()
+        assert (letter.id, letter.reason[:4]) == (f"v1-{namespace}-000007-kdump", "413:")
+        assert (store.outputs()[0].delivered, store.outputs()[0].pending) == (299, 0)
+    assert opensearch.count(f"logs-kernel.panic-{namespace}") == 299
 
 
 @pytest.mark.parametrize("kind", [ElasticsearchOutput, OpenSearchOutput])

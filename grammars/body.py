@@ -16,7 +16,7 @@ import pyparsing as pp
 from grammars import header, trace
 from grammars.machines import Rule
 from grammars.machines.arm import ARM
-from grammars.machines.others import POWERPC, RISCV, S390
+from grammars.machines.others import MIPS, POWERPC, RISCV, S390
 from grammars.machines.x86 import X86
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class LineSwitch(pp.MatchFirst):
 RULES: tuple[Rule, ...] = (
     Rule("opening", trace.OPENING_LEAD, trace.opening),
     *header.RULES,
-    *(rule for machine in (X86, ARM, POWERPC, S390, RISCV) for rule in machine.rules),
+    *(rule for machine in (X86, ARM, POWERPC, S390, RISCV, MIPS) for rule in machine.rules),
     Rule("frames", trace.FRAMES_LEAD, trace.frames),
 )
 line = LineSwitch(RULES)

@@ -40,8 +40,9 @@ _CODE: Final = re.compile(
 _CODE_BYTES: Final = re.compile(r"^Code: (?:[0-9a-f]{2,8} ){4}", re.MULTILINE)
 _ADDRESS: Final = re.compile(
     r"fault for address: ([0-9a-f]+)|Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)"
-    r"|Faulting instruction address: 0x([0-9a-f]+)"
+    r"|Faulting instruction address: 0x([0-9a-f]+)|kernel paging request at ([0-9a-f]+)"
 )
+_NULL: Final = re.compile(r"dereference at +\(null\)")
 _RANGE: Final = re.compile(r"KASAN: (null-ptr-deref|[\w-]+) in range \[0x([0-9a-f]+)-0x[0-9a-f]+\]")
 
 
@@ -71,8 +72,8 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
             address = int(found[2], 16)
             header = "null-dereference" if found[1] == "null-ptr-deref" else header
         return header, _where(address, machine, access.NOTHING) or detail, address, oops
-    if address is None and (found := _ADDRESS.search(text)):
-        address = _number(found[found.lastindex or 0])
+    if address is None:
+        address = _fault_address(text)
     code = oops.error_code if oops else None
     if (code is None or machine.startswith("ppc")) and (found := _CODE.search(text)):
         code = _number(found[found.lastindex or 0])
@@ -89,6 +90,13 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
         address,
         oops,
     )
+
+
+def _fault_address(text: str) -> int | None:
+    """Find the address in another line than the header."""
+    if found := _ADDRESS.search(text):
+        return _number(found[found.lastindex or 0])
+    return 0 if _NULL.search(text) else None
 
 
 def triggered(boot: Boot, head: Line) -> Line | None:

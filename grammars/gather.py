@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from grammars.header import Code, Modules, Owner
 from grammars.machines import UNTITLED, Pointer, Registers
-from grammars.model import Hardware, Oops
+from grammars.model import Hardware, Oops, Process
 from grammars.trace import Opening, Trace
 
 if TYPE_CHECKING:
@@ -43,7 +43,11 @@ class Gathered:
 
     def add_owner(self, value: Owner) -> None:
         """Note who was running."""
-        self.owner = self.owner or value
+        if self.owner is None:
+            self.owner = value
+        elif self.owner.process.pid is None:  # of a machine that names the process in another line
+            cpu = self.owner.process.cpu
+            self.owner = self.owner._replace(process=Process(value.process.pid, value.process.name, cpu))
 
     def add_hardware(self, value: Hardware) -> None:
         """Note the machine."""
@@ -83,6 +87,8 @@ class Gathered:
 
     def add_trace(self, value: Trace) -> None:
         """Note the frames."""
+        if value.linked:
+            self.machine = self.machine or "armv7l"
         if self.opened or value.linked:
             self.trace += value.frames
             self.current = False

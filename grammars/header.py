@@ -5,6 +5,7 @@ r"""The lines that every report may hold, whatever its family and machine.
     CPU: 0 UID: 0 PID: 1 Comm: init Tainted: G           OE      6.12.0 #1 Debian 6.12     since 6.11 with UID
     CPU: 0 PID: 1 Comm: init Not tainted 3.10.0-1160.el7.x86_64 #1
     Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform
+    CPU: 1    Tainted: G           O  (3.4.113 #5)                                          arm, s390x: old
     Process swapper/0 (pid: 1, stack limit = 0x(ptrval))                                    arm
           Not tainted 6.1.0-56-amd64 #1                                                of a blocked task
     task:kworker/0:1   state:D stack:0 pid:12 ppid:2 flags:0x4000
@@ -95,6 +96,20 @@ owner = Element(
     re.MULTILINE,
 )
 
+old_owner = Element(
+    "owner, before the process was in it",
+    r"CPU: (?P<cpu>\d+) +(?P<taints>Not tainted|Tainted:[^\n(]{0,60}?) +\(?(?P<release>\d+\.\d+[^\s)]*)"
+    r" (?P<build>#[^\s)]+)[^\n]*",
+    lambda match: Owner(
+        Process(cpu=int(match["cpu"])), _taint(match["taints"]), match["release"], match["build"], ""
+    ),
+)
+process = Element(
+    "process",
+    r"Process (?P<comm>[^\n]{1,64}?) \(pid: (?P<pid>\d+),[^\n]*",
+    lambda match: Owner(Process(int(match["pid"]), match["comm"]), None, "", "", ""),
+)
+
 hardware = Element(
     "hardware name", r"Hardware name: (?P<name>[^\n]*)", lambda match: read_hardware(match["name"])
 )
@@ -136,7 +151,7 @@ def _oops(match: re.Match[str]) -> Oops:
 
 
 OOPS: Final = (
-    r"[^\n]*?(?:: | |\b)(?:(?P<error>[0-9a-f]{1,16}) (?:ilc:\d "
+    r"[^\n]*?(?:: | |\b)(?:(?<!sig: )(?P<error>[0-9a-f]{1,16}) (?:ilc:\d "
     r")?)?\[#(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
 )
 oops = Element("oops", OOPS, _oops)
@@ -167,14 +182,16 @@ end = Element(
 
 RULES = (
     Rule("owner", r"(?:CPU: \d+ (?:UID: \d+ )?PID: |Pid: \d+, comm: )", owner),
+    Rule("old_owner", r"CPU: \d+ +(?:Not t|T)ainted", old_owner),
+    Rule("process", r"Process [^\n]{1,64}? \(pid: \d+,", process),
     Rule("hardware", r"Hardware name: ", hardware),
     Rule("modules", r"Modules linked in:", modules),
     Rule("code", r"Code: ", code),
     Rule(
         "oops",
         "(?:Oops|Internal error|general prot|divide|invalid op|int3|stack seg|[kK]ernel |"
-        "alignment|double fa|Unable|BUG: )"
-        r"[^\n]{0,80}?\[#\d+\]",
+        "alignment|double fa|Unable|Unhandled|BUG: |[a-z]+ (?:event|operation|exception): )"
+        r"[^\n]{0,120}?\[#\d+\]",
         oops,
     ),
     Rule("task", r"(?:task:\S| {6}(?:Not t|T)ainted)", task),

@@ -18,7 +18,7 @@ _FILESYSTEMS = r"fs/(?:ext[234]|xfs|btrfs|f2fs|reiserfs|jfs|ocfs2|gfs2|nilfs2|jb
 
 BUG = Family(
     name="bug",
-    literals=("kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "kernel BUG ["),
+    literals=("kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "kernel BUG [", "Kernel bug detected[#"),
     forms=(
         Form(
             head(rf"[kK]ernel BUG at {_FILESYSTEMS}(?P<file>\S+?):(?P<line>\d+)!"),
@@ -57,7 +57,7 @@ BUG = Family(
             walk="named",
         ),
         Form(
-            head(r"[kK]ernel BUG[^\n]*"),
+            head(r"[kK]ernel (?:BUG|bug detected)[^\n]*"),
             title="kernel BUG in {function}",
             kind="bug",
             cause="bug",

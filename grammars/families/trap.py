@@ -93,6 +93,10 @@ TRAP = Family(
         "Unhandled prefetch abort: ",
         "Alignment trap: ",
         "Bad mode in ",
+        "Unhandled kernel unaligned access[#",
+        " bus error, epc == ",
+        "Reserved instruction in kernel code[#",
+        "Break instruction in kernel code[#",
     ),
     ignore=rf"{USER}|Oops - (?![^\n]*\[#\d)|Alignment trap: .* PC=",
     forms=(
@@ -213,6 +217,27 @@ TRAP = Family(
             title="Alignment trap in {function}",
             kind="oops",
             cause="general-protection",
+            walk="ip",
+        ),
+        Form(  # mips, this one and those below
+            head(r"Unhandled kernel unaligned access[^\n]*"),
+            title="Unhandled kernel unaligned access in {function}",
+            kind="oops",
+            cause="general-protection",
+            walk="ip",
+        ),
+        Form(
+            head(r" bus error, epc[^\n]*"),
+            title="bus error in {function}",
+            kind="oops",
+            cause="machine-check",
+            walk="ip",
+        ),
+        Form(
+            head(r"(?:Reserved|(?P<brk>Break)) instruction in kernel code[^\n]*"),
+            title="invalid opcode in {function}",
+            kind="oops",
+            cause=lambda fields: "breakpoint" if "brk" in fields else "invalid-opcode",
             walk="ip",
         ),
         Form(

@@ -24,13 +24,20 @@ _REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?(?:\[<)?([0-9a-f]{8,16
 _LEAD: Final = r"(?:pstate|sp|x\d\d?|r\d\d?) ?: |pc : \[<"
 _LINK: Final = rf"(?:\n(?:[^\n]*\n)?(?:LR is at|lr :) (?P<caller>{NAME})\+0x)?"
 
+_POINTER: Final = rf"(?:pc :|PC is at) (?P<raw>{PLACE}[^\n]*?)(?= lr :|$|\n)(?=[^\n]*{_LINK})"
+
 ARM = Machine(
     name="aarch64",
     rules=(
+        Rule(  # arm's status register is the psr, arm64's the pstate
+            "arm32_pointer",
+            r"PC is at (?=[^\n]*\n(?:[^\n]*\n){0,3}[^\n]* psr: )",
+            pointer(_POINTER, "armv7l"),
+        ),
         Rule(
             "arm_pointer",
             r"(?:pc : (?!\[<)(?![^\n]*\[inline\])|PC is at )",
-            pointer(rf"(?:pc :|PC is at) (?P<raw>{PLACE}[^\n]*?)(?= lr :|$|\n)(?=[^\n]*{_LINK})", "aarch64"),
+            pointer(_POINTER, "aarch64"),
         ),
         Rule("arm_registers", _LEAD, registers(rf"(?:(?:{_LEAD})[^\n]*\n)+", _REGISTER.findall, "arm")),
     ),

@@ -1,4 +1,4 @@
-"""powerpc, s390x and riscv64 (arch/*/kernel/{process,dumpstack,traps}.c; 3.10 to 7.x).
+"""powerpc, s390x, riscv64 and mips (arch/*/kernel/{process,dumpstack,traps}.c; 3.10 to 7.x).
 
 ::
 
@@ -11,6 +11,7 @@
     Instruction dump:                                                until 6.2; then Code:
     60000000 7c0802a6 <e9430000> 4e800020
     epc : sysrq_handle_crash+0x10/0x1a ra : __handle_sysrq+0x8a/0x134 sp : ff2000000000bd30
+    epc   : 8003ab3c kthread_data+0x4/0xc      $ 0   : 00000000 00000015 00000000 a25b0831      mips
 """
 
 from __future__ import annotations
@@ -62,6 +63,16 @@ def _s390(match: re.Match[str]) -> Registers | Code:
 
 def _s390_registers(text: str) -> Iterator[tuple[str, str]]:
     yield from ((f"GPR{number}", value) for number, value in enumerate(text.partition("GPRS:")[2].split()))
+
+
+def _mips(text: str) -> Iterator[tuple[str, str]]:
+    name, _, row = text.partition(":")
+    values = row.split()
+    if name[0] != "$":
+        yield from ((name.strip(), value) for value in values[:1])
+        return
+    first = int(name[1:])
+    yield from ((f"${first + number}", value) for number, value in enumerate(values[:4]))
 
 
 POWERPC = Machine(
@@ -124,6 +135,25 @@ RISCV = Machine(
             "riscv_registers",
             r" (?:gp|t\d|s\d\d?|a\d) : ",
             registers(r"(?: (?:gp|t\d|s\d\d?|a\d) *: [^\n]*\n)+", _riscv, "riscv"),
+        ),
+    ),
+)
+MIPS = Machine(
+    name="mips",
+    rules=(
+        Rule(
+            "mips_pointer",
+            r"epc   : ",
+            pointer(
+                rf"epc   : (?P<raw>(?:(?:[0-9a-f]{{8}}){{1,2}} )?{PLACE}[^\n]*)"
+                rf"(?:\n(?:[^\n]*\n)?ra    : [0-9a-f]+ (?P<caller>{NAME})\+0x)?",
+                "mips",
+            ),
+        ),
+        Rule(
+            "mips_registers",
+            r"(?:\$ ?\d+ +: |(?:Hi|Lo|Status|Cause|BadVA) *: [0-9a-f]{8})",
+            registers(r"[^\n]*", _mips, "mips"),
         ),
     ),
 )

@@ -133,6 +133,46 @@ status: 0000000200000120 badaddr: 0000000000000010 cause: 000000000000000d
 """
 
 
+ARM_OLD = """\
+Unable to handle kernel NULL pointer dereference at virtual address 00000004
+pgd = c0004000
+[00000004] *pgd=00000000
+Internal error: Oops: 805 [#1] PREEMPT SMP ARM
+Modules linked in: widget(O+) mali_drm
+CPU: 1    Tainted: G           O  (3.4.113 #5)
+PC is at widget_probe+0x24/0x100 [widget]
+LR is at usb_probe_interface+0xb4/0x1bc
+pc : [<bf0f627c>]    lr : [<c02c3f10>]    psr: 60000013
+sp : ef1a9b74  ip : ef1a9ba0  fp : ef1a9b9c
+r10: 00000000  r9 : 00000001  r8 : bf0f627c
+Process khubd (pid: 33, stack limit = 0xef1a82f8)
+Stack: (0xef1a9b74 to 0xef1aa000)
+[<bf0f627c>] (widget_probe+0x24/0x100 [widget]) from [<c02c3f10>] (usb_probe_interface+0xb4/0x1bc)
+[<c02c3f10>] (usb_probe_interface+0xb4/0x1bc) from [<c0270cbc>] (driver_probe_device+0x78/0x214)
+Code: e3a03000 e5832004
+"""
+MIPS = """\
+CPU 0 Unable to handle kernel paging request at virtual address fffffff0, epc == 8003ab3c, ra == 80036f64
+Oops[#1]:
+CPU: 0 PID: 172 Comm: kworker/0:1 Tainted: G      D        3.18.29 #6
+$ 0   : 00000000 00000015 00000000 a25b0831
+$ 4   : 878e1360 00000000 ffd23940 00000003
+Hi    : 00000000
+Lo    : 83728000
+epc   : 8003ab3c kthread_data+0x4/0xc
+ra    : 80036f64 wq_worker_sleeping+0x14/0xbc
+Status: 1100e402	KERNEL EXL
+Cause : 80800008
+BadVA : fffffff0
+Modules linked in: pppoe ppp_async
+Call Trace:
+[<8003ab3c>] kthread_data+0x4/0xc
+[<80036f64>] wq_worker_sleeping+0x14/0xbc
+[<8036ab3c>] __schedule+0x4c/0x6cc
+Code: 03e00008  7c420080
+"""
+
+
 class Seen(NamedTuple):
     machine: str
     cause: str
@@ -163,7 +203,7 @@ MACHINES = {
             "null-dereference",
             "boom_null_write",
             ("boom_null_write", 0x16, 0x20),
-            None,
+            0,
             "write to a non-present page by the kernel",
         ),
         ("CR3", "000000003c9b8000"),
@@ -207,6 +247,32 @@ MACHINES = {
         ),
         ("r10", "bf0046c4"),
         "vfs_write",
+    ),
+    "arm of 3.4": (
+        ARM_OLD,
+        Seen(
+            "armv7l",
+            "null-dereference",
+            "widget_probe",
+            ("widget_probe", 0x24, 0x100),
+            0x4,
+            "write to a non-present page by the kernel",
+        ),
+        ("r9", "00000001"),
+        "usb_probe_interface",
+    ),
+    "mips": (
+        MIPS,
+        Seen(
+            "mips",
+            "bad-pointer",
+            "kthread_data",
+            ("kthread_data", 0x4, 0xC),
+            0xFFFFFFF0,
+            "",
+        ),
+        ("$3", "a25b0831"),
+        "kthread_data",
     ),
     "powerpc": (
         POWERPC,
@@ -280,6 +346,18 @@ def test_a_machine(name: str) -> None:
 def test_the_registers_of_the_process_are_not_those_of_the_crash() -> None:
     assert [value for name, value in read(X86).registers if name == "RSP"] == ["0018:ff6bd6de80013ae8"]
     assert [value for name, value in read(I386).registers if name == "EAX"] == ["c1d0bdc0"]
+
+
+def test_a_process_is_found_in_a_line_of_its_own() -> None:
+    report = read(ARM_OLD)
+    assert (report.process.pid, report.process.name, report.process.cpu) == (33, "khubd", 1)
+    assert report.kernel.release == "3.4.113"
+
+
+def test_a_signal_is_no_error_code() -> None:
+    report = read(POWERPC)
+    assert report.oops
+    assert report.oops.error_code is None
 
 
 def test_a_frame_that_the_unwinder_doubts_is_kept_as_such() -> None:

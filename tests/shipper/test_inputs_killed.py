@@ -1,0 +1,112 @@
+"""Inputs whose service is killed at any moment, while logs grow and are rotated: each crash arrives once.
+
+``--rounds 20`` is the long form.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.engines import parts
+from tests.shipper.feed import until
+from tests.shipper.test_journal import WRITER, Machine
+
+ROOT = Path(__file__).parent.parent.parent
+PANIC = (ROOT / "tests" / "logs" / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes()
+RUN = [sys.executable, "-c", "from shipper.cli import main; main()", "run", "-c"]
+CRASHES = 8
+"""In each round."""
+
+
+def crash(number: int) -> bytes:
+    """Return a boot that dies at a second of its own."""
+    return PANIC.replace(b"\r\n", b"\n").replace(b"[    2.", b"[%5d." % (2 + number))
+
+
+class Log:
+    """A log file, its writer, and who rotates it."""
+
+    def __init__(self, path: Path, chance: random.Random) -> None:
+        self._path = path
+        self._chance = chance
+
+    def write(self, text: bytes) -> None:
+        lines = text.splitlines(keepends=True)
+        turn = self._chance.randrange(2 * len(lines))  # in the midst of a crash, every other time
+        for number, line in enumerate(lines):
+            if number == turn:
+                self._rotate()
+            with self._path.open("ab") as out:
+                out.write(line)
+            if number % 40 == 0:
+                time.sleep(0.02)
+
+    def _rotate(self) -> None:
+        """Do as logrotate does, without packing: that would have to wait for us."""
+        for number in range(500, 0, -1):
+            old = self._path.with_name(f"{self._path.name}.{number}")
+            if old.exists():
+                old.rename(self._path.with_name(f"{self._path.name}.{number + 1}"))
+        self._path.rename(self._path.with_name(f"{self._path.name}.1"))
+
+
+@pytest.mark.parametrize("kind", ["file", "journal"])
+def test_killed_at_random_moments_each_crash_arrives_once(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    chance = random.Random(5)  # noqa: S311
+    config = tmp_path / "kpanic.yml"
+    source = tmp_path / "source"
+    source.mkdir()
+    paths = f"{source}/messages*" if kind == "file" else str(source)
+    config.write_text(
+        f"path.data: {tmp_path}/data\noutput.file.path: {tmp_path}/out\n"
+        f"inputs:\n  - {{type: {kind}, paths: ['{paths}'], close_quiet: 1}}\n"
+    )
+    if kind == "journal" and not WRITER.exists():
+        parts.missing("systemd-journal-remote", "apt-get install systemd-journal-remote")
+    writer = Machine(source) if kind == "journal" else Log(source / "messages", chance)
+    crashes = CRASHES * request.config.getoption("--rounds")
+
+    def write() -> None:
+        for number in range(crashes):
+            writer.write(crash(number))
+            time.sleep(chance.uniform(0, 0.3))
+
+    with (tmp_path / "errors").open("ab") as errors:
+        writing = threading.Thread(target=write)
+        writing.start()
+        kills = 0
+        while writing.is_alive() or kills < crashes:
+            with subprocess.Popen([*RUN, str(config)], stderr=errors, cwd=ROOT) as process:
+                time.sleep(chance.uniform(0.3, 2.5))
+                process.kill()
+            kills += 1
+        writing.join()
+        with subprocess.Popen([*RUN, str(config)], stderr=errors, cwd=ROOT) as process:
+            until(lambda: len(times(tmp_path / "out")) >= crashes, 60)
+            time.sleep(2)
+            process.terminate()
+            assert process.wait(30) == 0
+    assert times(tmp_path / "out") == {2 + number: 1 for number in range(crashes)}
+    if kind == "journal":
+        shutil.rmtree(source)
+
+
+def times(out: Path) -> Counter[int]:
+    """Count what arrived, by the second of the crash."""
+    if not out.exists():
+        return Counter()
+    return Counter(
+        int(json.loads(line)["kernel"]["panic"]["uptime"]) for line in out.read_bytes().splitlines()
+    )

@@ -112,6 +112,7 @@ def _serve(
             if time.monotonic() - looked > ROOM:
                 looked = time.monotonic()
                 _tidy(store, config, log)
+            _give_back()
             wanted.wait(_watchdog())
             if wanted.reload:
                 wanted.reload = False
@@ -159,6 +160,15 @@ def _metrics(config: Config, service: Service, store: Store, log: Say) -> Iterat
         serving = nullcontext()
     with serving:
         yield
+
+
+def _give_back() -> None:
+    """Return the memory that a burst left behind (malloc_trim(3)), where the C library can."""
+    import ctypes  # noqa: PLC0415
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _tidy(store: Store, config: Config, log: Say) -> None:

@@ -13,6 +13,7 @@ alert rules. Elasticsearch: ``_watcher/watch``.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import uuid
@@ -23,7 +24,7 @@ from dashboards.panels import HOSTS, INCIDENTS, INDEX, Metric, Source, Term
 from dashboards.query import clause, lucene
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Json = dict[str, Any]
 
@@ -64,6 +65,8 @@ class Options:
     kibana_connector: str = ""
     """Id of the connector that Kibana's rules write to, likewise."""
     kibana_connector_type: str = ".server-log"
+    elastalert2: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Keys of ElastAlert2 for every rule: the way out, such as ``alert`` and its settings."""
     fleet: int = 0
     """Hosts there are in all, for the dashboards' panics per 1,000 hosts a day; 0 where nobody says."""
 
@@ -431,12 +434,14 @@ def _composite(rule: Rule) -> Json:
 
 
 def elastalert2(options: Options = Options()) -> dict[str, str]:
-    """Return ElastAlert2's rule files, by name; ``alert`` is what a site replaces by its own way out."""
+    """Return ElastAlert2's rule files, by name."""
     import yaml  # noqa: PLC0415
 
     return {
         f"kpanic-{rule.id}.yaml": f"# {rule.meaning}\n"
-        + yaml.safe_dump(_elastalert(rule), sort_keys=False, width=110, allow_unicode=True)
+        + yaml.safe_dump(
+            _elastalert(rule) | dict(options.elastalert2), sort_keys=False, width=110, allow_unicode=True
+        )
         for rule in rules(options)
     }
 

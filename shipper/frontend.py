@@ -83,6 +83,8 @@ class AlertsConfig(Settings, frozen=True, kw_only=True):
     """Id of the notification channel that gets the messages of OpenSearch's monitors."""
     kibana_connector: str = ""
     """Id of the connector that gets the messages of Kibana's rules."""
+    elastalert2: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+    """Put into each of ElastAlert2's rules: ``alert: slack`` and what that needs."""
 
 
 class SetupConfig(Settings, frozen=True, kw_only=True):

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from shipper.outputs import Output
     from shipper.store import Store
 
-__all__ = ["configured", "made_outputs", "make_room", "open_store", "origin", "read_config", "site_options"]
+__all__ = [
+    "configured",
+    "doubt_causes",
+    "made_outputs",
+    "make_room",
+    "open_store",
+    "origin",
+    "read_config",
+    "site_options",
+]
 
 
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -115,6 +124,19 @@ def make_room(store: Store, config: Config, tell: Callable[[str], None]) -> None
         )
 
 
+def doubt_causes(config: Config) -> None:
+    """Say which watched causes no crash has, as far as the built-in grammar goes."""
+    import difflib  # noqa: PLC0415
+
+    from grammars.data.verdicts import VERDICTS  # noqa: PLC0415
+
+    for cause in config.setup.alerts.watched_causes:
+        if cause not in VERDICTS:
+            near = difflib.get_close_matches(cause, VERDICTS, 1, 0.5)
+            nearest = f"; the nearest is {near[0]}" if near else ""
+            say(f"kpanic: setup.alerts.watched_causes: kpanic itself names no cause {cause}{nearest}")
+
+
 def site_options(config: Config) -> Options:
     """Return what the configuration decides about dashboards and alert rules."""
     from dashboards.alerts import Options  # noqa: PLC0415
@@ -126,6 +148,7 @@ def site_options(config: Config) -> Options:
         outbreak_hosts=wanted.outbreak_hosts,
         opensearch_channel=wanted.opensearch_channel,
         kibana_connector=wanted.kibana_connector,
+        elastalert2=wanted.elastalert2,
     )
 
 

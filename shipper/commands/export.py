@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from shipper.commands._common import configured, read_config, site_options
+from shipper.commands._common import configured, doubt_causes, read_config, site_options
 from shipper.commands._write import write
 
 __all__ = ["command"]
@@ -16,7 +18,14 @@ KINDS = ("dashboard", "template", "policy", "alert", "schema")
 @configured
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option("--format", "form", metavar="FORMAT", help="The product it is for; a wrong one lists them.")
-@click.option("-o", "--output", "target", metavar="FILE", default="-", help="Default: standard output.")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    metavar="FILE",
+    default="-",
+    help="Default: standard output; a folder gets ElastAlert2's rules, one a file.",
+)
 def command(
     config_file: str | None, overrides: tuple[str, ...], kind: str, form: str | None, target: str
 ) -> None:
@@ -33,4 +42,13 @@ def command(
     if form not in EXPORTS[kind]:
         raise click.BadOptionUsage("--format", f"--format of {kind} is one of: {', '.join(EXPORTS[kind])}")
     config = read_config(config_file, overrides)
-    write(target, export(kind, form, site_options(config)))
+    if kind == "alert":
+        doubt_causes(config)
+    options = site_options(config)
+    if form == "elastalert2" and os.path.isdir(target):  # noqa: PTH112 - it reads one rule a file
+        from dashboards.alerts import elastalert2  # noqa: PLC0415
+
+        for name, text in elastalert2(options).items():
+            write(os.path.join(target, name), text)  # noqa: PTH118
+        return
+    write(target, export(kind, form, options))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from shipper.cli import Failure
-from shipper.commands._common import configured, made_outputs, read_config, site_options
+from shipper.commands._common import configured, doubt_causes, made_outputs, read_config, site_options
 from shipper.terminal import say, visible
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ def _steps(
             yield frontend.name, saved_objects(frontend, options)
     if not wanted["alerts"]:
         return
+    doubt_causes(config)
     kibana = [frontend for frontend in frontends if frontend.name == "kibana"]
     for frontend in kibana:
         yield frontend.name, kibana_rules(frontend, options)

@@ -77,6 +77,10 @@ def command(  # noqa: PLR0913 - one for each option
         return _rehearse(config, files, faults, jobs)
     outputs = made_outputs(config)
     with open_store(config) as store:
+        if backfill is None and outputs and not store.status().documents:
+            say(
+                "first run here: what crashed before now is kept as history and alerts nobody (--no-backfill)"
+            )
         before = {None: store.begun(), True: float("inf"), False: None}[backfill]
         base = origin(config, backfill_before=before)
         parsed = parse_files(files, base, jobs)  # its processes before our threads

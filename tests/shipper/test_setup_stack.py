@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+import yaml
 
 from dashboards import alerts, export
 from tests.engines.monitors import read
@@ -338,6 +339,28 @@ def test_tls_is_trusted_as_an_output_would(kpanic: Run, tmp_path: Path) -> None:
     assert server.headers[-1]["authorization"] == f"ApiKey {base64.b64encode(b'id:key').decode()}"
     kpanic("setup", "--dashboards", *to, *keys(setup__kibana__ssl__verification_mode="none"))
     server.close()
+
+
+def test_elastalert2_gets_a_file_a_rule_with_the_sites_way_out(kpanic: Run) -> None:
+    (kpanic.folder / "kpanic.yml").write_text(
+        "setup.alerts.elastalert2:\n  alert: [slack]\n  slack_webhook_url: https://hooks/x\n"
+    )
+    (kpanic.folder / "rules").mkdir()
+    kpanic("export", "alert", "--format", "elastalert2", "-c", "kpanic.yml", "-o", "rules")
+    files = {path.name: yaml.safe_load(path.read_text()) for path in (kpanic.folder / "rules").iterdir()}
+    assert files.keys() == {f"kpanic-{name}.yaml" for name in RULES}
+    for rule in files.values():
+        assert (rule["alert"], rule["slack_webhook_url"]) == (["slack"], "https://hooks/x")
+
+
+def test_a_cause_that_no_crash_has_is_doubted(kpanic: Run) -> None:
+    watched = "setup.alerts.watched_causes=machine_check, oom, sysrq"
+    out, err = kpanic("export", "alert", "--format", "elastalert2", "-E", watched)
+    assert "kernel.panic.cause: sysrq" in out
+    assert err == (
+        "kpanic: setup.alerts.watched_causes: kpanic itself names no cause machine_check; the nearest is"
+        " machine-check\nkpanic: setup.alerts.watched_causes: kpanic itself names no cause oom\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ util-linux sys-utils/dmesg.c, systemd src/shared/logs-show.c, RFC 3164, RFC 5424
 from __future__ import annotations
 
 import functools
+import html
 import json
 import re
 from datetime import datetime
@@ -76,6 +77,8 @@ RFC5424: Final = _form(
 """``<4>1 2026-11-22T19:31:14.816890Z host kernel - - - text``."""
 LOGGER: Final = _form(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?P<text>.*)")
 """``2018/01/09 14:28:48 text``: the stamp of a test runner, without a zone."""
+CRI: Final = _form(rf"{_ISO} (?:stdout|stderr) [FP] (?P<text>.+)")
+"""``2026-11-22T19:31:14.816890123Z stdout F text``: a container's output, as CRI writes it."""
 INSIDE: Final = _form(r".*?(?:<\d+>)?\[ *(?P<time>\d+\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? (?P<text>.*)")
 """Behind something that did not end its line: ``host login: [   12.345678] text``."""
 DROPPED: Final = _form(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
@@ -113,6 +116,8 @@ def _epoch(match: re.Match[str]) -> float | None:
     return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
 
 
+_UNUSUAL: Final = (" kernel", "&lt;", "&gt;")
+"""What a line holds that needs a closer look: the stamp of a journal, what a web page made of ``<``."""
 _QUOTES: Final = ("b'", 'b"')
 """What begins a datagram in a capture that was printed one ``repr`` a line."""
 _QUOTED: Final = re.compile(r"\\(?:x([0-9a-f]{2})|(.))")
@@ -171,6 +176,8 @@ class Reader:
             self._export.gap()
         if not text.isprintable():
             text = scrub(text)
+        if "&lt;" in text or "&gt;" in text:
+            text = html.unescape(text)
         return self._stated(self._form(number, line, text, raw)) if text and not text.isspace() else []
 
     def run(self, first: int, lines: bytes) -> list[Line]:
@@ -182,9 +189,13 @@ class Reader:
             text = _RETURNS.sub("\n", text)
         split: list[bytes] = []
         quick = not (self._lost or self.pending or self._kmsg.open)
-        usual = text.replace("\n", "").isprintable() and " kernel" not in text
+        usual = text.replace("\n", "").isprintable() and not any(word in text for word in _UNUSUAL)
         for number, (raw, time, caller, words, _) in enumerate(_RUN.findall(text), first):
-            if quick and time and (usual or (raw.isprintable() and " kernel" not in words)):
+            if (
+                quick
+                and time
+                and (usual or (raw.isprintable() and not any(word in words for word in _UNUSUAL)))
+            ):
                 add(_LINE((number, words, float(time), caller, "", None, 0, raw)))
             else:
                 split = split or lines.split(b"\n")
@@ -252,6 +263,9 @@ class Reader:
         found = None
         if first in "[<":
             found = self._bracketed(number, text, raw)
+        elif first.isspace():
+            if " kernel" in text:
+                found = self._dated(number, text.lstrip(), raw)
         elif first.isdecimal() or text[3:4] == " ":
             found = self._dated(number, text, raw)
         elif first.islower() and (match := DECODED.re.match(text)) and match["text"]:
@@ -290,6 +304,8 @@ class Reader:
             return [Line(number, match["text"], None, match["caller"] or "", "", _epoch(match), 0, raw)]
         if match := LOGGER.re.match(text):
             return [Line(number, match["text"], raw=raw)]
+        if match := CRI.re.match(text):
+            return self._line(number, match["text"], raw)
         if PROGRAM.re.match(text):
             missed = MISSED.re.match(text)
             self._lost += int(missed["lost"]) if missed else 0

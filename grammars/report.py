@@ -6,6 +6,7 @@ The header names the family and the form (:mod:`grammars.verdict`), the body gra
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONSEQUENCES", "Head", "Incident", "read"]
 
+_INDENT: Final = re.compile(r"[ \t]+|(?:> ?)+")
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
@@ -76,12 +78,27 @@ def own(lines: Sequence[Line], head: int) -> list[int]:
     return chosen
 
 
+def _text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:
+    """Return the text of a report.
+
+    What a mail or an issue put before its first line, spaces or the marks of a quotation, is taken from all.
+    """
+    chosen = [lines[index] for index in own(lines, head.place)]
+    indent = _INDENT.match(chosen[0].text)
+    if indent is None:
+        return head, ReportText(chosen)
+    hits = tuple((family, max(at - indent.end(), 0)) for family, at in head.hits)
+    return Head(head.place, hits), ReportText(
+        [line._replace(text=line.text.removeprefix(indent[0])) for line in chosen]
+    )
+
+
 def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | None:
     """Read one incident: its first report is the cause, the others follow from it."""
     for number, head in enumerate(incident.heads):
-        text = ReportText([incident.lines[index] for index in own(incident.lines, head.place)])
+        start, text = _text(incident.lines, head)
         items = body.read(text.text)
-        verdict = understand(registry, head, text, items)
+        verdict = understand(registry, start, text, items)
         if verdict is None:
             continue
         heads = incident.heads[number:]
@@ -109,8 +126,8 @@ def _consequences(registry: Registry, title: str, incident: Incident) -> dict[st
         if near or all(family.last for family, _ in head.hits):
             continue
         lines = incident.lines[: head.place + LINES]
-        text = ReportText([lines[index] for index in own(lines, head.place)])
-        verdict = understand(registry, head, text, body.read(text.text), brief=True)
+        start, text = _text(lines, head)
+        verdict = understand(registry, start, text, body.read(text.text), brief=True)
         if verdict is not None and verdict.title not in titles:
             titles[verdict.title] = lines[head.place]
             if len(titles) > CONSEQUENCES:

@@ -149,12 +149,22 @@ def _broken(text: ReportText, items: Body) -> str:
         if type(value) is not Opening:
             continue
         kind = value.label.rstrip(": 0123456789")
-        if kind in seen:
+        if kind in seen or _repeated(text, items, number):
             continue
         seen.add(kind)
         if not _framed(text, items, number, item.location):
             return f"{value.label} has no frames"
     return "" if any_frames or _jumped(items) else "there is no call trace"
+
+
+def _repeated(text: ReportText, items: Body, number: int) -> bool:
+    """Tell whether the next line opens the same trace once more: a second console wrote it too."""
+    this, *later = islice(items.after(number - 1), 2)
+    return (
+        bool(later)
+        and later[0].value == this.value
+        and text.index(later[0].location) == text.index(this.location) + 1
+    )
 
 
 def _lost(items: Iterable[Item]) -> bool:
@@ -194,9 +204,9 @@ def mixed(
     if text.lines[0].caller or verdict.family.name in _ANNOUNCE:
         return False
     traced = next((text.index(item.location) for item in items if type(item.value) is Trace), 0)
-    before = {id(line) for line in text.lines[:traced]}
+    before = {line.number for line in text.lines[:traced]}
     return any(
-        id(lines[head.place]) in before
+        lines[head.place].number in before
         and (
             head.hits[0][0].name not in _CONTINUE | {verdict.family.name} & {"bug"}  # riscv says it twice
             or (verdict.family.name == "lockdep" and head.hits[0][0].name == "fault")

@@ -314,7 +314,8 @@ class Parser:
         )
         if crash is None:
             return None
-        crash = replace(crash, fatal=crash.fatal or died)
+        if died and not crash.fatal:
+            crash = replace(crash, fatal=True)
         return replace(crash, analysis=analyse(crash))
 
 

@@ -8,6 +8,7 @@ the verdict.
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,8 @@ __all__ = ["GROUP", "STEPS", "Marks", "analyse"]
 
 GROUP: Final = "kpanic.steps"
 
+LONGEST: Final = 4000
+"""Characters of a finding."""
 STEPS: Final[tuple[Reader, ...]] = (
     kernel.read,
     hardware.read,
@@ -54,15 +57,20 @@ def _own() -> tuple[tuple[str, Reader], ...]:
     return tuple(found)
 
 
+def _bounded(step: Step) -> Step:
+    """Cut a finding that hostile names made longer than anybody reads."""
+    return step if len(step.finding) <= LONGEST else replace(step, finding=f"{step.finding[:LONGEST]}...")
+
+
 def analyse(report: CrashReport) -> Analysis:
     """Read a crash: its steps, and what follows from them."""
     marks = Marks(report)
-    steps = [step for read in STEPS if (step := read(report, marks)) is not None]
+    steps = [_bounded(step) for read in STEPS if (step := read(report, marks)) is not None]
     for name, read in _own():
         try:
             step = read(report, marks)
         except Exception as error:  # noqa: BLE001 - a fault of a site's own step must not cost the crash
             step = Step(name, f"This step failed: {type(error).__name__}: {error}")
         if step is not None:
-            steps.append(step)
+            steps.append(_bounded(step))
     return verdict.conclude(report, marks, steps)

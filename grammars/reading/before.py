@@ -26,7 +26,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
     """List what went wrong in this boot before."""
     said: list[str] = []
     earlier, taint = report.preceded_by, report.taint
-    proof = earlier[:SHOWN]
+    proof = earlier
     if earlier:
         last = earlier[-1].time
         ago = f", the last {span(report.time - last)} before" if last is not None and report.time else ""

@@ -7,6 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from grammars.data.complaints import HARDWARE
+from grammars.facts import KEPT
 from grammars.model import Step
 from grammars.reading.marks import listed, once, outside
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from grammars.reading.marks import Marks
 
 NAME: Final = "hardware"
-SHOWN: Final = 6
-"""Complaints given as proof."""
 _YEAR: Final = 365.2425
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DATE: Final = re.compile(r"(\d\d)/(\d\d)/(\d{4})$")
@@ -43,6 +42,7 @@ def read(report: CrashReport, _marks: Marks) -> Step:
     if complaints:
         parts = listed(dict.fromkeys(map(part, complaints)))
         lines = "a hardware complaint" if len(complaints) == 1 else f"{len(complaints)} hardware complaints"
+        lines = f"at least {lines}" if len(complaints) >= KEPT else lines
         found = f"{lines} stood before the crash, about {parts}."
     elif start and start[0].number < report.lines[0].number:
         lines = f"line {start[0].number}, its start, and line {report.lines[0].number}, the crash"
@@ -52,9 +52,7 @@ def read(report: CrashReport, _marks: Marks) -> Step:
     proof = outside(report, "DMI: ", "Machine model: ") or tuple(
         line for line in report.lines[:40] if line.text.startswith("Hardware name: ")
     )
-    return Step(
-        NAME, f"{machine}; {found}", once(proof[:1], complaints[:SHOWN], () if complaints else start[:1])
-    )
+    return Step(NAME, f"{machine}; {found}", once(proof[:1], complaints, () if complaints else start[:1]))
 
 
 def _age(report: CrashReport, written: str) -> str:

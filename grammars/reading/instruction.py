@@ -65,11 +65,6 @@ class Instruction(NamedTuple):
     """The register that a division divided by, or a jump went to."""
 
 
-class _Bytes(NamedTuple):
-    machine: str
-    data: bytes
-
-
 class Registers:
     """The registers of a crash by their names in lower case, the first of each; read when somebody asks."""
 
@@ -99,9 +94,10 @@ def decode(report: CrashReport, registers: Registers | None = None) -> Instructi
     taken = _trapping(report)
     if taken is None or report.ip is None or not report.ip.symbol:
         return None  # where no function is there is data
-    engine, machine = _engine(taken.machine), taken.machine
+    machine, data = taken
+    engine = _engine(machine)
     at = report.ip.offset if report.ip and report.ip.offset is not None else 0
-    found = next(engine.disasm(taken.data, at, 1), None)
+    found = next(engine.disasm(data, at, 1), None)
     if found is None:
         return None
     text = _text(found, report, at)
@@ -119,8 +115,8 @@ def decode(report: CrashReport, registers: Registers | None = None) -> Instructi
     return used[0]
 
 
-def _trapping(report: CrashReport) -> _Bytes | None:
-    """Return the bytes from the trapping instruction on."""
+def _trapping(report: CrashReport) -> tuple[str, bytes] | None:
+    """Return the machine that executes the trapping instruction, and the bytes from that on."""
     machine = report.kernel.architecture
     tokens = report.code.split()
     at = next((number for number, token in enumerate(tokens) if token[0] in "<("), None)
@@ -145,7 +141,7 @@ def _trapping(report: CrashReport) -> _Bytes | None:
         data = b"".join([bytes.fromhex(one)[::-1] for one in words if len(one) == len(marked)])
     else:
         data = bytes.fromhex("".join(words))
-    return _Bytes(machine, data[:LONGEST])
+    return machine, data[:LONGEST]
 
 
 _ENGINES: Final = {

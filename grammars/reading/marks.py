@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
 
     from grammars.model import CrashReport, Line
 
+_NUMBER: Final = attrgetter("number")
 LOOKED_AT: Final = 160
 """Lines of a report, its header and first trace: the proofs stand there."""
 DEEP: Final = 400
@@ -55,9 +57,10 @@ class Marks:
         self._text = "\n".join([line.text for line in self._lines])
         marks: dict[str, Line] = {}
         raw = report.ip.raw if report.ip else ""
+        lead = _LEADS.get
         for line in self._lines[:LOOKED_AT]:
             text = line.text
-            mark = _LEADS.get(text[:4])
+            mark = lead(text[:4])
             if mark is None:
                 if "[#" in text:
                     marks.setdefault("oops", line)
@@ -80,8 +83,9 @@ class Marks:
 
     def get(self, *names: str) -> tuple[Line, ...]:
         """Return the lines of these kinds, as far as there are such, each once and in order."""
-        lines = {id(line): line for name in names if (line := self._marks.get(name)) is not None}
-        return tuple(sorted(lines.values(), key=lambda line: line.number))
+        marks = self._marks
+        found = [marks[name] for name in names if name in marks]
+        return once(found) if len(found) > 1 else tuple(found)
 
     def holding(self, *words: str, since: str = "") -> tuple[Line, ...]:
         """Return the first line that holds one of the words; from the line of a kind on, if there is such."""
@@ -114,7 +118,7 @@ def outside(report: CrashReport, *words: str) -> tuple[Line, ...]:
 def once(*groups: Iterable[Line]) -> tuple[Line, ...]:
     """Return lines of several groups, each once, in the order of the file."""
     lines = {id(line): line for group in groups for line in group}
-    return tuple(sorted(lines.values(), key=lambda line: line.number))
+    return tuple(sorted(lines.values(), key=_NUMBER) if len(lines) > 1 else lines.values())
 
 
 def listed(items: Iterable[str], most: int = 3) -> str:

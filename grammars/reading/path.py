@@ -25,7 +25,8 @@ PASSED: Final = 3
 """Functions passed over that are named."""
 
 _CALL: Final = re.compile(
-    r"^(?:compat_)?(?:__)?(?:do_|se_|x64_|ia32_|arm64_|riscv_|s390x?_)*(?:sys|ksys|SyS|SYSC)_(\w+)$"
+    r"^(?:compat_)?(?:__)?(?:do_|se_|x64_|ia32_|arm64_|riscv_|s390x?_)*(?:sys|ksys|SyS|SYSC)_"
+    r"(?!imageblit|copyarea|fillrect)(\w+)$"  # of the frame buffer, in memory of the system
 )
 _HANDLED: Final = {
     "run_timer_softirq": "timers",
@@ -58,37 +59,37 @@ _INTERRUPTS: Final = {
 """Entries of interrupts, without ``asm_``, and what they are (arch/x86/kernel/irq.c, apic/)."""
 _SOME_CALL: Final = "a system call"
 _ENTRIES: Final = (
-    ("work", re.compile(r"^(?:worker_thread|process_one_work|process_scheduled_works)"), "a work queue"),
-    ("softirq", re.compile(r"^(?:__do_softirq|handle_softirqs)"), "a softirq"),
+    ("work", r"worker_thread|process_one_work|process_scheduled_works", "a work queue"),
+    ("softirq", r"__do_softirq|handle_softirqs", "a softirq"),
     (
         "interrupt",
-        re.compile(
-            r"^(?:asm_)?sysvec_|^(?:asm_)?common_interrupt|^el1h?_\w*irq|^ret_from_intr|^(?:smp_)?apic_timer|^do_IRQ"
-            r"|^__irq_svc|^do_irq$|^do_ext_irq|^handle_riscv_irq|^do_interrupt_handler"
+        (
+            r"(?:asm_)?(?:sysvec_|common_interrupt)|el1h?_\w*irq|ret_from_intr|(?:smp_)?apic_timer|do_IRQ"
+            r"|__irq_svc|do_irq$|do_ext_irq|handle_riscv_irq|do_interrupt_handler"
         ),
         "an interrupt",
     ),
     (
         "fault",
-        re.compile(
-            r"^(?:asm_)?exc_page_fault|^(?:async_)?page_fault$|^do_user_addr_fault|^el0_da|^do_mem_abort"
-            r"|^__do_page_fault|^do_DataAbort"
+        (
+            r"(?:asm_)?exc_page_fault|(?:async_)?page_fault$|do_user_addr_fault|el0_da|do_mem_abort"
+            r"|__do_page_fault|do_DataAbort"
         ),
         "a page fault",
     ),
-    ("sysrq", re.compile(r"^write_sysrq_trigger"), "a write to /proc/sysrq-trigger"),
-    ("idle", re.compile(r"^(?:cpu_startup_entry|do_idle|rest_init|start_secondary)"), "the idle task"),
-    ("start", re.compile(r"^(?:kernel_init|do_one_initcall|kernel_init_freeable)"), "the kernel's own start"),
-    ("thread", re.compile(r"^(?:kthread|ret_from_fork|kthread_worker_fn)"), "a kernel thread"),
+    ("sysrq", r"write_sysrq_trigger", "a write to /proc/sysrq-trigger"),
+    ("idle", r"cpu_startup_entry|do_idle|rest_init|start_secondary", "the idle task"),
+    ("start", r"kernel_init|do_one_initcall", "the kernel's own start"),
+    ("thread", r"kthread|ret_from_fork", "a kernel thread"),
     (
         "call",
-        re.compile(
-            r"syscall|^entry_SYS|^entry_INT80|^system_call|^el0_svc|^sysenter|^ret_fast|^do_fast_call|^do_SYSENTER"
-        ),
+        r"\w*syscall|entry_(?:SYS|INT80)|system_call|el0_svc|sysenter|ret_fast|do_fast_call|do_SYSENTER",
         _SOME_CALL,
     ),
 )
-"""What a trace's frames show of the way in; the first that a frame matches, from the innermost out."""
+"""What functions show of the way in, by what they begin with; the first that one matches."""
+_ENTRY: Final = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern, _ in _ENTRIES))
+_WORDS: Final = {kind: words for kind, _, words in _ENTRIES}
 
 
 class Entry(NamedTuple):
@@ -104,12 +105,12 @@ class Entry(NamedTuple):
 def _way(symbol: str) -> tuple[str, str]:
     """Return what a function shows of the way in: its kind, and words."""
     name = base(symbol)
-    if call := _CALL.match(bare(name)) or _CALL.match(name):
-        return "call", _SOME_CALL if call[1] == "call" else f"the system call {call[1]}"
-    for kind, pattern, words in _ENTRIES:
-        if pattern.search(name):
-            return kind, _INTERRUPTS.get(name.removeprefix("asm_"), words)
-    return "", ""
+    if "sys_" in name or "SyS_" in name or "SYSC_" in name:
+        call = _CALL.match(bare(name)) or _CALL.match(name)
+        if call:
+            return "call", _SOME_CALL if call[1] == "call" else f"the system call {call[1]}"
+    kind = found.lastgroup if (found := _ENTRY.match(name)) else None
+    return (kind, _INTERRUPTS.get(name.removeprefix("asm_"), _WORDS[kind])) if kind else ("", "")
 
 
 def enter(functions: Sequence[str], start: int = 0) -> Entry | None:
@@ -217,8 +218,8 @@ def _inside(
 
 def _through(functions: Sequence[str], report: CrashReport) -> str:
     """Name the functions between an entry and the crash, from the entry on, without the helpers."""
-    names = [base(symbol) for symbol in functions]
     blamed = report.blame.function
+    names = [base(symbol) for symbol in functions]
     if blamed in names:
         names = names[names.index(blamed) :]
     else:

@@ -140,7 +140,19 @@
     const verdict = entries.map(accept);
     return (row) => verdict[codes[row]];
   };
+  // Most panels ask of the same rows: these are looked for once a drawing, and their incidents counted once.
+  let selections = new Map();
   function select(panel, rows) {
+    const key = JSON.stringify([panel.source, panel.where]);
+    if (!selections.has(key)) selections.set(key, chosen(panel, rows));
+    return selections.get(key);
+  }
+  const counted = new WeakMap();
+  function incidents(rows) {
+    if (!counted.has(rows)) counted.set(rows, single({ kind: "distinct", field: "event.id" }, rows));
+    return counted.get(rows);
+  }
+  function chosen(panel, rows) {
     const tests = panel.where
       .filter((term) => !(state.all && term.field === FATAL && term.value === true))
       .map((term) => tester(term.field, (word) => word.includes(String(term.value)) !== term.negate));
@@ -256,7 +268,8 @@
   };
   const spoken = (name, word) => (name === "kernel.panic.taint.flags" && TAINTS[word] ? `${word} · ${TAINTS[word]}` : clean(word));
 
-  // Colours: the commonest causes have one each for good, whatever the filters leave.
+  // Colours: what most panics are of has one each for good, whatever the filters leave.
+  const coloured = {};
   const PALETTE = {
     light: ["#2f62d9", "#d1432f", "#0b8a6f", "#a33fb0", "#b36a00", "#0a86b3", "#7a5af0", "#b52e6b"],
     dark: ["#7ea2ff", "#ff8a73", "#3fcfa8", "#dd8aea", "#eeb04a", "#55c8f0", "#b09cff", "#ff86b6"],
@@ -265,7 +278,8 @@
   const theme = () => document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   function scale(name) {
     if (!name) return { top: [], of: () => (theme() === "dark" ? "#8db1ff" : "#1f55c7") }; // one colour, the links'
-    const top = values(name).slice(0, 8).map(({ key }) => key);
+    const top = (coloured[name] ??= group(name, allRows.filter(tester(FATAL, (word) => word.includes("true"))), distinct("event.id"))
+      .slice(0, 8).map(({ key }) => key));
     const colours = PALETTE[theme()];
     return { top, of: (word) => (top.includes(word) ? colours[top.indexOf(word)] : OTHER[theme()]) };
   }
@@ -296,7 +310,7 @@
       const found = group(panel.by, rows, distinct("event.id"));
       const shown = found.slice(0, panel.size);
       const most = Math.max(1, ...shown.map(({ n }) => n));
-      const total = single({ kind: "distinct", field: "event.id" }, rows);
+      const total = incidents(rows);
       const having = single({ kind: "distinct", field: "event.id" }, rows.filter(tester(panel.by, (word) => word.length > 0)));
       const colour = panel.by === CAUSE ? scale(CAUSE).of : null;
       const rest = [
@@ -433,7 +447,7 @@
         seen.add(incident[rows[i]]);
       }
       if (!shown.length) return card(panel, rows, empty());
-      const total = single({ kind: "distinct", field: "event.id" }, rows);
+      const total = incidents(rows);
       const items = shown.map((row) => {
         const key = value(SIGNATURE, row) ?? words.incidents[incident[row]];
         const details = h("details", { ontoggle: () => {
@@ -455,7 +469,7 @@
       return `${((found / model.fleet / days) * 1000).toPrecision(2)} per 1,000 hosts a day`;
     }
     if (panel.id === "unparsed" && count) {
-      const all = single({ kind: "distinct", field: "event.id" }, current);
+      const all = incidents(current);
       return all ? `${((100 * found) / all).toFixed(found && found * 1000 < all ? 2 : 1).replace(/\.0$/, "")} % of ${plural(all, "report")}` : null;
     }
     if (panel.id === "new") return state.from ? "first seen in this time" : `first seen since ${count ? day(oldest) : "–"}`;
@@ -723,6 +737,7 @@
   function draw() {
     state = parse();
     current = filtered();
+    selections = new Map();
     const dashboard = state.about ? ABOUT : OVERVIEW;
     const opened = document.activeElement?.closest?.("[id^=panel-]")?.id;
     const key = document.activeElement?.dataset?.key;
@@ -741,7 +756,7 @@
       title.textContent = OVERVIEW.title;
       document.title = OVERVIEW.title;
       const hosts = single({ kind: "distinct", field: "host.name" }, current);
-      const all = single({ kind: "distinct", field: "event.id" }, current);
+      const all = incidents(current);
       subtitle.textContent = count ? `${plural(all, "report")} of ${plural(hosts, "host")} · ${span()}` : "The store is empty.";
     }
     const cards = dashboard.panels.map((panel) => forms[panel.form](panel, select(panel, current)));
@@ -753,7 +768,7 @@
     if (opened && key !== undefined) {
       [...document.querySelectorAll(`#${opened} [data-key]`)].find((element) => element.dataset.key === key)?.focus?.();
     }
-    document.getElementById("status").textContent = `${plural(single({ kind: "distinct", field: "event.id" }, current), "incident")} with these filters`;
+    document.getElementById("status").textContent = `${plural(incidents(current), "incident")} with these filters`;
     paint();
   }
   function span() {

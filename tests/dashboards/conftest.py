@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,13 +85,16 @@ def held(documents: list[dict[str, Any]], signatures: list[dict[str, Any]]) -> H
 
 
 @pytest.fixture(scope="session")
-def indexed(held: Held) -> Indexed:
+def indexed(held: Held) -> Iterator[Indexed]:
     """Index everything once an engine; return the names of what holds crashes and signatures."""
     done: dict[str, dict[str, str]] = {}
+    engines: list[Engine] = []
+    run = uuid.uuid4().hex[:12]  # an engine that is somebody's own may have an earlier run's
 
     def names(engine: Engine) -> dict[str, str]:
         if engine.product not in done:
-            names = {"panics": "logs-kernel.panic-dashboards", "signatures": "dashboards-signatures"}
+            engines.append(engine)
+            names = {"panics": f"logs-kernel.panic-{run}", "signatures": "dashboards-signatures"}
             engine.ask("DELETE", "/dashboards-*")
             for name, template in (
                 ("panics", templates.panics_template(engine.product, lifecycle=False)),
@@ -115,7 +120,10 @@ def indexed(held: Held) -> Indexed:
             done[engine.product] = names
         return done[engine.product]
 
-    return names
+    yield names
+    for engine in engines:
+        with contextlib.suppress(OSError):  # one of our own may be gone by now
+            engine.ask("DELETE", f"/_data_stream/logs-kernel.panic-{run}")
 
 
 class Report:

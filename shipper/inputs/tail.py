@@ -204,11 +204,16 @@ class _Files:
 
     def _note(self, paths: Sequence[str]) -> None:
         """Keep which files need not be read again, and forget those that are gone."""
+        present = {_identity(path)[0] for path in paths}
         moved: dict[str, str | None] = {}
         for one in self._followed.values():
+            for key in one.done.keys() - present:
+                del one.done[key]
             if not one.open:
                 moved |= {key: state for key, state in one.done.items() if self._seen.get(key) != state}
-        gone = self._seen.keys() - {_identity(path)[0] for path in paths}
+        gone = self._seen.keys() - present
+        for path in self._told.keys() - {*paths, *self._config.paths}:
+            del self._told[path]
         if (moved or gone) and not self._feed.stop.is_set():
             self._feed.keep((), dict.fromkeys(gone) | moved)
             for key in gone:

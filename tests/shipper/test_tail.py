@@ -234,3 +234,22 @@ def test_files_in_new_folders_are_found(tmp_path: Path) -> None:
         (tmp_path / "web-1").mkdir()
         (tmp_path / "web-1" / "kern.log").write_bytes(crash(0))
         until(lambda: feed.crashes)
+
+
+def test_nothing_is_noted_twice_and_nothing_of_what_is_gone(tmp_path: Path) -> None:
+    noted: list[dict[str, str | None]] = []
+    for name, number in (("messages.1", 1), ("messages", 0)):
+        (tmp_path / name).write_bytes(crash(number))
+    with following(tmp_path, scan_interval=0.05) as feed:
+        keep = feed.keep
+
+        def noting(crashes: Any, positions: Any = None) -> None:  # noqa: ANN401
+            noted.extend([positions] if positions else [])
+            keep(crashes, positions)
+
+        feed.keep = noting  # type: ignore[method-assign]
+        arrived(feed, 0, 1)
+        (tmp_path / "messages.1").unlink()
+        until(lambda: feed.at == {})
+        time.sleep(0.5)
+    assert len(noted) == 2

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from shipper.inputs.netconsole import NetconsoleInput
 from shipper.inputs.syslog import Framing, SyslogInput, header
 from tests.shipper.feed import running, until
+from tests.shipper.rsyslog import rsyslog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -212,6 +213,28 @@ def _protocol(protocol: dict[str, dict[str, Any]]) -> Any:  # noqa: ANN401
 def _opens(to: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", to)) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        ("udp", 'protocol="udp" template="RSYSLOG_TraditionalForwardFormat"'),
+        ("udp", 'protocol="udp" template="RSYSLOG_SyslogProtocol23Format"'),
+        ("tcp", 'protocol="tcp" template="RSYSLOG_ForwardFormat"'),
+        ("tcp", 'protocol="tcp" template="RSYSLOG_SyslogProtocol23Format" TCP_Framing="octet-counted"'),
+    ],
+)
+def test_rsyslog_s_own_words_are_understood(tmp_path: Path, kind: str, way: str) -> None:
+    to = port(socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    protocol = _protocol({kind: {"host": f"127.0.0.1:{to}"}})
+    action = f'type="omfwd" target="127.0.0.1" port="{to}" {way}'
+    with syslog(protocol=protocol) as feed, rsyslog(tmp_path, action) as log:
+        with log.open("ab") as stream:
+            stream.write(OOPS.replace(b"\r\n", b"\n"))
+        until(lambda: feed.crashes)
+    assert feed.hosts() == ["web-1"]
+    assert heard(feed).status == "complete"
+    assert feed.said == []
 
 
 def test_the_connections_of_strangers_and_those_too_many_are_closed() -> None:

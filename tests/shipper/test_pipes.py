@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +22,8 @@ from hypothesis import strategies as st
 
 from shipper.inputs._pipe import Lines
 from shipper.inputs.stdin import StdinInput
-from tests.engines import parts
 from tests.shipper.feed import running, until
+from tests.shipper.rsyslog import rsyslog
 
 if TYPE_CHECKING:
     from grammars.model import CrashReport
@@ -215,36 +214,19 @@ def test_a_file_and_nothing_at_all_can_be_standard_input(
 
 
 def test_rsyslog_starts_it_and_keeps_what_it_prints(tmp_path: Path) -> None:
-    """As the README has it: omprog, one line a message, the program's output in a file."""
-    if shutil.which("rsyslogd") is None:
-        parts.missing("rsyslog", "apt-get install rsyslog")
+    """As the README has it: omprog, the documents in a file."""
     program = tmp_path / "kpanic"
     program.write_text(
         f"#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -c 'from shipper.cli import main; main()' \"$@\"\n"
     )
     program.chmod(0o755)
-    log, out = tmp_path / "kern.log", tmp_path / "panics.ndjson"
-    log.touch()
-    (tmp_path / "rsyslog.conf").write_text(
-        f"""
-module(load="imfile")
-module(load="omprog")
-input(type="imfile" File="{log}" Tag="kernel:" Facility="kern")
-if $syslogfacility-text == "kern" then action(
-  type="omprog" binary="{program} filter --close-quiet 1" template="RSYSLOG_FileFormat"
-  output="{out}" queue.type="LinkedList")
-"""
-    )
-    command = ["rsyslogd", "-n", "-f", str(tmp_path / "rsyslog.conf"), "-i", str(tmp_path / "pid")]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
-        try:
-            time.sleep(1)
-            with log.open("ab") as stream:
-                stream.write(OOPS)
-            until(lambda: out.exists() and out.read_bytes())
-        finally:
-            daemon.terminate()
-            daemon.wait(20)
+    out = tmp_path / "panics.ndjson"
+    run = f"{program} filter --close-quiet 1"
+    action = f'type="omprog" binary="{run}" output="{out}" template="RSYSLOG_FileFormat"'
+    with rsyslog(tmp_path, action) as log:
+        with log.open("ab") as stream:
+            stream.write(OOPS)
+        until(lambda: out.exists() and out.read_bytes())
     (document,) = [json.loads(line) for line in out.read_text().splitlines()]
     assert document["kernel"]["panic"]["parse"]["status"] == "complete"
-    assert document["host"]["name"]
+    assert document["host"]["name"] == "web-1"

@@ -33,6 +33,7 @@ Identity
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -88,6 +89,8 @@ class Origin:
     labels: Mapping[str, str] = field(default_factory=dict)
     backfill_before: float | None = None
     """A crash before this moment, seconds since 1970 UTC, is history: it pages nobody. None: none is."""
+    backfill_until: float = math.inf
+    """When the last history is read, likewise: a host whose clock lags by years crashes anew all the same."""
     redactor: Redactor = _STANDARD
 
 
@@ -159,7 +162,11 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
         "labels": dict(origin.labels),
         "kernel": {"panic": _panic(report, source, trace, command_line, clean)},
     }
-    if origin.backfill_before is not None and crashed < origin.backfill_before:
+    if (
+        origin.backfill_before is not None
+        and crashed < origin.backfill_before
+        and now < origin.backfill_until
+    ):
         document["kernel"]["panic"]["backfill"] = True
     if kernel.distribution is not None:
         host["os"] |= kernel.distribution._asdict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,12 @@ def read_config(file: str | None, overrides: tuple[str, ...]) -> Config:
         raise Failure(str(error), 2) from None
 
 
-def origin(config: Config | None = None, *, backfill_before: float | None = None) -> Origin:
+def origin(
+    config: Config | None = None,
+    *,
+    backfill_before: float | None = None,
+    backfill_until: float = math.inf,
+) -> Origin:
     """Return what is known of every crash before it is read; see :class:`Origin`."""
     host = socket.gethostname()
     if config is None:
@@ -79,6 +85,7 @@ def origin(config: Config | None = None, *, backfill_before: float | None = None
         tags=tuple(config.tags),
         labels=config.labels,
         backfill_before=backfill_before,
+        backfill_until=backfill_until,
         redactor=Redactor(DEFAULT_PATTERNS + tuple(config.redact.command_line)),
     )
 

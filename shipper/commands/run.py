@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+SETTLING = 86_400.0
+"""Seconds after a store was begun in which its inputs come upon what happened before."""
 ROOM = 600.0
 """Seconds between two looks at what the store need not keep any more."""
 AGAIN = 1.0
@@ -89,7 +91,7 @@ def _serve(
     config = parts.config
     service = Service(
         store,
-        origin(config, backfill_before=store.begun()),
+        origin(config, backfill_before=store.begun(), backfill_until=store.begun() + SETTLING),
         parts.inputs,
         parts.outputs,
         log,

@@ -295,7 +295,7 @@ def test_what_no_grammar_understands_wakes(site: Site) -> None:
     text = "[   12.000001] Kernel panic - not syncing: \n[   12.000002] CPU: 0 PID: 1 Comm: init\n"
     site.crash(run, "", text=text)
     site.ship(run)
-    assert counts(site.woken()).get("unparsed") == 1
+    assert counts(site.woken()) == {"unparsed": 1}  # its signature is weak, which is not new
 
 
 def test_what_arrives_while_nobody_listens_is_told_once_somebody_does(site: Site) -> None:

@@ -45,10 +45,22 @@ def crash(**changes: object) -> CrashReport:
     return dataclasses.replace(report, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("before", "history"), [(None, None), (2e9, True), (1e9, None)])
-def test_a_crash_from_before_the_store_is_history(before: float | None, history: bool | None) -> None:  # noqa: FBT001
-    origin = dataclasses.replace(BASE, mtime=1.5e9, backfill_before=before)
-    assert get(build(crash(), origin), "kernel.panic.backfill") is history
+@pytest.mark.parametrize(
+    ("before", "until", "history"),
+    [
+        (None, 2e9, None),
+        (1.6e9, 2e9, True),
+        (1.6e9, 1.7e9, None),  # read long after: the clock of its host lags
+        (1.4e9, 2e9, None),
+    ],
+)
+def test_a_crash_from_before_the_store_is_history(
+    before: float | None,
+    until: float,
+    history: bool | None,  # noqa: FBT001
+) -> None:
+    origin = dataclasses.replace(BASE, mtime=1.5e9, backfill_before=before, backfill_until=until)
+    assert get(build(crash(), origin, now=1.8e9), "kernel.panic.backfill") is history
 
 
 def test_the_crash_of_the_story_has_kernel_place_trace_and_folder_time() -> None:

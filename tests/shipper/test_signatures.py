@@ -18,9 +18,9 @@ SYSRQ = "v1-bcacd554630c387c"
 """What a crash by SysRq is called."""
 
 
-@pytest.fixture
-def kpanic(tmp_path: Path) -> Run:
-    run = Run(tmp_path)
+@pytest.fixture(scope="module")
+def kpanic(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run(tmp_path_factory.mktemp("signatures"))
     run("ship", LOGS / "lab")
     return run
 

@@ -430,7 +430,7 @@ class Store:
             rows = connection.execute(
                 # What an engine says before it quotes the document: "400: mapper_parsing_exception: failed…".
                 "SELECT output, min(reason), count(*) AS documents FROM dead"
-                " GROUP BY output, substr(reason, 1, 60) ORDER BY output, documents DESC"
+                " GROUP BY output, substr(reason, 1, 90) ORDER BY output, documents DESC"
             ).fetchall()
         return [Refusal(*row) for row in rows]
 

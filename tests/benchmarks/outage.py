@@ -1,7 +1,7 @@
 """A day of outage in small: everything is spooled, nothing grows, and then it is delivered as fast as can be.
 
-    python tests/benchmarks/outage.py                      100,000 documents, to both engines
-    python tests/benchmarks/outage.py --documents 20000    fewer
+    python -m tests.benchmarks.outage                      100,000 documents, to both engines
+    python -m tests.benchmarks.outage --documents 20000    fewer
 
 Spooled: the outputs are down while crashes arrive; "resident" is the process's memory at a tenth, at the half
 and at the end. Drained: the spool to the engine, in turns with the client's own ``helpers.bulk`` with its

@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from shipper.document import Origin
 from shipper.inputs.file import read
+from tests.benchmarks.service import resident, spent
 from tests.engines import parts
 
 if TYPE_CHECKING:
@@ -336,6 +337,34 @@ def test_metrics_are_served_on_loopback_where_wanted(service: Service) -> None:
     assert found["kpanic_store_bytes[]"] > 8192
     assert any(name.startswith("kpanic_build_info[('pythonversion'") for name in found)
     assert found["process_resident_memory_bytes[]"] > 1e6
+
+
+def test_it_costs_next_to_nothing_while_nothing_crashes(service: Service) -> None:
+    service.config.write_text(
+        f"""
+path.data: {service.folder}/data
+inputs:
+  - {{type: kdump, paths: [{service.crash}]}}
+  - {{type: file, paths: ['{service.log}*']}}
+  - {{type: pstore, paths: [{service.pstore}]}}
+  - {{type: netconsole, host: '127.0.0.1:{PORT}', allow: [127.0.0.2]}}
+output:
+  opensearch.hosts: http://127.0.0.1:9
+  elasticsearch.hosts: http://127.0.0.1:9
+  fluentd.hosts: 127.0.0.1:9
+  file.path: {service.out}
+"""
+    )
+    with service.running() as process:
+        until(lambda: service.errors.exists() and "running" in service.said())
+        until(lambda: service.said().count("everything is kept") >= 2)
+        time.sleep(1)
+        began = spent(process.pid)
+        time.sleep(5)
+        assert (spent(process.pid) - began) / 5 <= 0.002
+        assert resident(process.pid) <= 60
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_systemd_is_told_that_it_is_ready_alive_and_stopping(service: Service) -> None:

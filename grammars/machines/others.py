@@ -7,7 +7,7 @@
     GPR00: c000000000137dd8 c000000003977920 c000000002a87b00 0000000000000001
     Krnl PSW : 0704e00180000000 00000000006bf738 (sysrq_handle_crash+0x28/0x30)
     Krnl GPRS: 0000000000000000 …
-    Krnl Code: 000003ff7fd023de: a51ddead		llihl	%r1,57005     # before the PSW, > at it
+    Krnl Code: 000003ff7fd023de: a51ddead		llihl	%r1,57005     # (* since 7.x) before the PSW, > at it
     Instruction dump:                                                until 6.2; then Code:
     60000000 7c0802a6 <e9430000> 4e800020
     epc : sysrq_handle_crash+0x10/0x1a ra : __handle_sysrq+0x8a/0x134 sp : ff2000000000bd30
@@ -49,8 +49,8 @@ def _powerpc_registers(text: str) -> Iterator[tuple[str, str]]:
         yield from ((f"GPR{int(first) + number:02}", value) for number, value in enumerate(row.split()))
 
 
-_INSTRUCTION: Final = re.compile(r"([#> ])[0-9a-f]{8,16}: ([0-9a-f]{4,12})\b")
-_MARKED: Final = {"#": "#{}", ">": "<{}>", " ": "{}"}
+_INSTRUCTION: Final = re.compile(r"([#*> ])[0-9a-f]{8,16}: ([0-9a-f]{4,12})\b")
+_MARKED: Final = {"#": "#{}", "*": "#{}", ">": "<{}>", " ": "{}"}
 
 
 def _s390(match: re.Match[str]) -> Registers | Code:
@@ -116,7 +116,7 @@ S390 = Machine(
             r"Krnl (?:GPRS|Code):",
             Element(
                 "s390x registers and code",
-                r"Krnl Code:(?P<code>[^\n]*(?:\n *[#>]?[0-9a-f]{8,16}: [^\n]*){0,15})"
+                r"Krnl Code:(?P<code>[^\n]*(?:\n *[#*>]?[0-9a-f]{8,16}: [^\n]*){0,15})"
                 r"|Krnl GPRS:[^\n]*(?:\n {4,}(?:[0-9a-f]{16} ?){4}){0,3}",
                 _s390,
             ),

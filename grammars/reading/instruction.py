@@ -173,18 +173,24 @@ def _engine(machine: str) -> capstone.Cs:
 
 def _text(found: capstone.CsInsn, report: CrashReport, at: int) -> str:
     """Return an instruction as it is written; a jump's target by its function."""
-    import capstone  # noqa: PLC0415
-
     operands = _IMMEDIATE.sub(lambda number: f"${int(number[1]):#x}", found.op_str.replace(", ", ","))
     ip = report.ip
-    if capstone.CS_GRP_BRANCH_RELATIVE in found.groups and ip is not None and ip.symbol:
-        target = operands.rpartition(",")[2].lstrip("#")
-        where = int(target, 0) if target.startswith("0x") or target.isdecimal() else None
-        if where is not None and ip.size is not None:
-            inside = 0 <= where < ip.size and at < ip.size
-            place = f"{ip.symbol}+0x{where:x}" if inside else "..."
-            operands = f"{operands[: len(operands) - len(operands.rpartition(',')[2])]}{place}"
-    return f"{found.mnemonic} {operands}".strip()
+    if _relative(found, report.kernel.architecture) and ip is not None and ip.size is not None:
+        others, comma, target = operands.rpartition(",")
+        where = int(target.lstrip("#"), 0)
+        inside = 0 <= where < ip.size and at < ip.size
+        operands = f"{others}{comma}{f'{ip.symbol}+0x{where:x}' if inside else '...'}"
+    return f"{found.mnemonic.removeprefix('c.')} {operands}".strip()
+
+
+def _relative(found: capstone.CsInsn, machine: str) -> bool:
+    """Tell whether an instruction goes to a place that it gives as its last operand."""
+    import capstone  # noqa: PLC0415
+
+    jumps = capstone.CS_GRP_BRANCH_RELATIVE in found.groups
+    if machine == "s390x":  # which capstone sorts into other groups
+        jumps = capstone.CS_GRP_JUMP in found.groups or found.mnemonic.startswith("bras")
+    return jumps and bool(found.operands) and found.operands[-1].type == capstone.CS_OP_IMM
 
 
 def _bytes(found: capstone.CsInsn, machine: str) -> str:

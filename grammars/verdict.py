@@ -160,11 +160,10 @@ def _broken(text: ReportText, items: Body) -> str:
 def _repeated(text: ReportText, items: Body, number: int) -> bool:
     """Tell whether the next line opens the same trace once more: a second console wrote it too."""
     this, *later = islice(items.after(number - 1), 2)
-    return (
-        bool(later)
-        and later[0].value == this.value
-        and text.index(later[0].location) == text.index(this.location) + 1
-    )
+    if not later or later[0].value != this.value:
+        return False
+    line = text.index(this.location)
+    return text.index(later[0].location) == line + 1 and text.lines[line].time == text.lines[line + 1].time
 
 
 def _lost(items: Iterable[Item]) -> bool:

@@ -103,7 +103,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         (
             "debug_object ^debug_print_object debug_check_no ^(?:timer|work|hrtimer|"
             "rcuhead)_is_static_object"
-            " ^timer_fixup ^work_fixup ^lookup_object"
+            " ^timer_fixup ^work_fixup"
         ),
     ),
     (

@@ -4,6 +4,7 @@ r"""The lines that every report may hold, whatever its family and machine.
 
     CPU: 0 UID: 0 PID: 1 Comm: init Tainted: G           OE      6.12.0 #1 Debian 6.12     since 6.11 with UID
     CPU: 0 PID: 1 Comm: init Not tainted 3.10.0-1160.el7.x86_64 #1
+    CPU: 3 PID: 77 Comm: a b Kdump: loaded Tainted: G    --------- -  - 4.18.0-348.el8.x86_64 #1
     Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform
     CPU: 1    Tainted: G           O  (3.4.113 #5)                                          arm, s390x: old
     Process swapper/0 (pid: 1, stack limit = 0x(ptrval))                                    arm
@@ -88,7 +89,7 @@ def _owner(match: re.Match[str]) -> Owner:
 owner = Element(
     "owner",
     r"(?:CPU: (?P<cpu>\d+) )?(?:UID: (?P<uid>\d+) )?(?:PID: |Pid: )(?P<pid>\d+),? [Cc]omm: "
-    r"(?P<comm>[^\n]{0,64}?) "
+    r"(?P<comm>[^\n]{0,64}?) (?:Kdump: loaded )?"
     r"(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)(?:\s+(?P<release>\d+\.\d+\.\S+)(?: "
     r"\(?(?P<build>#\S+)(?P<hardware>[^\n]*)|[^\n]*)"
     r"|\s*$)",

@@ -354,6 +354,27 @@ def test_a_process_is_found_in_a_line_of_its_own() -> None:
     assert report.kernel.release == "3.4.113"
 
 
+@pytest.mark.parametrize(
+    ("line", "name", "release", "flags"),
+    [
+        ("Comm: bash Kdump: loaded Not tainted 5.10.0-32-amd64 #1 Debian", "bash", "5.10.0-32-amd64", ()),
+        (
+            "Comm: a b Kdump: loaded Tainted: G           OE    --------- -  - 4.18.0-348.el8.x86_64 #1",
+            "a b",
+            "4.18.0-348.el8.x86_64",
+            ("O", "E"),
+        ),
+        ("Comm: Tainted: x Tainted: G S      5.4.17 #2", "Tainted: x", "5.4.17", ("S",)),
+    ],
+)
+def test_who_was_running(line: str, name: str, release: str, flags: tuple[str, ...]) -> None:
+    owner = "CPU: 0 PID: 1 Comm: init Tainted: G           OE      6.1.0-56-amd64 #1  Debian 6.1.192-2"
+    assert owner in X86
+    report = read(X86.replace(owner, f"CPU: 0 PID: 1 {line}"))
+    assert (report.process.name, report.kernel.release) == (name, release)
+    assert (report.taint.flags if report.taint else ()) == flags
+
+
 def test_a_signal_is_no_error_code() -> None:
     report = read(POWERPC)
     assert report.oops

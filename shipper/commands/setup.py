@@ -58,6 +58,7 @@ def command(
     if dashboards and not frontends:
         raise Failure("neither setup.kibana.host nor setup.opensearch_dashboards.host is configured", 2)
     code = 0
+    gone: set[str] = set()
     for name, lines in _steps(
         config,
         engines,
@@ -66,11 +67,14 @@ def command(
         dashboards=everything or dashboards,
         alerts=everything or alerts,
     ):
+        if name in gone:  # said once
+            continue
         try:
             for line in lines:
                 sys.stdout.write(visible(f"{name}: {line}") + "\n")
         except Unavailable as error:
             say(f"kpanic: {error}")
+            gone.add(name)
             code = 1
         except ValueError as error:
             say(f"kpanic: {name}: {error}")

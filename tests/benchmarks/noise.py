@@ -152,6 +152,7 @@ HOSTILE = {
     "broken UTF-8 in a window": (b"[    1.000000] Oops: \xff\xc3\x28\xe2\x82\n", 20),
     "escapes": (b"\x1b[31m\x1b]0;", 50),
     "brackets": (b"Oops: " + b"[" * 4000 + b"{" * 4000 + b"\n", 50),
+    "nested JSON": (b'{"MESSAGE":' * 700 + b'"Oops: 0002"' + b"}" * 700 + b"\n", 50),
     "records": (b"Panic#1 Part1\n", 10),
     "fields": (b"MESSAGE=Oops: \n", 10),
 }

@@ -189,8 +189,14 @@ class Reader:
             text = _RETURNS.sub("\n", text)
         split: list[bytes] = []
         quick = not (self._lost or self.pending or self._kmsg.open)
-        usual = text.replace("\n", "").isprintable() and not any(word in text for word in _UNUSUAL)
-        for number, (raw, time, caller, words, _) in enumerate(_RUN.findall(text), first):
+        rows = _RUN.findall(text)
+        usual = quick and text.replace("\n", "").isprintable() and not any(word in text for word in _UNUSUAL)
+        if usual and all(row[1] for row in rows):
+            return [
+                _LINE((number, words, float(time), caller, "", None, 0, raw))
+                for number, (raw, time, caller, words, _) in enumerate(rows, first)
+            ]
+        for number, (raw, time, caller, words, _) in enumerate(rows, first):
             if (
                 quick
                 and time

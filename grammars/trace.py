@@ -13,6 +13,7 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,7 +21,7 @@ from grammars.element import Element
 from grammars.model import Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MARK: Final = r"</?#?[A-Z][A-Z0-9_]*>"
 """What separates stacks: ``<IRQ>``, ``</TASK>``, ``<#DF>``, ``<EOI>``."""
@@ -30,9 +31,9 @@ RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 """A demangled Rust method: ``<T as Trait>::method``."""
 _BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*){0,2}"
 
+_FROM: Final = rf"(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}(?: \[[\w-]+\])?) from {_BRACKETS})?"
 _CODE: Final = (
-    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}(?: \[[\w-]+\])?) "
-    rf"from {_BRACKETS})?"
+    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?{_FROM}"
     rf"\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
 _INLINE: Final = (
@@ -51,7 +52,7 @@ def unnamed(pattern: str) -> str:
     return re.sub(r"\(\?P<\w+>", "(?:", pattern)
 
 
-_frame = re.compile(rf"^{FRAME}$", re.MULTILINE)
+_frame = re.compile(rf"^{FRAME.replace(_FROM, '')}$", re.MULTILINE)
 _module = re.compile(r"\[([\w-]+)[^\]\n]*\]")
 _place = re.compile(r"[\w./-]+\.(?:c|h|S|rs):\d+")
 _digits = re.compile(r"[0-9a-f]{8,16}")
@@ -94,7 +95,7 @@ class Trace:
     def frames(self) -> tuple[Frame, ...]:
         """The frames, in the kernel's order: the innermost first."""
         if self._frames is None:
-            self._frames = tuple(_read_frames(self._text))
+            self._frames = tuple(_read_frames((_linked() if self.linked else _frame).finditer(self._text)))
         return self._frames
 
     @property
@@ -109,9 +110,15 @@ class Opening(NamedTuple):
     label: str
 
 
-def _read_frames(text: str) -> Iterator[Frame]:
+@functools.cache
+def _linked() -> re.Pattern[str]:
+    """Return the expression for frames of arm: only they say who called."""
+    return re.compile(rf"^{FRAME}$", re.MULTILINE)
+
+
+def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
     stack = ""
-    for match in _frame.finditer(text):
+    for match in lines:
         mark, address, guess, name, offset, size, rest, inlined, place, raw = match.groups()
         if mark:
             stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]

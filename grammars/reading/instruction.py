@@ -34,6 +34,8 @@ _REWOUND: Final = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})
 _S390_TRAPS: Final = ("#af", "#0000")
 """A monitor call, which is BUG() and WARN(), and what is no instruction."""
 _HALF: Final = 4
+_UD2: Final = b"\x0f\x0b"
+"""BUG() and WARN() of x86: most of all that traps, and no reason to load a disassembler."""
 
 
 class Register(NamedTuple):
@@ -95,6 +97,8 @@ def decode(report: CrashReport, registers: Registers | None = None) -> Instructi
     if taken is None or report.ip is None or not report.ip.symbol:
         return None  # where no function is there is data
     machine, data = taken
+    if machine in {"x86_64", "i686"} and data.startswith(_UD2):
+        return Instruction("ud2", _UD2.hex(" "))
     engine = _engine(machine)
     at = report.ip.offset if report.ip and report.ip.offset is not None else 0
     found = next(engine.disasm(data, at, 1), None)

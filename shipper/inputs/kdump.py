@@ -192,11 +192,11 @@ class Folder:
 
 def recognise(path: str) -> Folder | None:
     """Return what the name of a log or dump of kdump's and of its folder say; None for any other file."""
-    pure = PurePath(path)
-    folder = _folder(pure.parent.name)
-    if found := _STAMPED_DMESG.fullmatch(pure.name):
+    where, name = os.path.split(path)
+    folder = _folder(os.path.basename(where))  # noqa: PTH119
+    if found := _STAMPED_DMESG.fullmatch(name):
         return folder or _folder(f"{found['host'] or 'localhost'}-{found['stamp']}") or Folder()
-    if _is_log(pure.name) or is_dump(pure.name) or (folder and pure.name.split(".")[0] == "dmesg"):
+    if _is_log(name) or is_dump(name) or (folder and name.split(".")[0] == "dmesg"):
         return folder or Folder()
     return None
 

@@ -116,7 +116,7 @@ def _epoch(match: re.Match[str]) -> float | None:
     return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
 
 
-_UNUSUAL: Final = (" kernel", "&lt;", "&gt;")
+_UNUSUAL: Final = (" kernel:", " kernel[", "&lt;", "&gt;")
 """What a line holds that needs a closer look: the stamp of a journal, what a web page made of ``<``."""
 _QUOTES: Final = ("b'", 'b"')
 """What begins a datagram in a capture that was printed one ``repr`` a line."""

@@ -25,7 +25,8 @@ LONGEST = 60.0
 LARGEST = 256 << 20
 """Bytes that it may write: eight times the largest log buffer of a kernel's own making (LOG_BUF_SHIFT 25)."""
 
-_MAGIC = (b"KDUMP   ", b"makedumpfile", b"DISKDUMP", b"PAGEDUMP", b"LiME")
+_FLATTENED = b"makedumpfile"
+_MAGIC = (b"KDUMP   ", _FLATTENED, b"DISKDUMP", b"PAGEDUMP", b"LiME")
 _CORES = (b"\x04\x00", b"\x00\x04")
 """``e_type`` of an ELF core, little and big endian."""
 
@@ -35,11 +36,18 @@ def is_dump(head: bytes) -> bool:
     return head.startswith(_MAGIC) or (head.startswith(b"\x7fELF") and head[16:18] in _CORES)
 
 
-def log_of(path: str) -> IO[bytes]:
+def log_of(path: str, head: bytes) -> IO[bytes]:
     """Return the log of a dump, open for reading.
 
+    :param head: how the file begins.
     :raises Unreadable: it could not be extracted.
     """
+    if head.startswith(_FLATTENED):
+        raise Unreadable(
+            path,
+            "is a flattened dump without its log beside it: 'makedumpfile -R vmcore < FILE' makes one"
+            " of which the log is read",
+        )
     program = shutil.which(PROGRAM)
     if program is None:
         raise Unreadable(

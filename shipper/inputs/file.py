@@ -117,7 +117,7 @@ class Chunks:
             self.close()
             if path == STANDARD_INPUT:
                 raise Unreadable(path, "is a memory dump: name its file, and the log is taken out of it")
-            self._file = dump.log_of(path)
+            self._file = dump.log_of(path, self._head)
             self._head = self._file.read(CHUNK)
 
     def __iter__(self) -> Iterator[bytes]:

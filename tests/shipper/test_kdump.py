@@ -128,6 +128,11 @@ def test_a_dump_is_given_so_much_room(tmp_path: Path, monkeypatch: pytest.Monkey
     assert refused(tmp_path) == "its log could not be extracted: makedumpfile was ended by SIGXFSZ"
 
 
+def test_a_flattened_dump_says_how_it_becomes_a_plain_one(tmp_path: Path) -> None:
+    """SUSE saves them so; to find the log in one, all of it would have to be written anew."""
+    assert "makedumpfile -R vmcore < FILE" in refused(tmp_path, b"makedumpfile" + bytes(4084))
+
+
 def test_a_program_s_own_image_is_no_dump() -> None:
     assert dump.is_dump(b"\x7fELF" + bytes(12) + b"\x04\x00")
     assert not dump.is_dump(Path("/bin/sh").read_bytes()[:64])
@@ -142,9 +147,9 @@ def program(folder: Path, does: str) -> None:
     script.rename(folder / "bin" / dump.PROGRAM)
 
 
-def refused(folder: Path) -> str:
+def refused(folder: Path, content: bytes = DUMP) -> str:
     path = folder / "vmcore"
-    path.write_bytes(DUMP)
+    path.write_bytes(content)
     with pytest.raises(Unreadable) as caught:
         list(read(str(path), Origin("file")))
     return caught.value.reason

@@ -6,6 +6,7 @@ guest that sleeps takes no time. Nothing of a guest reaches the host but its con
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -63,7 +64,8 @@ def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 120.
         devices=kind.devices,
         monitor=kind.monitor,
         guest_seconds=kind.seconds,
-        shift=kind.shift if counted else None,
+        shift=kind.shift if counted and kind.cpus == 1 else None,
+        cpus=kind.cpus,
         timeout=timeout,
     )
 
@@ -77,6 +79,7 @@ def run(  # noqa: PLR0913
     monitor: str = "",
     guest_seconds: int = 0,
     shift: int | None = 2,
+    cpus: int = 1,
     reboot: bool = False,
     quiet: float = QUIET,
     timeout: float = 120.0,
@@ -86,7 +89,7 @@ def run(  # noqa: PLR0913
     with tempfile.TemporaryDirectory(prefix="kpanic-lab-") as folder:
         console = Path(folder) / "console"
         console.touch()
-        command = [*boot.machine.qemu, "-accel", "tcg", "-smp", "1"]
+        command = [*boot.machine.qemu, "-accel", "tcg", "-smp", str(cpus)]
         if shift is not None:
             command += ["-icount", f"shift={shift},sleep=off"]
         command += ["-seed", "42", "-display", "none", "-monitor", "stdio"]
@@ -143,8 +146,9 @@ def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch
         size, quiet_since = len(text), time.monotonic()
         if monitor and b"LAB: ready" in text and process.stdin:
             time.sleep(0.5)
-            process.stdin.write(monitor.encode() + b"\n")
-            process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):  # it has exited since
+                process.stdin.write(monitor.encode() + b"\n")
+                process.stdin.flush()
             monitor = ""
         if exited or _whole_line(watch.end, text):
             return True

@@ -61,6 +61,8 @@ class Kind:
     """Stop after so much of the guest's time, for what goes on for ever."""
     shift: int = 2
     """An instruction takes 2 ** shift ns of the guest's time: more for what waits while busy."""
+    cpus: int = 1
+    """Several go by the host's clock: an instruction counter stalls with them."""
     silent: bool = False
     cause: str = ""
     function: str = ""

@@ -337,17 +337,26 @@ KIND(mutex_deadlock)
 	return written;
 }
 
-static void nothing(struct rcu_head *waiting)
+unsigned long rcu_get_gp_seq(void); /* exported, and in no header */
+
+/* One grace period after another, so that there is one to stall. */
+static void again(struct rcu_head *waiting)
 {
+	call_rcu(waiting, again);
 }
 
 KIND(rcustall)
 {
 	static struct rcu_head waiting;
 
-	call_rcu(&waiting, nothing); /* something to wait for, */
-	schedule_timeout_uninterruptible(1); /* and the time to begin it: there is one CPU */
-	preempt_disable();
+	call_rcu(&waiting, again);
+	for (;;) {
+		preempt_disable();
+		if (rcu_get_gp_seq() & 3) /* one has begun; there is one CPU, so that it cannot end */
+			break;
+		preempt_enable();
+		yield();
+	}
 	rcu_read_lock();
 	for (;;)
 		cpu_relax();

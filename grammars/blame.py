@@ -360,13 +360,15 @@ class Walker:
 
     def _hung(self) -> Blame:
         """Pass over whatever blocks; a few blockers are answers themselves."""
-        functions = [base(function) for function in self._trace(self.items)]
-        for name in functions:
+        functions = list(self._trace(self.items))
+        for name in map(base, functions):
             for pattern, answer in BLOCKERS:
                 if pattern.search(name):
                     return Blame(answer, f"{name}: who waits for it is a victim", tuple(self.skipped))
-        for name in functions:
-            reason = "waits for others" if WAITS.search(name) else _reason(name, SKIP)
+        for function in functions:
+            name = base(function)
+            waits = WAITS.match if function in self.modules else WAITS.search
+            reason = "waits for others" if waits(name) else self._helper(function, name)
             if not reason:
                 return self._blame(name, "the first frame of the task that does not just wait")
             self.skipped.append((name, reason))

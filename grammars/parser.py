@@ -69,6 +69,8 @@ class Stream:
     boot: Boot = field(default_factory=Boot)
     incident: Incident | None = None
     time: float | None = None
+    previous: str = ""
+    """Text of the line before."""
     ended: tuple[Boot, Incident] | None = None
     """The incident that the next boot ended: its command line will say whether it is a crash kernel's."""
 
@@ -186,8 +188,10 @@ class Parser:
                 stream.time = time
             numbers = hits.get(index)
             if numbers and (families := self._facts(stream, line, numbers, found)):
-                found += self._head(stream, line, families, lines[index - 1].text if index else "")
+                found += self._head(stream, line, families, stream.previous)
+                stream.previous = line.text
                 continue
+            stream.previous = line.text
             incident = stream.incident
             if incident is not None:
                 incident.last = self._now

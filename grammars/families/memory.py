@@ -88,6 +88,8 @@ VFS = Family(
 ALLOCATION = Family(
     name="allocation",
     literals=("page allocation failure",),
+    # What the OOM killer has just killed gets no page to die with (7.x): part of the kill, and no crash.
+    ignore_after=r"Killed process \d+ \(|oom_reaper: reaped process",
     forms=(
         Form(
             head(r"page allocation failure[.:][^\n]*"),

@@ -1,6 +1,6 @@
 """Crash real kernels and check what kpanic says of them: ``python -m tests.lab --help``."""
 
-# ruff: noqa: T201 - a command speaks on standard output
+# ruff: noqa: T201 - a command speaks: the page on standard output, all else on standard error
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import guest, matrix, verdict
+from . import accuracy, guest, matrix, verdict
 from .archive import GoneError
 from .build import Builder, BuildError
 
@@ -39,30 +39,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen.logs.mkdir(parents=True, exist_ok=True)
     builder = Builder(table)
     crashes: list[Crash] = []
-    broken = 0
+    gone: list[str] = []
+    broken: list[str] = []
     with ThreadPoolExecutor(max_workers=chosen.jobs) as pool:
         for name in kernels:
             kernel = table.kernels[name]
             try:
                 boot = builder.prepare(kernel)
-            except GoneError as gone:
-                print(f"{name}: gone from the archive: {gone}", flush=True)
+            except GoneError as error:
+                gone.append(f"{name}: {error}")
                 continue
             except BuildError as refused:
-                print(f"{name}: the module does not build: {refused}", flush=True)
-                broken += 1
+                broken.append(f"{name}: the module does not build: {refused}")
                 continue
             for kind in table.kinds_of(kernel, every=chosen.every or bool(kinds)):
                 if not kinds or kind.name in kinds:
                     log = f"{boot.release}-{boot.machine.uname}-{kind.name}.log"
                     crashes.append(Crash(boot, kind, chosen.logs / log))
         counted = chosen.clock == "counted"
-        for line in pool.map(lambda crash: _provoke(crash, keep=chosen.keep, counted=counted), crashes):
-            print(line, flush=True)
+        for crash, line, fault in pool.map(
+            lambda crash: _provoke(crash, keep=chosen.keep, counted=counted), crashes
+        ):
+            _tell(f"{crash.boot.kernel.name:14} {crash.kind.name:20} {line}")
+            broken += [f"{crash.boot.kernel.name}: {crash.kind.name}: {fault}"] if fault else []
+    for line in (*gone, *broken):
+        _tell(line)
     if chosen.crash_only:
         return 1 if broken else 0
-    wrong = _judge(crashes)
-    return 1 if wrong or broken else 0
+    results = _judge([crash for crash in crashes if crash.console.exists()])
+    print(accuracy.page(results, gone, broken))
+    return 1 if broken or any(result.wrong for result in results) else 0
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -83,34 +93,26 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _provoke(crash: Crash, *, keep: bool, counted: bool) -> str:
-    what = f"{crash.boot.kernel.name:14} {crash.kind.name:20}"
+def _provoke(crash: Crash, *, keep: bool, counted: bool) -> tuple[Crash, str, str]:
+    """Return the crash, how it went, and what went wrong."""
     if keep and crash.console.exists():
-        return f"{what} kept"
-    run = guest.crash(crash.boot, crash.kind, counted=counted)
+        return crash, "kept", ""
+    try:
+        run = guest.crash(crash.boot, crash.kind, counted=counted)
+    except (OSError, RuntimeError) as error:  # of one guest; the others go on
+        return crash, "no console", str(error)
     crash.console.write_bytes(run.console)
-    return f"{what} {run.seconds:6.1f} s" + ("" if run.ended else ", time over")
+    return crash, f"{run.seconds:6.1f} s" + ("" if run.ended else ", time over"), ""
 
 
-def _judge(crashes: Sequence[Crash]) -> int:
-    """Print the table of right and wrong; return how many are wrong."""
+def _judge(crashes: Sequence[Crash]) -> list[accuracy.Result]:
     documents = verdict.parse([crash.console for crash in crashes])
-    totals: dict[str, list[int]] = {}
-    print("\n| kernel | machine | kind | field | expected | got |\n|---|---|---|---|---|---|")
+    results = []
     for crash in crashes:
         expected = verdict.expect(crash.kind, crash.boot.release, crash.boot.machine)
-        result = verdict.compare(expected, documents[crash.console])
-        total = totals.setdefault(f"{crash.boot.release} | {crash.boot.machine.uname}", [0, 0])
-        total[bool(result.wrong)] += 1
-        for field, (value, got) in result.wrong.items():
-            where = f"{crash.boot.release} | {crash.boot.machine.uname} | {crash.kind.name}"
-            print(f"| {where} | {field} | {value or '-'} | {got or '-'} |")
-    print("\n| kernel | machine | right | wrong |\n|---|---|---|---|")
-    for where, (right, wrong) in totals.items():
-        print(f"| {where} | {right} | {wrong} |")
-    wrong = sum(total[1] for total in totals.values())
-    print(f"\n{len(crashes) - wrong} right, {wrong} wrong of {len(crashes)}")
-    return wrong
+        wrong = verdict.compare(expected, documents[crash.console]).wrong
+        results.append(accuracy.Result(crash.kind.name, expected, wrong))
+    return results
 
 
 if __name__ == "__main__":

@@ -72,8 +72,9 @@ class Archive:
                 if done.returncode == 0:
                     break
                 time.sleep(5)
-            if not list((self.root / "state/lists").glob("*_Packages*")):
-                raise GoneError(f"no package list could be fetched: {done.stderr.strip()}")
+            for machine in self.architectures:
+                if not list((self.root / "state/lists").glob(f"*_binary-{machine}_Packages*")):
+                    raise GoneError(f"no package list of {machine} could be had: {_complaint(done.stderr)}")
             stamp.write_text(lines)
 
     def newest(self, pattern: str, architecture: str) -> str:
@@ -156,6 +157,11 @@ class Archive:
             "LC_ALL": "C.UTF-8",
         }
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def _complaint(text: str) -> str:
+    """Return the first error of apt's, on one line."""
+    return next((line[3:] for line in text.splitlines() if line.startswith("E: ")), text.strip()[-200:])
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

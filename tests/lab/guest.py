@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 END = re.compile(rb"---\[ end Kernel panic|Rebooting in \d+ seconds|LAB: still alive|System halted")
 """The last that a guest says."""
 PANIC = re.compile(rb"Kernel panic - not syncing")
+TOLD = re.compile(rb"^\[ *(\d+)\.\d+\] boom: provoking", re.MULTILINE)
+STAMP = re.compile(rb"^\[ *(\d+)\.\d+\]", re.MULTILINE)
 QUIET = 3.0
 """Seconds without a byte after a panic that count as the end, for kernels that print none."""
 POLL = 0.1
@@ -48,15 +50,16 @@ def command_line(boot: Boot, kind: Kind) -> str:
     return f"console={boot.machine.console} ignore_loglevel lab.kind={told} {kind.append}".strip()
 
 
-def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 120.0) -> Run:
+def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 240.0) -> Run:
     """Crash a kernel in one of the matrix's ways.
 
     With ``counted`` an instruction counter is the guest's clock: the console is the same each time. Without,
     it is the host's: half the time.
     """
-    initrd = None if kind.name.startswith("vfs-") else boot.initrd()
+    extra = {path.rpartition("/")[2]: boot.module(path) for path in kind.modules}
     if kind.name == "noinit":
-        initrd = boot.initrd({"init": b"\x00nothing that runs\n"})
+        extra["init"] = b"\x00nothing that runs\n"
+    initrd = None if kind.name.startswith("vfs-") else boot.initrd(extra)
     return run(
         boot,
         command_line(boot, kind),
@@ -152,9 +155,10 @@ def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch
             monitor = ""
         if exited or _whole_line(watch.end, text):
             return True
-        stamps = re.findall(rb"^\[ *(\d+)\.\d+\]", text, re.MULTILINE)
-        if watch.guest_seconds and stamps and int(stamps[-1]) >= watch.guest_seconds:
-            return True
+        if watch.guest_seconds and (told := TOLD.search(text)):
+            now = STAMP.findall(text, told.start())[-1]
+            if int(now) - int(told[1]) >= watch.guest_seconds:
+                return True
     return False
 
 

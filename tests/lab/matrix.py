@@ -57,8 +57,10 @@ class Kind:
     monitor: str = ""
     """What QEMU's monitor is told once the guest is ready."""
     devices: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
+    """Of the kernel's own package, below ``kernel/``; /init finds them at the root."""
     seconds: int = 0
-    """Stop after so much of the guest's time, for what goes on for ever."""
+    """Stop so much of the guest's time after the module was told, for what goes on for ever."""
     shift: int = 2
     """An instruction takes 2 ** shift ns of the guest's time: more for what waits while busy."""
     cpus: int = 1

@@ -135,11 +135,11 @@ class Builder:
                 parts = archive.depends(
                     image, "linux-(binary|modules)-.*"
                 )  # in packages of their own since 7.x
-                archive.unpack([image, *(f"{part}:{machine.name}" for part in parts)], folder)
+                _unpack(archive, [image, *(f"{part}:{machine.name}" for part in parts)], folder)
             busybox = cache() / "busybox" / machine.name
             if not busybox.exists():
-                self.archive(machine.busybox, machine.name).unpack(
-                    [f"busybox-static:{machine.name}"], busybox
+                _unpack(
+                    self.archive(machine.busybox, machine.name), [f"busybox-static:{machine.name}"], busybox
                 )
             built = self._build(kernel, machine, release)
         return Boot(
@@ -204,6 +204,14 @@ class Builder:
                 hosted = [f"{name}:{HOST}" for name in names]
                 archive.unpack([f"{headers}:{machine.name}", *hosted], tree)
         return tree
+
+
+def _unpack(archive: Archive, packages: Sequence[str], folder: Path) -> None:
+    """Unpack packages into a folder that appears whole or not at all."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    archive.unpack(packages, part)
+    part.rename(folder)
 
 
 def _inside(tree: Path, work: Path, command: Sequence[str]) -> None:

@@ -51,6 +51,8 @@ def parse(consoles: Sequence[Path]) -> dict[Path, list[dict[str, Any]]]:
 
     Raises RuntimeError with kpanic's own words where it fails.
     """
+    if not consoles:
+        return {}
     kpanic = Path(sys.executable).with_name("kpanic")
     command: list[str | Path] = [kpanic, "parse", "--format", "ndjson", *consoles]
     done = subprocess.run(command, capture_output=True, check=False, timeout=600)

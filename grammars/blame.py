@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
@@ -383,11 +382,10 @@ def _recursive(functions: Sequence[str]) -> set[str]:
 
 def _runaway(functions: Sequence[str], recursive: set[str]) -> str:
     """Return the function that runs away if what dispatches work called it; else its caller started it."""
-    for number, (upper, lower) in enumerate(pairwise(base(function) for function in functions)):
-        if upper in recursive and lower not in recursive:
-            callers = functions[number + 1 : number + 3]
-            return upper if any(ANCHORS.search(base(caller)) for caller in callers) else ""
-    return ""
+    names = [base(function) for function in functions]
+    outermost = max((number for number, name in enumerate(names) if name in recursive), default=0)
+    callers = names[outermost + 1 : outermost + 3]
+    return names[outermost] if any(map(ANCHORS.search, callers)) else ""
 
 
 def _below(functions: Sequence[str]) -> list[str]:

@@ -29,7 +29,7 @@ PANIC = re.compile(rb"Kernel panic - not syncing")
 TOLD = re.compile(rb"^\[ *(\d+)\.\d+\] boom: provoking", re.MULTILINE)
 STAMP = re.compile(rb"^\[ *(\d+)\.\d+\]", re.MULTILINE)
 QUIET = 3.0
-"""Seconds without a byte after a panic that count as the end, for kernels that print none."""
+"""Seconds without a byte that count as the end, for kernels that print none, and for what is no panic."""
 POLL = 0.1
 """Seconds between looks at the console."""
 
@@ -141,7 +141,8 @@ def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch
     while time.monotonic() < watch.deadline:
         exited = process.poll() is not None
         if console.stat().st_size == size and not exited:
-            if PANIC.search(text) and time.monotonic() - quiet_since > watch.quiet:
+            said = PANIC.search(text) or _reached(watch.guest_seconds, text)
+            if said and time.monotonic() - quiet_since > watch.quiet:
                 return True
             time.sleep(POLL)
             continue
@@ -155,11 +156,13 @@ def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch
             monitor = ""
         if exited or _whole_line(watch.end, text):
             return True
-        if watch.guest_seconds and (told := TOLD.search(text)):
-            now = STAMP.findall(text, told.start())[-1]
-            if int(now) - int(told[1]) >= watch.guest_seconds:
-                return True
     return False
+
+
+def _reached(seconds: int, text: bytes) -> bool:
+    """Tell whether the guest has printed something so long after the module was told; 0 for never."""
+    told = TOLD.search(text)
+    return bool(seconds and told) and int(STAMP.findall(text, told.start())[-1]) - int(told[1]) >= seconds
 
 
 def _whole_line(pattern: re.Pattern[bytes], text: bytes) -> bool:

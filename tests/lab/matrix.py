@@ -60,7 +60,7 @@ class Kind:
     modules: list[str] = field(default_factory=list)
     """Of the kernel's own package, below ``kernel/``; /init finds them at the root."""
     seconds: int = 0
-    """Stop so much of the guest's time after the module was told, for what goes on for ever."""
+    """Of the guest's time since the module was told, after which what it says is the last to wait for."""
     shift: int = 2
     """An instruction takes 2 ** shift ns of the guest's time: more for what waits while busy."""
     cpus: int = 1

@@ -61,7 +61,7 @@ static size_t written;
 
 static volatile unsigned int zero;
 static volatile int sink;
-static const volatile int constant[64] = { 1 };
+static const int constant[64] = { 1 };
 
 static unsigned long user_page(int protection)
 {
@@ -497,10 +497,10 @@ KIND(oob_write)
 
 KIND(bad_page)
 {
-	struct page *page = alloc_page(GFP_KERNEL);
+	struct page *page = alloc_pages(GFP_KERNEL, 4); /* so many are looked at when they are given back */
 
 	page->mapping = (void *)hidden(0x1234500UL);
-	__free_page(page);
+	__free_pages(page, 4);
 	barrier();
 	return written;
 }

@@ -81,6 +81,7 @@ def die(builder: Builder, boot: Boot, share: Path, *, netconsole: int = 0, timeo
         devices += ["-netdev", "user,id=net", "-device", "e1000,netdev=net"]
     qemu = list(boot.machine.qemu)
     qemu[qemu.index("-m") + 1] = MEMORY
+    qemu[qemu.index("-rtc") + 1] = "base=utc"  # a crash of today: of an old one nobody is told
     return run(
         replace(boot, machine=replace(boot.machine, qemu=qemu)),
         append,

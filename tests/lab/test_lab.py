@@ -129,10 +129,11 @@ output.opensearch.hosts: ["{opensearch.url}"]
     try:
         run = kdump.die(builder, boot, tmp_path, netconsole=port)
         assert run.ended
-        documents = _found(opensearch, f"logs-kernel.panic-{namespace}", 3)
+        hits = _found(opensearch, f"logs-kernel.panic-{namespace}", 3)
     finally:
         service.terminate()
         service.wait(30)
+    documents = [hit["_source"] for hit in hits]
     for document in documents:
         assert verdict.compare(expected, [document]).wrong == {}, document["event"]["provider"]
     through = {document["event"]["provider"]: document for document in documents}
@@ -142,8 +143,8 @@ output.opensearch.hosts: ["{opensearch.url}"]
 
     (monitor,) = (one.body for one in alerts.opensearch() if one.body["name"] == "kpanic-new-signature")
     (rule,) = monitor["inputs"][0]["doc_level_input"]["queries"]
-    hits = opensearch.found(SIGNATURES, {"query_string": {"query": rule["query"]}})
-    (alerted,) = (hit["_source"] for hit in hits if hit["_source"]["title"] == expected.title)
+    told = opensearch.found(SIGNATURES, {"query_string": {"query": rule["query"]}})
+    (alerted,) = (hit["_source"] for hit in told if hit["_source"]["title"] == expected.title)
     assert alerted["id"] == signature
 
     asked = subprocess.run(
@@ -162,14 +163,16 @@ output.opensearch.hosts: ["{opensearch.url}"]
     subprocess.run([kpanic, "ship", alone.parent, *elsewhere], check=True)
     (extracted,) = (json.loads(line) for line in (tmp_path / "alone.ndjson").read_text().splitlines())
     assert extracted["event"]["id"] == incident
+    assert extracted["labels"]["document_id"] in {hit["_id"] for hit in hits}
     assert _same(extracted) == _same(through["kdump"])
 
 
 def _same(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without what tells when, where and by whom it was read."""
+    """Return a document without what tells when, where and for whom it was read."""
     event = {key: value for key, value in document["event"].items() if key not in {"created", "ingested"}}
-    kept = {key: value for key, value in document.items() if key not in {"_id", "log", "data_stream"}}
-    return {**kept, "event": event}
+    panic = {key: value for key, value in document["kernel"]["panic"].items() if key != "backfill"}
+    kept = {key: value for key, value in document.items() if key not in {"log", "data_stream", "labels"}}
+    return {**kept, "event": event, "kernel": {"panic": panic}}
 
 
 def _free_port() -> int:
@@ -185,7 +188,7 @@ def _found(engine: Engine, index: str, number: int) -> list[dict[str, Any]]:
     while len(hits) < number and time.monotonic() < deadline:
         time.sleep(0.5)
         hits = engine.found(index)
-    return [hit["_source"] for hit in hits]
+    return hits
 
 
 def test_every_kind_says_what_a_reader_must_answer() -> None:

@@ -282,8 +282,10 @@ FACTS = {
     "Signature": "kernel.panic.signature.id",
     "Quality": "kernel.panic.signature.quality",
     "Triage": "kernel.panic.triage.status",
+    "Fixed in": "kernel.panic.triage.fixed_in",
     "Ticket": "kernel.panic.triage.ticket",
     "Owner": "kernel.panic.triage.owner",
+    "Note": "kernel.panic.triage.note",
     "Read from": "event.provider",
     "File": "log.file.path",
 }

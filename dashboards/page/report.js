@@ -32,6 +32,8 @@
   const TITLE = "kernel.panic.title";
   const FATAL = "kernel.panic.fatal";
   const CAUSE = "kernel.panic.cause";
+  const TRIAGE = "kernel.panic.triage.status";
+  const PARSED = "kernel.panic.parse.status";
   const KERNEL = "host.os.kernel";
   const [OVERVIEW, ABOUT] = model.dashboards;
   // A signature's document is made of its first crash; here that crash itself stands for it.
@@ -304,7 +306,7 @@
       return card(panel, rows,
         h("h2", { id: `head-${panel.id}`, title: panel.question }, titled(panel)),
         h("p", { class: isDate(metric) ? "figure date" : "figure", "data-value": found ?? "" }, text),
-        h("p", { class: "note" }, note(panel, found) ?? panel.question));
+        h("p", { class: "note" }, ...[note(panel, found) ?? panel.question].flat()));
     },
     bars(panel, rows) {
       const found = group(panel.by, rows, distinct("event.id"));
@@ -401,11 +403,12 @@
         .filter(({ metric, i }) => metric.kind !== "newest" || (!signatures && shown.some((row) => row.values[i])));
       const most = Math.max(1, ...shown.map((row) => Number(row.values[0])));
       const head = h("tr", {}, h("th", { scope: "col" }, panel.label),
-        plain.map(({ metric }) => h("th", { scope: "col", class: isDate(metric) ? "when" : "n" }, named(metric))));
+        plain.map(({ metric }) => h("th", { scope: "col", class: isDate(metric) ? "when" : metric.kind === "newest" ? null : "n" }, named(metric))));
       const body = shown.flatMap((row, line) => {
         const cells = plain.map(({ metric, i }) => {
           const v = row.values[i];
           if (isDate(metric)) return h("td", { class: "when" }, v === undefined ? "–" : when(v, panel.width < 30 && plain.filter((one) => isDate(one.metric)).length > 1 ? day : minute));
+          if (metric.kind === "newest") return h("td", {}, v === undefined ? "–" : clean(v));
           return h("td", { class: "n", "data-value": v, ...(i === 0 && { style: { "--part": `${(100 * v) / most}%` } }) }, i === 0 ? h("span", { class: "meter" }, number(v)) : number(v));
         });
         if (!signatures) {
@@ -414,6 +417,7 @@
         }
         const title = row.values[position(TITLE)];
         const cause = row.values[position(CAUSE)];
+        const triage = row.values[position(TRIAGE)];
         const id = `open-${panel.id}-${line}`;
         const inside = h("tr", { class: "inside", id, hidden: true });
         const opener = h("button", {
@@ -428,6 +432,7 @@
         return [h("tr", { "data-key": row.key }, h("th", { scope: "row" }, opener,
           h("div", { class: "under" },
             cause && h("span", { class: "tag", style: { "--tone": scale(CAUSE).of(cause) } }, clean(cause)),
+            triage && h("span", { class: `tag ${triage === "regressed" ? "bad" : "known"}` }, clean(triage)),
             h("a", { class: "mono", href: address({ ...state, about: row.key }) }, clean(row.key)))), cells), inside];
       });
       return card(panel, rows, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${titled(panel)}, the rows` },
@@ -470,7 +475,9 @@
     }
     if (panel.id === "unparsed" && count) {
       const all = incidents(current);
-      return all ? `${((100 * found) / all).toFixed(found && found * 1000 < all ? 2 : 1).replace(/\.0$/, "")} % of ${plural(all, "report")}` : null;
+      const share = all && `${((100 * found) / all).toFixed(found && found * 1000 < all ? 2 : 1).replace(/\.0$/, "")} % of ${plural(all, "report")}`;
+      const them = address({ ...state, all: true, not: { ...state.not, [PARSED]: ["complete"] } });
+      return all ? [share, ...(found ? [" · ", h("a", { href: them }, "show them")] : [])] : null;
     }
     if (panel.id === "new") return state.from ? "first seen in this time" : `first seen since ${count ? day(oldest) : "–"}`;
     return null;

@@ -303,6 +303,42 @@ def test_a_document_that_says_almost_nothing_is_counted(show: Callable[..., Repo
     assert "not understood" in report.page.inner_text("#panel-incidents")
 
 
+def test_reports_that_were_not_understood_are_one_click_away(
+    report: Report, documents: list[dict[str, Any]]
+) -> None:
+    found = [one for one in documents if one["kernel"]["panic"]["parse"]["status"] != "complete"]
+    wanted = len({first(one, "event.id") for one in found})
+    assert report.number("unparsed") == wanted > 0
+    report.page.click("#panel-unparsed a")
+    report.settle()
+    assert report.number("panics") == report.number("unparsed") == wanted
+    assert "parse.status is not complete" in report.page.inner_text("#chips")
+
+
+def test_what_is_known_of_a_fault_is_shown_with_it(
+    show: Callable[..., Report], documents: list[dict[str, Any]]
+) -> None:
+    known = copy.deepcopy(documents)
+    key = shown("top-signatures", documents)[0][0]
+    for one in known:
+        if first(one, "kernel.panic.signature.id") == key:
+            one["kernel"]["panic"]["triage"] = {
+                "status": "regressed",
+                "ticket": "OPS-12",
+                "fixed_in": ["6.1.55"],
+            }
+    report = show(known)
+    row = report.page.locator(f"#panel-top-signatures tr[data-key='{key}']")
+    assert "regressed" in row.inner_text()
+    row.locator(".opener").click()
+    facts = report.page.locator("#panel-top-signatures .inside:not([hidden]) dl").inner_text()
+    assert "OPS-12" in facts
+    assert "6.1.55" in facts
+    assert report.bars("by-triage") == shown("by-triage", known) != []
+    report.open(f"#signature={key}")
+    assert "OPS-12" in report.page.inner_text("#panel-signature-triage")
+
+
 def test_a_known_fleet_gives_a_rate(show: Callable[..., Report], documents: list[dict[str, Any]]) -> None:
     report = show(documents, fleet=2_000)
     moments = [milliseconds(first(one, "@timestamp")) for one in documents]

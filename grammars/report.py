@@ -21,7 +21,7 @@ from grammars.text import ReportText
 from grammars.verdict import Head, Verdict, mixed, understand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from grammars.body import Body
     from grammars.facts import Boot
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONSEQUENCES", "Head", "Incident", "read"]
 
-_INDENT: Final = re.compile(r"[ \t]+|(?:> ?)+")
+_INDENT: Final = re.compile(r"[ \t>]+")
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
@@ -136,6 +136,13 @@ def _consequences(registry: Registry, title: str, incident: Incident) -> dict[st
     return titles
 
 
+def _process(fields: Mapping[str, str], found: Gathered) -> Process:
+    """Return the task that the header names, or the one that was running."""
+    if "pid" in fields:
+        return Process(int(fields["pid"]), fields["comm"])
+    return found.owner.process if found.owner else Process()
+
+
 def _kernel(boot: Boot, found: Gathered) -> Kernel:
     """Return the boot's kernel, or what the report itself says of it."""
     kernel = boot.kernel
@@ -197,7 +204,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         call_trace=found.trace,
         fault_address=address,
         oops=oops,
-        process=found.owner.process if found.owner else Process(),
+        process=_process(fields, found),
         taint=found.owner.taint if found.owner else None,
         modules=found.modules,
         hardware=found.hardware or boot.hardware,

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from grammars.family import Family, Form, head
 
 RCU = Family(
@@ -65,19 +67,21 @@ LOCKUP = Family(
     ),
 )
 
+_TASK: Final = r"(?:(?P<comm>[^\n]{1,64}?):(?P<pid>\d+)|[^\n]{1,80}?)"
 HUNG = Family(
     name="hung",
     literals=("INFO: task ",),
+    ignore=r" is blocked on an? ",  # whom the one above waits for, since 6.15
     forms=(
         Form(
-            head(r"INFO: task [^\n]{1,80}? blocked (?:in I/O wait )?for more than[^\n]*"),
+            head(rf"INFO: task {_TASK} blocked (?:in I/O wait )?for more than[^\n]*"),
             title="INFO: task hung in {function}",
             kind="hang",
             cause="hung-task",
             walk="hung",
         ),
         Form(
-            head(r"INFO: task [^\n]{1,80}? can't die for more than[^\n]*"),
+            head(rf"INFO: task {_TASK} can't die for more than[^\n]*"),
             title="INFO: task can't die in {function}",
             kind="hang",
             cause="hung-task",

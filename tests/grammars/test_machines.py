@@ -375,6 +375,16 @@ def test_who_was_running(line: str, name: str, release: str, flags: tuple[str, .
     assert (report.taint.flags if report.taint else ()) == flags
 
 
+def test_the_process_of_a_hang_is_who_hangs_not_who_noticed() -> None:
+    report = read(
+        "INFO: task a b:123 blocked for more than 122 seconds.\nCall Trace:\n schedule+0x5e/0xd0\n"
+        " widget_write+0x2d/0xe0\nKernel panic - not syncing: hung_task: blocked tasks\n"
+        "CPU: 1 PID: 30 Comm: khungtaskd Not tainted 6.16.0 #1\n"
+    )
+    assert (report.process.pid, report.process.name) == (123, "a b")
+    assert report.kernel.release == "6.16.0"
+
+
 def test_a_signal_is_no_error_code() -> None:
     report = read(POWERPC)
     assert report.oops

@@ -68,7 +68,8 @@ class Gathered:
 
     def add_oops(self, value: Oops) -> None:
         """Note the number and the error."""
-        self.oops = self.oops or value
+        if not self.trace:  # it comes before the trace; behind it is the next report's
+            self.oops = self.oops or value
 
     def add_code(self, value: Code) -> None:
         """Note the bytes around the instruction pointer."""

@@ -30,7 +30,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
         said += "; without a panic the kernel ends the task and goes on, in a state that nobody vouches for"
     else:
         said += "; the text does not say that the kernel died of it"
-    reboot = marks.get("reboot")
+    reboot = marks.holding("\nRebooting in ")
     if reboot:
         said += f'; then "{reboot[0].text.strip()}"'
     proof: tuple[Line, ...] = (panic,) if panic is not None and panic is not report.lines[0] else ()

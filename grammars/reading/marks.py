@@ -39,9 +39,7 @@ _LEADS: Final = {
     "  ES": "access",
     "Faul": "address",
     "Work": "work",
-    "Rebo": "reboot",
     "Tain": "taint",
-    "Kern": "last",
 }
 """How a line starts, by its first four characters, and what it proves."""
 
@@ -54,17 +52,19 @@ class Marks:
     def __init__(self, report: CrashReport) -> None:
         """Look at the head of a report."""
         self._lines = report.lines[:DEEP]
-        self._text = "\n".join([line.text for line in self._lines])
+        self._text = "\n".join(["", *[line.text for line in self._lines]])
         marks: dict[str, Line] = {}
         raw = report.ip.raw if report.ip else ""
         lead = _LEADS.get
+        last, own = report.followed_by[0] if report.followed_by else None, True
         for line in self._lines[:LOOKED_AT]:
+            own = own and line is not last
             text = line.text
             mark = lead(text[:4])
             if mark is None:
-                if "[#" in text:
+                if own and "[#" in text:
                     marks.setdefault("oops", line)
-            elif mark not in marks and (mark != "ip" or (raw and raw in text)):
+            elif mark not in marks and (mark != "ip" or (raw and raw in text)) and (own or mark != "access"):
                 marks[mark] = line
         if "ip" not in marks:
             marks.pop("code", None)  # it is a program's
@@ -72,7 +72,7 @@ class Marks:
         self.panic: Line | None = None
         """Where the kernel gave up, if it said so."""
         if report.fatal:
-            at = f"\n{self._text}".find("\nKernel panic")
+            at = self._text.find("\nKernel panic")
             self.panic = (
                 self._at(at)
                 if at >= 0
@@ -107,7 +107,7 @@ class Marks:
         return () if guess < 0 else (self._at(guess),)
 
     def _at(self, place: int) -> Line:
-        return self._lines[self._text.count("\n", 0, place)]
+        return self._lines[self._text.count("\n", 1, place + 1)]
 
 
 def outside(report: CrashReport, *words: str) -> tuple[Line, ...]:

@@ -136,8 +136,16 @@ def _outermost(functions: Sequence[str], found: Entry) -> Entry:
 
 
 def functions_of(report: CrashReport) -> list[str]:
-    """Return the functions of the trace that can be relied on, the instruction pointer's first."""
-    functions = [frame.symbol for frame in report.call_trace if frame.reliable and frame.symbol]
+    """Return the functions of the trace that can be relied on, the instruction pointer's first.
+
+    What an NMI ran is not between the entry and where the CPU was.
+    """
+    pointed = report.ip is not None
+    functions = [
+        frame.symbol
+        for frame in report.call_trace
+        if frame.reliable and frame.symbol and not (pointed and frame.stack == "NMI")
+    ]
     if report.ip is not None and report.ip.symbol and report.ip.symbol not in functions[:1]:
         functions.insert(0, report.ip.symbol)
     return functions

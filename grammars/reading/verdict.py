@@ -59,6 +59,8 @@ def conclude(report: CrashReport, _marks: Marks, steps: Sequence[Step]) -> Analy
     if not who and report.kernel.release:
         subject = f"Kernel {report.kernel.release}"
     place = f" in {report.blame.function}" if report.blame.function and report.cause != "sysrq" else ""
+    if report.cause == "nmi" and place:
+        place = f"; the CPU was{place}"
     said = f"The kernel {known.words}{place}; this is {confidence}: {sure}. {why}"
     return Analysis(
         summary=f"{subject} {known.words}{place}.",

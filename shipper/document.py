@@ -13,7 +13,7 @@ Below ``kernel.panic``, beyond what their names say:
 ``rip.signature``
     ``symbol+0xoffset/0xsize [module]``, the place in the code to count by.
 ``analysis.steps``
-    ``name: finding``, one string a step.
+    ``name: finding (lines 3, 8)``, one string a step: the lines of ``log.file.path`` that prove it.
 ``backfill``
     True of a crash from before this shipper's time here: it is shown and counted, and pages nobody.
 
@@ -46,7 +46,7 @@ from shipper.terminal import armour
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from grammars.model import CrashReport, Frame, InstructionPointer
+    from grammars.model import Analysis, CrashReport, Frame, InstructionPointer
 
 __all__ = ["ECS_VERSION", "Origin", "Packed", "build", "encode", "identify", "pack"]
 
@@ -160,7 +160,7 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
         },
         "tags": list(origin.tags),
         "labels": dict(origin.labels),
-        "kernel": {"panic": _panic(report, source, trace, command_line, clean)},
+        "kernel": {"panic": _panic(report, source, trace, command_line)},
     }
     if (
         origin.backfill_before is not None
@@ -168,6 +168,8 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
         and now < origin.backfill_until
     ):
         document["kernel"]["panic"]["backfill"] = True
+    if report.analysis is not None:
+        document["kernel"]["panic"]["analysis"] = _analysis(report.analysis, clean, located=bool(origin.path))
     if kernel.distribution is not None:
         host["os"] |= kernel.distribution._asdict()
     pruned: dict[str, Any] = _prune(document)
@@ -299,14 +301,12 @@ def _panic(
     source: str,
     trace: list[str],
     command_line: str,
-    clean: Callable[[str], str],
 ) -> dict[str, Any]:
-    oops, taint, hardware, signature, analysis = (
+    oops, taint, hardware, signature = (
         report.oops,
         report.taint,
         report.hardware,
         report.signature,
-        report.analysis,
     )
     return {
         "title": report.title[:KEYWORD_LIMIT],
@@ -349,20 +349,27 @@ def _panic(
         "preceded_by": [line.text[:KEYWORD_LIMIT] for line in report.preceded_by],
         "hardware_errors": [line.text[:KEYWORD_LIMIT] for line in report.hardware_errors],
         "lost": report.lost or None,
-        "analysis": analysis
-        and {
-            "summary": clean(analysis.summary),
-            "steps": [clean(f"{step.name}: {step.finding}") for step in analysis.steps],
-            "vmcore_needed": analysis.vmcore_needed,
-            "confidence": analysis.confidence,
-            "why": clean(analysis.why),
-            "next": list(analysis.next),
-        },
         "parse": {
             "status": report.status,
             "grammar_version": __version__,
             "truncated": report.truncated,
         },
+    }
+
+
+def _analysis(analysis: Analysis, clean: Callable[[str], str], *, located: bool) -> dict[str, Any]:
+    steps = []
+    for step in analysis.steps:
+        numbers = ", ".join(str(line.number) for line in step.evidence) if located else ""
+        lines = f" ({'line' if len(step.evidence) == 1 else 'lines'} {numbers})" if numbers else ""
+        steps.append(clean(f"{step.name}: {step.finding}{lines}"))
+    return {
+        "summary": clean(analysis.summary),
+        "steps": steps,
+        "vmcore_needed": analysis.vmcore_needed,
+        "confidence": analysis.confidence,
+        "why": clean(analysis.why),
+        "next": list(analysis.next),
     }
 
 

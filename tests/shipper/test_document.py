@@ -238,3 +238,14 @@ def _seconds(call: object) -> float:
     started = time.perf_counter()
     call()  # type: ignore[operator]
     return time.perf_counter() - started
+
+
+def test_each_step_of_the_reading_names_the_lines_of_the_file_that_prove_it() -> None:
+    (crash,) = read(str(FOLDER / "vmcore-dmesg.txt"), BASE)
+    steps = get(build(*crash), "kernel.panic.analysis.steps")
+    assert isinstance(steps, list)
+    assert len(steps) == 9
+    assert steps[3].startswith("trigger: Somebody triggered the crash through SysRq")
+    assert steps[3].endswith(" (lines 3, 8)")
+    heard = build(crash.report, dataclasses.replace(crash.origin, path=""))
+    assert str(get(heard, "kernel.panic.analysis.steps")[3]).endswith("the text does not say which task.")

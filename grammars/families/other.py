@@ -60,11 +60,10 @@ IRQ = Family(
 
 GPU = Family(
     name="gpu",
-    literals=("GPU HANG: ecode ", "*ERROR* ring "),
-    ignore=r"\*ERROR\* ring (?!\S+ timeout)",
+    literals=("GPU HANG: ecode ", " timeout, signaled seq="),
     forms=(
         Form(
-            head(r"(?:GPU HANG: |\*ERROR\* ring \S+ timeout)[^\n]*"),
+            head(r"(?:GPU HANG: | timeout, signaled seq=)[^\n]*"),
             title="GPU hang",
             kind="hang",
             cause="driver",

@@ -48,6 +48,13 @@ def test_only_a_report_that_can_be_trusted_is_signed(path: Path) -> None:
         "sysrq: Show backtrace of all active CPUs",
         "INFO: lockdep is turned off.",
         "INFO: NMI handler (perf_event_nmi_handler) took too long to run: 1.1 msecs",
+        "Alignment trap: a.out (77) PC=0x00010438 Instr=0xe5933000 Address=0x00000001 FSR 0x001",
+        "INFO: task worker:77 is blocked on a mutex likely owned by task other:78.",
+        "mce: [Hardware Error]: Machine check events logged",
+        "workqueue: widget_work hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND",
+        "watchdog: watchdog0: watchdog did not stop!",
+        "kmemleak: 12 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+        "FAULT_INJECTION: forcing a failure.",
         "Spectre V2 : WARNING: Unprivileged eBPF is enabled, data leaks possible via Spectre v2 BHB attacks!",
     ],
 )

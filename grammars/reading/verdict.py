@@ -61,7 +61,8 @@ def conclude(report: CrashReport, _marks: Marks, steps: Sequence[Step]) -> Analy
     place = f" in {report.blame.function}" if report.blame.function and report.cause != "sysrq" else ""
     if report.cause == "nmi" and place:
         place = f"; the CPU was{place}"
-    said = f"The kernel {known.words}{place}; this is {confidence}: {sure}. {why}"
+    belief = sure if confidence == "unknown" else f"this is {confidence}: {sure}"
+    said = f"The kernel {known.words}{place}; {belief}. {why}"
     return Analysis(
         summary=f"{subject} {known.words}{place}.",
         steps=(*steps, Step(NAME, said, report.lines[:1] if confidence == "unknown" else ())),

@@ -206,6 +206,14 @@ GENERIC = Family(
             cause="bad-pointer",
             walk="ip",
         ),
+        Form(  # powerpc
+            head(r"Oops: (?P<what>[A-Z][\w ]+), sig: 11 [^\n]*"),
+            title="Oops in {function}",
+            kind="oops",
+            cause="bad-pointer",
+            walk="ip",
+            detail="{what}",
+        ),
         Form(
             head(r"Oops:? ?(?:(?P<code>[0-9a-f]{4,8}) )?\[?#?[^\n]*"),
             title="Oops in {function}",

@@ -14,6 +14,13 @@ PREFIXES: Final = (
     "__s390_",
     "SYSC_",
     "SyS_",
+    "sys_",
+    "____sys_",
+    "___sys_",
+    "__sys_",
+    "__se_",
+    "__do_sys_",
+    "ksys_",
     "compat_SYSC_",
     "compat_SyS_",
 )

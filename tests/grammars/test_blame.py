@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grammars import parse
+from grammars.blame import bare
 from grammars.data.skip import SKIP
 from grammars.names import Names
 
@@ -39,6 +40,23 @@ def test_a_helper_is_passed_over(function: str) -> None:
 @pytest.mark.parametrize("function", OTHERS.split())
 def test_what_only_looks_like_a_helper_is_not(function: str) -> None:
     assert not RULES.reason(function)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "function"),
+    [
+        ("__x64_sys_rmdir", "sys_rmdir"),
+        ("__se_sys_rmdir", "sys_rmdir"),
+        ("__do_sys_rmdir", "rmdir"),
+        ("SyS_rmdir", "rmdir"),
+        ("sys_rmdir", "rmdir"),
+        ("____sys_recvmsg", "recvmsg"),
+        ("ksys_write", "write"),
+        ("sysrq_handle_crash", "sysrq_handle_crash"),
+    ],
+)
+def test_a_system_call_is_named_without_its_entry(symbol: str, function: str) -> None:
+    assert bare(symbol) == function
 
 
 def _stall(*functions: str) -> str:

@@ -19,9 +19,12 @@ from grammars.family import FUNCTION, Family, Form, head, later
 if TYPE_CHECKING:
     import pyparsing as pp
 
-_AT: Final = rf"at: ?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x|\b)"
+_AT: Final = (
+    r"at: ?(?![^\n]*\[inline\])\s{0,2}(?:\[<?[0-9a-f]*>?\] *)?"
+    rf"(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x|\b)"
+)
 _HOLDING: Final = (
-    rf"(?:[^\n]*\n{{1,2}}[^\n]*already holding[^\n]*\n[^\n]*?at: "
+    r"(?:[^\n]*\n{1,2}[^\n]*already holding[^\n]*\n(?:[^\n]*\[inline\]\n){0,8}[^\n]*?at: "
     rf"?\s{{0,2}}(?:\[<?[0-9a-f]*>?\] *)?(?P<holding>{FUNCTION}))?"
 )
 _WORD: Final = r"(?:WARNING|INFO|BUG): "
@@ -30,7 +33,7 @@ _WORD: Final = r"(?:WARNING|INFO|BUG): "
 def _after(what: str, then: str) -> pp.ParserElement:
     """Match a header, a line that says what was tried, and the place behind ``at:``."""
     return head(rf"(?P<word>\w+): {what}[^\n]*") + later(
-        rf"{then}(?:[^\n]*\n){{0,2}}?[^\n]*?{_AT}{_HOLDING}", within=12
+        rf"{then}(?:[^\n]*\n){{0,2}}?(?:[^\n]*\[inline\]\n){{0,8}}[^\n]*?{_AT}{_HOLDING}", within=12
     )
 
 

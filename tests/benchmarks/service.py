@@ -3,7 +3,7 @@
     python -m tests.benchmarks.service                five minutes of idling, 100,000 documents in the store
     python -m tests.benchmarks.service --seconds 30 --documents 20000
 
-Idle: ``kpanic run`` with four inputs and four outputs, metrics on; resident memory and share of a core,
+Idle: ``kpanic run`` with every input and four outputs, metrics on; resident memory and share of a core,
 before the first crash and after one. The commands are timed from outside, the whole process: clock and
 processor, the median of ten, beside a Python that does nothing.
 """
@@ -58,6 +58,10 @@ def idle(folder: Path, seconds: float) -> None:
             {"type": "file", "paths": [str(folder / "messages*")]},
             {"type": "pstore", "paths": [str(folder / "pstore")]},
             {"type": "netconsole", "host": f"127.0.0.1:{parts.free_port(26_700)}", "allow": ["127.0.0.0/8"]},
+            {"type": "syslog", "protocol.udp.host": f"127.0.0.1:{parts.free_port(26_800)}"},
+            {"type": "journal"},
+            {"type": "kmsg"},
+            {"type": "stdin"},
         ],
         "output": {
             "opensearch": {"hosts": ["http://127.0.0.1:9"]},
@@ -69,7 +73,9 @@ def idle(folder: Path, seconds: float) -> None:
     }
     config = folder / "kpanic.yml"
     config.write_text(json.dumps(settings))
-    with subprocess.Popen([*KPANIC, "run", "-c", str(config)], stderr=subprocess.DEVNULL) as service:
+    with subprocess.Popen(
+        [*KPANIC, "run", "-c", str(config)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as service:
         time.sleep(5)
         began = spent(service.pid)
         time.sleep(seconds)

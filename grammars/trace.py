@@ -160,7 +160,7 @@ FRAMES_LEAD: Final = (
 _TASK: Final = r"(?: by task \d+)?(?: on cpu \d+)?(?: at [\d.]+s(?: \([^)\n]*\))?)?"
 OPENING_LEAD: Final = (
     r"(?:[ \t0-9a-f]{0,90}Call [Tt]race|Backtrace| *backtrace(?: \(crc [0-9a-f]+\))?"
-    rf"|(?:kfence-#\d+ \[[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|Last "
+    rf"|(?:kfence-#\d+ \[[^\n]{{0,120}}?)?(?:Allocated|allocated|Freed|freed){_TASK}|(?:Second to l|L)ast "
     "potentially related work creation"
     r"|Uninit was (?:stored to memory|created) at|(?:<[A-Z]+>)?Entry trace):"
 )

@@ -11,7 +11,7 @@ from grammars import registry as registry_
 from grammars import report
 from grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
 from grammars.reading import analyse
-from grammars.scan import Literal, Scanner, Search
+from grammars.scan import BLOCK, Literal, Scanner, Search
 from grammars.verdict import Head
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def died(report: CrashReport) -> CrashReport:
 
 CRASH_KERNEL: Final = "elfcorehdr="
 """What kexec tells the kernel that it starts after a crash: where the dead one's memory is."""
-CHUNK: Final = 1 << 20
+CHUNK: Final = BLOCK
 """Bytes read at once."""
 
 

@@ -185,8 +185,10 @@ class _Block:
         return self._counted[1]
 
     def line_at(self, start: int) -> _Numbered:
-        """Look at the line that starts there."""
-        return self._numbered(self.index_of(start), start, self.data.index(b"\n", start))
+        """Look at the line that starts there; its escape sequences are not worth a split of all lines."""
+        index = self.index_of(start)
+        number = self.number + index if self.numbers is None else self.numbers[index]
+        return _Numbered(number, self.data[start : self.data.index(b"\n", start)], None)
 
     @functools.cached_property
     def originals(self) -> list[bytes]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "read"]
 
 STANDARD_INPUT = "-"
-CHUNK = 1 << 20
-"""Bytes read at a time."""
+CHUNK = 1 << 18
+"""Bytes read at a time: what the scan looks at in one go."""
 ZSTD_BITE = 1024
 """Compressed bytes taken at a time: 32 MB at the very most when unpacked."""
 

@@ -3,6 +3,7 @@
     python tests/benchmarks/noise.py                1, 10, 100 and 400 MB of noise, then hostile inputs
     python tests/benchmarks/noise.py --sizes 1,50   other sizes, in MB
     python tests/benchmarks/noise.py --scanners     also scanners that could have been chosen, where installed
+    python tests/benchmarks/noise.py --jobs         only how much a second core adds on full reports
 
 The noise is what the kernels of ``tests/logs/lab`` print until they crash, boot after boot; ten of their
 crashes are spread over it. Each reader is a process of its own, the best of three runs counts; MB are 10^6
@@ -16,8 +17,10 @@ rates: rates differ from machine to machine, the ratio hardly. ``scan`` yields t
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -30,9 +33,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "tests" / "logs" / "lab"
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 MB = 10**6
 CRASHES = 10
+LOGS = 10_000
+"""Logs of one crash each, for what a second process adds."""
 BEGINS = re.compile(
     rb"Kernel panic|Oops|BUG:|WARNING:|cut here|sysrq: |SysRq : |INFO: |provoking"
     rb"|general protection|oom-killer|Hardware Error|NMI received"
@@ -195,6 +200,34 @@ def row(name: str, size: float, result: Run, beside: float | None) -> None:
     )
 
 
+def jobs(folder: Path) -> None:
+    """Print what a second process adds on many logs of one crash each: the best of three rates, in turn.
+
+    The rate is of wall clocks and needs two cores that nothing else uses; the processor time of both
+    processes together tells on a busy machine, too, what is lost to the second.
+    """
+    logs = []
+    for number, (_, crash) in enumerate(itertools.islice(itertools.cycle(boots()), LOGS)):
+        path = folder / f"{number}.log"
+        path.write_bytes(crash)
+        logs.append(str(path))
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    used: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(3):
+        for count in (1, 2):
+            started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            command = ["kpanic", "parse", "--format", "ndjson", "--jobs", str(count), *logs]
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds[count].append(time.monotonic() - started)
+            used[count].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    print(
+        f"{LOGS} logs: {LOGS / min(seconds[1]):.0f} a second, {LOGS / min(seconds[2]):.0f} by two processes:"
+        f" the second adds {min(seconds[1]) / min(seconds[2]) - 1:.2f};"
+        f" processor time {min(used[1]):.2f} s, {min(used[2]):.2f} s by two"
+    )
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
@@ -203,9 +236,13 @@ def main() -> None:
     parser.add_argument("--sizes", default="1,10,100,400")
     parser.add_argument("--scanners", action="store_true")
     parser.add_argument("--no-hostile", action="store_true")
+    parser.add_argument("--jobs", action="store_true")
     arguments = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.jobs:
+            jobs(Path(folder))
+            return
         path = Path(folder) / "noise.log"
         idle = Path(folder) / "empty.log"
         idle.write_bytes(b"\n")

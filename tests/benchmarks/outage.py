@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +30,7 @@ from shipper.outputs.opensearch import OpenSearchOutput
 from shipper.pipeline import Delivery
 from shipper.setup import setup_index_management
 from shipper.store import Store
+from tests.benchmarks.service import resident
 from tests.engines import documents, parts
 from tests.engines.search import Node
 
@@ -42,12 +43,6 @@ PRODUCTS: dict[str, tuple[type[Any], type[Any], Callable[..., object]]] = {
     "opensearch": (OpenSearchOutput, opensearchpy.OpenSearch, opensearchpy.helpers.bulk),
     "elasticsearch": (ElasticsearchOutput, elasticsearch.Elasticsearch, elasticsearch.helpers.bulk),
 }
-
-
-def resident() -> float:
-    """MB of this process."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
 
 
 def add(store: Store, numbers: range) -> None:
@@ -72,7 +67,7 @@ def spool(store: Store, count: int) -> None:
         add(store, range(start, end))
         for delivery in deliveries:
             delivery.wake()
-        memory.append(resident())
+        memory.append(resident(os.getpid()))
     seconds = time.perf_counter() - began
     for delivery in deliveries:
         delivery.stop()
@@ -120,14 +115,14 @@ def drain(store: Store, product: str, count: int) -> None:
         ours = theirs = peak = 0.0
         for turn in range(TURNS):
             part.left = count // TURNS
-            base = resident()
+            base = resident(os.getpid())
             delivery = Delivery(part, kind(kind.Config(hosts=[node.url])))  # type: ignore[arg-type]
             began = time.perf_counter()
             delivery.start()
             delivery.finish()
             delivery.join()
             ours += time.perf_counter() - began
-            peak = max(peak, resident() - base)
+            peak = max(peak, resident(os.getpid()) - base)
             made = list(actions(range(turn * count // TURNS, (turn + 1) * count // TURNS)))
             began = time.perf_counter()
             bulk(plain, made)

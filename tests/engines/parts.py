@@ -108,12 +108,22 @@ def node_module(name: str, version: str) -> Path:
 
 
 def free_port(first: int) -> int:
-    """A port below the ephemeral range, where no client's own port can take it."""
-    for port in range(first, first + 200):
+    """A port below the ephemeral range, where no client's own port can take it, for this run alone.
+
+    What listens there may be killed and started again: no other run is given the port meanwhile.
+    """
+    for port in range(first, first + 300):
+        try:
+            # Held until this process ends.
+            lock = os.open(f"{tempfile.gettempdir()}/kpanic-test-port-{port}", os.O_CREAT | os.O_RDWR, 0o600)
+        except OSError:  # another user's
+            continue
         with socket.socket() as probe:
             try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                os.close(lock)
                 continue
-            return port
+        return port
     raise RuntimeError(f"no free port from {first}")

@@ -187,9 +187,7 @@ class Node(Engine):
 
 def cluster(count: int) -> list[Node]:
     """Make OpenSearch nodes that find each other; they are to be started together."""
-    ports: list[int] = []
-    for _ in range(2 * count):
-        ports.append(parts.free_port(max(ports, default=23_000) + 1))
+    ports = [parts.free_port(23_000) for _ in range(2 * count)]
     names = [f"node-{number}" for number in range(count)]
     return [
         Node(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -22,6 +23,7 @@ from shipper.outputs.opensearch import OpenSearchOutput
 from shipper.pipeline import Delivery
 from shipper.setup import setup_index_management
 from shipper.store import Store
+from tests.benchmarks.service import resident
 from tests.engines import parts
 from tests.engines.documents import stored
 from tests.engines.proxy import CUT, SWALLOW, Answer, HttpProxy, TcpProxy
@@ -311,6 +313,36 @@ def test_a_receiver_that_is_killed_before_the_acknowledgement(
     found = Counter(entry["record"]["event"]["id"] for entry in there.entries(count))
     assert found == {f"v1-{namespace}-{number:06}": 1 for number in range(count)}
     assert proxy.seen >= rounds
+
+
+def test_an_outage_is_spooled_in_flat_memory_and_drained(
+    opensearch: Engine, store: Store, namespace: str
+) -> None:
+    proxy = HttpProxy(opensearch.url)
+    proxy.always = lambda _: Answer(503)
+    list(setup_index_management(output_of(opensearch)))
+    delivering = Delivering(store, output_of(opensearch, proxy.url))
+    marks = []
+    try:
+        for start in range(0, 6000, 250):
+            fill(store, range(start, start + 250), namespace)
+            delivering.wake()
+            marks.append(resident(os.getpid()))
+        delivering.wait(delivering.troubled)
+        assert (delivering.pending, opensearch.count(f"logs-kernel.panic-{namespace}")) == (6000, 0)
+        proxy.always = lambda _: None
+        delivering.stop()  # its wait, which grew meanwhile, is not waited out
+        delivering = Delivering(store, output_of(opensearch, proxy.url))
+        delivering.wait(lambda: not delivering.pending)
+        delivering.finish()
+        marks.append(resident(os.getpid()))
+    finally:
+        delivering.stop()
+        proxy.close()
+    assert (delivering.delivered, delivering.dead) == (5994, 6)
+    assert opensearch.count(f"logs-kernel.panic-{namespace}") == 5994
+    # 50 MB of documents came after the fourth of these marks.
+    assert max(marks[4:]) - marks[3] < 25
 
 
 def test_a_sick_output_delays_no_healthy_one(opensearch: Engine, store: Store, namespace: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import socket
 import threading
@@ -361,6 +362,73 @@ def test_a_chunk_is_one_packed_forward_message_below_the_receivers_limit(
         unpacker.feed(inflated)
         assert len(list(unpacker)) == option[b"size"]
     assert len({option[b"chunk"] for _, _, option in seen}) == len(seen)
+
+
+KEY, NONCE = b"the key", b"\xff\x00 no text \x80"
+GREETINGS = {
+    # Fluentd 1.16 packs bin; Fluent Bit 5 raw bytes as str, and knows no keepalive.
+    "fluentd": (msgpack.packb(["HELO", {"nonce": NONCE, "auth": b"salt", "keepalive": False}]), False),
+    "fluent-bit": (
+        msgpack.packb(["HELO", {"nonce": NONCE, "auth": b""}], use_bin_type=False),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GREETINGS)
+def test_the_handshake_is_what_each_receiver_reads(
+    connect: Callable[..., FluentdOutput], namespace: str, kind: str
+) -> None:
+    greeting, keeps = GREETINGS[kind]
+    pings: list[list[bytes]] = []
+    chunks: list[Any] = []
+
+    def serve(client: socket.socket) -> None:
+        client.sendall(greeting)
+        # In one write, or Fluent Bit hangs up; and nothing behind it before the PONG.
+        pings.append(msgpack.unpackb(client.recv(65536), raw=True))
+        salt = pings[-1][2]
+        digest = hashlib.sha512(salt + b"collector" + NONCE + KEY).hexdigest()
+        client.sendall(msgpack.packb(["PONG", True, "", "collector", digest]))
+        unpacker = msgpack.Unpacker(raw=False)
+        while data := client.recv(1 << 20):
+            unpacker.feed(data)
+            for message in unpacker:
+                chunks.append(message)
+                client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
+
+    with served(serve) as host:
+        output = connect(host, shared_key="the key", username="me", password="word", bulk_max_size=2)  # noqa: S106
+        assert verdicts(output.send(batch(6, namespace))) == {Verdict.DELIVERED: 6}
+    assert len(pings) == (1 if keeps else 3), "a connection is kept where the receiver keeps it"
+    for _, name, salt, digest, user, proof in pings:
+        assert name != b"collector"
+        assert salt.isascii()
+        assert digest.decode() == hashlib.sha512(salt + name + NONCE + KEY).hexdigest()
+        if kind == "fluentd":
+            assert (user, proof.decode()) == (b"me", hashlib.sha512(b"salt" + b"me" + b"word").hexdigest())
+        else:
+            assert (user, proof) == (b"", b"")
+    assert all(isinstance(option["chunk"], str) and option["size"] == 2 for _, _, option in chunks)
+
+
+def test_the_next_host_takes_what_the_first_did_not_acknowledge(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+) -> None:
+    first, second = receiver(), receiver()
+    proxy = through(first)
+    proxy.lose = lambda _: len(first.entries()) >= 100
+    documents = batch(300, namespace)
+    outcomes = deliver(connect(proxy.host, second.host, bulk_max_size=50), documents)
+    assert verdicts(outcomes) == {Verdict.DELIVERED: 300}
+    assert proxy.seen == 1
+    assert (len(first.entries(100)), len(second.entries(200))) == (100, 200)
+    assert incidents(first, 100) + incidents(second, 200) == {
+        f"v1-{namespace}-{number:06}": 1 for number in range(300)
+    }
 
 
 def test_the_check_greets_every_host(

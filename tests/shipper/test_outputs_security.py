@@ -332,7 +332,7 @@ class Nginx:
             )
         (folder / "users").write_text("kpanic:{PLAIN}right-pass\n")
         port = parts.free_port(24_000)
-        expired = parts.free_port(port + 1)
+        expired = parts.free_port(24_000)
         self.url, self.expired = (f"https://127.0.0.1:{number}" for number in (port, expired))
         config = folder / "nginx.conf"
         config.write_text(NGINX.format(folder=folder, engine=engine, port=port, expired=expired))

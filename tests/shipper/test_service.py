@@ -317,14 +317,14 @@ def test_metrics_are_served_on_loopback_where_wanted(service: Service) -> None:
     with service.running() as process:
         until(lambda: len(service.documents()) == 1)
         until(lambda: asked()["kpanic_output_trouble[('output', 'fluentd')]"] == 1)
+        until(lambda: asked()["kpanic_output_documents_total[('output', 'file'), ('verdict', 'delivered')]"])
         found = asked()
-        with socket.create_server(("127.0.0.1", port + 1)):
-            service.config.write_text(service.config.read_text().replace(str(port), str(port + 1)))
+        taken = parts.free_port(25_066)
+        with socket.create_server(("127.0.0.1", taken)):
+            service.config.write_text(service.config.read_text().replace(str(port), str(taken)))
             process.send_signal(signal.SIGHUP)
             until(lambda: service.said().count("running") == 2)
-        assert (
-            f"http://127.0.0.1:{port + 1}/metrics: cannot be served: Address already in use" in service.said()
-        )
+        assert f"http://127.0.0.1:{taken}/metrics: cannot be served: Address already in use" in service.said()
     assert found["kpanic_input_crashes_total[('input', 'kdump')]"] == 1
     assert found["kpanic_input_crashes_total[('input', 'netconsole')]"] == 0
     assert found["kpanic_output_documents_total[('output', 'file'), ('verdict', 'delivered')]"] == 1

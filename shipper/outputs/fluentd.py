@@ -102,34 +102,39 @@ class FluentdOutput:
         self._gzip = config.compress == "gzip"
         self._documents = config.bulk_max_size
         self._tries: dict[str, int] = {}
+        self._silent: dict[str, int] = {}
+        """Documents that failed alone: 0, then 1 once others were acknowledged, and 1 more each time since."""
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Send in chunks; one that nobody acknowledges is halved after a few tries.
 
-        A document alone that is still not acknowledged is rejected, but only when the receiver
-        acknowledged another in between: a receiver that is stuck acknowledges nothing.
+        A document alone that is still not acknowledged is rejected, but only when the receiver acknowledged
+        others after that, and it stays so: a receiver that comes and goes leaves innocent ones unanswered.
 
         :raises Unavailable: no document of the batch was settled.
         """
         packed, outcomes = _pack(batch)
-        silent: list[tuple[Stored, str]] = []
-        answered, failure = False, ""
+        failure = ""
         try:
             for chunk, error in self._attempts([stored for stored in batch if stored.id in packed], packed):
                 failure = error or failure
+                name = chunk[0].id
                 if not error:
-                    answered = True
                     outcomes |= {stored.id: Outcome(stored.id, Verdict.DELIVERED) for stored in chunk}
-                elif len(chunk) == 1 and self._tries[chunk[0].id] >= PATIENCE:
-                    silent.append((chunk[0], error))
+                    self._silent |= dict.fromkeys(
+                        (one for one, times in self._silent.items() if not times), 1
+                    )
+                elif len(chunk) == 1 and self._tries[name] >= PATIENCE:
+                    if self._silent.setdefault(name, 0):
+                        self._silent[name] += 1
+                    if self._silent[name] > PATIENCE:
+                        reason = f"never acknowledged, though others are: {error}"
+                        outcomes[name] = Outcome(name, Verdict.REJECTED, reason)
         except Unavailable as down:
             failure = str(down)
-        if answered:
-            for stored, why in silent:
-                reason = f"never acknowledged, though others are: {why}"
-                outcomes[stored.id] = Outcome(stored.id, Verdict.REJECTED, reason)
         for settled in outcomes:
             self._tries.pop(settled, None)
+            self._silent.pop(settled, None)
         if batch and not outcomes:
             raise Unavailable(f"{failure}; everything is kept")
         return [outcomes.get(stored.id) or Outcome(stored.id, Verdict.RETRY, failure) for stored in batch]

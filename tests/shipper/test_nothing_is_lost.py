@@ -310,6 +310,7 @@ def test_a_receiver_that_is_killed_before_the_acknowledgement(
         delivering.stop()
         proxy.close()
     count = 250 * (rounds + 1)
+    assert (delivering.delivered, delivering.dead) == (count, 0)
     found = Counter(entry["record"]["event"]["id"] for entry in there.entries(count))
     assert found == {f"v1-{namespace}-{number:06}": 1 for number in range(count)}
     assert proxy.seen >= rounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -270,6 +271,41 @@ def test_a_record_that_is_never_acknowledged_is_rejected_alone(
     assert outcomes[20].verdict is Verdict.REJECTED
     assert "never acknowledged, though others are" in outcomes[20].reason
     assert len(incidents(there, 63)) == 63
+
+
+def test_a_receiver_that_comes_and_goes_rejects_nothing(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+) -> None:
+    there = receiver()
+    proxy = through(there)
+    output, documents = connect(proxy.host, bulk_max_size=8), batch(64, namespace)
+    settled: dict[str, Verdict] = {}
+    for answers in (
+        1,
+        1,
+        1,
+        1,
+        9,
+        1,
+        1,
+        9,
+        1,
+        1,
+    ):  # each time it is back in the middle of a send, after so many cuts
+        left = [document for document in documents if document.id not in settled]
+        cuts = proxy.seen + answers
+        proxy.lose = lambda _, cuts=cuts: proxy.seen < cuts  # type: ignore[misc]
+        with contextlib.suppress(Unavailable):
+            outcomes = output.send(left)
+            settled |= {one.id: one.verdict for one in outcomes if one.verdict is not Verdict.RETRY}
+    proxy.lose = lambda _: False
+    left = [document for document in documents if document.id not in settled]
+    assert Verdict.REJECTED not in settled.values()
+    assert verdicts(deliver(output, left)) == ({Verdict.DELIVERED: len(left)} if left else {})
+    assert incidents(there, 64) == {f"v1-{namespace}-{number:06}": 1 for number in range(64)}
 
 
 def test_a_receiver_that_takes_and_says_nothing_rejects_nothing(

@@ -381,11 +381,16 @@ def _recursive(functions: Sequence[str]) -> set[str]:
 
 
 def _runaway(functions: Sequence[str], recursive: set[str]) -> str:
-    """Return the function that runs away if what dispatches work called it; else its caller started it."""
+    """Return the function that runs away if what dispatches work called it; else its caller started it.
+
+    Instruction pointers stand apart from the frames, before them or behind.
+    """
     names = [base(function) for function in functions]
-    outermost = max((number for number, name in enumerate(names) if name in recursive), default=0)
-    callers = names[outermost + 1 : outermost + 3]
-    return names[outermost] if any(map(ANCHORS.search, callers)) else ""
+    for number, name in enumerate(names, start=1):
+        callers = names[number : number + 2]
+        if name in recursive and callers[:1] != [name] and any(map(ANCHORS.search, callers)):
+            return name
+    return ""
 
 
 def _below(functions: Sequence[str]) -> list[str]:

@@ -263,6 +263,7 @@ STACK = Family(
         "stack overflow detected",
         "corrupted stack end detected",
         "Thread overran stack",
+        "Kernel stack pointer invalid",
     ),
     forms=(
         Form(
@@ -289,6 +290,14 @@ STACK = Family(
             kind="oops",
             cause="stack-overflow",
             walk="down",
+        ),
+        Form(
+            head(r"Kernel stack pointer invalid[^\n]*"),  # arch/s390/kernel/traps.c, 7.2
+            title="kernel stack pointer invalid in {function}",
+            kind="oops",
+            cause="stack-overflow",
+            walk="ip",
+            traceless=True,
         ),
         Form(
             head(r"corrupted stack end detected[^\n]*"),

@@ -487,9 +487,9 @@ KIND(double_free)
 
 KIND(oob_write)
 {
-	volatile char *object = kzalloc(64, GFP_KERNEL);
+	volatile char *object = kzalloc(128, GFP_KERNEL); /* no smaller object is of its own size everywhere */
 
-	hidden(object)[hidden(66UL)] = 'A';
+	hidden(object)[hidden(130UL)] = 'A';
 	kfree((void *)object);
 	barrier();
 	return written;

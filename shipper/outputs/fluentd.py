@@ -103,7 +103,7 @@ class FluentdOutput:
         self._documents = config.bulk_max_size
         self._tries: dict[str, int] = {}
         self._silent: dict[str, int] = {}
-        """Documents that failed alone: 0, then 1 once others were acknowledged, and 1 more each time since."""
+        """Documents that failed alone: 0; 1 once others were acknowledged; 1 more each time since."""
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Send in chunks; one that nobody acknowledges is halved after a few tries.

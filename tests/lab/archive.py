@@ -109,7 +109,7 @@ class Archive:
                     break
                 time.sleep(5)
             else:
-                raise GoneError(f"{', '.join(packages)}: {done.stderr.strip()[-400:]}")
+                raise GoneError(_complaint(done.stderr))
             # In the order asked for: what lays links into /usr comes before what is unpacked through them.
             files = {deb.name.split("_")[0]: deb for deb in Path(folder).glob("*.deb")}
             for package in packages:
@@ -160,8 +160,9 @@ class Archive:
 
 
 def _complaint(text: str) -> str:
-    """Return the first error of apt's, on one line."""
-    return next((line[3:] for line in text.splitlines() if line.startswith("E: ")), text.strip()[-200:])
+    """Return the first error of apt's, on one line, without the mirror's address."""
+    first = next((line[3:] for line in text.splitlines() if line.startswith("E: ")), text.strip()[-200:])
+    return " ".join(first.partition(" [IP: ")[0].split())
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

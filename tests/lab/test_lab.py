@@ -18,7 +18,7 @@ import pytest
 from dashboards import alerts
 from grammars import parse
 from grammars.reading.instruction import decode
-from tests.lab import guest, instructions, kdump, matrix, verdict
+from tests.lab import accuracy, guest, instructions, kdump, matrix, verdict
 from tests.lab.archive import GoneError
 from tests.lab.build import Boot, Builder, cpio
 
@@ -194,6 +194,23 @@ def _found(engine: Engine, index: str, number: int) -> list[dict[str, Any]]:
 def test_every_kind_says_what_a_reader_must_answer() -> None:
     for kind in TABLE.kinds.values():
         assert kind.silent or kind.cause or kind.function, kind.name
+
+
+def test_the_page_counts_what_is_right_and_shows_what_is_wrong() -> None:
+    machine = TABLE.machines["amd64"]
+    asked = {name: verdict.expect(TABLE.kinds[name], "6.1", machine) for name in ("null_read", "oom-kill")}
+    results = [
+        accuracy.Result("null_read", asked["null_read"], {}),
+        accuracy.Result("null_read", asked["null_read"], {"cause": ("null-dereference", "bad|pointer")}),
+        accuracy.Result("oom-kill", asked["oom-kill"], {}),
+    ]
+    page = accuracy.page(results, ["6.18-amd64: no package"], []).splitlines()
+    assert "| cause | 2 | 1 | 50.0 |" in page
+    assert "| function to blame | 2 | 2 | 100.0 |" in page
+    assert "| silence: nothing crashed | 1 | 1 | 100.0 |" in page
+    assert "| 6.1 | x86_64 | 3 | 1 |" in page
+    assert "| 6.1 | x86_64 | null_read | cause | null-dereference | bad\\|pointer |" in page
+    assert page[-1] == "- 6.18-amd64: no package"
 
 
 def test_an_exception_of_the_matrix_changes_one_kernels_answer() -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-from shipper.inputs import Crash, Unreadable, dump, kdump
+from shipper.inputs import Crash, Unreadable, dump, kdump_names
 from shipper.inputs._reader import fault_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def origin_of(path: str, base: Origin) -> Origin:
         mtime = None
     else:
         mtime = status.st_mtime if stat.S_ISREG(status.st_mode) else None
-    if (folder := kdump.recognise(path)) is not None:
+    if (folder := kdump_names.recognise(path)) is not None:
         return replace(
             base,
             provider="kdump",

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from shipper.inputs import kdump
+from shipper.inputs import kdump_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def walk(path: str, entered: Callable[[str], None] | None = None) -> Iterator[Fo
         faults.clear()
         if entered:
             entered(folder)
-        chosen = kdump.logs(folder, names)
+        chosen = kdump_names.logs(folder, names)
         if chosen == []:
             yield Found(
                 folder, "holds a packed dump without its log: unpack it, and the log is taken out of it"

@@ -143,7 +143,7 @@ def test_what_kdump_saved_last_is_what_the_machine_died_of(tmp_path: Path) -> No
 def test_a_kdump_folder_tells_host_and_local_time(
     path: str, ip: str, host: str, moment: tuple[int, ...] | None
 ) -> None:
-    folder = kdump.recognise(path)
+    folder = kdump_names.recognise(path)
     assert folder is not None
     assert (folder.ip, folder.host) == (ip, host)
     expected = datetime(*moment).astimezone().timestamp() if moment else None  # type: ignore[misc, arg-type]
@@ -163,13 +163,13 @@ def test_a_kdump_folder_tells_host_and_local_time(
     ],
 )
 def test_other_files_are_not_kdump_s(path: str) -> None:
-    assert kdump.recognise(path) is None
+    assert kdump_names.recognise(path) is None
 
 
 @given(st.text())
 def test_any_name_is_survived(name: str) -> None:
-    kdump.recognise(name)
-    kdump.recognise(f"{name}/vmcore-dmesg.txt")
+    kdump_names.recognise(name)
+    kdump_names.recognise(f"{name}/vmcore-dmesg.txt")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""What the names of kdump's folders and files say.
+
+=========================  =================================================================
+Red Hat, Fedora, Amazon    ``<ip>-2021-04-29-20:32:26/vmcore-dmesg.txt`` and ``vmcore``
+Debian, Ubuntu             ``202104292032/dmesg.202104292032`` and ``dump.202104292032``
+… over NFS or SSH         ``<ip>-202104292032/…``, or the host's name
+… over FTP                ``<ip>-dmesg.202104292032``, no folder
+SUSE                       ``2021-04-29-20:32/dmesg.txt`` and ``vmcore``
+… since kdump 2.0         ``2021-04-29-20-32/dmesg`` and ``vmcore``; ``<host>-…`` over a network
+=========================  =================================================================
+
+The time in the name is the host's local one. ``vmcore-dmesg-incomplete.txt`` is what was saved when the rest
+was lost, renamed once all was saved; ``kexec-dmesg.log`` is the log of the capture kernel, not of the crash.
+Where there is no log, it is taken out of the dump.
+
+:see: kdump-lib-initramfs.sh of kdump-utils 1.0, kdump-config of Debian's kdump-tools 1.8, kdump-save of
+    SUSE's kdump 2.0
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
+
+from shipper.inputs.dump import PROGRAM
+
+__all__ = ["Folder", "is_dump", "logs", "recognise"]
+
+_DATED = re.compile(
+    r"(?:(?P<host>[\w.:%-]{1,255}?)-)?"
+    r"(?P<date>\d{4}-\d\d-\d\d)-(?P<hour>\d\d)[:.-](?P<minute>\d\d)(?:[:.-](?P<second>\d\d))?",
+    re.ASCII,
+)
+_COMPACT = re.compile(r"(?:(?P<host>[\w.:%-]{1,255}?)-)?(?P<date>\d{12})(?P<second>\d\d)?", re.ASCII)
+_PACKED = r"(?:\.(?:gz|xz|zst|bz2|lz4))"
+_VMCORE_DMESG = re.compile(rf"vmcore-dmesg[\w.-]*\.txt{_PACKED}?", re.ASCII)
+_STAMPED_DMESG = re.compile(
+    rf"(?:(?P<host>[\w.:%-]{{1,255}})-)?dmesg\.(?P<stamp>\d{{12}}(?:\d\d)?){_PACKED}?", re.ASCII
+)
+_DUMP = re.compile(
+    rf"(?:vmcore(?:-incomplete)?|dump-incomplete|dump\.\d{{12}})(?:\.\w{{1,32}})??(?P<packed>{_PACKED})?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a folder's name says: the host, unless it is the machine itself, and when it crashed."""
+
+    ip: str = ""
+    host: str = ""
+    epoch: float | None = None
+    """Seconds since 1970 UTC, of a local time read in this machine's zone."""
+
+
+def recognise(path: str) -> Folder | None:
+    """Return what the name of a log or dump of kdump's and of its folder say; None for any other file."""
+    where, name = os.path.split(path)
+    folder = _folder(os.path.basename(where))  # noqa: PTH119
+    if found := _STAMPED_DMESG.fullmatch(name):
+        return folder or _folder(f"{found['host'] or 'localhost'}-{found['stamp']}") or Folder()
+    if _is_log(name) or is_dump(name) or (folder and name.split(".")[0] == "dmesg"):
+        return folder or Folder()
+    return None
+
+
+def logs(folder: str, names: list[str]) -> list[str] | None:
+    """Return what holds the crash's log among the files of a folder; None if kdump did not make it.
+
+    A dump stands in for its log; nothing at all is left where that is packed.
+    """
+    dumps = sorted(name for name in names if is_dump(name))
+    if _folder(PurePath(folder).name) is None and not dumps:
+        return None
+    found = sorted(name for name in names if _is_log(name) or name.split(".")[0] == "dmesg")
+    if not found and not dumps:
+        return None
+    readable = [name for name in dumps if not _packed(name)]
+    if found and not shutil.which(PROGRAM):
+        readable = []
+    for some in (found, readable):
+        if whole := [name for name in some if "incomplete" not in name]:
+            return whole
+    return found or readable
+
+
+def is_dump(name: str) -> bool:
+    """Tell whether a file of this name is a dump of kdump's, in whatever folder."""
+    return bool(_DUMP.fullmatch(name))
+
+
+def _packed(name: str) -> bool:
+    found = _DUMP.fullmatch(name)
+    return bool(found and found["packed"])
+
+
+def _is_log(name: str) -> bool:
+    return bool(_VMCORE_DMESG.fullmatch(name) or _STAMPED_DMESG.fullmatch(name))
+
+
+def _folder(name: str) -> Folder | None:
+    if found := _DATED.fullmatch(name):
+        stamp = f"{found['date']} {found['hour']}:{found['minute']}:{found['second'] or '00'}"
+        epoch = _local(stamp, "%Y-%m-%d %H:%M:%S")
+    elif found := _COMPACT.fullmatch(name):
+        epoch = _local(found["date"] + (found["second"] or "00"), "%Y%m%d%H%M%S")
+    else:
+        return None
+    return None if epoch is None else _with_host(found["host"] or "", epoch)
+
+
+def _with_host(host: str, epoch: float) -> Folder:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return Folder(host="" if host == "localhost" else host, epoch=epoch)
+    own = address.is_loopback or address.is_unspecified
+    return Folder(ip="" if own else str(address), epoch=epoch)
+
+
+def _local(stamp: str, form: str) -> float | None:
+    try:
+        return datetime.strptime(stamp, form).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

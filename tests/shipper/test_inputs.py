@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import grammars
 from shipper.document import Origin
-from shipper.inputs import Unreadable, kdump
+from shipper.inputs import Unreadable, kdump_names
 from shipper.inputs.file import origin_of, read
 from shipper.inputs.folders import walk
 

@@ -292,13 +292,18 @@ def test_a_receiver_that_is_killed_before_the_acknowledgement(
     there = receiver()
     proxy = TcpProxy(there.port)
     config = {"hosts": [proxy.host], "bulk_max_size": 25, "ack_timeout": 5}
-    fill(store, range(250 * (rounds + 1)), namespace)
     delivering = Delivering(store, FluentdOutput(msgspec.convert(config, FluentdOutput.Config)))
+    count = 0
     try:
-        for number in range(rounds):
-            delivering.wait(lambda number=number: delivering.delivered > 100 * number)  # type: ignore[misc]
-            lost = proxy.seen
+        for _ in range(rounds):
+            lost, count = proxy.seen, count + 250
+            fill(store, range(count - 250, count), namespace)
+            delivering.wake()
+            delivering.wait(lambda count=count: delivering.delivered > count - 200)  # type: ignore[misc]
             proxy.lose = lambda _: True
+            fill(store, range(count, count + 250), namespace)
+            count += 250
+            delivering.wake()
             delivering.wait(lambda lost=lost: proxy.seen > lost)  # type: ignore[misc]
             there.kill()
             proxy.lose = lambda _: False
@@ -309,7 +314,6 @@ def test_a_receiver_that_is_killed_before_the_acknowledgement(
     finally:
         delivering.stop()
         proxy.close()
-    count = 250 * (rounds + 1)
     assert (delivering.delivered, delivering.dead) == (count, 0)
     found = Counter(entry["record"]["event"]["id"] for entry in there.entries(count))
     assert found == {f"v1-{namespace}-{number:06}": 1 for number in range(count)}

@@ -7,13 +7,18 @@ configuration is wrong. Documents go to standard output, everything else to stan
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from shipper import __version__
 from shipper.terminal import say
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 __all__ = ["Failure", "main"]
 
@@ -74,11 +79,65 @@ def cli() -> None:
     """Kernel panics as structured documents."""
 
 
+class _OutError(OSError):
+    """Standard output cannot be written; a reader that went away is BrokenPipeError."""
+
+
+class _Out(io.FileIO):
+    """Standard output, whose errors can be told from those of other files."""
+
+    def write(self, data: Buffer) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise _OutError(error.errno, error.strerror) from None
+
+
+def _take_streams() -> None:
+    """Make standard output an :class:`_Out`; see that no file gets the number of a closed stream."""
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_WRONLY)
+    if sys.stdout is None:
+        sys.stdout = _out(os.open(os.devnull, os.O_RDONLY), "utf-8", "strict")
+    else:
+        sys.stdout = _out(sys.stdout.fileno(), sys.stdout.encoding, sys.stdout.errors or "strict")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+
+
+def _out(number: int, encoding: str, errors: str) -> io.TextIOWrapper:
+    raw = _Out(number, "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=raw.isatty()
+    )
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    _take_streams()
+    out = sys.stdout
+    try:
+        code = _run()
+        out.flush()
+    except (BrokenPipeError, _OutError) as error:
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough
+            code = 0
+        else:
+            say(f"kpanic: standard output cannot be written: {error.strerror}")
+            code = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # for what is written when Python ends
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command line and return its code, with all said but what standard output's end is.
+
+    :raises BrokenPipeError, _OutError: of standard output.
+    """
     try:
         code = cli.main(prog_name="kpanic", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         say(f"kpanic: {error.format_message()}")
         context = getattr(error, "ctx", None)
@@ -91,7 +150,9 @@ def main() -> None:
         for line in str(error).splitlines():
             say(f"kpanic: {line}")
         code = error.code
-    except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+    except (BrokenPipeError, _OutError):
+        raise
+    except OSError as error:
+        say(f"kpanic: {error}")
+        code = 1
+    return code if isinstance(code, int) else 0

@@ -30,6 +30,13 @@ __all__ = ["DEFAULT_FILE", "Config", "ConfigError", "Plugin", "load", "schema"]
 
 DEFAULT_FILE = Path("/etc/kpanic/kpanic.yml")
 PREFIX = "KPANIC_"
+MOST_BYTES = 2_000_000
+"""Of a file."""
+MOST_VALUES = 100_000
+"""Of all sources together, aliases followed; a hundred characters of text count as one more."""
+MOST_KEYS = 64
+"""One below the other, in a dotted key."""
+MOST_DIGITS = 1000
 INPUTS, OUTPUTS = "kpanic.inputs", "kpanic.outputs"
 
 Path_ = tuple[str | int, ...]
@@ -37,6 +44,10 @@ Path_ = tuple[str | int, ...]
 
 class ConfigError(Exception):
     """The configuration is wrong: a line for each fault, every one found."""
+
+
+# what the constructors of YAML's scalars raise, beside YAMLError, at a text that is none of theirs
+_MISFITS = (ValueError, LookupError, AttributeError, OverflowError)
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -208,6 +219,9 @@ class _Reading:
         self._warnings: list[str] = []
         self._used: set[str] = set()
         self._source = ""
+        self._values = 0
+        self._misfits: set[Path_] = set()  # what was told already, and has no value
+        self._open: set[int] = set()  # ids of the nodes that the one at hand is in
 
     # --- sources -----------------------------------------------------------------------------------
 
@@ -217,15 +231,15 @@ class _Reading:
             self._place((), value, where)
 
     def _read(self, path: Path) -> tuple[Any, _Where]:
-        """Return the plain value of a YAML file, None of an empty one; note where each part stands."""
+        """Return the plain value of a YAML file, None of an empty one; note where each part stands.
+
+        :raises ConfigError: it cannot be read, is not YAML or too much.
+        """
         import yaml  # noqa: PLC0415 - most runs have no file
 
         self._source = str(path)
         try:
-            text = path.read_text("utf-8")
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+            root = yaml.compose(_body(path).decode(), Loader=yaml.SafeLoader)
         except UnicodeDecodeError:
             raise ConfigError(f"{path}: is not UTF-8 text") from None
         except RecursionError:
@@ -236,11 +250,15 @@ class _Reading:
             raise ConfigError(f"{path}{line}: is not YAML: {error.problem or error.context}") from None
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: is not YAML: {getattr(error, 'reason', error)}") from None
+        except _MISFITS:  # an escape or a version that is no number
+            raise ConfigError(f"{path}: is not YAML: holds a number that is none") from None
         if root is None:
             return None, _Where(self._source, None)
         loader = yaml.SafeLoader("")
         try:
             return self._plain(root, (), loader), self._at(root)
+        except RecursionError:
+            raise ConfigError(f"{path}: is nested too deeply") from None
         finally:
             loader.dispose()
 
@@ -275,44 +293,94 @@ class _Reading:
 
             try:
                 value = yaml.safe_load(text)
-            except yaml.YAMLError:
+            except (yaml.YAMLError, *_MISFITS, RecursionError):
                 self._faults.append(f"{where.source}: is not YAML")
                 return
+        try:
+            value = self._expanded(value, where)
+        except RecursionError:
+            self._faults.append(f"{where.source}: is nested too deeply")
+            return
         for known in [known for known in self._where if known[: len(path)] == path]:
             del self._where[known]
-        self._place(path, self._expanded(value, where), where)
+        self._place(path, value, where)
 
     # --- the tree ----------------------------------------------------------------------------------
 
     def _at(self, node: Any) -> _Where:  # noqa: ANN401 - yaml.Node
         return _Where(f"{self._source}:{node.start_mark.line + 1}", getattr(node, "value", None))
 
+    def _count(self, values: int, where: _Where) -> None:
+        """Count values.
+
+        :raises ConfigError: there are too many.
+        """
+        self._values += values
+        if self._values > MOST_VALUES:
+            raise ConfigError(
+                f"{where.source}: holds more than {MOST_VALUES:,} values;"
+                " aliases (*name) count as what they repeat"
+            )
+
     def _plain(self, node: Any, path: Path_, loader: Any) -> Any:  # noqa: ANN401 - yaml's types are not exported
         """Return the value of a node; note where each part stands. Dotted keys are opened up."""
         import yaml  # noqa: PLC0415
 
         where = self._at(node)
+        self._count(1, where)
+        if id(node) in self._open:
+            raise ConfigError(f"{where.source}: {_dotted(path)}: an alias (*name) repeats what it is part of")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path, loader)
+        self._open.add(id(node))
+        value: Any
         if isinstance(node, yaml.MappingNode):
-            tree: dict[str, Any] = {}
-            for key_node, child in node.value:
-                if not isinstance(key_node, yaml.ScalarNode):
-                    self._faults.append(f"{self._at(key_node).source}: a key must be plain text")
-                    continue
-                keys = tuple(key_node.value.split("."))
-                value = self._plain(child, path + keys, loader)
-                for depth in range(1, len(keys) + 1):
-                    self._where.setdefault(path + keys[:depth], self._at(key_node))
-                self._join(tree, keys, value, self._at(key_node), path)
-            return tree
-        if isinstance(node, yaml.SequenceNode):
+            value = self._mapping(node, path, loader)
+        else:
+            value = []
             for index, child in enumerate(node.value):
                 self._where[(*path, index)] = self._at(child)
-            return [self._plain(child, (*path, index), loader) for index, child in enumerate(node.value)]
-        self._where[path] = where
+                value.append(self._plain(child, (*path, index), loader))
+        self._open.remove(id(node))
+        return value
+
+    def _mapping(self, node: Any, path: Path_, loader: Any) -> dict[str, Any]:  # noqa: ANN401 - likewise
+        import yaml  # noqa: PLC0415
+
+        tree: dict[str, Any] = {}
+        for key_node, child in node.value:
+            where = self._at(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._faults.append(f"{where.source}: a key must be plain text")
+                continue
+            keys = tuple(key_node.value.split("."))
+            if len(keys) > MOST_KEYS:
+                self._faults.append(f"{where.source}: a key has more than {MOST_KEYS} parts")
+                continue
+            value = self._plain(child, path + keys, loader)
+            for depth in range(1, len(keys) + 1):
+                self._where.setdefault(path + keys[:depth], where)
+            self._join(tree, keys, value, where, path)
+        return tree
+
+    def _scalar(self, node: Any, path: Path_, loader: Any) -> Any:  # noqa: ANN401 - likewise
+        import yaml  # noqa: PLC0415
+
+        where = self._where[path] = self._at(node)
+        kind = node.tag.rpartition(":")[2]
+        if kind in {"int", "float"} and len(node.value) > MOST_DIGITS:
+            self._faults.append(f"{where.source}: {_dotted(path)}: a number has at most {MOST_DIGITS} digits")
+            self._misfits.add(path)
+            return None
         try:
             value = loader.construct_object(node)
         except yaml.YAMLError as error:
             self._faults.append(f"{where.source}: {_dotted(path)}: {getattr(error, 'problem', error)}")
+            self._misfits.add(path)
+            return None
+        except _MISFITS:
+            self._faults.append(f"{where.source}: {_dotted(path)}: is no {kind}; quote it if text is meant")
+            self._misfits.add(path)
             return None
         if not isinstance(value, str | int | float | bool | None):  # a date, a set: meant as text
             value = node.value
@@ -364,11 +432,23 @@ class _Reading:
             self._faults.append(f"{where.source}: {name}: is there twice")
 
     def _expanded(self, value: Any, where: _Where) -> Any:  # noqa: ANN401 - any YAML
+        """Return a value with its variables filled in.
+
+        :raises ConfigError: there are too many values.
+        """
         if isinstance(value, list):
+            self._count(len(value), where)
             return [self._expanded(child, where) for child in value]
         if isinstance(value, dict):
+            self._count(len(value), where)
             return {key: self._expanded(child, where) for key, child in value.items()}
-        if not isinstance(value, str) or "$" not in value:
+        if not isinstance(value, str):
+            return value
+        self._count(len(value) // 100, where)
+        if "\0" in value:
+            self._faults.append(f"{where.source}: holds a NUL character, which nothing here may")
+            return ""
+        if "$" not in value:
             return value
 
         def variable(found: re.Match[str]) -> str:
@@ -555,6 +635,8 @@ class _Reading:
         self._fault(path, f"there is no such key{_near(str(path[-1]), known)}")
 
     def _fault(self, path: Path_, problem: str) -> None:
+        if path in self._misfits:
+            return
         where = next(
             (self._where[path[:depth]] for depth in range(len(path), 0, -1) if path[:depth] in self._where),
             None,
@@ -567,6 +649,23 @@ class _Reading:
 
 
 _VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
+
+
+def _body(path: Path) -> bytes:
+    """Return what a file holds.
+
+    :raises ConfigError: it cannot be read, or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            body = file.read(MOST_BYTES + 1)  # a device may have no end
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:  # half a surrogate pair
+        raise ConfigError(f"{path}: is no name of a file") from None
+    if len(body) > MOST_BYTES:
+        raise ConfigError(f"{path}: is larger than {MOST_BYTES // 1_000_000} MB, which no configuration is")
+    return body
 
 
 def _dotted(path: Path_) -> str:

@@ -232,7 +232,7 @@ class Store:
         self._sound = True
         self._log_pages = WAL_PAGES
         if readonly:
-            if not self.path.exists():
+            if not os.path.exists(self.path):  # noqa: PTH110 - pathlib's raises at a name that can be none
                 raise StoreError(f"{self.path}: there is no store yet; 'kpanic ship' starts one")
             self._connection = self._open_to_read()
             return
@@ -241,6 +241,10 @@ class Store:
         except OSError as error:
             raise StoreError(
                 f"{self.path.parent}: cannot be made: {error.strerror}; set path.data to a folder of your own"
+            ) from None
+        except ValueError:  # a NUL, half a surrogate pair
+            raise StoreError(
+                f"{self.path.parent}: is no name of a folder; set path.data to a folder of your own"
             ) from None
         unclean = self._take_lock()
         try:

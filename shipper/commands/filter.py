@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from shipper.cli import Failure
 from shipper.commands._common import origin
 from shipper.terminal import say
 
@@ -42,6 +43,8 @@ def command(close_quiet: float) -> None:
     from shipper.inputs._pipe import Lines, follow  # noqa: PLC0415 - the grammar
     from shipper.inputs._wait import Stop  # noqa: PLC0415
 
+    if sys.stdin is None:
+        raise Failure("standard input is closed")
     stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

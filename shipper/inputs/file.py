@@ -102,6 +102,8 @@ class Chunks:
         self._path = path
         self.fault = ""
         self.looks_binary = False
+        if path == STANDARD_INPUT and sys.stdin is None:
+            raise Unreadable(path, "standard input is closed")
         with _explained(path):
             self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else open(path, "rb")  # noqa: PTH123, SIM115
         try:

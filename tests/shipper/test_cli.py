@@ -283,6 +283,29 @@ def test_a_reader_that_has_seen_enough_is_no_error(kpanic: Run) -> None:
     assert len(done.stdout) == 10
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (f"parse {STORY} >/dev/full", "standard output cannot be written: No space left on device"),
+        (
+            f"parse --format text {STORY} >/dev/full",
+            "standard output cannot be written: No space left on device",
+        ),
+        (f"filter <{STORY} >/dev/full", "standard output cannot be written: No space left on device"),
+        ("--version >/dev/full", "standard output cannot be written: No space left on device"),
+        (f"parse {STORY} >&-", "standard output cannot be written: Bad file descriptor"),
+        (f"filter <{STORY} >&-", "standard output cannot be written: Bad file descriptor"),
+        ("filter <&-", "standard input is closed"),
+        ("parse - <&-", "-: standard input is closed"),
+        ("parse - <&- >&-", "-: standard input is closed"),
+    ],
+)
+def test_a_stream_that_is_full_or_closed_is_told_in_one_line(kpanic: Run, arguments: str, fault: str) -> None:
+    command = f"{sys.executable} -c 'from shipper.cli import main; main()' {arguments}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, env=kpanic.environment)
+    assert (done.returncode, done.stderr.decode()) == (1, f"kpanic: {fault}\n")
+
+
 def test_a_bar_shows_on_a_terminal_only(kpanic: Run) -> None:
     inside, outside = pty.openpty()
     with subprocess.Popen(

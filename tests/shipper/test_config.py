@@ -213,6 +213,62 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
         load(str(tmp_path / "kpanic.yml"), (), {})
 
 
+LAUGHS = "".join(
+    f"labels.{name}: &{name} [{', '.join(['*' + below if below else 'x'] * 10)}]\n"
+    for name, below in zip("abcdefghi", ["", *"abcdefgh"], strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (LAUGHS + "tags: *i\n", "100,000 values"),
+        ("tags: &a [*a]\n", "tags[0]: an alias (*name) repeats what it is part of"),
+        ("labels: &a {x: *a}\n", "labels.x: an alias (*name) repeats what it is part of"),
+        ("tags: 2024-99-99\n", "tags: is no timestamp"),
+        (f"fleet.size: {'9' * 5000}\n", "fleet.size: a number has at most 1000 digits"),
+        ("fleet.size: !!int x\n", "fleet.size: is no int"),
+        ("fleet.size: !!bool x\n", "fleet.size: is no bool"),
+        ('tags: "\\U00110000"\n', "is not YAML"),
+        ('path.data: "/tmp/\\0"\n', "holds a NUL character"),
+        (f"? {'a.' * 100_000}\n: 1\n", "a key has more than 64 parts"),
+        (
+            f"a: &a {'[' * 100}{']' * 100}\nb: &b {'[' * 100}*a{']' * 100}\nc: {'[' * 900}",
+            "nested too deeply",
+        ),
+    ],
+)
+def test_what_is_made_to_do_harm_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    (fault,) = faults(tmp_path, text)
+    assert fault.startswith("kpanic.yml")
+    assert expected in fault
+    (tmp_path / "triage.yml").write_text(text)
+    with pytest.raises(ConfigError, match=r"triage\.yml"):
+        read(tmp_path, "triage.path: triage.yml")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[2024-99-99]",
+        f"[{'9' * 5000}]",
+        "[&a [*a]]",
+        "{x: &a [*a]}",
+        '["\\0"]',
+        "[" * 2000,
+        "[&a0 [x], " + ", ".join(f"&a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)) + "]",
+    ],
+)
+def test_an_override_made_to_do_harm_is_one_line(tmp_path: Path, value: str) -> None:
+    (fault,) = faults(tmp_path, "", f"tags={value}")
+    assert fault.startswith("-E tags: ")
+
+
+def test_of_a_file_without_end_only_so_much_is_read() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: is larger than 2 MB"):
+        load("/dev/zero", (), {})
+
+
 SECRET = "hunter2hunter2"  # noqa: S105
 
 

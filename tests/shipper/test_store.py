@@ -283,6 +283,9 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"set path\.data to a folder of your own"):
         Store(tmp_path / "file" / "kpanic.db")
 
+    with pytest.raises(StoreError, match=r"set path\.data to a folder of your own"):
+        Store(tmp_path / "a\0b" / "kpanic.db")
+
 
 WRITER = """
 import sys

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from grammars.machines import access
+from grammars.numbers import hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
     ``header`` and ``detail`` are the words of the form, ``text`` is the report's, ``at`` is where the CPU
     was.
     """
-    address = _number(fields.get("address"))
+    address = hexadecimal(fields.get("address"))
     if header == "invalid-opcode" and at is not None and at < access.NULL_PAGE:
         return "null-dereference", "a jump through a NULL pointer", at, oops
     if header not in PAGE_FAULTS and header != "general-protection":
@@ -69,14 +70,14 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
     if header == "general-protection":
         found = _RANGE.search(text)
         if found:
-            address = int(found[2], 16)
+            address = hexadecimal(found[2])
             header = "null-dereference" if found[1] == "null-ptr-deref" else header
         return header, _where(address, machine, access.NOTHING) or detail, address, oops
     if address is None:
         address = _fault_address(text)
     code = oops.error_code if oops else None
     if (code is None or machine.startswith("ppc")) and (found := _CODE.search(text)):
-        code = _number(found[found.lastindex or 0])
+        code = hexadecimal(found[found.lastindex or 0])
     deed = access.decode(machine, code)
     if machine not in SAY_FETCH and at is not None and address is not None and at >> PAGE == address >> PAGE:
         deed = access.fetch(deed)
@@ -95,7 +96,7 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
 def _fault_address(text: str) -> int | None:
     """Find the address in another line than the header."""
     if found := _ADDRESS.search(text):
-        return _number(found[found.lastindex or 0])
+        return hexadecimal(found[found.lastindex or 0])
     return 0 if _NULL.search(text) else None
 
 
@@ -114,10 +115,6 @@ def _where(address: int | None, machine: str, deed: access.Access) -> str:
         return ""
     words = access.locate(address, machine).words
     return f"{words}, {deed.deed}" if deed.deed else words
-
-
-def _number(digits: str | None) -> int | None:
-    return int(digits, 16) if digits else None
 
 
 def evidence(boot: Boot, trigger: Line | None) -> Sequence[Line]:

@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 from grammars.element import Element
 from grammars.machines import Rule
 from grammars.model import Hardware, Oops, Process, Taint
+from grammars.numbers import decimal, hexadecimal
 
 
 class Owner(NamedTuple):
@@ -74,10 +75,10 @@ def _owner(match: re.Match[str]) -> Owner:
     user = match["uid"]
     return Owner(
         Process(
-            int(match["pid"]),
+            decimal(match["pid"]),
             match["comm"].strip(),
-            int(number) if number else None,
-            int(user) if user else None,
+            decimal(number),
+            decimal(user),
         ),
         _taint(match["taints"] or ""),
         match["release"] or "",
@@ -102,13 +103,13 @@ old_owner = Element(
     r"CPU: (?P<cpu>\d+) +(?P<taints>Not tainted|Tainted:[^\n(]{0,60}?) +\(?(?P<release>\d+\.\d+[^\s)]*)"
     r" (?P<build>#[^\s)]+)[^\n]*",
     lambda match: Owner(
-        Process(cpu=int(match["cpu"])), _taint(match["taints"]), match["release"], match["build"], ""
+        Process(cpu=decimal(match["cpu"])), _taint(match["taints"]), match["release"], match["build"], ""
     ),
 )
 process = Element(
     "process",
     r"Process (?P<comm>[^\n]{1,64}?) \(pid: (?P<pid>\d+),[^\n]*",
-    lambda match: Owner(Process(int(match["pid"]), match["comm"]), None, "", "", ""),
+    lambda match: Owner(Process(decimal(match["pid"]), match["comm"]), None, "", "", ""),
 )
 
 hardware = Element(
@@ -145,8 +146,8 @@ code = Element("code", r"Code: (?P<bytes>[^\n]*)", lambda match: Code(match["byt
 def _oops(match: re.Match[str]) -> Oops:
     error = match["error"]
     return Oops(
-        int(match["number"]) if match["number"] else None,
-        int(error, 16) if error else None,
+        decimal(match["number"]),
+        hexadecimal(error),
         tuple((match["flags"] or "").split()),
     )
 

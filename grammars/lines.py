@@ -38,7 +38,7 @@ def _form(pattern: str) -> Regex:
 
 
 _CALLER = r"(?: ?\[ *+(?P<caller>[TC]\d++)\])?+"
-_PRINTK = rf"\[ *+(?P<time>\d++\.\d++)(?:[@,]\d++)?+(?: <[ \d.+]*+>)?+\]{_CALLER}"
+_PRINTK = rf"\[ *+(?P<time>\d{{1,12}}+\.\d{{1,9}}+)(?:[@,]\d++)?+(?: <[ \d.+]*+>)?+\]{_CALLER}"
 _DAY = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
 _ZONE = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
 _ISO = rf"{_DAY}(?P<fraction>[.,]\d{{1,9}})?{_ZONE}"
@@ -79,7 +79,9 @@ LOGGER: Final = _form(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?P<text>.*)")
 """``2018/01/09 14:28:48 text``: the stamp of a test runner, without a zone."""
 CRI: Final = _form(rf"{_ISO} (?:stdout|stderr) [FP] (?P<text>.+)")
 """``2026-11-22T19:31:14.816890123Z stdout F text``: a container's output, as CRI writes it."""
-INSIDE: Final = _form(r".*?(?:<\d+>)?\[ *(?P<time>\d+\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? (?P<text>.*)")
+INSIDE: Final = _form(
+    r".*?(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? (?P<text>.*)"
+)
 """Behind something that did not end its line: ``host login: [   12.345678] text``."""
 DROPPED: Final = _form(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
 """The console could not keep up; on a line of its own or, before 4.20, in front of the next."""

@@ -17,6 +17,7 @@ from grammars.data.distributions import distribution
 from grammars.facts import architecture
 from grammars.gather import gather
 from grammars.model import CrashReport, Kernel, Process
+from grammars.numbers import decimal
 from grammars.text import ReportText
 from grammars.verdict import Head, Verdict, mixed, understand
 
@@ -139,7 +140,7 @@ def _consequences(registry: Registry, title: str, incident: Incident) -> dict[st
 def _process(fields: Mapping[str, str], found: Gathered) -> Process:
     """Return the task that the header names, or the one that was running."""
     if "pid" in fields:
-        return Process(int(fields["pid"]), fields["comm"])
+        return Process(decimal(fields["pid"]), fields["comm"])
     return found.owner.process if found.owner else Process()
 
 

@@ -431,7 +431,10 @@ class Scanner:
         """Read the lines that are held of a host; only those before a line's number."""
         reader = Reader()
         return [
-            row for line in self._void(host.encode()) if line.number < before for row in reader.read(*line)
+            row
+            for line in self._void(host.encode("utf-8", "replace"))
+            if line.number < before
+            for row in reader.read(*line)
         ]
 
     def _most(self) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from grammars.element import Element
 from grammars.model import Frame
+from grammars.numbers import distance, hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -133,14 +134,14 @@ def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
                 file = at[0] if at else ""
                 reliable = reliable and "(unreliable)" not in rest
             if address and (digits := _digits.search(address)):
-                number = int(digits[0], 16)
-            yield Frame(name, int(offset, 16), int(size, 16), module, number, reliable, stack, file)
+                number = hexadecimal(digits[0])
+            yield Frame(name, distance(offset), distance(size), module, number, reliable, stack, file)
         elif inlined:
             yield Frame(inlined, stack=stack, file=place, inline=True)
         elif raw:
             digits = _digits.search(raw)
             yield Frame(
-                "", address=int(digits[0], 16) if digits else None, reliable="?" not in raw, stack=stack
+                "", address=hexadecimal(digits[0]) if digits else None, reliable="?" not in raw, stack=stack
             )
 
 

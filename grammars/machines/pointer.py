@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from grammars.element import Element
 from grammars.machines import Pointer, Registers
 from grammars.model import InstructionPointer
+from grammars.numbers import distance, hexadecimal
 from grammars.trace import NAME, RUST
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> Element:
             InstructionPointer(
                 groups["raw"].strip(),
                 groups["name"] or "",
-                int(offset, 16) if offset else None,
-                int(size, 16) if size else None,
+                distance(offset),
+                distance(size),
                 groups["module"] or "",
-                int(address, 16) if address else None,
+                hexadecimal(address),
             ),
             groups.get("selector") in user,
             groups.get("caller") or "",

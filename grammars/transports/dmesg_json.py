@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BRACKETS", "MEMBER", "DmesgJson"]
 
 MEMBER: Final = Regex(
-    r' +"(?:(?P<other>fac|pri|dmesg)":|time": *(?P<time>\d+\.\d+)'
+    r' +"(?:(?P<other>fac|pri|dmesg)":|time": *(?P<time>\d{1,12}\.\d{1,9})'
     r'|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?',
     as_match=True,
 )

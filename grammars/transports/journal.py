@@ -62,7 +62,7 @@ def entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Lin
         message,
         raw,
         time=_seconds(fields.get("_SOURCE_MONOTONIC_TIMESTAMP")),
-        host=host if isinstance(host, str) else "",
+        host=host.encode("utf-8", "replace").decode() if isinstance(host, str) else "",
         epoch=_seconds(fields.get("_SOURCE_REALTIME_TIMESTAMP") or fields.get("__REALTIME_TIMESTAMP")),
     )
     return lines, 0

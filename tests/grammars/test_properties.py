@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -65,6 +66,44 @@ def test_pieces_give_the_same_crashes(cuts: list[int]) -> None:
     crashes += parser.close()
     assert words(crashes) == words(list(parse(OOPS)))
     assert len(crashes) == 1
+
+
+MANY = b"9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("printed", "hostile"),
+    [
+        (b"PID: 1 ", b"PID: " + MANY + b" "),
+        (b"CPU: 0 ", b"CPU: " + MANY + b" "),
+        (b"[#1]", b"[#" + MANY + b"]"),
+        (b"Oops: 0000", b"Oops: " + b"f" * 5000),
+        (b"address: 0000000000000010", b"address: " + b"f" * 5000),
+        (b"+0x5/", b"+0x" + b"f" * 5000 + b"/"),
+        (b"[    ", b"[" + MANY),
+        (b"[    ", b"<4>[" + MANY),
+    ],
+)
+def test_numbers_that_no_kernel_prints_cost_no_crash(printed: bytes, hostile: bytes) -> None:
+    (known,) = parse(OOPS)
+    changed = OOPS.replace(printed, hostile)
+    both = list(parse(OOPS + changed + OOPS))
+    assert both[0].title == both[-1].title == known.title
+    found = list(parse(changed))
+    if b"[999" not in hostile:
+        assert [crash.title for crash in found] == [known.title]
+    for crash in found:
+        assert crash.process.pid in {None, known.process.pid}
+        assert crash.process.cpu in {None, known.process.cpu}
+
+
+def test_a_host_that_is_no_text_costs_no_crash() -> None:
+    entries = b"".join(
+        b'{"_TRANSPORT":"kernel","_HOSTNAME":"\\ud800","MESSAGE":%s}\n'
+        % json.dumps(line.partition(b"] ")[2].decode()).encode()
+        for line in OOPS.splitlines()
+    )
+    assert len(list(parse(entries))) == 1
 
 
 def test_threads_read_side_by_side() -> None:

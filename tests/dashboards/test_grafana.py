@@ -94,7 +94,8 @@ def as_search(query: dict[str, Any]) -> dict[str, Any]:
             body = {"field": bucket["field"], "size": int(settings["size"]), "order": order}
         else:
             interval = settings["interval"].replace("auto", "1h")
-            body = {"field": bucket["field"], "fixed_interval": interval, "min_doc_count": 0}
+            # empty hours of five years are too much for a small engine, and count nothing
+            body = {"field": bucket["field"], "fixed_interval": interval, "min_doc_count": 1}
         inner = {bucket["id"]: {bucket["type"]: body, "aggs": inner}}
     return {"size": 0, "query": {"query_string": {"query": query["query"]}}, "aggs": inner}
 

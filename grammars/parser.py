@@ -313,22 +313,29 @@ class Parser:
             preceded_by=boot.preceded_by[: incident.preceded_by],
             hardware_errors=boot.hardware_errors[: incident.hardware_errors],
         )
-        crash = report.read(
-            self._registry, known, report.Incident(incident.lines, incident.heads, incident.truncated)
-        )
+        kept = report.Incident(incident.lines, incident.heads, incident.truncated)
+        try:
+            crash = report.read(self._registry, known, kept)
+        except Exception as error:  # noqa: BLE001 - of whichever family: the other crashes are still read
+            crash = report.unread(known, kept, error, fatal=incident.fatal)
         if crash is None:
             return None
         if died and not crash.fatal:
             crash = replace(crash, fatal=True)
-        return replace(crash, analysis=analyse(crash))
+        return _analysed(crash)
 
 
 def died(report: CrashReport) -> CrashReport:
     """Return the report as one that the kernel died of, which where it was found says: kdump's folder."""
-    if report.fatal:
-        return report
-    report = replace(report, fatal=True)
-    return replace(report, analysis=analyse(report))
+    return report if report.fatal else _analysed(replace(report, fatal=True))
+
+
+def _analysed(crash: CrashReport) -> CrashReport:
+    """Return a crash with its reading; without one where a step has a fault."""
+    try:
+        return replace(crash, analysis=analyse(crash))
+    except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+        return replace(crash, status="corrupted", doubt=report.fault_of(error), signature=None, analysis=None)
 
 
 CRASH_KERNEL: Final = "elfcorehdr="

@@ -15,10 +15,11 @@ from grammars import body, signature
 from grammars.cause import evidence, settle, triggered
 from grammars.data.distributions import distribution
 from grammars.facts import architecture
-from grammars.gather import gather
+from grammars.gather import Gathered, gather
 from grammars.model import CrashReport, Kernel, Process
 from grammars.numbers import decimal
 from grammars.text import ReportText
+from grammars.title import plain
 from grammars.verdict import Head, Verdict, mixed, understand
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from grammars.body import Body
     from grammars.facts import Boot
-    from grammars.gather import Gathered
     from grammars.model import Line
     from grammars.registry import Registry
 
@@ -38,6 +38,10 @@ SYSRQ: Final = "sysrq_handle_crash"
 CONSEQUENCES: Final = 16
 """Later reports of an incident whose titles are worked out."""
 
+FAULT: Final = "the grammar has a fault"
+"""How the doubt about a report begins at which it failed."""
+LONGEST: Final = 400
+"""Characters of it."""
 LINES: Final = 200
 """Lines of a later report that are looked at."""
 NEAR: Final = 4
@@ -110,6 +114,37 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
             boot, kept, text, _gathered(items, verdict), verdict, _consequences(registry, verdict.title, kept)
         )
     return None
+
+
+def fault_of(error: Exception) -> str:
+    """Say that the grammar failed at a report."""
+    return f"{FAULT} ({type(error).__name__}: {error}); please report it"[:LONGEST]
+
+
+def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> CrashReport:
+    """Return what there is of an incident at which the grammar failed: its lines, and its boot."""
+    head = incident.lines[incident.heads[0].place]
+    return CrashReport(
+        title=plain(head.text) or "unknown",
+        kind="unknown",
+        cause="unknown",
+        fatal=fatal,
+        status="corrupted",
+        doubt=fault_of(error),
+        reason=head.text,
+        hardware=boot.hardware,
+        kernel=_kernel(boot, Gathered()),
+        time=head.time,
+        boot_epoch=boot.epoch,
+        epoch=head.epoch,
+        host=head.host,
+        hostname=boot.hostname,
+        preceded_by=tuple(boot.preceded_by),
+        hardware_errors=tuple(boot.hardware_errors),
+        truncated=incident.truncated,
+        lines=tuple(incident.lines),
+        evidence=tuple(boot.evidence),
+    )
 
 
 def _gathered(items: Body, verdict: Verdict) -> Gathered:

@@ -1,4 +1,4 @@
-"""The grammar behind a guard: a fault of it costs one stretch of one log, not the service.
+"""The grammar behind a guard: a fault of the scan costs one stretch of one log, not the service.
 
 Nothing in a log tells when a crash is over. It counts as complete when its host has been quiet for a time, or
 when no further report came for :data:`PATIENCE` times as long while the kernel goes on printing.
@@ -24,14 +24,14 @@ LOOK = 0.25
 
 
 def fault_of(error: Exception) -> str:
-    """Say that the grammar failed, for the operator."""
-    return f"a fault of the grammar ends the reading ({type(error).__name__}: {error}); please report it"
+    """Say that the scan failed, for the operator: a fault in a report costs that one alone."""
+    return f"a fault of the scan ends the reading ({type(error).__name__}: {error}); please report it"
 
 
 class Reader:
     """A parser for an input that does not end.
 
-    :param say: is told when the grammar failed; reading goes on after it.
+    :param say: is told when the scan failed; reading goes on after it.
     :param quiet: seconds of silence after which a crash counts as complete.
     """
 

@@ -1,4 +1,4 @@
-"""Feed the parser whatever libFuzzer thinks of: no exception, bounded output, a cut changes nothing.
+"""Feed the parser whatever libFuzzer thinks of: no fault, bounded output, a cut changes nothing.
 
     pip install atheris
     mkdir -p /tmp/fuzz
@@ -21,6 +21,7 @@ import atheris  # type: ignore[import-not-found]
 with atheris.instrument_imports(include=["grammars", "shipper"]):
     from grammars import Parser, registry
     from grammars.facts import FACTS
+    from grammars.report import FAULT
     from shipper.document import ORIGINAL_LIMIT, Origin, build, encode
 
     PARSER = Parser()  # imports the families
@@ -40,6 +41,8 @@ def one_input(data: bytes) -> None:
     if len(whole) > 1 + data.count(b"\n") + data.count(b"\\"):
         raise AssertionError(f"{len(whole)} reports of {len(data)} bytes")
     for report in whole:
+        if report.doubt.startswith(FAULT):
+            raise AssertionError(report.doubt)
         document = encode(build(report, ORIGIN, now=0.0))
         if b"\n" in document or json.loads(document)["kernel"]["panic"]["title"] == "":
             raise AssertionError(f"no document: {document!r}")

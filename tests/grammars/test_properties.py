@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from grammars import CrashReport, Parser, parse
 from grammars.parser import LINES
 from grammars.registry import Registry, default
-from grammars.report import CONSEQUENCES
+from grammars.report import CONSEQUENCES, FAULT
 
 LOGS = Path(__file__).parent.parent / "logs"
 OOPS = (LOGS / "transports" / "vmcore-dmesg-6.1-null_read.txt").read_bytes()
@@ -40,6 +40,7 @@ TEXTS = st.lists(WORDS, max_size=40).map("\n".join)
 def test_no_text_raises(text: str) -> None:
     for crash in parse(text.encode("utf-8", "surrogateescape" if "\udcff" in text else "replace")):
         assert crash.title
+        assert not crash.doubt.startswith(FAULT)
         assert len(crash.title) <= 240
         assert len(crash.lines) <= LINES
         assert len(crash.consequences) <= CONSEQUENCES
@@ -48,7 +49,7 @@ def test_no_text_raises(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=2000))
 def test_no_bytes_raise(data: bytes) -> None:
-    list(parse(data))
+    assert not any(crash.doubt.startswith(FAULT) for crash in parse(data))
 
 
 def words(crashes: list[CrashReport]) -> list[tuple[str, str, list[str]]]:

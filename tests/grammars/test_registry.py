@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +15,10 @@ from grammars.data.anchors import DISPATCHERS
 from grammars.data.skip import HELPERS, SKIP
 from grammars.family import SYMBOL, Family, Form, head
 from grammars.registry import GROUP, Registry
+from grammars.report import FAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FAMILIES = Path(registry.__file__).parent / "families"
 
@@ -42,6 +48,41 @@ def test_a_family_of_a_site_is_read() -> None:
     parser.feed(b"[    1.000000] widget: meltdown in widget_core+0x1/0x2\n")
     (crash,) = parser.close()
     assert (crash.title, crash.cause, crash.kind) == ("widget meltdown in widget_core", "driver", "hardware")
+
+
+def broken(_fields: Mapping[str, str]) -> str:
+    raise ZeroDivisionError("boom")
+
+
+def test_a_family_with_a_fault_costs_only_its_own_reports() -> None:
+    faulty = replace(WIDGET, forms=(replace(WIDGET.forms[0], cause=broken),))
+    parser = Parser(Registry([*registry.default().families, faulty]))
+    banner = b"[    0.000000] Linux version 6.1.0-56-amd64 (a@b) (gcc) #1 SMP Debian 6.1\n"
+    found = parser.feed(
+        banner
+        + b"[    1.000000] widget: meltdown in widget_core+0x1/0x2\n"
+        + banner
+        + b"[    1.000000] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\n"
+    )
+    broken_, good = found + parser.close()
+    assert (broken_.status, broken_.title, broken_.kernel.release, len(broken_.lines)) == (
+        "corrupted",
+        "widget: meltdown in widget_core",
+        "6.1.0-56-amd64",
+        1,
+    )
+    assert broken_.doubt.startswith(FAULT)
+    assert "ZeroDivisionError: boom" in broken_.doubt
+    assert (good.cause, good.doubt) == ("no-root-filesystem", "there is no call trace")
+
+
+def test_a_fault_of_the_reading_step_by_step_costs_the_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grammars.parser.analyse", lambda _crash: broken({}))
+    parser = Parser()
+    parser.feed(b"[    1.000000] Kernel panic - not syncing: sysrq triggered crash\n")
+    (crash,) = parser.close()
+    assert (crash.cause, crash.status, crash.analysis) == ("sysrq", "corrupted", None)
+    assert crash.doubt.startswith(FAULT)
 
 
 def test_an_entry_point_that_is_no_family_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

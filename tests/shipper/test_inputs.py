@@ -220,7 +220,7 @@ def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -
     }
 
 
-def test_a_fault_of_the_grammar_is_told_and_what_came_before_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_scan_is_told_and_what_came_before_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     path = LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt"
     (good,) = (crash.report for crash in read(str(path), BASE))
 
@@ -230,8 +230,6 @@ def test_a_fault_of_the_grammar_is_told_and_what_came_before_is_kept(monkeypatch
 
     monkeypatch.setattr(grammars, "parse", faulty)
     found = []
-    with pytest.raises(
-        Unreadable, match=r"fault of the grammar ends the reading \(ZeroDivisionError: boom\)"
-    ):
+    with pytest.raises(Unreadable, match=r"fault of the scan ends the reading \(ZeroDivisionError: boom\)"):
         found.extend(read(str(path), BASE))
     assert [crash.report for crash in found] == [good]

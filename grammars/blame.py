@@ -336,7 +336,7 @@ class Walker:
             group = _grouped(name)
             if group != name:
                 return Blame(group, "it waits for other CPUs", tuple(self.skipped))
-            anchor = ANCHORS.search(name) is not None
+            anchor = _dispatches(name)
             reason = _reason(name, STALL_SKIP) or ("" if anchor and previous else _reason(name, SKIP))
             if reason:
                 if len(self.skipped) < SKIPPED:
@@ -374,6 +374,12 @@ class Walker:
         return self._blame("", "")
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _dispatches(name: str) -> bool:
+    """Tell whether a function dispatches work."""
+    return ANCHORS.search(name) is not None
+
+
 def _recursive(functions: Sequence[str]) -> set[str]:
     """Return the functions that run away: whoever called them first started it."""
     counts = Counter(base(function) for function in functions)
@@ -387,9 +393,10 @@ def _runaway(functions: Sequence[str], recursive: set[str]) -> str:
     """
     names = [base(function) for function in functions]
     for number, name in enumerate(names, start=1):
-        callers = names[number : number + 2]
-        if name in recursive and callers[:1] != [name] and any(map(ANCHORS.search, callers)):
-            return name
+        if name in recursive:
+            callers = names[number : number + 2]
+            if callers[:1] != [name] and any(map(_dispatches, callers)):
+                return name
     return ""
 
 
@@ -404,6 +411,7 @@ def _below(functions: Sequence[str]) -> list[str]:
     return []
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def _grouped(function: str) -> str:
     """Name a function as its whole group is named: which of them it is depends on the kernel's version."""
     return next((name for prefix, name in GROUPS if function.startswith(prefix)), function)

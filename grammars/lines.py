@@ -20,6 +20,7 @@ import html
 import json
 import re
 from datetime import datetime
+from operator import itemgetter
 from typing import Final
 
 from pyparsing import Regex
@@ -93,6 +94,7 @@ ECHO: Final = _form(r"[ \t]kernel:|Message from syslogd@")
 _LINE: Final = functools.partial(tuple.__new__, Line)
 """Line, without the cost of a call in Python."""
 _RUN: Final = re.compile(rf"(?:({CONSOLE.pattern})|(.*))\n")
+_TIMED: Final = itemgetter(1)
 _RETURNS: Final = re.compile(r"(?<!\r)\r+\n")
 _OCTAL: Final = re.compile(r"#01[125]")
 _CONTROLS: Final = {"#011": "\t", "#012": "\n", "#015": ""}
@@ -193,7 +195,7 @@ class Reader:
         quick = not (self._lost or self.pending or self._kmsg.open)
         rows = _RUN.findall(text)
         usual = quick and text.replace("\n", "").isprintable() and not any(word in text for word in _UNUSUAL)
-        if usual and all(row[1] for row in rows):
+        if usual and all(map(_TIMED, rows)):
             return [
                 _LINE((number, words, float(time), caller, "", None, 0, raw))
                 for number, (raw, time, caller, words, _) in enumerate(rows, first)

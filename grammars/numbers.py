@@ -6,6 +6,7 @@ past 4,300 digits :class:`int` refuses it.
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 __all__ = ["decimal", "distance", "hexadecimal"]
@@ -25,6 +26,7 @@ def hexadecimal(digits: str | None) -> int | None:
     return int(digits, 16) if digits and len(digits) <= _ADDRESS else None
 
 
+@functools.lru_cache(maxsize=4096)
 def distance(digits: str | None) -> int | None:
     """Return how far into a function, or how long one is."""
     return int(digits, 16) if digits and len(digits) <= _DISTANCE else None

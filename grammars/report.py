@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from grammars import body, signature
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["CONSEQUENCES", "Head", "Incident", "read"]
 
 _INDENT: Final = re.compile(r"[ \t>]+")
+_LOST: Final = attrgetter("lost")
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
@@ -57,7 +59,7 @@ class Incident:
     truncated: bool = False
 
 
-def own(lines: Sequence[Line], head: int) -> list[int]:
+def own(lines: Sequence[Line], head: int) -> Sequence[Line]:
     """Return the lines from ``head`` on that belong to the same report: its task's or CPU's own.
 
     Without CONFIG_PRINTK_CALLER these are all. With it, other tasks' lines are left out; but once a CPU sent
@@ -66,20 +68,15 @@ def own(lines: Sequence[Line], head: int) -> list[int]:
     first = lines[head]
     caller, timed = first.caller, first.time is not None
     if not caller:
-        return [
-            index
-            for index in range(head, len(lines))
-            if not timed or lines[index].time is not None or index == head
-        ]
+        return [line for line in lines[head:] if line.time is not None] if timed else lines[head:]
     cpus = False
     chosen = []
-    for index in range(head, len(lines)):
-        line = lines[index]
+    for line in lines[head:]:
         if line.caller == caller:
-            chosen.append(index)
+            chosen.append(line)
             cpus = cpus or line.text.startswith("Sending NMI")
         elif cpus and line.caller.startswith("C"):
-            chosen.append(index)
+            chosen.append(line)
     return chosen
 
 
@@ -88,7 +85,7 @@ def _text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:
 
     What a mail or an issue put before its first line, spaces or the marks of a quotation, is taken from all.
     """
-    chosen = [lines[index] for index in own(lines, head.place)]
+    chosen = own(lines, head.place)
     indent = _INDENT.match(chosen[0].text)
     if indent is None:
         return head, ReportText(chosen)
@@ -256,7 +253,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         followed_by=tuple(consequences.values()),
         preceded_by=tuple(boot.preceded_by),
         hardware_errors=tuple(boot.hardware_errors),
-        lost=sum(line.lost for line in text.lines),
+        lost=sum(map(_LOST, text.lines)),
         truncated=incident.truncated,
         lines=tuple(lines),
         evidence=tuple(evidence(boot, trigger)),

@@ -20,9 +20,9 @@ class ReportText:
     def __init__(self, lines: Sequence[Line]) -> None:
         """Join the lines' texts."""
         self.lines = lines
-        texts = [line.text for line in lines]
-        self.text = "\n".join(texts) + "\n"
-        self._starts = list(accumulate((len(text) + 1 for text in texts), initial=0))
+        texts = [f"{line.text}\n" for line in lines]
+        self.text = "".join(texts)
+        self._starts = list(accumulate(map(len, texts), initial=0))
 
     def start(self, index: int) -> int:
         """Return where line ``index`` starts."""

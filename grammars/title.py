@@ -22,6 +22,7 @@ _REPLACEMENTS: Final = (
     (re.compile(r"(^|[^a-zA-Z0-9])(?:0x)?\d+(?![a-zA-Z0-9])"), r"\1NUM"),
     (re.compile(r"\.(?:isra|constprop|part)\.NUM(?:\.\w+)*"), ".part.NUM"),
 )
+_DIGIT: Final = re.compile(r"\d")
 _STAMP: Final = re.compile(r"\[ *\d+\.\d+\]")
 
 
@@ -33,6 +34,8 @@ def stamped(title: str) -> bool:
 def plain(title: str) -> str:
     """Take out what differs between two occurrences of the same fault."""
     title = " ".join(title.split())[: LONGEST * 2]
+    if _DIGIT.search(title) is None:  # each replacement needs one
+        return title[:LONGEST].rstrip()
     for pattern, word in _REPLACEMENTS:
         title = pattern.sub(word, title)
     return title[:LONGEST].rstrip()

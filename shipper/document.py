@@ -105,7 +105,7 @@ def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> d
     def clean(text: str) -> str:
         return origin.redactor.text(text, secrets)
 
-    original = clean("\n".join(line.raw or line.text for line in report.lines))
+    original = clean("\n".join([line.raw or line.text for line in report.lines]))
     incident, document_id = identify(report, origin)
     crashed, source = _crash_time(report, origin, now)
     host = _host(report, origin)

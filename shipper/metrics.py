@@ -74,14 +74,14 @@ class _Panics(Collector):
             "What runs.",
             value={"version": __version__, "pythonversion": platform.python_version()},
         )
-        crashes = CounterMetricFamily(
-            "kpanic_input_crashes",
-            "Crashes read since the start, those known before included.",
-            labels=["input"],
-        )
-        for name, number in self._service.crashes.items():
-            crashes.add_metric([name], number)
-        yield crashes
+        for name, text, counts in (
+            ("crashes", "Crashes read since the start, those known before included.", self._service.crashes),
+            ("dropped_messages", "Messages that were too many of one sender.", self._service.dropped),
+        ):
+            counter = CounterMetricFamily(f"kpanic_input_{name}", text, labels=["input"])
+            for one, number in counts.items():
+                counter.add_metric([one], number)
+            yield counter
         documents = CounterMetricFamily(
             "kpanic_output_documents",
             "Verdicts since the start; a document that is retried has several.",

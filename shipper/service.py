@@ -33,6 +33,7 @@ class Service:
     :param triage: what is known of faults.
     :param lost: is called, from any thread, once the store turns out to be damaged: nothing goes on then.
     :ivar crashes: how many each input has read, by its name, known ones included.
+    :ivar dropped: how many messages each input did not take, by its name.
     """
 
     def __init__(  # noqa: PLR0913 - all that is joined
@@ -47,6 +48,7 @@ class Service:
         lost: Callable[[], None],
     ) -> None:
         self.crashes: Counter[str] = Counter({one.name: 0 for one in inputs})
+        self.dropped: Counter[str] = Counter({one.name: 0 for one in inputs})
         self._stop = Stop()
         self._say = say
         self.deliveries = [Delivery(store, output, triage=triage, say=say, lost=lost) for output in outputs]
@@ -67,6 +69,7 @@ class Service:
                         lost,
                         names,
                         self.crashes,
+                        self.dropped,
                     ),
                 ),
             )
@@ -125,6 +128,7 @@ class _Feed:
     lost: Callable[[], None]
     outputs: Sequence[str]
     crashes: Counter[str]
+    dropped: Counter[str]
     _told: str = field(default="", init=False)
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
@@ -154,6 +158,9 @@ class _Feed:
         self.say(str(error))
         self.stop.set()
         self.lost()
+
+    def drop(self, messages: int) -> None:
+        self.dropped[self.name.partition(" ")[2]] += messages
 
     def positions(self) -> dict[str, str]:
         return self.store.positions(self.name)

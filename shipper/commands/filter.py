@@ -52,9 +52,9 @@ def command(close_quiet: float) -> None:
     out = sys.stdout.buffer
     os.set_blocking(sys.stdout.fileno(), True)
 
-    def take(host: str, reports: list[CrashReport]) -> None:
-        of = replace(base, path="-", host_name=host, relayed=bool(host))
-        for report in reports:
+    def take(complete: list[tuple[str, CrashReport]]) -> None:
+        for host, report in complete:
+            of = replace(base, path="-", host_name=host, relayed=bool(host))
             out.write(encode(build(report, of)) + b"\n")
         out.flush()  # whoever reads has it now
 

@@ -64,6 +64,9 @@ class Feed(Protocol):
     def delivered(self, crashes: Iterable[Crash]) -> bool:
         """Tell whether every output has acknowledged all of these."""
 
+    def drop(self, messages: int) -> None:
+        """Count messages that came and were not taken."""
+
     def say(self, message: str) -> None:
         """Tell the operator."""
 

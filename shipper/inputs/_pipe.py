@@ -50,11 +50,11 @@ class Lines:
 
     :param quiet: seconds of silence after which a crash counts as complete.
     :param say: takes a line for the operator.
-    :param take: is given a host, empty where none is named beside the words, and its crashes.
+    :param take: is given crashes, each with its host, which is empty where none is named beside the words.
     """
 
     def __init__(
-        self, quiet: float, say: Callable[[str], None], take: Callable[[str, list[CrashReport]], None]
+        self, quiet: float, say: Callable[[str], None], take: Callable[[list[tuple[str, CrashReport]]], None]
     ) -> None:
         self._readers = Readers(lambda _host: Reader(say, quiet), take, HOSTS)
         self._held = b""

@@ -21,6 +21,10 @@ PATIENCE = 3
 """Quiet times from the last header to the end of its report, however slow the console."""
 LOOK = 0.25
 """Seconds between two looks for readers that have gone quiet, at least."""
+SLICE = 0.05
+"""Seconds that one such look may take before there is time for something else."""
+BATCH = 100
+"""Crashes given at a time."""
 
 
 def fault_of(error: Exception) -> str:
@@ -95,52 +99,72 @@ class Readers(Generic[Key, One]):
     """A reader for each of many hosts or senders.
 
     :param make: makes the one of a key.
-    :param take: is given the crashes of a key, never none.
-    :param most: readers kept at once; the one silent longest makes room.
+    :param take: is given crashes, each with its key, many at a time: what keeps them syncs a disk each time.
+    :param most: readers kept at once; of whom most are, the one silent longest makes room.
+    :param owner: whose a key is; by itself its own.
     """
 
     def __init__(
-        self, make: Callable[[Key], One], take: Callable[[Key, list[CrashReport]], None], most: int
+        self,
+        make: Callable[[Key], One],
+        take: Callable[[list[tuple[Key, CrashReport]]], None],
+        most: int,
+        owner: Callable[[Key], Hashable] = lambda key: key,
     ) -> None:
         self._make = make
         self._take = take
         self._most = most
-        self._readers: OrderedDict[Key, One] = OrderedDict()
-        self._unsettled: dict[Key, One] = {}
+        self._owner = owner
+        self._readers: OrderedDict[Hashable, OrderedDict[Key, One]] = OrderedDict()
+        self._count = 0
+        self._unsettled: OrderedDict[Key, One] = OrderedDict()
         self._looked = 0.0
+        self._more = False
+        """The last look was not at all of them."""
+        self._complete: list[tuple[Key, CrashReport]] = []
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._readers.get(self._owner(key), ())
 
     def __getitem__(self, key: Key) -> One:
-        reader = self._readers.get(key)
+        owner = self._owner(key)
+        reader = self._readers[owner].get(key) if owner in self._readers else None
         if reader is None:
-            while len(self._readers) >= self._most:
-                silent, gone = self._readers.popitem(last=False)
-                self._unsettled.pop(silent, None)
-                self._give(silent, gone.flush())
-            reader = self._readers[key] = self._make(key)
-        self._readers.move_to_end(key)
+            if self._count >= self._most:
+                self._make_room()
+            reader = self._readers.setdefault(owner, OrderedDict())[key] = self._make(key)
+            self._count += 1
+        self._readers.move_to_end(owner)
+        self._readers[owner].move_to_end(key)
         return reader
 
     def feed(self, key: Key, chunk: bytes) -> None:
-        """Read on in what comes from one."""
+        """Read on in what comes from one; what is complete is given by :meth:`settle`."""
         reader = self._unsettled[key] = self[key]
-        self._give(key, reader.feed(chunk))
+        self._gather(key, reader.feed(chunk))
 
     def settle(self) -> None:
-        """Give the crashes that are complete by now."""
+        """Give the crashes that are complete by now, for :data:`SLICE` at most."""
         now = time.monotonic()
-        if now - self._looked < LOOK:
-            return
-        self._looked = now
-        for key, reader in list(self._unsettled.items()):
-            self._give(key, reader.settle())
-            if reader.wait is None:
-                self._unsettled.pop(key, None)
+        if self._more or now - self._looked >= LOOK:
+            self._looked, self._more = now, False
+            for _ in range(len(self._unsettled)):
+                key, reader = self._unsettled.popitem(last=False)
+                self._gather(key, reader.settle())
+                if reader.wait is not None:
+                    self._unsettled[key] = reader
+                if time.monotonic() - now > SLICE:
+                    self._more = True
+                    break
+        self._give()
 
     def flush(self) -> None:
         """Give the crashes that are open."""
         self._unsettled.clear()
-        for key, reader in self._readers.items():
-            self._give(key, reader.flush())
+        for of in self._readers.values():
+            for key, reader in of.items():
+                self._gather(key, reader.flush())
+        self._give()
 
     @property
     def open(self) -> bool:
@@ -152,9 +176,26 @@ class Readers(Generic[Key, One]):
         """Seconds until :meth:`settle` is worth a call; None: not before there is more input."""
         if not self._unsettled:
             return None
+        if self._more:
+            return 0.0
         waits = (reader.wait for reader in self._unsettled.values())
         return max(LOOK, min((wait for wait in waits if wait is not None), default=0.0))
 
-    def _give(self, key: Key, reports: list[CrashReport]) -> None:
-        if reports:
-            self._take(key, reports)
+    def _make_room(self) -> None:
+        owner = max(self._readers, key=lambda owner: len(self._readers[owner]))  # the first: silent longest
+        key, reader = self._readers[owner].popitem(last=False)
+        if not self._readers[owner]:
+            del self._readers[owner]
+        self._count -= 1
+        self._unsettled.pop(key, None)
+        self._gather(key, reader.flush())
+
+    def _gather(self, key: Key, reports: list[CrashReport]) -> None:
+        self._complete += [(key, report) for report in reports]
+        if len(self._complete) >= BATCH:
+            self._give()
+
+    def _give(self) -> None:
+        if self._complete:
+            complete, self._complete = self._complete, []
+            self._take(complete)

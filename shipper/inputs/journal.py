@@ -134,9 +134,9 @@ class _Journal:
         self._end()
         self._readers.flush()
 
-    def _take(self, _host: str, reports: list[CrashReport]) -> None:
+    def _take(self, complete: list[tuple[str, CrashReport]]) -> None:
         origin = replace(self._feed.origin, provider="journal", path=self._path)
-        self._feed.keep([Crash(report, origin) for report in reports])
+        self._feed.keep([Crash(report, origin) for _, report in complete])
 
     def _start(self) -> None:
         if self._kept:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shipper.inputs import Crash
-from shipper.inputs._listen import HERE, Allowed, Rate, address_of, bound, sender_of
+from shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, address_of, bound
 from shipper.inputs._reader import Reader, Readers
 from shipper.inputs._wait import Waiter
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NetconsoleConfig", "NetconsoleInput"]
 
-DATAGRAM = 65_535
-BURST = 256
-"""Datagrams read before something else is looked at."""
 LATE = 32
 """Records that are held back for one that is missing."""
 BACK = 5_000_000
@@ -90,28 +88,26 @@ class NetconsoleInput:
         def make(address: str) -> _Sender:
             return _Sender(address, feed.say, self._config)
 
-        def take(address: str, reports: list[CrashReport]) -> None:
-            origin = replace(feed.origin, provider="netconsole", host_ip=address, relayed=True)
-            feed.keep([Crash(report, origin) for report in reports])
+        def take(complete: list[tuple[str, CrashReport]]) -> None:
+            origin = replace(feed.origin, provider="netconsole", relayed=True)
+            feed.keep([Crash(report, replace(origin, host_ip=address)) for address, report in complete])
+
+        def read(address: str, datagram: bytes) -> bool:
+            senders.feed(address, datagram)
+            return True
 
         senders = Readers(make, take, self._config.max_senders)
+        heard = Heard(feed, self._allowed, self._config.max_rate, self._config.max_senders)
         with listening, Waiter(feed.stop) as waiter:
             waiter.add(listening, listening)
             while not feed.stop.is_set():
-                if waiter.wait(senders.wait):
-                    self._hear(listening, senders, feed)
+                if waiter.wait(0.0 if heard else senders.wait):
+                    heard.datagrams(listening)
+                heard.work(read)
                 senders.settle()
-            senders.flush()  # it will not be said again
-
-    def _hear(self, listening: socket.socket, senders: Readers[str, _Sender], feed: Feed) -> None:
-        for _ in range(BURST):
-            try:
-                data, peer = listening.recvfrom(DATAGRAM)
-            except BlockingIOError:
-                return
-            address = sender_of(peer)
-            if data and self._allowed.hears(address, feed.say) and senders[address].allows(len(data)):
-                senders.feed(address, data)
+            heard.datagrams(listening, LAST)  # it will not be said again
+        heard.drain(read, time.monotonic() + DRAIN)
+        senders.flush()
 
 
 class _Sender(Reader):
@@ -119,22 +115,10 @@ class _Sender(Reader):
 
     def __init__(self, address: str, say: Callable[[str], None], config: NetconsoleConfig) -> None:
         super().__init__(lambda fault: say(f"{address}: {fault}"), config.close_quiet)
-        self._told = say
-        self._address = address
-        self._rate = Rate(config.max_rate)
-        self._dropped = False
         self._next: tuple[int, int] | None = None
         self._clock = 0
         self._early: dict[tuple[int, int], tuple[tuple[int, int], bytes]] = {}  # and what comes after each
         self._seen: deque[tuple[int, int, int]] = deque(maxlen=SEEN)
-
-    def allows(self, size: int) -> bool:
-        """Tell whether so much may come now."""
-        allowed = self._rate.allows(size)
-        if not allowed and not self._dropped:
-            self._told(f"{self._address}: sends more than max_rate; what is above is dropped")
-        self._dropped = self._dropped or not allowed
-        return allowed
 
     def feed(self, chunk: bytes) -> list[CrashReport]:
         """Take a datagram."""

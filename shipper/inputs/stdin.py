@@ -39,9 +39,14 @@ class StdinInput:
     def run(self, feed: Feed) -> None:
         """Read to the end."""
 
-        def take(host: str, reports: list[CrashReport]) -> None:
-            origin = replace(feed.origin, path=STANDARD_INPUT, host_name=host, relayed=bool(host))
-            feed.keep([Crash(report, origin) for report in reports])
+        def take(complete: list[tuple[str, CrashReport]]) -> None:
+            origin = replace(feed.origin, path=STANDARD_INPUT)
+            feed.keep(
+                [
+                    Crash(report, replace(origin, host_name=host, relayed=bool(host)))
+                    for host, report in complete
+                ]
+            )
 
         lines = Lines(self._config.close_quiet, lambda fault: feed.say(f"standard input: {fault}"), take)
         try:

@@ -13,12 +13,13 @@ import re
 import socket
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
 from shipper.inputs import Crash
-from shipper.inputs._listen import HERE, Allowed, Rate, address_of, bound, sender_of
+from shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, Rate, address_of, bound, sender_of
 from shipper.inputs._reader import Reader, Readers
 from shipper.inputs._wait import Waiter
 
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Framing", "SyslogConfig", "SyslogInput", "header"]
 
-DATAGRAM = 65_535
-BURST = 256
-"""Datagrams read before something else is looked at."""
 RECEIVED = 65_536
-"""Bytes of a connection likewise."""
+"""Bytes of a connection read before something else is looked at."""
 MOST_DIGITS = 9
 """Of a message's length."""
 DIGITS = b"123456789"
@@ -42,6 +40,8 @@ KEEPALIVE = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP
 """Seconds until a connection is asked whether it still is one, between questions, and how many of them."""
 REST = 1.0
 """Seconds until a connection is accepted again where there was no descriptor for it."""
+PAUSE = 0.1
+"""Seconds until a sender of whom too much waits is looked at again."""
 
 
 class UdpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +80,8 @@ class SyslogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Streams kept at once; the one silent longest makes room."""
     max_rate: Annotated[int, msgspec.Meta(ge=1)] = 2_000_000
     """Bytes a second of one sender: above it a datagram is dropped, and a connection has to wait."""
+    max_new_hosts: Annotated[int, msgspec.Meta(ge=1)] = 250
+    """Hosts of one sender that may be new in a second; what comes after them from this sender waits."""
     max_message_size: Annotated[int, msgspec.Meta(ge=480)] = 65_536
     """Bytes of a message; a longer one is cut."""
 
@@ -149,13 +151,12 @@ class _Listening:
 
     def __init__(self, config: SyslogConfig, allowed: Allowed, feed: Feed) -> None:
         self._config = config
-        self._allowed = allowed
         self._feed = feed
-        self._rates: dict[str, Rate] = {}
-        self._told: set[str] = set()
+        self._heard = Heard(feed, allowed, config.max_rate, config.max_senders)
+        self._news: dict[str, Rate] = {}
         self._connections: dict[socket.socket, Framing] = {}
-        self._resting: dict[socket.socket, tuple[float, Callable[[socket.socket], None]]] = {}
-        self._streams = Readers(self._make, self._take, config.max_senders)
+        self._resting: dict[socket.socket, tuple[float, Callable[[socket.socket], object]]] = {}
+        self._streams = Readers(self._make, self._take, config.max_senders, lambda key: key[0])
         self._waiter = Waiter(feed.stop)
 
     def run(self, addresses: list[tuple[socket.SocketKind, str, tuple[str, int]]]) -> None:
@@ -169,38 +170,54 @@ class _Listening:
                     self._feed.say(f"{host}: cannot be listened at: {error.strerror}; nothing is heard there")
                     continue
                 listening.append(made)
-                waiter.add(made, (self._datagrams if kind == socket.SOCK_DGRAM else self._accept, made))
+                waiter.add(made, (self._heard.datagrams if kind == socket.SOCK_DGRAM else self._accept, made))
+            pause: float | None = None
             while listening and not self._feed.stop.is_set():
-                for act, source in waiter.wait(self._wait()):
+                for act, source in waiter.wait(self._wait() if pause is None else pause):
                     act(source)
+                read = self._heard.work(self._read)
+                pause = (0.0 if read else PAUSE) if self._heard else None
                 self._wake()
                 self._streams.settle()
-            for connection in list(self._connections):
-                self._end(connection)
-            for made in listening:
-                made.close()
-        self._streams.flush()  # it will not be said again
+            self._last(listening)
+        self._heard.drain(partial(self._read, last=True), time.monotonic() + DRAIN)
+        self._streams.flush()
+
+    def _last(self, listening: list[socket.socket]) -> None:
+        """Take what was sent before the end: it will not be said again."""
+        for made in listening:
+            until = time.monotonic() + LAST
+            if made.type == socket.SOCK_DGRAM:
+                self._heard.datagrams(made, LAST)
+            else:
+                while made not in self._resting and time.monotonic() < until and self._accept(made):
+                    pass
+            made.close()
+        until = time.monotonic() + LAST
+        for one in list(self._connections):
+            while time.monotonic() < until and self._take_from(one):
+                pass
+            if one in self._connections:
+                self._end(one)
 
     def _make(self, key: tuple[str, str]) -> Reader:
         return Reader(lambda fault: self._feed.say(f"{key[0]}: {fault}"), self._config.close_quiet)
 
-    def _take(self, key: tuple[str, str], reports: list[CrashReport]) -> None:
-        address, host = key  # a relay's address is not the host's that crashed
-        origin = replace(
-            self._feed.origin,
-            provider="syslog",
-            host_name=host,
-            host_ip="" if host else address,
-            relayed=True,
+    def _take(self, complete: list[tuple[tuple[str, str], CrashReport]]) -> None:
+        origin = replace(self._feed.origin, provider="syslog", relayed=True)
+        self._feed.keep(
+            [  # a relay's address is not the host's that crashed
+                Crash(report, replace(origin, host_name=host, host_ip="" if host else address))
+                for (address, host), report in complete
+            ]
         )
-        self._feed.keep([Crash(report, origin) for report in reports])
 
     def _wait(self) -> float | None:
         now = time.monotonic()
         waits = [self._streams.wait, *(until - now for until, _ in self._resting.values())]
         return min((max(0.0, wait) for wait in waits if wait is not None), default=None)
 
-    def _rest(self, one: socket.socket, seconds: float, act: Callable[[socket.socket], None]) -> None:
+    def _rest(self, one: socket.socket, seconds: float, act: Callable[[socket.socket], object]) -> None:
         """Look at a socket only after a time."""
         self._waiter.remove(one)
         self._resting[one] = time.monotonic() + seconds, act
@@ -213,56 +230,43 @@ class _Listening:
                 del self._resting[one]
                 self._waiter.add(one, (act, one))
 
-    def _rate(self, address: str) -> Rate:
-        """Return the allowance of an address; the one known longest makes room."""
-        rate = self._rates.get(address)
+    def _may_be_new(self, address: str) -> bool:
+        """Count one more host of an address; tell whether it may be new now."""
+        rate = self._news.get(address)
         if rate is None:
-            if len(self._rates) >= self._config.max_senders:
-                del self._rates[next(iter(self._rates))]
-            rate = self._rates[address] = Rate(self._config.max_rate)
-        return rate
+            if len(self._news) >= self._config.max_senders:
+                del self._news[next(iter(self._news))]
+            rate = self._news[address] = Rate(self._config.max_new_hosts)
+        return rate.allows(1)
 
-    def _once(self, message: str) -> None:
-        if message not in self._told and len(self._told) < self._config.max_senders:
-            self._told.add(message)
-            self._feed.say(message)
-
-    def _message(self, address: str, message: bytes) -> None:
+    def _read(self, address: str, message: bytes, *, last: bool = False) -> bool:
+        """Read a message; return False if it has to wait, being of one of too many new hosts."""
         message = message[: self._config.max_message_size].strip(b"\0\r\n")
         if b"\n" in message:  # as rsyslog writes it; the grammar makes lines of it again
             message = message.replace(b"\r\n", b"\n").replace(b"\n", b"#012")
         of = header(message)
         if message and of.kernel:
-            self._streams.feed((address, of.host), message + b"\n")
+            key = (address, of.host)
+            if not last and key not in self._streams and not self._may_be_new(address):
+                return False
+            self._streams.feed(key, message + b"\n")
+        return True
 
-    def _datagrams(self, listening: socket.socket) -> None:
-        for _ in range(BURST):
-            try:
-                data, peer = listening.recvfrom(DATAGRAM)
-            except BlockingIOError:
-                return
-            address = sender_of(peer)
-            if not self._allowed.hears(address, self._feed.say):
-                continue
-            if self._rate(address).allows(len(data)):
-                self._message(address, data)
-            else:
-                self._once(f"{address}: sends more than max_rate; what is above is dropped")
-
-    def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket) -> bool:
+        """Take a connection; return whether there was one."""
         try:
             made, peer = listening.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self._once(f"a connection cannot be taken: {error.strerror}; raise LimitNOFILE")
+                self._heard.once(f"a connection cannot be taken: {error.strerror}; raise LimitNOFILE")
                 self._rest(listening, REST, self._accept)
-            return  # else it was gone before we came
+            return False  # else it was gone before we came
         address = sender_of(peer)
-        if not self._allowed.hears(address, self._feed.say):
+        if not self._heard.hears(address):
             made.close()
         elif len(self._connections) >= self._config.protocol.tcp.max_connections:
             made.close()
-            self._once(f"{address}: is closed, max_connections is reached")
+            self._heard.once(f"{address}: is closed, max_connections is reached")
         else:
             made.setblocking(False)  # noqa: FBT003 - as the library has it
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -270,21 +274,29 @@ class _Listening:
                 made.setsockopt(socket.IPPROTO_TCP, option, value)
             self._connections[made] = Framing(address, self._config.max_message_size)
             self._waiter.add(made, (self._receive, made))
+        return True
 
     def _receive(self, one: socket.socket) -> None:
+        address = self._connections[one].address
+        if self._heard.full(address):
+            self._rest(one, PAUSE, self._receive)
+        elif (size := self._take_from(one)) and (rest := self._heard.rate(address).owes(size)):
+            self._rest(one, rest, self._receive)
+
+    def _take_from(self, one: socket.socket) -> int:
+        """Take what a connection has; return how many bytes that was."""
         connection = self._connections[one]
         try:
             data = one.recv(RECEIVED)
         except BlockingIOError:
-            return
+            return 0
         except OSError:
             data = b""
         for message in connection.take(data):
-            self._message(connection.address, message)
+            self._heard.put(connection.address, message)
         if not data:
             self._end(one)
-        elif rest := self._rate(connection.address).owes(len(data)):
-            self._rest(one, rest, self._receive)
+        return len(data)
 
     def _end(self, one: socket.socket) -> None:
         connection = self._connections.pop(one)
@@ -292,7 +304,7 @@ class _Listening:
             self._waiter.remove(one)
         one.close()
         for message in connection.rest():
-            self._message(connection.address, message)
+            self._heard.put(connection.address, message)
 
 
 class Framing:

@@ -30,6 +30,7 @@ class Feed:
         self.said: list[str] = []
         self.at: dict[str, str] = dict(at or {})
         self.everywhere = False
+        self.dropped = 0
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
         for crash in crashes:
@@ -46,6 +47,9 @@ class Feed:
 
     def delivered(self, crashes: Iterable[Crash]) -> bool:
         return self.everywhere and all(identify(*crash)[1] in self.crashes for crash in crashes)
+
+    def drop(self, messages: int) -> None:
+        self.dropped += messages
 
     def say(self, message: str) -> None:
         self.said.append(message)

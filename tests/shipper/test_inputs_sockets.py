@@ -40,21 +40,27 @@ def port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
     """Find a port that is free, below those that senders get."""
     while True:
         number = random.randrange(20_000, 32_000)  # noqa: S311
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", number))
-            except OSError:
-                continue
+        if _free(number, kind):
             return number
 
 
-def send(packets: list[bytes], to: int, source: str = "127.0.0.2") -> None:
+def _free(number: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind(("127.0.0.1", number))
+        except OSError:
+            return False
+        return True
+
+
+def send(packets: list[bytes], to: int, source: str = "127.0.0.2", rest: float = 0.01) -> None:
+    until(lambda: not _free(to, socket.SOCK_DGRAM))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind((source, 0))
         for number, packet in enumerate(packets):
             sender.sendto(packet, ("127.0.0.1", to))
             if number % 50 == 0:
-                time.sleep(0.01)
+                time.sleep(rest)
 
 
 def netconsole(to: int, **config: Any) -> Any:  # noqa: ANN401
@@ -72,8 +78,8 @@ def test_netconsole_s_senders_are_kept_apart(packets: list[bytes]) -> None:
     to = port()
     with netconsole(to) as feed:
         for one, other in zip(packets, packets, strict=True):
-            send([one], to, "127.0.0.2")
-            send([other], to, "127.0.0.3")
+            send([one], to, "127.0.0.2", rest=0)
+            send([other], to, "127.0.0.3", rest=0)
         until(lambda: len(feed.crashes) == 2)
     assert sorted(crash.origin.host_ip for crash in feed.crashes.values()) == ["127.0.0.2", "127.0.0.3"]
     assert {crash.report.status for crash in feed.crashes.values()} == {"complete"}
@@ -123,7 +129,19 @@ def test_who_sends_too_much_is_bounded_and_others_are_not() -> None:
         send([b"x" * 1000] * 500, to, "127.0.0.9")
         send(PLAIN, to)
         until(lambda: feed.crashes)
-    assert feed.said == ["127.0.0.9: sends more than max_rate; what is above is dropped"]
+    assert feed.said == [
+        "127.0.0.9: sends more than max_rate; what is above is dropped",
+        f"messages dropped: {feed.dropped} of 127.0.0.9",
+    ]
+
+
+def test_what_was_sent_before_the_end_is_read_to_its_end() -> None:
+    to = port()
+    with netconsole(to, close_quiet=600.0) as feed:
+        send([b"[    1.000000] nothing\n"] * 2000, to, "127.0.0.9", rest=0)
+        send(PLAIN, to, rest=0)
+    assert heard(feed).status == "complete"
+    assert (feed.said, feed.dropped) == ([], 0)
 
 
 def test_more_senders_than_allowed_make_room_for_each_other() -> None:
@@ -275,6 +293,50 @@ def test_a_connection_that_sends_too_much_waits_and_loses_nothing() -> None:
         until(lambda: feed.crashes)
     assert time.monotonic() - began > 1
     assert heard(feed).status == "complete"
+
+
+PANICS = [
+    f"<2>Nov 22 19:31:14 h{number} kernel: [    1.000000] Kernel panic - not syncing: {number}".encode()
+    for number in range(3000)
+]
+
+
+def test_who_names_too_many_hosts_waits_for_himself_and_nobody_waits_for_him() -> None:
+    to = port()
+    udp = _protocol({"udp": {"host": f"127.0.0.1:{to}"}})
+    with syslog(protocol=udp, max_new_hosts=100, close_quiet=0.5) as feed:
+        send(PANICS, to, "127.0.0.9")
+        send(list(messages(OOPS, "web-1")), to)
+        until(lambda: "web-1" in feed.hosts())
+        assert len(feed.crashes) < len(PANICS) / 2
+    assert len(feed.crashes) == len(PANICS) + 1  # the end waits for nothing
+    assert (feed.said, feed.dropped) == ([], 0)
+
+
+def test_many_hosts_of_one_sender_take_no_place_from_another_s() -> None:
+    to = port()
+    udp = _protocol({"udp": {"host": f"127.0.0.1:{to}"}})
+    oops = list(messages(OOPS, "web-1"))
+    with syslog(protocol=udp, max_senders=50, max_new_hosts=1000, close_quiet=600.0) as feed:
+        send(oops[:-5], to)
+        send(PANICS[:200], to, "127.0.0.9")
+        until(lambda: len(feed.crashes) > 100)  # without a quiet time: their places were needed
+        assert "web-1" not in feed.hosts()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["UDP", "TCP"])
+def test_what_syslog_sent_before_the_end_is_read_to_its_end(kind: socket.SocketKind) -> None:
+    to = port(kind)
+    name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+    sent = [*PANICS[:2000], *messages(OOPS, "web-1")]
+    with syslog(protocol=_protocol({name: {"host": f"127.0.0.1:{to}"}}), close_quiet=600.0) as feed:
+        if name == "udp":
+            send(sent, to, rest=0)
+        else:
+            until(lambda: _opens(to))
+            over_tcp(to, b"".join(message + b"\n" for message in sent), 65_536)
+    assert len(feed.crashes) == 2001
+    assert (feed.said, feed.dropped) == ([], 0)
 
 
 @given(

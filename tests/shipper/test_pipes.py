@@ -166,8 +166,8 @@ class Gathered:
     def __init__(self) -> None:
         self.titles: list[tuple[str, str]] = []
 
-    def take(self, host: str, reports: list[CrashReport]) -> None:
-        self.titles += [(host, report.title) for report in reports]
+    def take(self, complete: list[tuple[str, CrashReport]]) -> None:
+        self.titles += [(host, report.title) for host, report in complete]
 
 
 @settings(max_examples=15, deadline=None)

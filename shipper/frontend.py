@@ -14,9 +14,8 @@ import msgspec
 
 from shipper.outputs import Unavailable
 from shipper.outputs._bulk import Reply
-from shipper.outputs._http import authorization, pool
 from shipper.outputs._reason import explain
-from shipper.outputs._settings import TLS, Positive, Seconds, Settings, secret
+from shipper.outputs._settings import TLS, Positive, Seconds, Settings, context, secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,18 +102,23 @@ class Frontend:
     """
 
     def __init__(self, config: KibanaConfig | OpenSearchDashboardsConfig) -> None:
-        import urllib3  # noqa: PLC0415 - slow to import, and most commands send nothing
+        import urllib3  # noqa: PLC0415 - both engines' clients bring it
 
         self.url = config.url()
         self._base = self.url
         self._timeout = config.timeout
         password = secret(config.password, config.password_file, "password")
-        key = ""
         headers: dict[str, str] = {}
+        if config.username:
+            headers |= urllib3.make_headers(basic_auth=f"{config.username}:{password}")
         if isinstance(config, KibanaConfig):
             self.name, self.product = "kibana", "Kibana"
             headers["kbn-xsrf"] = "true"
-            key = secret(config.api_key, config.api_key_file, "api_key")
+            if key := secret(config.api_key, config.api_key_file, "api_key"):
+                import base64  # noqa: PLC0415
+
+                encoded = base64.b64encode(key.encode()).decode() if ":" in key else key
+                headers["authorization"] = f"ApiKey {encoded}"
             if config.space.id:
                 self._base += f"/s/{quote(config.space.id, safe='')}"
         else:
@@ -122,12 +126,17 @@ class Frontend:
             headers["osd-xsrf"] = "true"
             if config.tenant:
                 headers["securitytenant"] = config.tenant
-        self._headers = headers | authorization(config.username, password, key)
+        self._headers = headers
+        options: dict[str, Any] = {}
+        if self.url.startswith("https:"):
+            options["ssl_context"] = context(config.ssl)
+            if config.ssl.verification_mode != "full":
+                options["assert_hostname"] = False
         # Nothing is done twice by asking twice; a redirect leads to a page to log in on.
         retries = urllib3.Retry(
             3, redirect=False, allowed_methods=None, status_forcelist=(502, 503, 504), backoff_factor=0.2
         )
-        self._pool = pool(config.ssl, [self.url], retries.new(raise_on_status=False))
+        self._pool = urllib3.PoolManager(retries=retries.new(raise_on_status=False), **options)
         self._errors = urllib3.exceptions.HTTPError
 
     def request(self, method: str, path: str, body: object = None) -> Reply:

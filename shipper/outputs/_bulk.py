@@ -6,8 +6,7 @@ are about the whole request decide only how to ask again: smaller, or later.
 
 from __future__ import annotations
 
-import gzip
-import random
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -16,14 +15,10 @@ import msgspec
 
 from shipper.outputs import Outcome, Stored, Unavailable, Verdict
 from shipper.outputs._document import now, stamp
-from shipper.outputs._http import authorization, pool
-from shipper.outputs._reason import explain
-from shipper.outputs._settings import TLS, Positive, Seconds, Settings, secret
+from shipper.outputs._settings import TLS, Positive, Seconds, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from urllib3 import BaseHTTPResponse
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["BulkOutput", "Reply", "SearchConfig"]
 
@@ -70,7 +65,7 @@ class SearchConfig(Settings, frozen=True, kw_only=True):
             raise ValueError("password and password_file exclude each other")
 
     def urls(self) -> list[str]:
-        """Addresses with scheme and port, and without a slash at their end."""
+        """Addresses with scheme and port, as both clients want them."""
         found = []
         for host in self.hosts:
             parts = urlsplit(host if "//" in host else f"//{host}")
@@ -94,92 +89,29 @@ class _Chunk(NamedTuple):
     lines: list[list[bytes]]
 
 
-class BulkOutput:
-    """An engine that speaks ``_bulk``.
-
-    Requests go to one host until it fails or is too busy, then to the next.
-
-    :raises ValueError: a file of the settings cannot be used; its name is in the text.
-    """
+class BulkOutput(ABC):
+    """An engine that speaks ``_bulk``."""
 
     name: str
     product: str
     """As people write it."""
 
-    def __init__(self, config: SearchConfig, *, api_key: str = "") -> None:
+    def __init__(self, config: SearchConfig) -> None:
         self.urls = config.urls()
-        password = secret(config.password, config.password_file, "password")
-        self._headers = {"accept": "application/json"} | authorization(config.username, password, api_key)
-        self._pool = pool(config.ssl, self.urls)
-        # Many machines with one configuration: not all of them to the first host.
-        self._hosts = deque(random.sample(self.urls, len(self.urls)))
-        self._timeout = config.timeout
-        self._level = config.compression_level
         self._documents = config.bulk_max_size
         self._seeded = config.signatures.seeded
         self._busy = 0
 
+    @abstractmethod
     def request(self, method: str, path: str, body: object = None) -> Reply:
         """Ask the engine; ``body`` is bytes (newline delimited JSON) or anything that JSON can say.
 
         :raises Unavailable: there was no answer, or not one of this engine.
         """
-        import urllib3  # noqa: PLC0415 - slow to import, and most commands send nothing
 
-        headers, content = self._headers, None
-        if isinstance(body, bytes):
-            headers, content = headers | {"content-type": "application/x-ndjson"}, body
-            if self._level:
-                headers["content-encoding"] = "gzip"
-                content = gzip.compress(body, self._level)
-        elif body is not None:
-            headers, content = headers | {"content-type": "application/json"}, _encode(body)
-        failures = []
-        for _ in self.urls:
-            url = self._hosts[0]
-            try:
-                answer = self._pool.request(
-                    method,
-                    url + path,
-                    body=content,
-                    headers=headers,
-                    timeout=self._timeout,
-                    retries=False,
-                    redirect=False,
-                )
-            except urllib3.exceptions.HTTPError as error:
-                self._hosts.rotate(-1)
-                failures.append(f"{url}: {explain(error)}")
-                if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-                    break  # the cluster may be at work on it: no second helping
-            else:
-                return self._reply(url, answer)
-        raise Unavailable(f"{self.name}: {', '.join(failures)}; everything is kept")
-
-    def _reply(self, url: str, answer: BaseHTTPResponse) -> Reply:
-        """Read an answer; the next request goes to another host if it was not a good one.
-
-        :raises Unavailable: it is not of this engine.
-        """
-        try:
-            data = msgspec.json.decode(answer.data)
-        except msgspec.DecodeError:
-            data = None
-        if 200 <= answer.status < 300:  # noqa: PLR2004
-            if what := self._foreign(answer.headers) or ("" if data is not None else "sent no JSON"):
-                self._hosts.rotate(-1)
-                raise Unavailable(f"{self.name}: {url} {what}; everything is kept")
-        elif answer.status == 429 or answer.status >= 500:  # noqa: PLR2004
-            self._hosts.rotate(-1)
-        return Reply(answer.status, answer.data.decode("utf-8", "replace") if data is None else data)
-
-    def _foreign(self, headers: Mapping[str, str]) -> str:  # noqa: ARG002 - not every engine says its name
-        """Say why a good answer is not of this engine; empty if it is."""
-        return ""
-
+    @abstractmethod
     def close(self) -> None:
         """Let go of the connections."""
-        self._pool.clear()
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Send in chunks; a chunk that is refused as a whole is asked again in halves.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-__all__ = ["TLS", "Positive", "Seconds", "Settings", "context", "secret"]
+__all__ = ["TLS", "Positive", "Seconds", "Settings", "context", "secret", "trust"]
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
@@ -59,6 +59,13 @@ def context(tls: TLS) -> ssl.SSLContext:
     if tls.verification_mode == "none":
         made.verify_mode = ssl.CERT_NONE
     return made
+
+
+def trust(pool: Any, tls: TLS) -> None:  # noqa: ANN401 - urllib3's, of either client
+    """Let a connection pool go by its context alone: a client adds authorities and checks of its own."""
+    pool.ca_certs = None
+    pool.cert_reqs = None
+    pool.assert_hostname = None if tls.verification_mode == "full" else False
 
 
 def secret(value: str, path: str, key: str) -> str:

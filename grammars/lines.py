@@ -184,6 +184,11 @@ class Reader:
             text = html.unescape(text)
         return self._stated(self._form(number, line, text, raw)) if text and not text.isspace() else []
 
+    def alone(self, number: int, line: bytes, original: bytes | None = None) -> list[Line]:
+        """Read a line that has nothing to do with the one before."""
+        self.gap()
+        return self.read(number, line, original)
+
     def run(self, first: int, lines: bytes) -> list[Line]:
         """Read whole lines that follow each other, as :meth:`read` does, the usual form of them faster."""
         found: list[Line] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import queue
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -15,7 +17,7 @@ from grammars.scan import BLOCK, Literal, Scanner, Search
 from grammars.verdict import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from grammars.family import Family
     from grammars.model import CrashReport, Line
@@ -129,13 +131,14 @@ class Parser:
         self._streams: OrderedDict[str, Stream] = OrderedDict()
         self._now = 0.0
 
-    def feed(self, chunk: bytes, now: float = 0.0) -> list[CrashReport]:
+    def feed(self, chunk: bytes, now: float = 0.0, count: int | None = None) -> list[CrashReport]:
         """Read a chunk; return the crashes that ended in it.
 
-        ``now`` is the caller's clock, in seconds: :meth:`settle` goes by it.
+        :param now: the caller's clock, in seconds: :meth:`settle` goes by it.
+        :param count: the line breaks in the chunk, where they have been counted.
         """
         self._now = now
-        return self._take(self._scanner.feed(chunk))
+        return self._take(self._scanner.feed(chunk, count))
 
     @property
     def open(self) -> bool:
@@ -344,20 +347,62 @@ CHUNK: Final = BLOCK
 """Bytes read at once."""
 
 
-def parse(source: str | bytes | BinaryIO | Iterable[bytes]) -> Iterator[CrashReport]:
+def _ahead(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int | None]]:
+    """Yield chunks with the number of their line breaks; the next ones are read and counted meanwhile."""
+    source = iter(chunks)
+    for chunk in source:
+        yield chunk, None
+        if len(chunk) >= CHUNK:
+            break
+    else:  # too little to begin a thread for
+        return
+    taken: queue.SimpleQueue[tuple[bytes, int] | BaseException | None] = queue.SimpleQueue()
+    room = threading.Semaphore(2)
+    ended = False
+
+    def read() -> None:
+        try:
+            for chunk in source:
+                room.acquire()
+                if ended:
+                    return
+                taken.put((chunk, chunk.count(b"\n")))
+            taken.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised where the chunks are taken
+            taken.put(error)
+
+    thread = threading.Thread(target=read, name="read ahead")
+    thread.start()
+    try:
+        while (found := taken.get()) is not None:
+            if isinstance(found, BaseException):
+                raise found
+            room.release()
+            yield found
+    finally:
+        ended = True
+        room.release()
+        thread.join()
+
+
+def parse(
+    source: str | bytes | BinaryIO | Iterable[bytes], *, ahead: bool = False
+) -> Generator[CrashReport, None, None]:
     """Read a log and yield its crashes in order.
 
-    ``source`` is text, bytes, a binary stream or chunks of bytes. No text raises an error.
+    ``source`` is text, bytes, a binary stream or chunks of bytes. No text raises an error. ``ahead``: it may
+    be read by another thread, which is faster if nothing makes it wait.
     """
-    parser = Parser()
     if isinstance(source, str):
         source = source.encode("utf-8", "surrogateescape")
+    chunks: Iterable[bytes]
     if isinstance(source, bytes):
-        yield from parser.feed(source)
+        chunks = (source,)
     elif hasattr(source, "read"):
-        while chunk := source.read(CHUNK):
-            yield from parser.feed(chunk)
+        chunks = iter(functools.partial(source.read, CHUNK), b"")
     else:
-        for chunk in source:
-            yield from parser.feed(chunk)
+        chunks = source
+    parser = Parser()
+    for chunk, count in _ahead(chunks) if ahead else ((chunk, None) for chunk in chunks):
+        yield from parser.feed(chunk, count=count)
     yield from parser.close()

@@ -1,9 +1,12 @@
 """Where in a stream of bytes a kernel says something worth reading.
 
 Hyperscan looks for all literals at once, at the speed of memory; nothing else touches the noise between
-the hits. A hit makes its line worth reading, and as many lines of the same host after it (and a few before)
-as its literal asks for; every further hit keeps the window open. What lies in a window goes through
-:class:`grammars.lines.Reader`, which takes the transport's prefixes off.
+the hits but the count of its lines. A hit makes its line worth reading, and as many lines of the same host
+after it (and a few before) as its literal asks for; every further hit keeps the window open. What lies in a
+window goes through :class:`grammars.lines.Reader`, which takes the transport's prefixes off.
+
+Of most boots, and so of most blocks, it is enough to know that some single line in them is worth reading:
+they are put aside, and where the lines are is looked up once their host crashes, unless it booted since.
 
 Time is linear and memory bounded whatever the input: it is looked at in blocks of :data:`BLOCK` bytes, lines
 are cut at :data:`LONGEST`, a window is a number of lines, and :data:`HOSTS` hosts at most have one.
@@ -23,7 +26,7 @@ from grammars.lines import Reader
 from grammars.transports import pstore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from grammars.model import Line
 
@@ -41,6 +44,8 @@ HELD: Final = 16 * 1024
 """Single lines that are held until their host crashes, of all hosts together."""
 HELD_BY_HOST: Final = 64
 """And of one host since its boot."""
+ASIDE: Final = 16
+"""Blocks of which the single lines are not yet looked at."""
 SPARSE: Final = 24
 """Input lines that a window may go through for each line it yields: other hosts', or of a journal's entry."""
 
@@ -49,15 +54,16 @@ _ESCAPE: Final = re.compile(
 )
 _LEADING_NULS: Final = re.compile(rb"\n\0+")
 _HOST: Final = re.compile(
-    rb"(?:<\d{1,3}>)?\[ *\d+\.\d+\](?! ?[^\s:]+ kernel[:\[])"
+    rb"(?:<\d{1,3}>)?\[ *+\d++\.\d++\](?! ?[^\s:]++ kernel[:\[])"
     rb"|(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} )?(?:[A-Z][a-z]{2} [ \d]\d|\d{4}-\d\d-\d\d[T ])[ \d:.+Z-]+ "
     rb"(?P<host>[^\s:\[]+) kernel[:\[]"
 )
 """The beginning of lines that can be held: forms of one line that tell their host at once."""
+_TOLD: Final = (b" kernel:", b" kernel[", b">1 ", b"_HOSTNAME", b"MESSAGE", b'"msg":', b",ncfrag=")
+"""Without any of these a line is whole and names no host: syslog, RFC 5424, the journal, JSON, netconsole."""
+_TELLS: Final = re.compile(b"|".join(map(re.escape, _TOLD)))
 _USUAL: Final = 256
 """Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
-_NEAR: Final = 256
-"""Bytes within which hits are looked at for whether they share a line."""
 _MORE: Final = "…".encode()
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _ESCAPED: Final = (b"\\x0a", b"\\x09", b"#012", b"#011", b"\\n", b"\\t")
@@ -78,19 +84,51 @@ class Literal(NamedTuple):
     header: bool = False
     """A record of pstore begins with it."""
 
+    @property
+    def opens(self) -> bool:
+        """Whether more than its line is worth reading."""
+        return bool(self.after or self.before or self.header)
 
-class _Hit(NamedTuple):
-    start: int
-    literal: Literal
 
-
-_HIT: Final = functools.partial(tuple.__new__, _Hit)
-"""Its constructor, without the cost of a call in Python."""
+_Hit = tuple[int, int]
+"""Where a literal ends, and its number."""
+_SHORTEST: Final = b"\xff\xfe"
+"""Looked for with the literals, in vain: Hyperscan steps through the text by a little less than the shortest
+of them is long, and by shorter steps it is twice as fast here, since fewer places look like a literal."""
+WINDOW, SINGLE, TOLD = range(3)
+"""Kinds of literals: those that ask for more lines than theirs, those that do not, and _TOLD."""
 _HEADERS: Final = tuple(Literal(f"{reason}#", header=True) for reason in pstore.REASONS)
 
 
+class _Matcher:
+    """Literals with numbers, compiled; all threads may scan with it."""
+
+    def __init__(self, texts: Sequence[bytes], numbers: Iterable[int], flags: int) -> None:
+        numbers = [*numbers, len(texts)]
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=[*texts, _SHORTEST],
+            ids=numbers,
+            elements=len(numbers),
+            flags=[flags] * len(texts) + [hyperscan.HS_FLAG_SINGLEMATCH],
+            literal=True,
+        )
+        self._own = threading.local()
+
+    def scan(self, data: bytes, note: Callable[[int, int, int, int, object], None]) -> None:
+        """Call ``note`` with the number of each literal that is found, and as third where it ends."""
+        scratch = getattr(self._own, "scratch", None)
+        if scratch is None:  # a thread may not scan with another's
+            scratch = self._own.scratch = hyperscan.Scratch(self._database)
+        self._database.scan(data, match_event_handler=note, scratch=scratch)
+
+
 class Search:
-    """Literals, ready to be looked for; all scanners and all threads share one."""
+    """Literals, ready to be looked for; all scanners and all threads share one.
+
+    Those of the records of pstore have the lowest numbers; then come the others that ask for more than their
+    line, up to ``windows``; then those that do not. ``boots`` are the numbers of those that begin a boot.
+    """
 
     def __init__(self, literals: Iterable[Literal]) -> None:
         """Compile the literals; of the same text the ones that ask for more."""
@@ -104,28 +142,53 @@ class Search:
                 boot=literal.boot or other.boot,
                 header=literal.header or other.header,
             )
-        self.literals = tuple(kept.values())
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[literal.text.encode("ascii") for literal in self.literals],
-            ids=list(range(len(self.literals))),
-            elements=len(self.literals),
-            flags=[0] * len(self.literals),
-            literal=True,
+        self.literals = tuple(
+            sorted(kept.values(), key=lambda literal: (not literal.header, not literal.opens))
         )
-        self._own = threading.local()
+        self.headers = sum(literal.header for literal in self.literals)
+        self.windows = sum(literal.opens for literal in self.literals)
+        self.texts = texts = [literal.text.encode("ascii") for literal in self.literals]
+        self.lengths = [len(text) for text in texts]
+        self.boots = frozenset(number for number, literal in enumerate(self.literals) if literal.boot)
+        self._all = _Matcher(texts, range(len(texts)), 0)
+        singles = len(texts) - self.windows
+        self._kinds = _Matcher(
+            (*texts, *_TOLD),
+            (*[WINDOW] * self.windows, *[SINGLE] * singles, *[TOLD] * len(_TOLD)),
+            hyperscan.HS_FLAG_SINGLEMATCH,
+        )
 
-    def ends(self, data: bytes) -> list[tuple[int, int]]:
+    def kinds(self, data: bytes) -> set[int]:
+        """Tell which kinds of literals are found: WINDOW, SINGLE and TOLD; sooner done than :meth:`ends`."""
+        found: set[int] = set()
+
+        def note(kind: int, _start: int, _end: int, _flags: int, _context: object) -> None:
+            found.add(kind)
+
+        self._kinds.scan(data, note)
+        return found
+
+    def begins(self, data: bytes, hit: _Hit) -> int:
+        """Return where a literal begins; -1 if it does so inside a word."""
+        start = hit[0] - self.lengths[hit[1]]
+        inside = (
+            start
+            and data[start - 1] in _WORD
+            and data[start] in _WORD
+            and not data[max(start - 4, 0) : start].endswith(_ESCAPED)
+        )
+        return -1 if inside else start
+
+    def ends(self, data: bytes) -> list[_Hit]:
         """Return where a literal ends and its number, for each that is found, in the order of the ends."""
-        scratch = getattr(self._own, "scratch", None)
-        if scratch is None:  # a thread may not scan with another's
-            scratch = self._own.scratch = hyperscan.Scratch(self._database)
-        found: list[tuple[int, int]] = []
+        found: list[_Hit] = []
+        none = len(self.literals)
 
         def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            found.append((end, number))
+            if number != none:
+                found.append((end, number))
 
-        self._database.scan(data, match_event_handler=note, scratch=scratch)
+        self._all.scan(data, note)
         found.sort()  # Hyperscan promises no order
         return found
 
@@ -133,8 +196,15 @@ class Search:
 def _without_escapes(data: bytes) -> bytes:
     if data.count(b"\x1b") * _USUAL > len(data):
         return _ESCAPE.sub(b"", data)
-    head, *pieces = data.split(b"\x1b")  # few: faster than to search with an expression
-    return b"".join((head, *(_ESCAPE.sub(b"", b"\x1b" + piece, count=1) for piece in pieces)))
+    kept: list[memoryview] = []  # few: faster than to search with an expression
+    view, at, place = memoryview(data), 0, data.find(b"\x1b")
+    while place >= 0:
+        end = place + 1
+        if match := _ESCAPE.match(data, place):
+            kept.append(view[at:place])
+            at = end = match.end()
+        place = data.find(b"\x1b", end)
+    return b"".join((*kept, view[at:]))
 
 
 def _overlong(block: bytes) -> bool:
@@ -185,10 +255,8 @@ class _Block:
         return self._counted[1]
 
     def line_at(self, start: int) -> _Numbered:
-        """Look at the line that starts there; its escape sequences are not worth a split of all lines."""
-        index = self.index_of(start)
-        number = self.number + index if self.numbers is None else self.numbers[index]
-        return _Numbered(number, self.data[start : self.data.index(b"\n", start)], None)
+        """Look at the line that starts there."""
+        return self._numbered(self.index_of(start), start, self.data.index(b"\n", start))
 
     @functools.cached_property
     def originals(self) -> list[bytes]:
@@ -272,35 +340,43 @@ class Scanner:
         self._records: pstore.Records | None = None
         self._held: dict[bytes, deque[_Numbered]] = {}  # single lines of hosts that did not crash
         self._holding = 0
+        self._aside: deque[_Block] = deque()  # of which the single lines are not yet held
+        self._timed = False  # the banner had a time stamp after which they are held that name no host
         self._crashed: dict[bytes, None] = {}  # hosts of which all single lines are worth reading
 
-    def feed(self, chunk: bytes) -> list[Line]:
-        """Lines worth reading that ``chunk`` completes."""
+    def feed(self, chunk: bytes, count: int | None = None) -> list[Line]:
+        """Lines worth reading that ``chunk`` completes; ``count`` of them there are, if that is known."""
         found: list[Line] = []
+        if len(chunk) > BLOCK:
+            count = None
         for at in range(0, len(chunk), BLOCK):
             part = chunk if len(chunk) <= BLOCK else chunk[at : at + BLOCK]
-            self._parts.append(part)
-            self._size += len(part)
-            if self._size > LONGEST or b"\n" in part:
-                found += self._complete(b"".join(self._parts))
+            if end := part.rfind(b"\n") + 1:
+                block = b"".join((*self._parts, memoryview(part)[:end]))
+                found += self._complete(block, part[end:], count)
+            else:
+                self._parts.append(part)
+                self._size += len(part)
+                if self._size > LONGEST:
+                    found += self._complete(b"", b"".join(self._parts))
         return found
 
     def close(self) -> list[Line]:
         """Lines worth reading that the end completes; the scanner is as new after it."""
-        found = self._complete(b"".join((*self._parts, b"\n"))) if self._parts else []
+        found = self._complete(b"".join((*self._parts, b"\n")), b"") if self._parts else []
         if self._records is not None:
             found += self._reassemble()
         found += self._admit(self._reader.flush())
+        self._hold_aside()
         for host in list(self._held):
             found += self._release(host.decode("utf-8", "replace"), self._number)
         self._restart()
         return found
 
-    def _complete(self, data: bytes) -> list[Line]:
-        """Look at the lines that are complete; keep the rest."""
-        end = data.rfind(b"\n") + 1
-        block, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
-        if b"\0" in data:  # a file that lost its blocks in the crash; the next line begins right after them
+    def _complete(self, block: bytes, rest: bytes, count: int | None = None) -> list[Line]:
+        """Look at whole lines; keep the rest, the beginning of the next one."""
+        if b"\0" in block or b"\0" in rest:
+            # a file that lost its blocks in the crash; the next line begins right after them
             block, rest = _LEADING_NULS.sub(b"\n", block.lstrip(b"\0")), rest.lstrip(b"\0")
         numbers: list[int] | None = None
         number = self._number
@@ -315,17 +391,37 @@ class Scanner:
             *more, rest = _cut(rest)
             pieces += more
             numbers += [number] * len(more)
-            block = b"\n".join((*pieces, b""))
+            block, count = b"\n".join((*pieces, b"")), None
         self._parts = [rest] if rest else []
         self._size = len(rest)
-        found, lines = self._scan(_Block(block, self._number, numbers))
+        found, lines = self._scan(_Block(block, self._number, numbers), count)
         self._number = number if numbers is not None else number + lines
         return found
 
-    def _scan(self, block: _Block) -> tuple[list[Line], int]:
-        """Read the windows of a block; also its number of lines."""
-        hits = self._hits(block.data)
-        heads = deque(hit.start for hit in hits if hit.literal.header)
+    def _scan(self, block: _Block, count: int | None = None) -> tuple[list[Line], int]:
+        """Read the windows of a block; also its number of lines, which is counted if it is not given."""
+        found: list[Line] = []
+        kinds = self._search.kinds(block.data)
+        if (
+            self._windows
+            or self._records is not None
+            or self._reader.pending
+            or WINDOW in kinds
+            or (SINGLE in kinds and not self._put_aside(block, kinds))
+        ):
+            self._hold_aside()
+            found = self._read(block)
+        self._remember(block, count)
+        return found, block.index
+
+    def _read(self, block: _Block) -> list[Line]:
+        search = self._search
+        hits = deque(search.ends(block.data))
+        heads = deque(
+            hit[0] - search.lengths[hit[1]]
+            for hit in hits
+            if hit[1] < search.headers and search.begins(block.data, hit) >= 0
+        )
         found: list[Line] = []
         end = len(block.data)
         plain = not block.coloured and block.numbers is None
@@ -336,7 +432,7 @@ class Scanner:
                     self._hold(block, hits)
                     if not hits:
                         break
-                    context = self._reach(block, hits[0])
+                    context = self._reach(block, *hits[0])
                 elif plain and (lines := block.run(heads[0] if heads else end, self._most())):
                     first = block.number + block.index - lines.count(b"\n")
                     self._expect(block, hits, block.at - len(lines), first)
@@ -356,58 +452,39 @@ class Scanner:
             for part in context:
                 self._earlier += self._reader.read(*part)
             found += self._admit(self._reader.read(*line))
-        self._remember(block)
-        return found, block.index
+        return found
 
-    def _hits(self, data: bytes) -> deque[_Hit]:
-        """Where the literals are, in the order of their ends."""
-        hits: deque[_Hit] = deque()
-        literals = self._search.literals
-        last, most = -_NEAR, 0  # the hit before; a further one on its line may ask no more
-        for end, which in self._search.ends(data):
-            literal = literals[which]
+    def _put_aside(self, block: _Block, kinds: set[int]) -> bool:
+        """Leave the single lines of a block until a host crashes; False: they must be looked at now."""
+        if TOLD in kinds or b"" in self._crashed:
+            return False
+        data = block.data
+        search = self._search
+        for boot in search.boots:
+            end = data.rfind(search.texts[boot]) + search.lengths[boot]
             if (
-                end - last < _NEAR
-                and literal.after <= most
-                and not literal.header
-                and b"\n" not in data[last:end]
+                end >= search.lengths[boot]
+                and search.begins(data, (end, boot)) >= 0
+                and _HOST.match(data, data.rfind(b"\n", 0, end) + 1)
             ):
-                last = end
-                continue
-            start = end - len(literal.text)
-            if (
-                start
-                and data[start - 1] in _WORD
-                and data[start] in _WORD
-                and not data[max(start - 4, 0) : start].endswith(_ESCAPED)
-            ):
-                continue  # inside a word
-            hits.append(_HIT((start, literal)))
-            last, most = end, literal.after
-        return hits
+                self._boot(b"", timed=True)
+        self._aside.append(_Block(block.coloured or data, block.number, block.numbers))
+        if len(self._aside) > ASIDE:
+            self._hold_aside()
+        return True
+
+    def _hold_aside(self) -> None:
+        """Hold the single lines of blocks that were put aside."""
+        aside, self._aside = self._aside, deque()
+        for block in aside:
+            self._hold(block, deque(self._search.ends(block.data)))
 
     def _hold(self, block: _Block, hits: deque[_Hit]) -> None:
-        """Hold single lines back until their host crashes: few boots do, and the next one makes them void."""
-        data = block.data
-        held: dict[bytes, list[int]] = {}
-        while hits:
-            start, literal = hits[0]
-            line = data.rfind(b"\n", block.at, start) + 1 or block.at
-            match = None if literal.after or literal.header else _HOST.match(data, line)
-            if match is None:
-                break
-            host = match[1] or b""
-            if host in self._crashed:
-                if literal.boot:
-                    del self._crashed[host]
-                break
-            if literal.boot:
-                self._void(host)
-                held[host] = []
-            lines = held.setdefault(host, [])
-            if not lines or lines[-1] != line:
-                lines.append(line)
-            hits.popleft()
+        """Hold single lines back until their host crashes: few boots do, and the next one makes them void.
+
+        The first of the hits that are left is one whose line is to be read.
+        """
+        held = self._single(block, hits)
         half = HELD_BY_HOST // 2
         for line, host in sorted(
             (line, host) for host, at in held.items() for line in {*at[:half], *at[-half:]}
@@ -420,6 +497,49 @@ class Scanner:
                 self._holding -= 1
             if self._holding > HELD:
                 self._void(next(iter(self._held)))
+
+    def _single(self, block: _Block, hits: deque[_Hit]) -> dict[bytes, list[int]]:
+        """Take hits whose lines can be held; where these begin, by host, since its last boot.
+
+        A line that names no host is held if it is whole. A banner without a time stamp is only quoted where
+        the kernel stamps its lines.
+        """
+        data, search = block.data, self._search
+        begins, host_of = search.begins, _HOST.match
+        held: dict[bytes, list[int]] = {}
+        while hits:
+            hit = hits[0]
+            start = begins(data, hit)
+            if start >= 0:
+                if hit[1] < search.windows:
+                    break
+                line = data.rfind(b"\n", block.at, start) + 1 or block.at
+                match = host_of(data, line)
+                if match is None and _TELLS.search(data, line, data.index(b"\n", line)):
+                    break
+                host = (match and match[1]) or b""
+                if hit[1] in search.boots and not (match is None and self._timed):
+                    crashed = host in self._crashed
+                    self._boot(host, timed=match is not None)
+                    if crashed:
+                        break
+                    held[host] = [line]
+                elif host in self._crashed:
+                    break
+                else:
+                    lines = held.setdefault(host, [])
+                    if not lines or lines[-1] != line:
+                        lines.append(line)
+            hits.popleft()
+        return held
+
+    def _boot(self, host: bytes, *, timed: bool) -> None:
+        """Forget what a host said before it booted."""
+        self._void(host)
+        self._crashed.pop(host, None)
+        if not host:
+            self._timed = timed
+            self._aside.clear()
 
     def _void(self, host: bytes) -> deque[_Numbered]:
         """Hold a host's lines no longer."""
@@ -434,20 +554,20 @@ class Scanner:
             row
             for line in self._void(host.encode("utf-8", "replace"))
             if line.number < before
-            for row in reader.read(*line)
+            for row in reader.alone(*line)
         ]
 
     def _most(self) -> int:
         """Lines that can be read before the last window closes."""
         return min(max(self._windows.values()), self._budget)
 
-    def _reach(self, block: _Block, hit: _Hit) -> list[_Numbered]:
+    def _reach(self, block: _Block, end: int, which: int) -> list[_Numbered]:
         """Go to the hit's line; the lines before it that its literal or its record wants too."""
         start = block.at
-        block.pass_over(hit.start)
+        block.pass_over(end - 1)
         self._reader.gap()
         self._earlier = []
-        wanted = self._before = hit.literal.before
+        wanted = self._before = self._search.literals[which].before
         head = block.data[block.at : block.at + 32].lstrip()
         if head.startswith((b"MESSAGE", b"SYSLOG_", b"_")):
             wanted = min(SPARSE * (wanted + 1), HISTORY)
@@ -463,14 +583,17 @@ class Scanner:
 
     def _expect(self, block: _Block, hits: deque[_Hit], at: int, number: int) -> None:
         """Note what the hits in the lines just read want: from offset ``at``, line ``number``, on."""
-        last = number + block.data.count(b"\n", at, block.at)
+        data, search = block.data, self._search
+        last = number + data.count(b"\n", at, block.at)
         self._budget -= last - number
-        while hits and hits[0].start < block.at:
+        while hits and hits[0][0] < block.at:
             hit = hits.popleft()
-            if hit.start > at:
-                number += block.data.count(b"\n", at, hit.start)
-                at = hit.start
-            wanted = 1 + hit.literal.after
+            start = search.begins(data, hit)
+            if start < 0:
+                continue
+            number += data.count(b"\n", at, start)
+            at = start
+            wanted = 1 + search.literals[hit[1]].after
             self._due[number] = max(self._due.get(number, 0), wanted)
             self._budget = max(self._budget, SPARSE * (wanted + 1) - (last - number))
 
@@ -526,10 +649,13 @@ class Scanner:
             del self._windows[host]
         return True
 
-    def _remember(self, block: _Block) -> None:
+    def _remember(self, block: _Block, count: int | None) -> None:
         """Keep what was not read: the next block may begin with a hit that wants lines before it."""
         start, index = block.at, block.index
-        block.pass_over(len(block.data))
+        if count is None:
+            block.pass_over(len(block.data))
+        else:
+            block.at, block.index = len(block.data), count
         if start:
             self._history.clear()
             self._remembered = 0

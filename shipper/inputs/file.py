@@ -72,7 +72,7 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
     chunks = Chunks(path)
     origin = origin_of(path, base)
     held: CrashReport | None = None
-    reports = grammars.parse(chunks)
+    reports = grammars.parse(chunks, ahead=origin.mtime is not None)  # a regular file: it is soon read
     try:
         while True:
             try:
@@ -86,6 +86,7 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
                 yield Crash(held, origin)
             held = report
     finally:
+        reports.close()
         chunks.close()
     if held is not None:
         yield Crash(grammars.died(held) if origin.provider == "kdump" else held, origin)

@@ -6,10 +6,10 @@
     python tests/benchmarks/noise.py --jobs         only how much a second core adds on full reports
 
 The noise is what the kernels of ``tests/logs/lab`` print until they crash, boot after boot; ten of their
-crashes are spread over it. Each reader is a process of its own, the best of three runs counts; MB are 10^6
-bytes, time is the processor's, memory the process's largest resident size. "of grep" is the ratio of the
-rates: rates differ from machine to machine, the ratio hardly. ``scan`` yields the lines worth reading,
-``parse`` the crashes; both include the start of Python.
+crashes are spread over it. Each reader is a process of its own, they take turns, and the best of five rounds
+counts; MB are 10^6 bytes, time is the wall clock's, memory the process's largest resident size. "of grep" is
+the ratio of the rates: rates differ from machine to machine, the ratio hardly. ``scan`` yields the lines
+worth reading, ``parse`` the crashes, reading ahead in a thread; both include the start of Python.
 """
 
 # ruff: noqa: T201
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "tests" / "logs" / "lab"
@@ -57,7 +57,7 @@ found = sum(len(scanner.feed(chunk)) for chunk in chunks()) + len(scanner.close(
 """,
     "parse": """
 import grammars
-found = sum(1 for report in grammars.parse(chunks()))
+found = sum(1 for report in grammars.parse(chunks(), ahead=True))
 """,
     "re, line by line": """
 import re
@@ -110,7 +110,7 @@ class Run(NamedTuple):
     """What one process took."""
 
     seconds: float
-    """Of both kinds of processor time."""
+    """From start to end."""
     memory: float
     """MB."""
     found: str
@@ -163,30 +163,34 @@ HOSTILE = {
 }
 
 
-def run(command: list[str] | str, path: Path, *, scanner: bool = False) -> Run:
-    """Run a reader on a file, three times; the best of them."""
+def run(command: list[str] | str, path: Path) -> Run:
+    """Run a reader on a file."""
     if isinstance(command, str):
-        code = f"{PREAMBLE}{LITERALS if scanner else ''}{command}\nprint(found)"
-        command = [sys.executable, "-c", code, "{path}"]
-    best = None
-    for _ in range(3):
-        with subprocess.Popen(
-            [part.replace("{path}", str(path)) for part in command],
-            stdout=subprocess.PIPE,
-            cwd=ROOT,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-            found = process.stdout.read().split()
-            _, status, used = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = used.ru_utime + used.ru_stime
-        result = Run(seconds, used.ru_maxrss / 1024, found[0] if found else "failed")
-        best = result if best is None or result.seconds < best.seconds else best
-        if seconds > 20:
-            break
-    assert best is not None
-    return best
+        command = [sys.executable, "-c", f"{PREAMBLE}{command}\nprint(found)", "{path}"]
+    started = time.perf_counter()
+    with subprocess.Popen(
+        [part.replace("{path}", str(path)) for part in command],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        found = process.stdout.read().split()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - started
+    return Run(seconds, used.ru_maxrss / 1024, found[0] if found else "failed")
+
+
+def turns(commands: Mapping[str, list[str] | str], path: Path, rounds: int = 5) -> dict[str, Run]:
+    """Run readers in turns; the best time of each, and its largest memory."""
+    results = [{name: run(command, path) for name, command in commands.items()} for _ in range(rounds)]
+    return {
+        name: min(result[name] for result in results)._replace(
+            memory=max(result[name].memory for result in results)
+        )
+        for name in commands
+    }
 
 
 def row(name: str, size: float, result: Run, beside: float | None) -> None:
@@ -246,24 +250,25 @@ def main() -> None:
         path = Path(folder) / "noise.log"
         idle = Path(folder) / "empty.log"
         idle.write_bytes(b"\n")
-        startup = run(READERS["parse"], idle)
+        startup = turns({"parse": READERS["parse"]}, idle)["parse"]
         print(f"start-up: {startup.seconds:.3f} s, {startup.memory:.0f} MB (included below)")
         grep = 0.0
         for size in map(int, arguments.sizes.split(",")):
             write_noise(path, size * MB)
             actual = path.stat().st_size / MB
-            grep = actual / run(READERS["grep -E"], path).seconds
-            for name, command in READERS.items():
-                row(name, actual, run(command, path), grep)
+            results = turns(READERS, path)
+            grep = actual / results["grep -E"].seconds
+            for name, result in results.items():
+                row(name, actual, result, grep)
         if arguments.scanners:
-            for name, code in SCANNERS.items():
-                row(f"{name}, the literals alone", actual, run(code, path, scanner=True), grep)
+            for name, result in turns({n: LITERALS + code for n, code in SCANNERS.items()}, path).items():
+                row(f"{name}, the literals alone", actual, result, grep)
         for name, (unit, size) in {} if arguments.no_hostile else HOSTILE.items():
             with path.open("wb") as file:  # in small pieces: a child is charged with its parent's memory
                 piece = unit * (MB // len(unit) + 1)
                 for _ in range(size * MB // len(piece)):
                     file.write(piece)
-            row(f"{name}", size, run(READERS["parse"], path), grep)
+            row(name, size, turns({name: READERS["parse"]}, path, 1)[name], grep)
     print(f"{time.monotonic() - started:.0f} s")
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grammars import CrashReport, Parser, parse
-from grammars.parser import LINES
+from grammars.parser import CHUNK, LINES
 from grammars.registry import Registry, default
 from grammars.report import CONSEQUENCES, FAULT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOGS = Path(__file__).parent.parent / "logs"
 OOPS = (LOGS / "transports" / "vmcore-dmesg-6.1-null_read.txt").read_bytes()
@@ -62,7 +66,7 @@ def test_pieces_give_the_same_crashes(cuts: list[int]) -> None:
     parser = Parser()
     crashes: list[CrashReport] = []
     edges = [0, *sorted(cuts), len(OOPS)]
-    for start, end in pairwise(edges):
+    for start, end in itertools.pairwise(edges):
         crashes += parser.feed(OOPS[start:end])
     crashes += parser.close()
     assert words(crashes) == words(list(parse(OOPS)))
@@ -149,6 +153,33 @@ def test_a_crash_in_each_boot_is_a_document_with_its_own_kernel() -> None:
     )
     crashes = list(parse(boot("5.10.1", bug) + boot("5.10.2", "") + boot("5.10.3", bug)))
     assert [crash.kernel.release for crash in crashes] == ["5.10.1", "5.10.3"]
+
+
+def test_a_report_without_a_trace_survives_the_next_boot() -> None:
+    boot = "[    0.000000] Linux version 6.1.{} (builder@host) (gcc 12) #1 SMP\n"
+    gone = "[   60.000000] VFS: Busy inodes after unmount of sda1. Self-destruct in 5 seconds.\n"
+    (crash,) = parse(boot.format(1) + gone + boot.format(2))
+    assert crash.kernel.release == "6.1.1"
+
+
+def test_reading_ahead_gives_the_same_crashes() -> None:
+    noise = b"[   12.000000] usb 1-1: new high-speed USB device number 2\n" * 10_000
+    log = noise + OOPS + noise + noise + OOPS
+    chunks = [log[at : at + CHUNK] for at in range(0, len(log), CHUNK)]
+    assert list(parse(iter(chunks), ahead=True)) == list(parse(log))
+
+
+def test_what_ends_reading_ahead_is_raised() -> None:
+    def source() -> Iterator[bytes]:
+        yield b"x" * CHUNK
+        yield OOPS
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(parse(source(), ahead=True))
+    endless = parse(itertools.repeat(OOPS + b"x" * CHUNK + b"\n"), ahead=True)
+    next(endless)
+    endless.close()  # ends the thread
 
 
 def test_what_follows_belongs_to_the_cause() -> None:

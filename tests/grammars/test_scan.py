@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grammars.scan import BLOCK, HELD_BY_HOST, HISTORY, LONGEST, Literal, Scanner, Search
+from grammars.scan import ASIDE, BLOCK, HELD_BY_HOST, HISTORY, LONGEST, Literal, Scanner, Search
 
 if TYPE_CHECKING:
     from grammars.model import Line
@@ -118,6 +118,42 @@ def test_a_flood_of_single_lines_leaves_the_banner_and_the_latest() -> None:
     assert texts[0] == "Linux version 6"
     assert texts[-2:] == ["DMI: 999", "Oops: 1"]
     assert len(texts) <= HELD_BY_HOST + 1
+
+
+BANNER = b"[    0.000000] Linux version 6\n"
+
+
+@pytest.mark.parametrize("blocks", [0, 1, ASIDE // 2, ASIDE + 1])
+def test_single_lines_are_found_however_far_before_the_crash(blocks: int) -> None:
+    noise = NOISE * (BLOCK // len(NOISE))
+    log = b"[    9.000000] DMI: other boot\n" + BANNER + b"[    0.000000] DMI: x\n"
+    log += b"".join(noise + b"[    1.000000] DMI: %d\n" % n for n in range(blocks)) + b"Oops: 1\n"
+    texts = [line.text for line in scan(log) if "usb" not in line.text]
+    assert texts == ["Linux version 6", "DMI: x", *(f"DMI: {n}" for n in range(blocks)), "Oops: 1"]
+    lines = log.split(b"\n")
+    assert all(lines[line.number - 1].decode() == line.raw for line in scan(log))
+
+
+def test_a_banner_that_a_program_quotes_ends_no_boot() -> None:
+    log = BANNER + b"[    0.000000] DMI: x\nLinux version 5, says uname\n"
+    assert [line.text for line in scan(log + b"Oops: 1\n")][:2] == ["Linux version 6", "DMI: x"]
+
+
+def test_a_boot_without_time_stamps_ends_the_one_before() -> None:
+    boots = b"".join(b"Linux version %d\nDMI: %d\n" % (n, n) for n in range(100))
+    texts = [line.text for line in scan(boots + b"Oops: 1\n")]
+    assert texts == ["Linux version 99", "DMI: 99", "Oops: 1"]
+
+
+def test_a_line_that_wants_the_one_before_is_not_held() -> None:
+    log = NOISE + b"[    9.000000] VFS: gone\n" + BANNER
+    lines = scan(log, [*LITERALS, Literal("VFS: ", before=1)])
+    assert [line.number for line in lines] == [1, 2, 3]
+
+
+def test_a_coloured_line_is_held_with_its_colours() -> None:
+    (held, _) = scan(b"[    0.000000] \x1b[1mDMI\x1b[0m: x\nOops: 1\n")
+    assert (held.text, held.raw) == ("DMI: x", "[    0.000000] \x1b[1mDMI\x1b[0m: x")
 
 
 def test_programs_that_say_the_same_words_are_not_the_kernel() -> None:

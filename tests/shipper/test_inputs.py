@@ -224,7 +224,7 @@ def test_a_fault_of_the_scan_is_told_and_what_came_before_is_kept(monkeypatch: p
     path = LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt"
     (good,) = (crash.report for crash in read(str(path), BASE))
 
-    def faulty(_source: object) -> Iterator[CrashReport]:
+    def faulty(_source: object, *, ahead: bool) -> Iterator[CrashReport]:  # noqa: ARG001
         yield good
         raise ZeroDivisionError("boom")
 

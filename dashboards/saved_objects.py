@@ -120,6 +120,11 @@ def _visualization(panel: Panel) -> Json:
         "aggs": _aggregations(panel),
         "params": _params(panel),
     }
+    return _drawn(panel, state, _meta(panel), _index(panel.source))
+
+
+def _drawn(panel: Panel, state: Json, meta: Json, references: list[Json]) -> Json:
+    """Return the object around what draws a panel."""
     return {
         "id": _id(panel),
         "type": "visualization",
@@ -129,9 +134,9 @@ def _visualization(panel: Panel) -> Json:
             "visState": _nested(state),
             "uiStateJSON": "{}",
             "version": 1,
-            "kibanaSavedObjectMeta": _meta(panel),
+            "kibanaSavedObjectMeta": meta,
         },
-        "references": _index(panel.source),
+        "references": references,
     }
 
 
@@ -198,19 +203,7 @@ def _rate(panel: Panel, fleet: int) -> Json:
     }
     state = {"title": panel.title, "type": "vega", "aggs": [], "params": {"spec": _nested(spec)}}
     everything = {"query": {"query": "", "language": "kuery"}, "filter": []}
-    return {
-        "id": _id(panel),
-        "type": "visualization",
-        "attributes": {
-            "title": f"Kernel panics: {panel.title}",
-            "description": panel.question,
-            "visState": _nested(state),
-            "uiStateJSON": "{}",
-            "version": 1,
-            "kibanaSavedObjectMeta": {"searchSourceJSON": _nested(everything)},
-        },
-        "references": [],
-    }
+    return _drawn(panel, state, {"searchSourceJSON": _nested(everything)}, [])
 
 
 _TYPES = {

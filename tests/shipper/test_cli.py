@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import resource
-import select
 import shutil
 import subprocess
 import sys
@@ -17,6 +15,7 @@ import pytest
 
 from shipper.cli import COMMANDS
 from tests.shipper.ecs import faults
+from tests.shipper.screen import shown
 
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
@@ -307,20 +306,8 @@ def test_a_stream_that_is_full_or_closed_is_told_in_one_line(kpanic: Run, argume
 
 
 def test_a_bar_shows_on_a_terminal_only(kpanic: Run) -> None:
-    inside, outside = pty.openpty()
-    with subprocess.Popen(
-        [*KPANIC, "ship", str(LOGS / "story")], stderr=outside, stdout=subprocess.PIPE, env=kpanic.environment
-    ) as process:
-        os.close(outside)
-        shown = b""
-        while select.select([inside], [], [], 60)[0]:
-            try:
-                shown += os.read(inside, 65536)
-            except OSError:
-                break
-        process.communicate()
-    os.close(inside)
-    assert b"reading" in shown
+    command = [*KPANIC, "ship", str(LOGS / "story")]
+    assert "reading" in shown(command, kpanic.environment, output=False)
     assert "reading" not in kpanic("ship", LOGS / "story")[1]
 
 

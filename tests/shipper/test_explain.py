@@ -6,15 +6,15 @@ import gzip
 import html
 import json
 import os
-import pty
 import re
-import select
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.shipper.screen import shown
 
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
@@ -113,28 +113,16 @@ def test_in_a_pipe_text_is_plain_and_no_line_is_broken() -> None:
 
 
 def terminal(*arguments: str | Path, columns: int) -> str:
-    inside, outside = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns)}
     environment = {key: value for key, value in environment.items() if key not in {"NO_COLOR", "CI"}}
-    command = [*KPANIC, "explain", *map(str, arguments)]
-    with subprocess.Popen(command, stdout=outside, stderr=outside, env=environment) as process:
-        os.close(outside)
-        shown = b""
-        while select.select([inside], [], [], 60)[0]:
-            try:
-                shown += os.read(inside, 65536)
-            except OSError:
-                break
-        process.wait()
-    os.close(inside)
-    return shown.decode()
+    return shown([*KPANIC, "explain", *map(str, arguments)], environment)
 
 
 @pytest.mark.parametrize("columns", [50, 100])
 def test_on_a_terminal_it_has_colours_and_keeps_to_its_width(columns: int) -> None:
-    shown = terminal(STORY, columns=columns)
-    assert "\x1b[" in shown
-    rows = re.sub(r"\x1b\[[\d;]*m", "", shown).replace("\r", "").split("\n")
+    screen = terminal(STORY, columns=columns)
+    assert "\x1b[" in screen
+    rows = re.sub(r"\x1b\[[\d;]*m", "", screen).replace("\r", "").split("\n")
     assert max(map(len, rows)) <= columns
     assert any(len(row) > columns - 15 for row in rows)
 

@@ -17,16 +17,16 @@ import msgspec
 import pytest
 import trustme
 
-from shipper.outputs import Stored, Unavailable, Verdict
+from shipper.outputs import Unavailable, Verdict
 from shipper.outputs.fluentd import FluentdOutput
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import TcpProxy
+from tests.shipper.delivery import deliver, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from shipper.outputs import Outcome
     from tests.engines.forward import Receiver
 
 SECURITY = {"serverHostname": "collector", "sharedKey": "the key"}
@@ -60,26 +60,6 @@ def through() -> Iterator[Callable[[Receiver], TcpProxy]]:
     yield make
     for proxy in made:
         proxy.close()
-
-
-def verdicts(outcomes: list[Outcome]) -> Counter[Verdict]:
-    return Counter(outcome.verdict for outcome in outcomes)
-
-
-def deliver(output: FluentdOutput, documents: list[Stored], tries: int = 40) -> list[Outcome]:
-    """Do what the pipeline does: send until every document is settled."""
-    settled: dict[str, Outcome] = {}
-    for _ in range(tries):
-        left = [document for document in documents if document.id not in settled]
-        if not left:
-            break
-        try:
-            outcomes = output.send(left)
-        except Unavailable:
-            time.sleep(0.02)
-            continue
-        settled |= {outcome.id: outcome for outcome in outcomes if outcome.verdict is not Verdict.RETRY}
-    return [settled[document.id] for document in documents]
 
 
 def incidents(receiver: Receiver, count: int) -> Counter[str]:

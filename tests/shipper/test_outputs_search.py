@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from shipper.outputs import Stored, Unavailable, Verdict
+from shipper.outputs import Unavailable, Verdict
 from shipper.outputs.elasticsearch import ElasticsearchOutput
 from shipper.outputs.opensearch import OpenSearchOutput
 from shipper.setup import setup_index_management
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import CUT, HANG, SWALLOW, Answer, HttpProxy
+from tests.shipper.delivery import deliver, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from shipper.outputs import Outcome
     from shipper.outputs._bulk import BulkOutput
     from tests.engines.search import Engine
 
@@ -51,26 +50,6 @@ def stream(engine: Engine, connect: Callable[..., BulkOutput], namespace: str) -
     name = f"logs-kernel.panic-{namespace}"
     yield name
     engine.ask("DELETE", f"/_data_stream/{name}")
-
-
-def verdicts(outcomes: list[Outcome]) -> Counter[Verdict]:
-    return Counter(outcome.verdict for outcome in outcomes)
-
-
-def deliver(output: BulkOutput, documents: list[Stored], tries: int = 40) -> list[Outcome]:
-    """Do what the pipeline does: send until every document is settled."""
-    settled: dict[str, Outcome] = {}
-    for _ in range(tries):
-        left = [document for document in documents if document.id not in settled]
-        if not left:
-            break
-        try:
-            outcomes = output.send(left)
-        except Unavailable:
-            time.sleep(0.05)
-            continue
-        settled |= {outcome.id: outcome for outcome in outcomes if outcome.verdict is not Verdict.RETRY}
-    return [settled[document.id] for document in documents]
 
 
 def test_documents_are_delivered_whole(

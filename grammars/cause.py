@@ -43,6 +43,8 @@ _ADDRESS: Final = re.compile(
     r"fault for address: ([0-9a-f]+)|Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)"
     r"|Faulting instruction address: 0x([0-9a-f]+)|kernel paging request at ([0-9a-f]+)"
 )
+_OVERRAN: Final = re.compile(r"^Thread overran stack", re.MULTILINE)
+"""arch/x86/mm/fault.c, before the oops of a fault: the mark at the end of the stack is gone."""
 _NULL: Final = re.compile(r"dereference at +\(null\)")
 _RANGE: Final = re.compile(r"KASAN: (null-ptr-deref|[\w-]+) in range \[0x([0-9a-f]+)-0x[0-9a-f]+\]")
 
@@ -85,8 +87,9 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
         deed = deed._replace(page="protected")  # what can be read, and not run
     if deed.words and oops:
         oops = replace(oops, error=deed.words)
+    overran = header != "sysrq" and _OVERRAN.search(text)
     return (
-        access.cause(header, deed, address, machine),
+        "stack-overflow" if overran else access.cause(header, deed, address, machine),
         _where(address, machine, deed) or detail,
         address,
         oops,

@@ -106,6 +106,11 @@ old_owner = Element(
         Process(cpu=decimal(match["cpu"])), _taint(match["taints"]), match["release"], match["build"], ""
     ),
 )
+old_release = Element(
+    "release, before it was in the owner's line",
+    r"EFLAGS: [0-9a-f]+ +\((?P<release>\d+\.\d+[^\s)]*)(?: (?P<build>#[^\s)]+))?[^\n]*",
+    lambda match: Owner(Process(), None, match["release"], match["build"] or "", ""),
+)
 process = Element(
     "process",
     r"Process (?P<comm>[^\n]{1,64}?) \(pid: (?P<pid>\d+),[^\n]*",
@@ -185,6 +190,7 @@ end = Element(
 RULES = (
     Rule("owner", r"(?:CPU: \d+ (?:UID: \d+ )?PID: |Pid: \d+, comm: )", owner),
     Rule("old_owner", r"CPU: \d+ +(?:Not t|T)ainted", old_owner),
+    Rule("old_release", r"EFLAGS: [0-9a-f]+ +\(\d", old_release),
     Rule("process", r"Process [^\n]{1,64}? \(pid: \d+,", process),
     Rule("hardware", r"Hardware name: ", hardware),
     Rule("modules", r"Modules linked in:", modules),

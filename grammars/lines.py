@@ -28,7 +28,7 @@ from pyparsing import Regex
 from grammars.model import Line
 from grammars.transports import scrub
 from grammars.transports.dmesg_json import BRACKETS, MEMBER, DmesgJson
-from grammars.transports.journal import OPENING, Export, entry
+from grammars.transports.journal import OPENING, Export, closes, entry, laid_out
 from grammars.transports.kmsg import RECORD, Kmsg
 
 __all__ = ["Reader"]
@@ -45,7 +45,7 @@ _ZONE = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
 _ISO = rf"{_DAY}(?P<fraction>[.,]\d{{1,9}})?{_ZONE}"
 _STAMP = (
     rf"(?P<weekday>[A-Z][a-z]{{2}} )?(?:{_ISO}(?(zone)|(?(weekday) [A-Z]{{2,5}}|))"
-    r"|[A-Z][a-z]{2} [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?)"
+    r"|(?:[^\W\d_]{2,5}\.?|\d{1,2}[^\W\d_]) [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?)"
 )
 _PRIORITY = r"[a-z]+\d?\.(?:emerg|alert|crit|err(?:or)?|warn(?:ing)?|notice|info|debug) "
 _KERNEL = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]+) )?(?:{_PRIORITY})?kernel(?:\[\d+\])?:"
@@ -66,9 +66,10 @@ DECODED: Final = _form(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.*)")
 """``kern  :warn  : …``: dmesg -x, before any other form of it."""
 DMESG_ISO: Final = _form(rf"{_DAY}(?P<fraction>,\d+){_ZONE}{_CALLER} (?P<text>.*)")
 """``2026-11-22T19:31:14,816890+00:00 text``: dmesg --time-format iso, the only one with a comma."""
-SYSLOG: Final = _form(rf"(?:<\d+>)?{_STAMP} (?:{_KERNEL} ?|(?=\[ *\d+\.\d+\])){_REST}")
+SYSLOG: Final = _form(rf"(?:<\d+>)?{_STAMP} (?:{_KERNEL} ?|\s*(?:<\d+>)?(?=\[ *\d+\.\d+\])){_REST}")
 """``Nov 22 18:53:41 host kernel: [   12.345678] text`` and its kin: RFC 3164, ISO stamps, journalctl,
-BusyBox, OpenWrt; or a stamp that a console server put before the kernel's own."""
+BusyBox, OpenWrt; or a stamp that a console server put before the kernel's own. journalctl writes months in
+the reader's language: ``июл 27``, ``févr. 11``, ``7月 27``."""
 PROGRAM: Final = _form(rf"(?:<\d+>)?{_STAMP} ")
 """The same of any other program: not the kernel's words."""
 RFC5424: Final = _form(
@@ -88,6 +89,10 @@ DROPPED: Final = _form(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?
 """The console could not keep up; on a line of its own or, before 4.20, in front of the next."""
 MISSED: Final = _form(r".*systemd-journald\[\d+\]: Missed (?P<lost>\d{1,9}) kernel messages")
 """journald could not keep up."""
+QUOTE: Final = _form(r"(?:> ?)+(?P<text>.*)")
+"""``> > text``: quoted in a mail."""
+STAMPED: Final = _form(rf"{_STAMP} (?:[\w.:-]+ )?(?=\S*\d,\d+,\d+,)")
+"""What a receiver of extended netconsole puts before its records."""
 ECHO: Final = _form(r"[ \t]kernel:|Message from syslogd@")
 """An emergency, once more, that the syslog daemon wrote to the terminals."""
 
@@ -122,6 +127,7 @@ def _epoch(match: re.Match[str]) -> float | None:
 
 _UNUSUAL: Final = (" kernel:", " kernel[", "&lt;", "&gt;")
 """What a line holds that needs a closer look: the stamp of a journal, what a web page made of ``<``."""
+_INDENTED: Final = frozenset(" \t")
 _QUOTES: Final = ("b'", 'b"')
 """What begins a datagram in a capture that was printed one ``repr`` a line."""
 _QUOTED: Final = re.compile(r"\\(?:x([0-9a-f]{2})|(.))")
@@ -172,8 +178,14 @@ class Reader:
         if text[:2] in _QUOTES and text[-1] == text[1]:
             text = _unquoted(text)
             line = text.encode()
+        if (
+            text[:1] in _INDENTED
+            and (field := laid_out(text))
+            and (self._export.pending or OPENING.re.match(field))
+        ):
+            text, line = field, field.encode("utf-8", "replace")
         if self._export.pending:
-            if not line and not self._export.binary:
+            if (not line or closes(text)) and not self._export.binary:
                 return self._entry()
             if self._export.read(number, line, text, raw):
                 return []
@@ -233,7 +245,9 @@ class Reader:
     def _form(self, number: int, line: bytes, text: str, raw: str) -> list[Line]:
         """Forms of more than one line, then the others."""
         first = text[0]
-        if ";" in text and (match := RECORD.re.match(text)):
+        if first == ">" and (quoted := QUOTE.re.match(text)) and quoted["text"]:
+            return self._form(number, line, quoted["text"], raw)
+        if ";" in text and (match := RECORD.re.match(text) or self._stamped(text)):
             return self._kmsg.read(number, match, raw)
         if first == " ":
             if self._kmsg.open and _PROPERTY.match(text):
@@ -253,6 +267,12 @@ class Reader:
         if first in "_MPS" and OPENING.re.match(text) and self._export.read(number, line, text, raw):
             return found
         return found + self._line(number, text, raw)
+
+    @staticmethod
+    def _stamped(text: str) -> re.Match[str] | None:
+        """Find a record of /dev/kmsg behind the stamp of who received it."""
+        stamp = STAMPED.re.match(text)
+        return RECORD.re.match(text[stamp.end() :]) if stamp else None
 
     def _object(self, number: int, text: str, raw: str) -> list[Line] | None:
         """Read a journal's entry, or what a collector wrapped around a line; None: it is neither."""
@@ -281,7 +301,7 @@ class Reader:
         elif first.isspace():
             if " kernel" in text:
                 found = self._dated(number, text.lstrip(), raw)
-        elif first.isdecimal() or text[3:4] == " ":
+        elif first.isdecimal() or text[3:4] == " " or " kernel:" in text:
             found = self._dated(number, text, raw)
         elif first.islower() and (match := DECODED.re.match(text)) and match["text"]:
             return self._line(number, match["text"], raw)

@@ -35,17 +35,28 @@ __all__ = ["CONSEQUENCES", "Head", "Incident", "read"]
 
 _INDENT: Final = re.compile(r"[ \t>]+")
 _LOST: Final = attrgetter("lost")
+_WORD: Final = re.compile(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
+"""Of what a console puts before a line."""
+_DIGITS: Final = re.compile(r"\d+")
+_BROKEN: Final = re.compile(r"(?:\[<[0-9a-f]+>\]|\baddress|\bat)$")
+"""How a line ends that a mail program broke, before a symbol or a number."""
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
 """Later reports of an incident whose titles are worked out."""
 
+_COLON: Final = (":", "]", ">", ")")
+"""What the words that a kernel or a console puts before a header end in."""
 FAULT: Final = "the grammar has a fault"
 """How the doubt about a report begins at which it failed."""
 LONGEST: Final = 400
 """Characters of it."""
 LINES: Final = 200
 """Lines of a later report that are looked at."""
+SOON: Final = 16
+"""Lines behind a header within which more of its report comes."""
+ALIKE: Final = 8
+"""Lines that are looked at for whether all of them begin alike."""
 NEAR: Final = 4
 """Lines of one header: a literal so close to the one before is of the same report."""
 
@@ -80,12 +91,69 @@ def own(lines: Sequence[Line], head: int) -> Sequence[Line]:
     return chosen
 
 
+def _words(text: str, most: int) -> list[tuple[str, int]]:
+    """Return the first words of a line without their numbers; with each where it ends."""
+    words: list[tuple[str, int]] = []
+    at = 0
+    while len(words) < most and (match := _WORD.match(text, at)):
+        at = match.end()
+        words.append((_DIGITS.sub("0", match[0].strip()), at))
+    return words
+
+
+def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
+    """Take off what a console of its own puts before each line: ``c1   123``, ``(0)[77:comm]``, ``node1 |``.
+
+    It is what stands before the header, as far as nearly all of the next lines begin with the same words,
+    whatever the numbers in them. Return the lines, and how much of the first one is gone.
+    """
+    first = lines[0].text
+    prefix = _words(first[:at], ALIKE)
+    near = [line.text for line in lines[1 : 1 + ALIKE] if line.text.strip()]
+    least = max(2, len(near) - 2)
+    while prefix:
+        wanted = [word for word, _ in prefix]
+        if sum([word for word, _ in _words(text, len(wanted))] == wanted for text in near) >= least:
+            break
+        prefix.pop()
+    if not prefix:
+        return lines, 0
+    end = prefix[-1][1]
+    blank = len(first) - end - len(first[end:].lstrip())
+    stripped = []
+    for line in lines:
+        words = _words(line.text, len(wanted))
+        if [word for word, _ in words] == wanted:
+            rest = line.text[words[-1][1] :]
+            spaces = min(blank, len(rest) - len(rest.lstrip()))
+            line = line._replace(text=rest[spaces:])  # noqa: PLW2901
+        stripped.append(line)
+    return stripped, end + blank
+
+
+def _rejoined(lines: Sequence[Line], head: Head) -> list[Line]:
+    """Join lines that a mail program broke: the rest of one has no time stamp, or begins with its symbol."""
+    joined = list(lines[: head.place + 1])
+    timed = joined[-1].time is not None
+    for line in lines[head.place + 1 :]:
+        last = joined[-1]
+        text = line.text.strip()
+        if text and (line.time is None) and (timed or _BROKEN.search(last.text.rstrip())):
+            joined[-1] = last._replace(text=f"{last.text.rstrip()} {text}")
+        else:
+            joined.append(line)
+    return joined
+
+
 def _text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:
     """Return the text of a report.
 
     What a mail or an issue put before its first line, spaces or the marks of a quotation, is taken from all.
     """
     chosen = own(lines, head.place)
+    if any(at for _, at in head.hits):
+        chosen, gone = _unprefixed(chosen, min(at for _, at in head.hits))
+        head = Head(head.place, tuple((family, at - gone) for family, at in head.hits))
     indent = _INDENT.match(chosen[0].text)
     if indent is None:
         return head, ReportText(chosen)
@@ -100,10 +168,17 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
     for number, head in enumerate(incident.heads):
         start, text = _text(incident.lines, head)
         items = body.read(text.text)
+        heads = incident.heads[number:]
+        if _prose(start, text, items, heads[1:]):
+            continue
         verdict = understand(registry, start, text, items)
         if verdict is None:
             continue
-        heads = incident.heads[number:]
+        if verdict.status == "corrupted" and not text.lines[0].caller:
+            start, whole = _text(_rejoined(incident.lines, head), head)
+            again = body.read(whole.text)
+            if (other := understand(registry, start, whole, again)) and other.status == "complete":
+                text, items, verdict = whole, again, other
         if verdict.status != "corrupted" and mixed(verdict, incident.lines, heads, text, items):
             verdict.status, verdict.why = "corrupted", "another report begins inside it"
         kept = replace(incident, heads=heads)
@@ -142,6 +217,23 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
         lines=tuple(incident.lines),
         evidence=tuple(boot.evidence),
     )
+
+
+def _prose(head: Head, text: ReportText, items: Body, later: Sequence[Head]) -> bool:
+    """Tell whether a sentence only mentions a header: no transport wrote it, nothing of a report follows."""
+    line = text.lines[0]
+    before = line.text[: min(at for _, at in head.hits)].rstrip()
+    if (
+        not before
+        or (before.endswith(_COLON) and not before.startswith("Subject:"))
+        or line.time is not None
+        or line.host
+        or line.epoch is not None
+    ):
+        return False
+    end = min(later[0].place - head.place if later else SOON, SOON)
+    first = next(iter(items), None)
+    return first is None or text.index(first.location) >= end
 
 
 def _gathered(items: Body, verdict: Verdict) -> Gathered:

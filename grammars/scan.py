@@ -70,6 +70,10 @@ _ESCAPED: Final = (b"\\x0a", b"\\x09", b"#012", b"#011", b"\\n", b"\\t")
 """Line breaks and tabs as records write them; they end in what looks like a part of the next word."""
 
 
+_NUMBERS: Final = '"MESSAGE":['
+"""In JSON, journalctl writes a message that holds control codes as the numbers of its bytes."""
+
+
 class Literal(NamedTuple):
     """Text whose appearance makes a line worth reading."""
 
@@ -133,7 +137,7 @@ class Search:
     def __init__(self, literals: Iterable[Literal]) -> None:
         """Compile the literals; of the same text the ones that ask for more."""
         kept: dict[str, Literal] = {}
-        for literal in (*literals, *_HEADERS):
+        for literal in (*literals, *_HEADERS, Literal(_NUMBERS, after=1)):
             other = kept.get(literal.text, literal)
             kept[literal.text] = Literal(
                 literal.text,
@@ -149,6 +153,7 @@ class Search:
         self.windows = sum(literal.opens for literal in self.literals)
         self.texts = texts = [literal.text.encode("ascii") for literal in self.literals]
         self.lengths = [len(text) for text in texts]
+        self._numbers = [literal.text for literal in self.literals].index(_NUMBERS)
         self.boots = frozenset(number for number, literal in enumerate(self.literals) if literal.boot)
         self._all = _Matcher(texts, range(len(texts)), 0)
         singles = len(texts) - self.windows
@@ -182,15 +187,30 @@ class Search:
     def ends(self, data: bytes) -> list[_Hit]:
         """Return where a literal ends and its number, for each that is found, in the order of the ends."""
         found: list[_Hit] = []
-        none = len(self.literals)
+        written: list[int] = []
+        none, numbers = len(self.literals), self._numbers
 
         def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
-            if number != none:
+            if number == numbers:
+                written.append(end)
+            elif number != none:
                 found.append((end, number))
 
         self._all.scan(data, note)
+        for end in written:
+            found += self._inside(data, end)
         found.sort()  # Hyperscan promises no order
         return found
+
+    def _inside(self, data: bytes, at: int) -> Iterator[_Hit]:
+        """Yield the literals in a message that is written in numbers, as if they stood where these begin."""
+        try:
+            message = bytes(map(int, data[at : data.find(b"]", at, at + LONGEST)].split(b",")))
+        except ValueError:
+            return
+        for _, number in self.ends(message):
+            if number >= self.headers:
+                yield at - 1 + self.lengths[number], number
 
 
 def _without_escapes(data: bytes) -> bytes:

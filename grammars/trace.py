@@ -4,10 +4,11 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
 
     [<ffffffff81234567>] ? f+0x16/0x20 [module]     x86 before 4.9, s390x, arm64, riscv64
      f.isra.0+0x16/0x20 [module build-id]           x86 since 4.9
-    [c000000000123456] [c000000000123456] f+0x16/0x20 (unreliable)       powerpc
+    [c000000000123456] [c000000000123456] f+0x16/0x20 (unreliable)       powerpc; .f on big endian
     [<c0101010>] (f) from [<c0202020>] (g+0x16/0x20)    arm before 6.0; then `f from g+0x16/0x20`
     ([<0000000000101010>] f+0x16/0x20)              s390x
      f file.c:123 [inline]                          symbolized
+     ? f (file.c:123 (discriminator 1) other.h:45) module    by scripts/decode_stacktrace.sh
     [] f+0x16/0x20                                  what web pages leave of the first
 """
 
@@ -30,12 +31,14 @@ NAME: Final = r"[A-Za-z_$][\w$.]*+(?:::[\w$.]++)*+"
 """A symbol, suffixes of the compiler included."""
 RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 """A demangled Rust method: ``<T as Trait>::method``."""
-_BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*){0,2}"
+_BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*|<[0-9a-f]{8,16}>[ \t]*){0,2}"
+DECODED: Final = r" \([^\s():]+:[\d?]"
+"""Behind a symbol: where scripts/decode_stacktrace.sh found it."""
 
 _FROM: Final = rf"(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}(?: \[[\w-]+\])?) from {_BRACKETS})?"
 _CODE: Final = (
     rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?{_FROM}"
-    rf"\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
+    rf"\(?[ \t]*\.?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
 _INLINE: Final = (
     rf"(?:\(?{_BRACKETS}\({NAME}\) from {_BRACKETS}\()?(?P<inlined>{NAME})[ "
@@ -45,7 +48,8 @@ _RAW: Final = (
     r"(?P<raw>(?:\[<?(?:0x)?[0-9a-f]{8,16}>?\][ \t]*){1,2}(?:\?[ \t]+)?(?:\(null\)|"
     r"0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*"
 )
-FRAME: Final = rf"[ \t]*(?:(?P<mark>{MARK})[ \t]*)?(?:{_CODE}|{_INLINE}|{_RAW})?"
+_DECODED: Final = rf"(?P<doubt>\?[ \t]+)?(?P<decoded>{NAME})(?={DECODED})(?P<where>[^\n]*)"
+FRAME: Final = rf"[ \t]*(?:(?P<mark>{MARK})[ \t]*)?(?:{_CODE}|{_INLINE}|{_RAW}|{_DECODED})?"
 
 
 def unnamed(pattern: str) -> str:
@@ -56,10 +60,12 @@ def unnamed(pattern: str) -> str:
 _frame = re.compile(rf"^{FRAME.replace(_FROM, '')}$", re.MULTILINE)
 _module = re.compile(r"\[([\w-]+)[^\]\n]*\]")
 _place = re.compile(r"[\w./-]+\.(?:c|h|S|rs):\d+")
+_behind = re.compile(r"\) ([\w-]+)[ \t]*$")
 _digits = re.compile(r"[0-9a-f]{8,16}")
-_some = re.compile(r"\+0x|\[inline\]|\[<?(?:0x)?[0-9a-f]{8}| 0x[0-9a-f]{8}")
+_some = re.compile(rf"\+0x|\[inline\]|\[<?(?:0x)?[0-9a-f]{{8}}| 0x[0-9a-f]{{8}}|{DECODED}")
 _sound = re.compile(
-    rf"^(?![ \t]*(?:{MARK}[ \t]*)?\? )[^\n]*?(?:\+0x|\[inline\]|\[<?(?:0x)?[0-9a-f]{{8}}| 0x[0-9a-f]{{8}})",
+    rf"^(?![ \t]*(?:{MARK}[ \t]*)?\? )[^\n]*?"
+    rf"(?:\+0x|\[inline\]|\[<?(?:0x)?[0-9a-f]{{8}}| 0x[0-9a-f]{{8}}|{DECODED})",
     re.MULTILINE,
 )
 _bracketed = re.compile(rf"^[ \t]*(?:{MARK}[ \t]*)?\[<?[0-9a-f]*>?\] ", re.MULTILINE)
@@ -120,7 +126,9 @@ def _linked() -> re.Pattern[str]:
 def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
     stack = ""
     for match in lines:
-        mark, address, guess, name, offset, size, rest, inlined, place, raw = match.groups()
+        mark, address, guess, name, offset, size, rest, inlined, place, raw, doubt, decoded, where = (
+            match.groups()
+        )
         if mark:
             stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]
         if name:
@@ -138,6 +146,15 @@ def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
             yield Frame(name, distance(offset), distance(size), module, number, reliable, stack, file)
         elif inlined:
             yield Frame(inlined, stack=stack, file=place, inline=True)
+        elif decoded:
+            found, at = _behind.search(where), _place.search(where)
+            yield Frame(
+                decoded,
+                module=found[1] if found else "",
+                reliable=not doubt,
+                stack=stack,
+                file=at[0] if at else "",
+            )
         elif raw:
             digits = _digits.search(raw)
             yield Frame(
@@ -148,11 +165,14 @@ def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
 frames = Element(
     "frames",
     rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? "
-    rf")?(?:0x|\(null\))| 0x[0-9a-f]{{8}})[^\n]*\n)+",
+    rf")?(?:0x|\(null\))| 0x[0-9a-f]{{8}}|\w{DECODED})[^\n]*\n"
+    rf"|(?:\? )?{NAME}(?:{DECODED}[^\n]*|\+0x[0-9a-f]+/0x[0-9a-f]+"
+    r"(?: \[[^\]\n]*\])?(?: ?\(\w+\))?[ \t]*)\n)+",
     lambda match: Trace(match[0]),
 )
 FRAMES_LEAD: Final = (
-    rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[]|(?:\?[ \t]+)?{NAME}\+0x[0-9a-f]+/|{RUST}\+0x"
+    rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[.]"
+    rf"|(?:\?[ \t]+)?{NAME}(?:\+0x[0-9a-f]+/|{DECODED})|<[0-9a-f]{{8,16}}> \w|{RUST}\+0x"
     rf"|{NAME}(?: \[[\w-]+\])? from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]"
     r"|(?:\? )?0x[0-9a-f]{8,16}[ \t]*\n)"
 )

@@ -41,7 +41,7 @@ _FOREIGN = re.compile(
     r"FAULT_INJECTION: forcing a failure|allocation failure: |FAULT_FLAG_ALLOW_RETRY missing"
 )
 """What dumps a stack and is no report: lib/fault-inject.c, mm/vmalloc.c, mm/userfaultfd.c."""
-_ANNOUNCE: Final = frozenset({"list", "usercopy", "fortify", "rust", "net", "slab", "page", "stack"})
+_ANNOUNCE: Final = frozenset({"cfi", "list", "usercopy", "fortify", "rust", "net", "slab", "page", "stack"})
 """Families whose header goes before that of another, of the same report."""
 _CONTINUE: Final = _ANNOUNCE | {"fault", "trap", "lockdep", "panic", "generic", "headless"}
 """Families whose header may stand inside a report."""

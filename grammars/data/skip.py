@@ -13,7 +13,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "prints the trace",
         (
-            "^dump_stack ^unwind_backtrace ^show_stack ^show_regs ^show_trace ^__dump_stack"
+            "^dump_stack ^unwind_backtrace ^show_stack ^show_regs ^show_registers ^show_trace ^__dump_stack"
             " ^dump_backtrace ^dump_trace"
         ),
     ),

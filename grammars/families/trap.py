@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.family import Family, Form, head
+from grammars.family import SYMBOL, Family, Form, head, later
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,34 @@ def _word(fields: Mapping[str, str]) -> str:
     what = fields["what"].lower()
     return next((cause for word, cause in _WORDS if word.lower() in what), "general-protection")
 
+
+CFI = Family(  # kernel/cfi.c; then the trap that told it: ud2, brk, or a warning where that is enough
+    name="cfi",
+    literals=("CFI failure at ", "CFI failure (target: "),
+    forms=(
+        Form(
+            head(rf"CFI failure at {SYMBOL}[^\n]*") + later(r"WARNING: ", within=3),
+            title="CFI failure in {function}",
+            kind="warning",
+            cause="warning",
+            walk="named",
+        ),
+        Form(
+            head(rf"CFI failure at {SYMBOL}[^\n]*"),
+            title="CFI failure in {function}",
+            kind="oops",
+            cause="bug",
+            walk="named",
+        ),
+        Form(  # before 6.1
+            head(r"CFI failure \(target: [^\n]*"),
+            title="CFI failure in {function}",
+            kind="bug",
+            cause="bug",
+            skip=(("cfi", "checks the jumps of others"),),
+        ),
+    ),
+)
 
 TRAP = Family(
     name="trap",

@@ -16,13 +16,13 @@ from typing import Final
 
 from grammars.machines import Machine, Rule
 from grammars.machines.pointer import PLACE, pointer, registers
-from grammars.trace import NAME
+from grammars.trace import DECODED, NAME
 
 _REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?(?:\[<)?([0-9a-f]{8,16})\b")
 
 
 _LEAD: Final = r"(?:pstate|sp|x\d\d?|r\d\d?) ?: |pc : \[<"
-_LINK: Final = rf"(?:\n(?:[^\n]*\n)?(?:LR is at|lr :) (?P<caller>{NAME})\+0x)?"
+_LINK: Final = rf"(?:\n(?:[^\n]*\n)?(?:LR is at|lr :) (?P<caller>{NAME})(?:\+0x|{DECODED}))?"
 
 _POINTER: Final = rf"(?:pc :|PC is at) (?P<raw>{PLACE}[^\n]*?)(?= lr :|$|\n)(?=[^\n]*{_LINK})"
 

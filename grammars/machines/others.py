@@ -23,7 +23,7 @@ from grammars.element import Element
 from grammars.header import Code
 from grammars.machines import Jump, Machine, Registers, Rule
 from grammars.machines.pointer import PLACE, pointer, registers
-from grammars.trace import NAME
+from grammars.trace import DECODED, NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,10 @@ POWERPC = Machine(
         Rule(
             "ppc_pointer",
             r"NIP \[",
-            pointer(rf"NIP (?P<raw>{PLACE}[^\n]*)(?:\nLR \[[0-9a-f]+\] (?P<caller>{NAME})\+0x)?", "ppc64le"),
+            pointer(
+                rf"NIP (?P<raw>{PLACE}[^\n]*)(?:\nLR \[[0-9a-f]+\] \.?(?P<caller>{NAME})(?:\+0x|{DECODED}))?",
+                "ppc64le",
+            ),
         ),
         Rule(
             "ppc_registers",
@@ -129,7 +132,9 @@ RISCV = Machine(
         Rule(
             "riscv_pointer",
             r"epc : ",
-            pointer(rf"epc ?: (?P<raw>{PLACE})(?:\s+ra : (?P<caller>{NAME})\+0x)?[^\n]*", "riscv64"),
+            pointer(
+                rf"epc ?: (?P<raw>{PLACE})(?:\s+ra : (?P<caller>{NAME})(?:\+0x|{DECODED}))?[^\n]*", "riscv64"
+            ),
         ),
         Rule(
             "riscv_registers",

@@ -8,7 +8,7 @@ from grammars.element import Element
 from grammars.machines import Pointer, Registers
 from grammars.model import InstructionPointer
 from grammars.numbers import distance, hexadecimal
-from grammars.trace import NAME, RUST
+from grammars.trace import DECODED, NAME, RUST
 
 if TYPE_CHECKING:
     import re
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PLACE: Final = (
     r"(?:\[<?(?P<address>[0-9a-f]*)>?\]\s*){0,2}"
-    rf"(?:\(?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?\)?(?: "
-    r"\[(?P<module>[\w-]+)[^\]\n]*\])?"
+    rf"(?:\(?\.?(?P<name>{NAME}|{RUST})(?:\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?|(?={DECODED}))"
+    r"\)?(?: \[(?P<module>[\w-]+)[^\]\n]*\])?"
     r"|(?:0x)?(?P<bare>(?<=0x)[0-9a-f]{1,16}|[0-9a-f]{4,16})\b)?"
 )
 """Where the CPU was: ``[<address>]``, ``f+0x1/0x2 [module]``, a bare address."""

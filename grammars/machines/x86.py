@@ -7,6 +7,8 @@
     RIP: 0033:0x47b7a0                                                                    user mode
     EIP: sysrq_handle_crash+0x16/0x20          EIP: [<c1234567>] f+0x1/0x2 SS:ESP 0068:c0
     EIP is at sysrq_handle_crash+0x16/0x20     i386 before 4.10, behind EIP: 0060:[<c1234567>] EFLAGS: …
+    EIP:    0060:[<c0145fa0>]    Not tainted VLI                                          before 2.6.22
+    EFLAGS: 00010282   (2.6.18-194.el5 #1)
     IP: [<ffffffffb3c74856>] sysrq_handle_crash+0x16/0x20   header of an old oops
     RAX: 000000000000000a RBX: ffffffffb44e4ce0 RCX: 0000000000000000
     FS:  00007f5b3c0f1740(0000) GS:ffff9b1b7fc00000(0000) knlGS:0000000000000000
@@ -36,7 +38,7 @@ X86 = Machine(
     rules=(
         Rule(
             "x86_pointer",
-            r"RIP: ",
+            r"RIP: (?![^\n]*\[inline\])",
             pointer(
                 rf"RIP:\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)",
                 "x86_64",
@@ -45,7 +47,7 @@ X86 = Machine(
         ),
         Rule(
             "i386_pointer",
-            r"(?:E?IP: (?!\w{4}:\[<\w*>\] +EFLAGS[^\n]*\nEIP is at )|EIP is at )",
+            r"(?:E?IP: (?! *\w{4}:\[<\w*>\] (?:[^\n]*\n){1,2}EIP is at )(?![^\n]*\[inline\])|EIP is at )",
             pointer(
                 rf"E?IP(?::| is at)\s{{0,2}}(?P<raw>(?:(?P<selector>[0-9a-f]{{4}}):)?\s{{0,2}}{PLACE}[^\n]*)",
                 "i686",

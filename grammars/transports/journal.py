@@ -1,10 +1,14 @@
-"""The journal's entries with all their fields: ``journalctl -o json`` and ``-o export``.
+"""The journal's entries with all their fields: ``journalctl -o json``, ``-o export`` and their kin for eyes.
+
+``-o verbose`` indents the lines of the export form, below a line with the entry's time and cursor;
+``-o json-pretty`` has a member a line.
 
 Sources: systemd docs/JOURNAL_EXPORT_FORMATS.md, man systemd.journal-fields.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
     from grammars.model import Line
 
-__all__ = ["FIELD", "OPENING", "Export", "entry"]
+__all__ = ["FIELD", "OPENING", "Export", "closes", "entry", "laid_out"]
 
 OPENING: Final = Regex(
     r"(?:__[A-Z_]+|_(?:BOOT_ID|TRANSPORT|HOSTNAME|MACHINE_ID|RUNTIME_SCOPE|SOURCE_[A-Z_]+|UDEV_[A-Z_]+|KERNEL_[A-Z_]+)"
@@ -25,6 +29,11 @@ OPENING: Final = Regex(
     as_match=True,
 )
 """A line that only an export entry begins with."""
+VERBOSE: Final = Regex(
+    r"[^\W\d_]{2,5}\.? \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[s=[0-9a-f]+;", as_match=True
+)
+"""The line above an entry of ``-o verbose``."""
+_PRETTY: Final = re.compile(r"""\t"([A-Z_][A-Z0-9_]*)" : (".*"),?$""")
 FIELD: Final = Regex(r"(?P<name>[A-Z_][A-Z0-9_]*)(?:=(?P<value>.*))?$", as_match=True)
 """``NAME=value``, or ``NAME`` alone before eight bytes of length and a value that holds control codes."""
 
@@ -66,6 +75,25 @@ def entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Lin
         epoch=_seconds(fields.get("_SOURCE_REALTIME_TIMESTAMP") or fields.get("__REALTIME_TIMESTAMP")),
     )
     return lines, 0
+
+
+def laid_out(text: str) -> str | None:
+    """Return an indented line of ``-o verbose`` or ``-o json-pretty`` as one of the export form."""
+    if text.startswith("    "):
+        return text[4:] if FIELD.re.match(text, 4) else None
+    pretty = _PRETTY.match(text)
+    if pretty is None:
+        return None
+    try:
+        value = json.loads(pretty[2])
+    except ValueError:
+        return None
+    return f"{pretty[1]}={value}"
+
+
+def closes(text: str) -> bool:
+    """Tell whether a line stands between two entries of ``-o verbose`` or ``-o json-pretty``."""
+    return text == "}" or VERBOSE.re.match(text) is not None
 
 
 class Export:

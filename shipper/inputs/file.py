@@ -1,7 +1,8 @@
 """Files and standard input, read once from beginning to end.
 
 gzip, xz, zstd and bzip2 are known by their first bytes, not by their names, and so are memory dumps, of which
-the log is read. What can be read of a damaged file is read; then the damage is told.
+the log is read. What can be read of a damaged file is read; then the damage is told. Named pipes, sockets and
+devices are not opened: nobody knows when they end.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import stat
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Protocol
 
+from shipper.files import Odd, opened
 from shipper.inputs import Crash, Unreadable, dump, kdump_names
 from shipper.inputs._reader import fault_of
 
@@ -28,7 +30,7 @@ __all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "re
 STANDARD_INPUT = "-"
 CHUNK = 1 << 18
 """Bytes read at a time: what the scan looks at in one go."""
-ZSTD_BITE = 1024
+BITE = 1024
 """Compressed bytes taken at a time: 32 MB at the very most when unpacked."""
 
 PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
@@ -90,6 +92,12 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
         chunks.close()
     if held is not None:
         yield Crash(grammars.died(held) if origin.provider == "kdump" else held, origin)
+    elif kdump_names.is_dump(os.path.basename(path)) and not chunks.fault:  # noqa: PTH119
+        raise Unreadable(
+            path,
+            "has a dump's name and is none: copy it again, or see in the log of the capture kernel why kdump"
+            " could not save it",
+        )
     elif chunks.looks_binary and not chunks.fault:
         raise Unreadable(path, "is binary, no kernel log was found in it")
     if chunks.fault:
@@ -106,7 +114,7 @@ class Chunks:
         if path == STANDARD_INPUT and sys.stdin is None:
             raise Unreadable(path, "standard input is closed")
         with _explained(path):
-            self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else open(path, "rb")  # noqa: PTH123, SIM115
+            self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else opened(path)
         try:
             with _explained(path):
                 self._head = self._file.read(CHUNK)
@@ -129,7 +137,7 @@ class Chunks:
             self.looks_binary = looks_binary(self._head)
         stream = _Rewound(self._head, self._file)
         try:
-            yield from unpack(stream) if unpack else _pieces(stream)
+            yield from _unpacked(stream, unpack) if unpack else _pieces(stream)
         except Exception as error:  # noqa: BLE001 - each library has its own; all mean that the bytes are damaged
             self.fault = _damage(error)
 
@@ -156,50 +164,79 @@ class _Rewound:
         return head
 
 
-def _unpacker(head: bytes) -> Callable[[Any], Iterator[bytes]] | None:
-    """Return what unpacks a stream that starts so; None for plain text."""
+def _unpacker(head: bytes) -> Callable[[], _Frame] | None:
+    """Return what makes the unpacker of a frame of a stream that starts so; None for plain text."""
     if head.startswith(b"\x1f\x8b"):
-        import gzip  # noqa: PLC0415 - only for who needs it, as below
+        import zlib  # noqa: PLC0415 - only for who needs it, as below
 
-        return lambda stream: _pieces(gzip.GzipFile(fileobj=stream, mode="rb"))
+        return lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)
     if head.startswith(b"\xfd7zXZ\x00"):
         import lzma  # noqa: PLC0415
 
-        return lambda stream: _pieces(lzma.LZMAFile(stream))
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)
     if head.startswith(b"BZh"):
         import bz2  # noqa: PLC0415
 
-        return lambda stream: _pieces(bz2.BZ2File(stream))
+        return bz2.BZ2Decompressor
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return _zstd
+        import zstandard  # noqa: PLC0415
+
+        return lambda: zstandard.ZstdDecompressor().decompressobj()
     return None
 
 
-def _pieces(stream: Any) -> Iterator[bytes]:  # noqa: ANN401 - anything with read()
-    read = getattr(stream, "read1", stream.read)  # read() keeps to itself what came before a damage
-    while chunk := read(CHUNK):
+def _pieces(stream: _Rewound) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
         yield chunk
 
 
-def _zstd(stream: _Rewound) -> Iterator[bytes]:
-    """Unpack frames one after another.
+class _Frame(Protocol):
+    """One of the compressed streams that a file may hold one after another."""
 
-    Not with the library's stream reader, which takes a cut frame for a whole one; in small bites, because
-    what comes out of a bite is not bounded.
+    @property
+    def eof(self) -> bool:
+        """Whether it is read to its end."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows it."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Read on."""
+
+
+class _Junk(Exception):  # noqa: N818 - it says what follows
+    """What follows the last frame is none."""
+
+
+def _unpacked(stream: _Rewound, new: Callable[[], _Frame]) -> Iterator[bytes]:
+    """Unpack frames one after another, NULs between them left out.
+
+    Not with the libraries' file objects: of what follows a frame each makes something else, and zstd's takes
+    a cut frame for a whole one. In small bites, because what comes out of a bite is not bounded.
 
     :raises EOFError: the last frame is cut.
+    :raises _Junk: what follows the last frame is no other.
     """
-    import zstandard  # noqa: PLC0415
-
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    while bite := stream.read(ZSTD_BITE):
-        while bite:
-            if frame.eof:
-                frame = zstandard.ZstdDecompressor().decompressobj()
-            yield frame.decompress(bite)
-            bite = frame.unused_data if frame.eof else b""
+    frame, whole, got = new(), 0, 0
+    try:
+        while bite := stream.read(BITE):
+            while bite:
+                if frame.eof:
+                    bite = bite.lstrip(b"\0")
+                    if not bite:
+                        break
+                    frame, whole, got = new(), whole + 1, 0
+                piece = frame.decompress(bite)
+                got += len(piece)
+                yield piece
+                bite = frame.unused_data if frame.eof else b""
+    except Exception as error:
+        if whole and not got:
+            raise _Junk from error
+        raise
     if not frame.eof:
-        raise EOFError
+        raise _Junk if whole and not got else EOFError
 
 
 def grows(head: bytes) -> bool:
@@ -216,6 +253,8 @@ def looks_binary(head: bytes) -> bool:
 
 
 def _damage(error: Exception) -> str:
+    if isinstance(error, _Junk):
+        return "has something else behind its packed text: that is left out, all of the text was read"
     if isinstance(error, EOFError):
         return "is cut off: what is there was read; copy it again if the original is longer"
     if isinstance(error, MemoryError):
@@ -235,5 +274,7 @@ def _explained(path: str) -> Iterator[None]:
         raise Unreadable(path, "may not be read by this user: run as one who may, such as root") from None
     except IsADirectoryError:
         raise Unreadable(path, "is a directory: name its files, or 'kpanic ship' all of it") from None
+    except Odd as error:
+        raise Unreadable(path, f"{error.strerror}; 'kpanic parse -' reads what is piped into it") from None
     except (OSError, ValueError) as error:
         raise Unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None

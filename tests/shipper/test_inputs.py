@@ -5,7 +5,9 @@ import gzip
 import io
 import lzma
 import os
+import socket
 import sys
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +63,51 @@ def test_of_a_cut_file_what_is_there_is_read_and_then_the_damage_told(tmp_path: 
     assert "\n" not in str(caught.value)
     if kind != "bz2":  # its blocks of 900 kB come whole or not at all
         assert found == titles(LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt")
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_what_follows_packed_text_is_told_and_the_text_is_read(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "log"
+    for after in (b"junk", b"more junk than any header is long", b"\x1f", b"\0" * 512 + b"junk"):
+        path.write_bytes(PACK[kind](LOG) + after)
+        found = []
+        with pytest.raises(Unreadable) as caught:
+            found.extend(crash.report.title for crash in read(str(path), BASE))
+        assert len(found) == 1
+        assert caught.value.reason == (
+            "has something else behind its packed text: that is left out, all of the text was read"
+        )
+    path.write_bytes(PACK[kind](LOG) + b"\0" * 512)  # what tapes and crashes leave
+    assert len(titles(path)) == 1
+
+
+def test_a_pipe_a_socket_or_a_device_is_told_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    hint = "'kpanic parse -' reads what is piped into it"
+    for path, name in (
+        (tmp_path / "pipe", "named pipe"),
+        (tmp_path / "socket", "socket"),
+        ("/dev/zero", "device"),
+    ):
+        assert fault(path) == f"is a {name}, not a file; {hint}"
+
+
+def test_a_descriptor_s_pipe_is_read() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "wb") as pipe:
+        threading.Thread(target=lambda: (pipe.write(LOG), pipe.close())).start()
+        assert len(titles(f"/dev/fd/{reading}")) == 1
+
+
+@pytest.mark.parametrize("content", [b"\x7fE", b"KDUMQ   " + bytes(5000), b"not a dump\n"])
+def test_what_has_a_dump_s_name_and_is_none_is_told(tmp_path: Path, content: bytes) -> None:
+    folder = tmp_path / "127.0.0.1-2021-04-29-20:32:26"
+    folder.mkdir()
+    (folder / "vmcore").write_bytes(content)
+    (found,) = walk(str(tmp_path))
+    assert fault(found.path).startswith("has a dump's name and is none: copy it again")
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

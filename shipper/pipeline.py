@@ -134,6 +134,7 @@ class Delivery(threading.Thread):
     :param lost: is called once if the store turns out to be damaged, which ends the thread.
     :ivar trouble: why it ended before all was delivered; empty if it did not.
     :ivar verdicts: how many documents had each verdict.
+    :ivar there: how many of the delivered ones the receiver had already.
     """
 
     def __init__(  # noqa: PLR0913 - all that a delivery may differ in
@@ -150,6 +151,7 @@ class Delivery(threading.Thread):
         self.output = output
         self.trouble = ""
         self.verdicts: Counter[Verdict] = Counter()
+        self.there = 0
         self._store = store
         self._triage = triage
         self._tries = tries
@@ -275,7 +277,7 @@ class Delivery(threading.Thread):
         :raises Unavailable: nothing of it was settled.
         :raises _Held: all of it is to be tried again.
         """
-        from shipper.outputs import Verdict  # noqa: PLC0415
+        from shipper.outputs import THERE, Verdict  # noqa: PLC0415
 
         batch = self._store.pending(self.output.name, BATCH)
         if self._triage:
@@ -283,6 +285,7 @@ class Delivery(threading.Thread):
         outcomes: list[Outcome] = list(self.output.send(batch)) if batch else []
         self._settle(batch, outcomes)
         self.verdicts.update(outcome.verdict for outcome in outcomes)
+        self.there += sum(outcome.reason == THERE for outcome in outcomes)
         held = [outcome for outcome in outcomes if outcome.verdict is Verdict.RETRY]
         if held and len(held) == len(outcomes):
             raise _Held(f"{self.output.name}: {held[0].reason or 'not now'}; everything is kept")

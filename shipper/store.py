@@ -27,6 +27,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, TypedDict
 import msgspec
 
 from shipper.outputs import Stored, Verdict
+from shipper.terminal import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,10 +102,14 @@ _MIGRATIONS = (
     """,
 )
 """One script a version of the schema (``PRAGMA user_version``); what was released stays as it is."""
+_TABLES = {"documents", "bodies", "outputs", "retries", "positions", "dead"}
+"""That there are since the first."""
+
+NONE_YET = "{}: there is no store yet; 'kpanic ship' starts one"
 
 
-class StoreError(Exception):
-    """The store cannot be used; its text is one line for the operator."""
+class StoreError(Told):
+    """The store cannot be used."""
 
 
 class StoreInUse(StoreError):  # noqa: N818 - it says what the store is
@@ -233,7 +238,7 @@ class Store:
         self._log_pages = WAL_PAGES
         if readonly:
             if not os.path.exists(self.path):  # noqa: PTH110 - pathlib's raises at a name that can be none
-                raise StoreError(f"{self.path}: there is no store yet; 'kpanic ship' starts one")
+                raise StoreError(NONE_YET.format(self.path))
             self._connection = self._open_to_read()
             return
         try:
@@ -449,11 +454,18 @@ class Store:
             connection.execute("DELETE FROM dead WHERE ?1 IS NULL OR output = ?1", (output,))
             if everything:
                 connection.execute("DELETE FROM retries WHERE ?1 IS NULL OR output = ?1", (output,))
-                connection.execute("UPDATE outputs SET cursor = 0 WHERE ?1 IS NULL OR name = ?1", (output,))
+                connection.execute(
+                    "UPDATE outputs SET cursor = 0, delivered = max(0, delivered -"
+                    " (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq <= cursor))"
+                    " WHERE ?1 IS NULL OR name = ?1",
+                    (output,),
+                )
                 outputs = connection.execute(
                     "SELECT count(*) FROM outputs WHERE ?1 IS NULL OR name = ?1", (output,)
                 ).fetchone()[0]
-                revived = outputs * connection.execute("SELECT sum(kept) FROM documents").fetchone()[0]
+                revived = (
+                    outputs * connection.execute("SELECT coalesce(sum(kept), 0) FROM documents").fetchone()[0]
+                )
         return int(revived)
 
     # --- room ---------------------------------------------------------------------------------------
@@ -641,9 +653,14 @@ class Store:
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=30
             )
-            connection.execute("SELECT count(*) FROM outputs").fetchone()
-        except sqlite3.Error as error:
+            if not self._examine(connection, thoroughly=False):
+                raise StoreError(NONE_YET.format(self.path))
+        except sqlite3.OperationalError as error:
             raise StoreError(f"{self.path}: cannot be read: {error}") from None
+        except sqlite3.DatabaseError as error:
+            raise StoreDamaged(
+                f"{self.path}: is damaged ({error}); the next 'kpanic ship' sets it aside, starts a new one"
+            ) from None
         return connection
 
     def _open_to_write(self, *, suspicious: bool) -> sqlite3.Connection:
@@ -668,12 +685,11 @@ class Store:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
         try:
             connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+            version = self._examine(connection, thoroughly=check)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            self._examine(connection, thoroughly=check)
             self._leave_room(connection)
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
             for number, script in enumerate(_MIGRATIONS[version:], version + 1):
                 connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
         except BaseException:
@@ -681,17 +697,23 @@ class Store:
             raise
         return connection
 
-    def _examine(self, connection: sqlite3.Connection, *, thoroughly: bool) -> None:
-        """Look whether this is a file for us.
+    def _examine(self, connection: sqlite3.Connection, *, thoroughly: bool) -> int:
+        """Look whether this is a file for us; return the version of its schema, 0 of a new one.
 
         :raises sqlite3.DatabaseError: it is damaged.
-        :raises StoreError: it is of a later schema.
+        :raises StoreError: it is of a later schema, or somebody else's.
         """
         if thoroughly and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(found)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > len(_MIGRATIONS):
             raise StoreError(f"{self.path}: is of a newer kpanic (schema {version}); update this one")
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if not version and tables:
+            raise StoreError(f"{self.path}: is not kpanic's; set path.data to a folder of your own")
+        if version and (missing := _TABLES - tables):
+            raise sqlite3.DatabaseError(f"it has no table {min(missing)}")
+        return version
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["armour", "say", "visible"]
+__all__ = ["Told", "armour", "say", "visible"]
 
 # C0, DEL, C1, and Unicode's line and direction controls, which show a text as other than it is
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 _IN_TEXT = re.compile(f"[{_CONTROLS}\ud800-\udfff]")
 _IN_LINE = re.compile(f"[{_CONTROLS}\t\n\ud800-\udfff]")
+
+
+class Told(Exception):  # noqa: N818 - it says what it is
+    """Something went wrong of which the text is one line for the operator."""
 
 
 def _name(found: re.Match[str]) -> str:

@@ -137,6 +137,8 @@ def delivering(
             delivery.stop()
         for delivery in deliveries:
             delivery.join()
+            if delivery.there:
+                say(f"{delivery.output.name}: of these {delivery.there} there already")
             if delivery.trouble:
                 say(f"kpanic: {delivery.trouble}")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
-__all__ = ["Outcome", "Output", "Stored", "Unavailable", "Verdict"]
+__all__ = ["THERE", "Outcome", "Output", "Stored", "Unavailable", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,13 @@ class Verdict(StrEnum):
     REJECTED = "rejected"  # the receiver will never take it as it is
 
 
+THERE = "is there already"
+"""Reason of a delivery that changed nothing: the receiver has the document since an earlier try."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The verdict on the document ``id``, with the receiver's own reason unless it was delivered."""
+    """The verdict on the document ``id``, with the receiver's own reason unless it took it."""
 
     id: str
     verdict: Verdict

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shipper.outputs import Outcome, Stored, Unavailable, Verdict
+from shipper.outputs import THERE, Outcome, Stored, Unavailable, Verdict
 from shipper.outputs._document import now, stamp
 from shipper.outputs._settings import TLS, Positive, Seconds, Settings
 
@@ -236,8 +236,10 @@ def _verdict(item: Any) -> tuple[Verdict, str]:  # noqa: ANN401 - whatever JSON 
     status = result.get("status") if isinstance(result, dict) else None
     if not isinstance(result, dict) or not isinstance(status, int):
         return Verdict.RETRY, "an answer without a status"
-    if 200 <= status < 300 or status == 409:  # noqa: PLR2004 - 409: it is there since an earlier try
+    if 200 <= status < 300:  # noqa: PLR2004
         return Verdict.DELIVERED, ""
+    if status == 409:  # noqa: PLR2004
+        return Verdict.DELIVERED, THERE
     reason = f"{status}: {_reason(result)}"
     # A full shard limit is a 400 of the document's item all the same, a blocked index a 403.
     if status in {400, 404, 413} and _about_documents(result):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shipper.outputs import Outcome, Unavailable, Verdict
+from shipper.outputs import THERE, Outcome, Unavailable, Verdict
 from shipper.outputs._document import now, stamp
 from shipper.outputs._settings import Settings
 
@@ -63,9 +63,10 @@ class FileOutput:
             if len(text) > TAIL_BYTES // 2:
                 outcomes.append(Outcome(stored.id, Verdict.RETRY, "the batch is long"))
                 continue
-            if stored.id not in self._written:
+            there = stored.id in self._written
+            if not there:
                 text += stamp(stored.body, moment, name=stored.id) + b"\n"
-            outcomes.append(Outcome(stored.id, Verdict.DELIVERED))
+            outcomes.append(Outcome(stored.id, Verdict.DELIVERED, THERE if there else ""))
         try:
             while text:
                 del text[: os.write(self._file, text)]

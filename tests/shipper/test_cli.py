@@ -193,8 +193,10 @@ def test_replay_delivers_again(kpanic: Run) -> None:
     output = ("-E", f"output.file.path={target}")
     kpanic("ship", LOGS / "story", *output)
     assert "0 to deliver again" in kpanic("replay", *output)[1]
+    again = "2 to deliver again\nfile: of these 2 there already\nfile: 2 delivered in all\n"
+    assert kpanic("replay", "--all", "file", *output)[1] == again
     target.unlink()
-    assert "2 to deliver again" in kpanic("replay", "--all", "file", *output)[1]
+    assert "again\nfile: 2 delivered in all\n" in kpanic("replay", "--all", "file", *output)[1]
     assert len(documents(target.read_text())) == 2
     assert "output.kafka is not configured" in kpanic("replay", "kafka", *output, code=2)[1]
 

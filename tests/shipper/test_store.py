@@ -122,6 +122,13 @@ def test_replay_of_everything_starts_at_the_beginning(store: Store) -> None:
     store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
     assert store.replay("a", everything=True) == 3
     assert len(store.pending("a", 9)) == 3
+    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    assert store.outputs()[0].delivered == 3
+
+
+def test_of_nothing_nothing_is_replayed(store: Store) -> None:
+    store.register("a")
+    assert store.replay(everything=True) == 0
 
 
 def test_status_counts_incidents_and_what_each_output_lacks(store: Store) -> None:
@@ -273,9 +280,43 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="newer kpanic"):
-        Store(path)
+    for readonly in (False, True):
+        with pytest.raises(StoreError, match=r"is of a newer kpanic \(schema 99\); update this one"):
+            Store(path, readonly=readonly)
     assert path.exists()
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_file_of_somebody_else_is_left_alone(path: Path, *, readonly: bool) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match=r"is not kpanic's; set path\.data to a folder of your own"):
+        Store(path, readonly=readonly)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_lacks_a_part_is_damaged(path: Path) -> None:
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE dead")
+    connection.close()
+    with pytest.raises(StoreDamaged, match=r"it has no table dead\); the next 'kpanic ship' sets it aside"):
+        Store(path, readonly=True)
+    with Store(path) as store:
+        assert store.set_aside is not None
+
+
+def test_what_is_no_store_yet_is_none_to_who_only_looks(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(StoreError, match="there is no store yet"):
+        Store(path, readonly=True)
+    path.write_bytes(b"no database at all, but more than a header's hundred bytes of text" * 3)
+    with pytest.raises(StoreDamaged, match="sets it aside"):
+        Store(path, readonly=True)
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

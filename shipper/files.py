@@ -1,13 +1,22 @@
-"""Files that an operator names: opened without waiting for whoever may write into a pipe some day."""
+"""Files that an operator names: opened without waiting for whoever may write into a pipe some day.
+
+As types of configuration they are :data:`FilePath`, which no number is, and :data:`ReadFile`, which has to be
+there: ``kpanic test config`` looks.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from typing import IO
+from typing import IO, Annotated
 
-__all__ = ["Odd", "opened"]
+import msgspec
+
+__all__ = ["FilePath", "Odd", "ReadFile", "named", "opened"]
+
+FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={"file": "path"})]
+ReadFile = Annotated[str, msgspec.Meta(extra={"file": "read"})]
 
 _DESCRIPTOR = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 """What the shell makes of ``<(…)``, and standard input."""
@@ -21,6 +30,15 @@ _KINDS = (
 
 class Odd(OSError):  # noqa: N818 - it says what the file is
     """No file: a named pipe, a socket or a device."""
+
+
+def named(kind: object) -> str:
+    """Return ``path`` or ``read`` of one of these types or a list of one; empty for any other."""
+    for of in (kind, *getattr(kind, "__args__", ())):
+        for meta in getattr(of, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.extra and "file" in meta.extra:
+                return str(meta.extra["file"])
+    return ""
 
 
 def opened(path: str) -> IO[bytes]:

@@ -15,7 +15,7 @@ import msgspec
 from shipper.outputs import Unavailable
 from shipper.outputs._bulk import Reply
 from shipper.outputs._reason import explain
-from shipper.outputs._settings import TLS, Positive, Seconds, Settings, context, secret
+from shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url, context, secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,16 +30,13 @@ class _Server(Settings, frozen=True, kw_only=True):
     """``https://kibana:5601``, with the path where it is below one."""
     username: str = ""
     password: str = ""
-    password_file: str = ""
+    password_file: ReadFile = ""
     ssl: TLS = TLS()
     timeout: Seconds = 90
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.host if "//" in self.host else f"//{self.host}")
-        if self.host and (parts.scheme not in {"", "http", "https"} or not parts.hostname):
-            raise ValueError(f"host: {parts.hostname or self.host!r} is not like https://kibana:5601")
-        if parts.username or parts.password:
-            raise ValueError("host: no user and password inside an address; use username and password_file")
+        if self.host:
+            check_url(self.host, "host", "https://kibana:5601")
 
     def url(self) -> str:
         """Return the address with its scheme, without a slash at its end."""
@@ -61,7 +58,7 @@ class KibanaConfig(_Server, frozen=True, kw_only=True):
 
     api_key: str = ""
     """``id:key``, or the key encoded, as Filebeat takes it."""
-    api_key_file: str = ""
+    api_key_file: ReadFile = ""
     space: SpaceConfig = SpaceConfig()
 
 

@@ -31,8 +31,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Triage", "has_fix"]
 
-SIGNATURE = Annotated[str, msgspec.Meta(pattern=r"^(v\d+-[0-9a-f]+)?$")]
-RELEASE = Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+\S*$")]
+SIGNATURE = Annotated[
+    str, msgspec.Meta(pattern=r"^(v\d+-[0-9a-f]+)?$", description="a signature such as v1-bcacd554630c387c")
+]
+RELEASE = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^\d+\.\d+\S*$",
+        description="a kernel's release as uname -r says it, such as 5.14.0-427.13.1.el9 or 6.8",
+    ),
+]
 UTS_LENGTH = 64  # include/uapi/linux/utsname.h, v6.12: __NEW_UTS_LEN
 
 _MACHINES = re.compile(

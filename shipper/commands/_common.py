@@ -13,16 +13,18 @@ from shipper.document import Origin
 from shipper.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from dashboards.alerts import Options
     from shipper.config import Config
+    from shipper.inputs import Input
     from shipper.outputs import Output
     from shipper.store import Store
 
 __all__ = [
     "configured",
     "doubt_causes",
+    "made_inputs",
     "made_outputs",
     "make_room",
     "open_store",
@@ -53,15 +55,16 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def read_config(file: str | None, overrides: tuple[str, ...]) -> Config:
+def read_config(file: str | None, overrides: tuple[str, ...], files: Container[str] = ()) -> Config:
     """Read the configuration.
 
+    :param files: sections of which the files are looked at, too.
     :raises Failure: it is wrong, with every fault.
     """
     from shipper.config import ConfigError, load  # noqa: PLC0415 - YAML and all its structs
 
     try:
-        return load(file, overrides)
+        return load(file, overrides, files=files)
     except ConfigError as error:
         raise Failure(str(error), 2) from None
 
@@ -157,6 +160,23 @@ def site_options(config: Config) -> Options:
         kibana_connector=wanted.kibana_connector,
         elastalert2=wanted.elastalert2,
     )
+
+
+def made_inputs(config: Config) -> list[Input]:
+    """Make the configured inputs.
+
+    :raises Failure: one cannot be made as it is configured.
+    """
+    from shipper.config import INPUTS  # noqa: PLC0415
+    from shipper.plugins import load  # noqa: PLC0415
+
+    made: list[Input] = []
+    for number, plugin in enumerate(config.inputs):
+        try:
+            made.append(load(INPUTS, plugin.name)(plugin.settings))
+        except ValueError as error:
+            raise Failure(f"{config.source or 'configuration'}: inputs[{number}]: {error}", 2) from None
+    return made
 
 
 def made_outputs(config: Config, only: str | None = None) -> list[Output]:

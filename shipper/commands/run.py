@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from shipper.cli import Failure
-from shipper.commands._common import configured, made_outputs, make_room, open_store, origin, read_config
+from shipper.commands._common import (
+    configured,
+    made_inputs,
+    made_outputs,
+    make_room,
+    open_store,
+    origin,
+    read_config,
+)
 from shipper.terminal import say
 
 if TYPE_CHECKING:
@@ -59,7 +67,7 @@ def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Watch the configured inputs and deliver for ever."""
     log = _log()
     wanted = _Signals()
-    parts = _make(read_config(config_file, overrides))
+    parts = _make(read_config(config_file, overrides, ("output",)))
     while True:
         with open_store(parts.config, tell=log) as store:
             renewed = _serve(store, parts, wanted, log, (config_file, overrides))
@@ -78,7 +86,9 @@ def _make(config: Config) -> _Parts:
 
     :raises Failure: something in it is wrong.
     """
-    return _Parts(config, _made_inputs(config), made_outputs(config))
+    if not config.inputs:
+        raise Failure("nothing to watch: the configuration has no inputs", 2)
+    return _Parts(config, made_inputs(config), made_outputs(config))
 
 
 def _serve(
@@ -134,7 +144,7 @@ def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say)
     """Read the configuration again; None if something in it is wrong, which is said."""
     _notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
     try:
-        made = _make(read_config(*source))
+        made = _make(read_config(*source, ("output",)))
         if made.config.store_path() != store.path:
             open_store(made.config, tell=log).close()
     except Failure as error:
@@ -180,21 +190,6 @@ def _tidy(store: Store, config: Config, log: Say) -> None:
         make_room(store, config, log)
     except StoreError as error:
         log(str(error))
-
-
-def _made_inputs(config: Config) -> list[Input]:
-    from shipper.config import INPUTS  # noqa: PLC0415
-    from shipper.plugins import load  # noqa: PLC0415
-
-    if not config.inputs:
-        raise Failure("nothing to watch: the configuration has no inputs", 2)
-    made: list[Input] = []
-    for number, plugin in enumerate(config.inputs):
-        try:
-            made.append(load(INPUTS, plugin.name)(plugin.settings))
-        except ValueError as error:
-            raise Failure(f"{config.source or 'configuration'}: inputs[{number}]: {error}", 2) from None
-    return made
 
 
 class _Signals:

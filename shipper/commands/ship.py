@@ -63,7 +63,7 @@ def command(  # noqa: PLR0913 - one for each option
     """
     from shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
 
-    config = read_config(config_file, overrides)
+    config = read_config(config_file, overrides, () if dry_run else ("output",))
     files: list[str] = []
     faults = 0
     for path in dict.fromkeys(paths or configured_paths(config)):

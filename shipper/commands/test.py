@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from shipper.commands._common import configured, made_outputs, read_config
+from shipper.commands._common import configured, made_inputs, made_outputs, read_config
 from shipper.terminal import say, visible
 
 __all__ = ["command"]
@@ -21,9 +21,10 @@ def command() -> None:
 @configured
 def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Check the configuration and everything it names."""
-    found = read_config(config_file, overrides)
+    found = read_config(config_file, overrides, ("output", "setup"))
     for warning in found.warnings:
         say(f"kpanic: warning: {warning}")
+    made_inputs(found)
     for output in made_outputs(found):
         output.close()
     names = ", ".join(plugin.name for plugin in found.outputs) or "none"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from shipper.files import FilePath
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from shipper.document import Origin
     from shipper.inputs._wait import Stop
 
-__all__ = ["Crash", "Feed", "Input", "Unreadable"]
+__all__ = ["Crash", "Feed", "FilePath", "Input", "Unreadable"]
 
 
 class Crash(NamedTuple):

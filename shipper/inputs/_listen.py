@@ -50,9 +50,15 @@ def address_of(key: str, text: str) -> tuple[str, int]:
     :raises ValueError: it is none; ``key`` is what it was configured as.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()) or int(port) > 65_535:  # noqa: PLR2004 - 16 bits
+    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - only where somebody wrote so
+    number = int(port) if colon and port.isascii() and port.isdigit() else 0
+    try:
+        known = 0 < number < 65_536 and socket.getaddrinfo(host, number)  # noqa: PLR2004 - 16 bits
+    except (OSError, UnicodeError):
+        known = False
+    if not known:
         raise ValueError(f"{key}: expected address and port, such as 0.0.0.0:6666")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - only where somebody wrote so
+    return host, number
 
 
 def sender_of(peer: tuple[str, ...]) -> str:
@@ -87,11 +93,18 @@ class Allowed:
     """Who is heard.
 
     :param networks: in CIDR notation.
-    :raises ValueError: one of them is none.
+    :raises ValueError: one of them is none; the text begins with the key ``allow``.
     """
 
     def __init__(self, networks: Sequence[str]) -> None:
-        self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+        self._networks = []
+        for index, network in enumerate(networks):
+            try:
+                self._networks.append(ipaddress.ip_network(network, strict=False))
+            except ValueError:
+                raise ValueError(
+                    f"allow[{index}]: expected an address or a network, such as 10.0.0.0/8"
+                ) from None
         self._known: dict[str, bool] = {}
 
     def hears(self, address: str, say: Callable[[str], None]) -> bool:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from shipper.inputs import Crash
+from shipper.inputs import Crash, FilePath
 from shipper.inputs._reader import Reader, Readers
 from shipper.inputs._wait import Waiter
 
@@ -52,7 +52,7 @@ _MISSED = "Missed "
 class JournalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``type: journal``."""
 
-    paths: list[str] = []
+    paths: list[FilePath] = []
     """Folders of journals, or files; without any, this machine's."""
     close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     """Seconds of the kernel's silence after which a crash counts as complete."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shipper.inputs import Unreadable
+from shipper.inputs import FilePath, Unreadable
 from shipper.inputs._watch import Watch, being_written
 from shipper.inputs.dump import PROGRAM
 from shipper.inputs.file import read
@@ -30,7 +30,7 @@ _INCOMPLETE_PATIENCE = 12
 class KdumpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``type: kdump``."""
 
-    paths: list[str] = msgspec.field(default_factory=lambda: ["/var/crash"])
+    paths: list[FilePath] = msgspec.field(default_factory=lambda: ["/var/crash"])
     """Folders that hold kdump's folders."""
     scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     """Seconds between two looks where nothing tells of changes: on a network file system, from elsewhere."""

@@ -60,6 +60,10 @@ class NetconsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     max_rate: Annotated[int, msgspec.Meta(ge=1)] = 2_000_000
     """Bytes a second of one sender; what is above is dropped, and said."""
 
+    def __post_init__(self) -> None:
+        address_of("host", self.host)
+        Allowed(self.allow)
+
 
 class NetconsoleInput:
     """One UDP socket."""
@@ -68,10 +72,6 @@ class NetconsoleInput:
     name = "netconsole"
 
     def __init__(self, config: NetconsoleConfig) -> None:
-        """Check the addresses.
-
-        :raises ValueError: one of them is none.
-        """
         self.paths: list[str] = []
         self._config = config
         self._allowed = Allowed(config.allow)

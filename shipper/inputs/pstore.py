@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from shipper.inputs import Crash
+from shipper.inputs import Crash, FilePath
 from shipper.inputs._reader import Reader
 from shipper.inputs.file import PSTORE
 
@@ -37,7 +37,9 @@ _UNPACKABLE = re.compile(r"dmesg-.*\.enc\.z", re.ASCII)
 class PstoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``type: pstore``."""
 
-    paths: list[str] = msgspec.field(default_factory=lambda: ["/sys/fs/pstore", "/var/lib/systemd/pstore"])
+    paths: list[FilePath] = msgspec.field(
+        default_factory=lambda: ["/sys/fs/pstore", "/var/lib/systemd/pstore"]
+    )
     """Folders of records, and those below them."""
     scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     """Seconds between two looks; records appear at boot."""

@@ -50,12 +50,14 @@ class UdpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     host: str = ""
     """Address and port to listen at; empty: not at all."""
 
+    def __post_init__(self) -> None:
+        if self.host:
+            address_of("host", self.host)
 
-class TcpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class TcpConfig(UdpConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``protocol.tcp``."""
 
-    host: str = ""
-    """Address and port to listen at; empty: not at all."""
     max_connections: Annotated[int, msgspec.Meta(ge=1)] = 512
     """Connections at once; further ones are closed. A silent one stays: what a sender writes into a
     connection that was closed meanwhile is lost, and with it the crash."""
@@ -84,6 +86,13 @@ class SyslogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Hosts of one sender that may be new in a second; what comes after them from this sender waits."""
     max_message_size: Annotated[int, msgspec.Meta(ge=480)] = 65_536
     """Bytes of a message; a longer one is cut."""
+
+    def __post_init__(self) -> None:
+        if not (self.protocol.udp.host or self.protocol.tcp.host):
+            raise ValueError(
+                "protocol: nowhere to listen at: set protocol.udp.host, protocol.tcp.host or both"
+            )
+        Allowed(self.allow)
 
 
 class Header(NamedTuple):
@@ -123,10 +132,6 @@ class SyslogInput:
     name = "syslog"
 
     def __init__(self, config: SyslogConfig) -> None:
-        """Check the addresses.
-
-        :raises ValueError: one of them is none, or there is none at all.
-        """
         self.paths: list[str] = []
         self._config = config
         self._allowed = Allowed(config.allow)
@@ -138,8 +143,6 @@ class SyslogInput:
             )
             if host
         ]
-        if not self._addresses:
-            raise ValueError("nowhere to listen at: set protocol.udp.host, protocol.tcp.host or both")
 
     def run(self, feed: Feed) -> None:
         """Listen."""

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shipper.inputs import Crash, Unreadable
+from shipper.inputs import Crash, FilePath, Unreadable
 from shipper.inputs._reader import Reader
 from shipper.inputs._watch import Watch, being_written
 from shipper.inputs.file import CHUNK, Chunks, grows, looks_binary, origin_of
@@ -55,7 +55,7 @@ _ROTATED = re.compile(
 class FileConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``type: file``."""
 
-    paths: list[str]
+    paths: list[FilePath]
     """Files, with ``*``, ``?`` and ``**`` as shells know them; their rotated ones too: ``messages*``."""
     scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     """Seconds between two looks where nothing tells of changes: on a network file system, from elsewhere."""

@@ -15,7 +15,7 @@ import msgspec
 
 from shipper.outputs import THERE, Outcome, Stored, Unavailable, Verdict
 from shipper.outputs._document import now, stamp
-from shipper.outputs._settings import TLS, Positive, Seconds, Settings
+from shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +44,7 @@ class SearchConfig(Settings, frozen=True, kw_only=True):
     hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
     username: str = ""
     password: str = ""
-    password_file: str = ""
+    password_file: ReadFile = ""
     ssl: TLS = TLS()
     compression_level: Annotated[int, msgspec.Meta(ge=0, le=9)] = 1
     """gzip's, 0 for none."""
@@ -53,14 +53,8 @@ class SearchConfig(Settings, frozen=True, kw_only=True):
     signatures: Signatures = Signatures()
 
     def __post_init__(self) -> None:
-        for host in self.hosts:
-            parts = urlsplit(host if "//" in host else f"//{host}")
-            if parts.scheme not in {"", "http", "https"} or not parts.hostname:
-                raise ValueError(f"hosts: {parts.hostname or host!r} is not like https://search:9200")
-            if parts.username or parts.password:
-                raise ValueError(
-                    "hosts: no user and password inside an address; use username and password_file"
-                )
+        for index, host in enumerate(self.hosts):
+            check_url(host, f"hosts[{index}]", "https://search:9200")
         if self.password and self.password_file:
             raise ValueError("password and password_file exclude each other")
 

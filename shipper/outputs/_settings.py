@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
-__all__ = ["TLS", "Positive", "Seconds", "Settings", "context", "secret", "trust"]
+from shipper.files import FilePath, ReadFile, opened
 
+__all__ = [
+    "TLS",
+    "FilePath",
+    "Positive",
+    "ReadFile",
+    "Seconds",
+    "Settings",
+    "check_url",
+    "context",
+    "secret",
+    "trust",
+]
+
+LONGEST_SECRET = 65_536
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every output's ``Config``; shows no value, as it may hold secrets."""
+
+    def examine(self) -> None:
+        """Look at what it names.
+
+        :raises ValueError: it cannot be used; the text begins with the key.
+        """
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
@@ -24,14 +44,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class TLS(Settings, frozen=True, kw_only=True):
     """The ``ssl`` keys."""
 
-    certificate_authorities: list[str] = []
+    certificate_authorities: list[ReadFile] = []
     """PEM files; without any, those that the system trusts."""
     verification_mode: Literal["full", "certificate", "none"] = "full"
     """``full``: chain and host name; ``certificate``: the chain only; ``none``: anybody."""
-    certificate: str = ""
+    certificate: ReadFile = ""
     """PEM file with the client's own certificate."""
-    key: str = ""
+    key: ReadFile = ""
     """PEM file with its key."""
+
+    def examine(self) -> None:
+        """Read the certificates.
+
+        :raises ValueError: they cannot be used.
+        """
+        context(self)
+
+
+def check_url(text: str, key: str, like: str) -> None:
+    """Look at the address of a server.
+
+    :raises ValueError: it is none; the text begins with ``key`` and shows no secret.
+    """
+    try:
+        parts = urlsplit(text if "//" in text else f"//{text}")
+        usable = parts.scheme in {"", "http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # brackets, a port that is no number
+        usable = False
+    else:
+        if parts.username or parts.password:
+            raise ValueError(f"{key}: no user and password inside an address; use username and password_file")
+    if not usable:
+        raise ValueError(f"{key}: expected an address like {like}")
 
 
 def context(tls: TLS) -> ssl.SSLContext:
@@ -78,6 +122,7 @@ def secret(value: str, path: str, key: str) -> str:
     if not path:
         return value
     try:
-        return Path(path).read_text("utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeError) as error:
+        with opened(path) as file:
+            return file.readline(LONGEST_SECRET).decode().rstrip("\r\n")
+    except (OSError, ValueError) as error:
         raise ValueError(f"{key}_file: {path}: {getattr(error, 'strerror', None) or error}") from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from shipper.outputs import Unavailable
 from shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
 from shipper.outputs._reason import explain
-from shipper.outputs._settings import context, secret, trust
+from shipper.outputs._settings import ReadFile, context, secret, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ class ElasticsearchConfig(SearchConfig, frozen=True, kw_only=True):
 
     api_key: str = ""
     """``id:key``, as Filebeat takes it."""
-    api_key_file: str = ""
+    api_key_file: ReadFile = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,7 +13,7 @@ import msgspec
 
 from shipper.outputs import THERE, Outcome, Unavailable, Verdict
 from shipper.outputs._document import now, stamp
-from shipper.outputs._settings import Settings
+from shipper.outputs._settings import FilePath, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ TAIL_BYTES = 16_000_000  # read again when the file is opened; at most half of i
 class FileConfig(Settings, frozen=True, kw_only=True):
     """``output.file``."""
 
-    path: str
+    path: FilePath
     permissions: int = 0o600
 
 

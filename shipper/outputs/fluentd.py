@@ -33,7 +33,7 @@ from fluent.sender import EventTime, FluentSender
 from shipper.outputs import Outcome, Unavailable, Verdict
 from shipper.outputs._document import now, stamp
 from shipper.outputs._reason import explain
-from shipper.outputs._settings import TLS, Positive, Seconds, Settings, context, secret
+from shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, context, secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -63,10 +63,10 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     """Without, what the network or the receiver loses is lost."""
     compress: Literal["none", "gzip"] = "none"
     shared_key: str = ""
-    shared_key_file: str = ""
+    shared_key_file: ReadFile = ""
     username: str = ""
     password: str = ""
-    password_file: str = ""
+    password_file: ReadFile = ""
     self_hostname: str = ""
     """Our name in the handshake; must differ from the receiver's."""
     ssl: ForwardTLS = ForwardTLS()
@@ -76,8 +76,11 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     bulk_max_size: Positive = 250
 
     def __post_init__(self) -> None:
-        for host in self.hosts:
-            _address(host)
+        for index, host in enumerate(self.hosts):
+            try:
+                _address(host)
+            except ValueError:
+                raise ValueError(f"hosts[{index}]: expected an address like collector:24224") from None
         for key in ("shared_key", "password"):
             if getattr(self, key) and getattr(self, f"{key}_file"):
                 raise ValueError(f"{key} and {key}_file exclude each other")
@@ -387,7 +390,7 @@ def _address(host: str) -> tuple[str, int]:
     """
     parts = urlsplit(f"//{host}")
     if not parts.hostname or parts.path or parts.username:
-        raise ValueError(f"hosts: {host!r} is not like collector:24224")
+        raise ValueError(host)
     return parts.hostname, parts.port or 24224
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -169,11 +170,55 @@ def test_variables_have_defaults_and_a_dollar_can_be_written(tmp_path: Path) -> 
         ("tags: ['${NIX}']", "kpanic.yml:1: the environment has no NIX; set it, or write ${NIX:default}"),
         (
             "data_stream.namespace: My-Space",
-            "kpanic.yml:1: data_stream.namespace: expected text matching regex",
+            "kpanic.yml:1: data_stream.namespace: expected a name in lower case without '-', such as default",
         ),
         ("tags: [", "kpanic.yml:1: is not YAML: expected the node content, but found '<stream end>'"),
         ("just text", "kpanic.yml:1: expected keys and values"),
         ("? [a]\n: b\n", "kpanic.yml:1: a key must be plain text"),
+        (
+            "close_quiet: 5",
+            "kpanic.yml:1: close_quiet: there is no such key here; it is one of inputs of type file,",
+        ),
+        ("paht.data: x", "kpanic.yml:1: paht: there is no such key; the nearest is path"),
+        ("colour: x", "kpanic.yml:1: colour: there is no such key; there is path, data_stream, fleet,"),
+        (
+            "output.opensearch.host: x",
+            "kpanic.yml:1: output.opensearch.host: there is no such key; the nearest is hosts",
+        ),
+        ("output.file.path: 5", "kpanic.yml:1: output.file.path: expected text, got a whole number"),
+        ("output.file.path: ''", "kpanic.yml:1: output.file.path: expected text that is not empty"),
+        (
+            "output.opensearch.hosts: ['http://[::1']",
+            "kpanic.yml:1: output.opensearch.hosts[0]: expected an address like https://search:9200",
+        ),
+        (
+            "output.opensearch.hosts: [a:b]",
+            "kpanic.yml:1: output.opensearch.hosts[0]: expected an address like https://search:9200",
+        ),
+        (
+            "inputs:\n  - type: netconsole\n    allow: [10.0.0.0/8, foo]\n",
+            "kpanic.yml:3: inputs[0].allow[1]: expected an address or a network, such as 10.0.0.0/8",
+        ),
+        (
+            "inputs:\n  - type: netconsole\n    host: 0.0.0.0\n",
+            "kpanic.yml:3: inputs[0].host: expected address and port, such as 0.0.0.0:6666",
+        ),
+        (
+            "inputs:\n  - type: syslog\n    protocol.udp.host: no-such-host.invalid:514\n",
+            "kpanic.yml:3: inputs[0].protocol.udp.host: expected address and port, such as 0.0.0.0:6666",
+        ),
+        (
+            "inputs:\n  - type: syslog\n",
+            "kpanic.yml:2: inputs[0].protocol: nowhere to listen at: set protocol.udp.host,",
+        ),
+        (
+            "path.data: ~no-such-user/x",
+            "kpanic.yml:1: path.data: there is no such user; expected a folder, such as /var/lib/kpanic",
+        ),
+        (
+            "triage.path: nowhere.yml",
+            "kpanic.yml:1: triage.path: nowhere.yml: cannot be read: No such file or directory",
+        ),
         ("path: 3", "kpanic.yml:1: path: expected keys and values, got a whole number"),
     ],
 )
@@ -233,7 +278,7 @@ LAUGHS = "".join(
         ('path.data: "/tmp/\\0"\n', "holds a NUL character"),
         (f"? {'a.' * 100_000}\n: 1\n", "a key has more than 64 parts"),
         (
-            f"a: &a {'[' * 100}{']' * 100}\nb: &b {'[' * 100}*a{']' * 100}\nc: {'[' * 900}",
+            f"a: &a {'[' * 100}{']' * 100}\nb: &b {'[' * 100}*a{']' * 100}\nc: {'[' * 900}{']' * 900}",
             "nested too deeply",
         ),
     ],
@@ -264,9 +309,65 @@ def test_an_override_made_to_do_harm_is_one_line(tmp_path: Path, value: str) -> 
     assert fault.startswith("-E tags: ")
 
 
-def test_of_a_file_without_end_only_so_much_is_read() -> None:
-    with pytest.raises(ConfigError, match="/dev/zero: is larger than 2 MB"):
+def test_a_device_is_no_configuration() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: is a device, not a file"):
         load("/dev/zero", (), {})
+
+
+def test_much_text_is_refused_before_it_takes_long(tmp_path: Path) -> None:
+    for text, expected in (
+        ("tags: [" + "a," * 400_000 + "]", "kpanic.yml: holds more than 100,000 values"),
+        ("tags: [" + "a," * 600_000 + "]", "kpanic.yml: is larger than 1 MB, which no configuration is"),
+    ):
+        assert faults(tmp_path, text) == [expected]
+
+
+def test_a_pipe_is_no_configuration_unless_it_is_a_descriptor(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe: is a named pipe, not a file"):
+        load(str(tmp_path / "pipe"), (), {})
+    reading, writing = os.pipe()
+    os.write(writing, b"tags: [x]")
+    os.close(writing)
+    with os.fdopen(reading):
+        assert load(f"/dev/fd/{reading}", (), {}).tags == ["x"]
+
+
+def test_an_empty_variable_counts_as_none_and_an_empty_path_as_a_mistake(tmp_path: Path) -> None:
+    assert read(tmp_path, "path.data: /x", environment={"KPANIC_PATH_DATA": ""}).path.data == "/x"
+    assert faults(tmp_path, "", "path.data=") == ["-E path.data: expected text that is not empty"]
+
+
+def test_the_files_that_are_named_are_looked_at_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "no-certificate").write_text("none")
+    text = f"""
+output.opensearch:
+  hosts: [a:b]
+  password_file: {tmp_path}/nowhere
+output.elasticsearch:
+  hosts: [a]
+  ssl.certificate_authorities: [{tmp_path}/no-certificate]
+  api_key_file: /dev/null
+setup.kibana: {{host: a, password_file: {tmp_path}/away}}
+inputs:
+  - {{type: netconsole, host: '0.0.0.0', allow: [x]}}
+triage.path: elsewhere.yml
+"""
+    (tmp_path / "kpanic.yml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(str(tmp_path / "kpanic.yml"), (), {}, files=("output", "setup"))
+    told = str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+    gone = "cannot be read: No such file or directory"
+    assert [fault.partition(" [X509")[0] for fault in told] == [
+        "kpanic.yml:3: output.opensearch.hosts[0]: expected an address like https://search:9200",
+        f"kpanic.yml:4: output.opensearch.password_file: nowhere: {gone}",
+        "kpanic.yml:8: output.elasticsearch.api_key_file: /dev/null: is a device, not a file",
+        "kpanic.yml:7: output.elasticsearch.ssl.certificate_authorities: no-certificate:",
+        f"kpanic.yml:9: setup.kibana.password_file: away: {gone}",
+        "kpanic.yml:11: inputs[0].host: expected address and port, such as 0.0.0.0:6666",
+        "kpanic.yml:11: inputs[0].allow[0]: expected an address or a network, such as 10.0.0.0/8",
+        f"kpanic.yml:12: triage.path: elsewhere.yml: {gone}",
+    ]
 
 
 SECRET = "hunter2hunter2"  # noqa: S105

@@ -396,13 +396,16 @@ def test_a_message_says_whose_it_is(message: bytes, kernel: bool, host: str) -> 
         ({}, "nowhere to listen at: set protocol.udp.host, protocol.tcp.host or both"),
         (
             {"protocol": {"udp": {"host": "514"}}},
-            "protocol.udp.host: expected address and port, such as 0.0.0.0:6666",
+            "host: expected address and port, such as 0.0.0.0:6666 - at `$.protocol.udp`",
         ),
-        ({"protocol": {"udp": {"host": ":514"}}, "allow": ["10.0.0.0/40"]}, "does not appear to be"),
+        (
+            {"protocol": {"udp": {"host": ":514"}}, "allow": ["10.0.0.0/40"]},
+            "allow[0]: expected an address or a network, such as 10.0.0.0/8",
+        ),
     ],
 )
 def test_a_place_that_is_none_is_told(config: dict[str, Any], wrong: str) -> None:
     import msgspec  # noqa: PLC0415
 
-    with pytest.raises(ValueError, match=re.escape(wrong)):
-        SyslogInput(msgspec.convert(config, SyslogInput.Config))
+    with pytest.raises(msgspec.ValidationError, match=re.escape(wrong)):
+        msgspec.convert(config, SyslogInput.Config)

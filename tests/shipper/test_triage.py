@@ -166,13 +166,24 @@ def test_the_file_stands_beside_the_configuration(tmp_path: Path) -> None:
         ),
         (FILE.replace("known", "solved"), "triage.yml:2: [0].status: expected one of fixed, ignored, known"),
         (FILE.replace("  status: known\n", ""), "triage.yml:1: [0].status: is needed and not there"),
-        (FILE.replace("v1-bcacd554630c387c", "bcacd"), "triage.yml:1: [0].signature: expected text matching"),
+        (
+            FILE.replace("v1-bcacd554630c387c", "bcacd"),
+            "triage.yml:1: [0].signature: expected a signature such as v1-bcacd554630c387c",
+        ),
         (FILE.replace("signature: v1-bcacd554630c387c", "owner: x"), "triage.yml:1: [0]: needs either"),
         (
             FILE.replace("  fixed_in: 6.10\n", ""),
             "triage.yml:4: [1]: status fixed and fixed_in need each other",
         ),
-        (FILE.replace("6.10", "[next]"), "triage.yml:6: [1].fixed_in[0]: expected text matching"),
+        (
+            FILE.replace("6.10", "[next]"),
+            "triage.yml:6: [1].fixed_in[0]: expected a kernel's release as uname -r says it",
+        ),
+        (
+            "- {signatur: v1-00, status: known}",
+            "triage.yml:1: [0].signatur: there is no such key; the nearest is",
+        ),
+        ("- {title: x, status: fixd}", "triage.yml:1: [0].status: expected one of fixed, ignored, known"),
         ("signature: v1-00", "triage.yml:1: expected a list, each with a signature or a title"),
         ("- [", "triage.yml:1: is not YAML"),
         ("- x", "triage.yml:1: [0]: expected keys and values, got text"),
@@ -181,7 +192,8 @@ def test_the_file_stands_beside_the_configuration(tmp_path: Path) -> None:
 def test_each_mistake_is_named_with_its_line(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
-    assert str(caught.value).startswith(f"{tmp_path}/{fault}")
+    (told,) = str(caught.value).splitlines()
+    assert told.startswith(f"{tmp_path}/{fault}")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ _LOST: Final = attrgetter("lost")
 _WORD: Final = re.compile(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
 """Of what a console puts before a line."""
 _DIGITS: Final = re.compile(r"\d+")
-_BROKEN: Final = re.compile(r"(?:\[<[0-9a-f]+>\]|\baddress|\bat)$")
+_BROKEN: Final = (">]", " address", " at")
 """How a line ends that a mail program broke, before a symbol or a number."""
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
@@ -132,17 +132,15 @@ def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
 
 
 def _rejoined(lines: Sequence[Line], head: Head) -> list[Line]:
-    """Join lines that a mail program broke: the rest of one has no time stamp, or begins with its symbol."""
+    """Join lines that a mail program broke: the rest has no time stamp. Nothing where there are none."""
     joined = list(lines[: head.place + 1])
-    timed = joined[-1].time is not None
     for line in lines[head.place + 1 :]:
-        last = joined[-1]
-        text = line.text.strip()
-        if text and (line.time is None) and (timed or _BROKEN.search(last.text.rstrip())):
-            joined[-1] = last._replace(text=f"{last.text.rstrip()} {text}")
+        last = joined[-1].text.rstrip()
+        if line.time is None and last.endswith(_BROKEN) and (text := line.text.strip()):
+            joined[-1] = joined[-1]._replace(text=f"{last} {text}")
         else:
             joined.append(line)
-    return joined
+    return joined if len(joined) < len(lines) else []
 
 
 def _text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:
@@ -174,8 +172,8 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
         verdict = understand(registry, start, text, items)
         if verdict is None:
             continue
-        if verdict.status == "corrupted" and not text.lines[0].caller:
-            start, whole = _text(_rejoined(incident.lines, head), head)
+        if verdict.status == "corrupted" and (joined := _rejoined(incident.lines, head)):
+            start, whole = _text(joined, head)
             again = body.read(whole.text)
             if (other := understand(registry, start, whole, again)) and other.status == "complete":
                 text, items, verdict = whole, again, other

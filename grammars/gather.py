@@ -47,6 +47,8 @@ class Gathered:
             self.owner = value
         elif self.owner.process.pid is None:  # of a machine that names the process in another line
             cpu = self.owner.process.cpu
+            if cpu is None:
+                cpu = value.process.cpu
             self.owner = self.owner._replace(process=Process(value.process.pid, value.process.name, cpu))
 
     def add_hardware(self, value: Hardware) -> None:

@@ -108,8 +108,16 @@ old_owner = Element(
 )
 old_release = Element(
     "release, before it was in the owner's line",
-    r"EFLAGS: [0-9a-f]+ +\((?P<release>\d+\.\d+[^\s)]*)(?: (?P<build>#[^\s)]+))?[^\n]*",
+    r"(?:EFLAGS: |REGS: )[0-9a-f]+ [^\n(]*\((?P<release>\d+\.\d+[^\s)]*)(?: (?P<build>#[^\s)]+))?[^\n]*",
     lambda match: Owner(Process(), None, match["release"], match["build"] or "", ""),
+)
+old_task = Element(
+    "process on powerpc, before it was in the owner's line",
+    r"TASK = [0-9a-f]+\[(?P<pid>\d+)\] '(?P<comm>[^\n]{0,64}?)'"
+    r"(?: THREAD: \S+(?: CPU: (?P<cpu>\d+))?)?[^\n]*",
+    lambda match: Owner(
+        Process(decimal(match["pid"]), match["comm"], decimal(match["cpu"])), None, "", "", ""
+    ),
 )
 process = Element(
     "process",
@@ -173,7 +181,8 @@ def _task(match: re.Match[str]) -> Owner | Note:
 task = Element(
     "task",
     r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S+)\s.*?pid:\s*(?P<pid>\d+)[^\n]*"
-    r"| {6}(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)\s+(?P<release>\d+\.\d+\.\S+) (?P<build>#\S+)[^\n]*",
+    r"| {0,7}(?P<taints>Not tainted|Tainted:[^\n]{0,160}?)\s+"
+    r"(?P<release>\d+\.\d+\.\S+) (?P<build>#\S+)[^\n]*",
     _task,
 )
 nmi = Element(
@@ -190,7 +199,8 @@ end = Element(
 RULES = (
     Rule("owner", r"(?:CPU: \d+ (?:UID: \d+ )?PID: |Pid: \d+, comm: )", owner),
     Rule("old_owner", r"CPU: \d+ +(?:Not t|T)ainted", old_owner),
-    Rule("old_release", r"EFLAGS: [0-9a-f]+ +\(\d", old_release),
+    Rule("old_release", r"(?:EFLAGS: [0-9a-f]+ +\(\d|REGS: [0-9a-f]+ TRAP: )", old_release),
+    Rule("old_task", r"TASK = [0-9a-f]+\[\d+\] '", old_task),
     Rule("process", r"Process [^\n]{1,64}? \(pid: \d+,", process),
     Rule("hardware", r"Hardware name: ", hardware),
     Rule("modules", r"Modules linked in:", modules),
@@ -202,7 +212,7 @@ RULES = (
         r"[^\n]{0,120}?\[#\d+\]",
         oops,
     ),
-    Rule("task", r"(?:task:\S| {6}(?:Not t|T)ainted)", task),
+    Rule("task", r"(?:task:\S| {0,7}(?:Not t|T)ainted)", task),
     Rule("nmi", r"(?:Sending NMI|NMI backtrace for cpu|Task dump for CPU)", nmi),
     Rule("end", r"(?:---\[ end |Rebooting in \d)", end),
 )

@@ -45,6 +45,10 @@ SYSRQ: Final = "sysrq_handle_crash"
 CONSEQUENCES: Final = 16
 """Later reports of an incident whose titles are worked out."""
 
+_SAID: Final = re.compile(r"[a-z]{2}|[^\w\s]")
+"""A word or a mark: ``CPU 1`` has neither."""
+_TITLES: Final = ("Subject:", "reason:")
+"""What heads a mail, and ABRT's list."""
 _COLON: Final = (":", "]", ">", ")")
 """What the words that a kernel or a console puts before a header end in."""
 FAULT: Final = "the grammar has a fault"
@@ -223,7 +227,8 @@ def _prose(head: Head, text: ReportText, items: Body, later: Sequence[Head]) -> 
     before = line.text[: min(at for _, at in head.hits)].rstrip()
     if (
         not before
-        or (before.endswith(_COLON) and not before.startswith("Subject:"))
+        or (before.endswith(_COLON) and not before.startswith(_TITLES))
+        or not _SAID.search(before)
         or line.time is not None
         or line.host
         or line.epoch is not None

@@ -9,6 +9,7 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
     ([<0000000000101010>] f+0x16/0x20)              s390x
      f file.c:123 [inline]                          symbolized
      ? f (file.c:123 (discriminator 1) other.h:45) module    by scripts/decode_stacktrace.sh
+    [<ffffffff88050161>] :module:f+0x16/0x20        x86-64 before 2.6.25
     [] f+0x16/0x20                                  what web pages leave of the first
 """
 
@@ -38,7 +39,8 @@ DECODED: Final = r" \([^\s():]+:[\d?]"
 _FROM: Final = rf"(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}(?: \[[\w-]+\])?) from {_BRACKETS})?"
 _CODE: Final = (
     rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?{_FROM}"
-    rf"\(?[ \t]*\.?(?P<name>{NAME}|{RUST})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
+    rf"\(?[ \t]*(?::(?P<home>[\w-]+):|\.)?(?P<name>{NAME}|{RUST})\+0x"
+    r"(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
 _INLINE: Final = (
     rf"(?:\(?{_BRACKETS}\({NAME}\) from {_BRACKETS}\()?(?P<inlined>{NAME})[ "
@@ -126,18 +128,18 @@ def _linked() -> re.Pattern[str]:
 def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
     stack = ""
     for match in lines:
-        mark, address, guess, name, offset, size, rest, inlined, place, raw, doubt, decoded, where = (
+        mark, address, guess, home, name, offset, size, rest, inlined, place, raw, doubt, decoded, where = (
             match.groups()
         )
         if mark:
             stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]
         if name:
-            module = file = ""
+            module, file = home or "", ""
             reliable = not guess
             number = None
             if rest:
                 found = _module.search(rest)
-                module = found[1] if found else ""
+                module = found[1] if found else module
                 at = _place.search(rest)
                 file = at[0] if at else ""
                 reliable = reliable and "(unreliable)" not in rest
@@ -171,7 +173,7 @@ frames = Element(
     lambda match: Trace(match[0]),
 )
 FRAMES_LEAD: Final = (
-    rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[.]"
+    rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[.:]"
     rf"|(?:\?[ \t]+)?{NAME}(?:\+0x[0-9a-f]+/|{DECODED})|<[0-9a-f]{{8,16}}> \w|{RUST}\+0x"
     rf"|{NAME}(?: \[[\w-]+\])? from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]"
     r"|(?:\? )?0x[0-9a-f]{8,16}[ \t]*\n)"

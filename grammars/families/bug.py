@@ -2,7 +2,7 @@
 
 ::
 
-    kernel BUG at fs/ext4/inode.c:2721!
+    kernel BUG at fs/ext4/inode.c:2721!                       without a mark in 2.6.18
     Kernel BUG at f+0x1/0x2 [verbose debug info unavailable]
     list_add corruption. prev->next should be next (…), but was …
     list_del corruption, ffff…->next is LIST_POISON1 (dead000000000100)
@@ -21,7 +21,7 @@ BUG = Family(
     literals=("kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "kernel BUG [", "Kernel bug detected[#"),
     forms=(
         Form(
-            head(rf"[kK]ernel BUG at {_FILESYSTEMS}(?P<file>\S+?):(?P<line>\d+)!"),
+            head(rf"[kK]ernel BUG at {_FILESYSTEMS}(?P<file>\S+?):(?P<line>\d+)(?=!|\n)"),
             title="kernel BUG in {function}",
             kind="bug",
             cause="filesystem",
@@ -42,7 +42,7 @@ BUG = Family(
             walk="ip",
         ),
         Form(
-            head(r"[kK]ernel BUG at (?P<file>[\w./-]+\.[chS]):(?P<line>\d+)!"),
+            head(r"[kK]ernel BUG at (?P<file>[\w./-]+\.[chS]):(?P<line>\d+)(?=!|\n)"),
             title="kernel BUG in {function}",
             kind="bug",
             cause="bug",

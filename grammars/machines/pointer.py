@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PLACE: Final = (
     r"(?:\[<?(?P<address>[0-9a-f]*)>?\]\s*){0,2}"
-    rf"(?:\(?\.?(?P<name>{NAME}|{RUST})(?:\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?|(?={DECODED}))"
+    rf"(?:\(?(?::(?P<home>[\w-]+):|\.)?(?P<name>{NAME}|{RUST})(?:\+0x(?P<offset>[0-9a-f]+)(?:/0x(?P<size>[0-9a-f]+))?|(?={DECODED}))"
     r"\)?(?: \[(?P<module>[\w-]+)[^\]\n]*\])?"
     r"|(?:0x)?(?P<bare>(?<=0x)[0-9a-f]{1,16}|[0-9a-f]{4,16})\b)?"
 )
@@ -40,7 +40,7 @@ def pointer(pattern: str, machine: str, user: Collection[str] = ()) -> Element:
                 groups["name"] or "",
                 distance(offset),
                 distance(size),
-                groups["module"] or "",
+                groups["module"] or groups["home"] or "",
                 hexadecimal(address),
             ),
             groups.get("selector") in user,

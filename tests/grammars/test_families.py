@@ -67,3 +67,16 @@ def test_every_literal_is_written_in_the_form_that_it_points_at() -> None:
         assert family.literals, family.name
         assert all(literal.isascii() for literal in family.literals), family.name
         assert family.forms, family.name
+
+
+@pytest.mark.parametrize(
+    ("report", "release", "process"),
+    [
+        ("null-i386-el5", "2.6.18-194.el5", "worker"),
+        ("oops-powerpc-el6", "2.6.32-358.el6.ppc64", "worker"),
+        ("bug-filesystem-el5", "2.6.18-308.el5", "worker"),
+    ],
+)
+def test_who_was_running_before_one_line_said_so(report: str, release: str, process: str) -> None:
+    (crash,) = parse(read(Path(__file__).parent / "reports" / f"{report}.txt")[1])
+    assert (crash.kernel.release, crash.process.name, crash.process.pid) == (release, process, 77)

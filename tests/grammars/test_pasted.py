@@ -101,6 +101,7 @@ def test_the_forms_of_a_journal_with_all_fields(journal: Callable[[str], str]) -
         '    printk("BUG: soft lockup - CPU#%d stuck for %us!");',
         "Subject: BUG: scheduling while atomic: worker/77/0x00000002",
         "# BUG: Bad page state in process worker",
+        "reason:         NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [worker:77]",
     ],
 )
 def test_a_sentence_that_mentions_a_header_is_no_crash(sentence: str) -> None:

@@ -139,7 +139,7 @@ def _run() -> int:
     try:
         code = cli.main(prog_name="kpanic", standalone_mode=False)
     except click.ClickException as error:
-        say(f"kpanic: {error.format_message()}")
+        say(f"kpanic: {' '.join(error.format_message().split())}")
         context = getattr(error, "ctx", None)
         if context is not None:
             say(f"Try '{context.command_path} --help'.")

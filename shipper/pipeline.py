@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from shipper.document import Packed, build, pack
 from shipper.inputs import Unreadable
 from shipper.inputs.file import read
+from shipper.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -117,7 +118,9 @@ def keep(
             added = keep(store, documents[:half], outputs, say=say)
             added += keep(store, documents[half:], outputs, positions, say)
         if gone:
-            say(f"{store.path}: the disk is full: the text of {gone} delivered documents was let go")
+            say(
+                f"{store.path}: the disk is full: let go of the text of {counted(gone, 'delivered document')}"
+            )
         return added
 
 
@@ -225,9 +228,11 @@ class Delivery(threading.Thread):
         from shipper.outputs import Unavailable  # noqa: PLC0415
         from shipper.store import StoreError  # noqa: PLC0415
 
-        if isinstance(error, Unavailable | _Held | StoreError):
+        if isinstance(error, StoreError):
             return str(error)
-        return f"{self.output.name}: {type(error).__name__}: {error}; everything is kept"
+        told = isinstance(error, Unavailable | _Held)
+        name = "" if told else f"{self.output.name}: {type(error).__name__}: "
+        return f"{name}{error}; everything is kept"
 
     def _retrying(self, step: Callable[[], None]) -> None:
         """Call ``step`` until it succeeds, with growing and jittered waits between."""
@@ -255,8 +260,8 @@ class Delivery(threading.Thread):
     def _note(self, state: RetryCallState) -> None:
         """Keep the reason of a failed try where ``kpanic status`` finds it."""
         error = state.outcome.exception() if state.outcome else None
-        if error is not None and str(error) != self._noted:
-            self._noted = str(error)
+        if isinstance(error, Exception) and (words := self._words(error)) != self._noted:
+            self._noted = words
             if self._say:
                 self._say(self._noted)
             self._trouble(self._noted)
@@ -288,7 +293,7 @@ class Delivery(threading.Thread):
         self.there += sum(outcome.reason == THERE for outcome in outcomes)
         held = [outcome for outcome in outcomes if outcome.verdict is Verdict.RETRY]
         if held and len(held) == len(outcomes):
-            raise _Held(f"{self.output.name}: {held[0].reason or 'not now'}; everything is kept")
+            raise _Held(f"{self.output.name}: {held[0].reason or 'not now'}")
 
     def _settle(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
         """Record what became of a batch, however long the store takes: sent again, it would be there twice.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Told", "armour", "say", "visible"]
+__all__ = ["Told", "armour", "counted", "say", "visible"]
 
 # C0, DEL, C1, and Unicode's line and direction controls, which show a text as other than it is
 _CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
@@ -38,6 +38,12 @@ def armour(body: bytes) -> bytes:
     if body.isascii() and b"\x7f" not in body:
         return body
     return _IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", body.decode()).encode()
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 file``, ``2 files``, ``2 crashes``."""
+    plural = "es" if noun.endswith("sh") else "s"
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def say(message: str) -> None:

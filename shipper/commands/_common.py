@@ -10,7 +10,7 @@ import click
 
 from shipper.cli import Failure
 from shipper.document import Origin
-from shipper.terminal import say
+from shipper.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -130,7 +130,7 @@ def make_room(store: Store, config: Config, tell: Callable[[str], None]) -> None
     if expired.undelivered:
         tell(
             f"{store.path}: retention.size {config.retention.size} is reached:"
-            f" {expired.undelivered} documents were let go that are NOT delivered everywhere"
+            f" let go of the text of {counted(expired.undelivered, 'document')} NOT delivered everywhere"
         )
 
 

@@ -6,11 +6,15 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shipper.cli import Failure
 from shipper.terminal import visible
 
-__all__ = ["write"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["write", "write_all"]
 
 
 def write(target: str, text: str) -> None:
@@ -30,6 +34,21 @@ def write(target: str, text: str) -> None:
     except OSError as error:
         raise Failure(f"{target}: cannot be written: {error.strerror}") from None
     sys.stdout.write(visible(str(Path(target).absolute())) + "\n")
+
+
+def write_all(folder: str, texts: Mapping[str, str]) -> None:
+    """Write files into a folder, which is made if need be; print their paths.
+
+    :raises Failure: it cannot be written.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise Failure(f"{folder}: is a file; expected a folder, as these are {len(texts)} files") from None
+    except OSError as error:
+        raise Failure(f"{folder}: cannot be made: {error.strerror}") from None
+    for name, text in texts.items():
+        write(str(Path(folder) / name), text)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from shipper.commands._common import configured, doubt_causes, read_config, site_options
-from shipper.commands._write import write
+from shipper.commands._write import write, write_all
 
 __all__ = ["command"]
 
@@ -24,13 +22,15 @@ KINDS = ("dashboard", "template", "policy", "alert", "schema")
     "target",
     metavar="FILE",
     default="-",
-    help="Default: standard output; a folder gets ElastAlert2's rules, one a file.",
+    help="Default: standard output. ElastAlert2's rules are one a file: then the folder for them.",
 )
 def command(
     config_file: str | None, overrides: tuple[str, ...], kind: str, form: str | None, target: str
 ) -> None:
     """Print a dashboard, template, policy, alert rules, or the schema of the configuration file."""
     if kind == "schema":
+        if form is not None:
+            raise click.BadOptionUsage("--format", "there is no --format of schema: it is always JSON")
         import json  # noqa: PLC0415
 
         from shipper.config import schema  # noqa: PLC0415 - every plugin's structs
@@ -45,10 +45,9 @@ def command(
     if kind == "alert":
         doubt_causes(config)
     options = site_options(config)
-    if form == "elastalert2" and os.path.isdir(target):  # noqa: PTH112 - it reads one rule a file
+    if form == "elastalert2" and target != "-":  # it reads one rule a file
         from dashboards.alerts import elastalert2  # noqa: PLC0415
 
-        for name, text in elastalert2(options).items():
-            write(os.path.join(target, name), text)  # noqa: PTH118
+        write_all(target, elastalert2(options))
         return
     write(target, export(kind, form, options))

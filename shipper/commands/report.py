@@ -128,9 +128,8 @@ def _engine(config: Config, name: str) -> Iterator[Source]:
             partial(_search.whole, output, index),
         )
     except Unavailable as error:
-        reason = str(error).removesuffix("; everything is kept")
         raise Failure(
-            f"{reason}\n'kpanic test output' says more; without --from the report is of the store"
+            f"{error}\n'kpanic test output' says more; without --from the report is of the store"
         ) from None
     finally:
         output.close()

@@ -13,7 +13,7 @@ from shipper.cli import Failure
 from shipper.commands._common import configured, made_outputs, make_room, open_store, origin, read_config
 from shipper.inputs.folders import walk
 from shipper.pipeline import Delivery, keep, parse_files
-from shipper.terminal import say
+from shipper.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,11 +40,8 @@ TRIES = 6
 @configured
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; keep and send nothing.")
-@click.option(
-    "--backfill/--no-backfill",
-    default=None,
-    help="These crashes are history and page nobody, or are not; else those older than the store are.",
-)
+@click.option("--backfill", is_flag=True, help="These crashes are history and page nobody.")
+@click.option("--no-backfill", is_flag=True, help="None of them is; else those older than the store are.")
 def command(  # noqa: PLR0913 - one for each option
     paths: tuple[str, ...],
     config_file: str | None,
@@ -52,7 +49,8 @@ def command(  # noqa: PLR0913 - one for each option
     jobs: int,
     *,
     dry_run: bool,
-    backfill: bool | None,
+    backfill: bool,
+    no_backfill: bool,
 ) -> int:
     """Parse files and folders and deliver their crashes to every output.
 
@@ -63,6 +61,8 @@ def command(  # noqa: PLR0913 - one for each option
     """
     from shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
 
+    if backfill and no_backfill:
+        raise click.BadOptionUsage("--no-backfill", "--backfill and --no-backfill exclude each other")
     config = read_config(config_file, overrides, () if dry_run else ("output",))
     files: list[str] = []
     faults = 0
@@ -77,11 +77,11 @@ def command(  # noqa: PLR0913 - one for each option
         return _rehearse(config, files, faults, jobs)
     outputs = made_outputs(config)
     with open_store(config) as store:
-        if backfill is None and outputs and not store.status().documents:
+        if not (backfill or no_backfill) and outputs and not store.status().documents:
             say(
                 "first run here: what crashed before now is kept as history and alerts nobody (--no-backfill)"
             )
-        before = {None: store.begun(), True: float("inf"), False: None}[backfill]
+        before = float("inf") if backfill else None if no_backfill else store.begun()
         base = origin(config, backfill_before=before)
         parsed = parse_files(files, base, jobs)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
@@ -89,8 +89,9 @@ def command(  # noqa: PLR0913 - one for each option
             crashes, new, unread = _keep(store, parsed, len(files), names, wake)
             known = f", {crashes - new} known already" if crashes > new else ""
             nothing = "; nothing new" if crashes and not new else ""
-            say(f"{_count(len(files), 'file')}, {_count(crashes, 'crash')}: {new} new{known}{nothing}")
-            if not outputs:
+            if files or not faults:
+                say(f"{counted(len(files), 'file')}, {counted(crashes, 'crash')}: {new} new{known}{nothing}")
+            if crashes and not outputs:
                 say(f"no output is configured: kept in {store.path}; 'kpanic report' shows them")
         complete = tell(store, outputs)
         make_room(store, config, say)
@@ -218,19 +219,15 @@ def _rehearse(config: Config, files: Sequence[str], faults: int, jobs: int) -> i
         old = store.known(ids) if store else set()
         known |= old
         new |= set(ids) - old
-        say(f"{parsed.path}: {_count(len(ids), 'crash')}, {len(set(ids) - old)} of them new")
+        if ids or not parsed.fault:
+            say(f"{parsed.path}: {counted(len(ids), 'crash')}, {len(set(ids) - old)} of them new")
     names = (
         ", ".join(plugin.name for plugin in config.outputs) or "no output; they would be kept in the store"
     )
-    say(f"{len(files)} files: {len(new)} new, {len(known)} shipped before; would go to {names}")
+    say(f"{counted(len(files), 'file')}: {len(new)} new, {len(known)} shipped before; would go to {names}")
     if store:
         store.close()
     return 1 if faults else 0
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("sh") else "s"
-    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import click
 
 from shipper.cli import Failure
 from shipper.commands._common import configured, made_outputs, open_store, read_config
-from shipper.terminal import say, visible
+from shipper.terminal import counted, say, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -365,11 +365,12 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_one(told: dict[str, Any]) -> None:
+    on = counted(told["hosts"], "host")
     lines = [
         f"signature  {told['id']} ({told['quality']})",
         f"title      {told['title']}",
         f"cause      {told['cause']}",
-        f"incidents  {told['incidents']} on {told['hosts']} hosts, {told['first']} to {told['last']}",
+        f"incidents  {told['incidents']} on {on}, {told['first']} to {told['last']}",
     ]
     for label, groups in (("hosts", told["by_host"]), ("kernels", told["by_kernel"])):
         shown = [f"{name} ({count})" for name, count in list(groups.items())[:20]]

@@ -55,7 +55,9 @@ def command(config_file: str | None, overrides: tuple[str, ...], form: str, *, d
             for one in refusals
             if one.output == output.name
         ]
-    if dead:
+    if dead and not letters:
+        lines.append("refused    none")
+    elif dead:
         lines += [f"refused    {one.output} {one.id}: {one.reason}" for one in letters]
     sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))
     return 0

@@ -11,6 +11,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from shipper.inputs import kdump_names
+from shipper.inputs.file import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,8 @@ def walk(path: str, entered: Callable[[str], None] | None = None) -> Iterator[Fo
     :param entered: is told of each folder.
     """
     if not os.path.isdir(path):  # noqa: PTH112 - paths stay as the user wrote them
-        yield Found(path)
+        there = path == STANDARD_INPUT or os.path.lexists(path)
+        yield Found(path, "" if there else "does not exist")
         return
     faults: list[Found] = []
 

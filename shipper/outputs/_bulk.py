@@ -217,7 +217,7 @@ class BulkOutput(ABC):
             403: "does not allow this user to write; it needs create_doc and auto_configure",
             429: "is too busy",
         }.get(status, "takes nothing" if status >= 500 else "is not answering as a search engine does")  # noqa: PLR2004
-        return f"{self.name}: {self.urls[0]} {what} ({status}: {_reason(data)}); everything is kept"
+        return f"{self.name}: {self.urls[0]} {what} ({status}: {_reason(data)})"
 
 
 _SEVERITY = {Verdict.DELIVERED: 0, Verdict.REJECTED: 1, Verdict.RETRY: 2}

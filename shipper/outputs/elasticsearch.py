@@ -92,9 +92,7 @@ class ElasticsearchOutput(BulkOutput):
         except self._api_error as error:
             return Reply(error.meta.status, error.body)
         except self._no_answer as error:
-            raise Unavailable(
-                f"{self.name}: {', '.join(self.urls)}: {explain(error)}; everything is kept"
-            ) from error
+            raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {explain(error)}") from error
         except Exception as error:  # an answer of anybody else raises whatever its body provokes
             raise Unavailable(
                 f"{self.name}: {self.urls[0]} gave no answer of Elasticsearch: {explain(error)}"

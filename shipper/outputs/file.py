@@ -57,7 +57,7 @@ class FileOutput:
             self._open()
             size = os.fstat(self._file).st_size
         except OSError as error:
-            raise Unavailable(f"file: {self._path}: {error.strerror}; everything is kept") from error
+            raise Unavailable(f"file: {self._path}: {error.strerror}") from error
         moment, text, outcomes = now(), bytearray(), []
         for stored in batch:
             if len(text) > TAIL_BYTES // 2:
@@ -75,7 +75,7 @@ class FileOutput:
             with contextlib.suppress(OSError):  # else the next opening finds what is there
                 os.ftruncate(self._file, size)
             self.close()
-            raise Unavailable(f"file: {self._path}: {error.strerror}; everything is kept") from error
+            raise Unavailable(f"file: {self._path}: {error.strerror}") from error
         return outcomes
 
     def check(self) -> str:

@@ -139,7 +139,7 @@ class FluentdOutput:
             self._tries.pop(settled, None)
             self._silent.pop(settled, None)
         if batch and not outcomes:
-            raise Unavailable(f"{failure}; everything is kept")
+            raise Unavailable(failure)
         return [outcomes.get(stored.id) or Outcome(stored.id, Verdict.RETRY, failure) for stored in batch]
 
     def _attempts(

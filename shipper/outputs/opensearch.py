@@ -62,9 +62,7 @@ class OpenSearchOutput(BulkOutput):
         except self._errors as error:
             if isinstance(error.status_code, int):
                 return Reply(error.status_code, error.info or error.error)
-            raise Unavailable(
-                f"{self.name}: {', '.join(self.urls)}: {explain(error)}; everything is kept"
-            ) from error
+            raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {explain(error)}") from error
         except Exception as error:  # an answer of anybody else raises whatever its body provokes
             raise Unavailable(
                 f"{self.name}: {self.urls[0]} gave no answer of OpenSearch: {explain(error)}"

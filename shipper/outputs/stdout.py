@@ -42,7 +42,7 @@ class StdoutOutput:
             )
             sys.stdout.buffer.flush()
         except OSError as error:
-            raise Unavailable(f"stdout: {error.strerror}; everything is kept") from error
+            raise Unavailable(f"stdout: {error.strerror}") from error
         return [Outcome(stored.id, Verdict.DELIVERED) for stored in batch]
 
     def check(self) -> str:

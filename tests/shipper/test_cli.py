@@ -172,6 +172,18 @@ def test_a_dry_run_keeps_and_sends_nothing(kpanic: Run) -> None:
     assert not kpanic.store.exists()
 
 
+def test_what_is_not_there_is_said_and_nothing_else(kpanic: Run) -> None:
+    for option in ([], ["--dry-run"]):
+        _, err = kpanic("ship", *option, "nowhere", code=1)
+        assert err.splitlines()[0] == "kpanic: nowhere: does not exist"
+        assert "1 file" not in err
+        assert "is configured" not in err
+    os.mkfifo(kpanic.folder / "pipe")
+    _, err = kpanic("ship", "pipe", STORY, code=1)
+    assert "kpanic: pipe: is a named pipe, not a file; 'kpanic parse -' reads what is piped into it" in err
+    assert "2 files, 1 crash: 1 new" in err
+
+
 def test_ship_without_paths_takes_the_configured_inputs(kpanic: Run) -> None:
     crash = kpanic.folder / "crash"
     shutil.copytree(STORY.parent, crash / STORY.parent.name)
@@ -186,6 +198,7 @@ def test_status_tells_what_is_kept(kpanic: Run) -> None:
     out, _ = kpanic("status")
     assert "documents  2 (2 with their text)" in out
     assert "incidents  1, 1 of them fatal" in out
+    assert kpanic("status", "--dead")[0].splitlines()[-1] == "refused    none"
 
 
 def test_replay_delivers_again(kpanic: Run) -> None:
@@ -235,10 +248,12 @@ def test_the_configuration_is_checked_before_anything_starts(kpanic: Run) -> Non
 
 def test_test_output_reaches_it(kpanic: Run) -> None:
     assert "writable" in kpanic("test", "output", "-E", f"output.file.path={kpanic.folder}/x")[0]
-    assert (
-        "Connection refused"
-        in kpanic("test", "output", "-E", "output.opensearch.hosts=127.0.0.1:9", code=1)[1]
-    )
+    away = ("-E", "output.opensearch.hosts=127.0.0.1:9")
+    refused = "kpanic: opensearch: http://127.0.0.1:9: Connection refused\n"
+    for command in (["test", "output"], ["setup"], ["signatures", "--from", "opensearch"]):
+        assert kpanic(*command, *away, code=1)[1].startswith(refused[:-1])
+        assert "kept" not in kpanic(*command, *away, code=1)[1]  # nothing was to be delivered
+    assert "Connection refused; everything is kept" in kpanic("ship", STORY, *away, code=1)[1]
 
 
 @pytest.mark.parametrize(
@@ -251,6 +266,12 @@ def test_test_output_reaches_it(kpanic: Run) -> None:
         (["ship", "-c", "nowhere.yml", "x"], "nowhere.yml: cannot be read: No such file or directory"),
         (["export", "policy"], "--format of policy is one of: opensearch, elasticsearch"),
         (["ship", "-E", "nothing", "x"], "-E: expected key=value"),
+        (
+            ["export"],
+            "Missing argument '{dashboard|template|policy|alert|schema}'. Choose from: dashboard, template",
+        ),
+        (["export", "schema", "--format", "kibana"], "there is no --format of schema: it is always JSON"),
+        (["ship", "--backfill", "--no-backfill", "x"], "--backfill and --no-backfill exclude each other"),
     ],
 )
 def test_a_wrong_command_says_what_is_wrong_with_it(kpanic: Run, arguments: list[str], message: str) -> None:
@@ -274,6 +295,16 @@ def test_what_is_exported_is_json(kpanic: Run) -> None:
     assert "of 2000 hosts" in out
     assert kpanic(*sized, "-o", "panics.ndjson")[0].strip() == str(kpanic.folder / "panics.ndjson")
     assert (kpanic.folder / "panics.ndjson").read_text() == out
+
+
+def test_alert_rules_that_are_several_files_get_a_folder(kpanic: Run) -> None:
+    rules = ("export", "alert", "--format", "elastalert2", "-o")
+    names = kpanic(*rules, "etc/rules")[0].splitlines()
+    assert len(names) > 3
+    assert sorted(map(Path, names)) == sorted((kpanic.folder / "etc" / "rules").iterdir())
+    (kpanic.folder / "file").touch()
+    expected = f"kpanic: file: is a file; expected a folder, as these are {len(names)} files\n"
+    assert kpanic(*rules, "file", code=1)[1] == expected
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(kpanic: Run) -> None:

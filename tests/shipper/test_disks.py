@@ -92,7 +92,7 @@ def test_a_backfill_larger_than_the_disk_goes_through_where_its_output_takes_it(
         [*disk.kpanic, "ship", *settings, str(crash)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "the disk is full: the text of " in done.stderr
+    assert "the disk is full: let go of the text of " in done.stderr
     assert sorted(names(out)) == sorted(expected)
 
 

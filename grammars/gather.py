@@ -103,6 +103,8 @@ class Gathered:
 
 _ARM: Final = frozenset({"r0", "r7", "r10"})
 """Registers of arm that arm64 does not have."""
+_ARM_SETS: Final = frozenset({"ARM", "THUMB2"})
+"""What its oops says of the instruction set."""
 _READERS: Final[dict[type, Callable[..., None]]] = {
     Owner: Gathered.add_owner,
     Hardware: Gathered.add_hardware,
@@ -134,6 +136,9 @@ def gather(items: Body, *, owner_last: bool = False) -> Gathered:
                 found.add_owner(item.value)
         elif (reader := _READERS.get(kind)) is not None:
             reader(found, item.value)
-    if found.machine == "aarch64" and any(name in _ARM for name, _ in found.registers):
+    if found.machine == "aarch64" and (
+        any(name in _ARM for name, _ in found.registers)
+        or (found.oops is not None and not _ARM_SETS.isdisjoint(found.oops.flags))
+    ):
         found.machine = "armv7l"  # PC is at: both
     return found

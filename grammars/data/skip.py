@@ -287,6 +287,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         (
             "^(?:__)?wake_up ^wait_for_completion ^__wait_for ^wait_for_common ^do_wait_for"
             " ^complete(?:_all)?$ ^swake_ ^autoremove_wake ^default_wake ^finish_wait$ ^kthread_stop"
+            " ^_*kthread_(?:create|cancel|flush|queue)"
         ),
     ),
     (

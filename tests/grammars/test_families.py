@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from grammars import parse
+from grammars.blame import passed_over
 from grammars.registry import default
 
 REPORTS = sorted((Path(__file__).parent / "reports").glob("*.txt"))
@@ -80,3 +81,13 @@ def test_every_literal_is_written_in_the_form_that_it_points_at() -> None:
 def test_who_was_running_before_one_line_said_so(report: str, release: str, process: str) -> None:
     (crash,) = parse(read(Path(__file__).parent / "reports" / f"{report}.txt")[1])
     assert (crash.kernel.release, crash.process.name, crash.process.pid) == (release, process, 77)
+
+
+def test_an_arm_says_in_its_oops_which_it_is() -> None:
+    (crash,) = parse(read(Path(__file__).parent / "reports" / "decoded-arm.txt")[1])
+    assert crash.kernel.architecture == "armv7l"
+
+
+@pytest.mark.parametrize("helper", ["__kthread_cancel_work_sync", "kthread_create_on_node", "show_registers"])
+def test_who_only_runs_threads_or_prints_is_not_blamed(helper: str) -> None:
+    assert passed_over(helper)

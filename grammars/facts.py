@@ -78,6 +78,12 @@ class Boot:
     preceded_by: list[Line] = field(default_factory=list)
     hardware_errors: list[Line] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """Characters that are kept, as read and as they stood in the input."""
+        lines = (*self.evidence, *self.preceded_by, *self.hardware_errors)
+        return sum(len(line.text) + len(line.raw) for line in (*lines, *filter(None, (self.trigger,))))
+
 
 def architecture(release: str) -> str:
     """Name the machine that a release or a banner names, if it does."""

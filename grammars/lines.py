@@ -48,12 +48,12 @@ _STAMP = (
     r"|(?:[^\W\d_]{2,5}\.?|\d{1,2}[^\W\d_]) [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?)"
 )
 _PRIORITY = r"[a-z]+\d?\.(?:emerg|alert|crit|err(?:or)?|warn(?:ing)?|notice|info|debug) "
-_KERNEL = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]+) )?(?:{_PRIORITY})?kernel(?:\[\d+\])?:"
+_KERNEL = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]{{1,255}}) )?(?:{_PRIORITY})?kernel(?:\[\d+\])?:"
 _REST = rf"(?: ?{_PRINTK} ?)?(?P<text>.*)"
 
 CONSOLE: Final = _form(rf"(?:<\d+>)?{_PRINTK} ?(?P<text>.*)")
 """``[   12.345678][  T123] text``: consoles, dmesg, ``dmesg -r``, ``-d``, pstore, netconsole."""
-MONOTONIC: Final = _form(r"(?P<host>[^\s:]+) kernel(?:\[\d+\])?: (?P<text>.*)")
+MONOTONIC: Final = _form(r"(?P<host>[^\s:]{1,255}) kernel(?:\[\d+\])?: (?P<text>.*)")
 """``host kernel: text`` behind such a stamp: journalctl -o short-monotonic."""
 CTIME: Final = _form(
     r"(?:<\d+>)?\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d \d\d:\d\d(?::\d\d \d{4})?"
@@ -73,7 +73,7 @@ the reader's language: ``июл 27``, ``févr. 11``, ``7月 27``."""
 PROGRAM: Final = _form(rf"(?:<\d+>)?{_STAMP} ")
 """The same of any other program: not the kernel's words."""
 RFC5424: Final = _form(
-    rf"<\d+>1 (?:{_ISO}|-) (?P<host>\S+) (?P<program>\S+) \S+ \S+ "
+    rf"<\d+>1 (?:{_ISO}|-) (?P<host>\S{{1,255}}) (?P<program>\S+) \S+ \S+ "
     rf'(?:-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: \ufeff?{_REST}|$)'
 )
 """``<4>1 2026-11-22T19:31:14.816890Z host kernel - - - text``."""

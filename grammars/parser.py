@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 
 LINES: Final = 1500
 """Lines kept of one incident."""
+CHARACTERS: Final = 2 << 20
+"""And characters, as read and as they stand in the input."""
+ALL_LINES: Final = 48_000
+"""Lines kept of all incidents that are open at once; who opened first is read when there are more."""
+ALL_CHARACTERS: Final = 8 << 20
+"""And characters, with what is kept of boots."""
+LOOK: Final = 4 * BLOCK
+"""Bytes with crashes in them, after which it is looked at how much is kept."""
 HOSTS: Final = 4096
 """Hosts that are kept apart at once."""
 AFTER: Final = 800
@@ -50,6 +58,8 @@ class Incident:
     """A crash that is still being read."""
 
     lines: list[Line] = field(default_factory=list)
+    size: int = 0
+    """Characters of them."""
     heads: list[Head] = field(default_factory=list)
     fatal: bool = False
     truncated: bool = False
@@ -63,6 +73,15 @@ class Incident:
     last_head: float = 0.0
     """When its last header came, likewise."""
 
+    def keep(self, line: Line) -> bool:
+        """Add a line, if it is not too much."""
+        if len(self.lines) >= LINES or self.size >= CHARACTERS:
+            self.truncated = True
+            return False
+        self.lines.append(line)
+        self.size += len(line.text) + len(line.raw)
+        return True
+
 
 @dataclass(slots=True)
 class Stream:
@@ -75,6 +94,18 @@ class Stream:
     """Text of the line before."""
     ended: tuple[Boot, Incident] | None = None
     """The incident that the next boot ended: its command line will say whether it is a crash kernel's."""
+
+    def kept(self) -> tuple[int, int]:
+        """Lines of incidents, and characters of all that is kept."""
+        boots, incidents = [self.boot], [self.incident]
+        if self.ended is not None:
+            boots.append(self.ended[0])
+            incidents.append(self.ended[1])
+        open_ = [incident for incident in incidents if incident is not None]
+        return (
+            sum(len(incident.lines) for incident in open_),
+            sum(incident.size for incident in open_) + sum(boot.size for boot in boots),
+        )
 
 
 class _Finder:
@@ -130,6 +161,7 @@ class Parser:
         self._scanner = Scanner(self._finder.search)
         self._streams: OrderedDict[str, Stream] = OrderedDict()
         self._now = 0.0
+        self._taken = 0  # bytes
 
     def feed(self, chunk: bytes, now: float = 0.0, count: int | None = None) -> list[CrashReport]:
         """Read a chunk; return the crashes that ended in it.
@@ -138,7 +170,15 @@ class Parser:
         :param count: the line breaks in the chunk, where they have been counted.
         """
         self._now = now
-        return self._take(self._scanner.feed(chunk, count))
+        lines = self._scanner.feed(chunk, count)
+        if not lines:
+            return []
+        found = self._take(lines)
+        self._taken += len(chunk)
+        if self._taken >= LOOK:
+            self._taken = 0
+            found += self._relieve()
+        return found
 
     @property
     def open(self) -> bool:
@@ -198,10 +238,23 @@ class Parser:
             incident = stream.incident
             if incident is not None:
                 incident.last = self._now
-                if len(incident.lines) < LINES:
-                    incident.lines.append(line)
-                else:
-                    incident.truncated = True
+                incident.keep(line)
+        return found
+
+    def _relieve(self) -> list[CrashReport]:
+        """Read what opened first where too much is open; forget hosts of which too much is known."""
+        streams = self._streams
+        lines, characters = map(sum, zip(*(stream.kept() for stream in streams.values()), strict=True))
+        if lines <= ALL_LINES and characters <= ALL_CHARACTERS:
+            return []
+        found: list[CrashReport] = []
+        while lines > ALL_LINES // 2 or characters > ALL_CHARACTERS // 2:
+            _, stream = streams.popitem(last=False)
+            kept = stream.kept()
+            lines, characters = lines - kept[0], characters - kept[1]
+            if stream.incident is not None:
+                stream.incident.truncated = True
+            found += self._finish(stream)
         return found
 
     def _facts(
@@ -239,8 +292,8 @@ class Parser:
             if at >= 0 and not self._registry.ignores(family, text, previous):
                 hits.append((family.last, at, -len(literal), number, family))
         if not hits:
-            if stream.incident is not None and len(stream.incident.lines) < LINES:
-                stream.incident.lines.append(line)
+            if stream.incident is not None:
+                stream.incident.keep(line)
             return []
         hits.sort(key=lambda hit: hit[:4])
         found: list[CrashReport] = []
@@ -254,11 +307,7 @@ class Parser:
                 hardware_errors=len(boot.hardware_errors),
             )
         incident.last = incident.last_head = self._now
-        if len(incident.lines) >= LINES:
-            incident.truncated = True
-            return found
-        incident.lines.append(line)
-        if len(incident.heads) < HEADS:
+        if incident.keep(line) and len(incident.heads) < HEADS:
             incident.heads.append(
                 Head(len(incident.lines) - 1, tuple((family, at) for _, at, _, _, family in hits))
             )
@@ -397,7 +446,7 @@ def parse(
         source = source.encode("utf-8", "surrogateescape")
     chunks: Iterable[bytes]
     if isinstance(source, bytes):
-        chunks = (source,)
+        chunks = (source[at : at + CHUNK] for at in range(0, len(source), CHUNK))
     elif hasattr(source, "read"):
         chunks = iter(functools.partial(source.read, CHUNK), b"")
     else:

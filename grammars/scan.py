@@ -42,8 +42,10 @@ HISTORY: Final = 256
 """Input lines before a hit that can still be reached."""
 HOSTS: Final = 4096
 """Hosts with an open window; the one whose window opened first loses it."""
-HELD: Final = 16 * 1024
-"""Single lines that are held until their host crashes, of all hosts together."""
+HELD: Final = 4 * 1024 * 1024
+"""Bytes of single lines that are held until their host crashes, of all hosts together."""
+HELD_LINE: Final = 256
+"""Bytes that holding a line costs beside its own."""
 HELD_BY_HOST: Final = 64
 """And of one host since its boot."""
 ASIDE: Final = 16
@@ -56,9 +58,9 @@ _ESCAPE: Final = re.compile(
 )
 _LEADING_NULS: Final = re.compile(rb"\n\0+")
 _HOST: Final = re.compile(
-    rb"(?:<\d{1,3}>)?\[ *+\d++\.\d++\](?! ?[^\s:]++ kernel[:\[])"
+    rb"(?:<\d{1,3}>)?\[ *+\d++\.\d++\](?! ?[^\s:]{1,255}+ kernel[:\[])"
     rb"|(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} )?(?:[A-Z][a-z]{2} [ \d]\d|\d{4}-\d\d-\d\d[T ])[ \d:.+Z-]+ "
-    rb"(?P<host>[^\s:\[]+) kernel[:\[]"
+    rb"(?P<host>[^\s:\[]{1,255}) kernel[:\[]"
 )
 """The beginning of lines that can be held: forms of one line that tell their host at once."""
 _TOLD: Final = (b" kernel:", b" kernel[", b">1 ", b"_HOSTNAME", b"MESSAGE", b'"msg":', b",ncfrag=")
@@ -517,10 +519,10 @@ class Scanner:
         ):
             queue = self._held.setdefault(host, deque())
             queue.append(block.line_at(line))
-            self._holding += 1
+            self._holding += HELD_LINE + len(queue[-1].line)
             if len(queue) > HELD_BY_HOST:
+                self._holding -= HELD_LINE + len(queue[half].line)
                 del queue[half]  # the banner is among the first, and the last are nearest to the crash
-                self._holding -= 1
             if self._holding > HELD:
                 self._void(next(iter(self._held)))
 
@@ -570,7 +572,7 @@ class Scanner:
     def _void(self, host: bytes) -> deque[_Numbered]:
         """Hold a host's lines no longer."""
         lines = self._held.pop(host, deque())
-        self._holding -= len(lines)
+        self._holding -= sum(HELD_LINE + len(line.line) for line in lines)
         return lines
 
     def _release(self, host: str, before: int) -> list[Line]:
@@ -630,6 +632,8 @@ class Scanner:
             self._due.clear()
             if self._budget <= 0:
                 self._windows.clear()
+        while len(self._due) > HISTORY:  # no record has more lines
+            del self._due[next(iter(self._due))]
         return kept
 
     def _window(self, row: Line) -> list[Line]:
@@ -698,12 +702,14 @@ class Scanner:
         found: list[Line] = []
         if self._records is not None:
             if self._records.read(line.number, line.line):
+                self._due.clear()  # the lines are looked at again in their right order
                 return found, True
             found = self._reassemble()
         elif header:
             found = self._admit(self._reader.flush())
             self._windows.clear()
         if header:
+            self._due.clear()
             self._records = pstore.Records()
             self._records.read(line.number, line.line)
         return found, header

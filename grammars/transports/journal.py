@@ -41,6 +41,8 @@ _MISSED: Final = re.compile(r"Missed (\d{1,9}) kernel messages")
 _MOST: Final = 128
 """Lines of an entry; what is longer is none."""
 _LENGTH: Final = 8
+_HOST: Final = 255
+"""Characters of a name; no host has a longer one."""
 _DIGITS: Final = 18
 
 
@@ -71,7 +73,7 @@ def entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Lin
         message,
         raw,
         time=_seconds(fields.get("_SOURCE_MONOTONIC_TIMESTAMP")),
-        host=host.encode("utf-8", "replace").decode() if isinstance(host, str) else "",
+        host=host[:_HOST].encode("utf-8", "replace").decode() if isinstance(host, str) else "",
         epoch=_seconds(fields.get("_SOURCE_REALTIME_TIMESTAMP") or fields.get("__REALTIME_TIMESTAMP")),
     )
     return lines, 0

@@ -32,10 +32,15 @@ _ESCAPED: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")
 _FRAGMENT: Final = re.compile(r"ncfrag=(\d+)/(\d+)")
 _CALLER: Final = re.compile(r"caller=([TC]\d+)")
 _UNENDED: Final = re.compile(
-    r"(?:[^\s,;]+,)?\d+,(\d+),\d+,[-c+]+(?:,[a-z_]+=[^\s,;]*)*,ncfrag=\d+/\d+[^\s;]*;"
+    r"(?:[^\s,;]{1,64}+,)?\d{1,4},(\d{1,20}),\d{1,20},[-c+]{1,4}(?:,(?!ncfrag)[a-z_]{1,16}=[^\s,;]{0,64}){0,4}"
+    r",ncfrag=\d{1,9}/\d{1,9}[^\s;]*;"
 )
 _PATIENCE: Final = 8
 """Input lines that the missing fragments of a record are waited for."""
+_LONGEST: Final = 8192
+"""Bytes of a record: CONSOLE_EXT_LOG_MAX."""
+_MOST: Final = 64
+"""Fragments of one."""
 _GAP: Final = 1 << 20
 """A larger step of the sequence is another boot or another host, not records lost."""
 
@@ -74,7 +79,9 @@ class Kmsg:
             found = self.flush()
         # A datagram has no line ending: in a file the next fragment follows on the same line.
         text, at = match["text"], 0
-        heads = [m for m in _UNENDED.finditer(text) if m[1] == match["sequence"]]
+        heads = []
+        if ",ncfrag=" in text:
+            heads = [m for m in _UNENDED.finditer(text) if m[1] == match["sequence"]]
         offset, total = self._share(match["fields"])
         self._partial = self._partial or (match, number, raw, total)
         for head in heads:
@@ -83,7 +90,7 @@ class Kmsg:
             at = head.end()
         self._pieces[offset] = text[at:]
         self._waited = 0
-        if sum(map(len, self._pieces.values())) >= total:
+        if len(self._pieces) > _MOST or sum(map(len, self._pieces.values())) >= min(total, _LONGEST):
             found += self.flush()
         return found
 

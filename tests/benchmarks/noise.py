@@ -3,6 +3,7 @@
     python tests/benchmarks/noise.py                1, 10, 100 and 400 MB of noise, then hostile inputs
     python tests/benchmarks/noise.py --sizes 1,50   other sizes, in MB
     python tests/benchmarks/noise.py --scanners     also scanners that could have been chosen, where installed
+    python tests/benchmarks/noise.py --sizes 10 --only banners    of the hostile inputs some
     python tests/benchmarks/noise.py --jobs         only how much a second core adds on full reports
 
 The noise is what the kernels of ``tests/logs/lab`` print until they crash, boot after boot; ten of their
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "tests" / "logs" / "lab"
@@ -140,17 +141,30 @@ def write_noise(path: Path, size: int) -> None:
                 crashes += 1
 
 
-HOSTILE = {
+SYSLOG = b"Nov 22 18:53:41 %s kernel: %s\n"
+
+
+def hosts(count: int, *texts: bytes, name: bytes = b"host%04d") -> Iterator[bytes]:
+    """Yield what each of many hosts says, one after the other, text by text."""
+    return (SYSLOG % (name % number, text) for text in texts for number in range(count))
+
+
+HOSTILE: dict[str, tuple[bytes | Callable[[], Iterator[bytes]], int]] = {
     "one line": (b"x", 100),
     "one line of literals": (b"Oops: ", 20),
+    "one line of literals and emoji": ("Oops: \N{PENGUIN}".encode(), 20),
     "headers": (b"[    1.000000] BUG: unable to handle page fault for address: ffffffff\n", 70),
-    "ten thousand hosts": (
-        b"".join(b"Nov 22 18:53:41 host%04d kernel: usb 1-1: new device\n" % n for n in range(10_000)),
+    "banners": (b"[    0.000000] Linux version 6.1.0 (x@y) (gcc 12) #1 SMP\n", 20),
+    "banners without time stamps": (b"Linux version 6.1.0 (x@y) (gcc 12) #1 SMP\n", 20),
+    "banners of ten thousand hosts": (lambda: hosts(10_000, b"Linux version 6.1.0"), 20),
+    "ten thousand hosts": (lambda: hosts(10_000, b"usb 1-1: new device"), 100),
+    "ten thousand crashing hosts": (lambda: hosts(10_000, b"Oops: 0002 [#1] SMP"), 20),
+    "crashing hosts with long names": (lambda: hosts(4000, b"Oops: 0002", name=b"%04d" + b"x" * 240), 20),
+    "interleaved crashes": (lambda: hosts(4000, b"Oops: 0002", *[b" frame+0x10/0x20 [module]"] * 60), 50),
+    "long complaints": (lambda: hosts(4000, b"EDAC MC0: 1 CE error " + b"x" * 4000), 100),
+    "long complaints and crashes": (
+        lambda: hosts(4000, b"Oops: 0002", *[b"EDAC MC0: 1 CE error " + b"x" * 4000] * 3),
         100,
-    ),
-    "ten thousand crashing hosts": (
-        b"".join(b"Nov 22 18:53:41 host%04d kernel: Oops: 0002 [#1] SMP\n" % n for n in range(10_000)),
-        20,
     ),
     "NULs": (b"\0", 100),
     "broken UTF-8": (b"[    1.000000] \xff\xc3\x28\xe2\x82\n", 100),
@@ -158,9 +172,27 @@ HOSTILE = {
     "escapes": (b"\x1b[31m\x1b]0;", 50),
     "brackets": (b"Oops: " + b"[" * 4000 + b"{" * 4000 + b"\n", 50),
     "nested JSON": (b'{"MESSAGE":' * 700 + b'"Oops: 0002"' + b"}" * 700 + b"\n", 50),
+    "JSON of many lines": (b'{"_TRANSPORT":"kernel","MESSAGE":"' + b"Oops: 0002\\n" * 600 + b'"}\n', 20),
+    "fragments": (
+        lambda: (b"4,17,1,-,ncfrag=%d/99999999;Oops: %s\n" % (n, b"x" * 4000) for n in range(9000)),
+        100,
+    ),
     "records": (b"Panic#1 Part1\n", 10),
     "fields": (b"MESSAGE=Oops: \n", 10),
+    "binary fields": (b"MESSAGE\n\xff\xff\xff\0\0\0\0\0Oops: \n", 10),
 }
+
+
+def write(path: Path, unit: bytes | Callable[[], Iterator[bytes]], size: int) -> None:
+    """Write so many bytes of the same; in small pieces, as a child is charged with its parent's memory."""
+    pieces = (
+        itertools.repeat(unit * (MB // len(unit) + 1))
+        if isinstance(unit, bytes)
+        else itertools.chain.from_iterable(unit() for _ in itertools.count())
+    )
+    with path.open("wb") as file:
+        while file.tell() < size:
+            file.write(next(pieces))
 
 
 def run(command: list[str] | str, path: Path) -> Run:
@@ -240,6 +272,7 @@ def main() -> None:
     parser.add_argument("--sizes", default="1,10,100,400")
     parser.add_argument("--scanners", action="store_true")
     parser.add_argument("--no-hostile", action="store_true")
+    parser.add_argument("--only", metavar="WORDS", help="of the hostile inputs those whose name holds them")
     parser.add_argument("--jobs", action="store_true")
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -263,11 +296,10 @@ def main() -> None:
         if arguments.scanners:
             for name, result in turns({n: LITERALS + code for n, code in SCANNERS.items()}, path).items():
                 row(f"{name}, the literals alone", actual, result, grep)
-        for name, (unit, size) in {} if arguments.no_hostile else HOSTILE.items():
-            with path.open("wb") as file:  # in small pieces: a child is charged with its parent's memory
-                piece = unit * (MB // len(unit) + 1)
-                for _ in range(size * MB // len(piece)):
-                    file.write(piece)
+        for name, (unit, size) in HOSTILE.items():
+            if arguments.no_hostile or (arguments.only or "") not in name:
+                continue
+            write(path, unit, size * MB)
             row(name, size, turns({name: READERS["parse"]}, path, 1)[name], grep)
     print(f"{time.monotonic() - started:.0f} s")
 

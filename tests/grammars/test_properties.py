@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from grammars import CrashReport, Parser, parse
-from grammars.parser import CHUNK, LINES
+from grammars.parser import ALL_CHARACTERS, CHARACTERS, CHUNK, LINES
 from grammars.registry import Registry, default
 from grammars.report import CONSEQUENCES, FAULT
 
@@ -138,6 +138,26 @@ def test_many_headers_are_one_bounded_report(line: str) -> None:
     assert len(crashes) == 1
     assert len(crashes[0].lines) <= LINES
     assert crashes[0].truncated
+
+
+def test_an_incident_of_long_lines_is_bounded() -> None:
+    (crash,) = parse(b"Oops: 0002 [#1] SMP\n" + (b"Call Trace: \xff" + b"x" * 5000 + b"\n") * 1000)
+    assert crash.truncated
+    assert sum(len(line.raw) for line in crash.lines) < CHARACTERS
+
+
+def test_crashes_of_many_hosts_are_bounded_together() -> None:
+    parser = Parser()
+    names = [f"web{number}" for number in range(4 * ALL_CHARACTERS // CHARACTERS)]
+    crashes: list[CrashReport] = []
+    for text in ("Oops: 0002 [#1] SMP", *["Call Trace: " + "x" * 7000] * 200):
+        said = "".join(f"Nov 22 18:53:41 {name} kernel: {text}\n" for name in names)
+        crashes += parser.feed(said.encode())
+    early = len(crashes)
+    assert 0 < early < len(names)
+    crashes += parser.close()
+    assert {crash.host for crash in crashes} == set(names)
+    assert all(crash.truncated for crash in crashes)
 
 
 def test_a_crash_in_each_boot_is_a_document_with_its_own_kernel() -> None:

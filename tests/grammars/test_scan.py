@@ -282,3 +282,28 @@ def test_ten_thousand_hosts_keep_a_bounded_number_of_windows() -> None:
 def test_history_is_bounded() -> None:
     lines = scan(numbered(2 * HISTORY) + b"Oops: 1\n", [Literal("Oops: ", before=10 * HISTORY)])
     assert len(lines) <= 10 * HISTORY + 1
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [
+        pytest.param(b"Panic#1 Part1\n", BLOCK // 16, id="records"),
+        pytest.param(b"MESSAGE=Oops: \n", BLOCK // 16, id="fields"),
+        pytest.param(b"4,17,1,-,ncfrag=%d/99999999;Oops: x\n", BLOCK // 16, id="fragments"),
+        pytest.param(b"Nov 22 18:53:41 web%d kernel: DMI: " + b"x" * 4000 + b"\n", BLOCK, id="long lines"),
+    ],
+)
+def test_what_a_scanner_remembers_does_not_grow(unit: bytes, size: int) -> None:
+    number = itertools.count()
+    scanner = Scanner(Search(LITERALS))
+    held = []
+    tracemalloc.start()
+    try:
+        for _ in range(32):
+            scanner.feed(
+                b"".join(unit % next(number) if b"%" in unit else unit for _ in range(size // len(unit)))
+            )
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert max(held[24:]) < 1.1 * max(held[:24]) + 4096

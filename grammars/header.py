@@ -13,6 +13,7 @@ r"""The lines that every report may hold, whatever its family and machine.
     Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-debian-1.16.2-1 04/01/2014
     Modules linked in: boom(OE+) virtio_ring [last unloaded: foo]
     Code: 48 89 <0f> 0b
+    Oops: 0002 [1] SMP                         x86-64 before 2.6.25
     Oops: 0002 [#1] PREEMPT SMP NOPTI          Oops: Oops: 0002 [#1] SMP NOPTI           Internal error:
     Oops: 96000004 [#1] SMP
 """
@@ -167,7 +168,7 @@ def _oops(match: re.Match[str]) -> Oops:
 
 OOPS: Final = (
     r"[^\n]*?(?:: | |\b)(?:(?<!sig: )(?P<error>[0-9a-f]{1,16}) (?:ilc:\d "
-    r")?)?\[#(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
+    r")?)?\[#?(?P<number>\d+)\](?P<flags>(?: [A-Z][A-Z_0-9]*)*)[^\n]*"
 )
 oops = Element("oops", OOPS, _oops)
 
@@ -209,7 +210,7 @@ RULES = (
         "oops",
         "(?:Oops|Internal error|general prot|divide|invalid op|int3|stack seg|[kK]ernel |"
         "alignment|double fa|Unable|Unhandled|BUG: |[a-z]+ (?:event|operation|exception): )"
-        r"[^\n]{0,120}?\[#\d+\]",
+        r"[^\n]{0,120}?(?:\[#\d+\]|: [0-9a-f]{4} \[\d+\] )",
         oops,
     ),
     Rule("task", r"(?:task:\S| {0,7}(?:Not t|T)ainted)", task),

@@ -10,6 +10,7 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
      f file.c:123 [inline]                          symbolized
      ? f (file.c:123 (discriminator 1) other.h:45) module    by scripts/decode_stacktrace.sh
     [<ffffffff88050161>] :module:f+0x16/0x20        x86-64 before 2.6.25
+    [<83178634>] 0x83178634 [module@83178000+0x2290]    OpenWrt's, without symbols
     [] f+0x16/0x20                                  what web pages leave of the first
 """
 
@@ -48,7 +49,7 @@ _INLINE: Final = (
 )
 _RAW: Final = (
     r"(?P<raw>(?:\[<?(?:0x)?[0-9a-f]{8,16}>?\][ \t]*){1,2}(?:\?[ \t]+)?(?:\(null\)|"
-    r"0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*"
+    r"0x[0-9a-f]+)?|(?:\? )?0x[0-9a-f]{8,16})[ \t]*(?:\[(?P<inside>[\w-]+)@[^\]\n]*\][ \t]*)?"
 )
 _DECODED: Final = rf"(?P<doubt>\?[ \t]+)?(?P<decoded>{NAME})(?={DECODED})(?P<where>[^\n]*)"
 FRAME: Final = rf"[ \t]*(?:(?P<mark>{MARK})[ \t]*)?(?:{_CODE}|{_INLINE}|{_RAW}|{_DECODED})?"
@@ -128,9 +129,23 @@ def _linked() -> re.Pattern[str]:
 def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
     stack = ""
     for match in lines:
-        mark, address, guess, home, name, offset, size, rest, inlined, place, raw, doubt, decoded, where = (
-            match.groups()
-        )
+        (
+            mark,
+            address,
+            guess,
+            home,
+            name,
+            offset,
+            size,
+            rest,
+            inlined,
+            place,
+            raw,
+            inside,
+            doubt,
+            decoded,
+            where,
+        ) = match.groups()
         if mark:
             stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]
         if name:
@@ -160,14 +175,18 @@ def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
         elif raw:
             digits = _digits.search(raw)
             yield Frame(
-                "", address=hexadecimal(digits[0]) if digits else None, reliable="?" not in raw, stack=stack
+                "",
+                module=inside or "",
+                address=hexadecimal(digits[0]) if digits else None,
+                reliable="?" not in raw,
+                stack=stack,
             )
 
 
 frames = Element(
     "frames",
     rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? "
-    rf")?(?:0x|\(null\))| 0x[0-9a-f]{{8}}|\w{DECODED})[^\n]*\n"
+    rf")?(?:0x|\(null\))|(?<=\s)0x[0-9a-f]{{8}}|\w{DECODED})[^\n]*\n"
     rf"|(?:\? )?{NAME}(?:{DECODED}[^\n]*|\+0x[0-9a-f]+/0x[0-9a-f]+"
     r"(?: \[[^\]\n]*\])?(?: ?\(\w+\))?[ \t]*)\n)+",
     lambda match: Trace(match[0]),
@@ -176,7 +195,7 @@ FRAMES_LEAD: Final = (
     rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[.:]"
     rf"|(?:\?[ \t]+)?{NAME}(?:\+0x[0-9a-f]+/|{DECODED})|<[0-9a-f]{{8,16}}> \w|{RUST}\+0x"
     rf"|{NAME}(?: \[[\w-]+\])? from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]"
-    r"|(?:\? )?0x[0-9a-f]{8,16}[ \t]*\n)"
+    r"|(?:\? )?0x[0-9a-f]{8,16}(?: \[[\w-]+@[^\]\n]*\])?[ \t]*\n)"
 )
 """What the first line of a run of frames starts with."""
 

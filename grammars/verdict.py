@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 NEAR: Final = 15
 """Lines behind ``Call Trace:`` within which a frame must come."""
+RAW: Final = 3
+"""Frames that are a trace though none has a symbol."""
 UNAVAILABLE: Final = 400
 """Characters behind it within which it says that there is no stack."""
 HEADER: Final = 8192
@@ -112,10 +114,14 @@ def _name(  # noqa: PLR0913 - all of it bears on the name
         [fields["holding"]] if "holding" in fields else (),
     )
     words = defaultdict(str, fields)  # a form's words need not all be there
-    title = plain(form.title.format_map(words | {"function": blame.function or "corrupted"}))
+    wording = form.title
     why = form.corrupted
     if not why and named and not blame.function:
-        why = "no function is left to name"
+        if _symbolless(items):
+            wording = wording.replace(" in {function}", "")
+        else:
+            why = "no function is left to name"
+    title = plain(wording.format_map(words | {"function": blame.function or "corrupted"}))
     if not why and not form.traceless and not brief:
         why = _broken(text, items)
         if not why and form.walk == "named" and walker.breaks_off():
@@ -124,6 +130,12 @@ def _name(  # noqa: PLR0913 - all of it bears on the name
         why = "another line's time stamp is in the title"
     status: Status = "corrupted" if why else "partial" if form.cause == "unknown" else "complete"
     return Verdict(title, status, why, reading, family, blame)
+
+
+def _symbolless(items: Body) -> bool:
+    """Tell whether the kernel knows no symbols, as small ones do: then its trace is nothing but addresses."""
+    frames = [frame for item in items if type(item.value) is Trace for frame in item.value.frames]
+    return len(frames) >= RAW and all(frame.address and not frame.symbol for frame in frames)
 
 
 def _broken(text: ReportText, items: Body) -> str:

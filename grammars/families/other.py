@@ -193,14 +193,14 @@ GENERIC = Family(
     last=True,
     forms=(
         Form(  # before 5.1 it writes through NULL to crash
-            head(r"Oops: 0002 \[#\d+\][^\n]*") + later(r"sysrq_handle_crash\+0x"),
+            head(r"Oops: 0002 \[#?\d+\][^\n]*") + later(r"sysrq_handle_crash\+0x"),
             title="BUG: unable to handle kernel NULL pointer dereference in {function}",
             kind="oops",
             cause="null-dereference",
             walk="ip",
         ),
         Form(
-            head(r"Oops: (?P<code>[0-9a-f]{4}) \[#\d+\][^\n]*"),
+            head(r"Oops: (?P<code>[0-9a-f]{4}) \[#?\d+\][^\n]*"),
             title="BUG: unable to handle kernel paging request in {function}",
             kind="oops",
             cause="bad-pointer",

@@ -76,6 +76,7 @@ def test_every_literal_is_written_in_the_form_that_it_points_at() -> None:
         ("null-i386-el5", "2.6.18-194.el5", "worker"),
         ("oops-powerpc-el6", "2.6.32-358.el6.ppc64", "worker"),
         ("bug-filesystem-el5", "2.6.18-308.el5", "worker"),
+        ("null-x86-el5", "2.6.18-194.el5", "worker"),
     ],
 )
 def test_who_was_running_before_one_line_said_so(report: str, release: str, process: str) -> None:
@@ -91,3 +92,19 @@ def test_an_arm_says_in_its_oops_which_it_is() -> None:
 @pytest.mark.parametrize("helper", ["__kthread_cancel_work_sync", "kthread_create_on_node", "show_registers"])
 def test_who_only_runs_threads_or_prints_is_not_blamed(helper: str) -> None:
     assert passed_over(helper)
+
+
+def test_the_number_of_an_oops_had_no_mark_once() -> None:
+    (crash,) = parse(read(Path(__file__).parent / "reports" / "null-x86-el5.txt")[1])
+    assert crash.oops is not None
+    assert (crash.oops.number, crash.oops.error_code, crash.oops.flags) == (1, 2, ("SMP",))
+    assert crash.ip is not None
+    assert (crash.ip.symbol, crash.ip.module) == ("widget_write", "widget")
+    assert "write" in crash.cause_detail
+
+
+def test_a_kernel_without_symbols_names_modules_alone_and_is_signed_weakly() -> None:
+    (crash,) = parse(read(Path(__file__).parent / "reports" / "symbolless.txt")[1])
+    assert [frame.module for frame in crash.call_trace] == ["", "widget", ""]
+    assert crash.signature is not None
+    assert crash.signature.quality == "weak"

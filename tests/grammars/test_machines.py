@@ -233,7 +233,7 @@ MACHINES = {
             "instruction fetch from a protected page by the kernel",
         ),
         ("x29", "ffff80000800b9e0"),
-        "boom_write",
+        "",
     ),
     "arm": (
         ARM,

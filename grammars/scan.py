@@ -642,7 +642,9 @@ class Scanner:
         left = windows.get(row.host, 0)
         wanted = max(left, self._due.get(row.number, 0))
         if not wanted:
-            return [row] if windows and not row.host else []  # without a host it may have lost its prefix
+            if not windows or row.host:
+                return []
+            return [*self._release("", row.number), row]  # without a host it may have lost its prefix
         if wanted > 1:
             if not left and len(windows) >= HOSTS:
                 del windows[next(iter(windows))]

@@ -161,12 +161,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
         words, proof = _entered(report, marks, functions, found)
         said.append(words)
     elif report.call_trace:
-        count = sum(frame.reliable and bool(frame.symbol) for frame in report.call_trace)
-        said.append(
-            f"The trace has {count} frame{'s' if count > 1 else ''} and does not show the kernel's entry"
-            if count
-            else "The trace has nothing but guesses (the frames with ?)"
-        )
+        said.append(_unentered(report))
         proof = marks.get("trace")
     else:
         said.append("There is no call trace in the usual form")
@@ -183,6 +178,19 @@ def read(report: CrashReport, marks: Marks) -> Step:
         said.append(f"passed over: {names}")
         proof = once(proof, *(marks.frame(name) for name in list(skipped)[:PASSED]))
     return Step(NAME, "; ".join(said) + ".", once(proof))
+
+
+def _unentered(report: CrashReport) -> str:
+    """Say what there is of a trace that does not show how the kernel was entered."""
+    trace = report.call_trace
+    if not any(frame.symbol for frame in trace):
+        modules = listed({frame.module: None for frame in trace if frame.module})
+        inside = f", some of them in the modules {modules}" if modules else ""
+        return f"The trace has {len(trace)} addresses{inside}: the kernel was built without its symbols"
+    count = sum(frame.reliable and bool(frame.symbol) for frame in trace)
+    if not count:
+        return "The trace has nothing but guesses (the frames with ?)"
+    return f"The trace has {count} frame{'s' if count > 1 else ''} and does not show the kernel's entry"
 
 
 def _entered(

@@ -45,7 +45,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
         where = ": its trace says where it was" if report.call_trace else ""
         return Step(NAME, f"The report gives no instruction pointer of the kernel{where}.")
     registers = Registers(report)
-    said = [_place(ip)]
+    said = [_place(ip, named=any(frame.symbol for frame in report.call_trace))]
     proof = marks.get("ip")
     found = decode(report, registers)
     if found is not None:
@@ -67,7 +67,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
     return Step(NAME, " ".join(said), proof)
 
 
-def _place(ip: InstructionPointer) -> str:
+def _place(ip: InstructionPointer, *, named: bool) -> str:
     if ip.symbol:
         place = ip.symbol
         if ip.offset is not None:
@@ -84,6 +84,8 @@ def _place(ip: InstructionPointer) -> str:
             f"The CPU was at 0x{ip.address:x}, where there is no code: "
             "it had called or jumped through a pointer that was NULL."
         )
+    if not named:
+        return f"The CPU was at 0x{ip.address:x}, of which the kernel says no name."
     return f"The CPU was at 0x{ip.address:x}, where the kernel has no code."
 
 

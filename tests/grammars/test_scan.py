@@ -227,6 +227,9 @@ def test_any_split_gives_the_same_lines(data: bytes, cuts: list[int]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(TEXT | st.binary(max_size=3000))
+@example(
+    b'Linux version 6.1\n{"MESSAGE":"Oops: 1","_TRANSPORT":"kernel","_HOSTNAME":"web1"}\n<4>[    1.000000] '
+)
 def test_any_bytes_give_clean_lines_in_order(data: bytes) -> None:
     lines = scan(data)
     assert not re.search(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e]", "".join(line.text for line in lines))

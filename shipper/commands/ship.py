@@ -224,7 +224,10 @@ def _rehearse(config: Config, files: Sequence[str], faults: int, jobs: int) -> i
     names = (
         ", ".join(plugin.name for plugin in config.outputs) or "no output; they would be kept in the store"
     )
-    say(f"{counted(len(files), 'file')}: {len(new)} new, {len(known)} shipped before; would go to {names}")
+    if files or not faults:
+        say(
+            f"{counted(len(files), 'file')}: {len(new)} new, {len(known)} shipped before; would go to {names}"
+        )
     if store:
         store.close()
     return 1 if faults else 0

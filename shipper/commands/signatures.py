@@ -191,8 +191,12 @@ def _user(engine: BulkOutput) -> str:
 
 def _registered(engine: BulkOutput, signature: str) -> dict[str, Any]:
     """Return what an engine says of the first report; empty where it says nothing."""
-    status, data = _ask(engine, "GET", f"/{REGISTRY}/_doc/{signature}")
-    engine.close()
+    try:
+        status, data = _ask(engine, "GET", f"/{REGISTRY}/_doc/{signature}")
+    except Failure as error:
+        return {"reported": f"unknown: {error}"}
+    finally:
+        engine.close()
     if status == FORBIDDEN:
         return {"reported": f"unknown: this user may not read {REGISTRY}"}
     if status != OK:
@@ -386,6 +390,6 @@ def _print_one(told: dict[str, Any]) -> None:
     for engine, said in told["alerts"].items():
         pages = "" if said.get("pages", True) else "; did not page"
         host = f" by {said['host']}" if said.get("host") else ""
-        lines.append(f"{engine:<11}first reported {said['reported']}{host}{pages}")
+        lines.append(f"{engine:<10} first reported {said['reported']}{host}{pages}")
     lines += ["", *told["reading"], "", "trace", *(f"  {frame}" for frame in told["trace"])]
     sys.stdout.write("".join(f"{visible(line)}\n" for line in lines))

@@ -16,6 +16,7 @@ import msgspec
 from shipper.outputs import THERE, Outcome, Stored, Unavailable, Verdict
 from shipper.outputs._document import now, stamp
 from shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url
+from shipper.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -145,7 +146,8 @@ class BulkOutput(ABC):
         status, data = self.request("GET", "/_cluster/health")
         if status == 401:  # noqa: PLR2004
             raise Unavailable(self._refused(status, data))
-        said = [f"{data['status']}, {data['number_of_nodes']} nodes" if status == 200 else "reached"]  # noqa: PLR2004
+        known = status == 200  # noqa: PLR2004
+        said = [f"{data['status']}, {counted(data['number_of_nodes'], 'node')}" if known else "reached"]
         said += self._rights()
         status, _ = self.request("GET", "/_index_template/kernel-panic")
         if status == 404:  # noqa: PLR2004

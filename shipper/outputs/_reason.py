@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections import deque
+from http.client import HTTPException
 
 __all__ = ["explain"]
 
@@ -24,6 +25,8 @@ def explain(error: BaseException) -> str:
             best = f"TLS: {current.reason or current}"
         elif isinstance(current, OSError) and not best:
             best = current.strerror or str(current)
+        elif isinstance(current, HTTPException) and not best:
+            best = f"what answers does not speak HTTP: {str(current)[:100]}"
         waiting += current.args
         waiting += getattr(current, "errors", ())
         waiting += (current.__cause__, current.__context__, getattr(current, "reason", None))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +51,28 @@ def test_without_an_engine_the_store_lists_and_shows(kpanic: Run) -> None:
     assert "6.1.0-56-amd64 (" in out
     assert "verdict: " in out
     assert "  __handle_sysrq" in out
+
+
+def test_an_engine_that_is_not_there_hides_nothing_of_the_store(kpanic: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        threading.Thread(target=_greet, args=(other,), daemon=True).start()
+        to = f"127.0.0.1:{other.getsockname()[1]}"
+        out, _ = kpanic("signatures", "show", SYSRQ, "-E", f"output.elasticsearch.hosts={to}")
+    assert "  __handle_sysrq" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("elasticsearch ")]
+    assert line.startswith("elasticsearch first reported unknown: elasticsearch: http://127.0.0.1:")
+    assert "what answers does not speak HTTP: This is no web" in line
+
+
+def _greet(other: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = other.accept()
+        except OSError:
+            return
+        with client:
+            client.recv(65536)
+            client.sendall(b"This is no web\r\n")
 
 
 def test_what_the_triage_file_says_is_shown(kpanic: Run) -> None:

@@ -16,7 +16,7 @@ from shipper.inputs.file import STANDARD_INPUT
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Found", "walk"]
+__all__ = ["Found", "entered", "walk"]
 
 
 class Found(NamedTuple):
@@ -26,10 +26,43 @@ class Found(NamedTuple):
     fault: str = ""
 
 
-def walk(path: str, entered: Callable[[str], None] | None = None) -> Iterator[Found]:
+def entered(path: str, refused: Callable[[OSError], object] = id) -> Iterator[tuple[str, list[str]]]:
+    """Yield ``path`` and every folder below it, by name, with the names of what is there and is no folder.
+
+    As ``os.walk`` does, but however deep they are.
+
+    :param refused: is told why a folder cannot be read.
+    """
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        below: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not _is_folder(entry):
+                        names.append(entry.name)
+                    elif not entry.is_symlink():
+                        below.append(entry.path)
+        except OSError as error:
+            refused(error)
+            continue
+        yield folder, names
+        waiting += sorted(below, reverse=True)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def walk(path: str, seen: Callable[[str], None] | None = None) -> Iterator[Found]:
     """Yield the files to read at ``path``: itself if it is no folder, else all below it, by name.
 
-    :param entered: is told of each folder.
+    :param seen: is told of each folder.
     """
     if not os.path.isdir(path):  # noqa: PTH112 - paths stay as the user wrote them
         there = path == STANDARD_INPUT or os.path.lexists(path)
@@ -40,12 +73,11 @@ def walk(path: str, entered: Callable[[str], None] | None = None) -> Iterator[Fo
     def unreadable(error: OSError) -> None:
         faults.append(Found(os.fsdecode(error.filename), f"cannot be read: {error.strerror}"))
 
-    for folder, folders, names in os.walk(path, onerror=unreadable):
-        folders.sort()
+    for folder, names in entered(path, unreadable):
         yield from faults
         faults.clear()
-        if entered:
-            entered(folder)
+        if seen:
+            seen(folder)
         chosen = kdump_names.logs(folder, names)
         if chosen == []:
             yield Found(

@@ -18,6 +18,7 @@ import msgspec
 from shipper.inputs import Crash, FilePath
 from shipper.inputs._reader import Reader
 from shipper.inputs.file import PSTORE
+from shipper.inputs.folders import entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,8 +134,7 @@ class _Looks:
 
     def _folders(self) -> Iterator[tuple[str, list[str]]]:
         for path in self._config.paths:
-            for folder, folders, names in os.walk(path, onerror=self._refused):
-                folders.sort()
+            for folder, names in entered(path, self._refused):
                 records = sorted(name for name in names if PSTORE.fullmatch(name))
                 if records:
                     yield folder, records

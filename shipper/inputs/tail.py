@@ -28,6 +28,7 @@ from shipper.inputs import Crash, FilePath, Unreadable
 from shipper.inputs._reader import Reader
 from shipper.inputs._watch import Watch, being_written
 from shipper.inputs.file import CHUNK, Chunks, grows, looks_binary, origin_of
+from shipper.inputs.folders import entered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,8 +102,7 @@ def expand(pattern: str) -> Iterator[str]:
         return
     head, _, tail = pattern.partition("**")
     for base in glob.iglob(head or "."):  # noqa: PTH207
-        for folder, folders, _ in os.walk(base):
-            folders.sort()
+        for folder, _ in entered(base):
             yield from expand(os.path.join(glob.escape(folder), tail.lstrip("/") or "*"))  # noqa: PTH118
 
 

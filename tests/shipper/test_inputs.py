@@ -22,6 +22,8 @@ from shipper.document import Origin
 from shipper.inputs import Unreadable, kdump_names
 from shipper.inputs.file import origin_of, read
 from shipper.inputs.folders import walk
+from shipper.inputs.tail import FileInput
+from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -265,6 +267,26 @@ def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -
         "dangling": "is a link to nothing, or has just vanished",
         "pipe": "is no regular file and is left alone",
     }
+
+
+def test_a_tree_deeper_than_a_path_is_long_is_walked_as_far_as_paths_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log").write_bytes(LOG)
+    for _ in range(2500):
+        os.mkdir("d")  # noqa: PTH102 - no path is that long
+        os.chdir("d")
+    try:
+        first, *others = walk(str(tmp_path))
+        assert first == (str(tmp_path / "log"), "")
+        assert [one.fault for one in others] == ["cannot be read: File name too long"]
+        with running(FileInput, paths=[f"{tmp_path}/**/*"], close_quiet=0.1, scan_interval=0.1) as feed:
+            until(lambda: feed.crashes)
+    finally:
+        for _ in range(2500):  # neither can what removes it go so deep
+            os.chdir("..")
+            os.rmdir("d")  # noqa: PTH106
 
 
 def test_a_fault_of_the_scan_is_told_and_what_came_before_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

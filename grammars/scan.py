@@ -76,6 +76,7 @@ _ESCAPED: Final = (b"\\x0a", b"\\x09", b"#012", b"#011", b"\\n", b"\\t")
 
 _NUMBERS: Final = '"MESSAGE":['
 """In JSON, journalctl writes a message that holds control codes as the numbers of its bytes."""
+_BYTES: Final = re.compile(rb"(\d{1,3}+(?:,\d{1,3}+)*+)\]")
 
 
 class Literal(NamedTuple):
@@ -212,10 +213,10 @@ class Search:
 
     def _inside(self, data: bytes, at: int) -> Iterator[_Hit]:
         """Yield the literals in a message that is written in numbers, as if they stood where these begin."""
-        try:
-            message = bytes(map(int, data[at : data.find(b"]", at, at + LONGEST)].split(b",")))
-        except ValueError:
+        numbers = _BYTES.match(data, at, at + LONGEST)
+        if numbers is None:
             return
+        message = bytes(int(number) & 0xFF for number in numbers[1].split(b","))
         for _, number in self.ends(message):
             if number >= self.headers:
                 yield at - 1 + self.lengths[number], number

@@ -6,16 +6,26 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from shipper import pipeline
 from shipper.cli import COMMANDS
+from shipper.document import Origin
+from shipper.inputs import file
 from tests.shipper.ecs import faults
 from tests.shipper.screen import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipper.inputs import Crash
 
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
@@ -82,6 +92,19 @@ def test_parse_with_several_processes_prints_the_same_in_the_same_order(kpanic: 
     for document in [*one, *several]:
         del document["event"]["created"]
     assert one == several != []
+
+
+def test_a_process_that_dies_costs_its_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: str, base: Origin) -> Iterator[Crash]:
+        if path == "7":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return file.read(str(PANIC), base)
+
+    monkeypatch.setattr(pipeline, "read", read)
+    found = list(pipeline.parse_files([str(number) for number in range(16)], Origin("file"), jobs=2))
+    died = [parsed.path for parsed in found if "died" in parsed.fault]
+    assert died == ["6", "7"]  # they take two at a time
+    assert sum(len(parsed.documents) for parsed in found) == 14
 
 
 @pytest.mark.parametrize("form", ["table", "text"])

@@ -89,6 +89,12 @@ DROPPED: Final = _form(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?
 """The console could not keep up; on a line of its own or, before 4.20, in front of the next."""
 MISSED: Final = _form(r".*systemd-journald\[\d+\]: Missed (?P<lost>\d{1,9}) kernel messages")
 """journald could not keep up."""
+STAMP_ALONE: Final = _form(
+    rf"(?:<\d+>)?{_STAMP} (?P<text>(?P<begins>BUG: |Kernel panic - |[kK]ernel BUG at |general protection "
+    r"fault|Unable to handle kernel |Oops: |INFO: task |(?:rcu: )?INFO: rcu_|WARNING: CPU: "
+    r"|------------\[ cut here|(?:NMI )?watchdog: )?.*)"
+)
+"""``Jan 15 22:27:39 BUG: …``: the stamp of who listened on the line, without a host."""
 QUOTE: Final = _form(r"(?:> ?)+(?P<text>.*)")
 """``> > text``: quoted in a mail."""
 STAMPED: Final = _form(rf"{_STAMP} (?:[\w.:-]+ )?(?=\S*\d,\d+,\d+,)")
@@ -150,6 +156,8 @@ class Reader:
         self._export = Export()
         self._dmesg = DmesgJson()
         self._lost = 0
+        self._alone = False
+        """The kernel's words come right behind a stamp."""
 
     @property
     def pending(self) -> bool:
@@ -162,6 +170,7 @@ class Reader:
         self._export.gap()
         self._dmesg.gap()
         self._lost = 0
+        self._alone = False
 
     def flush(self) -> list[Line]:
         """Kernel lines that the end of the input completes."""
@@ -341,6 +350,9 @@ class Reader:
             return [Line(number, match["text"], raw=raw)]
         if match := CRI.re.match(text):
             return self._line(number, match["text"], raw)
+        if (alone := STAMP_ALONE.re.match(text)) and (self._alone or alone["begins"]):
+            self._alone = True
+            return [Line(number, alone["text"], None, "", "", _epoch(alone), 0, raw)]
         if PROGRAM.re.match(text):
             missed = MISSED.re.match(text)
             self._lost += int(missed["lost"]) if missed else 0

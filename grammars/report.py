@@ -49,6 +49,8 @@ _SAID: Final = re.compile(r"[a-z]{2}|[^\w\s]")
 """A word or a mark: ``CPU 1`` has neither."""
 _TITLES: Final = ("Subject:", "reason:")
 """What heads a mail, and ABRT's list."""
+_XMON: Final = "cpu 0x"
+"""How xmon begins."""
 _COLON: Final = (":", "]", ">", ")")
 """What the words that a kernel or a console puts before a header end in."""
 FAULT: Final = "the grammar has a fault"
@@ -136,15 +138,22 @@ def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
 
 
 def _rejoined(lines: Sequence[Line], head: Head) -> list[Line]:
-    """Join lines that a mail program broke: the rest has no time stamp. Nothing where there are none."""
+    """Join lines that a mail program broke: the rest has no time stamp. Nothing where there are none.
+
+    powerpc's debugger stamps none of its lines.
+    """
     joined = list(lines[: head.place + 1])
+    time, debugged = joined[-1].time, False
     for line in lines[head.place + 1 :]:
         last = joined[-1].text.rstrip()
+        debugged = debugged or line.text.startswith(_XMON)
+        if debugged and line.time is None:
+            line = line._replace(time=time)  # noqa: PLW2901
         if line.time is None and last.endswith(_BROKEN) and (text := line.text.strip()):
             joined[-1] = joined[-1]._replace(text=f"{last} {text}")
         else:
             joined.append(line)
-    return joined if len(joined) < len(lines) else []
+    return joined if debugged or len(joined) < len(lines) else []
 
 
 def _text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:

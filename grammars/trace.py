@@ -5,6 +5,7 @@ The forms of a frame (kernel 2.6.32 to 7.x)::
     [<ffffffff81234567>] ? f+0x16/0x20 [module]     x86 before 4.9, s390x, arm64, riscv64
      f.isra.0+0x16/0x20 [module build-id]           x86 since 4.9
     [c000000000123456] [c000000000123456] f+0x16/0x20 (unreliable)       powerpc; .f on big endian
+    [link register   ] c000000000123456 f+0x16/0x20     its debugger, xmon; then [c000…] c000… f+0x16/0x20
     [<c0101010>] (f) from [<c0202020>] (g+0x16/0x20)    arm before 6.0; then `f from g+0x16/0x20`
     ([<0000000000101010>] f+0x16/0x20)              s390x
      f file.c:123 [inline]                          symbolized
@@ -33,13 +34,13 @@ NAME: Final = r"[A-Za-z_$][\w$.]*+(?:::[\w$.]++)*+"
 """A symbol, suffixes of the compiler included."""
 RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 """A demangled Rust method: ``<T as Trait>::method``."""
-_BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*|<[0-9a-f]{8,16}>[ \t]*){0,2}"
+_BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*|<[0-9a-f]{8,16}>[ \t]*){0,2}(?:(?<=\] )[0-9a-f]{16} )?"
 DECODED: Final = r" \([^\s():]+:[\d?]"
 """Behind a symbol: where scripts/decode_stacktrace.sh found it."""
 
 _FROM: Final = rf"(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}(?: \[[\w-]+\])?) from {_BRACKETS})?"
 _CODE: Final = (
-    rf"(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?{_FROM}"
+    rf"(?:\[link register   \] )?(?P<address>\(?{_BRACKETS})(?P<guess>\?[ \t]+)?{_FROM}"
     rf"\(?[ \t]*(?::(?P<home>[\w-]+):|\.)?(?P<name>{NAME}|{RUST})\+0x"
     r"(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)(?P<rest>[^\n]*)"
 )
@@ -192,7 +193,7 @@ frames = Element(
     lambda match: Trace(match[0]),
 )
 FRAMES_LEAD: Final = (
-    rf"[ \t]*(?:{MARK}|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[.:]"
+    rf"[ \t]*(?:{MARK}|\[link register   \] c|\(?\[<?(?:0x)?[0-9a-f]*>?\] *[\w(?\n<\[.:]"
     rf"|(?:\?[ \t]+)?{NAME}(?:\+0x[0-9a-f]+/|{DECODED})|<[0-9a-f]{{8,16}}> \w|{RUST}\+0x"
     rf"|{NAME}(?: \[[\w-]+\])? from {NAME}\+0x|{NAME}[ \t]+\S+:\d+[ \t]+\[inline\]"
     r"|(?:\? )?0x[0-9a-f]{8,16}(?: \[[\w-]+@[^\]\n]*\])?[ \t]*\n)"

@@ -45,6 +45,21 @@ def _panic(  # noqa: PLR0913 - one line a reason
 
 _LOST: Final = "it follows from a report that is missing"
 
+SERROR = Family(  # arch/arm64/kernel/traps.c prints where the CPU was before it panics
+    name="serror",
+    literals=("SError Interrupt on CPU",),
+    forms=(
+        Form(
+            head(r"SError Interrupt on CPU\d+, code 0x[0-9a-f]+ -- (?P<what>[^\n]*)"),
+            title="kernel panic: Asynchronous SError Interrupt",
+            kind="panic",
+            cause="machine-check",
+            walk="none",
+            fatal=True,
+        ),
+    ),
+)
+
 PANIC = Family(
     name="panic",
     literals=("Kernel panic - not syncing:", "Kernel panic -not syncing:"),

@@ -87,6 +87,15 @@ POWERPC = Machine(
             ),
         ),
         Rule(
+            "xmon_pointer",
+            r"    pc: [0-9a-f]{16}",
+            pointer(
+                rf"    pc: (?P<raw>[0-9a-f]{{16}}(?:: {PLACE})?)[^\n]*"
+                rf"(?:\n    lr: [0-9a-f]+: \.?(?P<caller>{NAME})\+0x)?",
+                "ppc64le",
+            ),
+        ),
+        Rule(
             "ppc_registers",
             r"(?:NIP:  |REGS: |GPR\d\d: |MSR:  |CFAR: |DAR: |Instruction dump:)",
             Element(

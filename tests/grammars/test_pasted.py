@@ -42,6 +42,7 @@ WRAPS: dict[str, Callable[[str], str]] = {
     "processor, name and number": lambda line: f"[   10.000001]  [0:         worker:   77] {line}",
     "logcat": lambda line: f"08-24 11:22:33.123     0     0 E KERNEL  : {line}",
     "compose": lambda line: f"node1  | {line}",
+    "stamp without a host": lambda line: f"Feb 15 18:53:41 {line}",
     "clock": lambda line: f"12:00:01.123 {line}",
     "laboratory": lambda line: f"2026-11-22T18:53:41.123456  <4>[   10.000001] {line}",
     "extended netconsole, stamped": lambda line: f"Jan 15 22:27:39 6.18.0,4,863,10000001,-;{line}",

@@ -177,7 +177,9 @@ def _metrics(config: Config, service: Service, store: Store, log: Say) -> Iterat
 def _give_back() -> None:
     """Return the memory that a burst left behind (malloc_trim(3)), where the C library can."""
     import ctypes  # noqa: PLC0415
+    import linecache  # noqa: PLC0415
 
+    linecache.clearcache()  # pyparsing's own source: it looks at who calls it
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.service                five minutes of idling, 100,000 documents in the store
     python -m tests.benchmarks.service --seconds 30 --documents 20000
 
-Idle: ``kpanic run`` with every input and four outputs, metrics on; resident memory and share of a core,
-before the first crash and after one. The commands are timed from outside, the whole process: clock and
-processor, the median of ten, beside a Python that does nothing.
+Idle: ``kpanic run`` with every input and metrics on, a line for each combination of outputs (their receivers
+are real); share of a core and resident memory, before the first crash and after some. The commands are timed
+from outside, the whole process: clock and processor, the median of ten, beside a Python that does nothing.
 """
 
 # ruff: noqa: T201
@@ -26,10 +26,15 @@ from pathlib import Path
 from shipper.document import Packed
 from shipper.store import Store
 from tests.engines import documents, parts
+from tests.engines.forward import Receiver
+from tests.engines.search import RELEASES, Node
 
 ROOT = Path(__file__).parents[2]
+LOGS = sorted((ROOT / "tests" / "logs" / "lab").iterdir())[:20]
 STORY = ROOT / "tests" / "logs" / "story" / "127.0.0.1-2021-04-29-20:32:26"
 KPANIC = [str(Path(sys.executable).with_name("kpanic"))]
+QUIET = 90
+"""Seconds after a burst: it gives memory back once a minute."""
 
 
 def spent(process: int) -> float:
@@ -46,47 +51,93 @@ def resident(process: int) -> float:
     return int(status.split("VmRSS:")[1].split()[0]) * 1024 / 1e6
 
 
+class Service:
+    """``kpanic run`` in a folder of its own."""
+
+    def __init__(self, folder: Path, number: int, outputs: dict[str, object]) -> None:
+        self.crash = folder / "crash"
+        for made in (self.crash, folder / "pstore"):
+            made.mkdir(parents=True)
+        self._store = folder / "data" / "kpanic.db"
+        ports = {
+            name: parts.free_port(first + 10 * number)
+            for name, first in {"netconsole": 26_700, "syslog": 26_800, "metrics": 25_200}.items()
+        }
+        settings = {
+            "path.data": str(self._store.parent),
+            "inputs": [
+                {"type": "kdump", "paths": [str(self.crash)]},
+                {"type": "file", "paths": [str(folder / "messages*")]},
+                {"type": "pstore", "paths": [str(folder / "pstore")]},
+                {"type": "netconsole", "host": f"127.0.0.1:{ports['netconsole']}", "allow": ["127.0.0.0/8"]},
+                {"type": "syslog", "protocol.udp.host": f"127.0.0.1:{ports['syslog']}"},
+                {"type": "journal"},
+                {"type": "kmsg"},
+                {"type": "stdin"},
+            ],
+            "output": outputs,
+            "http": {"enabled": True, "port": ports["metrics"]},
+        }
+        config = folder / "kpanic.yml"
+        config.write_text(json.dumps(settings))
+        self.name = ", ".join(outputs)
+        self.process = subprocess.Popen(
+            [*KPANIC, "run", "-c", str(config)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def delivered(self) -> bool:
+        """Tell whether every output has every crash."""
+        with Store(self._store, readonly=True) as store:
+            return all(output.delivered and not output.pending for output in store.outputs())
+
+    def close(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.communicate()
+
+
 def idle(folder: Path, seconds: float) -> None:
-    """Run the service and look at it."""
-    crash = folder / "crash"
-    crash.mkdir()
-    (folder / "pstore").mkdir()
-    settings = {
-        "path.data": str(folder / "data"),
-        "inputs": [
-            {"type": "kdump", "paths": [str(crash)]},
-            {"type": "file", "paths": [str(folder / "messages*")]},
-            {"type": "pstore", "paths": [str(folder / "pstore")]},
-            {"type": "netconsole", "host": f"127.0.0.1:{parts.free_port(26_700)}", "allow": ["127.0.0.0/8"]},
-            {"type": "syslog", "protocol.udp.host": f"127.0.0.1:{parts.free_port(26_800)}"},
-            {"type": "journal"},
-            {"type": "kmsg"},
-            {"type": "stdin"},
-        ],
-        "output": {
-            "opensearch": {"hosts": ["http://127.0.0.1:9"]},
-            "elasticsearch": {"hosts": ["http://127.0.0.1:9"]},
-            "fluentd": {"hosts": ["127.0.0.1:9"]},
-            "file": {"path": str(folder / "out.ndjson")},
-        },
-        "http": {"enabled": True, "port": parts.free_port(25_200)},
-    }
-    config = folder / "kpanic.yml"
-    config.write_text(json.dumps(settings))
-    with subprocess.Popen(
-        [*KPANIC, "run", "-c", str(config)], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as service:
-        time.sleep(5)
-        began = spent(service.pid)
+    """Run the service with each combination of outputs, and look at it."""
+    engines = [Node(product, f"http://127.0.0.1:{parts.free_port(22_000)}") for product in RELEASES]
+    receiver = Receiver(parts.free_port(23_000))
+    outputs: dict[str, object] = {engine.product: {"hosts": [engine.url]} for engine in engines}
+    outputs["fluentd"] = {"hosts": [receiver.host]}
+    services: list[Service] = []
+    try:
+        for started in (*engines, receiver):
+            started.start()
+        for names in (*([name] for name in outputs), [*outputs]):
+            number = len(services)
+            chosen = {name: outputs[name] for name in names}
+            services.append(Service(folder / str(number), number, chosen))
+        time.sleep(10)
+        began = [spent(service.process.pid) for service in services]
         time.sleep(seconds)
-        share = (spent(service.pid) - began) / seconds
-        print(f"idle for {seconds:.0f} s: {share:.3%} of a core, {resident(service.pid):.0f} MB resident")
-        shutil.copytree(STORY, crash / STORY.name)
-        while not (folder / "out.ndjson").read_text():
-            time.sleep(0.1)
-        time.sleep(5)
-        print(f"after a crash: {resident(service.pid):.0f} MB resident")
-        service.terminate()
+        shares = [
+            (spent(one.process.pid) - before) / seconds for one, before in zip(services, began, strict=True)
+        ]
+        before = [resident(service.process.pid) for service in services]
+        for service in services:
+            for one in (STORY, *LOGS):
+                to = service.crash / f"{one.stem}-2021-04-29-20:32:26"
+                shutil.copytree(STORY, to)
+                if one is not STORY:
+                    shutil.copy(one, to / "vmcore-dmesg.txt")
+        while not all(service.delivered() for service in services):
+            time.sleep(1)
+        time.sleep(QUIET)
+        for service, share, megabytes in zip(services, shares, before, strict=True):
+            print(
+                f"{service.name}: idle for {seconds:.0f} s: {share:.3%} of a core, {megabytes:.1f} MB"
+                f" resident; {QUIET} s after {1 + len(LOGS)} crashes: {resident(service.process.pid):.1f} MB",
+                flush=True,
+            )
+    finally:
+        for service in services:
+            service.close()
+        receiver.close()
+        for engine in engines:
+            engine.remove()
 
 
 def commands(folder: Path, count: int) -> None:

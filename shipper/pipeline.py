@@ -36,6 +36,8 @@ BATCH = 500
 """Documents sent at a time: one bulk request of the usual sizes."""
 LONGEST_WAIT = 60.0
 """Seconds between two tries, at most."""
+SOON = 1.0
+"""Seconds that new documents wait for a receiver that answers but did not take others."""
 AGAIN = 5.0
 """Seconds until the store is tried again that could not take something."""
 
@@ -177,7 +179,7 @@ def keep(
 
 
 class _Held(Exception):  # noqa: N818 - a reason to wait
-    """The receiver answers and takes nothing."""
+    """The receiver takes nothing, or cannot be reached."""
 
 
 class Delivery(threading.Thread):
@@ -216,7 +218,9 @@ class Delivery(threading.Thread):
         self._ended = threading.Event()
         self._finishing = False
         self._noted = ""
+        self._answers = False
         store.register(output.name)
+        self._until = store.sent(output.name)
 
     def wake(self) -> None:
         """Tell that there may be something new in the store."""
@@ -269,7 +273,7 @@ class Delivery(threading.Thread):
         """Deliver what there is or wait for more; return whether all is done."""
         self._wake.clear()
         finishing = self._finishing  # before looking: what is added later sets it later
-        if self._store.pending(self.output.name, 1):
+        if self._store.waiting(self.output.name):
             self._retrying(self._next)
             return False
         if not finishing:
@@ -290,16 +294,14 @@ class Delivery(threading.Thread):
         """Call ``step`` until it succeeds, with growing and jittered waits between."""
         import tenacity  # noqa: PLC0415 - only who delivers waits for it
 
-        from shipper.outputs import Unavailable  # noqa: PLC0415
-
         stops: list[tenacity.stop.stop_base] = [tenacity.stop_when_event_set(self._ended)]
         if self._tries is not None:
             stops.append(tenacity.stop_after_attempt(self._tries))
         tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((Unavailable, _Held)),
+            retry=tenacity.retry_if_exception_type(_Held),
             wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT),
             stop=tenacity.stop_any(*stops),
-            sleep=tenacity.sleep_using_event(self._ended),
+            sleep=self._pause,
             after=self._note,
             reraise=True,
         )(step)
@@ -308,6 +310,13 @@ class Delivery(threading.Thread):
             if self._say:
                 self._say(f"{self.output.name}: delivers again", level="info")
             self._trouble("")
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next try; what is new does not wait for what a receiver did not take before."""
+        if self._tries is not None or not self._answers or seconds < SOON:
+            self._ended.wait(seconds)
+        elif not self._ended.wait(SOON):
+            self._wake.wait(seconds - SOON)
 
     def _note(self, state: RetryCallState) -> None:
         """Keep the reason of a failed try where ``kpanic status`` finds it."""
@@ -331,21 +340,36 @@ class Delivery(threading.Thread):
     def _next(self) -> None:
         """Send one batch.
 
-        :raises Unavailable: nothing of it was settled.
         :raises _Held: all of it is to be tried again.
         """
-        from shipper.outputs import THERE, Verdict  # noqa: PLC0415
+        # Not the output's own exception: its traceback would hold the batch while we wait.
+        if held := self._send():
+            raise _Held(held)
 
-        batch = self._store.pending(self.output.name, BATCH)
+    def _send(self) -> str:
+        """Send one batch; return why all of it is to be tried again, empty if something was settled."""
+        from shipper.outputs import THERE, Unavailable, Verdict  # noqa: PLC0415
+
+        self._wake.clear()
+        batch = self._store.pending(self.output.name, BATCH, self._until)
+        self._until = None
+        if batch:
+            self._store.sending(self.output.name, batch)
         if self._triage:
             batch = [self._triage.stamp(stored) for stored in batch]
-        outcomes: list[Outcome] = list(self.output.send(batch)) if batch else []
+        self._answers = False
+        try:
+            outcomes: list[Outcome] = list(self.output.send(batch)) if batch else []
+        except Unavailable as error:
+            return str(error)
+        self._answers = True
         self._settle(batch, outcomes)
         self.verdicts.update(outcome.verdict for outcome in outcomes)
         self.there += sum(outcome.reason == THERE for outcome in outcomes)
         held = [outcome for outcome in outcomes if outcome.verdict is Verdict.RETRY]
         if held and len(held) == len(outcomes):
-            raise _Held(f"{self.output.name}: {held[0].reason or 'not now'}")
+            return f"{self.output.name}: {held[0].reason or 'not now'}"
+        return ""
 
     def _settle(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
         """Record what became of a batch, however long the store takes: sent again, it would be there twice.

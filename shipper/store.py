@@ -52,6 +52,8 @@ __all__ = [
 FILE_NAME = "kpanic.db"
 PAGE_SIZE = 8192  # a document fits a page or two once it is compressed
 ZSTD_LEVEL = 3
+MOST = (1 << 63) - 1
+"""SQLite's largest integer."""
 WAL_PAGES = 512
 """Pages of the write-ahead log between two checkpoints, fewer where the disk is small."""
 
@@ -99,6 +101,10 @@ _MIGRATIONS = (
     """
     CREATE TABLE begun (at REAL NOT NULL);
     INSERT INTO begun SELECT coalesce(min(added), (julianday('now') - 2440587.5) * 86400.0) FROM documents;
+    """,
+    """
+    ALTER TABLE retries ADD COLUMN tried REAL NOT NULL DEFAULT 0;
+    ALTER TABLE outputs ADD COLUMN sending INTEGER;
     """,
 )
 """One script a version of the schema (``PRAGMA user_version``); what was released stays as it is."""
@@ -369,20 +375,48 @@ class Store:
         with self._transaction() as connection:
             connection.execute("INSERT INTO outputs (name) VALUES (?) ON CONFLICT DO NOTHING", (output,))
 
-    def pending(self, output: str, limit: int) -> list[Stored]:
-        """Return what is to be delivered next: first what is to be tried again, then what is new."""
+    def pending(self, output: str, limit: int, until: int | None = None) -> list[Stored]:
+        """Return what is to be delivered next: first what is to be tried again, then what is new.
+
+        Neither keeps the other waiting: each has half of the places, and those that the other leaves. Of the
+        first, the longest untried come first.
+
+        :param until: the last new document to take.
+        """
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT seq, id, body FROM retries JOIN documents USING (seq) JOIN bodies USING (seq)"
-                " WHERE output = ? ORDER BY seq LIMIT ?",
-                (output, limit),
-            ).fetchall()
-            rows += connection.execute(
+            new = connection.execute(
                 "SELECT seq, id, body FROM documents JOIN bodies USING (seq)"
-                " WHERE seq > (SELECT cursor FROM outputs WHERE name = ?) ORDER BY seq LIMIT ?",
-                (output, limit - len(rows)),
+                " WHERE seq > (SELECT cursor FROM outputs WHERE name = ?) AND seq <= ? ORDER BY seq LIMIT ?",
+                (output, MOST if until is None else until, limit),
             ).fetchall()
+            held = connection.execute(
+                "SELECT seq, id, body FROM retries JOIN documents USING (seq) JOIN bodies USING (seq)"
+                " WHERE output = ? ORDER BY tried, seq LIMIT ?",
+                (output, max(limit - limit // 2, limit - len(new))),
+            ).fetchall()
+        rows = held + new[: limit - len(held)]
         return [Stored(seq, name, self._unpack(body)) for seq, name, body in rows]
+
+    def waiting(self, output: str) -> bool:
+        """Tell whether there is something to deliver."""
+        return bool(self.pending(output, 1))
+
+    def sending(self, output: str, batch: Sequence[Stored]) -> None:
+        """Note what is about to be sent; see :meth:`sent`."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE outputs SET sending = ? WHERE name = ?",
+                (max(stored.seq for stored in batch), output),
+            )
+
+    def sent(self, output: str) -> int | None:
+        """Return until where the batch went that was sent and never settled; None if there is none.
+
+        :meth:`pending` up to there is the same batch: a receiver may know it again.
+        """
+        with self._reading() as connection:
+            row = connection.execute("SELECT sending FROM outputs WHERE name = ?", (output,)).fetchone()
+        return row[0] if row else None
 
     def settle(self, output: str, batch: Sequence[Stored], outcomes: Iterable[Outcome]) -> None:
         """Record what became of a batch; a document without an outcome stays to be tried again."""
@@ -395,8 +429,8 @@ class Store:
                 key = (output, stored.seq)
                 if outcome is None or outcome.verdict is Verdict.RETRY:
                     connection.execute(
-                        "INSERT OR REPLACE INTO retries VALUES (?, ?, ?)",
-                        (*key, outcome.reason if outcome else ""),
+                        "INSERT OR REPLACE INTO retries VALUES (?, ?, ?, ?)",
+                        (*key, outcome.reason if outcome else "", now),
                     )
                     continue
                 connection.execute("DELETE FROM retries WHERE output = ? AND seq = ?", key)
@@ -408,7 +442,7 @@ class Store:
                     delivered += 1
             if batch:
                 connection.execute(
-                    "UPDATE outputs SET cursor = max(cursor, ?), delivered = delivered + ?,"
+                    "UPDATE outputs SET sending = NULL, cursor = max(cursor, ?), delivered = delivered + ?,"
                     " last_delivery = iif(?, ?, last_delivery) WHERE name = ?",
                     (max(stored.seq for stored in batch), delivered, delivered, now, output),
                 )
@@ -447,7 +481,7 @@ class Store:
         """Put dead letters back in the queue, or everything that is kept; return how many."""
         with self._transaction() as connection:
             revived = connection.execute(
-                "INSERT OR REPLACE INTO retries SELECT output, seq, reason FROM dead"
+                "INSERT OR REPLACE INTO retries (output, seq, reason) SELECT output, seq, reason FROM dead"
                 " WHERE ?1 IS NULL OR output = ?1",
                 (output,),
             ).rowcount

@@ -131,8 +131,6 @@ class BulkOutput(ABC):
             tried = {outcome.id for outcome in outcomes} | {stored.id for stored in left}
             missing = [stored for stored in batch if stored.id not in tried]
             outcomes += [Outcome(stored.id, Verdict.RETRY, str(error)) for stored in missing + left]
-        if outcomes and all(outcome.verdict is Verdict.RETRY for outcome in outcomes):
-            raise Unavailable(outcomes[0].reason)
         return outcomes
 
     def check(self) -> str:

@@ -4,7 +4,8 @@ fluent-logger writes one event and hopes. Here a chunk of events is sent and its
 awaited, behind TLS and the handshake where they are set.
 
 An acknowledgement says that the receiver has buffered the chunk: with a memory buffer it is gone when
-the receiver is killed, so its buffers belong on disk. Receivers do not recognise a repeated chunk;
+the receiver is killed, so its buffers belong on disk. What is sent again after we were killed comes in
+chunks of the same names, but the receivers that there are do not recognise a repeated chunk;
 ``labels.document_id`` is in every record for what stands behind them (``id_key``).
 
 :see: https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1.5
@@ -112,7 +113,8 @@ class FluentdOutput:
         """Send in chunks; one that nobody acknowledges is halved after a few tries.
 
         A document alone that is still not acknowledged is rejected, but only when the receiver acknowledged
-        others after that, and it stays so: a receiver that comes and goes leaves innocent ones unanswered.
+        others after that, or nothing at all, and it stays so: a receiver that comes and goes leaves innocent
+        ones unanswered.
 
         :raises Unavailable: no document of the batch was settled.
         """
@@ -128,7 +130,7 @@ class FluentdOutput:
                         (one for one, times in self._silent.items() if not times), 1
                     )
                 elif len(chunk) == 1 and self._tries[name] >= PATIENCE:
-                    if self._silent.setdefault(name, 0):
+                    if self._silent.setdefault(name, 0) or self._answers():
                         self._silent[name] += 1
                     if self._silent[name] > PATIENCE:
                         reason = f"never acknowledged, though others are: {error}"
@@ -191,6 +193,14 @@ class FluentdOutput:
         """Let go of the connections."""
         for sender in self._senders:
             sender.close()
+
+    def _answers(self) -> bool:
+        """Tell whether a chunk of nothing is acknowledged."""
+        try:
+            self._forward([], {})
+        except (Unacknowledged, Unavailable):
+            return False
+        return True
 
     def _forward(self, chunk: Sequence[Stored], packed: dict[str, bytes]) -> None:
         """Send to the first host that takes connections; the one that failed comes last next time.

@@ -4,8 +4,8 @@
 
 What is counted: the documents that an undisturbed run keeps of the same folders, by ``_id``. The engines
 know a document again, and so does a file. A forward receiver cannot: a batch that it acknowledged to a
-shipper which died before it could note that comes again, the same in all but ``event.ingested``; what stands
-behind the receiver makes it one by ``labels.document_id``.
+shipper which died before it could note that comes again, the same in all but ``event.ingested``, in chunks
+of the same names too; what stands behind the receiver makes it one by ``labels.document_id``.
 """
 
 from __future__ import annotations

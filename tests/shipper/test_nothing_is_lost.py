@@ -20,7 +20,7 @@ from shipper.document import Packed
 from shipper.outputs.elasticsearch import ElasticsearchOutput
 from shipper.outputs.fluentd import FluentdOutput
 from shipper.outputs.opensearch import OpenSearchOutput
-from shipper.pipeline import Delivery
+from shipper.pipeline import BATCH, Delivery
 from shipper.setup import setup_index_management
 from shipper.store import Store
 from tests.benchmarks.service import resident
@@ -367,3 +367,26 @@ def test_a_sick_output_delays_no_healthy_one(opensearch: Engine, store: Store, n
     left = {output.name: output.pending for output in store.status().outputs}
     assert left == {"fluentd": 500, "opensearch": 0}
     assert opensearch.count(f"logs-kernel.panic-{namespace}") == 500
+
+
+def test_what_an_engine_holds_delays_nothing_new(engine: Engine, store: Store, namespace: str) -> None:
+    held, healthy = (f"logs-kernel.panic-{name}" for name in (namespace, f"{namespace}x"))
+    list(setup_index_management(output_of(engine)))
+    engine.ask("PUT", f"/_data_stream/{held}")
+    fill(store, range(1), namespace)
+    delivering = Delivering(store, output_of(engine))
+    try:
+        delivering.wait(lambda: delivering.delivered == 1)
+        engine.ask("PUT", f"/{held}/_settings", {"index.blocks.write": True})
+        fill(store, range(1, BATCH + 100), namespace)
+        delivering.wake()
+        delivering.wait(lambda: delivering.troubled() and "blocked" in store.outputs()[0].trouble)
+        fill(store, range(1), f"{namespace}x")
+        delivering.wake()
+        delivering.wait(lambda: delivering.delivered == 2, 30)
+        assert (engine.count(held), engine.count(healthy)) == (1, 1)
+        engine.ask("PUT", f"/{held}/_settings", {"index.blocks.write": None})
+        delivering.wait(lambda: not delivering.pending)
+    finally:
+        delivering.stop()
+    assert engine.count(held) == BATCH + 100

@@ -253,6 +253,22 @@ def test_a_record_that_is_never_acknowledged_is_rejected_alone(
     assert len(incidents(there, 63)) == 63
 
 
+def test_a_record_that_is_never_acknowledged_is_rejected_though_no_other_follows(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+) -> None:
+    there = receiver()
+    proxy = through(there)
+    proxy.lose = lambda data: b"POISON" in data
+    output = connect(proxy.host)
+    assert verdicts(output.send(batch(3, namespace))) == {Verdict.DELIVERED: 3}
+    (outcome,) = deliver(output, [stored(3, namespace, cause_detail="POISON")], tries=7)
+    assert outcome.verdict is Verdict.REJECTED
+    assert len(incidents(there, 3)) == 3
+
+
 def test_a_receiver_that_comes_and_goes_rejects_nothing(
     receiver: Callable[..., Receiver],
     connect: Callable[..., FluentdOutput],

@@ -102,6 +102,37 @@ def test_a_document_without_an_outcome_is_tried_again_before_the_rest(store: Sto
     assert [stored.id for stored in store.pending("a", 1)] == ["id1"]
 
 
+def test_what_is_held_and_what_is_new_keep_neither_waiting(store: Store) -> None:
+    store.add([packed(n) for n in range(8)])
+    store.register("a")
+    store.settle("a", store.pending("a", 4), [])
+    held, new = [f"id{n}" for n in range(4)], [f"id{n}" for n in range(4, 8)]
+    first = store.pending("a", 4)
+    assert [stored.id for stored in first] == [*held[:2], *new[:2]]
+    assert [stored.id for stored in store.pending("a", 9)] == held + new
+    assert [stored.id for stored in store.pending("a", 7)] == held + new[:3]
+    store.settle("a", first, [Outcome(name, Verdict.DELIVERED) for name in new[:2]])
+    assert [stored.id for stored in store.pending("a", 4)] == [*held[2:], *new[2:]]
+    store.settle("a", store.pending("a", 4), [Outcome(name, Verdict.DELIVERED) for name in new[2:]])
+    assert [stored.id for stored in store.pending("a", 3)] == held[:3]
+
+
+@pytest.mark.parametrize("held", [0, 2, 5])
+def test_a_batch_that_was_sent_and_not_settled_is_the_same_again(store: Store, held: int) -> None:
+    store.register("a")
+    store.add([packed(n) for n in range(held)])
+    if held:
+        store.settle("a", store.pending("a", held), [])
+    assert store.sent("a") is None
+    store.add([packed(n) for n in range(held, 7)])
+    batch = store.pending("a", 8)[:7]
+    store.sending("a", batch)
+    store.add([packed(n) for n in range(7, 20)])
+    assert store.pending("a", 8, store.sent("a")) == batch
+    store.settle("a", batch, [])
+    assert store.sent("a") is None
+
+
 def test_what_is_refused_is_kept_with_the_reason_and_can_be_replayed(store: Store) -> None:
     store.add([packed(1), packed(2)])
     store.register("a")
@@ -265,11 +296,20 @@ def test_a_store_knows_since_when_it_is(store: Store, path: Path) -> None:
         assert again.begun() == begun
 
 
+FIRST_SCHEMA = """
+    DROP TABLE begun;
+    ALTER TABLE retries DROP COLUMN tried;
+    ALTER TABLE outputs DROP COLUMN sending;
+    UPDATE documents SET added = 1.7e9;
+    PRAGMA user_version = 1;
+"""
+
+
 def test_a_store_of_the_first_schema_begins_with_its_first_document(store: Store, path: Path) -> None:
     store.add([packed(1)])
     store.close()
     connection = sqlite3.connect(path)
-    connection.executescript("DROP TABLE begun; UPDATE documents SET added = 1.7e9; PRAGMA user_version = 1")
+    connection.executescript(FIRST_SCHEMA)
     connection.close()
     with Store(path) as again:
         assert again.begun() == 1.7e9

@@ -155,17 +155,19 @@ def until(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 def disturbed(fills: Iterator[Backfill], deaths: int, chance: random.Random, count: Count) -> list[Backfill]:
-    """Kill it so often; then let it end."""
+    """Kill it so often; then let it end. Every other death waits until there is something to deliver."""
     done: list[Backfill] = []
     span = 1.5
     while count.deaths < deaths:
         fill = next(fills)
         done.append(fill)
-        for _ in range(min(DEATHS, deaths - count.deaths)):
+        for number in range(min(DEATHS, deaths - count.deaths)):
             fill.crashes(CRASHES)
             with fill.running() as process:
+                if number % 2:
+                    until(lambda: process.poll() is not None or fill.left())  # noqa: B023 - called here
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(chance.uniform(0, span))
+                    process.wait(chance.uniform(0, span / 10 if number % 2 else span))
                 if process.poll() is not None:  # it was done before its time
                     span *= 0.8
                     continue

@@ -133,12 +133,19 @@ class _Finder:
         """Return the numbers of each line that has some: of the registry's literals, then of the facts."""
         found: dict[int, list[int]] = {}
         data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
-        position = index = 0
+        position = index = stop = 0
+        seen: set[int] = set()
+        numbers: list[int] = []
         for end, which in self.search.ends(data):
-            index += data.count(b"\n", position, end)
-            position = end
-            numbers = found.setdefault(index, [])
-            numbers += [number for number in self._numbers[which] if number not in numbers]
+            if end > stop:  # another line
+                index += data.count(b"\n", position, end)
+                position, stop = end, data.find(b"\n", end)
+                stop = stop if stop >= 0 else len(data)
+                seen.clear()
+                numbers = found[index] = []
+            if which not in seen:
+                seen.add(which)
+                numbers += [number for number in self._numbers[which] if number not in numbers]
         return found
 
 
@@ -283,6 +290,11 @@ class Parser:
     def _head(self, stream: Stream, line: Line, numbers: Sequence[int], previous: str) -> list[CrashReport]:
         """Read a line on which a report may start."""
         text = line.text
+        incident = stream.incident
+        if incident is not None and incident.truncated and self._gap(incident, line) <= QUIET:
+            incident.last = incident.last_head = self._now  # whichever it is, it is not kept
+            incident.fatal = incident.fatal or "Kernel panic" in text
+            return []
         hits = []
         for number in numbers:
             literal, family = self._registry.literals[number]
@@ -292,12 +304,11 @@ class Parser:
             if at >= 0 and not self._registry.ignores(family, text, previous):
                 hits.append((family.last, at, -len(literal), number, family))
         if not hits:
-            if stream.incident is not None:
-                stream.incident.keep(line)
+            if incident is not None:
+                incident.keep(line)
             return []
         hits.sort(key=lambda hit: hit[:4])
         found: list[CrashReport] = []
-        incident = stream.incident
         if incident is None or self._over(incident, line, hits[0][-1]):
             found = self._finish(stream)
             boot = stream.boot
@@ -315,15 +326,18 @@ class Parser:
         return found
 
     @staticmethod
-    def _over(incident: Incident, line: Line, family: Family) -> bool:
-        """Tell whether a report of a family is too late to follow from the incident."""
+    def _gap(incident: Incident, line: Line) -> float:
+        """Return the seconds since the incident's last header; 0.0 where nothing tells them."""
         last = incident.lines[incident.heads[-1].place]
         if last.time is not None and line.time is not None:
-            gap = line.time - last.time
-        elif last.epoch is not None and line.epoch is not None:
-            gap = line.epoch - last.epoch
-        else:
-            return False
+            return line.time - last.time
+        if last.epoch is not None and line.epoch is not None:
+            return line.epoch - last.epoch
+        return 0.0
+
+    def _over(self, incident: Incident, line: Line, family: Family) -> bool:
+        """Tell whether a report of a family is too late to follow from the incident."""
+        gap = self._gap(incident, line)
         if incident.fatal:
             return gap > SILENT
         lasts = HANGS.issuperset((family.forms[0].kind, incident.heads[0].hits[0][0].forms[0].kind))

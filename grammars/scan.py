@@ -615,15 +615,16 @@ class Scanner:
         data, search = block.data, self._search
         last = number + data.count(b"\n", at, block.at)
         self._budget -= last - number
+        stop = most = 0  # of the line of the hit before: a further one there may ask no more
         while hits and hits[0][0] < block.at:
             hit = hits.popleft()
-            start = search.begins(data, hit)
-            if start < 0:
-                continue
-            number += data.count(b"\n", at, start)
-            at = start
             wanted = 1 + search.literals[hit[1]].after
-            self._due[number] = max(self._due.get(number, 0), wanted)
+            if (hit[0] <= stop and wanted <= most) or (start := search.begins(data, hit)) < 0:
+                continue
+            if hit[0] > stop:
+                number += data.count(b"\n", at, start)
+                at, stop = start, data.index(b"\n", start)
+            most = self._due[number] = max(self._due.get(number, 0), wanted)
             self._budget = max(self._budget, SPARSE * (wanted + 1) - (last - number))
 
     def _admit(self, rows: list[Line]) -> list[Line]:

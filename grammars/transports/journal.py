@@ -110,6 +110,8 @@ class Export:
         """Inside a value that holds control codes: an empty line does not end the entry there."""
         self._name = ""
         self._value: list[bytes] = []
+        self._size = -1
+        """Bytes of the value with its length, as far as it was read."""
 
     @property
     def pending(self) -> bool:
@@ -142,14 +144,17 @@ class Export:
         self._count += 1
         if self._count > _MOST:
             return False
-        self._value.append(line)
-        held = b"\n".join(self._value)
-        size = int.from_bytes(held[:_LENGTH], "little")
-        if len(held) - _LENGTH > size:
+        self._size += 1 + len(line)
+        if self._value and len(self._value[0]) < _LENGTH:  # the length holds a newline
+            self._value[0] += b"\n" + line
+        else:
+            self._value.append(line)
+        size = int.from_bytes(self._value[0][:_LENGTH], "little")
+        if self._size - _LENGTH > size:
             return False
-        if len(held) - _LENGTH == size:
-            self._fields[self._name] = held[_LENGTH:].decode("utf-8", "replace")
-            self.binary, self._value = False, []
+        if self._size - _LENGTH == size:
+            self._fields[self._name] = b"\n".join(self._value)[_LENGTH:].decode("utf-8", "replace")
+            self.binary, self._value, self._size = False, [], -1
         return True
 
     def end(self) -> tuple[list[Line], int]:

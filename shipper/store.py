@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import sqlite3
 import threading
@@ -54,6 +55,9 @@ PAGE_SIZE = 8192  # a document fits a page or two once it is compressed
 ZSTD_LEVEL = 3
 MOST = (1 << 63) - 1
 """SQLite's largest integer."""
+LARGEST = 1 << 28
+"""Bytes of a text; what says that it is larger is damaged."""
+DAMAGED = "its text is damaged in the store"
 WAL_PAGES = 512
 """Pages of the write-ahead log between two checkpoints, fewer where the disk is small."""
 
@@ -205,7 +209,16 @@ class _Unpacking(threading.local):
     def __init__(self) -> None:
         import zstandard  # noqa: PLC0415 - who only counts needs none of it
 
-        self.decompress: Callable[[bytes], bytes] = zstandard.ZstdDecompressor().decompress
+        self._decompress = zstandard.ZstdDecompressor().decompress
+        self._size = zstandard.frame_content_size
+        self._error = zstandard.ZstdError
+
+    def __call__(self, body: bytes) -> bytes | None:
+        """Return a text; None if it is damaged."""
+        try:
+            return self._decompress(body) if self._size(body) <= LARGEST else None
+        except (self._error, TypeError, MemoryError):
+            return None
 
 
 def _shape(names: Iterable[str]) -> Any:  # noqa: ANN401 - a type made here
@@ -230,13 +243,22 @@ class Store:
 
     :param path: the SQLite file; its folder is made.
     :param readonly: look only; no lock is taken, and the file must be there.
+    :param tell: is told, once, that the text of a document is damaged; all others can be read.
     :raises StoreInUse: another process writes to it.
     :raises StoreError: the file cannot be opened.
     :ivar set_aside: where a damaged file was moved to when this one was opened; None if all was well.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, readonly: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        readonly: bool = False,
+        tell: Callable[[str], object] = id,
+    ) -> None:
         self.path = Path(path)
+        self._tell = tell
+        self._damaged: set[int] = set()
         self.set_aside: Path | None = None
         self._lock: IO[str] | None = None
         self._guard = threading.RLock()
@@ -350,23 +372,30 @@ class Store:
         for seq in order:
             with self._reading() as connection:
                 row = connection.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
-            if row is not None:
-                yield decode(self._unpack(row[0]))
+            text = None if row is None else self._unpack(seq, row[0])
+            if text is not None:
+                yield decode(text)
 
     def whole(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield the documents of these ``_id`` whose text is still there."""
         for one in ids:
             with self._reading() as connection:
                 row = connection.execute(
-                    "SELECT body FROM bodies JOIN documents USING (seq) WHERE id = ?", (one,)
+                    "SELECT seq, body FROM bodies JOIN documents USING (seq) WHERE id = ?", (one,)
                 ).fetchone()
-            if row is not None:
-                yield msgspec.json.decode(self._unpack(row[0]))
+            text = None if row is None else self._unpack(*row)
+            if text is not None:
+                yield msgspec.json.decode(text)
 
     def begun(self) -> float:
         """Return when this store was begun, seconds since 1970 UTC: crashes before are history."""
         with self._reading() as connection:
-            return float(connection.execute("SELECT at FROM begun").fetchone()[0])
+            row = connection.execute("SELECT at FROM begun").fetchone()
+        if row is None:
+            row = (time.time(),)
+            with self._transaction() as connection:
+                connection.execute("INSERT INTO begun VALUES (?)", row)
+        return float(row[0])
 
     # --- outputs -----------------------------------------------------------------------------------
 
@@ -379,23 +408,41 @@ class Store:
         """Return what is to be delivered next: first what is to be tried again, then what is new.
 
         Neither keeps the other waiting: each has half of the places, and those that the other leaves. Of the
-        first, the longest untried come first.
+        first, the longest untried come first. What has a damaged text becomes a dead letter.
 
         :param until: the last new document to take.
         """
-        with self._reading() as connection:
-            new = connection.execute(
-                "SELECT seq, id, body FROM documents JOIN bodies USING (seq)"
-                " WHERE seq > (SELECT cursor FROM outputs WHERE name = ?) AND seq <= ? ORDER BY seq LIMIT ?",
-                (output, MOST if until is None else until, limit),
-            ).fetchall()
-            held = connection.execute(
-                "SELECT seq, id, body FROM retries JOIN documents USING (seq) JOIN bodies USING (seq)"
-                " WHERE output = ? ORDER BY tried, seq LIMIT ?",
-                (output, max(limit - limit // 2, limit - len(new))),
-            ).fetchall()
-        rows = held + new[: limit - len(held)]
-        return [Stored(seq, name, self._unpack(body)) for seq, name, body in rows]
+        while True:
+            with self._reading() as connection:
+                new = connection.execute(
+                    "SELECT seq, id, body FROM documents JOIN bodies USING (seq) WHERE"
+                    " seq > (SELECT cursor FROM outputs WHERE name = ?) AND seq <= ? ORDER BY seq LIMIT ?",
+                    (output, MOST if until is None else until, limit),
+                ).fetchall()
+                held = connection.execute(
+                    "SELECT seq, id, body FROM retries JOIN documents USING (seq) JOIN bodies USING (seq)"
+                    " WHERE output = ? ORDER BY tried, seq LIMIT ?",
+                    (output, max(limit - limit // 2, limit - len(new))),
+                ).fetchall()
+            rows = held + new[: limit - len(held)]
+            texts = [(seq, name, self._unpack(seq, body)) for seq, name, body in rows]
+            whole = [Stored(seq, name, text) for seq, name, text in texts if text is not None]
+            if len(whole) < len(texts):
+                fresh = itertools.takewhile(lambda one: one[2] is None, texts[len(held) :])
+                over = max((seq for seq, _, _ in fresh), default=0)
+                self._bury(output, [seq for seq, _, text in texts if text is None], over)
+            if whole or not rows:
+                return whole
+
+    def _bury(self, output: str, damaged: Sequence[int], over: int) -> None:
+        """Make dead letters of documents, and let the cursor pass over those up to ``over``."""
+        with self._transaction() as connection:
+            for seq in damaged:
+                connection.execute(
+                    "INSERT OR IGNORE INTO dead VALUES (?, ?, ?, ?)", (output, seq, DAMAGED, time.time())
+                )
+                connection.execute("DELETE FROM retries WHERE output = ? AND seq = ?", (output, seq))
+            connection.execute("UPDATE outputs SET cursor = max(cursor, ?) WHERE name = ?", (over, output))
 
     def waiting(self, output: str) -> bool:
         """Tell whether there is something to deliver."""
@@ -633,10 +680,18 @@ class Store:
     def _pack(self) -> Callable[[bytes], bytes]:
         import zstandard  # noqa: PLC0415 - who only counts needs none of it
 
-        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress
+        return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True).compress
 
-    def _unpack(self, body: bytes) -> bytes:
-        return self._unpacking.decompress(body)
+    def _unpack(self, seq: int, body: bytes) -> bytes | None:
+        """Return a document's text; None if it is damaged, which is told."""
+        text = self._unpacking(body)
+        if text is None and seq not in self._damaged:
+            if not self._damaged:
+                self._tell(
+                    f"{self.path}: the text of a document is damaged and left out, of others perhaps too"
+                )
+            self._damaged.add(seq)
+        return text
 
     @cached_property
     def _unpacking(self) -> _Unpacking:
@@ -656,7 +711,9 @@ class Store:
         try:
             lock = name.open("a+", encoding="ascii", errors="replace")
         except OSError as error:
-            raise StoreError(f"{name}: {error.strerror}; set path.data to a folder of your own") from None
+            raise StoreError(
+                f"{name}: {error.strerror or error}; set path.data to a folder of your own"
+            ) from None
         lock.seek(0)
         holder = lock.read(32).strip()
         try:
@@ -683,14 +740,15 @@ class Store:
                 lock.close()
 
     def _open_to_read(self) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        if not self._files()[1].exists() and not os.access(self.path.parent, os.W_OK, effective_ids=True):
+            uri += "&immutable=1"  # nobody writes, and SQLite could not make what readers share
         try:
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False, timeout=30
-            )
+            connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=30)
             if not self._examine(connection, thoroughly=False):
                 raise StoreError(NONE_YET.format(self.path))
         except sqlite3.OperationalError as error:
-            raise StoreError(f"{self.path}: cannot be read: {error}") from None
+            raise StoreError(f"{self.path}: cannot be read by this user: {error}") from None
         except sqlite3.DatabaseError as error:
             raise StoreDamaged(
                 f"{self.path}: is damaged ({error}); the next 'kpanic ship' sets it aside, starts a new one"

@@ -47,7 +47,9 @@ def counted(number: int, noun: str) -> str:
 
 
 def say(message: str) -> None:
-    """Print one line for the operator, on standard error."""
+    """Print one line for the operator, on standard error; where that is full or gone, go on without."""
+    import contextlib  # noqa: PLC0415
     import sys  # noqa: PLC0415
 
-    sys.stderr.write(visible(message) + "\n")
+    with contextlib.suppress(OSError):
+        sys.stderr.write(visible(message) + "\n")

@@ -107,7 +107,7 @@ def open_store(
     from shipper.store import Store, StoreError  # noqa: PLC0415
 
     try:
-        store = Store(config.store_path(), readonly=readonly)
+        store = Store(config.store_path(), readonly=readonly, tell=tell)
     except StoreError as error:
         raise Failure(str(error)) from None
     if store.set_aside is not None:

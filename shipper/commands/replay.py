@@ -23,6 +23,8 @@ def command(
     config = read_config(config_file, overrides)
     outputs = made_outputs(config, output)
     with open_store(config) as store:
+        for one in outputs:
+            store.register(one.name)
         count = store.replay(output, everything=everything)
         say(f"{count} to deliver again")
         with delivering(store, outputs, Triage(config.entries)):

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -239,8 +239,9 @@ def _log() -> Say:
             "process.pid": os.getpid(),
             "process.thread.name": threading.current_thread().name,
         }
-        sys.stderr.write(json.dumps(line) + "\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # a disk that the log fills must not end what keeps crashes
+            sys.stderr.write(json.dumps(line) + "\n")
+            sys.stderr.flush()
 
     return structured
 

@@ -361,6 +361,21 @@ def test_a_stream_that_is_full_or_closed_is_told_in_one_line(kpanic: Run, argume
     assert (done.returncode, done.stderr.decode()) == (1, f"kpanic: {fault}\n")
 
 
+def test_where_nothing_can_be_said_the_work_goes_on(kpanic: Run) -> None:
+    program = f"{sys.executable} -c 'from shipper.cli import main; main()'"
+    listening = "inputs=[{type: stdin, close_quiet: 0.1}]"
+    for arguments, code in (
+        (f"ship nowhere {STORY} 2>/dev/full", 1),
+        (f"ship {STORY} 2>&-", 0),
+        (f"run -E '{listening}' <{PANIC} 2>/dev/full & sleep 3; kill -TERM $!; wait $!", 0),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{program} {arguments}"], check=False, env=kpanic.environment, timeout=60
+        )
+        assert done.returncode == code
+    assert json.loads(kpanic("status", "--format", "json")[0])["documents"] == 2
+
+
 def test_a_bar_shows_on_a_terminal_only(kpanic: Run) -> None:
     command = [*KPANIC, "ship", str(LOGS / "story")]
     assert "reading" in shown(command, kpanic.environment, output=False)

@@ -257,6 +257,26 @@ def test_reading_what_is_not_there_says_how_to_start(path: Path) -> None:
         Store(path, readonly=True)
 
 
+def test_who_may_only_read_reads(path: Path) -> None:
+    with Store(path) as store:
+        store.add([packed(1)])
+    folders = [path.parent, *path.parents[1:4]]
+    modes = [folder.stat().st_mode for folder in folders]
+    user = os.geteuid()
+    for folder in folders:
+        folder.chmod(0o555)
+    if user == 0:  # root may write everywhere
+        path.chmod(0o444)
+        os.seteuid(65534)
+    try:
+        with Store(path, readonly=True) as store:
+            assert store.status().documents == 1
+    finally:
+        os.seteuid(user)
+        for folder, mode in zip(folders, modes, strict=True):
+            folder.chmod(mode)
+
+
 @pytest.mark.parametrize("where", [0, 50_000])
 def test_a_damaged_file_is_set_aside_and_a_new_one_started(path: Path, where: int) -> None:
     with Store(path) as store:
@@ -288,12 +308,41 @@ def test_damage_that_shows_later_is_told(store: Store, path: Path) -> None:
         assert again.set_aside is not None
 
 
+def test_one_damaged_text_costs_that_document_and_no_other(store: Store, path: Path) -> None:
+    store.add([packed(n) for n in range(9)])
+    for output in ("a", "b"):
+        store.register(output)
+    store.close()
+    with sqlite3.connect(path) as connection:
+        (body,) = connection.execute("SELECT body FROM bodies WHERE seq = 5").fetchone()
+        flipped = bytes([*body[:-8], body[-8] ^ 1, *body[-7:]])
+        for seq, damage in ((1, b"\0"), (5, flipped), (9, b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 8)):
+            connection.execute("UPDATE bodies SET body = ? WHERE seq = ?", (damage, seq))
+    connection.close()
+    said: list[str] = []
+    with Store(path, tell=said.append) as again:
+        assert len(list(again.documents())) == 6
+        assert len(list(again.whole(packed(n).id for n in range(9)))) == 6
+        while batch := again.pending("a", 2):
+            again.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+        (a, b) = again.outputs()
+        assert (a.delivered, a.pending, a.dead) == (6, 0, 3)
+        assert (b.delivered, b.pending, b.dead) == (0, 9, 0)
+        assert {letter.reason for letter in again.dead()} == {"its text is damaged in the store"}
+    assert said == [f"{path}: the text of a document is damaged and left out, of others perhaps too"]
+
+
 def test_a_store_knows_since_when_it_is(store: Store, path: Path) -> None:
     begun = store.begun()
     assert 0 <= time.time() - begun < 60
     store.close()
     with Store(path) as again:
         assert again.begun() == begun
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM begun")
+    connection.close()
+    with Store(path) as again:
+        assert again.begun() == pytest.approx(time.time(), abs=60)
 
 
 FIRST_SCHEMA = """

@@ -11,14 +11,14 @@ import ipaddress
 import socket
 import time
 from collections import Counter, OrderedDict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from shipper.inputs import Feed
 
-__all__ = ["DRAIN", "HERE", "LAST", "Allowed", "Heard", "Rate", "address_of", "bound", "sender_of"]
+__all__ = ["DRAIN", "HERE", "LAST", "Allowed", "Heard", "Place", "Rate", "address_of", "bound", "sender_of"]
 
 HERE = ("127.0.0.0/8", "::1/128")
 BUFFER = 4 << 20
@@ -87,6 +87,39 @@ def bound(address: tuple[str, int], kind: socket.SocketKind) -> socket.socket:
         made.close()
         raise
     return made
+
+
+class Place:
+    """Where to listen: an address may come only after us, as a network does at boot.
+
+    :param text: the address as it was configured.
+    """
+
+    AGAIN: ClassVar = 5.0
+    """Seconds until it is tried again."""
+
+    def __init__(self, kind: socket.SocketKind, text: str, address: tuple[str, int]) -> None:
+        self._kind = kind
+        self._text = text
+        self._address = address
+        self._told = False
+        self._again = 0.0
+
+    def opened(self, say: Callable[[str], None]) -> socket.socket | None:
+        """Return a socket that listens there; None if none can be had, which is said once."""
+        if time.monotonic() < self._again:
+            return None
+        try:
+            made = bound(self._address, self._kind)
+        except OSError as error:
+            self._again = time.monotonic() + self.AGAIN
+            if not self._told:
+                self._told = True
+                say(f"{self._text}: cannot be listened at: {error.strerror}; it is tried again until it can")
+            return None
+        if self._told:
+            say(f"{self._text}: is listened at now")
+        return made
 
 
 class Allowed:

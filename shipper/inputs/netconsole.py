@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shipper.inputs import Crash
-from shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, address_of, bound
+from shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, Place, address_of
 from shipper.inputs._reader import Reader, Readers
 from shipper.inputs._wait import Waiter
 
@@ -79,11 +79,10 @@ class NetconsoleInput:
 
     def run(self, feed: Feed) -> None:
         """Listen."""
-        try:
-            listening = bound(self._address, socket.SOCK_DGRAM)
-        except OSError as error:
-            feed.say(f"{self._config.host}: cannot be listened at: {error.strerror}; nothing is heard there")
-            return
+        place = Place(socket.SOCK_DGRAM, self._config.host, self._address)
+        while (listening := place.opened(feed.say)) is None:
+            if feed.stop.wait(place.AGAIN):
+                return
 
         def make(address: str) -> _Sender:
             return _Sender(address, feed.say, self._config)

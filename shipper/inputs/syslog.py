@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import msgspec
 
 from shipper.inputs import Crash
-from shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, Rate, address_of, bound, sender_of
+from shipper.inputs._listen import (
+    DRAIN,
+    HERE,
+    LAST,
+    Allowed,
+    Heard,
+    Place,
+    Rate,
+    address_of,
+    sender_of,
+)
 from shipper.inputs._reader import Reader, Readers
 from shipper.inputs._wait import Waiter
 
@@ -146,7 +156,7 @@ class SyslogInput:
 
     def run(self, feed: Feed) -> None:
         """Listen."""
-        _Listening(self._config, self._allowed, feed).run(self._addresses)
+        _Listening(self._config, self._allowed, feed).run([Place(*address) for address in self._addresses])
 
 
 class _Listening:
@@ -162,21 +172,22 @@ class _Listening:
         self._streams = Readers(self._make, self._take, config.max_senders, lambda key: key[0])
         self._waiter = Waiter(feed.stop)
 
-    def run(self, addresses: list[tuple[socket.SocketKind, str, tuple[str, int]]]) -> None:
+    def run(self, places: list[Place]) -> None:
         """Listen until the end."""
         listening: list[socket.socket] = []
         with self._waiter as waiter:
-            for kind, host, address in addresses:
-                try:
-                    made = bound(address, kind)
-                except OSError as error:
-                    self._feed.say(f"{host}: cannot be listened at: {error.strerror}; nothing is heard there")
-                    continue
-                listening.append(made)
-                waiter.add(made, (self._heard.datagrams if kind == socket.SOCK_DGRAM else self._accept, made))
             pause: float | None = None
-            while listening and not self._feed.stop.is_set():
-                for act, source in waiter.wait(self._wait() if pause is None else pause):
+            while not self._feed.stop.is_set():
+                for place in list(places):
+                    if made := place.opened(self._feed.say):
+                        places.remove(place)
+                        listening.append(made)
+                        hear = self._heard.datagrams if made.type == socket.SOCK_DGRAM else self._accept
+                        waiter.add(made, (hear, made))
+                wait = self._wait() if pause is None else pause
+                if places:
+                    wait = min(Place.AGAIN, Place.AGAIN if wait is None else wait)
+                for act, source in waiter.wait(wait):
                     act(source)
                 read = self._heard.work(self._read)
                 pause = (0.0 if read else PAUSE) if self._heard else None

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipper.inputs._listen import Place
 from shipper.inputs.netconsole import NetconsoleInput
 from shipper.inputs.syslog import Framing, SyslogInput, header
 from tests.shipper.feed import running, until
@@ -54,7 +55,7 @@ def _free(number: int, kind: socket.SocketKind) -> bool:
 
 
 def send(packets: list[bytes], to: int, source: str = "127.0.0.2", rest: float = 0.01) -> None:
-    until(lambda: not _free(to, socket.SOCK_DGRAM))
+    until(lambda: f":{to:04X} " in Path("/proc/net/udp").read_text())  # to bind it would be in the way
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind((source, 0))
         for number, packet in enumerate(packets):
@@ -144,6 +145,25 @@ def test_what_was_sent_before_the_end_is_read_to_its_end() -> None:
     assert (feed.said, feed.dropped) == ([], 0)
 
 
+@pytest.mark.parametrize("kind", ["netconsole", "syslog"])
+def test_a_place_that_comes_late_is_listened_at(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Place, "AGAIN", 0.1)
+    to = port()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", to))
+        udp = {"protocol": _protocol({"udp": {"host": f"127.0.0.1:{to}"}})}
+        with netconsole(to) if kind == "netconsole" else syslog(**udp) as feed:
+            until(lambda: feed.said)
+            other.close()
+            until(lambda: len(feed.said) == 2)
+            send(PLAIN if kind == "netconsole" else list(messages(OOPS, "web-1")), to)
+            until(lambda: feed.crashes)
+    assert feed.said == [
+        f"127.0.0.1:{to}: cannot be listened at: Address already in use; it is tried again until it can",
+        f"127.0.0.1:{to}: is listened at now",
+    ]
+
+
 def test_more_senders_than_allowed_make_room_for_each_other() -> None:
     to = port()
     with netconsole(to, max_senders=2, close_quiet=30.0) as feed:
@@ -158,7 +178,7 @@ def test_a_socket_that_is_taken_is_said_and_datagrams_of_anything_are_survived()
     with netconsole(to) as feed, netconsole(to) as other:
         until(lambda: other.said)
         assert other.said == [
-            f"127.0.0.1:{to}: cannot be listened at: Address already in use; nothing is heard there"
+            f"127.0.0.1:{to}: cannot be listened at: Address already in use; it is tried again until it can"
         ]
         chance = random.Random(3)  # noqa: S311
         send([chance.randbytes(chance.randrange(2000)) for _ in range(200)], to)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import io
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,7 +107,13 @@ class FileOutput:
                 pass
             self.close()
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
-        size = os.fstat(self._file).st_size
+        status = os.fstat(self._file)
+        if stat.S_ISFIFO(status.st_mode):
+            self.close()
+            raise OSError(
+                errno.ESPIPE, "is a named pipe: nothing in it is durable; output.stdout writes to one"
+            )
+        size = status.st_size
         tail = os.pread(self._file, TAIL_BYTES, max(0, size - TAIL_BYTES))
         complete = tail.rfind(b"\n") + 1
         if complete < len(tail) and (complete or size <= TAIL_BYTES):

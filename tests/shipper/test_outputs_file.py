@@ -120,6 +120,13 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
             action()
 
 
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    output = FileOutput(FileOutput.Config(path=str(tmp_path / "pipe")))
+    with pytest.raises(Unavailable, match=r"pipe: is a named pipe: nothing in it is durable"):
+        output.check()
+
+
 def test_standard_output_takes_lines_and_a_closed_pipe_is_said() -> None:
     program = """
 from shipper.outputs import Unavailable

@@ -86,9 +86,13 @@ class Part:
         self._store = store
         self.left = 0
 
-    def pending(self, output: str, limit: int) -> list[Any]:
+    def pending(self, output: str, limit: int, until: int | None = None) -> list[Any]:
         """See :meth:`Store.pending`."""
-        return self._store.pending(output, min(limit, self.left)) if self.left else []
+        return self._store.pending(output, min(limit, self.left), until)
+
+    def waiting(self, output: str) -> bool:
+        """See :meth:`Store.waiting`."""
+        return self.left > 0 and self._store.waiting(output)
 
     def settle(self, output: str, batch: list[Any], outcomes: list[Any]) -> None:
         """See :meth:`Store.settle`."""

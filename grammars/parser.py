@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from operator import attrgetter, le
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from grammars import registry as registry_
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from grammars.model import CrashReport, Line
     from grammars.registry import Registry
 
+_HOST: Final = attrgetter("host")
 LINES: Final = 1500
 """Lines kept of one incident."""
 CHARACTERS: Final = 2 << 20
@@ -82,6 +84,16 @@ class Incident:
         self.size += len(line.text) + len(line.raw)
         return True
 
+    def extend(self, lines: Sequence[Line]) -> None:
+        """Add lines, as far as they are not too much."""
+        size = self.size + sum([len(line.text) + len(line.raw) for line in lines])
+        if len(self.lines) + len(lines) <= LINES and size <= CHARACTERS:
+            self.lines += lines
+            self.size = size
+        else:
+            for line in lines:
+                self.keep(line)
+
 
 @dataclass(slots=True)
 class Stream:
@@ -94,6 +106,13 @@ class Stream:
     """Text of the line before."""
     ended: tuple[Boot, Incident] | None = None
     """The incident that the next boot ended: its command line will say whether it is a crash kernel's."""
+
+    def follows(self, times: Sequence[float]) -> bool:
+        """Tell whether printk's clock did not go back: if it did, this is another boot."""
+        if not times:
+            return True
+        forward = len(times) == 1 or all(map(le, times, times[1:]))
+        return forward and (self.time is None or times[0] >= self.time - BACK)
 
     def kept(self) -> tuple[int, int]:
         """Lines of incidents, and characters of all that is kept."""
@@ -225,28 +244,44 @@ class Parser:
             return []
         found: list[CrashReport] = []
         hits = self._finder.find(lines)
-        stream = self._stream(lines[0].host, found)
-        host = lines[0].host
-        for index, line in enumerate(lines):
-            if line.host != host:
-                host = line.host
-                stream = self._stream(host, found)
-            time = line.time
-            if time is not None:
-                if stream.time is not None and time < stream.time - BACK:
-                    found += self._restart(stream)
-                stream.time = time
-            numbers = hits.get(index)
-            if numbers and (families := self._facts(stream, line, numbers, found)):
-                found += self._head(stream, line, families, stream.previous)
-                stream.previous = line.text
-                continue
-            stream.previous = line.text
-            incident = stream.incident
-            if incident is not None:
-                incident.last = self._now
-                incident.keep(line)
+        at = 0
+        for index in sorted(hits):
+            self._follow(lines[at:index], found)
+            self._line(lines[index], hits[index], found)
+            at = index + 1
+        self._follow(lines[at:], found)
         return found
+
+    def _follow(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
+        """Read lines without a literal: mostly all of one boot, and of an incident that is open."""
+        if not lines:
+            return
+        if len(set(map(_HOST, lines))) == 1:
+            stream = self._stream(lines[0].host, found)
+            times = [time for line in lines if (time := line.time) is not None]
+            if stream.follows(times):
+                stream.time = times[-1] if times else stream.time
+                stream.previous = lines[-1].text
+                if stream.incident is not None:
+                    stream.incident.last = self._now
+                    stream.incident.extend(lines)
+                return
+        for line in lines:
+            self._line(line, (), found)
+
+    def _line(self, line: Line, numbers: Sequence[int], found: list[CrashReport]) -> None:
+        """Read a line with the numbers of its literals."""
+        stream = self._stream(line.host, found)
+        if line.time is not None:
+            if not stream.follows([line.time]):
+                found += self._restart(stream)
+            stream.time = line.time
+        previous, stream.previous = stream.previous, line.text
+        if families := self._facts(stream, line, numbers, found):
+            found += self._head(stream, line, families, previous)
+        elif stream.incident is not None:
+            stream.incident.last = self._now
+            stream.incident.keep(line)
 
     def _relieve(self) -> list[CrashReport]:
         """Read what opened first where too much is open; forget hosts of which too much is known."""

@@ -61,6 +61,8 @@ def opened(path: str) -> IO[bytes]:
 
 
 def _refuse(mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
     for is_one, name in _KINDS:
         if is_one(mode):
             raise Odd(0, f"is {name}, not a file")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import queue
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from operator import attrgetter, le
@@ -12,13 +10,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from grammars import registry as registry_
 from grammars import report
+from grammars.ahead import read_ahead
 from grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
 from grammars.reading import analyse
 from grammars.scan import BLOCK, Literal, Scanner, Search
 from grammars.verdict import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from grammars.family import Family
     from grammars.model import CrashReport, Line
@@ -445,44 +444,6 @@ CHUNK: Final = BLOCK
 """Bytes read at once."""
 
 
-def _ahead(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int | None]]:
-    """Yield chunks with the number of their line breaks; the next ones are read and counted meanwhile."""
-    source = iter(chunks)
-    for chunk in source:
-        yield chunk, None
-        if len(chunk) >= CHUNK:
-            break
-    else:  # too little to begin a thread for
-        return
-    taken: queue.SimpleQueue[tuple[bytes, int] | BaseException | None] = queue.SimpleQueue()
-    room = threading.Semaphore(2)
-    ended = False
-
-    def read() -> None:
-        try:
-            for chunk in source:
-                room.acquire()
-                if ended:
-                    return
-                taken.put((chunk, chunk.count(b"\n")))
-            taken.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised where the chunks are taken
-            taken.put(error)
-
-    thread = threading.Thread(target=read, name="read ahead")
-    thread.start()
-    try:
-        while (found := taken.get()) is not None:
-            if isinstance(found, BaseException):
-                raise found
-            room.release()
-            yield found
-    finally:
-        ended = True
-        room.release()
-        thread.join()
-
-
 def parse(
     source: str | bytes | BinaryIO | Iterable[bytes], *, ahead: bool = False
 ) -> Generator[CrashReport, None, None]:
@@ -501,6 +462,6 @@ def parse(
     else:
         chunks = source
     parser = Parser()
-    for chunk, count in _ahead(chunks) if ahead else ((chunk, None) for chunk in chunks):
+    for chunk, count in read_ahead(chunks, CHUNK) if ahead else ((chunk, None) for chunk in chunks):
         yield from parser.feed(chunk, count=count)
     yield from parser.close()

@@ -19,7 +19,7 @@ from grammars.facts import architecture
 from grammars.gather import Gathered, gather
 from grammars.model import CrashReport, Kernel, Process
 from grammars.numbers import decimal
-from grammars.text import ReportText
+from grammars.text import ReportText, rejoined, report_text
 from grammars.title import plain
 from grammars.verdict import Head, Verdict, mixed, understand
 
@@ -33,13 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONSEQUENCES", "Head", "Incident", "read"]
 
-_INDENT: Final = re.compile(r"[ \t>]+")
 _LOST: Final = attrgetter("lost")
-_WORD: Final = re.compile(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
-"""Of what a console puts before a line."""
-_DIGITS: Final = re.compile(r"\d+")
-_BROKEN: Final = (">]", " address", " at")
-"""How a line ends that a mail program broke, before a symbol or a number."""
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
@@ -49,8 +43,6 @@ _SAID: Final = re.compile(r"[a-z]{2}|[^\w\s]")
 """A word or a mark: ``CPU 1`` has neither."""
 _TITLES: Final = ("Subject:", "reason:")
 """What heads a mail, and ABRT's list."""
-_XMON: Final = "cpu 0x"
-"""How xmon begins."""
 _COLON: Final = (":", "]", ">", ")")
 """What the words that a kernel or a console puts before a header end in."""
 FAULT: Final = "the grammar has a fault"
@@ -61,8 +53,6 @@ LINES: Final = 200
 """Lines of a later report that are looked at."""
 SOON: Final = 16
 """Lines behind a header within which more of its report comes."""
-ALIKE: Final = 8
-"""Lines that are looked at for whether all of them begin alike."""
 NEAR: Final = 4
 """Lines of one header: a literal so close to the one before is of the same report."""
 
@@ -76,108 +66,10 @@ class Incident:
     truncated: bool = False
 
 
-def own(lines: Sequence[Line], head: int) -> Sequence[Line]:
-    """Return the lines from ``head`` on that belong to the same report: its task's or CPU's own.
-
-    Without CONFIG_PRINTK_CALLER these are all. With it, other tasks' lines are left out; but once a CPU sent
-    an NMI to the others, their backtraces belong to the report.
-    """
-    first = lines[head]
-    caller, timed = first.caller, first.time is not None
-    if not caller:
-        return [line for line in lines[head:] if line.time is not None] if timed else lines[head:]
-    cpus = False
-    chosen = []
-    for line in lines[head:]:
-        if line.caller == caller:
-            chosen.append(line)
-            cpus = cpus or line.text.startswith("Sending NMI")
-        elif cpus and line.caller.startswith("C"):
-            chosen.append(line)
-    return chosen
-
-
-def _words(text: str, most: int) -> list[tuple[str, int]]:
-    """Return the first words of a line without their numbers; with each where it ends."""
-    words: list[tuple[str, int]] = []
-    at = 0
-    while len(words) < most and (match := _WORD.match(text, at)):
-        at = match.end()
-        words.append((_DIGITS.sub("0", match[0].strip()), at))
-    return words
-
-
-def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
-    """Take off what a console of its own puts before each line: ``c1   123``, ``(0)[77:comm]``, ``node1 |``.
-
-    It is what stands before the header, as far as nearly all of the next lines begin with the same words,
-    whatever the numbers in them. Return the lines, and how much of the first one is gone.
-    """
-    first = lines[0].text
-    prefix = _words(first[:at], ALIKE)
-    near = [line.text for line in lines[1 : 1 + ALIKE] if line.text.strip()]
-    least = max(2, len(near) - 2)
-    while prefix:
-        wanted = [word for word, _ in prefix]
-        if sum([word for word, _ in _words(text, len(wanted))] == wanted for text in near) >= least:
-            break
-        prefix.pop()
-    if not prefix:
-        return lines, 0
-    end = prefix[-1][1]
-    blank = len(first) - end - len(first[end:].lstrip())
-    stripped = []
-    for line in lines:
-        words = _words(line.text, len(wanted))
-        if [word for word, _ in words] == wanted:
-            rest = line.text[words[-1][1] :]
-            spaces = min(blank, len(rest) - len(rest.lstrip()))
-            line = line._replace(text=rest[spaces:])  # noqa: PLW2901
-        stripped.append(line)
-    return stripped, end + blank
-
-
-def _rejoined(lines: Sequence[Line], head: Head) -> list[Line]:
-    """Join lines that a mail program broke: the rest has no time stamp. Nothing where there are none.
-
-    powerpc's debugger stamps none of its lines.
-    """
-    joined = list(lines[: head.place + 1])
-    time, debugged = joined[-1].time, False
-    for line in lines[head.place + 1 :]:
-        last = joined[-1].text.rstrip()
-        debugged = debugged or line.text.startswith(_XMON)
-        if debugged and line.time is None:
-            line = line._replace(time=time)  # noqa: PLW2901
-        if line.time is None and last.endswith(_BROKEN) and (text := line.text.strip()):
-            joined[-1] = joined[-1]._replace(text=f"{last} {text}")
-        else:
-            joined.append(line)
-    return joined if debugged or len(joined) < len(lines) else []
-
-
-def _text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:
-    """Return the text of a report.
-
-    What a mail or an issue put before its first line, spaces or the marks of a quotation, is taken from all.
-    """
-    chosen = own(lines, head.place)
-    if any(at for _, at in head.hits):
-        chosen, gone = _unprefixed(chosen, min(at for _, at in head.hits))
-        head = Head(head.place, tuple((family, at - gone) for family, at in head.hits))
-    indent = _INDENT.match(chosen[0].text)
-    if indent is None:
-        return head, ReportText(chosen)
-    hits = tuple((family, max(at - indent.end(), 0)) for family, at in head.hits)
-    return Head(head.place, hits), ReportText(
-        [line._replace(text=line.text.removeprefix(indent[0])) for line in chosen]
-    )
-
-
 def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | None:
     """Read one incident: its first report is the cause, the others follow from it."""
     for number, head in enumerate(incident.heads):
-        start, text = _text(incident.lines, head)
+        start, text = report_text(incident.lines, head)
         items = body.read(text.text)
         heads = incident.heads[number:]
         if _prose(start, text, items, heads[1:]):
@@ -185,8 +77,8 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
         verdict = understand(registry, start, text, items)
         if verdict is None:
             continue
-        if verdict.status == "corrupted" and (joined := _rejoined(incident.lines, head)):
-            start, whole = _text(joined, head)
+        if verdict.status == "corrupted" and (joined := rejoined(incident.lines, head)):
+            start, whole = report_text(joined, head)
             again = body.read(whole.text)
             if (other := understand(registry, start, whole, again)) and other.status == "complete":
                 text, items, verdict = whole, again, other
@@ -263,7 +155,7 @@ def _consequences(registry: Registry, title: str, incident: Incident) -> dict[st
         if near or all(family.last for family, _ in head.hits):
             continue
         lines = incident.lines[: head.place + LINES]
-        start, text = _text(lines, head)
+        start, text = report_text(lines, head)
         verdict = understand(registry, start, text, body.read(text.text), brief=True)
         if verdict is not None and verdict.title not in titles:
             titles[verdict.title] = lines[head.place]

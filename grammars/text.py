@@ -1,15 +1,35 @@
-"""The text of one report: its lines joined, and the way from a place in it back to the line."""
+"""The text of one report: which lines are its own, and what was put before or into them on their way.
+
+:func:`report_text` takes the report's lines out of an incident's; :class:`ReportText` joins them and knows
+the way from a place in the text back to its line.
+"""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from grammars.verdict import Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from grammars.model import Line
+
+__all__ = ["ReportText", "rejoined", "report_text"]
+
+_INDENT: Final = re.compile(r"[ \t>]+")
+_WORD: Final = re.compile(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
+"""Of what a console puts before a line."""
+_DIGITS: Final = re.compile(r"\d+")
+_BROKEN: Final = (">]", " address", " at")
+"""How a line ends that a mail program broke, before a symbol or a number."""
+_XMON: Final = "cpu 0x"
+"""How xmon begins."""
+ALIKE: Final = 8
+"""Lines that are looked at for whether all of them begin alike."""
 
 
 class ReportText:
@@ -35,3 +55,101 @@ class ReportText:
     def index(self, location: int) -> int:
         """Return the index of the line that holds a location."""
         return min(bisect_right(self._starts, location) - 1, len(self.lines) - 1)
+
+
+def _own(lines: Sequence[Line], head: int) -> Sequence[Line]:
+    """Return the lines from ``head`` on that belong to the same report: its task's or CPU's own.
+
+    Without CONFIG_PRINTK_CALLER these are all. With it, other tasks' lines are left out; but once a CPU sent
+    an NMI to the others, their backtraces belong to the report.
+    """
+    first = lines[head]
+    caller, timed = first.caller, first.time is not None
+    if not caller:
+        return [line for line in lines[head:] if line.time is not None] if timed else lines[head:]
+    cpus = False
+    chosen = []
+    for line in lines[head:]:
+        if line.caller == caller:
+            chosen.append(line)
+            cpus = cpus or line.text.startswith("Sending NMI")
+        elif cpus and line.caller.startswith("C"):
+            chosen.append(line)
+    return chosen
+
+
+def _words(text: str, most: int) -> list[tuple[str, int]]:
+    """Return the first words of a line without their numbers; with each where it ends."""
+    words: list[tuple[str, int]] = []
+    at = 0
+    while len(words) < most and (match := _WORD.match(text, at)):
+        at = match.end()
+        words.append((_DIGITS.sub("0", match[0].strip()), at))
+    return words
+
+
+def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
+    """Take off what a console of its own puts before each line: ``c1   123``, ``(0)[77:comm]``, ``node1 |``.
+
+    It is what stands before the header, as far as nearly all of the next lines begin with the same words,
+    whatever the numbers in them. Return the lines, and how much of the first one is gone.
+    """
+    first = lines[0].text
+    prefix = _words(first[:at], ALIKE)
+    near = [line.text for line in lines[1 : 1 + ALIKE] if line.text.strip()]
+    least = max(2, len(near) - 2)
+    while prefix:
+        wanted = [word for word, _ in prefix]
+        if sum([word for word, _ in _words(text, len(wanted))] == wanted for text in near) >= least:
+            break
+        prefix.pop()
+    if not prefix:
+        return lines, 0
+    end = prefix[-1][1]
+    blank = len(first) - end - len(first[end:].lstrip())
+    stripped = []
+    for line in lines:
+        words = _words(line.text, len(wanted))
+        if [word for word, _ in words] == wanted:
+            rest = line.text[words[-1][1] :]
+            spaces = min(blank, len(rest) - len(rest.lstrip()))
+            line = line._replace(text=rest[spaces:])  # noqa: PLW2901
+        stripped.append(line)
+    return stripped, end + blank
+
+
+def rejoined(lines: Sequence[Line], head: Head) -> list[Line]:
+    """Join lines that a mail program broke: the rest has no time stamp. Nothing where there are none.
+
+    powerpc's debugger stamps none of its lines.
+    """
+    joined = list(lines[: head.place + 1])
+    time, debugged = joined[-1].time, False
+    for line in lines[head.place + 1 :]:
+        last = joined[-1].text.rstrip()
+        debugged = debugged or line.text.startswith(_XMON)
+        if debugged and line.time is None:
+            line = line._replace(time=time)  # noqa: PLW2901
+        if line.time is None and last.endswith(_BROKEN) and (text := line.text.strip()):
+            joined[-1] = joined[-1]._replace(text=f"{last} {text}")
+        else:
+            joined.append(line)
+    return joined if debugged or len(joined) < len(lines) else []
+
+
+def report_text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:
+    """Return the text of a report.
+
+    What a mail or an issue put before its first line, spaces or the marks of a quotation, is taken from all.
+    """
+    chosen = _own(lines, head.place)
+    if any(at for _, at in head.hits):
+        chosen, gone = _unprefixed(chosen, min(at for _, at in head.hits))
+        head = Head(head.place, tuple((family, at - gone) for family, at in head.hits))
+    indent = _INDENT.match(chosen[0].text)
+    if indent is None:
+        return head, ReportText(chosen)
+    hits = tuple((family, max(at - indent.end(), 0)) for family, at in head.hits)
+    return Head(head.place, hits), ReportText(
+        [line._replace(text=line.text.removeprefix(indent[0])) for line in chosen]
+    )

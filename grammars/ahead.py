@@ -1,0 +1,53 @@
+"""Reading in a thread: reading, counting and scanning each let the others go on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["read_ahead"]
+
+
+def read_ahead(chunks: Iterable[bytes], least: int) -> Iterator[tuple[bytes, int | None]]:
+    """Yield chunks, from the second on with the number of their line breaks.
+
+    The next ones are read and counted meanwhile, once one has ``least`` bytes: less is not worth a thread.
+    """
+    source = iter(chunks)
+    for chunk in source:
+        yield chunk, None
+        if len(chunk) >= least:
+            break
+    else:
+        return
+    taken: queue.SimpleQueue[tuple[bytes, int] | BaseException | None] = queue.SimpleQueue()
+    room = threading.Semaphore(2)
+    ended = False
+
+    def read() -> None:
+        try:
+            for chunk in source:
+                room.acquire()
+                if ended:
+                    return
+                taken.put((chunk, chunk.count(b"\n")))
+            taken.put(None)
+        except BaseException as error:  # noqa: BLE001 - raised where the chunks are taken
+            taken.put(error)
+
+    thread = threading.Thread(target=read, name="read ahead")
+    thread.start()
+    try:
+        while (found := taken.get()) is not None:
+            if isinstance(found, BaseException):
+                raise found
+            room.release()
+            yield found
+    finally:
+        ended = True
+        room.release()
+        thread.join()

@@ -1,0 +1,218 @@
+"""The keys: a struct a section, and what they are called."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
+
+from shipper import plugins
+from shipper.files import FilePath  # noqa: TC001 - msgspec looks at annotations
+from shipper.frontend import SetupConfig
+from shipper.triage import Entry  # noqa: TC001 - likewise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+INPUTS, OUTPUTS = "kpanic.inputs", "kpanic.outputs"
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the structs of configuration."""
+
+
+class PathConfig(_Strict, frozen=True, kw_only=True):
+    """``path``."""
+
+    data: FilePath = ""
+    """Folder of the store; /var/lib/kpanic for root, else below $XDG_STATE_HOME."""
+
+
+class DataStreamConfig(_Strict, frozen=True, kw_only=True):
+    """``data_stream``."""
+
+    namespace: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r'^[^\\/*?"<>| ,#:A-Z-]{1,100}$',
+            description="a name in lower case without '-', such as default",
+        ),
+    ] = "default"
+    """Last part of the data stream's name: lower case, without ``-``."""
+
+
+class RetentionConfig(_Strict, frozen=True, kw_only=True):
+    """``retention``: how long the store keeps the text of documents."""
+
+    age: Annotated[
+        str, msgspec.Meta(pattern=r"^\d{1,6}[hdwy]$", description="a time such as 36h, 90d, 8w or 2y")
+    ] = "2y"
+    """After which what every output has may go: ``36h``, ``90d``, ``8w``, ``2y``."""
+    size: Annotated[
+        str, msgspec.Meta(pattern=r"^\d{1,6}(kb|mb|gb)$", description="a size such as 500mb or 4gb")
+    ] = "4gb"
+    """Of the store's file; above it the oldest go, those that no output lacks first."""
+
+    def seconds(self) -> float:
+        """Return ``age`` in seconds."""
+        return (
+            int(self.age[:-1]) * {"h": 3600.0, "d": 86_400.0, "w": 604_800.0, "y": 31_557_600.0}[self.age[-1]]
+        )
+
+    def bytes(self) -> int:
+        """Return ``size`` in bytes."""
+        return int(self.size[:-2]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[self.size[-2:]]
+
+
+class FleetConfig(_Strict, frozen=True, kw_only=True):
+    """``fleet``."""
+
+    size: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Hosts there are in all, those that never crashed included: gives panics per 1,000 hosts a day."""
+
+
+class HttpConfig(_Strict, frozen=True, kw_only=True):
+    """``http``: metrics for Prometheus, while ``kpanic run`` runs."""
+
+    enabled: bool = False
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 5066
+
+
+class RedactConfig(_Strict, frozen=True, kw_only=True):
+    """``redact``."""
+
+    command_line: list[str] = []
+    """Names of kernel parameters whose values are secret, with ``*`` and ``?``; beyond the usual ones."""
+
+
+class TriageConfig(_Strict, frozen=True, kw_only=True):
+    """``triage``."""
+
+    path: FilePath = ""
+    """YAML file of what is known of faults, see the README; below the configuration's folder if relative."""
+
+
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Plugin(NamedTuple):
+    """One input or output as configured."""
+
+    name: str
+    settings: Any
+    """The plugin's own struct."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it."""
+
+    path: PathConfig = PathConfig()
+    data_stream: DataStreamConfig = DataStreamConfig()
+    fleet: FleetConfig = FleetConfig()
+    redact: RedactConfig = RedactConfig()
+    retention: RetentionConfig = RetentionConfig()
+    setup: SetupConfig = SetupConfig()
+    triage: TriageConfig = TriageConfig()
+    entries: list[Entry] = []
+    """Of the triage file."""
+    http: HttpConfig = HttpConfig()
+    shutdown_timeout: _Seconds = 20.0
+    """Seconds that what is in flight has when the service is to end; systemd's own patience is 90."""
+    tags: list[str] = []
+    """Put on every document."""
+    labels: dict[str, str] = {}
+    """Put on every document."""
+    inputs: list[Plugin] = []
+    outputs: list[Plugin] = []
+    source: str = ""
+    """The file that was read; empty without one."""
+    warnings: list[str] = []
+    """What is odd but can be."""
+
+    def store_path(self) -> Path:
+        """Return the path of the store's file."""
+        if self.path.data:
+            return Path(self.path.data).expanduser() / "kpanic.db"
+        if os.geteuid() == 0:
+            return Path("/var/lib/kpanic/kpanic.db")
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return Path(state).expanduser() / "kpanic" / "kpanic.db"
+
+
+SECTIONS: dict[str, Any] = {
+    "path": PathConfig,
+    "data_stream": DataStreamConfig,
+    "fleet": FleetConfig,
+    "redact": RedactConfig,
+    "retention": RetentionConfig,
+    "triage": TriageConfig,
+    "setup": SetupConfig,
+    "http": HttpConfig,
+    "shutdown_timeout": _Seconds,
+    "tags": list[str],
+    "labels": dict[str, str],
+}
+
+
+def type_below(kind: Any, part: str | int) -> Any:  # noqa: ANN401 - any type
+    """Return the type of a field of a struct; None where there is no saying."""
+    if isinstance(part, str) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == part), None)
+    if isinstance(part, int):
+        return next(iter(getattr(kind, "__args__", ())), None)
+    return None
+
+
+def metas(kind: Any) -> list[msgspec.Meta]:  # noqa: ANN401 - any type
+    """Return what is said of a type beside what it is."""
+    return [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+
+
+def field_names(kind: Any) -> list[str]:  # noqa: ANN401 - any type
+    """Return the keys of a struct; none of any other type."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [field.encode_name for field in msgspec.structs.fields(kind)]
+    return []
+
+
+def _leaves(kind: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 - any type
+    """Yield the dotted keys of a struct."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            yield from _leaves(field.type, f"{prefix}.{field.encode_name}")
+    else:
+        yield prefix
+
+
+def homes(name: str) -> list[str]:
+    """Return what has a key of this name, in words."""
+    structs = dict(SECTIONS) | {
+        f"output.{one}": plugins.load(OUTPUTS, one).Config for one in plugins.names(OUTPUTS)
+    }
+    found = [
+        path.removesuffix(f".{name}")
+        for top, kind in structs.items()
+        for path in _nodes(kind, top)
+        if path.endswith(f".{name}")
+    ]
+    inputs = [one for one in plugins.names(INPUTS) if name in field_names(plugins.load(INPUTS, one).Config)]
+    return found + ([f"inputs of type {', '.join(inputs)}"] if inputs else [])
+
+
+def _nodes(kind: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 - any type
+    """Yield the dotted keys of a struct and of all below it."""
+    yield prefix
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            yield from _nodes(field.type, f"{prefix}.{field.encode_name}")
+
+
+def keys() -> Iterator[str]:
+    """Yield every key that a variable of the environment may set."""
+    for name, kind in SECTIONS.items():
+        yield from _leaves(kind, name)
+    for name in plugins.names(OUTPUTS):
+        yield from _leaves(plugins.load(OUTPUTS, name).Config, f"output.{name}")

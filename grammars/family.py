@@ -34,8 +34,8 @@ not.
 ``none``: the report has no guilty function.
 """
 
-FUNCTION: Final = r"(?:_R\w+|[A-Za-z_][\w$]*)"
-"""A C or mangled Rust function without the suffixes of the compiler."""
+FUNCTION: Final = r"[A-Za-z_][\w$]*"
+"""A function of C, or of Rust by its mangled name, without the suffixes of the compiler."""
 SYMBOL: Final = rf"(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?)?"
 """A symbol with all that may follow it."""
 

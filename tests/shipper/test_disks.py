@@ -125,7 +125,7 @@ def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_room(
 
 
 WRITER = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from shipper.outputs.file import FileConfig, FileOutput
 from shipper.pipeline import Delivery
@@ -143,6 +143,7 @@ try:
             position = Position("test", "next", str(number + 3))
             store.add([packed(n) for n in range(number, number + 3)], [position])
             delivery.wake()
+            time.sleep(0.003)  # or a fast machine fills the drive before the power goes
             os.write(1, b"%d %d\\n" % (number + 3, store.outputs()[0].delivered))
         delivery.finish()
         delivery.join()
@@ -170,7 +171,7 @@ class Drive:
         self._mount = folder / "mount"
         self._mount.mkdir()
         with self._image.open("wb") as file:
-            file.truncate(64_000_000)
+            file.truncate(512_000_000)
         made = subprocess.run(["mkfs.ext4", "-q", self._image], capture_output=True, text=True, check=False)
         tried = subprocess.run(self._alone("true"), capture_output=True, text=True, check=False)
         if made.returncode or tried.returncode:

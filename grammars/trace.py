@@ -35,7 +35,8 @@ NAME: Final = r"[A-Za-z_$][\w$.]*+(?:::[\w$.]++)*+"
 RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 """A demangled Rust method: ``<T as Trait>::method``."""
 _BRACKETS: Final = r"(?:\[<?(?:0x)?[0-9a-f]*>?\][ \t]*|<[0-9a-f]{8,16}>[ \t]*){0,2}(?:(?<=\] )[0-9a-f]{16} )?"
-DECODED: Final = r" \([^\s():]+:[\d?]"
+_WHERE: Final = r"\([^\s():]+:[\d?]"
+DECODED: Final = rf" {_WHERE}"
 """Behind a symbol: where scripts/decode_stacktrace.sh found it."""
 
 _FROM: Final = rf"(?:(?:\({NAME}(?:\+[^)\n]*)?\)|{NAME}(?: \[[\w-]+\])?) from {_BRACKETS})?"
@@ -187,7 +188,7 @@ def _read_frames(lines: Iterable[re.Match[str]]) -> Iterator[Frame]:
 frames = Element(
     "frames",  # what is tried at each place of a line begins with a literal, or all of it takes twice as long
     rf"(?:(?:[ \t(\[<]|{NAME} from )[^\n]*(?:\+0x[0-9a-f]+/0x|\[inline\]|[A-Z]>|\] +(?:\? "
-    rf")?(?:0x|\(null\))|0(?<=\s0)x[0-9a-f]{{8}}| (?<=\w )\([^\s():]+:[\d?])[^\n]*\n"
+    rf")?(?:0x|\(null\))|0(?<=\s0)x[0-9a-f]{{8}}| (?<=\w ){_WHERE})[^\n]*\n"
     rf"|(?:\? )?{NAME}(?:{DECODED}[^\n]*|\+0x[0-9a-f]+/0x[0-9a-f]+"
     r"(?: \[[^\]\n]*\])?(?: ?\(\w+\))?[ \t]*)\n)+",
     lambda match: Trace(match[0]),

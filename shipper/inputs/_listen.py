@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shipper.inputs import Feed
 
-__all__ = ["DRAIN", "HERE", "LAST", "Allowed", "Heard", "Place", "Rate", "address_of", "bound", "sender_of"]
+__all__ = ["DRAIN", "HERE", "LAST", "Allowed", "Heard", "Place", "Rates", "address_of", "bound", "sender_of"]
 
 HERE = ("127.0.0.0/8", "::1/128")
 BUFFER = 4 << 20
@@ -185,6 +185,28 @@ class Rate:
         self._at = now
 
 
+class Rates:
+    """The allowance of each sender.
+
+    :param limit: of each.
+    :param most: senders whose allowances are kept at once; the one known longest makes room.
+    """
+
+    def __init__(self, limit: int, most: int) -> None:
+        self._limit = limit
+        self._most = most
+        self._rates: dict[str, Rate] = {}
+
+    def of(self, address: str) -> Rate:
+        """Return the allowance of an address."""
+        rate = self._rates.get(address)
+        if rate is None:
+            if len(self._rates) >= self._most:
+                del self._rates[next(iter(self._rates))]
+            rate = self._rates[address] = Rate(self._limit)
+        return rate
+
+
 class Heard:
     """What was heard and is not read yet.
 
@@ -195,9 +217,9 @@ class Heard:
     def __init__(self, feed: Feed, allowed: Allowed, rate: int, senders: int) -> None:
         self._feed = feed
         self._allowed = allowed
-        self._rate = rate
         self._most = senders
-        self._rates: dict[str, Rate] = {}
+        self.rates = Rates(rate, senders)
+        """In bytes, of each sender."""
         self._queues: OrderedDict[str, deque[bytes]] = OrderedDict()
         self._sizes: Counter[str] = Counter()
         self._size = 0
@@ -215,15 +237,6 @@ class Heard:
         """Tell whether an address is heard."""
         return self._allowed.hears(address, self._feed.say)
 
-    def rate(self, address: str) -> Rate:
-        """Return the allowance of an address."""
-        rate = self._rates.get(address)
-        if rate is None:
-            if len(self._rates) >= self._most:
-                del self._rates[next(iter(self._rates))]
-            rate = self._rates[address] = Rate(self._rate)
-        return rate
-
     def datagrams(self, listening: socket.socket, seconds: float = SLICE) -> None:
         """Take what a socket has, for so long at most."""
         until = time.monotonic() + seconds
@@ -235,7 +248,7 @@ class Heard:
             address = sender_of(peer)
             if not data or not self.hears(address):
                 continue
-            if not self.rate(address).allows(len(data)):
+            if not self.rates.of(address).allows(len(data)):
                 self._drop(address, "sends more than max_rate; what is above is dropped")
             elif not self._fits(address, len(data)):
                 self._drop(address, "sends more than can be read; what is above is dropped")

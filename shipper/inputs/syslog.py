@@ -26,7 +26,7 @@ from shipper.inputs._listen import (
     Allowed,
     Heard,
     Place,
-    Rate,
+    Rates,
     address_of,
     sender_of,
 )
@@ -166,7 +166,7 @@ class _Listening:
         self._config = config
         self._feed = feed
         self._heard = Heard(feed, allowed, config.max_rate, config.max_senders)
-        self._news: dict[str, Rate] = {}
+        self._news = Rates(config.max_new_hosts, config.max_senders)
         self._connections: dict[socket.socket, Framing] = {}
         self._resting: dict[socket.socket, tuple[float, Callable[[socket.socket], object]]] = {}
         self._streams = Readers(self._make, self._take, config.max_senders, lambda key: key[0])
@@ -244,15 +244,6 @@ class _Listening:
                 del self._resting[one]
                 self._waiter.add(one, (act, one))
 
-    def _may_be_new(self, address: str) -> bool:
-        """Count one more host of an address; tell whether it may be new now."""
-        rate = self._news.get(address)
-        if rate is None:
-            if len(self._news) >= self._config.max_senders:
-                del self._news[next(iter(self._news))]
-            rate = self._news[address] = Rate(self._config.max_new_hosts)
-        return rate.allows(1)
-
     def _read(self, address: str, message: bytes, *, last: bool = False) -> bool:
         """Read a message; return False if it has to wait, being of one of too many new hosts."""
         message = message[: self._config.max_message_size].strip(b"\0\r\n")
@@ -261,7 +252,7 @@ class _Listening:
         of = header(message)
         if message and of.kernel:
             key = (address, of.host)
-            if not last and key not in self._streams and not self._may_be_new(address):
+            if not last and key not in self._streams and not self._news.of(address).allows(1):
                 return False
             self._streams.feed(key, message + b"\n")
         return True
@@ -294,7 +285,7 @@ class _Listening:
         address = self._connections[one].address
         if self._heard.full(address):
             self._rest(one, PAUSE, self._receive)
-        elif (size := self._take_from(one)) and (rest := self._heard.rate(address).owes(size)):
+        elif (size := self._take_from(one)) and (rest := self._heard.rates.of(address).owes(size)):
             self._rest(one, rest, self._receive)
 
     def _take_from(self, one: socket.socket) -> int:

@@ -10,10 +10,10 @@ or the grammar::
 
 from __future__ import annotations
 
-from dashboards.export import export
-from dashboards.report import NAMES as REPORTED
-from dashboards.report import render_report
-from dashboards.summary import NAMES as SUMMARISED
-from dashboards.summary import summarise
+from kpanic.dashboards.export import export
+from kpanic.dashboards.report import NAMES as REPORTED
+from kpanic.dashboards.report import render_report
+from kpanic.dashboards.summary import NAMES as SUMMARISED
+from kpanic.dashboards.summary import summarise
 
 __all__ = ["REPORTED", "SUMMARISED", "export", "render_report", "summarise"]

@@ -20,8 +20,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dashboards.panels import HOSTS, INCIDENTS, INDEX, Metric, Source, Term
-from dashboards.query import clause, lucene
+from kpanic.dashboards.panels import HOSTS, INCIDENTS, INDEX, Metric, Source, Term
+from kpanic.dashboards.query import clause, lucene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """The panels' questions, asked of documents at hand instead of an engine.
 
-The answers have the shape that :func:`dashboards.query.read` gives for an engine's response, and the
+The answers have the shape that :func:`kpanic.dashboards.query.read` gives for an engine's response, and the
 same numbers: a group counts every document that holds its value, a document without the field is in
 none, and incidents are distinct ``event.id``.
 """
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from dashboards.panels import TIME, Metric, Panel, Term
+from kpanic.dashboards.panels import TIME, Metric, Panel, Term
 
 Document = Mapping[str, Any]
 Value = str | int | None

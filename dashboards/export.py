@@ -6,8 +6,8 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from dashboards import alerts, saved_objects, templates
-from dashboards.alerts import Options
+from kpanic.dashboards import alerts, saved_objects, templates
+from kpanic.dashboards.alerts import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _artefact(name: str) -> Renderer:
-    return lambda _: (files("dashboards") / "artefacts" / name).read_text(encoding="utf-8")
+    return lambda _: (files("kpanic.dashboards") / "artefacts" / name).read_text(encoding="utf-8")
 
 
 def _grafana(name: str) -> Renderer:

@@ -30,7 +30,7 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableOption,
 )
 
-from dashboards.panels import (
+from kpanic.dashboards.panels import (
     INDEX,
     NEWBORN,
     SIGNATURE,
@@ -40,8 +40,8 @@ from dashboards.panels import (
     Panel,
     of_fleet,
 )
-from dashboards.query import EXACT, lucene
-from dashboards.saved_objects import flow
+from kpanic.dashboards.query import EXACT, lucene
+from kpanic.dashboards.saved_objects import flow
 
 Json = dict[str, Any]
 Product = Literal["opensearch", "elasticsearch"]

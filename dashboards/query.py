@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dashboards.embedded import Row, Value, first
-from dashboards.panels import COLUMNS, TIME, Metric, Panel, Term
+from kpanic.dashboards.embedded import Row, Value, first
+from kpanic.dashboards.panels import COLUMNS, TIME, Metric, Panel, Term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +52,7 @@ def _quoted(value: str | bool) -> str:  # noqa: FBT001
 def query(panel: Panel, where: Iterable[Term] = (), interval: timedelta = timedelta(days=1)) -> Json:
     """Return the body of the search that answers a panel; ``where`` narrows it further.
 
-    Groups are those of :func:`dashboards.embedded.evaluate`. A histogram's ``interval`` is fixed, from
+    Groups are those of :func:`kpanic.dashboards.embedded.evaluate`. A histogram's ``interval`` is fixed, from
     1970 UTC.
     """
     body: Json = {"size": 0, "query": clause((*panel.where, *where))}

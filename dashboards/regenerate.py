@@ -1,15 +1,15 @@
-"""Write the committed artefacts anew: ``python -m dashboards.regenerate``.
+"""Write the committed artefacts anew: ``python -m kpanic.dashboards.regenerate``.
 
-They are what :func:`dashboards.export` gives; a test holds them to the model byte by byte.
+They are what :func:`kpanic.dashboards.export` gives; a test holds them to the model byte by byte.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dashboards import grafana, saved_objects
-from dashboards.alerts import RENDERERS, Options
-from dashboards.panels import DASHBOARDS
+from kpanic.dashboards import grafana, saved_objects
+from kpanic.dashboards.alerts import RENDERERS, Options
+from kpanic.dashboards.panels import DASHBOARDS
 
 FOLDER = Path(__file__).parent / "artefacts"
 

@@ -23,8 +23,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from dashboards.embedded import first, milliseconds, values
-from dashboards.panels import COLUMNS, FACETS, TIME, fields, of_fleet
+from kpanic.dashboards.embedded import first, milliseconds, values
+from kpanic.dashboards.panels import COLUMNS, FACETS, TIME, fields, of_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,12 +81,12 @@ def render_report(
     }
     script = _script()
     page = Environment(
-        loader=PackageLoader("dashboards", "page"), autoescape=select_autoescape(default=True)
+        loader=PackageLoader("kpanic.dashboards", "page"), autoescape=select_autoescape(default=True)
     ).get_template("report.html.j2")
     return page.render(
         script=script,
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        style=(files("dashboards") / "page" / "report.css").read_text(encoding="utf-8"),
+        style=(files("kpanic.dashboards") / "page" / "report.css").read_text(encoding="utf-8"),
         model=_block(json.dumps(model, default=str).encode()),
         words=_block(json.dumps(words, ensure_ascii=False).encode("utf-8", "backslashreplace")),
         numbers=_block(numbers),
@@ -298,7 +298,7 @@ def _script() -> str:
     import vl_convert  # noqa: PLC0415  (a JavaScript engine; only a report needs it)
 
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
-    own = (files("dashboards") / "page" / "report.js").read_text(encoding="utf-8")
+    own = (files("kpanic.dashboards") / "page" / "report.js").read_text(encoding="utf-8")
     # The bundle leaks its top-level names, and an HTML parser must not see an end tag inside.
     script = f"(()=>{{{bundle}}})();\n{own}"
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")

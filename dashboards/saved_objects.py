@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dashboards.panels import (
+from kpanic.dashboards.panels import (
     COLUMNS,
     FACETS,
     FAULTS,
@@ -23,7 +23,7 @@ from dashboards.panels import (
     Source,
     of_fleet,
 )
-from dashboards.query import clause, lucene, query
+from kpanic.dashboards.query import clause, lucene, query
 
 Json = dict[str, Any]
 

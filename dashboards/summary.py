@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from dashboards.embedded import first, values
+from kpanic.dashboards.embedded import first, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

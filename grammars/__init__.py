@@ -9,7 +9,7 @@ Nothing here knows of hosts, files, JSON or networks.
 
 from __future__ import annotations
 
-from grammars.model import CrashReport
-from grammars.parser import Parser, died, parse
+from kpanic.grammars.model import CrashReport
+from kpanic.grammars.parser import Parser, died, parse
 
 __all__ = ["CrashReport", "Parser", "died", "parse"]

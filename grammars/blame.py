@@ -2,9 +2,8 @@
 
 The instruction pointer is rarely the culprit: it stands in the checker, the lock or the allocator that
 noticed.
-So helpers are skipped, each by a rule with a reason (:mod:`grammars.data.skip`), and where a CPU was only
-found
-somewhere in a loop the walk goes down to what dispatched the work (:mod:`grammars.data.anchors`).
+So helpers are skipped, each by a rule with a reason (:mod:`kpanic.grammars.data.skip`). Where a CPU was found
+somewhere in a loop, the walk goes down to what dispatched the work (:mod:`kpanic.grammars.data.anchors`).
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
-from grammars.data.skip import SKIP
-from grammars.machines import UNTITLED, Jump, Pointer
-from grammars.model import Blame
-from grammars.names import Names
-from grammars.trace import Opening, Trace
+from kpanic.grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
+from kpanic.grammars.data.skip import SKIP
+from kpanic.grammars.machines import UNTITLED, Jump, Pointer
+from kpanic.grammars.model import Blame
+from kpanic.grammars.names import Names
+from kpanic.grammars.trace import Opening, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from grammars.body import Body, Item
-    from grammars.family import Walk
+    from kpanic.grammars.body import Body, Item
+    from kpanic.grammars.family import Walk
 
 Rules = tuple[tuple[str, str], ...]
 

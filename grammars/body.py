@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyparsing as pp
 
-from grammars import header, trace
-from grammars.machines import Rule
-from grammars.machines.arm import ARM
-from grammars.machines.others import MIPS, POWERPC, RISCV, S390
-from grammars.machines.x86 import X86
+from kpanic.grammars import header, trace
+from kpanic.grammars.machines import Rule
+from kpanic.grammars.machines.arm import ARM
+from kpanic.grammars.machines.others import MIPS, POWERPC, RISCV, S390
+from kpanic.grammars.machines.x86 import X86
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

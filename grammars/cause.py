@@ -11,14 +11,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from grammars.machines import access
-from grammars.numbers import hexadecimal
+from kpanic.grammars.machines import access
+from kpanic.grammars.numbers import hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from grammars.facts import Boot
-    from grammars.model import Line, Oops
+    from kpanic.grammars.facts import Boot
+    from kpanic.grammars.model import Line, Oops
 
 PAGE_FAULTS: Final = frozenset(
     {"bad-pointer", "null-dereference", "exec-protected", "write-protected", "user-memory-access", "sysrq"}

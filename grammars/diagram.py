@@ -1,4 +1,4 @@
-"""A picture of the grammar: ``python -m grammars.diagram OUT.html`` (needs ``pyparsing[diagrams]``)."""
+"""Railroad diagrams of the grammar: ``python -m kpanic.grammars.diagram OUT.html``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyparsing as pp
 
-from grammars import body, registry
+from kpanic.grammars import body, registry
 
 
 def draw(path: Path) -> None:
@@ -25,5 +25,5 @@ def draw(path: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:  # noqa: PLR2004 - the program and its one argument
-        sys.exit("usage: python -m grammars.diagram OUT.html")
+        sys.exit("usage: python -m kpanic.grammars.diagram OUT.html")
     draw(Path(sys.argv[1]))

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 import pyparsing as pp
 
-from grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
-from grammars.header import read_hardware
-from grammars.model import Hardware, Kernel
+from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
+from kpanic.grammars.header import read_hardware
+from kpanic.grammars.model import Hardware, Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.model import Line
+    from kpanic.grammars.model import Line
 
 KEPT: Final = 32
 """Lines of one kind that are kept of one boot."""

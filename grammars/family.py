@@ -1,9 +1,8 @@
 """What a crash family is: the literals that point at it, its grammar, its title and its cause.
 
-A family is one file in :mod:`grammars.families` (or in another distribution, through the entry point group
-``kpanic.families``) with a :class:`Family` in it. Its forms are tried in order on the text from the literal
-on;
-the first that matches names the crash.
+A family is one file in :mod:`kpanic.grammars.families` with a :class:`Family` in it. Another distribution
+registers its own under the entry point group ``kpanic.families``. The forms are tried in order on the text
+from the literal on; the first that matches names the crash.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import pyparsing as pp
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from grammars.model import Kind
+    from kpanic.grammars.model import Kind
 
 Walk = Literal["named", "chain", "trace", "ip", "interrupted", "stall", "down", "hung", "only-named", "none"]
 """How the guilty function is looked for.

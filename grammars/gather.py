@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from grammars.header import Code, Modules, Owner
-from grammars.machines import UNTITLED, Pointer, Registers
-from grammars.model import Hardware, Oops, Process
-from grammars.trace import Opening, Trace
+from kpanic.grammars.header import Code, Modules, Owner
+from kpanic.grammars.machines import UNTITLED, Pointer, Registers
+from kpanic.grammars.model import Hardware, Oops, Process
+from kpanic.grammars.trace import Opening, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.body import Body
-    from grammars.model import Frame
+    from kpanic.grammars.body import Body
+    from kpanic.grammars.model import Frame
 
 REGISTERS: Final = 64
 """More than any machine has."""

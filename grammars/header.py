@@ -23,10 +23,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from grammars.element import Element
-from grammars.machines import Rule
-from grammars.model import Hardware, Oops, Process, Taint
-from grammars.numbers import decimal, hexadecimal
+from kpanic.grammars.element import Element
+from kpanic.grammars.machines import Rule
+from kpanic.grammars.model import Hardware, Oops, Process, Taint
+from kpanic.grammars.numbers import decimal, hexadecimal
 
 
 class Owner(NamedTuple):

@@ -2,7 +2,7 @@ r"""Kernel lines out of whatever their transport wrapped around them.
 
 One :class:`Reader` for every transport: each form in which a kernel line travels is one ``Regex`` element
 below, and what a line starts with decides which of them are tried. Forms that need more than one line of
-input (JSON, the journal's export form, records of ``/dev/kmsg``) live in :mod:`grammars.transports`.
+input (JSON, the journal's export form, records of ``/dev/kmsg``) live in :mod:`kpanic.grammars.transports`.
 
 ``Line.time`` is printk's clock (seconds since boot); ``epoch`` is the transport's own stamp where that names
 its year and its zone, else None: RFC 3164 has no year, ``dmesg -T`` no zone. ``text`` holds no control code
@@ -25,11 +25,11 @@ from typing import Final
 
 from pyparsing import Regex
 
-from grammars.model import Line
-from grammars.transports import scrub
-from grammars.transports.dmesg_json import BRACKETS, MEMBER, DmesgJson
-from grammars.transports.journal import OPENING, Export, closes, entry, laid_out
-from grammars.transports.kmsg import RECORD, Kmsg
+from kpanic.grammars.model import Line
+from kpanic.grammars.transports import scrub
+from kpanic.grammars.transports.dmesg_json import BRACKETS, MEMBER, DmesgJson
+from kpanic.grammars.transports.journal import OPENING, Export, closes, entry, laid_out
+from kpanic.grammars.transports.kmsg import RECORD, Kmsg
 
 __all__ = ["Reader"]
 

@@ -212,7 +212,7 @@ class CrashReport:
     """The kernel says that it died: a panic, an oops that panics, or a crash asked for through SysRq.
 
     An oops without any of them is not fatal by its text alone; found in a kdump folder it is
-    (:func:`grammars.died`).
+    (:func:`kpanic.grammars.died`).
     """
     status: Status
     doubt: str = ""

@@ -8,20 +8,20 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter, le
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from grammars import registry as registry_
-from grammars import report
-from grammars.ahead import read_ahead
-from grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
-from grammars.reading import analyse
-from grammars.scan import BLOCK, Literal, Scanner, Search
-from grammars.verdict import Head
+from kpanic.grammars import registry as registry_
+from kpanic.grammars import report
+from kpanic.grammars.ahead import read_ahead
+from kpanic.grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
+from kpanic.grammars.reading import analyse
+from kpanic.grammars.scan import BLOCK, Literal, Scanner, Search
+from kpanic.grammars.verdict import Head
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
-    from grammars.family import Family
-    from grammars.model import CrashReport, Line
-    from grammars.registry import Registry
+    from kpanic.grammars.family import Family
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.registry import Registry
 
 _HOST: Final = attrgetter("host")
 LINES: Final = 1500

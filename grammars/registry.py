@@ -1,7 +1,7 @@
 """Which families there are: the built-in ones and a site's own, all found through one entry point group.
 
 ``[project.entry-points."kpanic.families"]`` names a
-:class:`grammars.family.Family`, or a module that holds some.
+:class:`kpanic.grammars.family.Family`, or a module that holds some.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pyparsing as pp
 
-from grammars.family import Family, Form
+from kpanic.grammars.family import Family, Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

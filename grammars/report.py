@@ -1,7 +1,7 @@
 """One incident's lines become one :class:`CrashReport`.
 
-The header names the family and the form (:mod:`grammars.verdict`), the body grammar reads the rest
-(:mod:`grammars.gather`); here both are put together with what the boot said before.
+The header names the family and the form (:mod:`kpanic.grammars.verdict`), the body grammar reads the rest
+(:mod:`kpanic.grammars.gather`); here both are put together with what the boot said before.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from grammars import body, signature
-from grammars.cause import evidence, settle, triggered
-from grammars.data.distributions import distribution
-from grammars.facts import architecture
-from grammars.gather import Gathered, gather
-from grammars.model import CrashReport, Kernel, Process
-from grammars.numbers import decimal
-from grammars.text import ReportText, rejoined, report_text
-from grammars.title import plain
-from grammars.verdict import Head, Verdict, mixed, understand
+from kpanic.grammars import body, signature
+from kpanic.grammars.cause import evidence, settle, triggered
+from kpanic.grammars.data.distributions import distribution
+from kpanic.grammars.facts import architecture
+from kpanic.grammars.gather import Gathered, gather
+from kpanic.grammars.model import CrashReport, Kernel, Process
+from kpanic.grammars.numbers import decimal
+from kpanic.grammars.text import ReportText, rejoined, report_text
+from kpanic.grammars.title import plain
+from kpanic.grammars.verdict import Head, Verdict, mixed, understand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from grammars.body import Body
-    from grammars.facts import Boot
-    from grammars.model import Line
-    from grammars.registry import Registry
+    from kpanic.grammars.body import Body
+    from kpanic.grammars.facts import Boot
+    from kpanic.grammars.model import Line
+    from kpanic.grammars.registry import Registry
 
 __all__ = ["CONSEQUENCES", "Head", "Incident", "read"]
 

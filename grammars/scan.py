@@ -3,7 +3,7 @@
 Hyperscan looks for all literals at once, at the speed of memory; nothing else touches the noise between
 the hits but the count of its lines. A hit makes its line worth reading, and as many lines of the same host
 after it (and a few before) as its literal asks for; every further hit keeps the window open. What lies in a
-window goes through :class:`grammars.lines.Reader`, which takes the transport's prefixes off.
+window goes through :class:`kpanic.grammars.lines.Reader`, which takes the transport's prefixes off.
 
 Of most boots, and so of most blocks, it is enough to know that some single line in them is worth reading:
 they are put aside, and where the lines are is looked up once their host crashes, unless it booted since.
@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import hyperscan
 
-from grammars.lines import Reader
-from grammars.transports import pstore
+from kpanic.grammars.lines import Reader
+from kpanic.grammars.transports import pstore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from grammars.model import Line
+    from kpanic.grammars.model import Line
 
 __all__ = ["BLOCK", "HISTORY", "HOSTS", "LONGEST", "Literal", "Scanner", "Search"]
 

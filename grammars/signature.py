@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from grammars.blame import bare, base
-from grammars.model import Signature
+from kpanic.grammars.blame import bare, base
+from kpanic.grammars.model import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from grammars.model import Frame
+    from kpanic.grammars.model import Frame
 
 VERSION: Final = 1
 DEPTH: Final = 3

@@ -11,12 +11,12 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from grammars.verdict import Head
+from kpanic.grammars.verdict import Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from grammars.model import Line
+    from kpanic.grammars.model import Line
 
 __all__ = ["ReportText", "rejoined", "report_text"]
 

@@ -21,9 +21,9 @@ import functools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from grammars.element import Element
-from grammars.model import Frame
-from grammars.numbers import distance, hexadecimal
+from kpanic.grammars.element import Element
+from kpanic.grammars.model import Frame
+from kpanic.grammars.numbers import distance, hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

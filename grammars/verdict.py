@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from grammars.blame import Walker
-from grammars.machines import UNTITLED, Pointer
-from grammars.model import Blame
-from grammars.title import plain, stamped
-from grammars.trace import Opening, Trace
+from kpanic.grammars.blame import Walker
+from kpanic.grammars.machines import UNTITLED, Pointer
+from kpanic.grammars.model import Blame
+from kpanic.grammars.title import plain, stamped
+from kpanic.grammars.trace import Opening, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from grammars.body import Body, Item
-    from grammars.family import Family
-    from grammars.model import Line, Status
-    from grammars.registry import Reading, Registry
-    from grammars.text import ReportText
+    from kpanic.grammars.body import Body, Item
+    from kpanic.grammars.family import Family
+    from kpanic.grammars.model import Line, Status
+    from kpanic.grammars.registry import Reading, Registry
+    from kpanic.grammars.text import ReportText
 
 NEAR: Final = 15
 """Lines behind ``Call Trace:`` within which a frame must come."""

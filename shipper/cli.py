@@ -1,4 +1,4 @@
-"""The command ``kpanic``: one file a command in :mod:`shipper.commands`, imported when it is called.
+"""The command ``kpanic``: one file a command in :mod:`kpanic.shipper.commands`, imported when it is called.
 
 Exit codes: 0 done; 1 something could not be delivered or parsed (said which, and kept); 2 the command or the
 configuration is wrong. Documents go to standard output, everything else to standard error.
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper import __version__
-from shipper.terminal import Told, say
+from kpanic import __version__
+from kpanic.shipper.terminal import Told, say
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -55,7 +55,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"shipper.commands.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"kpanic.shipper.commands.{cmd_name}").command
         return command
 
     def resolve_command(

@@ -39,14 +39,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shipper import __version__
-from shipper.redact import DEFAULT_PATTERNS, Redactor
-from shipper.terminal import armour
+from kpanic import __version__
+from kpanic.shipper.redact import DEFAULT_PATTERNS, Redactor
+from kpanic.shipper.terminal import armour
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from grammars.model import Analysis, CrashReport, Frame, InstructionPointer
+    from kpanic.grammars.model import Analysis, CrashReport, Frame, InstructionPointer
 
 __all__ = ["ECS_VERSION", "Origin", "Packed", "build", "encode", "identify", "pack"]
 
@@ -94,11 +94,13 @@ class Origin:
     redactor: Redactor = _STANDARD
 
 
-def build(report: CrashReport, origin: Origin, *, now: float | None = None) -> dict[str, Any]:
+def build(report: CrashReport, origin: Origin | None = None, *, now: float | None = None) -> dict[str, Any]:
     """Return the document of ``report``, with its ``_id``; ``event.ingested`` is added when it is sent.
 
+    :param origin: where the text was read; a file without a name unless given.
     :param now: seconds since 1970 UTC that count as the moment of reading; the clock's unless given.
     """
+    origin = origin or Origin("file")
     now = time.time() if now is None else now
     command_line, secrets = origin.redactor.command_line(report.kernel.command_line)
 

@@ -12,10 +12,19 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from shipper.outputs import Unavailable
-from shipper.outputs._bulk import Reply
-from shipper.outputs._reason import explain
-from shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url, context, secret
+from kpanic.shipper.outputs import Unavailable
+from kpanic.shipper.outputs._bulk import Reply
+from kpanic.shipper.outputs._reason import explain
+from kpanic.shipper.outputs._settings import (
+    TLS,
+    Positive,
+    ReadFile,
+    Seconds,
+    Settings,
+    check_url,
+    context,
+    secret,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from shipper import __version__
-from shipper.outputs import Verdict
+from kpanic import __version__
+from kpanic.shipper.outputs import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from shipper.service import Service
-    from shipper.store import OutputStatus, Store
+    from kpanic.shipper.service import Service
+    from kpanic.shipper.store import OutputStatus, Store
 
 __all__ = ["serve"]
 

@@ -14,10 +14,10 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from shipper.document import Packed, build, pack
-from shipper.inputs import Unreadable
-from shipper.inputs.file import read
-from shipper.terminal import counted
+from kpanic.shipper.document import Packed, build, pack
+from kpanic.shipper.inputs import Unreadable
+from kpanic.shipper.inputs.file import read
+from kpanic.shipper.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from shipper.document import Origin
-    from shipper.outputs import Outcome, Output, Stored, Verdict
-    from shipper.store import Position, Store
-    from shipper.triage import Triage
+    from kpanic.shipper.document import Origin
+    from kpanic.shipper.outputs import Outcome, Output, Stored, Verdict
+    from kpanic.shipper.store import Position, Store
+    from kpanic.shipper.triage import Triage
 
 __all__ = ["Delivery", "Parsed", "Say", "keep", "parse_files"]
 
@@ -60,7 +60,7 @@ class Parsed(NamedTuple):
 
 def parse_files(paths: Sequence[str], base: Origin, jobs: int = 1) -> Iterator[Parsed]:
     """Parse files, with ``jobs`` processes (they are started by the call); in the order of the files."""
-    import grammars  # noqa: PLC0415 - the grammar is built on import
+    from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     grammars.Parser()  # all of it, before there are several of us
     gc.freeze()  # it lives as long as the process: to look through it for garbage takes longer than to exit
@@ -154,7 +154,7 @@ def keep(
     :return: how many were new.
     :raises StoreError: not all of it was kept, and of the positions none.
     """
-    from shipper.store import StoreFull  # noqa: PLC0415 - parsing needs no SQLite
+    from kpanic.shipper.store import StoreFull  # noqa: PLC0415 - parsing needs no SQLite
 
     positions = list(positions)
     gone = 0
@@ -238,7 +238,7 @@ class Delivery(threading.Thread):
 
     def run(self) -> None:
         """Deliver; this is the thread."""
-        from shipper.store import StoreDamaged  # noqa: PLC0415
+        from kpanic.shipper.store import StoreDamaged  # noqa: PLC0415
 
         try:
             if self._say:
@@ -281,8 +281,8 @@ class Delivery(threading.Thread):
         return finishing
 
     def _words(self, error: Exception) -> str:
-        from shipper.outputs import Unavailable  # noqa: PLC0415
-        from shipper.store import StoreError  # noqa: PLC0415
+        from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
+        from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
         if isinstance(error, StoreError):
             return str(error)
@@ -328,7 +328,7 @@ class Delivery(threading.Thread):
             self._trouble(self._noted)
 
     def _trouble(self, reason: str) -> None:
-        from shipper.store import StoreDamaged, StoreError  # noqa: PLC0415
+        from kpanic.shipper.store import StoreDamaged, StoreError  # noqa: PLC0415
 
         try:
             self._store.trouble(self.output.name, reason)
@@ -348,7 +348,7 @@ class Delivery(threading.Thread):
 
     def _send(self) -> str:
         """Send one batch; return why all of it is to be tried again, empty if something was settled."""
-        from shipper.outputs import THERE, Unavailable, Verdict  # noqa: PLC0415
+        from kpanic.shipper.outputs import THERE, Unavailable, Verdict  # noqa: PLC0415
 
         self._wake.clear()
         batch = self._store.pending(self.output.name, BATCH, self._until)
@@ -376,7 +376,7 @@ class Delivery(threading.Thread):
 
         :raises StoreError: it was told to end, or the store is damaged.
         """
-        from shipper.store import StoreDamaged, StoreError  # noqa: PLC0415
+        from kpanic.shipper.store import StoreDamaged, StoreError  # noqa: PLC0415
 
         said = ""
         for attempt in itertools.count(1):

@@ -8,20 +8,20 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shipper.document import build, identify, pack
-from shipper.inputs._wait import Stop
-from shipper.pipeline import AGAIN, Delivery, keep
-from shipper.store import Position, StoreDamaged, StoreError
+from kpanic.shipper.document import build, identify, pack
+from kpanic.shipper.inputs._wait import Stop
+from kpanic.shipper.pipeline import AGAIN, Delivery, keep
+from kpanic.shipper.store import Position, StoreDamaged, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from shipper.document import Origin
-    from shipper.inputs import Crash, Input
-    from shipper.outputs import Output
-    from shipper.pipeline import Say
-    from shipper.store import Store
-    from shipper.triage import Triage
+    from kpanic.shipper.document import Origin
+    from kpanic.shipper.inputs import Crash, Input
+    from kpanic.shipper.outputs import Output
+    from kpanic.shipper.pipeline import Say
+    from kpanic.shipper.store import Store
+    from kpanic.shipper.triage import Triage
 
 __all__ = ["Service"]
 
@@ -117,7 +117,7 @@ class Service:
 
 @dataclass
 class _Feed:
-    """See :class:`shipper.inputs.Feed`."""
+    """See :class:`kpanic.shipper.inputs.Feed`."""
 
     name: str
     store: Store

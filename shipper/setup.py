@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dashboards import templates
-from shipper.outputs import Unavailable
+from kpanic.dashboards import templates
+from kpanic.shipper.outputs import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.outputs._bulk import BulkOutput, Reply
+    from kpanic.shipper.outputs._bulk import BulkOutput, Reply
 
 __all__ = ["same", "setup_index_management", "words"]
 

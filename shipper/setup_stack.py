@@ -9,16 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dashboards import alerts
-from dashboards.export import export
-from shipper.setup import same, words
+from kpanic.dashboards import alerts
+from kpanic.dashboards.export import export
+from kpanic.shipper.setup import same, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dashboards.alerts import Options
-    from shipper.frontend import Frontend
-    from shipper.outputs._bulk import BulkOutput, Reply
+    from kpanic.dashboards.alerts import Options
+    from kpanic.shipper.frontend import Frontend
+    from kpanic.shipper.outputs._bulk import BulkOutput, Reply
 
 __all__ = ["kibana_rules", "monitors", "saved_objects", "watches"]
 

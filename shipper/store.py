@@ -27,14 +27,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, TypedDict
 
 import msgspec
 
-from shipper.outputs import Stored, Verdict
-from shipper.terminal import Told
+from kpanic.shipper.outputs import Stored, Verdict
+from kpanic.shipper.terminal import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from shipper.document import Packed
-    from shipper.outputs import Outcome
+    from kpanic.shipper.document import Packed
+    from kpanic.shipper.outputs import Outcome
 
 __all__ = [
     "Dead",

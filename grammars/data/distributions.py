@@ -6,7 +6,7 @@ import functools
 import re
 from typing import Final, NamedTuple
 
-from grammars.model import Distribution
+from kpanic.grammars.model import Distribution
 
 _EL: Final = re.compile(r"\.el(\d+)(?:_(\d+))?")
 _FEDORA: Final = re.compile(r"\.fc(\d+)\b")

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from grammars.family import SYMBOL, Family, Form, head
+from kpanic.grammars.family import SYMBOL, Family, Form, head
 
 _FILESYSTEMS = r"fs/(?:ext[234]|xfs|btrfs|f2fs|reiserfs|jfs|ocfs2|gfs2|nilfs2|jbd2|bcachefs)/"
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.family import Family, Form, head
+from kpanic.grammars.family import Family, Form, head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from grammars.family import Family, Form, head
+from kpanic.grammars.family import Family, Form, head
 
 RCU = Family(
     name="rcu",

@@ -7,7 +7,7 @@ header is gone, and what follows it still says what it was.
 
 from __future__ import annotations
 
-from grammars.family import Family, Form, head
+from kpanic.grammars.family import Family, Form, head
 
 HEADLESS = Family(
     name="headless",

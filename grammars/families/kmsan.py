@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grammars.family import FUNCTION, SYMBOL, Family, Form, head
+from kpanic.grammars.family import FUNCTION, SYMBOL, Family, Form, head
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

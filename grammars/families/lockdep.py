@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.family import FUNCTION, Family, Form, head, later
+from kpanic.grammars.family import FUNCTION, Family, Form, head, later
 
 if TYPE_CHECKING:
     import pyparsing as pp

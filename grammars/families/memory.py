@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grammars.family import Family, Form, head
+from kpanic.grammars.family import Family, Form, head
 
 PAGE = Family(
     name="page",

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from grammars.family import Family, Form, head, later
+from kpanic.grammars.family import Family, Form, head, later
 
 NET = Family(
     name="net",

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.family import FUNCTION, Family, Form, head
+from kpanic.grammars.family import FUNCTION, Family, Form, head
 
 if TYPE_CHECKING:
-    from grammars.family import Walk
+    from kpanic.grammars.family import Walk
 
 _PANIC: Final = r"Kernel panic - not syncing:[ \n]{0,2}\s*"
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.family import SYMBOL, Family, Form, head, later
+from kpanic.grammars.family import SYMBOL, Family, Form, head, later
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

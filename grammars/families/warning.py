@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from grammars.family import SYMBOL, Family, Form, head
+from kpanic.grammars.family import SYMBOL, Family, Form, head
 
 _WHERE: Final = r"WARNING: (?:\[[^\n]{0,200}\] )?(?:CPU: \d+ PID: \d+ )?(?:at )?"
 

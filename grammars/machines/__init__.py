@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from grammars.element import Element
-    from grammars.model import InstructionPointer
+    from kpanic.grammars.element import Element
+    from kpanic.grammars.model import InstructionPointer
 
 
 UNTITLED: Final = frozenset({"riscv64"})

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from grammars.machines import Machine, Rule
-from grammars.machines.pointer import PLACE, pointer, registers
-from grammars.trace import DECODED, NAME
+from kpanic.grammars.machines import Machine, Rule
+from kpanic.grammars.machines.pointer import PLACE, pointer, registers
+from kpanic.grammars.trace import DECODED, NAME
 
 _REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?(?:\[<)?([0-9a-f]{8,16})\b")
 

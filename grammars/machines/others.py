@@ -19,11 +19,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from grammars.element import Element
-from grammars.header import Code
-from grammars.machines import Jump, Machine, Registers, Rule
-from grammars.machines.pointer import PLACE, pointer, registers
-from grammars.trace import DECODED, NAME
+from kpanic.grammars.element import Element
+from kpanic.grammars.header import Code
+from kpanic.grammars.machines import Jump, Machine, Registers, Rule
+from kpanic.grammars.machines.pointer import PLACE, pointer, registers
+from kpanic.grammars.trace import DECODED, NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.element import Element
-from grammars.machines import Pointer, Registers
-from grammars.model import InstructionPointer
-from grammars.numbers import distance, hexadecimal
-from grammars.trace import DECODED, NAME, RUST
+from kpanic.grammars.element import Element
+from kpanic.grammars.machines import Pointer, Registers
+from kpanic.grammars.model import InstructionPointer
+from kpanic.grammars.numbers import distance, hexadecimal
+from kpanic.grammars.trace import DECODED, NAME, RUST
 
 if TYPE_CHECKING:
     import re

@@ -20,8 +20,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from grammars.machines import Machine, Rule
-from grammars.machines.pointer import PLACE, pointer, registers
+from kpanic.grammars.machines import Machine, Rule
+from kpanic.grammars.machines.pointer import PLACE, pointer, registers
 
 _USER: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
 """Code segments of user mode, Xen's and 32-bit ones included."""

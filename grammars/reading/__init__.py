@@ -12,14 +12,24 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
-from grammars.model import Step
-from grammars.reading import before, consequences, hardware, kernel, path, trigger, verdict, where, words
-from grammars.reading.marks import Marks
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading import (
+    before,
+    consequences,
+    hardware,
+    kernel,
+    path,
+    trigger,
+    verdict,
+    where,
+    words,
+)
+from kpanic.grammars.reading.marks import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.model import Analysis, CrashReport
+    from kpanic.grammars.model import Analysis, CrashReport
 
     Reader = Callable[[CrashReport, Marks], Step | None]
 

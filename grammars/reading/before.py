@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.data.complaints import BEFORE
-from grammars.data.taints import EARLIER, TAINTS
-from grammars.model import Step
-from grammars.reading.marks import listed, once, span
+from kpanic.grammars.data.complaints import BEFORE
+from kpanic.grammars.data.taints import EARLIER, TAINTS
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.marks import listed, once, span
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport, Line
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "what came before"
 SHOWN: Final = 6

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from grammars.blame import base
-from grammars.machines.access import locate
-from grammars.reading.path import enter, functions_of
+from kpanic.grammars.blame import base
+from kpanic.grammars.machines.access import locate
+from kpanic.grammars.reading.path import enter, functions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport
 
 __all__ = ["Comparison", "Point", "compare"]
 

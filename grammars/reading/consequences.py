@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.model import Step
-from grammars.reading.marks import listed, once
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.marks import listed, once
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport, Line
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "consequences"
 

@@ -6,14 +6,14 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from grammars.data.complaints import HARDWARE
-from grammars.facts import KEPT
-from grammars.model import Step
-from grammars.reading.marks import listed, once, outside
+from kpanic.grammars.data.complaints import HARDWARE
+from kpanic.grammars.facts import KEPT
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.marks import listed, once, outside
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport, Line
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "hardware"
 _YEAR: Final = 365.2425

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import capstone
 
-    from grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport
 
 __all__ = ["Instruction", "Register", "Registers", "decode"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from grammars.model import Step
-from grammars.reading.marks import outside, span
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.marks import outside, span
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "kernel and boot image"
 _RESERVED: Final = re.compile(r"\bcrashkernel=(\S+)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from grammars.model import CrashReport, Line
+    from kpanic.grammars.model import CrashReport, Line
 
 _NUMBER: Final = attrgetter("number")
 LOOKED_AT: Final = 160

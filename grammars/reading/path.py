@@ -6,15 +6,15 @@ import functools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from grammars.blame import REMEMBERED, bare, base, passed_over
-from grammars.model import Step
-from grammars.reading.marks import listed, once
+from kpanic.grammars.blame import REMEMBERED, bare, base, passed_over
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.marks import listed, once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from grammars.model import CrashReport, Line
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "through what"
 SHOWN: Final = 6

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from grammars.data.complaints import TRIGGERS
-from grammars.model import Step
-from grammars.reading.marks import once
+from kpanic.grammars.data.complaints import TRIGGERS
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.marks import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.model import CrashReport, Line
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.reading.marks import Marks
 
     Told = tuple[str, tuple[Line, ...]]
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.blame import base
-from grammars.data.distributions import symbols
-from grammars.data.verdicts import UNKNOWN, VERDICTS
-from grammars.model import Analysis, Step
+from kpanic.grammars.blame import base
+from kpanic.grammars.data.distributions import symbols
+from kpanic.grammars.data.verdicts import UNKNOWN, VERDICTS
+from kpanic.grammars.model import Analysis, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from grammars.data.verdicts import Verdict
-    from grammars.model import Confidence, CrashReport, Frame, InstructionPointer
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.data.verdicts import Verdict
+    from kpanic.grammars.model import Confidence, CrashReport, Frame, InstructionPointer
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "verdict"
 STATED: Final = frozenset(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from grammars.machines.access import NULL_PAGE, locate
-from grammars.model import Step
-from grammars.reading.instruction import Registers, decode
-from grammars.reading.marks import listed, once
+from kpanic.grammars.machines.access import NULL_PAGE, locate
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.instruction import Registers, decode
+from kpanic.grammars.reading.marks import listed, once
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport, InstructionPointer, Line
-    from grammars.reading.instruction import Instruction, Register
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, InstructionPointer, Line
+    from kpanic.grammars.reading.instruction import Instruction, Register
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "where"
 TOUCHED: Final = 64

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from grammars.machines.access import decode, locate
-from grammars.model import Step
-from grammars.reading.marks import once
+from kpanic.grammars.machines.access import decode, locate
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading.marks import once
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport
-    from grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport
+    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "what the kernel said"
 LONG: Final = 200

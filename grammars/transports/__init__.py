@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from grammars.model import Line
+from kpanic.grammars.model import Line
 
 __all__ = ["rows", "scrub"]
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from pyparsing import Regex
 
-from grammars.transports import rows
+from kpanic.grammars.transports import rows
 
 if TYPE_CHECKING:
     import re
 
-    from grammars.model import Line
+    from kpanic.grammars.model import Line
 
 __all__ = ["BRACKETS", "MEMBER", "DmesgJson"]
 

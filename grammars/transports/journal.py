@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from pyparsing import Regex
 
-from grammars.transports import rows
+from kpanic.grammars.transports import rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from grammars.model import Line
+    from kpanic.grammars.model import Line
 
 __all__ = ["FIELD", "OPENING", "Export", "closes", "entry", "laid_out"]
 

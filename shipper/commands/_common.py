@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shipper.cli import Failure
-from shipper.document import Origin
-from shipper.terminal import counted, say
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.document import Origin
+from kpanic.shipper.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from dashboards.alerts import Options
-    from shipper.config import Config
-    from shipper.inputs import Input
-    from shipper.outputs import Output
-    from shipper.store import Store
+    from kpanic.dashboards.alerts import Options
+    from kpanic.shipper.config import Config
+    from kpanic.shipper.inputs import Input
+    from kpanic.shipper.outputs import Output
+    from kpanic.shipper.store import Store
 
 __all__ = [
     "configured",
@@ -61,7 +61,7 @@ def read_config(file: str | None, overrides: tuple[str, ...], files: Container[s
     :param files: sections of which the files are looked at, too.
     :raises Failure: it is wrong, with every fault.
     """
-    from shipper.config import ConfigError, load  # noqa: PLC0415 - YAML and all its structs
+    from kpanic.shipper.config import ConfigError, load  # noqa: PLC0415 - YAML and all its structs
 
     try:
         return load(file, overrides, files=files)
@@ -79,7 +79,7 @@ def origin(
     host = socket.gethostname()
     if config is None:
         return Origin("file", agent_host=host)
-    from shipper.redact import DEFAULT_PATTERNS, Redactor  # noqa: PLC0415
+    from kpanic.shipper.redact import DEFAULT_PATTERNS, Redactor  # noqa: PLC0415
 
     return Origin(
         "file",
@@ -104,7 +104,7 @@ def open_store(
     :param tell: is told if it was damaged.
     :raises Failure: it cannot be opened.
     """
-    from shipper.store import Store, StoreError  # noqa: PLC0415
+    from kpanic.shipper.store import Store, StoreError  # noqa: PLC0415
 
     try:
         store = Store(config.store_path(), readonly=readonly, tell=tell)
@@ -138,7 +138,7 @@ def doubt_causes(config: Config) -> None:
     """Say which watched causes no crash has, as far as the built-in grammar goes."""
     import difflib  # noqa: PLC0415
 
-    from grammars.data.verdicts import VERDICTS  # noqa: PLC0415
+    from kpanic.grammars.data.verdicts import VERDICTS  # noqa: PLC0415
 
     for cause in config.setup.alerts.watched_causes:
         if cause not in VERDICTS:
@@ -149,7 +149,7 @@ def doubt_causes(config: Config) -> None:
 
 def site_options(config: Config) -> Options:
     """Return what the configuration decides about dashboards and alert rules."""
-    from dashboards.alerts import Options  # noqa: PLC0415
+    from kpanic.dashboards.alerts import Options  # noqa: PLC0415
 
     wanted = config.setup.alerts
     return Options(
@@ -167,8 +167,8 @@ def made_inputs(config: Config) -> list[Input]:
 
     :raises Failure: one cannot be made as it is configured.
     """
-    from shipper.config import INPUTS  # noqa: PLC0415
-    from shipper.plugins import load  # noqa: PLC0415
+    from kpanic.shipper.config import INPUTS  # noqa: PLC0415
+    from kpanic.shipper.plugins import load  # noqa: PLC0415
 
     made: list[Input] = []
     for number, plugin in enumerate(config.inputs):
@@ -184,8 +184,8 @@ def made_outputs(config: Config, only: str | None = None) -> list[Output]:
 
     :raises Failure: one cannot be made as it is configured, or is not configured.
     """
-    from shipper.config import OUTPUTS  # noqa: PLC0415
-    from shipper.plugins import load  # noqa: PLC0415
+    from kpanic.shipper.config import OUTPUTS  # noqa: PLC0415
+    from kpanic.shipper.plugins import load  # noqa: PLC0415
 
     chosen = [plugin for plugin in config.outputs if only in (None, plugin.name)]
     if only is not None and not chosen:

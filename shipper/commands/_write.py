@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipper.cli import Failure
-from shipper.terminal import visible
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper.cli import Failure
-from shipper.document import Origin
-from shipper.explain import Explained, Pair, comparison, explanation
-from shipper.inputs import Unreadable
-from shipper.inputs.file import read
-from shipper.terminal import say
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.document import Origin
+from kpanic.shipper.explain import Explained, Pair, comparison, explanation
+from kpanic.shipper.inputs import Unreadable
+from kpanic.shipper.inputs.file import read
+from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport
 
 __all__ = ["command"]
 
@@ -54,7 +54,7 @@ def command(files: tuple[str, ...], form: str, against: str | None) -> int:
                 count += 1
                 yield crash
 
-        importlib.import_module(f"shipper.explain.{form}").crashes(counted())
+        importlib.import_module(f"kpanic.shipper.explain.{form}").crashes(counted())
     if not count and not faults:
         say("kpanic: no crash found")
     return 1 if faults else 0
@@ -73,7 +73,7 @@ def _crashes(files: Iterable[str], faults: list[str]) -> Iterator[Explained]:
 
 
 def _json(objects: Iterable[dict[str, object]]) -> int:
-    from shipper.document import encode  # noqa: PLC0415
+    from kpanic.shipper.document import encode  # noqa: PLC0415
 
     count = 0
     for one in objects:
@@ -89,13 +89,13 @@ def _against(files: tuple[str, ...], other: str, form: str) -> int:
     pairs = []
     for path in files:
         left = _one(path)
-        from grammars.reading.compare import compare  # noqa: PLC0415 - the grammar is built on import
+        from kpanic.grammars.reading.compare import compare  # noqa: PLC0415 - the grammar is built on import
 
         pairs.append(Pair(left, right, compare(left.report, right.report)))
     if form == "json":
         _json(comparison(pair) for pair in pairs)
     else:
-        printer = importlib.import_module(f"shipper.explain.{form}")
+        printer = importlib.import_module(f"kpanic.shipper.explain.{form}")
         for pair in pairs:
             printer.pair(pair)
     return 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from shipper.commands._common import configured, doubt_causes, read_config, site_options
-from shipper.commands._write import write, write_all
+from kpanic.shipper.commands._common import configured, doubt_causes, read_config, site_options
+from kpanic.shipper.commands._write import write, write_all
 
 __all__ = ["command"]
 
@@ -33,11 +33,11 @@ def command(
             raise click.BadOptionUsage("--format", "there is no --format of schema: it is always JSON")
         import json  # noqa: PLC0415
 
-        from shipper.config import schema  # noqa: PLC0415 - every plugin's structs
+        from kpanic.shipper.config import schema  # noqa: PLC0415 - every plugin's structs
 
         write(target, json.dumps(schema(), indent=2) + "\n")
         return
-    from dashboards.export import EXPORTS, export  # noqa: PLC0415
+    from kpanic.dashboards.export import EXPORTS, export  # noqa: PLC0415
 
     if form not in EXPORTS[kind]:
         raise click.BadOptionUsage("--format", f"--format of {kind} is one of: {', '.join(EXPORTS[kind])}")
@@ -46,7 +46,7 @@ def command(
         doubt_causes(config)
     options = site_options(config)
     if form == "elastalert2" and target != "-":  # it reads one rule a file
-        from dashboards.alerts import elastalert2  # noqa: PLC0415
+        from kpanic.dashboards.alerts import elastalert2  # noqa: PLC0415
 
         write_all(target, elastalert2(options))
         return

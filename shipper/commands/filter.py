@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper.cli import Failure
-from shipper.commands._common import origin
-from shipper.terminal import say
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.commands._common import origin
+from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport
 
 __all__ = ["command"]
 
@@ -39,9 +39,9 @@ def command(close_quiet: float) -> None:
     A line is plain, in any form that a kernel's line travels in, or a record in JSON with the words in
     message, msg, log or MESSAGE and the host's name beside them.
     """
-    from shipper.document import build, encode  # noqa: PLC0415
-    from shipper.inputs._pipe import Lines, follow  # noqa: PLC0415 - the grammar
-    from shipper.inputs._wait import Stop  # noqa: PLC0415
+    from kpanic.shipper.document import build, encode  # noqa: PLC0415
+    from kpanic.shipper.inputs._pipe import Lines, follow  # noqa: PLC0415 - the grammar
+    from kpanic.shipper.inputs._wait import Stop  # noqa: PLC0415
 
     if sys.stdin is None:
         raise Failure("standard input is closed")

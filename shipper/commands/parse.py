@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper.document import Origin
-from shipper.pipeline import parse_files
-from shipper.terminal import say, visible
+from kpanic.shipper.document import Origin
+from kpanic.shipper.pipeline import parse_files
+from kpanic.shipper.terminal import say, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from shipper.pipeline import Parsed
+    from kpanic.shipper.pipeline import Parsed
 
 __all__ = ["command"]
 
@@ -108,7 +108,7 @@ def _text(parsed: Iterable[Parsed]) -> None:
 
 
 def _in_words(document: dict[str, object]) -> Iterator[str]:
-    from shipper.fields import get  # noqa: PLC0415
+    from kpanic.shipper.fields import get  # noqa: PLC0415
 
     yield f"{get(document, 'kernel.panic.title')}"
     for label, name in (

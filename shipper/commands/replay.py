@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from shipper.commands._common import configured, made_outputs, open_store, read_config
-from shipper.commands.ship import delivering, tell
-from shipper.terminal import say
-from shipper.triage import Triage
+from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
+from kpanic.shipper.commands.ship import delivering, tell
+from kpanic.shipper.terminal import say
+from kpanic.shipper.triage import Triage
 
 __all__ = ["command"]
 

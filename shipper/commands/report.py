@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from shipper.cli import Failure
-from shipper.commands._common import configured, made_outputs, open_store, read_config
-from shipper.commands._write import write
-from shipper.terminal import say
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
+from kpanic.shipper.commands._write import write
+from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from shipper.config import Config
+    from kpanic.shipper.config import Config
 
 __all__ = ["command"]
 
@@ -65,8 +65,8 @@ def command(  # noqa: PLR0913, PLR0917 - the options
     fleet: int | None,
 ) -> int:
     """Write what the store holds as one HTML file that needs no network; print its path."""
-    import dashboards  # noqa: PLC0415 - templates
-    from shipper.triage import Triage  # noqa: PLC0415
+    from kpanic import dashboards  # noqa: PLC0415 - templates
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     config = read_config(config_file, overrides)
     target = target or ("kpanic-report.html" if form == "html" else "-")
@@ -97,7 +97,7 @@ def command(  # noqa: PLR0913, PLR0917 - the options
 
 @contextmanager
 def _store(config: Config) -> Iterator[Source]:
-    from shipper.store import StoreError  # noqa: PLC0415
+    from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     with open_store(config, readonly=True) as store:
         try:
@@ -113,8 +113,8 @@ def _store(config: Config) -> Iterator[Source]:
 
 @contextmanager
 def _engine(config: Config, name: str) -> Iterator[Source]:
-    from shipper.outputs import Unavailable, _search  # noqa: PLC0415
-    from shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
+    from kpanic.shipper.outputs import Unavailable, _search  # noqa: PLC0415
+    from kpanic.shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
 
     (output,) = made_outputs(config, only=name)
     try:

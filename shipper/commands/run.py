@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from shipper.cli import Failure
-from shipper.commands._common import (
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.commands._common import (
     configured,
     made_inputs,
     made_outputs,
@@ -31,17 +31,17 @@ from shipper.commands._common import (
     origin,
     read_config,
 )
-from shipper.terminal import say
+from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.config import Config
-    from shipper.inputs import Input
-    from shipper.outputs import Output
-    from shipper.pipeline import Say
-    from shipper.service import Service
-    from shipper.store import Store
+    from kpanic.shipper.config import Config
+    from kpanic.shipper.inputs import Input
+    from kpanic.shipper.outputs import Output
+    from kpanic.shipper.pipeline import Say
+    from kpanic.shipper.service import Service
+    from kpanic.shipper.store import Store
 
 __all__ = ["command"]
 
@@ -95,8 +95,8 @@ def _serve(
     store: Store, parts: _Parts, wanted: _Signals, log: Say, source: tuple[str | None, tuple[str, ...]]
 ) -> _Parts | None:
     """Run until told to end; return what is to run next, None for nothing."""
-    from shipper.service import Service  # noqa: PLC0415
-    from shipper.triage import Triage  # noqa: PLC0415
+    from kpanic.shipper.service import Service  # noqa: PLC0415
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     config = parts.config
     service = Service(
@@ -162,7 +162,7 @@ def _metrics(config: Config, service: Service, store: Store, log: Say) -> Iterat
     if not config.http.enabled:
         yield
         return
-    from shipper.metrics import serve  # noqa: PLC0415
+    from kpanic.shipper.metrics import serve  # noqa: PLC0415
 
     where = f"http://{config.http.host}:{config.http.port}/metrics"
     try:
@@ -186,7 +186,7 @@ def _give_back() -> None:
 
 
 def _tidy(store: Store, config: Config, log: Say) -> None:
-    from shipper.store import StoreError  # noqa: PLC0415
+    from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     try:
         make_room(store, config, log)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper.cli import Failure
-from shipper.commands._common import configured, doubt_causes, made_outputs, read_config, site_options
-from shipper.terminal import say, visible
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.commands._common import configured, doubt_causes, made_outputs, read_config, site_options
+from kpanic.shipper.terminal import say, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from shipper.config import Config
-    from shipper.frontend import Frontend
-    from shipper.outputs._bulk import BulkOutput
+    from kpanic.shipper.config import Config
+    from kpanic.shipper.frontend import Frontend
+    from kpanic.shipper.outputs._bulk import BulkOutput
 
     Step = tuple[str, Iterable[str]]
 
@@ -43,8 +43,8 @@ def command(
     That is every output.opensearch and output.elasticsearch, setup.kibana and setup.opensearch_dashboards.
     Doing it again changes nothing. What cannot be taken is left out and said.
     """
-    from shipper.outputs import Unavailable  # noqa: PLC0415
-    from shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
+    from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
 
     config = read_config(config_file, overrides)
     outputs = made_outputs(config)
@@ -91,7 +91,7 @@ def _made_frontends(config: Config) -> list[Frontend]:
 
     :raises Failure: one cannot be made as it is configured.
     """
-    from shipper.frontend import Frontend  # noqa: PLC0415
+    from kpanic.shipper.frontend import Frontend  # noqa: PLC0415
 
     made = []
     for key, wanted in (
@@ -113,8 +113,8 @@ def _steps(
     **wanted: bool,
 ) -> Iterator[Step]:
     """Yield who takes what, in an order that leaves nothing half done: rules look at indices."""
-    from shipper.setup import setup_index_management  # noqa: PLC0415
-    from shipper.setup_stack import kibana_rules, monitors, saved_objects, watches  # noqa: PLC0415
+    from kpanic.shipper.setup import setup_index_management  # noqa: PLC0415
+    from kpanic.shipper.setup_stack import kibana_rules, monitors, saved_objects, watches  # noqa: PLC0415
 
     options = site_options(config)
     if wanted["index_management"]:

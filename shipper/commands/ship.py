@@ -9,21 +9,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from shipper.cli import Failure
-from shipper.commands._common import configured, made_outputs, make_room, open_store, origin, read_config
-from shipper.inputs.folders import walk
-from shipper.pipeline import Delivery, keep, parse_files
-from shipper.terminal import counted, say
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.commands._common import (
+    configured,
+    made_outputs,
+    make_room,
+    open_store,
+    origin,
+    read_config,
+)
+from kpanic.shipper.inputs.folders import walk
+from kpanic.shipper.pipeline import Delivery, keep, parse_files
+from kpanic.shipper.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from shipper.config import Config
-    from shipper.document import Packed
-    from shipper.outputs import Output
-    from shipper.pipeline import Parsed
-    from shipper.store import Store
-    from shipper.triage import Triage
+    from kpanic.shipper.config import Config
+    from kpanic.shipper.document import Packed
+    from kpanic.shipper.outputs import Output
+    from kpanic.shipper.pipeline import Parsed
+    from kpanic.shipper.store import Store
+    from kpanic.shipper.triage import Triage
 
 __all__ = ["command", "delivering", "tell"]
 
@@ -59,7 +66,7 @@ def command(  # noqa: PLR0913 - one for each option
     Without an output they are kept in the store, for 'kpanic report' and for outputs to come. What was
     shipped once is not shipped again.
     """
-    from shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
 
     if backfill and no_backfill:
         raise click.BadOptionUsage("--no-backfill", "--backfill and --no-backfill exclude each other")
@@ -103,8 +110,8 @@ def configured_paths(config: Config) -> list[str]:
 
     :raises Failure: there is none.
     """
-    from shipper.config import INPUTS  # noqa: PLC0415
-    from shipper.plugins import load  # noqa: PLC0415
+    from kpanic.shipper.config import INPUTS  # noqa: PLC0415
+    from kpanic.shipper.plugins import load  # noqa: PLC0415
 
     if not config.inputs:
         raise Failure("nothing to ship: name files or folders, or configure inputs", 2)
@@ -165,7 +172,7 @@ def _keep(
     store: Store, files: Iterable[Parsed], total: int, outputs: Sequence[str], wake: Callable[[], None]
 ) -> tuple[int, int, int]:
     """Put what was parsed into the store; return how many crashes, new ones and faulty files there were."""
-    from shipper.store import StoreError  # noqa: PLC0415
+    from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     crashes = new = unread = 0
     batch: list[Packed] = []
@@ -193,7 +200,7 @@ def _kept(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake: C
 
     :raises StoreError: not all of it was kept.
     """
-    from shipper.store import StoreFull  # noqa: PLC0415
+    from kpanic.shipper.store import StoreFull  # noqa: PLC0415
 
     settled = -1
     while True:

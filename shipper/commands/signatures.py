@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shipper.cli import Failure
-from shipper.commands._common import configured, made_outputs, open_store, read_config
-from shipper.terminal import counted, say, visible
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
+from kpanic.shipper.terminal import counted, say, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from dashboards.embedded import Row
-    from dashboards.panels import Metric, Panel
-    from shipper.config import Config
-    from shipper.outputs._bulk import BulkOutput, Reply
+    from kpanic.dashboards.embedded import Row
+    from kpanic.dashboards.panels import Metric, Panel
+    from kpanic.shipper.config import Config
+    from kpanic.shipper.outputs._bulk import BulkOutput, Reply
 
 __all__ = ["command"]
 
@@ -135,7 +135,7 @@ def _tell(text: str) -> None:
 
 
 def _engines(config: Config, only: str | None = None) -> list[BulkOutput]:
-    from shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
+    from kpanic.shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
 
     outputs = made_outputs(config, only)
     return [output for output in outputs if isinstance(output, BulkOutput)]
@@ -146,7 +146,7 @@ def _ask(engine: BulkOutput, method: str, path: str, body: object = None) -> Rep
 
     :raises Failure: it does not answer, or does not know the user.
     """
-    from shipper.outputs import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
 
     try:
         reply = engine.request(method, path, body)
@@ -213,7 +213,7 @@ def _registered(engine: BulkOutput, signature: str) -> dict[str, Any]:
 
 
 def _panel() -> Panel:
-    from dashboards import panels  # noqa: PLC0415
+    from kpanic.dashboards import panels  # noqa: PLC0415
 
     return panels.Panel(
         "list",
@@ -237,7 +237,7 @@ def _panel() -> Panel:
 
 def _documents(config: Config, names: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Yield the store's documents with no more than the fields ``names``."""
-    from shipper.fields import get  # noqa: PLC0415
+    from kpanic.shipper.fields import get  # noqa: PLC0415
 
     wanted = [(name, name.split(".")) for name in names]
     with open_store(config, readonly=True) as store:
@@ -254,8 +254,8 @@ def _documents(config: Config, names: Iterable[str]) -> Iterator[dict[str, Any]]
 
 
 def _rows(config: Config, source: str) -> list[Row]:
-    from dashboards.embedded import evaluate  # noqa: PLC0415
-    from dashboards.query import query, read  # noqa: PLC0415
+    from kpanic.dashboards.embedded import evaluate  # noqa: PLC0415
+    from kpanic.dashboards.query import query, read  # noqa: PLC0415
 
     panel = _panel()
     if source == "store":
@@ -268,7 +268,7 @@ def _fields(metrics: Iterable[Metric]) -> Iterator[str]:
 
 
 def _line(config: Config, row: Row) -> dict[str, Any]:
-    from shipper.triage import Triage  # noqa: PLC0415
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     incidents, hosts, first, last, title, cause, quality, kernel = row.values
     triage = Triage(config.entries).words(str(row.key), str(title or ""), str(kernel or ""))
@@ -287,10 +287,10 @@ def _line(config: Config, row: Row) -> dict[str, Any]:
 
 def _told(config: Config, source: str, signature: str) -> dict[str, Any]:
     """Return everything about one signature."""
-    from dashboards.embedded import age, evaluate, first, values  # noqa: PLC0415
-    from dashboards.panels import FAULTS, FIRST, HOSTS, INCIDENTS, LAST, Panel  # noqa: PLC0415
-    from shipper.fields import get  # noqa: PLC0415
-    from shipper.triage import Triage  # noqa: PLC0415
+    from kpanic.dashboards.embedded import age, evaluate, first, values  # noqa: PLC0415
+    from kpanic.dashboards.panels import FAULTS, FIRST, HOSTS, INCIDENTS, LAST, Panel  # noqa: PLC0415
+    from kpanic.shipper.fields import get  # noqa: PLC0415
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     found: list[dict[str, Any]]
     if source == "store":
@@ -340,7 +340,7 @@ def _day(moment: str | int | None) -> str:
 def _print_json(content: object) -> None:
     import msgspec  # noqa: PLC0415
 
-    from shipper.terminal import armour  # noqa: PLC0415
+    from kpanic.shipper.terminal import armour  # noqa: PLC0415
 
     sys.stdout.buffer.write(armour(msgspec.json.format(msgspec.json.encode(content))) + b"\n")
 

@@ -7,8 +7,8 @@ import time
 
 import click
 
-from shipper.commands._common import configured, open_store, read_config
-from shipper.terminal import visible
+from kpanic.shipper.commands._common import configured, open_store, read_config
+from kpanic.shipper.terminal import visible
 
 __all__ = ["command"]
 

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from shipper.commands._common import configured, made_inputs, made_outputs, read_config
-from shipper.terminal import say, visible
+from kpanic.shipper.commands._common import configured, made_inputs, made_outputs, read_config
+from kpanic.shipper.terminal import say, visible
 
 __all__ = ["command"]
 
@@ -39,7 +39,7 @@ def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
 @configured
 def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Reach the outputs, or the one named NAME, as a delivery would."""
-    from shipper.outputs import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
 
     code = 0
     outputs = made_outputs(read_config(config_file, overrides), name)

@@ -16,10 +16,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipper.config.check import Checked
-from shipper.config.schema import schema
-from shipper.config.sections import INPUTS, OUTPUTS, Config, Plugin
-from shipper.config.tree import ConfigError
+from kpanic.shipper.config.check import Checked
+from kpanic.shipper.config.schema import schema
+from kpanic.shipper.config.sections import INPUTS, OUTPUTS, Config, Plugin
+from kpanic.shipper.config.tree import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

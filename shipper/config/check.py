@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 
-from shipper import plugins
-from shipper.config.sections import (
+from kpanic.shipper import plugins
+from kpanic.shipper.config.sections import (
     INPUTS,
     OUTPUTS,
     SECTIONS,
@@ -23,9 +23,18 @@ from shipper.config.sections import (
     metas,
     type_below,
 )
-from shipper.config.tree import PREFIX, ConfigError, Key, Tree, UnreadableError, Where, dotted, unreadable
-from shipper.files import named, opened
-from shipper.triage import Entry
+from kpanic.shipper.config.tree import (
+    PREFIX,
+    ConfigError,
+    Key,
+    Tree,
+    UnreadableError,
+    Where,
+    dotted,
+    unreadable,
+)
+from kpanic.shipper.files import named, opened
+from kpanic.shipper.triage import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence

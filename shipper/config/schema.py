@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from shipper import plugins
-from shipper.config.sections import INPUTS, OUTPUTS, SECTIONS
+from kpanic.shipper import plugins
+from kpanic.shipper.config.sections import INPUTS, OUTPUTS, SECTIONS
 
 
 def schema() -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
 
-from shipper import plugins
-from shipper.files import FilePath  # noqa: TC001 - msgspec looks at annotations
-from shipper.frontend import SetupConfig
-from shipper.triage import Entry  # noqa: TC001 - likewise
+from kpanic.shipper import plugins
+from kpanic.shipper.files import FilePath  # noqa: TC001 - msgspec looks at annotations
+from kpanic.shipper.frontend import SetupConfig
+from kpanic.shipper.triage import Entry  # noqa: TC001 - likewise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

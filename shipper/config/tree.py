@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shipper.config.sections import keys
-from shipper.files import Odd, opened
+from kpanic.shipper.config.sections import keys
+from kpanic.shipper.files import Odd, opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

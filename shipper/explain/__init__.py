@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport, Line
-    from grammars.reading.compare import Comparison
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.reading.compare import Comparison
 
 __all__ = ["Explained", "Pair", "comparison", "explanation", "shown"]
 

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shipper.explain import shown
-from shipper.terminal import visible
+from kpanic.shipper.explain import shown
+from kpanic.shipper.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from shipper.explain import Explained, Pair
+    from kpanic.shipper.explain import Explained, Pair
 
 __all__ = ["crashes", "pair"]
 
 
 def _page(**values: Any) -> None:  # noqa: ANN401 - what the template asks for
     environment = Environment(
-        loader=PackageLoader("shipper.explain", ""),
+        loader=PackageLoader("kpanic.shipper.explain", ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

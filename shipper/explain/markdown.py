@@ -6,13 +6,13 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
-from shipper.explain import shown
-from shipper.terminal import visible
+from kpanic.shipper.explain import shown
+from kpanic.shipper.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from shipper.explain import Explained, Pair
+    from kpanic.shipper.explain import Explained, Pair
 
 __all__ = ["crashes", "pair"]
 

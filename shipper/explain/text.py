@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.text import Text
 
-from shipper.explain import shown
-from shipper.terminal import visible
+from kpanic.shipper.explain import shown
+from kpanic.shipper.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from grammars.reading.compare import Comparison
-    from shipper.explain import Explained, Pair
+    from kpanic.grammars.reading.compare import Comparison
+    from kpanic.shipper.explain import Explained, Pair
 
 __all__ = ["crashes", "pair"]
 

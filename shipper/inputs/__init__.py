@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from shipper.files import FilePath
+from kpanic.shipper.files import FilePath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import msgspec
 
-    from grammars.model import CrashReport
-    from shipper.document import Origin
-    from shipper.inputs._wait import Stop
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.document import Origin
+    from kpanic.shipper.inputs._wait import Stop
 
 __all__ = ["Crash", "Feed", "FilePath", "Input", "Unreadable"]
 

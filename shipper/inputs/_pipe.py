@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shipper.inputs._reader import Reader, Readers
-from shipper.inputs._wait import Waiter
+from kpanic.shipper.inputs._reader import Reader, Readers
+from kpanic.shipper.inputs._wait import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from grammars.model import CrashReport
-    from shipper.inputs._wait import Stop
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.inputs._wait import Stop
 
 __all__ = ["Lines", "follow"]
 

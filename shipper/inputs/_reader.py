@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport
 
 __all__ = ["Reader", "Readers", "fault_of"]
 
@@ -40,7 +40,7 @@ class Reader:
     """
 
     def __init__(self, say: Callable[[str], None], quiet: float) -> None:
-        import grammars  # noqa: PLC0415 - the grammar is built on import
+        from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
         self._new = grammars.Parser
         self._parser = self._new()

@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Protocol
 
-from shipper.files import Odd, opened
-from shipper.inputs import Crash, Unreadable, dump, kdump_names
-from shipper.inputs._reader import fault_of
+from kpanic.shipper.files import Odd, opened
+from kpanic.shipper.inputs import Crash, Unreadable, dump, kdump_names
+from kpanic.shipper.inputs._reader import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from grammars.model import CrashReport
-    from shipper.document import Origin
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.document import Origin
 
 __all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "read"]
 
@@ -69,7 +69,7 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
 
     :raises Unreadable: before or after what could be read.
     """
-    import grammars  # noqa: PLC0415 - the grammar is built on import
+    from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     chunks = Chunks(path)
     origin = origin_of(path, base)

@@ -10,8 +10,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from shipper.inputs import kdump_names
-from shipper.inputs.file import STANDARD_INPUT
+from kpanic.shipper.inputs import kdump_names
+from kpanic.shipper.inputs.file import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

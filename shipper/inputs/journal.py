@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from shipper.inputs import Crash, FilePath
-from shipper.inputs._reader import Reader, Readers
-from shipper.inputs._wait import Waiter
+from kpanic.shipper.inputs import Crash, FilePath
+from kpanic.shipper.inputs._reader import Reader, Readers
+from kpanic.shipper.inputs._wait import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from grammars.model import CrashReport
-    from shipper.inputs import Feed
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.inputs import Feed
 
 __all__ = ["JournalConfig", "JournalInput"]
 

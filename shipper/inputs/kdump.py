@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shipper.inputs import FilePath, Unreadable
-from shipper.inputs._watch import Watch, being_written
-from shipper.inputs.dump import PROGRAM
-from shipper.inputs.file import read
-from shipper.inputs.folders import walk
-from shipper.inputs.kdump_names import is_dump
+from kpanic.shipper.inputs import FilePath, Unreadable
+from kpanic.shipper.inputs._watch import Watch, being_written
+from kpanic.shipper.inputs.dump import PROGRAM
+from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs.folders import walk
+from kpanic.shipper.inputs.kdump_names import is_dump
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.inputs import Crash, Feed
+    from kpanic.shipper.inputs import Crash, Feed
 
 __all__ = ["KdumpConfig", "KdumpInput"]
 

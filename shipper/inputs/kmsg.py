@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shipper.inputs import Crash
-from shipper.inputs._reader import Reader
-from shipper.inputs._wait import Waiter
+from kpanic.shipper.inputs import Crash
+from kpanic.shipper.inputs._reader import Reader
+from kpanic.shipper.inputs._wait import Waiter
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport
-    from shipper.inputs import Feed
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.inputs import Feed
 
 __all__ = ["KmsgConfig", "KmsgInput"]
 

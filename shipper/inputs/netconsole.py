@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shipper.inputs import Crash
-from shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, Place, address_of
-from shipper.inputs._reader import Reader, Readers
-from shipper.inputs._wait import Waiter
+from kpanic.shipper.inputs import Crash
+from kpanic.shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, Place, address_of
+from kpanic.shipper.inputs._reader import Reader, Readers
+from kpanic.shipper.inputs._wait import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.model import CrashReport
-    from shipper.inputs import Feed
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.inputs import Feed
 
 __all__ = ["NetconsoleConfig", "NetconsoleInput"]
 

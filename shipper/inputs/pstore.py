@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from shipper.inputs import Crash, FilePath
-from shipper.inputs._reader import Reader
-from shipper.inputs.file import PSTORE
-from shipper.inputs.folders import entered
+from kpanic.shipper.inputs import Crash, FilePath
+from kpanic.shipper.inputs._reader import Reader
+from kpanic.shipper.inputs.file import PSTORE
+from kpanic.shipper.inputs.folders import entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.inputs import Feed
+    from kpanic.shipper.inputs import Feed
 
 __all__ = ["PstoreConfig", "PstoreInput"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shipper.inputs import Crash
-from shipper.inputs._pipe import Lines, follow
-from shipper.inputs.file import STANDARD_INPUT
+from kpanic.shipper.inputs import Crash
+from kpanic.shipper.inputs._pipe import Lines, follow
+from kpanic.shipper.inputs.file import STANDARD_INPUT
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport
-    from shipper.inputs import Feed
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.inputs import Feed
 
 __all__ = ["StdinConfig", "StdinInput"]
 

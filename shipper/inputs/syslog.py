@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from shipper.inputs import Crash
-from shipper.inputs._listen import (
+from kpanic.shipper.inputs import Crash
+from kpanic.shipper.inputs._listen import (
     DRAIN,
     HERE,
     LAST,
@@ -30,14 +30,14 @@ from shipper.inputs._listen import (
     address_of,
     sender_of,
 )
-from shipper.inputs._reader import Reader, Readers
-from shipper.inputs._wait import Waiter
+from kpanic.shipper.inputs._reader import Reader, Readers
+from kpanic.shipper.inputs._wait import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.model import CrashReport
-    from shipper.inputs import Feed
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.inputs import Feed
 
 __all__ = ["Framing", "SyslogConfig", "SyslogInput", "header"]
 

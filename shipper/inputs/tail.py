@@ -24,17 +24,17 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shipper.inputs import Crash, FilePath, Unreadable
-from shipper.inputs._reader import Reader
-from shipper.inputs._watch import Watch, being_written
-from shipper.inputs.file import CHUNK, Chunks, grows, looks_binary, origin_of
-from shipper.inputs.folders import entered
+from kpanic.shipper.inputs import Crash, FilePath, Unreadable
+from kpanic.shipper.inputs._reader import Reader
+from kpanic.shipper.inputs._watch import Watch, being_written
+from kpanic.shipper.inputs.file import CHUNK, Chunks, grows, looks_binary, origin_of
+from kpanic.shipper.inputs.folders import entered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from grammars.model import CrashReport
-    from shipper.inputs import Feed
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.inputs import Feed
 
 __all__ = ["FileConfig", "FileInput", "expand"]
 

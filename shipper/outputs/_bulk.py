@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shipper.outputs import THERE, Outcome, Stored, Unavailable, Verdict
-from shipper.outputs._document import now, stamp
-from shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url
-from shipper.terminal import counted
+from kpanic.shipper.outputs import THERE, Outcome, Stored, Unavailable, Verdict
+from kpanic.shipper.outputs._document import now, stamp
+from kpanic.shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url
+from kpanic.shipper.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

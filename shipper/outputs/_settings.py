@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shipper.files import FilePath, ReadFile, opened
+from kpanic.shipper.files import FilePath, ReadFile, opened
 
 __all__ = [
     "TLS",

@@ -10,17 +10,17 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from shipper.outputs import Unavailable
-from shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
-from shipper.outputs._reason import explain
-from shipper.outputs._settings import ReadFile, context, secret, trust
+from kpanic.shipper.outputs import Unavailable
+from kpanic.shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
+from kpanic.shipper.outputs._reason import explain
+from kpanic.shipper.outputs._settings import ReadFile, context, secret, trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from elastic_transport import HttpHeaders, Urllib3HttpNode
 
-    from shipper.outputs._settings import TLS
+    from kpanic.shipper.outputs._settings import TLS
 
 __all__ = ["ElasticsearchConfig", "ElasticsearchOutput"]
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shipper.outputs import THERE, Outcome, Unavailable, Verdict
-from shipper.outputs._document import now, stamp
-from shipper.outputs._settings import FilePath, Settings
+from kpanic.shipper.outputs import THERE, Outcome, Unavailable, Verdict
+from kpanic.shipper.outputs._document import now, stamp
+from kpanic.shipper.outputs._settings import FilePath, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipper.outputs import Stored
+    from kpanic.shipper.outputs import Stored
 
 __all__ = ["FileConfig", "FileOutput"]
 

@@ -31,15 +31,15 @@ import msgpack
 import msgspec
 from fluent.sender import EventTime, FluentSender
 
-from shipper.outputs import Outcome, Unavailable, Verdict
-from shipper.outputs._document import now, stamp
-from shipper.outputs._reason import explain
-from shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, context, secret
+from kpanic.shipper.outputs import Outcome, Unavailable, Verdict
+from kpanic.shipper.outputs._document import now, stamp
+from kpanic.shipper.outputs._reason import explain
+from kpanic.shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, context, secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shipper.outputs import Stored
+    from kpanic.shipper.outputs import Stored
 
 __all__ = ["FluentdConfig", "FluentdOutput"]
 

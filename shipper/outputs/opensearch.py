@@ -10,10 +10,10 @@ import logging
 import warnings
 from typing import TYPE_CHECKING
 
-from shipper.outputs import Unavailable
-from shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
-from shipper.outputs._reason import explain
-from shipper.outputs._settings import TLS, context, secret, trust
+from kpanic.shipper.outputs import Unavailable
+from kpanic.shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
+from kpanic.shipper.outputs._reason import explain
+from kpanic.shipper.outputs._settings import TLS, context, secret, trust
 
 if TYPE_CHECKING:
     from opensearchpy import Urllib3HttpConnection

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from shipper.outputs import Outcome, Unavailable, Verdict
-from shipper.outputs._document import now, stamp
-from shipper.outputs._settings import Settings
+from kpanic.shipper.outputs import Outcome, Unavailable, Verdict
+from kpanic.shipper.outputs._document import now, stamp
+from kpanic.shipper.outputs._settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shipper.outputs import Stored
+    from kpanic.shipper.outputs import Stored
 
 __all__ = ["StdoutConfig", "StdoutOutput"]
 

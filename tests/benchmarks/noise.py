@@ -52,12 +52,12 @@ READERS = {
     "grep -E": ["grep", "-cE", ALTERNATIVES, "{path}"],
     "wc -l": ["wc", "-l", "{path}"],
     "scan": """
-from grammars.parser import Parser
+from kpanic.grammars.parser import Parser
 scanner = Parser()._scanner
 found = sum(len(scanner.feed(chunk)) for chunk in chunks()) + len(scanner.close())
 """,
     "parse": """
-import grammars
+from kpanic import grammars
 found = sum(1 for report in grammars.parse(chunks(), ahead=True))
 """,
     "re, line by line": """
@@ -102,7 +102,7 @@ def chunks():
             yield chunk
 """
 LITERALS = """
-from grammars.parser import Parser
+from kpanic.grammars.parser import Parser
 literals = [literal.text.encode() for literal in Parser()._scanner._search.literals]
 """
 

@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 import elasticsearch.helpers
 import opensearchpy.helpers
 
-from shipper.document import Packed
-from shipper.outputs.elasticsearch import ElasticsearchOutput
-from shipper.outputs.opensearch import OpenSearchOutput
-from shipper.pipeline import Delivery
-from shipper.setup import setup_index_management
-from shipper.store import Store
+from kpanic.shipper.document import Packed
+from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
+from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.pipeline import Delivery
+from kpanic.shipper.setup import setup_index_management
+from kpanic.shipper.store import Store
 from tests.benchmarks.service import resident
 from tests.engines import documents, parts
 from tests.engines.search import Node

@@ -31,9 +31,9 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import grammars
-from shipper.document import Origin, Packed, build, encode
-from shipper.store import Store
+from kpanic import grammars
+from kpanic.shipper.document import Origin, Packed, build, encode
+from kpanic.shipper.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

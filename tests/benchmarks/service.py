@@ -23,8 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from shipper.document import Packed
-from shipper.store import Store
+from kpanic.shipper.document import Packed
+from kpanic.shipper.store import Store
 from tests.engines import documents, parts
 from tests.engines.forward import Receiver
 from tests.engines.search import RELEASES, Node

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-import grammars
-from dashboards import render_report, templates
-from dashboards.embedded import age, first
-from shipper.document import Origin, build
-from shipper.triage import Entry, Triage
+from kpanic import grammars
+from kpanic.dashboards import render_report, templates
+from kpanic.dashboards.embedded import age, first
+from kpanic.shipper.document import Origin, build
+from kpanic.shipper.triage import Entry, Triage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dashboards.embedded import Row, evaluate
-from dashboards.panels import INDEX, TIME, Panel, of_fleet
-from dashboards.query import query, read
-from shipper.store import Store
+from kpanic.dashboards.embedded import Row, evaluate
+from kpanic.dashboards.panels import INDEX, TIME, Panel, of_fleet
+from kpanic.dashboards.query import query, read
+from kpanic.shipper.store import Store
 from tests.conftest import PORTS
 from tests.engines import parts
 from tests.engines.search import Engine, Node

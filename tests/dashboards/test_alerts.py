@@ -14,9 +14,9 @@ import jinja2
 import pytest
 import yaml
 
-from dashboards import alerts, templates
-from dashboards.alerts import RULES, Options, Rule, rules
-from dashboards.embedded import first
+from kpanic.dashboards import alerts, templates
+from kpanic.dashboards.alerts import RULES, Options, Rule, rules
+from kpanic.dashboards.embedded import first
 
 if TYPE_CHECKING:
     from tests.engines.search import Engine

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from dashboards import alerts
-from shipper.store import Store
+from kpanic.dashboards import alerts
+from kpanic.shipper.store import Store
 from tests.engines import parts
 from tests.engines.elastalert import ElastAlert, Receiver
 from tests.engines.search import Node

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dashboards import alerts, templates
-from dashboards.alerts import Options
+from kpanic.dashboards import alerts, templates
+from kpanic.dashboards.alerts import Options
 from tests.engines import parts
 from tests.engines.monitors import read
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from dashboards import export, templates
-from dashboards.alerts import Options
-from dashboards.export import EXPORTS
-from dashboards.regenerate import FOLDER, artefacts
+from kpanic.dashboards import export, templates
+from kpanic.dashboards.alerts import Options
+from kpanic.dashboards.export import EXPORTS
+from kpanic.dashboards.regenerate import FOLDER, artefacts
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def test_the_folder_holds_these_files_and_no_other(made: dict[str, str]) -> None
 
 def test_each_file_is_what_the_model_gives(made: dict[str, str]) -> None:
     stale = [name for name, text in made.items() if (FOLDER / name).read_bytes() != text.encode()]
-    assert stale == [], "run: python -m dashboards.regenerate"
+    assert stale == [], "run: python -m kpanic.dashboards.regenerate"
     assert artefacts() == made
 
 

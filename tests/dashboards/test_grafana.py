@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboards import templates
-from dashboards.embedded import evaluate
-from dashboards.grafana import PLUGINS, render, target
-from dashboards.panels import DASHBOARDS, SIGNATURE, Dashboard, Panel, of_fleet
+from kpanic.dashboards import templates
+from kpanic.dashboards.embedded import evaluate
+from kpanic.dashboards.grafana import PLUGINS, render, target
+from kpanic.dashboards.panels import DASHBOARDS, SIGNATURE, Dashboard, Panel, of_fleet
 
 if TYPE_CHECKING:
-    from dashboards.grafana import Product
+    from kpanic.dashboards.grafana import Product
     from tests.dashboards.conftest import Held, Indexed
     from tests.engines.search import Engine
 

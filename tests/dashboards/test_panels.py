@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dashboards import templates
-from dashboards.alerts import RULES
-from dashboards.panels import COLUMNS, DASHBOARDS, FACETS, fields, of_fleet
-from dashboards.report import SEARCHED
+from kpanic.dashboards import templates
+from kpanic.dashboards.alerts import RULES
+from kpanic.dashboards.panels import COLUMNS, DASHBOARDS, FACETS, fields, of_fleet
+from kpanic.dashboards.report import SEARCHED
 
 INDEXED = {"panics": templates.FIELDS, "signatures": templates.SIGNATURE_FIELDS}
 NOT_AGGREGATED = {"text", "object"}

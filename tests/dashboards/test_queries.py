@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboards.embedded import evaluate, first
-from dashboards.panels import DASHBOARDS, Panel, Term, of_fleet
-from dashboards.query import lucene, query, read
-from dashboards.summary import COUNTED, summarise
+from kpanic.dashboards.embedded import evaluate, first
+from kpanic.dashboards.panels import DASHBOARDS, Panel, Term, of_fleet
+from kpanic.dashboards.query import lucene, query, read
+from kpanic.dashboards.summary import COUNTED, summarise
 
 if TYPE_CHECKING:
     from tests.dashboards.conftest import Held, Indexed

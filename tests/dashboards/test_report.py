@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from dashboards import render_report
-from dashboards.embedded import evaluate, first, milliseconds, values
-from dashboards.panels import KERNEL_PANICS, SIGNATURE, Panel
+from kpanic.dashboards import render_report
+from kpanic.dashboards.embedded import evaluate, first, milliseconds, values
+from kpanic.dashboards.panels import KERNEL_PANICS, SIGNATURE, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

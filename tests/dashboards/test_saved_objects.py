@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import vl_convert
 
-from dashboards import export, templates
-from dashboards.embedded import evaluate, first, milliseconds
-from dashboards.panels import FACETS, INDEX, RATE, TIME, of_fleet
-from dashboards.saved_objects import ndjson
+from kpanic.dashboards import export, templates
+from kpanic.dashboards.embedded import evaluate, first, milliseconds
+from kpanic.dashboards.panels import FACETS, INDEX, RATE, TIME, of_fleet
+from kpanic.dashboards.saved_objects import ndjson
 
 if TYPE_CHECKING:
     from tests.dashboards.conftest import Held, Indexed

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from dashboards import templates
-from shipper.outputs import Verdict
-from shipper.outputs.elasticsearch import ElasticsearchOutput
-from shipper.outputs.opensearch import OpenSearchOutput
-from shipper.setup import setup_index_management
+from kpanic.dashboards import templates
+from kpanic.shipper.outputs import Verdict
+from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
+from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.setup import setup_index_management
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import Answer, HttpProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.outputs._bulk import BulkOutput
+    from kpanic.shipper.outputs._bulk import BulkOutput
     from tests.engines.search import Engine
 
 OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-not-found]
 
-with atheris.instrument_imports(include=["grammars", "shipper"]):
-    from grammars import Parser, registry
-    from grammars.facts import FACTS
-    from grammars.report import FAULT
-    from shipper.document import ORIGINAL_LIMIT, Origin, build, encode
+with atheris.instrument_imports(include=["kpanic"]):
+    from kpanic.grammars import Parser, registry
+    from kpanic.grammars.facts import FACTS
+    from kpanic.grammars.report import FAULT
+    from kpanic.shipper.document import ORIGINAL_LIMIT, Origin, build, encode
 
     PARSER = Parser()  # imports the families
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from grammars import CrashReport, parse, reading
-from grammars.data.verdicts import VERDICTS
-from grammars.model import Step
-from grammars.reading import Marks, analyse
+from kpanic.grammars import CrashReport, parse, reading
+from kpanic.grammars.data.verdicts import VERDICTS
+from kpanic.grammars.model import Step
+from kpanic.grammars.reading import Marks, analyse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grammars import CrashReport, parse
+from kpanic.grammars import CrashReport, parse
 
 LAB = Path(__file__).parent.parent / "logs" / "lab"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from grammars import CrashReport, parse
-from shipper.document import Origin, identify
+from kpanic.grammars import CrashReport, parse
+from kpanic.shipper.document import Origin, identify
 
 LOGS = Path(__file__).parent.parent / "logs"
 WAYS = sorted((LOGS / "transports").iterdir())

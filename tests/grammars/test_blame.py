@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from grammars import parse
-from grammars.blame import bare
-from grammars.data.skip import SKIP
-from grammars.names import Names
+from kpanic.grammars import parse
+from kpanic.grammars.blame import bare
+from kpanic.grammars.data.skip import SKIP
+from kpanic.grammars.names import Names
 
 RULES = Names(SKIP)
 HELPERS = """

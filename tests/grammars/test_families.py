@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from grammars import parse
-from grammars.blame import passed_over
-from grammars.registry import default
+from kpanic.grammars import parse
+from kpanic.grammars.blame import passed_over
+from kpanic.grammars.registry import default
 
 REPORTS = sorted((Path(__file__).parent / "reports").glob("*.txt"))
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grammars import CrashReport, parse
-from grammars.model import InstructionPointer, Kernel, Oops
-from grammars.reading.instruction import Registers, decode
+from kpanic.grammars import CrashReport, parse
+from kpanic.grammars.model import InstructionPointer, Kernel, Oops
+from kpanic.grammars.reading.instruction import Registers, decode
 from tests.lab.instructions import Row, normal
 
 HERE: Final = Path(__file__).parent

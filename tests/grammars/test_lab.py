@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from grammars import CrashReport, parse
+from kpanic.grammars import CrashReport, parse
 
 LOGS = Path(__file__).parent.parent / "logs" / "lab"
 ANSWERS = tomllib.loads((Path(__file__).parent / "lab.toml").read_text())

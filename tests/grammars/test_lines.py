@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grammars.lines import Reader
-from grammars.model import Line
+from kpanic.grammars.lines import Reader
+from kpanic.grammars.model import Line
 
 TEXT = " sysrq_handle_crash+0x16/0x20"
 

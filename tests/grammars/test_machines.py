@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from grammars import CrashReport, parse
+from kpanic.grammars import CrashReport, parse
 
 X86 = """\
 BUG: unable to handle page fault for address: ffffffffc04008c0

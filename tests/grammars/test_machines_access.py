@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grammars.machines.access import cause, decode, locate
+from kpanic.grammars.machines.access import cause, decode, locate
 
 
 @pytest.mark.parametrize(

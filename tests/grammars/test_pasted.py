@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from grammars import parse
+from kpanic.grammars import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from grammars import CrashReport, Parser, parse
-from grammars.parser import ALL_CHARACTERS, CHARACTERS, CHUNK, LINES
-from grammars.registry import Registry, default
-from grammars.report import CONSEQUENCES, FAULT
+from kpanic.grammars import CrashReport, Parser, parse
+from kpanic.grammars.parser import ALL_CHARACTERS, CHARACTERS, CHUNK, LINES
+from kpanic.grammars.registry import Registry, default
+from kpanic.grammars.report import CONSEQUENCES, FAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

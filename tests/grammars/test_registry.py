@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from grammars import Parser, diagram, names, registry
-from grammars.data.anchors import DISPATCHERS
-from grammars.data.skip import HELPERS, SKIP
-from grammars.family import SYMBOL, Family, Form, head
-from grammars.registry import GROUP, Registry
-from grammars.report import FAULT
+from kpanic.grammars import Parser, diagram, names, registry
+from kpanic.grammars.data.anchors import DISPATCHERS
+from kpanic.grammars.data.skip import HELPERS, SKIP
+from kpanic.grammars.family import SYMBOL, Family, Form, head
+from kpanic.grammars.registry import GROUP, Registry
+from kpanic.grammars.report import FAULT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,9 @@ WIDGET = Family(
 
 
 def test_every_built_in_file_is_registered() -> None:
-    files = {f"grammars.families.{path.stem}" for path in FAMILIES.glob("*.py") if path.stem != "__init__"}
+    files = {
+        f"kpanic.grammars.families.{path.stem}" for path in FAMILIES.glob("*.py") if path.stem != "__init__"
+    }
     assert {entry.value for entry in entry_points(group=GROUP)} >= files
 
 
@@ -77,7 +79,7 @@ def test_a_family_with_a_fault_costs_only_its_own_reports() -> None:
 
 
 def test_a_fault_of_the_reading_step_by_step_costs_the_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grammars.parser.analyse", lambda _crash: broken({}))
+    monkeypatch.setattr("kpanic.grammars.parser.analyse", lambda _crash: broken({}))
     parser = Parser()
     parser.feed(b"[    1.000000] Kernel panic - not syncing: sysrq triggered crash\n")
     (crash,) = parser.close()

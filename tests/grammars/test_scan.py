@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from grammars.scan import ASIDE, BLOCK, HELD_BY_HOST, HISTORY, LONGEST, Literal, Scanner, Search
+from kpanic.grammars.scan import ASIDE, BLOCK, HELD_BY_HOST, HISTORY, LONGEST, Literal, Scanner, Search
 
 if TYPE_CHECKING:
-    from grammars.model import Line
+    from kpanic.grammars.model import Line
 
 CRASH = Literal("Oops: ", after=5, before=2)
 LITERALS = [

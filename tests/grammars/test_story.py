@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grammars import CrashReport, parse
+from kpanic.grammars import CrashReport, parse
 
 STORY = Path(__file__).parent.parent / "logs" / "story"
 FOLDER = STORY / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"

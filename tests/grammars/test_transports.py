@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grammars.scan import Literal, Scanner, Search
+from kpanic.grammars.scan import Literal, Scanner, Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from grammars.model import Line
+    from kpanic.grammars.model import Line
 
 LOGS = Path(__file__).parents[1] / "logs"
 LITERALS = [

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from grammars import parse
-from grammars.reading.instruction import decode
+from kpanic.grammars import parse
+from kpanic.grammars.reading.instruction import decode
 
 from . import matrix
 from .archive import cache
@@ -23,7 +23,7 @@ from .archive import cache
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from grammars import CrashReport
+    from kpanic.grammars import CrashReport
 
 _HEADER: Final = re.compile(r"^([0-9a-f]+) <([\w.]+)>:$", re.MULTILINE)
 _LINE: Final = re.compile(r"^ *([0-9a-f]+):\t([0-9a-f ]+?) *\t(.*)$", re.MULTILINE)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboards import alerts
-from grammars import parse
-from grammars.reading.instruction import decode
+from kpanic.dashboards import alerts
+from kpanic.grammars import parse
+from kpanic.grammars.reading.instruction import decode
 from tests.lab import accuracy, guest, instructions, kdump, matrix, verdict
 from tests.lab.archive import GoneError
 from tests.lab.build import Boot, Builder, cpio

@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from shipper.outputs import Unavailable, Verdict
+from kpanic.shipper.outputs import Unavailable, Verdict
 
 if TYPE_CHECKING:
-    from shipper.outputs import Outcome, Output, Stored
+    from kpanic.shipper.outputs import Outcome, Output, Stored
 
 
 def verdicts(outcomes: list[Outcome]) -> Counter[Verdict]:

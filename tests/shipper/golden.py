@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from shipper.document import Origin, build
-from shipper.inputs.file import read
+from kpanic.shipper.document import Origin, build
+from kpanic.shipper.inputs.file import read
 
 TESTS = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "golden"

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipper import pipeline
-from shipper.cli import COMMANDS
-from shipper.document import Origin
-from shipper.inputs import file
+from kpanic.shipper import pipeline
+from kpanic.shipper.cli import COMMANDS
+from kpanic.shipper.document import Origin
+from kpanic.shipper.inputs import file
 from tests.shipper.ecs import faults
 from tests.shipper.screen import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.inputs import Crash
+    from kpanic.shipper.inputs import Crash
 
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
@@ -249,7 +249,7 @@ def test_the_report_s_last_line_is_its_path(kpanic: Run) -> None:
 
 
 def test_two_at_once_is_told(kpanic: Run) -> None:
-    from shipper.store import Store  # noqa: PLC0415
+    from kpanic.shipper.store import Store  # noqa: PLC0415
 
     with Store(kpanic.store):
         _, err = kpanic("ship", STORY, code=1)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper import config as configuration
-from shipper import plugins
-from shipper.config import Config, ConfigError, load
+from kpanic.shipper import config as configuration
+from kpanic.shipper import plugins
+from kpanic.shipper.config import Config, ConfigError, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -127,9 +127,9 @@ def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_room(
 WRITER = """
 import os, sys, time
 from pathlib import Path
-from shipper.outputs.file import FileConfig, FileOutput
-from shipper.pipeline import Delivery
-from shipper.store import Position, Store, StoreError
+from kpanic.shipper.outputs.file import FileConfig, FileOutput
+from kpanic.shipper.pipeline import Delivery
+from kpanic.shipper.store import Position, Store, StoreError
 from tests.shipper.samples import packed
 
 folder = Path(sys.argv[1])

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import grammars
-from dashboards import templates
-from grammars.model import CrashReport, Frame, InstructionPointer, Kernel, Line, Oops, Process
-from shipper.document import Origin, build, encode, identify, pack
-from shipper.fields import get
-from shipper.inputs.file import read
+from kpanic import grammars
+from kpanic.dashboards import templates
+from kpanic.grammars.model import CrashReport, Frame, InstructionPointer, Kernel, Line, Oops, Process
+from kpanic.shipper.document import Origin, build, encode, identify, pack
+from kpanic.shipper.fields import get
+from kpanic.shipper.inputs.file import read
 from tests.shipper.ecs import faults, leaves
 
 LOGS = Path(__file__).parent.parent / "logs"

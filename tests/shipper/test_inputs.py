@@ -17,18 +17,18 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-import grammars
-from shipper.document import Origin
-from shipper.inputs import Unreadable, kdump_names
-from shipper.inputs.file import origin_of, read
-from shipper.inputs.folders import walk
-from shipper.inputs.tail import FileInput
+from kpanic import grammars
+from kpanic.shipper.document import Origin
+from kpanic.shipper.inputs import Unreadable, kdump_names
+from kpanic.shipper.inputs.file import origin_of, read
+from kpanic.shipper.inputs.folders import walk
+from kpanic.shipper.inputs.tail import FileInput
 from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport
 
 LOGS = Path(__file__).parent.parent / "logs"
 LOG = (LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt").read_bytes()

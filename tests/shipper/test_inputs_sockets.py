@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.inputs._listen import Place
-from shipper.inputs.netconsole import NetconsoleInput
-from shipper.inputs.syslog import Framing, SyslogInput, header
+from kpanic.shipper.inputs._listen import Place
+from kpanic.shipper.inputs.netconsole import NetconsoleInput
+from kpanic.shipper.inputs.syslog import Framing, SyslogInput, header
 from tests.shipper.feed import running, until
 from tests.shipper.rsyslog import rsyslog
 
@@ -243,7 +243,7 @@ def test_a_crash_is_heard_by_syslog_and_a_relay_s_hosts_are_kept_apart(way: str,
 def _protocol(protocol: dict[str, dict[str, Any]]) -> Any:  # noqa: ANN401
     import msgspec  # noqa: PLC0415
 
-    from shipper.inputs.syslog import ProtocolConfig  # noqa: PLC0415
+    from kpanic.shipper.inputs.syslog import ProtocolConfig  # noqa: PLC0415
 
     return msgspec.convert(protocol, ProtocolConfig)
 

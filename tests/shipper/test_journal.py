@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipper.inputs import journal
-from shipper.inputs.journal import JournalInput
+from kpanic.shipper.inputs import journal
+from kpanic.shipper.inputs.journal import JournalInput
 from tests.engines import parts
 from tests.shipper.feed import running, until
 

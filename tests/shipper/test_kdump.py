@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import inotify_simple
 import pytest
 
-from shipper.document import Origin
-from shipper.inputs import Unreadable, dump
-from shipper.inputs.file import read
-from shipper.inputs.kdump import KdumpInput
+from kpanic.shipper.document import Origin
+from kpanic.shipper.inputs import Unreadable, dump
+from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs.kdump import KdumpInput
 from tests.engines import parts
 from tests.shipper.feed import running, until
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipper.store import Store, StoreError
+from kpanic.shipper.store import Store, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

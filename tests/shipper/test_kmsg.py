@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipper.inputs import kmsg
-from shipper.inputs.kmsg import KmsgInput
+from kpanic.shipper.inputs import kmsg
+from kpanic.shipper.inputs.kmsg import KmsgInput
 from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from shipper.document import Packed
-from shipper.outputs.elasticsearch import ElasticsearchOutput
-from shipper.outputs.fluentd import FluentdOutput
-from shipper.outputs.opensearch import OpenSearchOutput
-from shipper.pipeline import BATCH, Delivery
-from shipper.setup import setup_index_management
-from shipper.store import Store
+from kpanic.shipper.document import Packed
+from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
+from kpanic.shipper.outputs.fluentd import FluentdOutput
+from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.pipeline import BATCH, Delivery
+from kpanic.shipper.setup import setup_index_management
+from kpanic.shipper.store import Store
 from tests.benchmarks.service import resident
 from tests.engines import parts
 from tests.engines.documents import stored
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from shipper.outputs import Output
+    from kpanic.shipper.outputs import Output
     from tests.engines.forward import Receiver
 
 OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shipper.outputs import Stored, Unavailable, Verdict
-from shipper.outputs.file import FileConfig, FileOutput
+from kpanic.shipper.outputs import Stored, Unavailable, Verdict
+from kpanic.shipper.outputs.file import FileConfig, FileOutput
 from tests.engines.documents import batch, stored
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
 
 def test_standard_output_takes_lines_and_a_closed_pipe_is_said() -> None:
     program = """
-from shipper.outputs import Unavailable
-from shipper.outputs.stdout import StdoutConfig, StdoutOutput
+from kpanic.shipper.outputs import Unavailable
+from kpanic.shipper.outputs.stdout import StdoutConfig, StdoutOutput
 from tests.engines.documents import batch
 output = StdoutOutput(StdoutConfig())
 output.send(batch(2, "a"))

@@ -17,8 +17,8 @@ import msgspec
 import pytest
 import trustme
 
-from shipper.outputs import Unavailable, Verdict
-from shipper.outputs.fluentd import FluentdOutput
+from kpanic.shipper.outputs import Unavailable, Verdict
+from kpanic.shipper.outputs.fluentd import FluentdOutput
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import TcpProxy
 from tests.shipper.delivery import deliver, verdicts

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from shipper.outputs import Unavailable, Verdict
-from shipper.outputs.elasticsearch import ElasticsearchOutput
-from shipper.outputs.opensearch import OpenSearchOutput
-from shipper.setup import setup_index_management
+from kpanic.shipper.outputs import Unavailable, Verdict
+from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
+from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.setup import setup_index_management
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import CUT, HANG, SWALLOW, Answer, HttpProxy
 from tests.shipper.delivery import deliver, verdicts
@@ -21,7 +21,7 @@ from tests.shipper.delivery import deliver, verdicts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from shipper.outputs._bulk import BulkOutput
+    from kpanic.shipper.outputs._bulk import BulkOutput
     from tests.engines.search import Engine
 
 OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}

@@ -18,13 +18,13 @@ import msgspec
 import pytest
 import trustme
 
-from shipper.document import Packed
-from shipper.outputs import Unavailable, Verdict
-from shipper.outputs.elasticsearch import ElasticsearchOutput
-from shipper.outputs.opensearch import OpenSearchOutput
-from shipper.pipeline import Delivery
-from shipper.setup import setup_index_management
-from shipper.store import Store
+from kpanic.shipper.document import Packed
+from kpanic.shipper.outputs import Unavailable, Verdict
+from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
+from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.pipeline import Delivery
+from kpanic.shipper.setup import setup_index_management
+from kpanic.shipper.store import Store
 from tests.engines import parts
 from tests.engines.documents import batch, stored
 from tests.engines.search import Node

@@ -20,13 +20,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.inputs._pipe import Lines
-from shipper.inputs.stdin import StdinInput
+from kpanic.shipper.inputs._pipe import Lines
+from kpanic.shipper.inputs.stdin import StdinInput
 from tests.shipper.feed import running, until
 from tests.shipper.rsyslog import rsyslog
 
 if TYPE_CHECKING:
-    from grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport
 
 LOGS = Path(__file__).parent.parent / "logs"
 OOPS, BUG = (

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipper.document import build, identify, pack
-from shipper.inputs import pstore
-from shipper.inputs.pstore import PstoreInput
-from shipper.outputs import Outcome, Verdict
-from shipper.store import Store
+from kpanic.shipper.document import build, identify, pack
+from kpanic.shipper.inputs import pstore
+from kpanic.shipper.inputs.pstore import PstoreInput
+from kpanic.shipper.outputs import Outcome, Verdict
+from kpanic.shipper.store import Store
 from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.outputs import Stored
+    from kpanic.shipper.outputs import Stored
 
 TRANSPORTS = Path(__file__).parent.parent / "logs" / "transports"
 

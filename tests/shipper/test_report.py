@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shipper.store import Store
+from kpanic.shipper.store import Store
 from tests.shipper.test_cli import LOGS, Run
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def test_the_report_of_an_engine_says_what_the_report_of_the_store_says(
 def test_pages_of_an_engine_s_answer_follow_each_other_without_a_gap(
     kpanic: Run, shipped: list[str], monkeypatch: pytest.MonkeyPatch, namespace: str
 ) -> None:
-    from shipper.commands._common import made_outputs, read_config  # noqa: PLC0415
-    from shipper.outputs import _search  # noqa: PLC0415
+    from kpanic.shipper.commands._common import made_outputs, read_config  # noqa: PLC0415
+    from kpanic.shipper.outputs import _search  # noqa: PLC0415
 
     monkeypatch.setattr(_search, "PAGE", 7)
     monkeypatch.setattr(_search, "WHOLE_PAGE", 5)

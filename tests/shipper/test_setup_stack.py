@@ -23,7 +23,7 @@ import pytest
 import trustme
 import yaml
 
-from dashboards import alerts, export
+from kpanic.dashboards import alerts, export
 from tests.engines.monitors import read
 from tests.shipper.test_cli import Run
 

@@ -17,15 +17,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from shipper.outputs import Outcome, Stored, Verdict
-from shipper.store import Position, Store, StoreDamaged, StoreError, StoreInUse
+from kpanic.shipper.outputs import Outcome, Stored, Verdict
+from kpanic.shipper.store import Position, Store, StoreDamaged, StoreError, StoreInUse
 from tests.engines import parts
 from tests.shipper.samples import packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shipper.document import Packed
+    from kpanic.shipper.document import Packed
 
 
 def outcomes(batch: list[Stored], verdict: Verdict, reason: str = "") -> list[Outcome]:
@@ -419,7 +419,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from shipper.store import Position, Store
+from kpanic.shipper.store import Position, Store
 sys.path.insert(0, {here!r})
 from tests.engines import parts
 from tests.shipper.samples import packed
@@ -541,8 +541,8 @@ TestLedger = Ledger.TestCase
 FULL = """
 import os, sys
 sys.path.insert(0, {here!r})
-from shipper.outputs import Outcome, Verdict
-from shipper.store import Store, StoreError
+from kpanic.shipper.outputs import Outcome, Verdict
+from kpanic.shipper.store import Store, StoreError
 from tests.engines import parts
 from tests.shipper.samples import packed
 

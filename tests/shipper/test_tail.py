@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shipper.inputs import tail
-from shipper.inputs.tail import FileInput, expand
+from kpanic.shipper.inputs import tail
+from kpanic.shipper.inputs.tail import FileInput, expand
 from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:

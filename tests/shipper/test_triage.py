@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.config import ConfigError, load
-from shipper.outputs import Stored
-from shipper.triage import Entry, Triage, has_fix
+from kpanic.shipper.config import ConfigError, load
+from kpanic.shipper.outputs import Stored
+from kpanic.shipper.triage import Entry, Triage, has_fix
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kpanic.dashboards.templates import PATTERN, SIGNATURES
+from kpanic.indices import PATTERN, SIGNATURES
 
 Form = Literal["number", "histogram", "bars", "heatmap", "table", "documents"]
 Source = Literal["panics", "signatures"]

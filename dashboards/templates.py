@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from kpanic.indices import PATTERN, SIGNATURES
+
 __all__ = [
     "FIELDS",
     "NAME",
-    "PATTERN",
-    "SIGNATURES",
     "SIGNATURE_FIELDS",
     "Engine",
     "panics_template",
@@ -30,8 +30,6 @@ Engine = Literal["elasticsearch", "opensearch"]
 Json = dict[str, Any]
 
 NAME = "kernel-panic"
-PATTERN = "logs-kernel.panic-*"
-SIGNATURES = "kernel-panic-signatures"
 VERSION = 1
 PRIORITY = 250  # Elasticsearch's own logs-*-* is at 100
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kpanic.dashboards import templates
+from kpanic.indices import PATTERN, SIGNATURES
 from kpanic.shipper.outputs import Unavailable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def setup_index_management(output: BulkOutput) -> Iterator[str]:
     yield said
     yield _template(output, templates.NAME, templates.panics_template(engine, lifecycle=lifecycle))
     yield from _streams(output, engine)
-    yield _template(output, templates.SIGNATURES, templates.signatures_template(engine))
+    yield _template(output, SIGNATURES, templates.signatures_template(engine))
     yield _signatures(output)
 
 
@@ -78,7 +79,7 @@ def _template(output: BulkOutput, name: str, body: templates.Json) -> str:
 
 def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
     """Bring new fields to what the template's older version made; a template acts on new indices only."""
-    reply = output.request("GET", f"/{templates.PATTERN}/_mapping?allow_no_indices=true&expand_wildcards=all")
+    reply = output.request("GET", f"/{PATTERN}/_mapping?allow_no_indices=true&expand_wildcards=all")
     if reply.status != OK or not reply.data:
         return
     plain = sorted(name for name in reply.data if not name.startswith(".ds-"))
@@ -90,22 +91,22 @@ def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
     if len(plain) == len(reply.data):
         return
     mappings = templates.panics_template(engine)["template"]["mappings"]
-    wrote = output.request("PUT", f"/{templates.PATTERN}/_mapping", mappings)
+    wrote = output.request("PUT", f"/{PATTERN}/_mapping", mappings)
     if wrote.status == OK:
-        yield f"data streams {templates.PATTERN}: fields as they should be"
+        yield f"data streams {PATTERN}: fields as they should be"
     else:
         reason = words(output, wrote)
-        yield f"data streams {templates.PATTERN}: older fields stay until the next rollover: {reason}"
+        yield f"data streams {PATTERN}: older fields stay until the next rollover: {reason}"
 
 
 def _signatures(output: BulkOutput) -> str:
     """Make the index before the first crash: a monitor that finds none at its first run skips what comes."""
-    reply = output.request("PUT", f"/{templates.SIGNATURES}")
+    reply = output.request("PUT", f"/{SIGNATURES}")
     if reply.status == OK:
-        return f"index {templates.SIGNATURES}: created"
+        return f"index {SIGNATURES}: created"
     if "resource_already_exists_exception" in str(reply.data):
-        return f"index {templates.SIGNATURES}: there already"
-    raise ValueError(f"index {templates.SIGNATURES}: {words(output, reply)}")
+        return f"index {SIGNATURES}: there already"
+    raise ValueError(f"index {SIGNATURES}: {words(output, reply)}")
 
 
 def _unknown_path(reply: Reply) -> bool:

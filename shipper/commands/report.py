@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from kpanic.indices import data_stream
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
 from kpanic.shipper.commands._write import write
@@ -120,7 +121,7 @@ def _engine(config: Config, name: str) -> Iterator[Source]:
     try:
         if not isinstance(output, BulkOutput):
             raise Failure(f"output.{name} cannot be read back; --from takes opensearch or elasticsearch", 2)
-        index = f"logs-kernel.panic-{config.data_stream.namespace}"
+        index = data_stream(config.data_stream.namespace)
         yield Source(
             f"{index} of {output.product} at {', '.join(output.urls)}",
             _search.count(output, index),

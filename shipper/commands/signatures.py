@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kpanic.indices import SIGNATURES, data_stream
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
 from kpanic.shipper.terminal import counted, say, visible
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-REGISTRY = "kernel-panic-signatures"
 MOST = 10_000
 """Signatures of a list, documents of one signature: what engines return at once (max_result_window)."""
 OK, UNKNOWN, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
@@ -159,7 +159,7 @@ def _ask(engine: BulkOutput, method: str, path: str, body: object = None) -> Rep
 
 def _search(config: Config, source: str, body: object) -> Any:  # noqa: ANN401 - JSON
     (engine,) = _engines(config, source)
-    stream = f"logs-kernel.panic-{config.data_stream.namespace}"
+    stream = data_stream(config.data_stream.namespace)
     status, data = _ask(engine, "POST", f"/{stream}/_search", body)
     engine.close()
     if status == FORBIDDEN:
@@ -173,10 +173,10 @@ def _forget(engine: BulkOutput, signature: str) -> tuple[bool, str]:
     """Delete what says that a signature was reported; return whether that failed, and what to say."""
     gone = 0
     for name in (signature, f"{signature}-survived"):
-        status, data = _ask(engine, "DELETE", f"/{REGISTRY}/_doc/{name}?refresh=true")
+        status, data = _ask(engine, "DELETE", f"/{SIGNATURES}/_doc/{name}?refresh=true")
         if status == FORBIDDEN:
             user = _user(engine)
-            return True, f"this user may not take out of {REGISTRY}; name one that may: {user}"
+            return True, f"this user may not take out of {SIGNATURES}; name one that may: {user}"
         if status not in {OK, NOT_FOUND}:
             return True, f"{engine.urls[0]} answered {status}: {str(data)[:500]}"
         gone += status == OK
@@ -192,13 +192,13 @@ def _user(engine: BulkOutput) -> str:
 def _registered(engine: BulkOutput, signature: str) -> dict[str, Any]:
     """Return what an engine says of the first report; empty where it says nothing."""
     try:
-        status, data = _ask(engine, "GET", f"/{REGISTRY}/_doc/{signature}")
+        status, data = _ask(engine, "GET", f"/{SIGNATURES}/_doc/{signature}")
     except Failure as error:
         return {"reported": f"unknown: {error}"}
     finally:
         engine.close()
     if status == FORBIDDEN:
-        return {"reported": f"unknown: this user may not read {REGISTRY}"}
+        return {"reported": f"unknown: this user may not read {SIGNATURES}"}
     if status != OK:
         return {}
     source = data["_source"]

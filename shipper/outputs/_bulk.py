@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from kpanic.indices import SIGNATURES, data_stream
 from kpanic.shipper.outputs import THERE, Outcome, Stored, Unavailable, Verdict
 from kpanic.shipper.outputs._document import now, stamp
 from kpanic.shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BulkOutput", "Reply", "SearchConfig"]
 
-SIGNATURES = "kernel-panic-signatures"
 CHUNK_BYTES = 5_000_000  # engines sync once a request: half of it drains a spool a fifth slower
 REASON_CHARACTERS = 2_000  # an engine quotes the document
 TRACE_LINES = 8  # of a trace in an alert's message
@@ -325,7 +325,7 @@ def _lines(stored: Stored, moment: str, *, seeded: bool, known: set[str]) -> lis
     """
     document = _decode(stored.body)
     lines = [
-        _action(f"logs-kernel.panic-{document.data_stream.namespace}", stored.id),
+        _action(data_stream(document.data_stream.namespace), stored.id),
         stamp(stored.body, moment) + b"\n",
     ]
     panic = document.kernel.panic

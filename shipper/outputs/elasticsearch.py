@@ -10,6 +10,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from kpanic.indices import PATTERN, SIGNATURES
 from kpanic.shipper.outputs import Unavailable
 from kpanic.shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
 from kpanic.shipper.outputs._reason import explain
@@ -104,7 +105,7 @@ class ElasticsearchOutput(BulkOutput):
         self._client.close()
 
     def _rights(self) -> Iterable[str]:
-        names = ["logs-kernel.panic-*", "kernel-panic-signatures"]
+        names = [PATTERN, SIGNATURES]
         wanted = {"index": [{"names": names, "privileges": ["create_doc", "auto_configure"]}]}
         status, data = self.request("POST", "/_security/user/_has_privileges", wanted)
         if status == 200 and not data["has_all_requested"]:  # noqa: PLR2004

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from kpanic.dashboards import templates
+from kpanic.indices import SIGNATURES
 from kpanic.shipper.outputs import Verdict
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
@@ -74,7 +75,7 @@ def test_engines_differ_only_in_what_one_of_them_does_not_know() -> None:
 def test_signatures_are_outside_every_data_stream() -> None:
     template = templates.signatures_template("opensearch")
     assert "data_stream" not in template
-    assert not templates.SIGNATURES.startswith("logs-")
+    assert not SIGNATURES.startswith("logs-")
 
 
 def test_retention_counts_from_the_rollover_in_both() -> None:

@@ -1,0 +1,15 @@
+"""Names of the indices in an engine: outputs write them, dashboards query them."""
+
+from __future__ import annotations
+
+__all__ = ["PATTERN", "SIGNATURES", "data_stream"]
+
+PATTERN = "logs-kernel.panic-*"
+"""Data streams of the crashes, one a namespace, by Elastic's naming scheme (type, dataset, namespace)."""
+SIGNATURES = "kernel-panic-signatures"
+"""Plain index with one document a signature: creating it is how the first crash of a signature is found."""
+
+
+def data_stream(namespace: str) -> str:
+    """Return the name of a namespace's data stream."""
+    return PATTERN.replace("*", namespace)

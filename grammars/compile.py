@@ -1,0 +1,168 @@
+r"""A pyparsing expression as one regular expression.
+
+pyparsing reads as a parsing expression grammar: it takes the first alternative that matches and never gives
+back what an element took. Atomic groups, ``(?>…)``, mean the same to :mod:`re` (since Python 3.11), so the
+translation is exact, and a pattern made of them cannot take exponential time::
+
+    Literal, str          the text, escaped           a + b           AB
+    Word, Regex           (?>…)                       a | b           (?>A|B)
+    Opt(a)                (?>(?:A)?)                  OneOrMore(a)    (?>(?:A)+)
+    a("name")             (?P<name>A)                 ~a              (?!A)
+    FollowedBy(a)         (?=A)                       UpTo(a)         (?>(?:(?!A)[^\n])*)
+
+A name that stands in several alternatives is numbered, since :mod:`re` wants names that differ. A repetition
+of elements with fields cannot be one pattern, since :mod:`re` keeps the last repeat only: such an element is
+compiled alone, and its reader loops.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import pyparsing as pp
+
+from kpanic.grammars.vocabulary.elements import Later, UpTo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["GrammarError", "literals", "pattern"]
+
+SHORTEST: Final = 4
+"""Characters that the beginning of a form has at least: the scan looks for it in everything."""
+ALTERNATIVES: Final = 64
+"""Beginnings that one expression may have."""
+_TRANSPARENT: Final = (pp.Combine, pp.Suppress, pp.Group, pp.Forward)
+
+
+class GrammarError(ValueError):
+    """An expression that is not of the kind that compiles; the text names the element."""
+
+
+def pattern(expression: pp.ParserElement) -> str:
+    """Return the regular expression of a pyparsing expression.
+
+    :raises GrammarError: an element has no translation, a field is not one piece of text, or a repetition
+        holds fields.
+    """
+    return _translate(expression, Counter())
+
+
+def _translate(element: pp.ParserElement, names: Counter[str] | None) -> str:
+    """Translate an element; ``names`` counts the fields so far, None where fields are not wanted."""
+    inside = _inside(element, names)
+    if names is None or not element.resultsName:
+        return inside
+    name = element.resultsName
+    if not _is_text(element):
+        raise GrammarError(f"the field {name!r} is not one piece of text; wrap it in Combine: {element}")
+    names[name] += 1
+    return f"(?P<{name}{f'__{names[name]}' if names[name] > 1 else ''}>{inside})"
+
+
+def _is_text(element: pp.ParserElement) -> bool:
+    """Tell whether pyparsing gives one token for the element: then its match is the field's text."""
+    if isinstance(element, pp.MatchFirst):
+        return all(_is_text(one) for one in element.exprs)
+    return isinstance(element, pp.Literal | pp.Word | pp.Regex | pp.Combine | UpTo)
+
+
+def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # noqa: C901, PLR0912 - one line an element
+    match element:
+        case pp.Regex():
+            leaf = element.pattern
+            if not isinstance(leaf, str) or element.flags or re.compile(leaf).groups:
+                raise GrammarError(f"a Regex is one word, a text without groups and flags: {leaf!r}")
+            return f"(?>{leaf})"
+        case pp.Literal():
+            return re.escape(element.match)
+        case pp.Word():
+            return f"(?>{element.reString})"
+        case pp.And():
+            return "".join([_translate(one, names) for one in element.exprs])
+        case pp.MatchFirst():
+            return f"(?>{'|'.join([_translate(one, names) for one in element.exprs])})"
+        case pp.Opt():
+            return f"(?>(?:{_translate(element.expr, names)})?)"
+        case pp.OneOrMore() | pp.ZeroOrMore():
+            before = names and names.total()
+            repeat = "+" if isinstance(element, pp.OneOrMore) else "*"
+            inner = f"(?>(?:{_translate(element.expr, names)}){repeat})"
+            if names and names.total() != before:
+                raise GrammarError(f"fields cannot repeat: {element}")
+            return inner
+        case pp.NotAny():
+            return f"(?!{_translate(element.expr, None)})"
+        case pp.FollowedBy():
+            return f"(?={_translate(element.expr, names)})"
+        case UpTo():
+            target = _translate(element.expr, None)
+            first = f"[^\\n]{{{element.least}}}" if element.least else ""
+            more = element.most - element.least
+            return f"(?>{first}(?:(?!{target})[^\\n]){{0,{more}}})"
+        case Later():
+            target = _translate(element.expr, None)
+            line = rf"\n(?>(?:(?!{target})[^\n])*)"
+            return rf"(?>(?:{line}){{1,{element.within}}}?(?={target}))"
+        case pp.Empty():
+            return ""
+        case _ if isinstance(element, _TRANSPARENT) and element.expr is not None:
+            return _translate(element.expr, names)
+    raise GrammarError(f"{type(element).__name__} has no translation: {element}")
+
+
+def literals(expression: pp.ParserElement) -> tuple[str, ...]:
+    """Return the beginnings of an expression: each of its matches starts with one of them.
+
+    :raises GrammarError: it can begin with less than :data:`SHORTEST` characters that are known.
+    """
+    found = {text for text, _ in _beginnings(expression)}
+    if any(len(text) < SHORTEST for text in found):
+        raise GrammarError(f"the beginning {min(found, key=len)!r} is too short to look for: {expression}")
+    return tuple(sorted(shortest(found)))
+
+
+def shortest(texts: Iterable[str]) -> set[str]:
+    """Return the texts without those that begin with another of them."""
+    kept: set[str] = set()
+    for text in sorted(texts, key=len):
+        if not any(text.startswith(one) for one in kept):
+            kept.add(text)
+    return kept
+
+
+def _beginnings(element: pp.ParserElement) -> list[tuple[str, bool]]:
+    """Return how the element can begin; with each whether that is all of it."""
+    match element:
+        case pp.Literal():
+            return [(element.match, True)]
+        case pp.MatchFirst():
+            return [one for alternative in element.exprs for one in _beginnings(alternative)]
+        case pp.Opt():
+            return [*_beginnings(element.expr), ("", True)]
+        case pp.OneOrMore():
+            return [(text, False) for text, _ in _beginnings(element.expr)]
+        case pp.NotAny() | pp.FollowedBy() | pp.Empty():
+            return [("", True)]
+        case pp.And():
+            return _sequence(element.exprs)
+        case _ if isinstance(element, _TRANSPARENT) and element.expr is not None:
+            return _beginnings(element.expr)
+    return [("", False)]
+
+
+def _sequence(elements: Iterable[pp.ParserElement]) -> list[tuple[str, bool]]:
+    found = [("", True)]
+    for element in elements:
+        if not any(whole for _, whole in found):
+            break
+        then = _beginnings(element)
+        longer: list[tuple[str, bool]] = []
+        for text, whole in found:
+            longer += [(text + more, all_of_it) for more, all_of_it in then] if whole else [(text, False)]
+        if len(longer) > ALTERNATIVES:
+            return [(text, False) for text, _ in found]
+        found = longer
+    return found

@@ -1,0 +1,25 @@
+"""The words of which the kernel's sentences are made, as pyparsing elements.
+
+A grammar imports this module under the name ``k`` and writes sentences with it::
+
+    "kernel BUG at " + k.path("file") + ":" + k.number("line") + "!"
+
+The elements live in :mod:`kpanic.grammars.vocabulary.elements` and are imported when the first one is used:
+the built-in grammar is compiled ahead of time (:mod:`kpanic.grammars.compiled`), and importing pyparsing
+takes longer than reading a crash.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kpanic.grammars.vocabulary.elements import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - each element has its own type
+    if name.startswith("__"):
+        raise AttributeError(name)
+    from kpanic.grammars.vocabulary import elements  # noqa: PLC0415
+
+    return getattr(elements, name)

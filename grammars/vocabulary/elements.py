@@ -1,0 +1,146 @@
+"""The pyparsing elements that :mod:`kpanic.grammars.vocabulary` offers.
+
+Every element reads within one line unless its name says otherwise, never skips white space, and never gives
+back what it took: pyparsing is a parsing expression grammar. ``element("name")`` makes a field of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyparsing as pp
+from pyparsing import Combine, FollowedBy, Literal, MatchFirst, OneOrMore, Opt, Regex, ZeroOrMore
+
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+__all__ = [
+    "Combine",
+    "FollowedBy",
+    "Later",
+    "Literal",
+    "MatchFirst",
+    "OneOrMore",
+    "Opt",
+    "Regex",
+    "UpTo",
+    "ZeroOrMore",
+    "address",
+    "any_text",
+    "end_of_line",
+    "function",
+    "hex_number",
+    "later",
+    "letter",
+    "number",
+    "one_of",
+    "path",
+    "rest_of_line",
+    "sentence",
+    "source",
+    "spaces",
+    "symbol",
+    "text",
+    "word",
+]
+
+
+class UpTo(pp.ParseElementEnhance):
+    """The text of the line before a place where ``target`` matches.
+
+    Without such a place the element takes the rest of the line.
+
+    :param target: what ends the text; it is not consumed.
+    :param least: characters that the text has at least, before ``target`` is looked for.
+    :param most: characters that the text has at most.
+    """
+
+    def __init__(self, target: ParserElement | str, *, least: int = 0, most: int = 400) -> None:
+        super().__init__(target)
+        self.least, self.most = least, most
+        self._may_return_empty = least == 0
+        self.saveAsList = False
+        self.set_name(f"text up to {self.expr}")
+
+    def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
+        """Take the text, for pyparsing."""
+        at = loc
+        while (
+            at - loc < self.most
+            and at < len(instring)
+            and instring[at] != "\n"
+            and (at - loc < self.least or not self.expr.can_parse_next(instring, at))
+        ):
+            at += 1
+        if at - loc < self.least:
+            raise pp.ParseException(instring, loc, self.errmsg, self)
+        return at, pp.ParseResults([instring[loc:at]])
+
+
+class Later(pp.ParseElementEnhance):
+    """The text up to the first place where ``target`` matches, on one of the next ``within`` lines.
+
+    The element begins at the end of a line. Neither the lines nor ``target`` become a field.
+    """
+
+    def __init__(self, target: ParserElement | str, *, within: int) -> None:
+        super().__init__(target)
+        self.within = within
+        self._may_return_empty = False
+        self.set_name(f"one of the next {within} lines, up to {self.expr}")
+
+    def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
+        """Find the place, for pyparsing."""
+        at = loc
+        for _ in range(self.within):
+            if not instring.startswith("\n", at):
+                break
+            at += 1
+            while at <= len(instring):
+                if self.expr.can_parse_next(instring, at):
+                    return at, pp.ParseResults([])
+                if instring.startswith("\n", at):
+                    break
+                at += 1
+        raise pp.ParseException(instring, loc, self.errmsg, self)
+
+
+def one_of(*words: str) -> ParserElement:
+    """Match the first of the words that stands here."""
+    return MatchFirst([Literal(one) for one in words])
+
+
+def sentence(words: str) -> ParserElement:
+    """Match the words, whether or not they begin with a capital."""
+    return one_of(words[0].lower() + words[1:], words[0].upper() + words[1:])
+
+
+def later(target: ParserElement | str, *, within: int = 25) -> ParserElement:
+    """Match the rest of the line and, on one of the next ``within`` lines, ``target``."""
+    return rest_of_line + Later(target, within=within) + target
+
+
+def text(most: int = 400) -> ParserElement:
+    """Match 1 to ``most`` characters of the line."""
+    return Regex(rf"[^\n]{{1,{most}}}").set_name("text")
+
+
+rest_of_line = Regex(r"[^\n]*").set_name("rest of line")
+any_text = text()
+end_of_line = FollowedBy(Regex(r"\n|\Z")).set_name("end of line")
+spaces = Regex(r"[ \t]*").set_name("spaces")
+word = Regex(r"\S+").set_name("word")
+letter = Regex(r"[A-Za-z]").set_name("letter")
+number = Regex(r"[0-9]+").set_name("number")
+hex_number = Regex(r"[0-9a-f]+").set_name("hex number")
+address = (Opt("0x") + Regex(r"[0-9a-f]{4,16}").set_name("address")).set_name("address")
+path = Regex(r"[\w./-]+\.[chS](?![\w])").set_name("path")
+function = Regex(r"[A-Za-z_][\w$]*").set_name("function")
+"""A function of C, or of Rust by its mangled name, without the suffixes of the compiler."""
+source = (path("file") + ":" + number("line")).set_name("file:line")
+symbol = (
+    function("function")
+    + Opt(Regex(r"\.[\w.]+").set_name(".suffix"))
+    + Opt("+0x" + hex_number + Opt("/0x" + hex_number))
+).set_name("symbol")
+"""``f.isra.0+0x16/0x20``; its function is the field ``function``."""

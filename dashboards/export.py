@@ -6,8 +6,17 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from kpanic.dashboards import alerts, saved_objects, templates
-from kpanic.dashboards.alerts import Options
+from kpanic.dashboards import templates
+from kpanic.dashboards.products import (
+    elastalert2,
+    grafana_alerting,
+    kibana_alerting,
+    opensearch_alerting,
+    saved_objects,
+    watcher,
+)
+from kpanic.dashboards.products._request import ndjson
+from kpanic.dashboards.rules import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,12 +67,18 @@ EXPORTS: dict[str, dict[str, Renderer]] = {
         "opensearch": lambda _: _pretty(templates.policy("opensearch")),
         "elasticsearch": lambda _: _pretty(templates.policy("elasticsearch")),
     },
-    "alert": dict(alerts.RENDERERS),
+    "alert": {
+        "kibana": lambda options: ndjson(kibana_alerting.requests(options)),
+        "opensearch": lambda options: ndjson(opensearch_alerting.requests(options)),
+        "elastalert2": lambda options: elastalert2.stream(elastalert2.files(options)),
+        "grafana": grafana_alerting.provisioning,
+        "watcher": lambda options: ndjson(watcher.requests(options)),
+    },
 }
 """Kind, then format, then what makes it."""
 
 
-def export(kind: str, format: str, options: Options = Options()) -> str:  # noqa: A002, B008
+def export(kind: str, format: str, options: Options = DEFAULTS) -> str:  # noqa: A002
     """Return a kind of thing in a product's format, as text; ``options`` are the site's.
 
     Raises ``LookupError`` naming the kinds or formats there are, where this one is not among them.

@@ -22,6 +22,8 @@ Source = Literal["panics", "signatures"]
 INDEX: dict[Source, str] = {"panics": PATTERN, "signatures": SIGNATURES}
 """Where a source is kept: the crashes, and one document a signature, written when it was first reported."""
 TIME = "@timestamp"
+GRID = 48
+"""Columns of a dashboard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,6 +505,19 @@ COLUMNS = (
     "event.provider",
 )
 """What the list of documents shows beside the time."""
+
+
+def flow(dashboard: Dashboard) -> list[tuple[Panel, int, int]]:
+    """Return each panel with its column and row: from the left, a new row where one no longer fits."""
+    places = []
+    x = y = tallest = 0
+    for panel in dashboard.panels:
+        if x + panel.width > GRID:
+            x, y, tallest = 0, y + tallest, 0
+        places.append((panel, x, y))
+        x += panel.width
+        tallest = max(tallest, panel.height)
+    return places
 
 
 def fields(dashboards: tuple[Dashboard, ...] = DASHBOARDS) -> frozenset[tuple[Source, str]]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kpanic.dashboards import grafana, saved_objects
-from kpanic.dashboards.alerts import RENDERERS, Options
+from kpanic.dashboards.export import EXPORTS
 from kpanic.dashboards.panels import DASHBOARDS
+from kpanic.dashboards.products import grafana_dashboards, saved_objects
+from kpanic.dashboards.products.grafana_queries import PLUGINS
+from kpanic.dashboards.rules import Options
 
 FOLDER = Path(__file__).parent / "artefacts"
 
@@ -17,11 +19,11 @@ FOLDER = Path(__file__).parent / "artefacts"
 def artefacts() -> dict[str, str]:
     """Return each file's name below the folder and its text; needs Grafana's SDK."""
     made = {"kernel-panics.ndjson": saved_objects.ndjson()}
-    for engine in grafana.PLUGINS:
+    for engine in PLUGINS:
         for dashboard in DASHBOARDS:
-            made[f"grafana-{engine}-{dashboard.id}.json"] = grafana.render(dashboard, engine)
+            made[f"grafana-{engine}-{dashboard.id}.json"] = grafana_dashboards.render(dashboard, engine)
     endings = {"elastalert2": "yaml", "grafana": "json"}
-    for product, render in RENDERERS.items():
+    for product, render in EXPORTS["alert"].items():
         made[f"alerts-{product}.{endings.get(product, 'ndjson')}"] = render(Options())
     return made
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kpanic.dashboards import alerts
 from kpanic.dashboards.export import export
+from kpanic.dashboards.products import kibana_alerting, opensearch_alerting, watcher
+from kpanic.dashboards.rules import rules
 from kpanic.shipper.setup import same, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.dashboards.alerts import Options
+    from kpanic.dashboards.rules import Options
     from kpanic.shipper.frontend import Frontend
     from kpanic.shipper.outputs._bulk import BulkOutput, Reply
 
@@ -75,7 +76,7 @@ def kibana_rules(frontend: Frontend, options: Options) -> Iterator[str]:
         else:
             options = replace(options, kibana_connector="")
             yield f"alerts: a connector of type {kind} needs more than a text: add it to the rules in Kibana"
-    for rule, wanted in zip(alerts.rules(options), alerts.kibana(options), strict=True):
+    for rule, wanted in zip(rules(options), kibana_alerting.requests(options), strict=True):
         found = frontend.request("GET", wanted.path)
         if found.status == NOT_FOUND:
             reply, done = frontend.request("POST", wanted.path, wanted.body), "installed"
@@ -115,7 +116,7 @@ def monitors(output: BulkOutput, options: Options) -> Iterator[str]:
     there: dict[str, Json] = {}
     for hit in hits:
         there.setdefault(hit["_source"].get("monitor", hit["_source"])["name"], hit)
-    for wanted in alerts.opensearch(options):
+    for wanted in opensearch_alerting.requests(options):
         name = wanted.body["name"]
         hit = there.get(name)
         if hit is None:
@@ -151,7 +152,7 @@ def watches(output: BulkOutput, options: Options) -> Iterator[str]:
     :raises Unavailable: no answer, or the user is not known.
     :raises ValueError: the engine refuses; its words are in the text.
     """
-    for wanted in alerts.watcher(options):
+    for wanted in watcher.requests(options):
         name = wanted.path.rpartition("/")[2]
         found = output.request("GET", wanted.path)
         if "no handler found" in str(found.data) or found.status in {400, 405}:

@@ -15,7 +15,7 @@ from kpanic.shipper.terminal import counted, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from kpanic.dashboards.alerts import Options
+    from kpanic.dashboards.rules import Options
     from kpanic.shipper.config import Config
     from kpanic.shipper.inputs import Input
     from kpanic.shipper.outputs import Output
@@ -149,7 +149,7 @@ def doubt_causes(config: Config) -> None:
 
 def site_options(config: Config) -> Options:
     """Return what the configuration decides about dashboards and alert rules."""
-    from kpanic.dashboards.alerts import Options  # noqa: PLC0415
+    from kpanic.dashboards.rules import Options  # noqa: PLC0415
 
     wanted = config.setup.alerts
     return Options(

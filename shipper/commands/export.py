@@ -46,8 +46,8 @@ def command(
         doubt_causes(config)
     options = site_options(config)
     if form == "elastalert2" and target != "-":  # it reads one rule a file
-        from kpanic.dashboards.alerts import elastalert2  # noqa: PLC0415
+        from kpanic.dashboards.products import elastalert2  # noqa: PLC0415
 
-        write_all(target, elastalert2(options))
+        write_all(target, elastalert2.files(options))
         return
     write(target, export(kind, form, options))

@@ -14,9 +14,18 @@ import jinja2
 import pytest
 import yaml
 
-from kpanic.dashboards import alerts, templates
-from kpanic.dashboards.alerts import RULES, Options, Rule, rules
+from kpanic.dashboards import templates
 from kpanic.dashboards.embedded import first
+from kpanic.dashboards.export import EXPORTS
+from kpanic.dashboards.panels import INDEX
+from kpanic.dashboards.products import (
+    elastalert2,
+    grafana_alerting,
+    kibana_alerting,
+    opensearch_alerting,
+    watcher,
+)
+from kpanic.dashboards.rules import RULES, Options, Rule, rules
 
 if TYPE_CHECKING:
     from tests.engines.search import Engine
@@ -143,7 +152,7 @@ def at_now(body: Any, mark: str) -> Any:  # noqa: ANN401 - JSON of any shape
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_a_watch_finds_what_the_rule_means(rule: Rule, elasticsearch: Engine) -> None:
-    (body,) = [one.body for one in alerts.watcher() if one.path.endswith(rule.id)]
+    (body,) = [one.body for one in watcher.requests() if one.path.endswith(rule.id)]
     request = body["input"]["search"]["request"]
     asked = at_now(request["body"], "{{ctx.trigger.scheduled_time}}")
     if rule.per:
@@ -151,12 +160,12 @@ def test_a_watch_finds_what_the_rule_means(rule: Rule, elasticsearch: Engine) ->
         assert body["condition"]["array_compare"]
     else:
         assert search(elasticsearch, rule, asked) == FOUND[rule.id]
-    assert request["indices"] == [alerts.INDEX[rule.source]]
+    assert request["indices"] == [INDEX[rule.source]]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_a_monitor_finds_what_the_rule_means(rule: Rule, opensearch: Engine) -> None:
-    (body,) = [one.body for one in alerts.opensearch() if one.body["name"] == f"kpanic-{rule.id}"]
+    (body,) = [one.body for one in opensearch_alerting.requests() if one.body["name"] == f"kpanic-{rule.id}"]
     (only,) = body["inputs"]
     (trigger,) = body["triggers"]
     if rule.source == "signatures":
@@ -176,10 +185,10 @@ def test_a_monitor_finds_what_the_rule_means(rule: Rule, opensearch: Engine) -> 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_the_words_of_grafana_and_elastalert_select_the_same(rule: Rule, engine: Engine) -> None:
-    content = json.loads(alerts.grafana())["groups"][0]["rules"]
+    content = json.loads(grafana_alerting.provisioning())["groups"][0]["rules"]
     (made,) = [one for one in content if one["uid"] == f"kpanic-{rule.id}"]
     words = {"query": {"query_string": {"query": made["data"][0]["model"]["query"]}}}
-    file = yaml.safe_load(alerts.elastalert2()[f"kpanic-{rule.id}.yaml"])
+    file = yaml.safe_load(elastalert2.files()[f"kpanic-{rule.id}.yaml"])
     found = search(engine, rule, {"query": {"bool": {"filter": file["filter"]}}})
     assert search(engine, rule, words) == found
     if not rule.per:
@@ -188,7 +197,7 @@ def test_the_words_of_grafana_and_elastalert_select_the_same(rule: Rule, engine:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_a_kibana_rule_finds_what_the_rule_means(rule: Rule, elasticsearch: Engine) -> None:
-    (made,) = [one for one in alerts.kibana() if one.path.endswith(alerts.kibana_id(rule))]
+    (made,) = [one for one in kibana_alerting.requests() if one.path.endswith(kibana_alerting.rule_id(rule))]
     assert made.body["rule_type_id"] == ".es-query"
     assert made.body["params"]["timeField"] == "event.ingested"
     if rule.per:
@@ -210,24 +219,26 @@ def test_a_kibana_rule_finds_what_the_rule_means(rule: Rule, elasticsearch: Engi
 
 def test_every_product_has_every_rule_under_one_name() -> None:
     names = {f"kpanic-{rule.id}" for rule in RULES}
-    assert {one.path.rpartition("/")[2] for one in alerts.kibana()} == set(map(alerts.kibana_id, RULES))
-    assert {one.body["name"] for one in alerts.kibana()} == {rule.name for rule in RULES}
-    assert {one.path.rpartition("/")[2] for one in alerts.watcher()} == names
-    assert {one.body["name"] for one in alerts.opensearch()} == names
-    assert {name.removesuffix(".yaml") for name in alerts.elastalert2()} == names
-    assert {one["uid"] for one in json.loads(alerts.grafana())["groups"][0]["rules"]} == names
+    assert {one.path.rpartition("/")[2] for one in kibana_alerting.requests()} == set(
+        map(kibana_alerting.rule_id, RULES)
+    )
+    assert {one.body["name"] for one in kibana_alerting.requests()} == {rule.name for rule in RULES}
+    assert {one.path.rpartition("/")[2] for one in watcher.requests()} == names
+    assert {one.body["name"] for one in opensearch_alerting.requests()} == names
+    assert {name.removesuffix(".yaml") for name in elastalert2.files()} == names
+    assert {one["uid"] for one in json.loads(grafana_alerting.provisioning())["groups"][0]["rules"]} == names
 
 
 def test_rules_look_at_arrival_never_at_the_crash() -> None:
-    for text in (render(Options()) for render in alerts.RENDERERS.values()):
+    for text in (render(Options()) for render in EXPORTS["alert"].values()):
         assert "@timestamp" not in text
         assert "event.ingested" in text
 
 
 def test_kibana_takes_no_id_but_a_uuid() -> None:
     for rule in RULES:
-        assert uuid.UUID(alerts.kibana_id(rule)).version == 4
-    assert alerts.kibana_id(BY_ID["new-signature"]) == "9853cd90-d374-4255-bc6e-b8a4303a4bb2"
+        assert uuid.UUID(kibana_alerting.rule_id(rule)).version == 4
+    assert kibana_alerting.rule_id(BY_ID["new-signature"]) == "9853cd90-d374-4255-bc6e-b8a4303a4bb2"
 
 
 def test_a_site_decides_what_is_watched_and_how_many_are_an_outbreak() -> None:
@@ -294,11 +305,13 @@ def test_every_products_message_says_what_died_where_and_what_it_means(rule: Rul
     options = Options(opensearch_channel="channel", kibana_connector="connector")
     told: dict[str, list[str]] = {}
 
-    file = yaml.safe_load(alerts.elastalert2()[f"kpanic-{rule.id}.yaml"])
+    file = yaml.safe_load(elastalert2.files()[f"kpanic-{rule.id}.yaml"])
     told["elastalert2"] = lines(jinja2.Template(file["alert_text"]).render(document))
     assert sum(line.startswith("f") for line in told["elastalert2"]) <= 8
 
-    (monitor,) = [one.body for one in alerts.opensearch(options) if one.body["name"] == f"kpanic-{rule.id}"]
+    (monitor,) = [
+        one.body for one in opensearch_alerting.requests(options) if one.body["name"] == f"kpanic-{rule.id}"
+    ]
     ((level, trigger),) = monitor["triggers"][0].items()
     (action,) = trigger["actions"]
     sample = [{"bucket_keys": "v1-00", "sample_documents": [hit]}]
@@ -310,16 +323,20 @@ def test_every_products_message_says_what_died_where_and_what_it_means(rule: Rul
     told["opensearch"] = lines(chevron.render(action["message_template"]["source"], {"ctx": context[level]}))
     assert action["destination_id"] == "channel"
 
-    (watch,) = [one.body for one in alerts.watcher() if one.path.endswith(rule.id)]
+    (watch,) = [one.body for one in watcher.requests() if one.path.endswith(rule.id)]
     groups = {"groups": {"buckets": [{"count": {"value": 3}, "newest": {"hits": {"hits": [hit]}}}]}}
     payload = {"hits": {"hits": [] if rule.per else [hit]}, "aggregations": groups}
     template = watch["actions"]["log"]["logging"]["text"]
     told["watcher"] = mustache(template, of={"ctx": {"payload": payload}})
 
-    (made,) = [one.body for one in alerts.kibana(options) if one.path.endswith(alerts.kibana_id(rule))]
+    (made,) = [
+        one.body
+        for one in kibana_alerting.requests(options)
+        if one.path.endswith(kibana_alerting.rule_id(rule))
+    ]
     (action,) = made["actions"]
     if rule.per:
-        asked = {name: field for name, field in alerts.GROUP.items() if field}
+        asked = {name: field for name, field in kibana_alerting.GROUP.items() if field}
         statement = made["params"]["esqlQuery"]["esql"]
         assert all(f"{name} = MAX({field})" in statement for name, field in asked.items())
         row = {name: first(document, field) for name, field in asked.items()}
@@ -338,11 +355,13 @@ def test_every_products_message_says_what_died_where_and_what_it_means(rule: Rul
 def test_a_message_leaves_out_what_a_document_lacks(product: str) -> None:
     bare = {"host": {"name": "node7"}, "kernel": {"panic": {"title": "x", "fatal": True}}}
     if product == "elastalert2":
-        file = yaml.safe_load(alerts.elastalert2()["kpanic-unparsed.yaml"])
+        file = yaml.safe_load(elastalert2.files()["kpanic-unparsed.yaml"])
         text = jinja2.Template(file["alert_text"]).render(bare)
     else:
         options = Options(opensearch_channel="channel")
-        (monitor,) = [one for one in alerts.opensearch(options) if one.body["name"] == "kpanic-unparsed"]
+        (monitor,) = [
+            one for one in opensearch_alerting.requests(options) if one.body["name"] == "kpanic-unparsed"
+        ]
         action = monitor.body["triggers"][0]["query_level_trigger"]["actions"][0]
         results = {"results": [{"hits": {"hits": [{"_source": bare}]}}]}
         text = chevron.render(action["message_template"]["source"], {"ctx": results})
@@ -351,7 +370,7 @@ def test_a_message_leaves_out_what_a_document_lacks(product: str) -> None:
 
 def test_a_kibana_connector_gets_the_message_in_its_own_key() -> None:
     for kind, key in ((".slack", "message"), (".server-log", "message"), (".webhook", "body")):
-        made = alerts.kibana(Options(kibana_connector="id", kibana_connector_type=kind))[0]
+        made = kibana_alerting.requests(Options(kibana_connector="id", kibana_connector_type=kind))[0]
         (action,) = made.body["actions"]
         assert key in action["params"]
         assert action["group"] == "query matched"
@@ -359,7 +378,7 @@ def test_a_kibana_connector_gets_the_message_in_its_own_key() -> None:
 
 
 def test_grafana_shows_what_groups_are_made_of() -> None:
-    made = {one["uid"]: one for one in json.loads(alerts.grafana())["groups"][0]["rules"]}
+    made = {one["uid"]: one for one in json.loads(grafana_alerting.provisioning())["groups"][0]["rules"]}
     description = made["kpanic-new-signature"]["annotations"]["description"]
     for label in ("Title", "Cause", "Host", "Kernel", "Reading", "Verdict", "Trace"):
         assert f"{label}: {{{{ index $labels " in description

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from kpanic.dashboards import alerts
+from kpanic.dashboards.products import elastalert2
 from kpanic.shipper.store import Store
 from tests.engines import parts
 from tests.engines.elastalert import ElastAlert, Receiver
@@ -116,7 +116,7 @@ def site(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
     folder = tmp_path_factory.mktemp("site")
     receiver = Receiver()
     rules = {}
-    for name, text in alerts.elastalert2().items():
+    for name, text in elastalert2.files().items():
         rule = yaml.safe_load(text)
         url = f"{receiver.url}/{rule['name'].removeprefix('kpanic-')}"
         # A way out, and no waiting for what tests refresh.

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from kpanic.dashboards import alerts, templates
-from kpanic.dashboards.alerts import Options
+from kpanic.dashboards import templates
+from kpanic.dashboards.products import opensearch_alerting
+from kpanic.dashboards.rules import Options
 from tests.engines import parts
 from tests.engines.monitors import read
 
 Json = dict[str, Any]
 OPTIONS = (Options(), Options(opensearch_channel="channel", watched_causes=("hung-task",), outbreak_hosts=9))
-MONITORS = [one.body for options in OPTIONS for one in alerts.opensearch(options)]
+MONITORS = [one.body for options in OPTIONS for one in opensearch_alerting.requests(options)]
 ODD = copy.deepcopy(MONITORS[2])
 ODD["inputs"][0]["search"]["indexes"] = ["x"]
 

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from kpanic.dashboards import export, templates
-from kpanic.dashboards.alerts import Options
 from kpanic.dashboards.export import EXPORTS
 from kpanic.dashboards.regenerate import FOLDER, artefacts
+from kpanic.dashboards.rules import Options
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,12 @@ import pytest
 
 from kpanic.dashboards import templates
 from kpanic.dashboards.embedded import evaluate
-from kpanic.dashboards.grafana import PLUGINS, render, target
 from kpanic.dashboards.panels import DASHBOARDS, SIGNATURE, Dashboard, Panel, of_fleet
+from kpanic.dashboards.products.grafana_dashboards import render
+from kpanic.dashboards.products.grafana_queries import PLUGINS, target
 
 if TYPE_CHECKING:
-    from kpanic.dashboards.grafana import Product
+    from kpanic.dashboards.products.grafana_queries import Product
     from tests.dashboards.conftest import Held, Indexed
     from tests.engines.search import Engine
 

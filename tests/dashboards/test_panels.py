@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kpanic.dashboards import templates
-from kpanic.dashboards.alerts import RULES
 from kpanic.dashboards.panels import COLUMNS, DASHBOARDS, FACETS, fields, of_fleet
 from kpanic.dashboards.report import SEARCHED
+from kpanic.dashboards.rules import RULES
 
 INDEXED = {"panics": templates.FIELDS, "signatures": templates.SIGNATURE_FIELDS}
 NOT_AGGREGATED = {"text", "object"}

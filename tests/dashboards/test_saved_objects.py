@@ -11,7 +11,7 @@ import vl_convert
 from kpanic.dashboards import export, templates
 from kpanic.dashboards.embedded import evaluate, first, milliseconds
 from kpanic.dashboards.panels import FACETS, INDEX, RATE, TIME, of_fleet
-from kpanic.dashboards.saved_objects import ndjson
+from kpanic.dashboards.products.saved_objects import ndjson
 
 if TYPE_CHECKING:
     from tests.dashboards.conftest import Held, Indexed

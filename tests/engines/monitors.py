@@ -40,8 +40,9 @@ def read(kind: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
     group, version = RELEASES["opensearch"]
     jars += sorted((parts.distribution(group, "opensearch", version) / "lib").glob("*.jar"))
     done = subprocess.run(
-        [sys.executable, __file__, kind, str(parts.java()), *map(str, jars)],
+        [sys.executable, "-m", "tests.engines.monitors", kind, str(parts.java()), *map(str, jars)],
         input=json.dumps(documents),
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
@@ -105,5 +106,4 @@ def _main(kind: str, home: str, *jars: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     _main(*sys.argv[1:])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kpanic.dashboards import alerts
+from kpanic.dashboards.products import opensearch_alerting
 from kpanic.grammars import parse
 from kpanic.grammars.reading.instruction import decode
 from tests.lab import accuracy, guest, instructions, kdump, matrix, verdict
@@ -141,7 +141,9 @@ output.opensearch.hosts: ["{opensearch.url}"]
     (incident,) = {document["event"]["id"] for document in documents}
     (signature,) = {document["error"]["id"] for document in documents}
 
-    (monitor,) = (one.body for one in alerts.opensearch() if one.body["name"] == "kpanic-new-signature")
+    (monitor,) = (
+        one.body for one in opensearch_alerting.requests() if one.body["name"] == "kpanic-new-signature"
+    )
     (rule,) = monitor["inputs"][0]["doc_level_input"]["queries"]
     told = opensearch.found(SIGNATURES, {"query_string": {"query": rule["query"]}})
     (alerted,) = (hit["_source"] for hit in told if hit["_source"]["title"] == expected.title)

@@ -23,7 +23,9 @@ import pytest
 import trustme
 import yaml
 
-from kpanic.dashboards import alerts, export
+from kpanic.dashboards import export
+from kpanic.dashboards.products import kibana_alerting
+from kpanic.dashboards.rules import RULES
 from tests.engines.monitors import read
 from tests.shipper.test_cli import Run
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from tests.engines.search import Engine
 
 Json = dict[str, Any]
-RULES = {rule.id: alerts.kibana_id(rule) for rule in alerts.RULES}
+RULES = {rule.id: kibana_alerting.rule_id(rule) for rule in RULES}
 
 
 class StandIn:

@@ -1,0 +1,152 @@
+"""The dashboards as one NDJSON that OpenSearch Dashboards and Kibana both import.
+
+The objects keep to what both products read: aggregation-based visualizations, saved searches, index
+patterns, and only attributes that are in the mappings of OpenSearch Dashboards (``dynamic: strict``) and in
+the schemas of Kibana. No field says which version wrote them, so each product runs all its migrations.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kpanic.dashboards.panels import (
+    COLUMNS,
+    FACETS,
+    FAULTS,
+    INDEX,
+    SIGNATURE,
+    TIME,
+    Dashboard,
+    Panel,
+    Source,
+    flow,
+    of_fleet,
+)
+from kpanic.dashboards.products import vega
+from kpanic.dashboards.products._saved_object import PATTERNS, nested, object_id, references, search_source
+from kpanic.dashboards.products.visualizations import visualization
+
+__all__ = ["ndjson"]
+
+Json = dict[str, Any]
+
+
+def ndjson(fleet: int | None = None) -> str:
+    """Return the saved objects, one a line: what panels refer to comes before what refers to it.
+
+    ``fleet`` is how many hosts there are in all, for the panel of the rate.
+    """
+    dashboards = of_fleet(fleet)
+    objects = [_pattern(source) for source in PATTERNS]
+    for dashboard in dashboards:
+        for panel in dashboard.panels:
+            if panel.rate and fleet:
+                objects.append(vega.rate(panel, fleet))
+            elif panel.form == "documents":
+                objects.append(_search(panel))
+            else:
+                objects.append(visualization(panel))
+    objects += [_dashboard(dashboard) for dashboard in dashboards]
+    return "".join(json.dumps(item, ensure_ascii=False, sort_keys=True) + "\n" for item in objects)
+
+
+def _pattern(source: Source) -> Json:
+    # A click on a signature opens its dashboard: a relative address is completed with the
+    # installation's base path and space, in both products.
+    state = f"(query:(language:kuery,query:'{FAULTS.field}:%22{{{{value}}}}%22'))"
+    link = {
+        "id": "url",
+        "params": {
+            "urlTemplate": f"dashboards#/view/{object_id(SIGNATURE)}?_a={state}",
+            "labelTemplate": "{{value}}",
+            "openLinkInCurrentTab": True,
+        },
+    }
+    field = FAULTS.field if source == "panics" else "id"
+    return {
+        "id": PATTERNS[source],
+        "type": "index-pattern",
+        "attributes": {
+            "title": INDEX[source],
+            "timeFieldName": TIME if source == "panics" else "event.ingested",
+            "fieldFormatMap": nested({field: link}),
+        },
+        "references": [],
+    }
+
+
+def _search(panel: Panel) -> Json:
+    return {
+        "id": object_id(panel),
+        "type": "search",
+        "attributes": {
+            "title": f"Kernel panics: {panel.title}",
+            "description": panel.question,
+            "columns": list(COLUMNS),
+            "sort": [[TIME, "desc"]],
+            "hits": 0,
+            "version": 1,
+            "kibanaSavedObjectMeta": search_source(panel),
+        },
+        "references": references(panel.source),
+    }
+
+
+def _dashboard(dashboard: Dashboard) -> Json:
+    panels, references = [], []
+    for place, (panel, x, y) in enumerate(flow(dashboard)):
+        name = f"panel_{place}"
+        panels.append(
+            {
+                "version": "7.9.3",
+                "panelIndex": panel.id,
+                "gridData": {"x": x, "y": y, "w": panel.width, "h": panel.height, "i": panel.id},
+                "embeddableConfig": {},
+                "title": panel.title,
+                "panelRefName": name,
+            }
+        )
+        kind = "search" if panel.form == "documents" else "visualization"
+        references.append({"name": name, "type": kind, "id": object_id(panel)})
+    filters = []
+    for place, field in enumerate(FACETS):
+        name = f"kibanaSavedObjectMeta.searchSourceJSON.filter[{place}].meta.index"
+        filters.append(_filter(field, name))
+        references.append({"name": name, "type": "index-pattern", "id": PATTERNS["panics"]})
+    everything = {"query": {"query": "", "language": "kuery"}, "filter": filters}
+    return {
+        "id": object_id(dashboard),
+        "type": "dashboard",
+        "attributes": {
+            "title": dashboard.title,
+            "description": dashboard.description,
+            "hits": 0,
+            "version": 1,
+            "timeRestore": True,
+            "timeFrom": f"now-{dashboard.days}d",
+            "timeTo": "now",
+            "refreshInterval": {"pause": True, "value": 0},
+            "optionsJSON": nested({"hidePanelTitles": False, "useMargins": True}),
+            "panelsJSON": nested(panels),
+            "kibanaSavedObjectMeta": {"searchSourceJSON": nested(everything)},
+        },
+        "references": references,
+    }
+
+
+def _filter(field: str, index: str) -> Json:
+    """Return a filter that is switched off, to be edited: neither product's controls are the other's.
+
+    A click on it offers the field's values, and to leave one out.
+    """
+    meta = {
+        "alias": None,
+        "disabled": True,
+        "negate": False,
+        "type": "phrase",
+        "key": field,
+        "params": {"query": "*"},
+        "indexRefName": index,
+    }
+    return {"$state": {"store": "appState"}, "meta": meta, "query": {"match_phrase": {field: "*"}}}

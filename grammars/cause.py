@@ -17,7 +17,7 @@ from kpanic.grammars.numbers import hexadecimal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kpanic.grammars.facts import Boot
+    from kpanic.grammars.boot import Boot
     from kpanic.grammars.model import Line, Oops
 
 PAGE_FAULTS: Final = frozenset(

@@ -4,172 +4,35 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
-from operator import attrgetter, le
+from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from kpanic.grammars import registry as registry_
 from kpanic.grammars import report
 from kpanic.grammars.ahead import read_ahead
-from kpanic.grammars.facts import BANNER, FACTS, KEPT, Boot, begins, note
+from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
+from kpanic.grammars.finder import finder
+from kpanic.grammars.incident import HEADS, Head, Incident
 from kpanic.grammars.reading import analyse
-from kpanic.grammars.scan import BLOCK, Literal, Scanner, Search
-from kpanic.grammars.verdict import Head
+from kpanic.grammars.scan import BLOCK, Scanner
+from kpanic.grammars.stream import QUIET, Stream, gap, over
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
-    from kpanic.grammars.family import Family
     from kpanic.grammars.model import CrashReport, Line
     from kpanic.grammars.registry import Registry
 
 _HOST: Final = attrgetter("host")
-LINES: Final = 1500
-"""Lines kept of one incident."""
-CHARACTERS: Final = 2 << 20
-"""And characters, as read and as they stand in the input."""
 ALL_LINES: Final = 48_000
-"""Lines kept of all incidents that are open at once; who opened first is read when there are more."""
+"""Maximum lines of all open incidents; with more, the incidents that opened first are closed."""
 ALL_CHARACTERS: Final = 8 << 20
-"""And characters, with what is kept of boots."""
+"""Maximum characters of all open incidents and of the boots' lines."""
 LOOK: Final = 4 * BLOCK
-"""Bytes with crashes in them, after which it is looked at how much is kept."""
+"""Bytes with crashes in them between two checks of these limits."""
 HOSTS: Final = 4096
-"""Hosts that are kept apart at once."""
-AFTER: Final = 800
-"""Lines worth reading after a header."""
-BEFORE: Final = 8
-"""Lines worth reading before one."""
-QUIET: Final = 30.0
-"""Seconds after a report that did not kill, within which the next one follows from it."""
-LASTING: Final = 200.0
-"""Seconds likewise between hangs: a stall is reported every 63 or 183 seconds, a hung task every 120."""
-HANGS: Final = frozenset({"stall", "lockup", "hang"})
-"""Kinds of what lasts."""
-SILENT: Final = 600.0
-"""Seconds after a panic, whatever the dead kernel may still print: what comes then is of another boot."""
-BACK: Final = 5.0
-"""Seconds that printk's clock must go back by to mean another boot: CPUs are a little apart."""
-HEADS: Final = 128
-"""Headers kept of one incident."""
-
-
-@dataclass(slots=True)
-class Incident:
-    """A crash that is still being read."""
-
-    lines: list[Line] = field(default_factory=list)
-    size: int = 0
-    """Characters of them."""
-    heads: list[Head] = field(default_factory=list)
-    fatal: bool = False
-    truncated: bool = False
-    trigger: Line | None = None
-    preceded_by: int = 0
-    """Lines that the boot had before it."""
-    hardware_errors: int = 0
-    """Likewise."""
-    last: float = 0.0
-    """When its last line came, by the caller's clock."""
-    last_head: float = 0.0
-    """When its last header came, likewise."""
-
-    def keep(self, line: Line) -> bool:
-        """Add a line, if it is not too much."""
-        if len(self.lines) >= LINES or self.size >= CHARACTERS:
-            self.truncated = True
-            return False
-        self.lines.append(line)
-        self.size += len(line.text) + len(line.raw)
-        return True
-
-    def extend(self, lines: Sequence[Line]) -> None:
-        """Add lines, as far as they are not too much."""
-        size = self.size + sum([len(line.text) + len(line.raw) for line in lines])
-        if len(self.lines) + len(lines) <= LINES and size <= CHARACTERS:
-            self.lines += lines
-            self.size = size
-        else:
-            for line in lines:
-                self.keep(line)
-
-
-@dataclass(slots=True)
-class Stream:
-    """One host: its boot, its open incident, its clock."""
-
-    boot: Boot = field(default_factory=Boot)
-    incident: Incident | None = None
-    time: float | None = None
-    previous: str = ""
-    """Text of the line before."""
-    ended: tuple[Boot, Incident] | None = None
-    """The incident that the next boot ended: its command line will say whether it is a crash kernel's."""
-
-    def follows(self, times: Sequence[float]) -> bool:
-        """Tell whether printk's clock did not go back: if it did, this is another boot."""
-        if not times:
-            return True
-        forward = len(times) == 1 or all(map(le, times, times[1:]))
-        return forward and (self.time is None or times[0] >= self.time - BACK)
-
-    def kept(self) -> tuple[int, int]:
-        """Lines of incidents, and characters of all that is kept."""
-        boots, incidents = [self.boot], [self.incident]
-        if self.ended is not None:
-            boots.append(self.ended[0])
-            incidents.append(self.ended[1])
-        open_ = [incident for incident in incidents if incident is not None]
-        return (
-            sum(len(incident.lines) for incident in open_),
-            sum(incident.size for incident in open_) + sum(boot.size for boot in boots),
-        )
-
-
-class _Finder:
-    """Which families and facts a batch of lines may be of, by the literals on them."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.families = len(registry.literals)
-        self.search = Search(
-            (
-                *(
-                    Literal(text, AFTER, BEFORE)
-                    if any(not form.traceless for form in family.forms)
-                    else Literal(text, 0, 1)
-                    for text, family in registry.literals
-                ),
-                *(Literal(text, boot=text == BANNER) for text, _ in FACTS),
-            )
-        )
-        numbers: dict[str, list[int]] = {}
-        for number, (text, _) in enumerate((*registry.literals, *FACTS)):
-            numbers.setdefault(text, []).append(number)
-        self._numbers = [numbers.get(literal.text, []) for literal in self.search.literals]
-
-    def find(self, lines: Sequence[Line]) -> dict[int, list[int]]:
-        """Return the numbers of each line that has some: of the registry's literals, then of the facts."""
-        found: dict[int, list[int]] = {}
-        data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
-        position = index = stop = 0
-        seen: set[int] = set()
-        numbers: list[int] = []
-        for end, which in self.search.ends(data):
-            if end > stop:  # another line
-                index += data.count(b"\n", position, end)
-                position, stop = end, data.find(b"\n", end)
-                stop = stop if stop >= 0 else len(data)
-                seen.clear()
-                numbers = found[index] = []
-            if which not in seen:
-                seen.add(which)
-                numbers += [number for number in self._numbers[which] if number not in numbers]
-        return found
-
-
-@functools.lru_cache(maxsize=4)
-def _finder(registry: Registry) -> _Finder:
-    return _Finder(registry)
+"""Maximum hosts that are kept apart at once."""
 
 
 class Parser:
@@ -182,7 +45,7 @@ class Parser:
     def __init__(self, registry: Registry | None = None) -> None:
         """Use the installed families, or those given."""
         self._registry = registry or registry_.default()
-        self._finder = _finder(self._registry)
+        self._finder = finder(self._registry)
         self._scanner = Scanner(self._finder.search)
         self._streams: OrderedDict[str, Stream] = OrderedDict()
         self._now = 0.0
@@ -305,7 +168,7 @@ class Parser:
         families = self._finder.families
         for number in numbers:
             if number >= families:
-                if FACTS[number - families][0] == BANNER and begins(stream.boot, line):
+                if READERS[number - families][0] == BANNER and begins(stream.boot, line):
                     found += self._restart(stream)
                 note(stream.boot, line, number - families)
                 if stream.ended is not None and stream.boot.kernel.command_line:
@@ -325,7 +188,7 @@ class Parser:
         """Read a line on which a report may start."""
         text = line.text
         incident = stream.incident
-        if incident is not None and incident.truncated and self._gap(incident, line) <= QUIET:
+        if incident is not None and incident.truncated and gap(incident, line) <= QUIET:
             incident.last = incident.last_head = self._now  # whichever it is, it is not kept
             incident.fatal = incident.fatal or "Kernel panic" in text
             return []
@@ -343,7 +206,7 @@ class Parser:
             return []
         hits.sort(key=lambda hit: hit[:4])
         found: list[CrashReport] = []
-        if incident is None or self._over(incident, line, hits[0][-1]):
+        if incident is None or over(incident, line, hits[0][-1]):
             found = self._finish(stream)
             boot = stream.boot
             incident = stream.incident = Incident(
@@ -358,24 +221,6 @@ class Parser:
             )
         incident.fatal = incident.fatal or "Kernel panic" in text
         return found
-
-    @staticmethod
-    def _gap(incident: Incident, line: Line) -> float:
-        """Return the seconds since the incident's last header; 0.0 where nothing tells them."""
-        last = incident.lines[incident.heads[-1].place]
-        if last.time is not None and line.time is not None:
-            return line.time - last.time
-        if last.epoch is not None and line.epoch is not None:
-            return line.epoch - last.epoch
-        return 0.0
-
-    def _over(self, incident: Incident, line: Line, family: Family) -> bool:
-        """Tell whether a report of a family is too late to follow from the incident."""
-        gap = self._gap(incident, line)
-        if incident.fatal:
-            return gap > SILENT
-        lasts = HANGS.issuperset((family.forms[0].kind, incident.heads[0].hits[0][0].forms[0].kind))
-        return gap > (LASTING if lasts else QUIET)
 
     def _finish(self, stream: Stream) -> list[CrashReport]:
         """Read the incidents that are open."""
@@ -413,11 +258,10 @@ class Parser:
             preceded_by=boot.preceded_by[: incident.preceded_by],
             hardware_errors=boot.hardware_errors[: incident.hardware_errors],
         )
-        kept = report.Incident(incident.lines, incident.heads, incident.truncated)
         try:
-            crash = report.read(self._registry, known, kept)
+            crash = report.read(self._registry, known, incident)
         except Exception as error:  # noqa: BLE001 - of whichever family: the other crashes are still read
-            crash = report.unread(known, kept, error, fatal=incident.fatal)
+            crash = report.unread(known, incident, error, fatal=incident.fatal)
         if crash is None:
             return None
         if died and not crash.fatal:

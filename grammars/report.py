@@ -8,30 +8,31 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import body, signature
+from kpanic.grammars.boot import architecture
 from kpanic.grammars.cause import evidence, settle, triggered
 from kpanic.grammars.data.distributions import distribution
-from kpanic.grammars.facts import architecture
 from kpanic.grammars.gather import Gathered, gather
 from kpanic.grammars.model import CrashReport, Kernel, Process
 from kpanic.grammars.numbers import decimal
-from kpanic.grammars.text import ReportText, rejoined, report_text
+from kpanic.grammars.report_lines import ReportText, rejoined, report_text
 from kpanic.grammars.title import plain
-from kpanic.grammars.verdict import Head, Verdict, mixed, understand
+from kpanic.grammars.verdict import Verdict, mixed, understand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kpanic.grammars.body import Body
-    from kpanic.grammars.facts import Boot
+    from kpanic.grammars.boot import Boot
+    from kpanic.grammars.incident import Head, Incident
     from kpanic.grammars.model import Line
     from kpanic.grammars.registry import Registry
 
-__all__ = ["CONSEQUENCES", "Head", "Incident", "read"]
+__all__ = ["CONSEQUENCES", "read"]
 
 _LOST: Final = attrgetter("lost")
 SYSRQ: Final = "sysrq_handle_crash"
@@ -55,15 +56,6 @@ SOON: Final = 16
 """Lines behind a header within which more of its report comes."""
 NEAR: Final = 4
 """Lines of one header: a literal so close to the one before is of the same report."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """What belongs together: the lines from the first header on, and where reports may start in them."""
-
-    lines: Sequence[Line]
-    heads: Sequence[Head]
-    truncated: bool = False
 
 
 def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | None:

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.blame import Walker
 from kpanic.grammars.machines import UNTITLED, Pointer
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.body import Body, Item
     from kpanic.grammars.family import Family
+    from kpanic.grammars.incident import Head
     from kpanic.grammars.model import Line, Status
     from kpanic.grammars.registry import Reading, Registry
-    from kpanic.grammars.text import ReportText
+    from kpanic.grammars.report_lines import ReportText
 
 NEAR: Final = 15
 """Lines behind ``Call Trace:`` within which a frame must come."""
@@ -47,15 +48,6 @@ _ANNOUNCE: Final = frozenset({"cfi", "list", "usercopy", "fortify", "rust", "net
 """Families whose header goes before that of another, of the same report."""
 _CONTINUE: Final = _ANNOUNCE | {"fault", "trap", "lockdep", "panic", "generic", "headless"}
 """Families whose header may stand inside a report."""
-
-
-class Head(NamedTuple):
-    """A line on which a report may start."""
-
-    place: int
-    """Of the line in the incident."""
-    hits: tuple[tuple[Family, int], ...]
-    """Families whose literal it holds, best first, and where."""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.boot import KEPT
 from kpanic.grammars.data.complaints import HARDWARE
-from kpanic.grammars.facts import KEPT
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.marks import listed, once, outside
 

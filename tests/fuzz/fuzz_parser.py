@@ -20,7 +20,7 @@ import atheris  # type: ignore[import-not-found]
 
 with atheris.instrument_imports(include=["kpanic"]):
     from kpanic.grammars import Parser, registry
-    from kpanic.grammars.facts import FACTS
+    from kpanic.grammars.boot import READERS
     from kpanic.grammars.report import FAULT
     from kpanic.shipper.document import ORIGINAL_LIMIT, Origin, build, encode
 
@@ -56,7 +56,7 @@ def one_input(data: bytes) -> None:
 
 def dictionary(folder: Path) -> Path:
     """Write the words that the scan looks for, and those of a report's body, as libFuzzer wants them."""
-    words = [literal for literal, _ in registry.default().literals] + [literal for literal, _ in FACTS]
+    words = [literal for literal, _ in registry.default().literals] + [literal for literal, _ in READERS]
     words += [
         "Call Trace:\n",
         "\n f+0x1/0x2\n",

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpanic.grammars import CrashReport, Parser, parse
-from kpanic.grammars.parser import ALL_CHARACTERS, CHARACTERS, CHUNK, LINES
+from kpanic.grammars.incident import CHARACTERS, LINES
+from kpanic.grammars.parser import ALL_CHARACTERS, CHUNK
 from kpanic.grammars.registry import Registry, default
 from kpanic.grammars.report import CONSEQUENCES, FAULT
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.verdict import Head
+from kpanic.grammars.incident import Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

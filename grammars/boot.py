@@ -1,4 +1,4 @@
-"""What a boot says about itself: kernel, machine, clock, host, complaints of the hardware.
+"""Which boot: the kernel, machine, clock and host name that one states, and what it complained of.
 
 ::
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import Line
 
 KEPT: Final = 32
-"""Lines of one kind that are kept of one boot."""
+"""Maximum lines of one kind that are kept of one boot."""
 
 
 def _line(pattern: str) -> pp.Regex:
@@ -63,7 +63,7 @@ _ARCHITECTURES: Final = (
 
 @dataclass(slots=True)
 class Boot:
-    """One boot of one host, as far as it has been read."""
+    """One boot of one host, as read so far."""
 
     kernel: Kernel = field(default_factory=Kernel)
     hardware: Hardware | None = None
@@ -75,26 +75,29 @@ class Boot:
     trigger: Line | None = None
     """The last line that may have set a crash off."""
     evidence: list[Line] = field(default_factory=list)
+    """Lines that state any of the above."""
     preceded_by: list[Line] = field(default_factory=list)
+    """First lines of earlier reports, and other lines that announce trouble (:data:`BEFORE`)."""
     hardware_errors: list[Line] = field(default_factory=list)
+    """Errors that hardware reported (:data:`HARDWARE`)."""
 
     @property
     def size(self) -> int:
-        """Characters that are kept, as read and as they stood in the input."""
+        """Characters of the lines that are kept, as read and as they stand in the input."""
         lines = (*self.evidence, *self.preceded_by, *self.hardware_errors)
         return sum(len(line.text) + len(line.raw) for line in (*lines, *filter(None, (self.trigger,))))
 
 
 def architecture(release: str) -> str:
-    """Name the machine that a release or a banner names, if it does."""
+    """Return the architecture that a release or a banner names; empty where it names none."""
     return next((name for word, name in _ARCHITECTURES if word in release), "")
 
 
 def begins(boot: Boot, line: Line) -> bool:
-    """Tell whether a banner is that of another boot.
+    """Tell whether a line with a banner begins another boot.
 
-    powerpc's loader quotes it before the kernel prints it, and a program may print it at any time: only the
-    kernel puts it at the start of the line, with a time stamp where the other lines have one.
+    powerpc's loader prints the banner before the kernel does, and any program may print one later. Only the
+    kernel prints it at the start of a line, with a time stamp where its other lines have one.
     """
     printed = line.text.startswith(BANNER) and (line.time is not None or not boot.timed)
     return printed and bool(boot.kernel.banner)
@@ -145,7 +148,7 @@ def _hostname(boot: Boot, line: Line, at: int) -> bool:
 
 
 def _complaint(complaint: Complaint, into: str) -> Callable[[Boot, Line, int], bool]:
-    """Return the reader that keeps a complaint in one of the boot's lists."""
+    """Return a reader that adds a complaint to one of the boot's lists."""
     pattern = re.compile(complaint.pattern)
 
     def read(boot: Boot, line: Line, _at: int) -> bool:
@@ -168,7 +171,7 @@ def _trigger(complaint: Complaint) -> Callable[[Boot, Line, int], bool]:
     return read
 
 
-FACTS: Final[tuple[tuple[str, Callable[[Boot, Line, int], bool]], ...]] = (
+READERS: Final[tuple[tuple[str, Callable[[Boot, Line, int], bool]], ...]] = (
     (BANNER, _banner),
     ("Command line: ", _command_line),
     ("Kernel command line: ", _command_line),
@@ -181,12 +184,15 @@ FACTS: Final[tuple[tuple[str, Callable[[Boot, Line, int], bool]], ...]] = (
     *((complaint.literal, _complaint(complaint, "preceded_by")) for complaint in BEFORE),
     *((complaint.literal, _trigger(complaint)) for complaint in TRIGGERS),
 )
-"""A literal, and who reads a line that holds it; the reader says whether the line is evidence."""
+"""A literal, and the reader of a line that holds it.
+
+A reader takes the boot, the line and the literal's offset, and says whether the line is evidence.
+"""
 
 
 def note(boot: Boot, line: Line, number: int) -> None:
-    """Let the reader of fact ``number`` read a line."""
-    literal, reader = FACTS[number]
+    """Let reader ``number`` read a line."""
+    literal, reader = READERS[number]
     at = line.text.find(literal)
     if at < 0:
         return

@@ -1,0 +1,76 @@
+"""An incident: the lines that belong to one crash, and where reports may start in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kpanic.grammars.family import Family
+    from kpanic.grammars.model import Line
+
+__all__ = ["CHARACTERS", "HEADS", "LINES", "Head", "Incident"]
+
+LINES: Final = 1500
+"""Maximum lines of one incident."""
+CHARACTERS: Final = 2 << 20
+"""Maximum characters of one incident: each line counts as read and as it stands in the input."""
+HEADS: Final = 128
+"""Maximum headers of one incident."""
+
+
+class Head(NamedTuple):
+    """A line on which a report may start."""
+
+    place: int
+    """Index of the line in the incident."""
+    hits: tuple[tuple[Family, int], ...]
+    """Families whose literal the line holds, best first, each with the literal's offset in the line."""
+
+
+@dataclass(slots=True)
+class Incident:
+    """The lines of one crash, from its first header on.
+
+    The first report is the cause; later reports of the same incident follow from it.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    heads: list[Head] = field(default_factory=list)
+    size: int = 0
+    """Characters of the lines."""
+    truncated: bool = False
+    """More lines came than are kept."""
+    fatal: bool = False
+    """A line says that the kernel panicked."""
+    trigger: Line | None = None
+    """The line that may have set the crash off."""
+    preceded_by: int = 0
+    """Number of the boot's noteworthy lines (:attr:`Boot.preceded_by`) that came before the incident."""
+    hardware_errors: int = 0
+    """Number of the boot's hardware errors (:attr:`Boot.hardware_errors`) that came before the incident."""
+    last: float = 0.0
+    """When its last line came, by the caller's clock."""
+    last_head: float = 0.0
+    """When its last header came, by the caller's clock."""
+
+    def keep(self, line: Line) -> bool:
+        """Add a line; return False where the incident is full."""
+        if len(self.lines) >= LINES or self.size >= CHARACTERS:
+            self.truncated = True
+            return False
+        self.lines.append(line)
+        self.size += len(line.text) + len(line.raw)
+        return True
+
+    def extend(self, lines: Sequence[Line]) -> None:
+        """Add lines, as many as there is room for."""
+        size = self.size + sum([len(line.text) + len(line.raw) for line in lines])
+        if len(self.lines) + len(lines) <= LINES and size <= CHARACTERS:
+            self.lines += lines
+            self.size = size
+        else:
+            for line in lines:
+                self.keep(line)

@@ -2,7 +2,7 @@
 
 The way of the data is one line::
 
-    bytes ─► scan ─► lines ─► report ─► blame, cause, signature, analysis ─► CrashReport
+    bytes ─► scan ─► lines ─► report ─► suspect, cause, signature, analysis ─► CrashReport
 
 Nothing here knows of hosts, files, JSON or networks.
 """

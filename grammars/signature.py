@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.blame import bare, base
 from kpanic.grammars.model import Signature
+from kpanic.grammars.suspect import bare, base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

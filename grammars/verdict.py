@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.blame import Walker
 from kpanic.grammars.machines import UNTITLED, Pointer
 from kpanic.grammars.model import Blame
+from kpanic.grammars.suspect import Walker
 from kpanic.grammars.title import plain, stamped
 from kpanic.grammars.trace import Opening, Trace
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from kpanic.grammars.blame import base
 from kpanic.grammars.machines.access import locate
 from kpanic.grammars.reading.path import enter, functions_of
+from kpanic.grammars.suspect import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

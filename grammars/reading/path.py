@@ -6,9 +6,9 @@ import functools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kpanic.grammars.blame import REMEMBERED, bare, base, passed_over
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.marks import listed, once
+from kpanic.grammars.suspect import REMEMBERED, bare, base, passed_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

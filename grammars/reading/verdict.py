@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.blame import base
 from kpanic.grammars.data.distributions import symbols
 from kpanic.grammars.data.verdicts import UNKNOWN, VERDICTS
 from kpanic.grammars.model import Analysis, Step
+from kpanic.grammars.suspect import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

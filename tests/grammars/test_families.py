@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kpanic.grammars import parse
-from kpanic.grammars.blame import passed_over
 from kpanic.grammars.registry import default
+from kpanic.grammars.suspect import passed_over
 
 REPORTS = sorted((Path(__file__).parent / "reports").glob("*.txt"))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kpanic.grammars import parse
-from kpanic.grammars.blame import bare
 from kpanic.grammars.data.skip import SKIP
 from kpanic.grammars.names import Names
+from kpanic.grammars.suspect import bare
 
 RULES = Names(SKIP)
 HELPERS = """

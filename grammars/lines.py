@@ -38,8 +38,8 @@ def _form(pattern: str) -> Regex:
     return Regex(pattern, as_match=True)
 
 
-_CALLER = r"(?: ?\[ *+(?P<caller>[TC]\d++)\])?+"
-_PRINTK = rf"\[ *+(?P<time>\d{{1,12}}+\.\d{{1,9}}+)(?:[@,]\d++)?+(?: <[ \d.+]*+>)?+\]{_CALLER}"
+_CALLER = r"(?>(?: ?\[ *+(?P<caller>[TC]\d++)\])?)"
+_PRINTK = rf"\[ *+(?P<time>\d{{1,12}}+\.\d{{1,9}}+)(?>(?:[@,]\d++)?)(?>(?: <[ \d.+]*+>)?)\]{_CALLER}"
 _DAY = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
 _ZONE = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
 _ISO = rf"{_DAY}(?P<fraction>[.,]\d{{1,9}})?{_ZONE}"

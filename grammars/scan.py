@@ -76,7 +76,7 @@ _ESCAPED: Final = (b"\\x0a", b"\\x09", b"#012", b"#011", b"\\n", b"\\t")
 
 _NUMBERS: Final = '"MESSAGE":['
 """In JSON, journalctl writes a message that holds control codes as the numbers of its bytes."""
-_BYTES: Final = re.compile(rb"(\d{1,3}+(?:,\d{1,3}+)*+)\]")
+_BYTES: Final = re.compile(rb"(\d{1,3}+(?>(?:,\d{1,3}+)*))\]")
 
 
 class Literal(NamedTuple):

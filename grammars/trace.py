@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 MARK: Final = r"</?#?[A-Z][A-Z0-9_]*>"
 """What separates stacks: ``<IRQ>``, ``</TASK>``, ``<#DF>``, ``<EOI>``."""
-NAME: Final = r"[A-Za-z_$][\w$.]*+(?:::[\w$.]++)*+"
+NAME: Final = r"[A-Za-z_$][\w$.]*+(?>(?:::[\w$.]++)*)"
 """A symbol, suffixes of the compiler included."""
 RUST: Final = r"<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 """A demangled Rust method: ``<T as Trait>::method``."""

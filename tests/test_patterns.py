@@ -1,0 +1,61 @@
+"""The regular expressions of the program, whoever compiles them."""
+
+from __future__ import annotations
+
+import re
+from re import _constants, _parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.patterns import gathered
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ONE_CHARACTER = {_constants.LITERAL, _constants.NOT_LITERAL, _constants.IN, _constants.ANY}
+
+
+def operations(parsed: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - the parser's own structures
+    """Walk a parsed expression."""
+    if isinstance(parsed, _parser.SubPattern):
+        for operation, argument in parsed:
+            yield operation, argument
+            yield from operations(argument)
+    elif isinstance(parsed, list | tuple):
+        for one in parsed:
+            yield from operations(one)
+
+
+def is_one_character(parsed: Any) -> bool:  # noqa: ANN401
+    """Tell whether the expression is a character or a class, in a group that captures nothing or in none."""
+    if len(parsed) != 1:
+        return False
+    operation, argument = parsed[0]
+    if operation is _constants.SUBPATTERN:
+        return argument[0] is None and is_one_character(argument[-1])
+    return operation in ONE_CHARACTER
+
+
+def repeats_groups_possessively(pattern: re.Pattern[Any]) -> bool:
+    return any(
+        operation is _constants.POSSESSIVE_REPEAT and not is_one_character(argument[2])
+        for operation, argument in operations(_parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE))
+    )
+
+
+@pytest.mark.parametrize("text", [r"(?:ab?)?+", r"((?:::\w++)*+)", r"(?=(?:a|bc){2,3}+)", r"(?>x(ab)++)"])
+def test_a_possessive_repeat_of_a_group_is_recognised(text: str) -> None:
+    assert repeats_groups_possessively(re.compile(text))
+
+
+@pytest.mark.parametrize("text", [r"a?+[bc]*+.++(?:d)?+", r"(?>(?:ab?)?)", r"(?:ab)*"])
+def test_other_repeats_are_not_taken_for_one(text: str) -> None:
+    assert not repeats_groups_possessively(re.compile(text))
+
+
+def test_no_group_is_repeated_possessively() -> None:
+    """Python before 3.11.5 gives wrong answers for them (gh-106052): an atomic group says the same."""
+    assert len(gathered()) > 200
+    wrong = [(one.module, one.pattern) for one in gathered() if repeats_groups_possessively(one.compile())]
+    assert wrong == []

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 PANIC = LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log"
-KPANIC = [sys.executable, "-c", "from shipper.cli import main; main()"]
+KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 
 
 class Run:
@@ -332,7 +332,7 @@ def test_alert_rules_that_are_several_files_get_a_folder(kpanic: Run) -> None:
 
 def test_a_reader_that_has_seen_enough_is_no_error(kpanic: Run) -> None:
     files = " ".join(f"'{path}'" for path in sorted((LOGS / "lab").iterdir()))
-    command = f"{sys.executable} -c 'from shipper.cli import main; main()' parse {files} | head -c 10"
+    command = f"{sys.executable} -c 'from kpanic.shipper.cli import main; main()' parse {files} | head -c 10"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, env=kpanic.environment)
     assert b"Traceback" not in done.stderr
     assert len(done.stdout) == 10
@@ -356,13 +356,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(kpanic: Run) -> None:
     ],
 )
 def test_a_stream_that_is_full_or_closed_is_told_in_one_line(kpanic: Run, arguments: str, fault: str) -> None:
-    command = f"{sys.executable} -c 'from shipper.cli import main; main()' {arguments}"
+    command = f"{sys.executable} -c 'from kpanic.shipper.cli import main; main()' {arguments}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, env=kpanic.environment)
     assert (done.returncode, done.stderr.decode()) == (1, f"kpanic: {fault}\n")
 
 
 def test_where_nothing_can_be_said_the_work_goes_on(kpanic: Run) -> None:
-    program = f"{sys.executable} -c 'from shipper.cli import main; main()'"
+    program = f"{sys.executable} -c 'from kpanic.shipper.cli import main; main()'"
     listening = "inputs=[{type: stdin, close_quiet: 0.1}]"
     for arguments, code in (
         (f"ship nowhere {STORY} 2>/dev/full", 1),

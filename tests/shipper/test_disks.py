@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.engines.forward import Receiver
 
 ROOT = Path(__file__).parents[2]
-KPANIC = [sys.executable, "-c", "from shipper.cli import main; main()"]
+KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 HOLD = 'mount -t tmpfs -o size=512k tmpfs "$0" && echo mounted && exec sleep inf'
 
 

@@ -21,7 +21,7 @@ STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 PASTED = LOGS / "story" / "pasted.txt"
 LAB = LOGS / "lab"
 NULL = LAB / "6.1.0-56-amd64-x86_64-null_read.log"
-KPANIC = [sys.executable, "-c", "from shipper.cli import main; main()"]
+KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 STEPS = [
     *("kernel and boot image", "hardware", "what came before", "trigger", "what the kernel said", "where"),
     *("through what", "consequences", "verdict"),

@@ -23,7 +23,7 @@ from tests.shipper.test_journal import WRITER, Machine
 
 ROOT = Path(__file__).parent.parent.parent
 PANIC = (ROOT / "tests" / "logs" / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes()
-RUN = [sys.executable, "-c", "from shipper.cli import main; main()", "run", "-c"]
+RUN = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()", "run", "-c"]
 CRASHES = 8
 """In each round."""
 

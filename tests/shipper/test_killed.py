@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LOGS = sorted((ROOT / "tests" / "logs" / "lab").iterdir())
-KPANIC = [sys.executable, "-c", "from shipper.cli import main; main()"]
+KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 SHORT = 5
 DEATHS = 10
 """With one store; more crashes arrive before each, and all are read again after it."""

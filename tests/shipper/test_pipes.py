@@ -33,7 +33,7 @@ OOPS, BUG = (
     (LOGS / "lab" / f"6.1.0-56-amd64-x86_64-{name}.log").read_bytes().replace(b"\r\n", b"\n")
     for name in ("null_read", "bug")
 )
-FILTER = [sys.executable, "-c", "from shipper.cli import main; main()", "filter"]
+FILTER = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()", "filter"]
 ROOT = LOGS.parent.parent
 
 
@@ -216,9 +216,8 @@ def test_a_file_and_nothing_at_all_can_be_standard_input(
 def test_rsyslog_starts_it_and_keeps_what_it_prints(tmp_path: Path) -> None:
     """As the README has it: omprog, the documents in a file."""
     program = tmp_path / "kpanic"
-    program.write_text(
-        f"#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -c 'from shipper.cli import main; main()' \"$@\"\n"
-    )
+    main = "from kpanic.shipper.cli import main; main()"
+    program.write_text(f"#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -c '{main}' \"$@\"\n")
     program.chmod(0o755)
     out = tmp_path / "panics.ndjson"
     run = f"{program} filter --close-quiet 1"

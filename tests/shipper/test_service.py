@@ -62,7 +62,14 @@ output.file.path: {self.out}
         with (
             self.errors.open("ab") as errors,
             subprocess.Popen(
-                [sys.executable, "-c", "from shipper.cli import main; main()", "run", "-c", str(self.config)],
+                [
+                    sys.executable,
+                    "-c",
+                    "from kpanic.shipper.cli import main; main()",
+                    "run",
+                    "-c",
+                    str(self.config),
+                ],
                 stderr=errors,
                 cwd=LOGS.parent.parent,
                 env={**os.environ, **environment},

@@ -12,19 +12,19 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from kpanic.shipper.outputs import Unavailable
-from kpanic.shipper.outputs._bulk import Reply
-from kpanic.shipper.outputs._reason import explain
-from kpanic.shipper.outputs._settings import (
+from kpanic.shipper.api import (
     TLS,
     Positive,
     ReadFile,
     Seconds,
     Settings,
+    Unavailable,
     check_url,
-    context,
-    secret,
+    connection_error,
+    read_secret,
+    tls_context,
 )
+from kpanic.shipper.outputs.bulk import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,14 +113,14 @@ class Frontend:
         self.url = config.url()
         self._base = self.url
         self._timeout = config.timeout
-        password = secret(config.password, config.password_file, "password")
+        password = read_secret(config.password, config.password_file, "password")
         headers: dict[str, str] = {}
         if config.username:
             headers |= urllib3.make_headers(basic_auth=f"{config.username}:{password}")
         if isinstance(config, KibanaConfig):
             self.name, self.product = "kibana", "Kibana"
             headers["kbn-xsrf"] = "true"
-            if key := secret(config.api_key, config.api_key_file, "api_key"):
+            if key := read_secret(config.api_key, config.api_key_file, "api_key"):
                 import base64  # noqa: PLC0415
 
                 encoded = base64.b64encode(key.encode()).decode() if ":" in key else key
@@ -135,7 +135,7 @@ class Frontend:
         self._headers = headers
         options: dict[str, Any] = {}
         if self.url.startswith("https:"):
-            options["ssl_context"] = context(config.ssl)
+            options["ssl_context"] = tls_context(config.ssl)
             if config.ssl.verification_mode != "full":
                 options["assert_hostname"] = False
         # Nothing is done twice by asking twice; a redirect leads to a page to log in on.
@@ -173,7 +173,7 @@ class Frontend:
                 **content,
             )
         except self._errors as error:
-            raise Unavailable(f"{self.name}: {self.url}: {explain(error)}") from error
+            raise Unavailable(f"{self.name}: {self.url}: {connection_error(error)}") from error
         try:
             data: object = msgspec.json.decode(answer.data)
         except msgspec.DecodeError:

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from kpanic import __version__
-from kpanic.shipper.outputs import Verdict
+from kpanic.shipper.api import DeliveryStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,12 +84,12 @@ class _Panics(Collector):
             yield counter
         documents = CounterMetricFamily(
             "kpanic_output_documents",
-            "Verdicts since the start; a document that is retried has several.",
-            labels=["output", "verdict"],
+            "Outcomes of deliveries since the start; a document that is retried has several.",
+            labels=["output", "status"],
         )
         for delivery in self._service.deliveries:
-            for verdict in Verdict:
-                documents.add_metric([delivery.output.name, verdict], delivery.verdicts[verdict])
+            for status in DeliveryStatus:
+                documents.add_metric([delivery.output.name, status], delivery.outcomes[status])
         yield documents
         yield from self._outputs()
         yield GaugeMetricFamily("kpanic_store_bytes", "Size of the store's files.", value=self._store.size())

@@ -14,9 +14,9 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from kpanic.shipper.api import Unreadable
 from kpanic.shipper.document import Packed, build, pack
-from kpanic.shipper.inputs import Unreadable
-from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.terminal import counted
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
+    from kpanic.shipper.api import DeliveryStatus, Outcome, Output, Stored
     from kpanic.shipper.document import Origin
-    from kpanic.shipper.outputs import Outcome, Output, Stored, Verdict
     from kpanic.shipper.store import Position, Store
     from kpanic.shipper.triage import Triage
 
@@ -190,7 +190,7 @@ class Delivery(threading.Thread):
     :param tries: how often in a row an output may fail before the thread ends; None is for ever.
     :param lost: is called once if the store turns out to be damaged, which ends the thread.
     :ivar trouble: why it ended before all was delivered; empty if it did not.
-    :ivar verdicts: how many documents had each verdict.
+    :ivar outcomes: documents by the status of their delivery.
     :ivar there: how many of the delivered ones the receiver had already.
     """
 
@@ -207,7 +207,7 @@ class Delivery(threading.Thread):
         super().__init__(name=f"output {output.name}")
         self.output = output
         self.trouble = ""
-        self.verdicts: Counter[Verdict] = Counter()
+        self.outcomes: Counter[DeliveryStatus] = Counter()
         self.there = 0
         self._store = store
         self._triage = triage
@@ -281,7 +281,7 @@ class Delivery(threading.Thread):
         return finishing
 
     def _words(self, error: Exception) -> str:
-        from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
+        from kpanic.shipper.api import Unavailable  # noqa: PLC0415
         from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
         if isinstance(error, StoreError):
@@ -348,7 +348,7 @@ class Delivery(threading.Thread):
 
     def _send(self) -> str:
         """Send one batch; return why all of it is to be tried again, empty if something was settled."""
-        from kpanic.shipper.outputs import THERE, Unavailable, Verdict  # noqa: PLC0415
+        from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, Unavailable  # noqa: PLC0415
 
         self._wake.clear()
         batch = self._store.pending(self.output.name, BATCH, self._until)
@@ -364,9 +364,9 @@ class Delivery(threading.Thread):
             return str(error)
         self._answers = True
         self._settle(batch, outcomes)
-        self.verdicts.update(outcome.verdict for outcome in outcomes)
-        self.there += sum(outcome.reason == THERE for outcome in outcomes)
-        held = [outcome for outcome in outcomes if outcome.verdict is Verdict.RETRY]
+        self.outcomes.update(outcome.status for outcome in outcomes)
+        self.there += sum(outcome.reason == ALREADY_THERE for outcome in outcomes)
+        held = [outcome for outcome in outcomes if outcome.status is DeliveryStatus.RETRY]
         if held and len(held) == len(outcomes):
             return f"{self.output.name}: {held[0].reason or 'not now'}"
         return ""

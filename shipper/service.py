@@ -8,17 +8,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kpanic.shipper.api import Stop
 from kpanic.shipper.document import build, identify, pack
-from kpanic.shipper.inputs._wait import Stop
 from kpanic.shipper.pipeline import AGAIN, Delivery, keep
 from kpanic.shipper.store import Position, StoreDamaged, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from kpanic.shipper.api import Crash, Input, Output
     from kpanic.shipper.document import Origin
-    from kpanic.shipper.inputs import Crash, Input
-    from kpanic.shipper.outputs import Output
     from kpanic.shipper.pipeline import Say
     from kpanic.shipper.store import Store
     from kpanic.shipper.triage import Triage

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from kpanic.dashboards import templates
 from kpanic.indices import PATTERN, SIGNATURES
-from kpanic.shipper.outputs import Unavailable
+from kpanic.shipper.api import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.outputs._bulk import BulkOutput, Reply
+    from kpanic.shipper.outputs.bulk import BulkOutput, Reply
 
 __all__ = ["same", "setup_index_management", "words"]
 

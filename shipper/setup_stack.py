@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from kpanic.dashboards.rules import Options
     from kpanic.shipper.frontend import Frontend
-    from kpanic.shipper.outputs._bulk import BulkOutput, Reply
+    from kpanic.shipper.outputs.bulk import BulkOutput, Reply
 
 __all__ = ["kibana_rules", "monitors", "saved_objects", "watches"]
 

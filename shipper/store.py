@@ -27,14 +27,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, TypedDict
 
 import msgspec
 
-from kpanic.shipper.outputs import Stored, Verdict
+from kpanic.shipper.api import DeliveryStatus, Stored
 from kpanic.shipper.terminal import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kpanic.shipper.api import Outcome
     from kpanic.shipper.document import Packed
-    from kpanic.shipper.outputs import Outcome
 
 __all__ = [
     "Dead",
@@ -467,21 +467,21 @@ class Store:
 
     def settle(self, output: str, batch: Sequence[Stored], outcomes: Iterable[Outcome]) -> None:
         """Record what became of a batch; a document without an outcome stays to be tried again."""
-        verdicts = {outcome.id: outcome for outcome in outcomes}
+        found = {outcome.id: outcome for outcome in outcomes}
         now = time.time()
         delivered = 0
         with self._transaction() as connection:
             for stored in batch:
-                outcome = verdicts.get(stored.id)
+                outcome = found.get(stored.id)
                 key = (output, stored.seq)
-                if outcome is None or outcome.verdict is Verdict.RETRY:
+                if outcome is None or outcome.status is DeliveryStatus.RETRY:
                     connection.execute(
                         "INSERT OR REPLACE INTO retries VALUES (?, ?, ?, ?)",
                         (*key, outcome.reason if outcome else "", now),
                     )
                     continue
                 connection.execute("DELETE FROM retries WHERE output = ? AND seq = ?", key)
-                if outcome.verdict is Verdict.REJECTED:
+                if outcome.status is DeliveryStatus.REJECTED:
                     connection.execute(
                         "INSERT OR REPLACE INTO dead VALUES (?, ?, ?, ?)", (*key, outcome.reason, now)
                     )

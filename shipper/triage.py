@@ -27,7 +27,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kpanic.shipper.outputs import Stored
+    from kpanic.shipper.api import Stored
 
 __all__ = ["Entry", "Triage", "has_fix"]
 
@@ -123,7 +123,7 @@ class Triage:
 
     def stamp(self, stored: Stored) -> Stored:
         """Do the same to a document that is bytes, leaving all else as it stands."""
-        from kpanic.shipper.outputs import Stored  # noqa: PLC0415 - needs msgspec only
+        from kpanic.shipper.api import Stored  # noqa: PLC0415 - needs msgspec only
 
         told = _decode(stored.body)
         panic = told.kernel.panic

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from kpanic.dashboards.rules import Options
+    from kpanic.shipper.api import Input, Output
     from kpanic.shipper.config import Config
-    from kpanic.shipper.inputs import Input
-    from kpanic.shipper.outputs import Output
     from kpanic.shipper.store import Store
 
 __all__ = [

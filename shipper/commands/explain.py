@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kpanic.shipper.api import Unreadable
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.document import Origin
 from kpanic.shipper.explain import Explained, Pair, comparison, explanation
-from kpanic.shipper.inputs import Unreadable
-from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:

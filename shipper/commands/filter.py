@@ -39,9 +39,9 @@ def command(close_quiet: float) -> None:
     A line is plain, in any form that a kernel's line travels in, or a record in JSON with the words in
     message, msg, log or MESSAGE and the host's name beside them.
     """
+    from kpanic.shipper.api import Stop  # noqa: PLC0415
     from kpanic.shipper.document import build, encode  # noqa: PLC0415
-    from kpanic.shipper.inputs._pipe import Lines, follow  # noqa: PLC0415 - the grammar
-    from kpanic.shipper.inputs._wait import Stop  # noqa: PLC0415
+    from kpanic.shipper.inputs.piped_lines import Lines, follow  # noqa: PLC0415 - the grammar
 
     if sys.stdin is None:
         raise Failure("standard input is closed")

@@ -114,8 +114,9 @@ def _store(config: Config) -> Iterator[Source]:
 
 @contextmanager
 def _engine(config: Config, name: str) -> Iterator[Source]:
-    from kpanic.shipper.outputs import Unavailable, _search  # noqa: PLC0415
-    from kpanic.shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
+    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.outputs import search  # noqa: PLC0415
+    from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
     (output,) = made_outputs(config, only=name)
     try:
@@ -124,9 +125,9 @@ def _engine(config: Config, name: str) -> Iterator[Source]:
         index = data_stream(config.data_stream.namespace)
         yield Source(
             f"{index} of {output.product} at {', '.join(output.urls)}",
-            _search.count(output, index),
-            lambda names: _search.documents(output, index, names, LIMIT),
-            partial(_search.whole, output, index),
+            search.count(output, index),
+            lambda names: search.documents(output, index, names, LIMIT),
+            partial(search.whole, output, index),
         )
     except Unavailable as error:
         raise Failure(

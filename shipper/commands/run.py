@@ -36,9 +36,8 @@ from kpanic.shipper.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kpanic.shipper.api import Input, Output
     from kpanic.shipper.config import Config
-    from kpanic.shipper.inputs import Input
-    from kpanic.shipper.outputs import Output
     from kpanic.shipper.pipeline import Say
     from kpanic.shipper.service import Service
     from kpanic.shipper.store import Store

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.config import Config
     from kpanic.shipper.frontend import Frontend
-    from kpanic.shipper.outputs._bulk import BulkOutput
+    from kpanic.shipper.outputs.bulk import BulkOutput
 
     Step = tuple[str, Iterable[str]]
 
@@ -43,8 +43,8 @@ def command(
     That is every output.opensearch and output.elasticsearch, setup.kibana and setup.opensearch_dashboards.
     Doing it again changes nothing. What cannot be taken is left out and said.
     """
-    from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
-    from kpanic.shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
+    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
     config = read_config(config_file, overrides)
     outputs = made_outputs(config)

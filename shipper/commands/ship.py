@@ -25,9 +25,9 @@ from kpanic.shipper.terminal import counted, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kpanic.shipper.api import Output
     from kpanic.shipper.config import Config
     from kpanic.shipper.document import Packed
-    from kpanic.shipper.outputs import Output
     from kpanic.shipper.pipeline import Parsed
     from kpanic.shipper.store import Store
     from kpanic.shipper.triage import Triage

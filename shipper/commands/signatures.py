@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kpanic.dashboards.embedded import Row
     from kpanic.dashboards.panels import Metric, Panel
     from kpanic.shipper.config import Config
-    from kpanic.shipper.outputs._bulk import BulkOutput, Reply
+    from kpanic.shipper.outputs.bulk import BulkOutput, Reply
 
 __all__ = ["command"]
 
@@ -135,7 +135,7 @@ def _tell(text: str) -> None:
 
 
 def _engines(config: Config, only: str | None = None) -> list[BulkOutput]:
-    from kpanic.shipper.outputs._bulk import BulkOutput  # noqa: PLC0415
+    from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
     outputs = made_outputs(config, only)
     return [output for output in outputs if isinstance(output, BulkOutput)]
@@ -146,7 +146,7 @@ def _ask(engine: BulkOutput, method: str, path: str, body: object = None) -> Rep
 
     :raises Failure: it does not answer, or does not know the user.
     """
-    from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
 
     try:
         reply = engine.request(method, path, body)

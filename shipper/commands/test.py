@@ -39,7 +39,7 @@ def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
 @configured
 def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Reach the outputs, or the one named NAME, as a delivery would."""
-    from kpanic.shipper.outputs import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
 
     code = 0
     outputs = made_outputs(read_config(config_file, overrides), name)

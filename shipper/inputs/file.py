@@ -1,280 +1,414 @@
-"""Files and standard input, read once from beginning to end.
+"""Log files that grow: ``type: file``.
 
-gzip, xz, zstd and bzip2 are known by their first bytes, not by their names, and so are memory dumps, of which
-the log is read. What can be read of a damaged file is read; then the damage is told. Named pipes, sockets and
-devices are not opened: nobody knows when they end.
+A live file is read from its beginning at every start, because a crash is told with what its boot said before;
+what is known already, the store's ledger passes over. So a kill between reading and keeping loses nothing and
+sends nothing twice. A file that was rotated is read once, together with its successors: a crash may go from
+one to the next. It is known again by its inode, size and time of change, never by its first bytes, which
+every boot of a kernel has alike.
+
+While it runs: a file that was renamed is read on until its writers have let go of it; one that was truncated
+is read from its beginning, which shows in its size or in what stands before the place that was reached.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import re
+import resource
 import stat
-import sys
-from contextlib import contextmanager
+import time
+from collections import deque
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Annotated
 
-from kpanic.shipper.files import Odd, opened
-from kpanic.shipper.inputs import Crash, Unreadable, dump, kdump_names
-from kpanic.shipper.inputs._reader import fault_of
+import msgspec
+
+from kpanic.shipper.api import Crash, FilePath, Reader, Unreadable
+from kpanic.shipper.inputs.folder_watch import Watch, being_written
+from kpanic.shipper.inputs.folders import entered
+from kpanic.shipper.inputs.log_file import CHUNK, Chunks, grows, looks_binary, origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.document import Origin
+    from kpanic.shipper.api import Feed
 
-__all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "read"]
+__all__ = ["FileConfig", "FileInput", "expand"]
 
-STANDARD_INPUT = "-"
-CHUNK = 1 << 18
-"""Bytes read at a time: what the scan looks at in one go."""
-BITE = 1024
-"""Compressed bytes taken at a time: 32 MB at the very most when unpacked."""
+LINGER = 60.0
+"""Seconds that a renamed file is read on: its writers go over to the new one when they are told to."""
+HEAD = 8192
+"""Bytes that tell what a file is."""
+TAIL = 1 << 18
+"""Bytes of a rotated file in which a crash begins that goes on in the next."""
+PACKED = (".gz", ".xz", ".zst", ".bz2")
+FOOTPRINT = 256
+"""Bytes before the place that was reached, which must be there again."""
 
-PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
-_ODD = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\b\x1b\0"))  # NULs: the holes that a crash leaves in logs
-_BINARY_SHARE = 0.02
-
-
-def origin_of(path: str, base: Origin) -> Origin:
-    """Return ``base`` with what the path and the file's metadata tell."""
-    if path == STANDARD_INPUT:
-        return replace(base, path=path)
-    try:
-        status = os.stat(path)  # noqa: PTH116 - half the cost of pathlib's, for each of thousands
-    except OSError:
-        mtime = None
-    else:
-        mtime = status.st_mtime if stat.S_ISREG(status.st_mode) else None
-    if (folder := kdump_names.recognise(path)) is not None:
-        return replace(
-            base,
-            provider="kdump",
-            path=path,
-            host_ip=folder.ip,
-            host_name=folder.host,
-            folder_epoch=folder.epoch,
-            mtime=mtime,
-        )
-    provider = "pstore" if PSTORE.fullmatch(os.path.basename(path)) else base.provider  # noqa: PTH119
-    return replace(base, provider=provider, path=path, mtime=mtime)
+_ROTATED = re.compile(
+    r"(?P<stem>.+?)(?:\.\d{1,5}|-\d{8}(?:[-T]\d{1,10})?|\.old)?(?:\.(?:gz|xz|zst|bz2))?", re.ASCII | re.DOTALL
+)
 
 
-def read(path: str, base: Origin) -> Iterator[Crash]:
-    """Yield the crashes of one file (``-``: standard input) in the order of the log.
+class FileConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``type: file``."""
 
-    The last crash that kdump saved is the one that the machine died of, whatever its words.
-
-    :raises Unreadable: before or after what could be read.
-    """
-    from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
-
-    chunks = Chunks(path)
-    origin = origin_of(path, base)
-    held: CrashReport | None = None
-    reports = grammars.parse(chunks, ahead=origin.mtime is not None)  # a regular file: it is soon read
-    try:
-        while True:
-            try:
-                report = next(reports, None)
-            except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
-                chunks.fault = fault_of(error)
-                break
-            if report is None:
-                break
-            if held is not None:
-                yield Crash(held, origin)
-            held = report
-    finally:
-        reports.close()
-        chunks.close()
-    if held is not None:
-        yield Crash(grammars.died(held) if origin.provider == "kdump" else held, origin)
-    elif kdump_names.is_dump(os.path.basename(path)) and not chunks.fault:  # noqa: PTH119
-        raise Unreadable(
-            path,
-            "has a dump's name and is none: copy it again, or see in the log of the capture kernel why kdump"
-            " could not save it",
-        )
-    elif chunks.looks_binary and not chunks.fault:
-        raise Unreadable(path, "is binary, no kernel log was found in it")
-    if chunks.fault:
-        raise Unreadable(path, chunks.fault)
+    paths: list[FilePath]
+    """Files, with ``*``, ``?`` and ``**`` as shells know them; their rotated ones too: ``messages*``."""
+    scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    """Seconds between two looks where nothing tells of changes: on a network file system, from elsewhere."""
+    close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    """Seconds of silence after which a crash counts as complete."""
 
 
-class Chunks:
-    """The bytes of a file, decompressed; ends at the first damage and keeps what it was."""
+class FileInput:
+    """Log files, followed."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self.fault = ""
-        self.looks_binary = False
-        if path == STANDARD_INPUT and sys.stdin is None:
-            raise Unreadable(path, "standard input is closed")
-        with _explained(path):
-            self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else opened(path)
-        try:
-            with _explained(path):
-                self._head = self._file.read(CHUNK)
-        except BaseException:
-            self.close()
-            raise
-        if not self._head:
-            self.close()
-            raise Unreadable(path, "is empty, there is nothing to read")
-        if dump.is_dump(self._head):
-            self.close()
-            if path == STANDARD_INPUT:
-                raise Unreadable(path, "is a memory dump: name its file, and the log is taken out of it")
-            self._file = dump.log_of(path, self._head)
-            self._head = self._file.read(CHUNK)
+    Config = FileConfig
+    name = "file"
 
-    def __iter__(self) -> Iterator[bytes]:
-        unpack = _unpacker(self._head)
-        if unpack is None:
-            self.looks_binary = looks_binary(self._head)
-        stream = _Rewound(self._head, self._file)
-        try:
-            yield from _unpacked(stream, unpack) if unpack else _pieces(stream)
-        except Exception as error:  # noqa: BLE001 - each library has its own; all mean that the bytes are damaged
-            self.fault = _damage(error)
+    def __init__(self, config: FileConfig) -> None:
+        self._config = config
+
+    @property
+    def paths(self) -> list[str]:
+        """Files that hold crashes now; a pattern that matches none stands for itself."""
+        return sorted({path for pattern in self._config.paths for path in list(expand(pattern)) or [pattern]})
+
+    def run(self, feed: Feed) -> None:
+        """Follow the files."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:  # each file that is followed is open
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        followed = _Files(self._config, feed)
+        with Watch(feed.say, growth=True) as watch:
+            grown: list[str] | None = None
+            while not feed.stop.is_set():
+                if grown is None:
+                    followed.look(watch)
+                else:
+                    followed.grow(grown)
+                grown = watch.wait(feed.stop, followed.wait)
+        followed.close()
+
+
+def expand(pattern: str) -> Iterator[str]:
+    """Yield what a pattern matches; ``**`` goes through folders, but no links to them: they may loop."""
+    if "**" not in pattern:
+        yield from glob.iglob(pattern)  # noqa: PTH207 - paths stay as the user wrote them
+        return
+    head, _, tail = pattern.partition("**")
+    for base in glob.iglob(head or "."):  # noqa: PTH207
+        for folder, _ in entered(base):
+            yield from expand(os.path.join(glob.escape(folder), tail.lstrip("/") or "*"))  # noqa: PTH118
+
+
+def _families(paths: Sequence[str]) -> dict[str, list[str]]:
+    """Return each live file with its rotated ones; what has no live file is one itself."""
+    present = set(paths)
+    families: dict[str, list[str]] = {}
+    for path in paths:
+        found = _ROTATED.fullmatch(path)
+        stem = found["stem"] if found else path
+        if stem != path and stem in present:
+            families.setdefault(stem, []).append(path)
+        else:
+            families.setdefault(path, [])
+    return families
+
+
+class _Files:
+    """All files of one input, and what was said of them."""
+
+    def __init__(self, config: FileConfig, feed: Feed) -> None:
+        self._config = config
+        self._feed = feed
+        self._followed: dict[str, _Followed] = {}
+        self._told: dict[str, str] = {}
+        self._matched: set[str] = set()
+        self._seen = feed.positions()
+        """States of files that were read to their end and do not grow, by device and inode."""
+
+    @property
+    def wait(self) -> float:
+        """Seconds until something is due."""
+        waits = [one.wait for one in self._followed.values()]
+        return min([self._config.scan_interval, *(wait for wait in waits if wait is not None)])
+
+    def look(self, watch: Watch) -> None:
+        """Look at all of them, and watch the folders that they are in."""
+        paths = sorted({path for pattern in self._config.paths for path in self._matching(pattern)})
+        for folder in {os.path.dirname(path) or "." for path in paths}:  # noqa: PTH120 - as the user wrote them
+            watch.add(folder)
+        for pattern in self._config.paths:
+            watch.add(os.path.dirname(pattern.partition("*")[0]) or ".")  # noqa: PTH120
+        folders = {path for path in paths if os.path.isdir(path)}  # noqa: PTH112 - as the user wrote them
+        for path in folders.intersection(self._config.paths):
+            self._tell(path, f"is a directory: name its files, such as {path}/*")
+        families = _families([path for path in paths if path not in folders])
+        for live, rotated in families.items():
+            if self._feed.stop.is_set():
+                return
+            self._look(live, rotated)
+        for gone in self._followed.keys() - families.keys():
+            self._look(gone, ())
+            if self._followed[gone].idle:
+                self._followed.pop(gone).close()
+        self._note(paths)
+
+    def _matching(self, pattern: str) -> list[str]:
+        found = list(expand(pattern))
+        if found:
+            self._matched.add(pattern)
+        elif pattern not in self._matched:
+            self._tell(pattern, "does not exist yet; nothing is read there until it does")
+        return found
+
+    def grow(self, paths: Sequence[str]) -> None:
+        """Look at those of these that are followed, and at what is due."""
+        due = [path for path, one in self._followed.items() if one.wait is not None]
+        for path in self._followed.keys() & {*paths, *due}:
+            self._look(path, ())
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._path != STANDARD_INPUT:
-            self._file.close()
+        """Let go of all."""
+        for one in self._followed.values():
+            one.close()
+
+    def _look(self, live: str, rotated: Sequence[str]) -> None:
+        """Look at a file and at what was rotated; what is wrong with one is said once."""
+        one = self._followed.get(live)
+        if one is None:
+            one = self._followed[live] = _Followed(live, self._feed, self._config.close_quiet, self._seen)
+        for path in sorted(rotated, key=_changed):
+            self._guarded(path, lambda path=path: one.archive(path))  # type: ignore[misc]
+        if rotated:
+            one.resume(max(rotated, key=_changed))
+        self._guarded(live, one.look)
+
+    def _guarded(self, path: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (OSError, Unreadable) as error:
+            self._tell(path, error.reason if isinstance(error, Unreadable) else error.strerror or str(error))
+        else:
+            self._told.pop(path, None)
+
+    def _tell(self, path: str, reason: str) -> None:
+        if self._told.get(path) != reason:
+            self._feed.say(f"{path}: {reason}")
+            self._told[path] = reason
+
+    def _note(self, paths: Sequence[str]) -> None:
+        """Keep which files need not be read again, and forget those that are gone."""
+        present = {_identity(path)[0] for path in paths}
+        moved: dict[str, str | None] = {}
+        for one in self._followed.values():
+            for key in one.done.keys() - present:
+                del one.done[key]
+            if not one.open:
+                moved |= {key: state for key, state in one.done.items() if self._seen.get(key) != state}
+        gone = self._seen.keys() - present
+        for path in self._told.keys() - {*paths, *self._config.paths}:
+            del self._told[path]
+        if (moved or gone) and not self._feed.stop.is_set():
+            self._feed.keep((), dict.fromkeys(gone) | moved)
+            for key in gone:
+                del self._seen[key]
+            self._seen |= {key: state for key, state in moved.items() if state}
 
 
-class _Rewound:
-    """A stream whose beginning was already read."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head = head
-        self._rest = rest
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._head:
-            return self._rest.read(size)
-        if size < 0:
-            head, self._head = self._head, b""
-            return head + self._rest.read()
-        head, self._head = self._head[:size], self._head[size:]
-        return head
+def _identity(path: str) -> tuple[str, str]:
+    """Return what names a file whatever its path, and what tells its state from any other."""
+    try:
+        return _named(os.stat(path))  # noqa: PTH116
+    except OSError:
+        return path, "gone"
 
 
-def _unpacker(head: bytes) -> Callable[[], _Frame] | None:
-    """Return what makes the unpacker of a frame of a stream that starts so; None for plain text."""
-    if head.startswith(b"\x1f\x8b"):
-        import zlib  # noqa: PLC0415 - only for who needs it, as below
-
-        return lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)
-    if head.startswith(b"\xfd7zXZ\x00"):
-        import lzma  # noqa: PLC0415
-
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)
-    if head.startswith(b"BZh"):
-        import bz2  # noqa: PLC0415
-
-        return bz2.BZ2Decompressor
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard  # noqa: PLC0415
-
-        return lambda: zstandard.ZstdDecompressor().decompressobj()
-    return None
+def _named(status: os.stat_result) -> tuple[str, str]:
+    return f"{status.st_dev}:{status.st_ino}", f"{status.st_size}:{status.st_mtime_ns}"
 
 
-def _pieces(stream: _Rewound) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
+def _changed(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime  # noqa: PTH116
+    except OSError:
+        return 0.0
 
 
-class _Frame(Protocol):
-    """One of the compressed streams that a file may hold one after another."""
+class _Followed:
+    """One path, whichever file it is just now, and those that it was."""
+
+    def __init__(self, path: str, feed: Feed, quiet: float, seen: Mapping[str, str]) -> None:
+        self.done: dict[str, str] = {}
+        """States of files that were read to their end by now, by device and inode."""
+        self._path = path
+        self._feed = feed
+        self._quiet = quiet
+        self._seen = seen
+        self._reader = self._new_reader(path)
+        self._file: IO[bytes] | None = None
+        self._footprint = b""
+        self._former: list[tuple[IO[bytes], float]] = []
+        self._begun = False
+        """The live file was looked at: what is rotated from now on was read while it was live."""
+        self._unread = False
 
     @property
-    def eof(self) -> bool:
-        """Whether it is read to its end."""
+    def open(self) -> bool:
+        """Whether a crash is being read."""
+        return self._reader.open
 
     @property
-    def unused_data(self) -> bytes:
-        """What follows it."""
+    def idle(self) -> bool:
+        """Whether there is nothing that could still come."""
+        return self._file is None and not self._former and self._reader.wait is None
 
-    def decompress(self, data: bytes, /) -> bytes:
-        """Read on."""
+    @property
+    def wait(self) -> float | None:
+        """Seconds until something is due."""
+        waits = [until - time.monotonic() for _, until in self._former]
+        if self._reader.wait is not None:
+            waits.append(self._reader.wait)
+        return max(0.0, min(waits)) if waits else None
 
+    def look(self) -> None:
+        """Read what is new.
 
-class _Junk(Exception):  # noqa: N818 - it says what follows
-    """What follows the last frame is none."""
+        :raises OSError: it cannot be read now.
+        :raises Unreadable: it cannot be read at all.
+        """
+        try:
+            self._look()
+        except OSError:
+            self.close()  # a file server's handle that is stale: it is opened anew
+            raise
+        finally:
+            self._keep(self._reader.settle())
 
+    def archive(self, path: str) -> None:
+        """Read a file that does not grow any more, unless it is known.
 
-def _unpacked(stream: _Rewound, new: Callable[[], _Frame]) -> Iterator[bytes]:
-    """Unpack frames one after another, NULs between them left out.
+        :raises OSError: it cannot be read.
+        :raises Unreadable: it is damaged; what could be read of it was.
+        """
+        status = os.stat(path)  # noqa: PTH116
+        key, state = _named(status)
+        held = [self._file, *(file for file, _ in self._former)]
+        if any(file and os.path.samestat(status, os.fstat(file.fileno())) for file in held):
+            return  # it still grows, perhaps
+        if self._seen.get(key) == state or self.done.get(key) == state:
+            return
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            return
+        if path.endswith(PACKED) and being_written(path):
+            return  # it is being packed
+        reader = self._new_reader(path) if self._begun else self._reader
+        chunks = Chunks(path)
+        try:
+            for chunk in chunks:
+                self._keep(reader.feed(chunk), path)
+                if self._feed.stop.is_set():
+                    return
+        finally:
+            chunks.close()
+        self.done[key] = state  # what is damaged does not mend by itself
+        self._unread = not self._begun
+        if self._begun:
+            self._keep(reader.flush(), path)
+        if chunks.fault:
+            raise Unreadable(path, chunks.fault)
 
-    Not with the libraries' file objects: of what follows a frame each makes something else, and zstd's takes
-    a cut frame for a whole one. In small bites, because what comes out of a bite is not bounded.
+    def resume(self, path: str) -> None:
+        """Read the end of the last rotated file again at the start: a crash may go on in the live one."""
+        if self._begun or self._unread:
+            return
+        tail: deque[bytes] = deque(maxlen=2)
+        try:
+            chunks = Chunks(path)
+            tail.extend(chunks)
+            chunks.close()
+        except (OSError, Unreadable):
+            return  # it was told when it was read
+        self._keep(self._reader.feed(b"".join(tail)[-TAIL:]))
 
-    :raises EOFError: the last frame is cut.
-    :raises _Junk: what follows the last frame is no other.
-    """
-    frame, whole, got = new(), 0, 0
-    try:
-        while bite := stream.read(BITE):
-            while bite:
-                if frame.eof:
-                    bite = bite.lstrip(b"\0")
-                    if not bite:
-                        break
-                    frame, whole, got = new(), whole + 1, 0
-                piece = frame.decompress(bite)
-                got += len(piece)
-                yield piece
-                bite = frame.unused_data if frame.eof else b""
-    except Exception as error:
-        if whole and not got:
-            raise _Junk from error
-        raise
-    if not frame.eof:
-        raise _Junk if whole and not got else EOFError
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in (self._file, *(file for file, _ in self._former)):
+            if file is not None:
+                file.close()
+        self._file, self._former = None, []
 
+    def _new_reader(self, path: str) -> Reader:
+        return Reader(lambda fault: self._feed.say(f"{path}: {fault}"), self._quiet)
 
-def grows(head: bytes) -> bool:
-    """Tell whether what begins so can be read while it grows: neither packed nor a memory dump."""
-    return _unpacker(head) is None and not dump.is_dump(head)
+    def _look(self) -> None:
+        for former in list(self._former):
+            self._leave(*former)
+        if self._file is not None:
+            self._read_on()
+            if self._replaced():
+                self._former.append((self._file, time.monotonic() + LINGER))
+                if not self._footprint.endswith(b"\n"):
+                    self._keep(self._reader.feed(b"\n"))
+                self._file = None
+        if self._file is None and (not self._begun or os.path.exists(self._path)):  # noqa: PTH110
+            self._open()
+            self._begun = True
+            self._read_on()
 
+    def _leave(self, file: IO[bytes], until: float) -> None:
+        """Read a renamed or deleted file on until its writers have surely left it."""
+        while chunk := file.read(CHUNK):
+            self._keep(self._reader.feed(chunk))
+        if time.monotonic() >= until:
+            key, state = _named(os.fstat(file.fileno()))
+            self.done[key] = state
+            self._former.remove((file, until))
+            file.close()
 
-def looks_binary(head: bytes) -> bool:
-    """Tell whether what begins so is no text."""
-    sample = head[:8192]
-    odd = len(sample) - len(sample.translate(None, _ODD))
-    holes = sample.count(0)
-    return odd > _BINARY_SHARE * len(sample) or holes == len(sample)
+    def _open(self) -> None:
+        if not stat.S_ISREG(os.stat(self._path).st_mode):  # noqa: PTH116 - opening a FIFO would wait
+            raise Unreadable(self._path, "is no regular file and is left alone")
+        file = open(self._path, "rb", buffering=0)  # noqa: PTH123, SIM115 - kept open
+        head = file.read(HEAD)
+        if not grows(head):  # packed, or a dump
+            file.close()
+            self._begun = True
+            self.archive(self._path)
+            return
+        if head and looks_binary(head):
+            self._feed.say(f"{self._path}: is binary; it is searched all the same")
+        file.seek(0)
+        self._file, self._footprint = file, b""
 
+    def _read_on(self) -> None:
+        file = self._file
+        if file is None:
+            return
+        reached, size = file.tell(), os.fstat(file.fileno()).st_size
+        start = reached - len(self._footprint)
+        if size < reached or os.pread(file.fileno(), len(self._footprint), start) != self._footprint:
+            file.seek(0)
+            self._footprint = b""
+        while not self._feed.stop.is_set() and (chunk := file.read(CHUNK)):
+            self._keep(self._reader.feed(chunk))
+            self._footprint = (self._footprint + chunk)[-FOOTPRINT:]
 
-def _damage(error: Exception) -> str:
-    if isinstance(error, _Junk):
-        return "has something else behind its packed text: that is left out, all of the text was read"
-    if isinstance(error, EOFError):
-        return "is cut off: what is there was read; copy it again if the original is longer"
-    if isinstance(error, MemoryError):
-        return "needs more memory to decompress than there is"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"is damaged from some place on ({text}): what comes before was read"
+    def _replaced(self) -> bool:
+        """Tell whether the path is another file now, or none."""
+        if self._file is None:
+            return False
+        try:
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))  # noqa: PTH116
+        except FileNotFoundError:
+            return True
 
-
-@contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """Turn the system's errors into one line each."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise Unreadable(path, "does not exist") from None
-    except PermissionError:
-        raise Unreadable(path, "may not be read by this user: run as one who may, such as root") from None
-    except IsADirectoryError:
-        raise Unreadable(path, "is a directory: name its files, or 'kpanic ship' all of it") from None
-    except Odd as error:
-        raise Unreadable(path, f"{error.strerror}; 'kpanic parse -' reads what is piped into it") from None
-    except (OSError, ValueError) as error:
-        raise Unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    def _keep(self, reports: list[CrashReport], path: str = "") -> None:
+        if reports:
+            # the time of change is that of the last line, not of the crash
+            origin = replace(origin_of(path or self._path, self._feed.origin), mtime=None)
+            self._feed.keep([Crash(report, origin) for report in reports])

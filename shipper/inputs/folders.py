@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from kpanic.shipper.inputs import kdump_names
-from kpanic.shipper.inputs.file import STANDARD_INPUT
+from kpanic.shipper.inputs.log_file import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

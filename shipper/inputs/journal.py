@@ -20,15 +20,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from kpanic.shipper.inputs import Crash, FilePath
-from kpanic.shipper.inputs._reader import Reader, Readers
-from kpanic.shipper.inputs._wait import Waiter
+from kpanic.shipper.api import Crash, FilePath, Reader, Readers, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.inputs import Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["JournalConfig", "JournalInput"]
 

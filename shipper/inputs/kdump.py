@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.inputs import FilePath, Unreadable
-from kpanic.shipper.inputs._watch import Watch, being_written
-from kpanic.shipper.inputs.dump import PROGRAM
-from kpanic.shipper.inputs.file import read
+from kpanic.shipper.api import FilePath, Unreadable
+from kpanic.shipper.inputs.folder_watch import Watch, being_written
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.kdump_names import is_dump
+from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.inputs.memory_dump import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.inputs import Crash, Feed
+    from kpanic.shipper.api import Crash, Feed
 
 __all__ = ["KdumpConfig", "KdumpInput"]
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from kpanic.shipper.inputs.dump import PROGRAM
+from kpanic.shipper.inputs.memory_dump import PROGRAM
 
 __all__ = ["Folder", "is_dump", "logs", "recognise"]
 

@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.inputs import Crash
-from kpanic.shipper.inputs._reader import Reader
-from kpanic.shipper.inputs._wait import Waiter
+from kpanic.shipper.api import Crash, Reader, Waiter
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.inputs import Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["KmsgConfig", "KmsgInput"]
 

@@ -20,16 +20,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.inputs import Crash
-from kpanic.shipper.inputs._listen import DRAIN, HERE, LAST, Allowed, Heard, Place, address_of
-from kpanic.shipper.inputs._reader import Reader, Readers
-from kpanic.shipper.inputs._wait import Waiter
+from kpanic.shipper.api import Crash, Reader, Readers, Waiter
+from kpanic.shipper.inputs.sockets import DRAIN, HERE, LAST, Allowed, Heard, Place, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.inputs import Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["NetconsoleConfig", "NetconsoleInput"]
 

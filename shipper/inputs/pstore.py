@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from kpanic.shipper.inputs import Crash, FilePath
-from kpanic.shipper.inputs._reader import Reader
-from kpanic.shipper.inputs.file import PSTORE
+from kpanic.shipper.api import Crash, FilePath, Reader
 from kpanic.shipper.inputs.folders import entered
+from kpanic.shipper.inputs.log_file import PSTORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.inputs import Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["PstoreConfig", "PstoreInput"]
 

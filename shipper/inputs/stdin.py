@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.inputs import Crash
-from kpanic.shipper.inputs._pipe import Lines, follow
-from kpanic.shipper.inputs.file import STANDARD_INPUT
+from kpanic.shipper.api import Crash
+from kpanic.shipper.inputs.log_file import STANDARD_INPUT
+from kpanic.shipper.inputs.piped_lines import Lines, follow
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.inputs import Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["StdinConfig", "StdinInput"]
 

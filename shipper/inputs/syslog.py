@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from kpanic.shipper.inputs import Crash
-from kpanic.shipper.inputs._listen import (
+from kpanic.shipper.api import Crash, Reader, Readers, Waiter
+from kpanic.shipper.inputs.sockets import (
     DRAIN,
     HERE,
     LAST,
@@ -30,14 +30,12 @@ from kpanic.shipper.inputs._listen import (
     address_of,
     sender_of,
 )
-from kpanic.shipper.inputs._reader import Reader, Readers
-from kpanic.shipper.inputs._wait import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.inputs import Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["Framing", "SyslogConfig", "SyslogInput", "header"]
 

@@ -11,17 +11,22 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from kpanic.indices import PATTERN, SIGNATURES
-from kpanic.shipper.outputs import Unavailable
-from kpanic.shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
-from kpanic.shipper.outputs._reason import explain
-from kpanic.shipper.outputs._settings import ReadFile, context, secret, trust
+from kpanic.shipper.api import (
+    ReadFile,
+    Unavailable,
+    connection_error,
+    read_secret,
+    tls_context,
+    trust_context_only,
+)
+from kpanic.shipper.outputs.bulk import BulkOutput, Reply, SearchConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from elastic_transport import HttpHeaders, Urllib3HttpNode
 
-    from kpanic.shipper.outputs._settings import TLS
+    from kpanic.shipper.api import TLS
 
 __all__ = ["ElasticsearchConfig", "ElasticsearchOutput"]
 
@@ -52,11 +57,11 @@ class ElasticsearchOutput(BulkOutput):
 
         # It logs each failure with a traceback; ours is one line.
         logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
-        password = secret(config.password, config.password_file, "password")
-        key = secret(config.api_key, config.api_key_file, "api_key")
+        password = read_secret(config.password, config.password_file, "password")
+        key = read_secret(config.api_key, config.api_key_file, "api_key")
         options: dict[str, Any] = {}
         if any(url.startswith("https:") for url in self.urls):
-            options["ssl_context"] = context(config.ssl)
+            options["ssl_context"] = tls_context(config.ssl)
         if config.username:
             options["basic_auth"] = (config.username, password)
         if key:
@@ -93,10 +98,10 @@ class ElasticsearchOutput(BulkOutput):
         except self._api_error as error:
             return Reply(error.meta.status, error.body)
         except self._no_answer as error:
-            raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {explain(error)}") from error
+            raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {connection_error(error)}") from error
         except Exception as error:  # an answer of anybody else raises whatever its body provokes
             raise Unavailable(
-                f"{self.name}: {self.urls[0]} gave no answer of Elasticsearch: {explain(error)}"
+                f"{self.name}: {self.urls[0]} gave no answer of Elasticsearch: {connection_error(error)}"
             ) from error
         return Reply(answer.meta.status, answer.body)
 
@@ -121,7 +126,7 @@ def _node(level: int, tls: TLS) -> type[Urllib3HttpNode]:
         def __init__(self, config: NodeConfig) -> None:
             super().__init__(config)
             if config.scheme == "https":
-                trust(self.pool, tls)
+                trust_context_only(self.pool, tls)
 
         def perform_request(
             self,

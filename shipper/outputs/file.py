@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kpanic.shipper.outputs import THERE, Outcome, Unavailable, Verdict
-from kpanic.shipper.outputs._document import now, stamp
-from kpanic.shipper.outputs._settings import FilePath, Settings
+from kpanic.shipper.api import (
+    ALREADY_THERE,
+    DeliveryStatus,
+    FilePath,
+    Outcome,
+    Settings,
+    Unavailable,
+    timestamp,
+    with_delivery_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kpanic.shipper.outputs import Stored
+    from kpanic.shipper.api import Stored
 
 __all__ = ["FileConfig", "FileOutput"]
 
@@ -60,15 +67,15 @@ class FileOutput:
             size = os.fstat(self._file).st_size
         except OSError as error:
             raise Unavailable(f"file: {self._path}: {error.strerror}") from error
-        moment, text, outcomes = now(), bytearray(), []
+        moment, text, outcomes = timestamp(), bytearray(), []
         for stored in batch:
             if len(text) > TAIL_BYTES // 2:
-                outcomes.append(Outcome(stored.id, Verdict.RETRY, "the batch is long"))
+                outcomes.append(Outcome(stored.id, DeliveryStatus.RETRY, "the batch is long"))
                 continue
             there = stored.id in self._written
             if not there:
-                text += stamp(stored.body, moment, name=stored.id) + b"\n"
-            outcomes.append(Outcome(stored.id, Verdict.DELIVERED, THERE if there else ""))
+                text += with_delivery_fields(stored.body, moment, document_id=stored.id) + b"\n"
+            outcomes.append(Outcome(stored.id, DeliveryStatus.DELIVERED, ALREADY_THERE if there else ""))
         try:
             while text:
                 del text[: os.write(self._file, text)]

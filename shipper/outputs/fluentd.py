@@ -31,15 +31,26 @@ import msgpack
 import msgspec
 from fluent.sender import EventTime, FluentSender
 
-from kpanic.shipper.outputs import Outcome, Unavailable, Verdict
-from kpanic.shipper.outputs._document import now, stamp
-from kpanic.shipper.outputs._reason import explain
-from kpanic.shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, context, secret
+from kpanic.shipper.api import (
+    TLS,
+    DeliveryStatus,
+    Outcome,
+    Positive,
+    ReadFile,
+    Seconds,
+    Settings,
+    Unavailable,
+    connection_error,
+    read_secret,
+    timestamp,
+    tls_context,
+    with_delivery_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kpanic.shipper.outputs import Stored
+    from kpanic.shipper.api import Stored
 
 __all__ = ["FluentdConfig", "FluentdOutput"]
 
@@ -96,9 +107,9 @@ class FluentdOutput:
     name = "fluentd"
 
     def __init__(self, config: FluentdConfig) -> None:
-        key = secret(config.shared_key, config.shared_key_file, "shared_key")
-        password = secret(config.password, config.password_file, "password")
-        tls = context(config.ssl) if config.ssl.enabled else None
+        key = read_secret(config.shared_key, config.shared_key_file, "shared_key")
+        password = read_secret(config.password, config.password_file, "password")
+        tls = tls_context(config.ssl) if config.ssl.enabled else None
         handshake = Handshake(
             key, config.username, password, config.self_hostname or f"{socket.gethostname()}-kpanic"
         )
@@ -125,7 +136,7 @@ class FluentdOutput:
                 failure = error or failure
                 name = chunk[0].id
                 if not error:
-                    outcomes |= {stored.id: Outcome(stored.id, Verdict.DELIVERED) for stored in chunk}
+                    outcomes |= {stored.id: Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in chunk}
                     self._silent |= dict.fromkeys(
                         (one for one, times in self._silent.items() if not times), 1
                     )
@@ -134,7 +145,7 @@ class FluentdOutput:
                         self._silent[name] += 1
                     if self._silent[name] > PATIENCE:
                         reason = f"never acknowledged, though others are: {error}"
-                        outcomes[name] = Outcome(name, Verdict.REJECTED, reason)
+                        outcomes[name] = Outcome(name, DeliveryStatus.REJECTED, reason)
         except Unavailable as down:
             failure = str(down)
         for settled in outcomes:
@@ -142,7 +153,9 @@ class FluentdOutput:
             self._silent.pop(settled, None)
         if batch and not outcomes:
             raise Unavailable(failure)
-        return [outcomes.get(stored.id) or Outcome(stored.id, Verdict.RETRY, failure) for stored in batch]
+        return [
+            outcomes.get(stored.id) or Outcome(stored.id, DeliveryStatus.RETRY, failure) for stored in batch
+        ]
 
     def _attempts(
         self, batch: Sequence[Stored], packed: dict[str, bytes]
@@ -181,7 +194,7 @@ class FluentdOutput:
             try:
                 sender.connect()
             except OSError as error:
-                said.append(f"{sender.address}: {explain(error)}")
+                said.append(f"{sender.address}: {connection_error(error)}")
             else:
                 reached = True
                 said.append(f"{sender.address}: connected")
@@ -217,14 +230,14 @@ class FluentdOutput:
             try:
                 sender.connect()
             except OSError as error:
-                failures.append(f"{sender.address}: {explain(error)}")
+                failures.append(f"{sender.address}: {connection_error(error)}")
                 self._senders.rotate(-1)
                 continue
             try:
                 sender.forward(entries, len(chunk), base64.b64encode(identity).decode(), compress=self._gzip)
             except OSError as error:
                 self._senders.rotate(-1)
-                raise Unacknowledged(f"fluentd: {sender.address}: {explain(error)}") from error
+                raise Unacknowledged(f"fluentd: {sender.address}: {connection_error(error)}") from error
             return
         raise Unavailable(f"fluentd: {'; '.join(failures)}")
 
@@ -420,18 +433,22 @@ def _chunks(batch: Sequence[Stored], packed: dict[str, bytes], documents: int) -
 
 def _pack(batch: Sequence[Stored]) -> tuple[dict[str, bytes], dict[str, Outcome]]:
     """Pack each document; those that msgpack has no form for (an integer over 64 bits) are rejected."""
-    packed, outcomes, moment = {}, {}, now()
+    packed, outcomes, moment = {}, {}, timestamp()
     for stored in batch:
         try:
             packed[stored.id] = _entry(stored, moment)
         except (msgspec.DecodeError, ValueError, OverflowError) as error:
-            outcomes[stored.id] = Outcome(stored.id, Verdict.REJECTED, f"cannot be sent as msgpack: {error}")
+            outcomes[stored.id] = Outcome(
+                stored.id, DeliveryStatus.REJECTED, f"cannot be sent as msgpack: {error}"
+            )
     return packed, outcomes
 
 
 def _entry(stored: Stored, moment: str) -> bytes:
     """Pack ``[time, record]``; a float as time would be dropped without a word."""
-    record = msgspec.json.decode(stamp(stored.body, moment, name=stored.id), type=dict[str, Any])
+    record = msgspec.json.decode(
+        with_delivery_fields(stored.body, moment, document_id=stored.id), type=dict[str, Any]
+    )
     text = record.get("@timestamp") or moment
     nanoseconds = int(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1_000
     packed: bytes = msgpack.packb([EventTime.from_unix_nano(max(0, nanoseconds)), record])

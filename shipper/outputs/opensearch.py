@@ -10,10 +10,15 @@ import logging
 import warnings
 from typing import TYPE_CHECKING
 
-from kpanic.shipper.outputs import Unavailable
-from kpanic.shipper.outputs._bulk import BulkOutput, Reply, SearchConfig
-from kpanic.shipper.outputs._reason import explain
-from kpanic.shipper.outputs._settings import TLS, context, secret, trust
+from kpanic.shipper.api import (
+    TLS,
+    Unavailable,
+    connection_error,
+    read_secret,
+    tls_context,
+    trust_context_only,
+)
+from kpanic.shipper.outputs.bulk import BulkOutput, Reply, SearchConfig
 
 if TYPE_CHECKING:
     from opensearchpy import Urllib3HttpConnection
@@ -34,11 +39,13 @@ class OpenSearchOutput(BulkOutput):
 
         # It logs each failure with a traceback; ours is one line.
         logging.getLogger("opensearch").setLevel(logging.CRITICAL)
-        password = secret(config.password, config.password_file, "password")
+        password = read_secret(config.password, config.password_file, "password")
         self._client = opensearchpy.OpenSearch(
             self.urls,
             http_auth=(config.username, password) if config.username else None,
-            ssl_context=context(config.ssl) if any(url.startswith("https:") for url in self.urls) else None,
+            ssl_context=tls_context(config.ssl)
+            if any(url.startswith("https:") for url in self.urls)
+            else None,
             connection_class=_connection(config.ssl),
             timeout=config.timeout,
             # Another try is another host; when to try the same one again is the pipeline's decision.
@@ -62,10 +69,10 @@ class OpenSearchOutput(BulkOutput):
         except self._errors as error:
             if isinstance(error.status_code, int):
                 return Reply(error.status_code, error.info or error.error)
-            raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {explain(error)}") from error
+            raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {connection_error(error)}") from error
         except Exception as error:  # an answer of anybody else raises whatever its body provokes
             raise Unavailable(
-                f"{self.name}: {self.urls[0]} gave no answer of OpenSearch: {explain(error)}"
+                f"{self.name}: {self.urls[0]} gave no answer of OpenSearch: {connection_error(error)}"
             ) from error
         return Reply(200, data)
 
@@ -82,6 +89,6 @@ def _connection(tls: TLS) -> type[Urllib3HttpConnection]:
         def _create_urllib3_pool(self) -> None:
             super()._create_urllib3_pool()
             if self.use_ssl:
-                trust(self.pool, tls)
+                trust_context_only(self.pool, tls)
 
     return Connection

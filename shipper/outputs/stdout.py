@@ -5,14 +5,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from kpanic.shipper.outputs import Outcome, Unavailable, Verdict
-from kpanic.shipper.outputs._document import now, stamp
-from kpanic.shipper.outputs._settings import Settings
+from kpanic.shipper.api import DeliveryStatus, Outcome, Settings, Unavailable, timestamp, with_delivery_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kpanic.shipper.outputs import Stored
+    from kpanic.shipper.api import Stored
 
 __all__ = ["StdoutConfig", "StdoutOutput"]
 
@@ -35,15 +33,15 @@ class StdoutOutput:
 
         :raises Unavailable: nobody reads any more.
         """
-        moment = now()
+        moment = timestamp()
         try:
             sys.stdout.buffer.writelines(
-                stamp(stored.body, moment, name=stored.id) + b"\n" for stored in batch
+                with_delivery_fields(stored.body, moment, document_id=stored.id) + b"\n" for stored in batch
             )
             sys.stdout.buffer.flush()
         except OSError as error:
             raise Unavailable(f"stdout: {error.strerror}") from error
-        return [Outcome(stored.id, Verdict.DELIVERED) for stored in batch]
+        return [Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in batch]
 
     def check(self) -> str:
         """Say that it is there; nothing can be asked of it."""

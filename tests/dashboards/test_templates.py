@@ -10,7 +10,7 @@ import pytest
 
 from kpanic.dashboards import templates
 from kpanic.indices import SIGNATURES
-from kpanic.shipper.outputs import Verdict
+from kpanic.shipper.api import DeliveryStatus
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
 from kpanic.shipper.setup import setup_index_management
@@ -20,7 +20,7 @@ from tests.engines.proxy import Answer, HttpProxy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.outputs._bulk import BulkOutput
+    from kpanic.shipper.outputs.bulk import BulkOutput
     from tests.engines.search import Engine
 
 OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}
@@ -130,7 +130,7 @@ def test_what_no_field_names_is_kept_but_cannot_flood_the_mapping(
 ) -> None:
     list(setup_index_management(output))
     outcomes = output.send([stored(0, namespace, **{f"odd{number}": number for number in range(2000)})])
-    assert [outcome.verdict for outcome in outcomes] == [Verdict.DELIVERED]
+    assert [outcome.status for outcome in outcomes] == [DeliveryStatus.DELIVERED]
     (hit,) = engine.found(f"logs-kernel.panic-{namespace}")
     assert hit["_source"]["kernel"]["panic"]["odd1999"] == 1999
 
@@ -150,7 +150,7 @@ def test_a_text_of_any_length_is_kept(engine: Engine, output: BulkOutput, namesp
     list(setup_index_management(output))
     one = stored(0, namespace, code="c" * 100_000)
     outcomes = output.send([one])
-    assert [outcome.verdict for outcome in outcomes] == [Verdict.DELIVERED]
+    assert [outcome.status for outcome in outcomes] == [DeliveryStatus.DELIVERED]
     assert templates.FIELDS[field]["index"] is False
     (hit,) = engine.found(f"logs-kernel.panic-{namespace}")
     assert len(hit["_source"]["kernel"]["panic"]["code"]) == 100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kpanic.shipper.outputs import Stored
+from kpanic.shipper.api import Stored
 
 
 def document(number: int, namespace: str, **panic: object) -> dict[str, Any]:

@@ -6,14 +6,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from kpanic.shipper.outputs import Unavailable, Verdict
+from kpanic.shipper.api import DeliveryStatus, Unavailable
 
 if TYPE_CHECKING:
-    from kpanic.shipper.outputs import Outcome, Output, Stored
+    from kpanic.shipper.api import Outcome, Output, Stored
 
 
-def verdicts(outcomes: list[Outcome]) -> Counter[Verdict]:
-    return Counter(outcome.verdict for outcome in outcomes)
+def statuses(outcomes: list[Outcome]) -> Counter[DeliveryStatus]:
+    return Counter(outcome.status for outcome in outcomes)
 
 
 def deliver(output: Output, documents: list[Stored], tries: int = 40) -> list[Outcome]:
@@ -28,5 +28,5 @@ def deliver(output: Output, documents: list[Stored], tries: int = 40) -> list[Ou
         except Unavailable:
             time.sleep(0.05)
             continue
-        settled |= {outcome.id: outcome for outcome in outcomes if outcome.verdict is not Verdict.RETRY}
+        settled |= {outcome.id: outcome for outcome in outcomes if outcome.status is not DeliveryStatus.RETRY}
     return [settled[document.id] for document in documents]

@@ -7,13 +7,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from kpanic.shipper.api import Stop
 from kpanic.shipper.document import Origin, identify
-from kpanic.shipper.inputs._wait import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from kpanic.shipper.inputs import Crash, Input
+    from kpanic.shipper.api import Crash, Input
 
 WHOLE = 30.0
 """Seconds after which what has not happened will not."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kpanic.shipper.document import Origin, build
-from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs.log_file import read
 
 TESTS = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "golden"

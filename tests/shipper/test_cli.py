@@ -18,14 +18,14 @@ import pytest
 from kpanic.shipper import pipeline
 from kpanic.shipper.cli import COMMANDS
 from kpanic.shipper.document import Origin
-from kpanic.shipper.inputs import file
+from kpanic.shipper.inputs import log_file
 from tests.shipper.ecs import faults
 from tests.shipper.screen import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.inputs import Crash
+    from kpanic.shipper.api import Crash
 
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
@@ -98,7 +98,7 @@ def test_a_process_that_dies_costs_its_files_alone(monkeypatch: pytest.MonkeyPat
     def read(path: str, base: Origin) -> Iterator[Crash]:
         if path == "7":
             os.kill(os.getpid(), signal.SIGKILL)
-        return file.read(str(PANIC), base)
+        return log_file.read(str(PANIC), base)
 
     monkeypatch.setattr(pipeline, "read", read)
     found = list(pipeline.parse_files([str(number) for number in range(16)], Origin("file"), jobs=2))

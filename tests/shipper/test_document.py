@@ -15,7 +15,7 @@ from kpanic.dashboards import templates
 from kpanic.grammars.model import CrashReport, Frame, InstructionPointer, Kernel, Line, Oops, Process
 from kpanic.shipper.document import Origin, build, encode, identify, pack
 from kpanic.shipper.fields import get
-from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs.log_file import read
 from tests.shipper.ecs import faults, leaves
 
 LOGS = Path(__file__).parent.parent / "logs"

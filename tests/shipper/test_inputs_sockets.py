@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpanic.shipper.inputs._listen import Place
 from kpanic.shipper.inputs.netconsole import NetconsoleInput
+from kpanic.shipper.inputs.sockets import Place
 from kpanic.shipper.inputs.syslog import Framing, SyslogInput, header
 from tests.shipper.feed import running, until
 from tests.shipper.rsyslog import rsyslog

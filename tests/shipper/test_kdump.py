@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import inotify_simple
 import pytest
 
+from kpanic.shipper.api import Unreadable
 from kpanic.shipper.document import Origin
-from kpanic.shipper.inputs import Unreadable, dump
-from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs import memory_dump
 from kpanic.shipper.inputs.kdump import KdumpInput
+from kpanic.shipper.inputs.log_file import read
 from tests.engines import parts
 from tests.shipper.feed import running, until
 
@@ -106,7 +107,7 @@ def test_a_dump_alone_asks_once_for_the_program_that_reads_it_and_is_read_when_i
 
 
 def test_the_real_program_says_why_it_takes_no_log_out_of_a_damaged_dump(tmp_path: Path) -> None:
-    if not shutil.which(dump.PROGRAM):
+    if not shutil.which(memory_dump.PROGRAM):
         parts.missing("makedumpfile", "it is not installed")
     reason = refused(tmp_path)
     assert reason.startswith("its log could not be extracted: ")
@@ -116,14 +117,14 @@ def test_the_real_program_says_why_it_takes_no_log_out_of_a_damaged_dump(tmp_pat
 
 def test_a_dump_is_given_so_much_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(dump, "LONGEST", 1.0)
+    monkeypatch.setattr(memory_dump, "LONGEST", 1.0)
     program(tmp_path, "exec sleep 60")
     assert refused(tmp_path) == "its log could not be extracted within 1 s"
 
 
 def test_a_dump_is_given_so_much_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(dump, "LARGEST", 1 << 20)
+    monkeypatch.setattr(memory_dump, "LARGEST", 1 << 20)
     program(tmp_path, 'exec dd if=/dev/zero of="$3" bs=64k')
     assert refused(tmp_path) == "its log could not be extracted: makedumpfile was ended by SIGXFSZ"
 
@@ -134,8 +135,8 @@ def test_a_flattened_dump_says_how_it_becomes_a_plain_one(tmp_path: Path) -> Non
 
 
 def test_a_program_s_own_image_is_no_dump() -> None:
-    assert dump.is_dump(b"\x7fELF" + bytes(12) + b"\x04\x00")
-    assert not dump.is_dump(Path("/bin/sh").read_bytes()[:64])
+    assert memory_dump.is_dump(b"\x7fELF" + bytes(12) + b"\x04\x00")
+    assert not memory_dump.is_dump(Path("/bin/sh").read_bytes()[:64])
 
 
 def program(folder: Path, does: str) -> None:
@@ -144,7 +145,7 @@ def program(folder: Path, does: str) -> None:
     script = folder / "bin" / "part"
     script.write_text(f"#!/bin/sh\n{does}\n")
     script.chmod(0o755)
-    script.rename(folder / "bin" / dump.PROGRAM)
+    script.rename(folder / "bin" / memory_dump.PROGRAM)
 
 
 def refused(folder: Path, content: bytes = DUMP) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from kpanic.shipper.outputs import Output
+    from kpanic.shipper.api import Output
     from tests.engines.forward import Receiver
 
 OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}

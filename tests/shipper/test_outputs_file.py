@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kpanic.shipper.outputs import Stored, Unavailable, Verdict
+from kpanic.shipper.api import DeliveryStatus, Stored, Unavailable
 from kpanic.shipper.outputs.file import FileConfig, FileOutput
 from tests.engines.documents import batch, stored
 
@@ -32,7 +32,7 @@ def test_each_document_is_a_line_stamped_when_it_was_sent(path: Path) -> None:
     output = FileOutput(FileConfig(path=str(path)))
     outcomes = output.send(batch(3, "a"))
     output.close()
-    assert [outcome.verdict for outcome in outcomes] == [Verdict.DELIVERED] * 3
+    assert [outcome.status for outcome in outcomes] == [DeliveryStatus.DELIVERED] * 3
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0]["event"].pop("ingested") > "2026"
     assert lines[0]["labels"].pop("document_id") == stored(0, "a").id
@@ -44,7 +44,7 @@ def test_each_document_is_a_line_stamped_when_it_was_sent(path: Path) -> None:
 def test_a_batch_that_was_written_but_not_settled_is_not_written_again(path: Path) -> None:
     FileOutput(FileConfig(path=str(path))).send(batch(3, "a"))
     again = FileOutput(FileConfig(path=str(path)))
-    assert [outcome.verdict for outcome in again.send(batch(5, "a"))] == [Verdict.DELIVERED] * 5
+    assert [outcome.status for outcome in again.send(batch(5, "a"))] == [DeliveryStatus.DELIVERED] * 5
     assert incidents(path) == [f"v1-a-{number:06}" for number in range(5)]
 
 
@@ -76,7 +76,7 @@ def test_a_batch_that_was_moved_away_before_it_was_settled_is_not_written_again(
 def test_no_more_is_written_at_once_than_is_read_again(path: Path) -> None:
     documents = [stored(number, "a", cause_detail="x" * 1_000_000) for number in range(20)]
     outcomes = FileOutput(FileConfig(path=str(path))).send(documents)
-    written = sum(outcome.verdict is Verdict.DELIVERED for outcome in outcomes)
+    written = sum(outcome.status is DeliveryStatus.DELIVERED for outcome in outcomes)
     assert 8_000_000 < path.stat().st_size < 10_000_000
     again = FileOutput(FileConfig(path=str(path)))
     left = documents
@@ -84,7 +84,7 @@ def test_no_more_is_written_at_once_than_is_read_again(path: Path) -> None:
         left = [
             one
             for one, outcome in zip(left, again.send(left), strict=True)
-            if outcome.verdict is Verdict.RETRY
+            if outcome.status is DeliveryStatus.RETRY
         ]
     assert written < 20
     assert incidents(path) == [f"v1-a-{number:06}" for number in range(20)]
@@ -129,7 +129,7 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
 
 def test_standard_output_takes_lines_and_a_closed_pipe_is_said() -> None:
     program = """
-from kpanic.shipper.outputs import Unavailable
+from kpanic.shipper.api import Unavailable
 from kpanic.shipper.outputs.stdout import StdoutConfig, StdoutOutput
 from tests.engines.documents import batch
 output = StdoutOutput(StdoutConfig())

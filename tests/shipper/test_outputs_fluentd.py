@@ -17,11 +17,11 @@ import msgspec
 import pytest
 import trustme
 
-from kpanic.shipper.outputs import Unavailable, Verdict
+from kpanic.shipper.api import DeliveryStatus, Unavailable
 from kpanic.shipper.outputs.fluentd import FluentdOutput
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import TcpProxy
-from tests.shipper.delivery import deliver, verdicts
+from tests.shipper.delivery import deliver, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def test_records_arrive_whole_with_their_own_time(
 ) -> None:
     there = receiver()
     outcomes = connect(there.host, compress=compress).send(batch(600, namespace))
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 600}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 600}
     entries = there.entries(600)
     assert len(entries) == 600
     assert {entry["tag"] for entry in entries} == {"kernel.panic"}
@@ -89,7 +89,7 @@ def test_shared_key_user_and_password_are_proved(
     there = receiver(security=USERS)
     user = {"shared_key": "the key", "username": "kpanic", "password": "pass word"}
     output = connect(there.host, **user)
-    assert verdicts(output.send(batch(3, namespace))) == {Verdict.DELIVERED: 3}
+    assert statuses(output.send(batch(3, namespace))) == {DeliveryStatus.DELIVERED: 3}
     assert len(there.entries(3)) == 3
 
 
@@ -163,7 +163,7 @@ def test_tls_with_a_key_delivers(
     ssl = {"enabled": True, "certificate_authorities": [tls["ca"]]}
     output = connect(there.host, shared_key="the key", ssl=ssl)
     for number in range(3):
-        assert verdicts(output.send([stored(number, namespace)])) == {Verdict.DELIVERED: 1}
+        assert statuses(output.send([stored(number, namespace)])) == {DeliveryStatus.DELIVERED: 1}
     assert len(there.entries(3)) == 3
 
 
@@ -177,7 +177,7 @@ def test_an_untrusted_certificate_delivers_nothing(
     with pytest.raises(Unavailable, match="certificate not trusted"):
         connect(there.host, ssl={"enabled": True}).send(batch(1, namespace))
     output = connect(there.host, ssl={"enabled": True, "verification_mode": "none"})
-    assert verdicts(output.send(batch(1, namespace))) == {Verdict.DELIVERED: 1}
+    assert statuses(output.send(batch(1, namespace))) == {DeliveryStatus.DELIVERED: 1}
 
 
 def test_the_next_host_is_taken_when_one_is_down(
@@ -185,12 +185,12 @@ def test_the_next_host_is_taken_when_one_is_down(
 ) -> None:
     there = receiver()
     output = connect("127.0.0.1:9", there.host)
-    assert verdicts(output.send(batch(3, namespace))) == {Verdict.DELIVERED: 3}
+    assert statuses(output.send(batch(3, namespace))) == {DeliveryStatus.DELIVERED: 3}
     there.kill()
     with pytest.raises(Unavailable, match=r"127.0.0.1:9: Connection refused"):
         output.send(batch(1, namespace))
     there.start()
-    assert verdicts(output.send([stored(7, namespace)])) == {Verdict.DELIVERED: 1}
+    assert statuses(output.send([stored(7, namespace)])) == {DeliveryStatus.DELIVERED: 1}
 
 
 def test_killed_before_the_acknowledgement_nothing_is_lost(
@@ -202,7 +202,7 @@ def test_killed_before_the_acknowledgement_nothing_is_lost(
     there = receiver()
     proxy = through(there)
     output, documents = connect(proxy.host, bulk_max_size=50), batch(500, namespace)
-    assert verdicts(output.send(documents[:100])) == {Verdict.DELIVERED: 100}
+    assert statuses(output.send(documents[:100])) == {DeliveryStatus.DELIVERED: 100}
     for start in range(100, 500, 100):
         proxy.lose = lambda _: True  # the receiver is gone before it has read the chunk
         with pytest.raises(Unavailable):
@@ -212,7 +212,7 @@ def test_killed_before_the_acknowledgement_nothing_is_lost(
         with pytest.raises(Unavailable):
             output.send(documents[start : start + 100])
         there.start()
-        assert verdicts(deliver(output, documents[start : start + 100])) == {Verdict.DELIVERED: 100}
+        assert statuses(deliver(output, documents[start : start + 100])) == {DeliveryStatus.DELIVERED: 100}
     assert proxy.seen == 4
     assert incidents(there, 500) == {f"v1-{namespace}-{number:06}": 1 for number in range(500)}
 
@@ -230,7 +230,7 @@ def test_a_lost_acknowledgement_is_sent_again_as_the_same_chunk(
     with pytest.raises(Unavailable, match="closed by the receiver"):
         output.send(documents)
     proxy.swallow = False
-    assert verdicts(output.send(documents)) == {Verdict.DELIVERED: 10}
+    assert statuses(output.send(documents)) == {DeliveryStatus.DELIVERED: 10}
     assert proxy.seen == 1
     assert set(incidents(there, 20)) == {f"v1-{namespace}-{number:06}" for number in range(10)}
 
@@ -247,8 +247,8 @@ def test_a_record_that_is_never_acknowledged_is_rejected_alone(
     documents = batch(64, namespace)
     documents[20] = stored(20, namespace, cause_detail="POISON")
     outcomes = deliver(connect(proxy.host), documents)
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 63, Verdict.REJECTED: 1}
-    assert outcomes[20].verdict is Verdict.REJECTED
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 63, DeliveryStatus.REJECTED: 1}
+    assert outcomes[20].status is DeliveryStatus.REJECTED
     assert "never acknowledged, though others are" in outcomes[20].reason
     assert len(incidents(there, 63)) == 63
 
@@ -263,9 +263,9 @@ def test_a_record_that_is_never_acknowledged_is_rejected_though_no_other_follows
     proxy = through(there)
     proxy.lose = lambda data: b"POISON" in data
     output = connect(proxy.host)
-    assert verdicts(output.send(batch(3, namespace))) == {Verdict.DELIVERED: 3}
+    assert statuses(output.send(batch(3, namespace))) == {DeliveryStatus.DELIVERED: 3}
     (outcome,) = deliver(output, [stored(3, namespace, cause_detail="POISON")], tries=7)
-    assert outcome.verdict is Verdict.REJECTED
+    assert outcome.status is DeliveryStatus.REJECTED
     assert len(incidents(there, 3)) == 3
 
 
@@ -278,7 +278,7 @@ def test_a_receiver_that_comes_and_goes_rejects_nothing(
     there = receiver()
     proxy = through(there)
     output, documents = connect(proxy.host, bulk_max_size=8), batch(64, namespace)
-    settled: dict[str, Verdict] = {}
+    settled: dict[str, DeliveryStatus] = {}
     # The third time a chunk is halved down to a record, which fails alone just before the receiver is back.
     for cut in (1, 1, 4, 1):
         left = [document for document in documents if document.id not in settled]
@@ -286,11 +286,11 @@ def test_a_receiver_that_comes_and_goes_rejects_nothing(
         proxy.lose = lambda _, cuts=cuts: proxy.seen < cuts  # type: ignore[misc]
         with contextlib.suppress(Unavailable):
             outcomes = output.send(left)
-            settled |= {one.id: one.verdict for one in outcomes if one.verdict is not Verdict.RETRY}
+            settled |= {one.id: one.status for one in outcomes if one.status is not DeliveryStatus.RETRY}
     proxy.lose = lambda _: False
     left = [document for document in documents if document.id not in settled]
-    assert Verdict.REJECTED not in settled.values()
-    assert verdicts(deliver(output, left)) == ({Verdict.DELIVERED: len(left)} if left else {})
+    assert DeliveryStatus.REJECTED not in settled.values()
+    assert statuses(deliver(output, left)) == ({DeliveryStatus.DELIVERED: len(left)} if left else {})
     assert incidents(there, 64) == {f"v1-{namespace}-{number:06}": 1 for number in range(64)}
 
 
@@ -345,7 +345,7 @@ def test_a_document_that_msgpack_cannot_say_is_rejected_alone(
     documents = batch(5, namespace)
     documents[2] = stored(2, namespace, cpu=2**70)
     outcomes = connect(there.host).send(documents)
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 4, Verdict.REJECTED: 1}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 4, DeliveryStatus.REJECTED: 1}
     assert len(there.entries(4)) == 4
 
 
@@ -353,8 +353,8 @@ def test_without_acknowledgement_it_is_sent_all_the_same(
     receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
 ) -> None:
     there = receiver()
-    assert verdicts(connect(there.host, require_ack=False).send(batch(5, namespace))) == {
-        Verdict.DELIVERED: 5
+    assert statuses(connect(there.host, require_ack=False).send(batch(5, namespace))) == {
+        DeliveryStatus.DELIVERED: 5
     }
     assert len(there.entries(5)) == 5
 
@@ -421,7 +421,7 @@ def test_the_handshake_is_what_each_receiver_reads(
 
     with served(serve) as host:
         output = connect(host, shared_key="the key", username="me", password="word", bulk_max_size=2)  # noqa: S106
-        assert verdicts(output.send(batch(6, namespace))) == {Verdict.DELIVERED: 6}
+        assert statuses(output.send(batch(6, namespace))) == {DeliveryStatus.DELIVERED: 6}
     assert len(pings) == (1 if keeps else 3), "a connection is kept where the receiver keeps it"
     for _, name, salt, digest, user, proof in pings:
         assert name != b"collector"
@@ -445,7 +445,7 @@ def test_the_next_host_takes_what_the_first_did_not_acknowledge(
     proxy.lose = lambda _: len(first.entries()) >= 100
     documents = batch(300, namespace)
     outcomes = deliver(connect(proxy.host, second.host, bulk_max_size=50), documents)
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 300}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 300}
     assert proxy.seen == 1
     assert (len(first.entries(100)), len(second.entries(200))) == (100, 200)
     assert incidents(first, 100) + incidents(second, 200) == {

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from kpanic.shipper.outputs import Unavailable, Verdict
+from kpanic.shipper.api import DeliveryStatus, Unavailable
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
 from kpanic.shipper.setup import setup_index_management
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import CUT, HANG, SWALLOW, Answer, HttpProxy
-from tests.shipper.delivery import deliver, verdicts
+from tests.shipper.delivery import deliver, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kpanic.shipper.outputs._bulk import BulkOutput
+    from kpanic.shipper.outputs.bulk import BulkOutput
     from tests.engines.search import Engine
 
 OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}
@@ -56,7 +56,7 @@ def test_documents_are_delivered_whole(
     engine: Engine, connect: Callable[..., BulkOutput], stream: str, namespace: str
 ) -> None:
     outcomes = connect().send(batch(600, namespace))
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 600}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 600}
     hits = engine.found(stream)
     assert len(hits) == 600
     first = next(hit for hit in hits if hit["_id"] == f"v1-{namespace}-000000-kdump")
@@ -71,7 +71,7 @@ def test_what_is_shipped_twice_is_there_once(
 ) -> None:
     documents = batch(300, namespace)
     connect().send(documents)
-    assert verdicts(connect().send(documents)) == {Verdict.DELIVERED: 300}
+    assert statuses(connect().send(documents)) == {DeliveryStatus.DELIVERED: 300}
     assert engine.count(stream) == 300
 
 
@@ -141,11 +141,11 @@ def test_a_poison_document_is_rejected_alone_and_replayed_when_mended(
     documents = batch(1000, namespace)
     poison = documents[500] = stored(500, namespace, cpu="not a number")
     outcomes = connect().send(documents)
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 999, Verdict.REJECTED: 1}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 999, DeliveryStatus.REJECTED: 1}
     assert outcomes[500].id == poison.id
     assert "kernel.panic.cpu" in outcomes[500].reason
     assert outcomes[500].reason.startswith("400: ")
-    assert verdicts(connect().send([stored(500, namespace, cpu=3)])) == {Verdict.DELIVERED: 1}
+    assert statuses(connect().send([stored(500, namespace, cpu=3)])) == {DeliveryStatus.DELIVERED: 1}
     assert engine.count(stream) == 1000
 
 
@@ -155,8 +155,8 @@ def test_an_id_that_fails_the_whole_request_is_found_by_halving(
     documents = batch(100, namespace)
     documents[37] = replace(documents[37], id="x" * 600)
     outcomes = connect().send(documents)
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 99, Verdict.REJECTED: 1}
-    assert outcomes[37].verdict is Verdict.REJECTED
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 99, DeliveryStatus.REJECTED: 1}
+    assert outcomes[37].status is DeliveryStatus.REJECTED
     assert "512" in outcomes[37].reason
     assert engine.count(stream) == 99
 
@@ -214,7 +214,7 @@ def test_an_answer_that_is_no_verdict_holds_every_document(
     assert proxy.seen == [HELD[fault]]
     assert output.name in str(told.value)
     assert "\n" not in str(told.value)
-    assert verdicts(output.send(documents)) == {Verdict.DELIVERED: 20}
+    assert statuses(output.send(documents)) == {DeliveryStatus.DELIVERED: 20}
     assert engine.count(stream) == 20
 
 
@@ -226,7 +226,7 @@ def test_a_swallowed_answer_does_not_double(
     with pytest.raises(Unavailable):
         output.send(documents)
     assert engine.count(stream) == 50
-    assert verdicts(output.send(documents)) == {Verdict.DELIVERED: 50}
+    assert statuses(output.send(documents)) == {DeliveryStatus.DELIVERED: 50}
     assert engine.count(stream) == 50
 
 
@@ -247,10 +247,10 @@ def test_what_was_settled_before_the_engine_went_stays_settled(
 ) -> None:
     proxy.plan += [None, Answer(503)]
     outcomes = connect(proxy.url).send(batch(600, namespace))
-    counted = verdicts(outcomes)
-    assert counted[Verdict.DELIVERED] == engine.count(stream) > 200
-    assert counted[Verdict.RETRY] == 600 - counted[Verdict.DELIVERED]
-    assert {outcome.verdict for outcome in outcomes[:200]} == {Verdict.DELIVERED}
+    counted = statuses(outcomes)
+    assert counted[DeliveryStatus.DELIVERED] == engine.count(stream) > 200
+    assert counted[DeliveryStatus.RETRY] == 600 - counted[DeliveryStatus.DELIVERED]
+    assert {outcome.status for outcome in outcomes[:200]} == {DeliveryStatus.DELIVERED}
 
 
 def test_a_request_that_is_too_large_is_halved_until_it_fits(
@@ -260,9 +260,9 @@ def test_a_request_that_is_too_large_is_halved_until_it_fits(
     giant = documents[11] = stored(11, namespace, cause_detail="x" * 150_000)
     proxy.always = lambda body: Answer(413, b"<html>413</html>", "text/html") if len(body) > 100_000 else None
     outcomes = connect(proxy.url).send(documents)
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 39, Verdict.REJECTED: 1}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 39, DeliveryStatus.REJECTED: 1}
     assert outcomes[11].id == giant.id
-    assert outcomes[11].verdict is Verdict.REJECTED
+    assert outcomes[11].status is DeliveryStatus.REJECTED
     assert outcomes[11].reason.startswith("413")
     assert engine.count(stream) == 39
 
@@ -273,7 +273,7 @@ def test_an_engine_that_is_always_too_busy_for_the_chunk_gets_smaller_ones(
     busy = Answer(429, b'{"error":{"type":"rejected_execution_exception","reason":"coordinating bytes"}}')
     proxy.always = lambda body: busy if len(body) > 300_000 else None
     outcomes = deliver(connect(proxy.url), batch(200, namespace))
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 200}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 200}
     assert proxy.seen.count(busy) > 3
     assert engine.count(stream) == 200
 
@@ -287,7 +287,7 @@ def test_faults_in_a_row_lose_and_double_nothing(
     documents[700] = stored(700, namespace, cpu="poison")
     outcomes = deliver(connect(proxy.url, bulk_max_size=100), documents)
     assert not proxy.plan, "every fault was met"
-    assert verdicts(outcomes) == {Verdict.DELIVERED: 1499, Verdict.REJECTED: 1}
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 1499, DeliveryStatus.REJECTED: 1}
     assert engine.count(stream) == 1499
 
 
@@ -298,10 +298,10 @@ def test_a_blocked_index_is_waited_for(
     output.send(batch(1, namespace))
     engine.ask("PUT", f"/{stream}/_settings", {"index.blocks.write": True})
     held = output.send(batch(5, namespace)[1:])
-    assert verdicts(held) == {Verdict.RETRY: 4}
+    assert statuses(held) == {DeliveryStatus.RETRY: 4}
     assert "cluster_block_exception" in held[0].reason
     engine.ask("PUT", f"/{stream}/_settings", {"index.blocks.write": None})
-    assert verdicts(output.send(batch(5, namespace))) == {Verdict.DELIVERED: 5}
+    assert statuses(output.send(batch(5, namespace))) == {DeliveryStatus.DELIVERED: 5}
 
 
 def test_nobody_there_is_said_in_a_line(connect: Callable[..., BulkOutput], namespace: str) -> None:
@@ -316,7 +316,7 @@ def test_the_next_host_is_asked_when_one_is_down(
 ) -> None:
     output = connect("http://127.0.0.1:9", engine.url)
     for number in range(4):
-        assert verdicts(deliver(output, [stored(number, namespace)])) == {Verdict.DELIVERED: 1}
+        assert statuses(deliver(output, [stored(number, namespace)])) == {DeliveryStatus.DELIVERED: 1}
     assert engine.count(stream) == 4
 
 

@@ -18,8 +18,8 @@ import msgspec
 import pytest
 import trustme
 
+from kpanic.shipper.api import DeliveryStatus, Unavailable
 from kpanic.shipper.document import Packed
-from kpanic.shipper.outputs import Unavailable, Verdict
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
 from kpanic.shipper.pipeline import Delivery
@@ -127,7 +127,7 @@ def test_a_user_who_may_only_create_documents_is_enough(
     list(setup_index_management(connect("admin")))
     output = connect("writer")
     outcomes = output.send(batch(300, namespace))
-    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert {outcome.status for outcome in outcomes} == {DeliveryStatus.DELIVERED}
     assert secured.node.count(f"logs-kernel.panic-{namespace}") == 300
     assert output.check() == f"Elasticsearch at {secured.node.url}: reached"
 
@@ -208,7 +208,7 @@ def test_a_certificate_for_another_name_is_trusted_only_when_names_do_not_matter
         connect("writer", hosts=hosts).send(batch(5, namespace))
     ssl = {"certificate_authorities": authorities, "verification_mode": "certificate"}
     outcomes = connect("writer", hosts=hosts, ssl=ssl).send(batch(5, namespace))
-    assert {outcome.verdict for outcome in outcomes} == {Verdict.DELIVERED}
+    assert {outcome.status for outcome in outcomes} == {DeliveryStatus.DELIVERED}
 
 
 def test_an_authority_that_is_no_file_is_said(connect: Callable[..., ElasticsearchOutput]) -> None:
@@ -225,7 +225,7 @@ def test_tls_that_is_not_verified_works_when_told_so(
     connect: Callable[..., ElasticsearchOutput], namespace: str
 ) -> None:
     output = connect("writer", ssl={"verification_mode": "none"})
-    assert {outcome.verdict for outcome in output.send(batch(5, namespace))} == {Verdict.DELIVERED}
+    assert {outcome.status for outcome in output.send(batch(5, namespace))} == {DeliveryStatus.DELIVERED}
 
 
 def test_plain_http_to_a_tls_port_keeps_everything(

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpanic.shipper.inputs._pipe import Lines
+from kpanic.shipper.inputs.piped_lines import Lines
 from kpanic.shipper.inputs.stdin import StdinInput
 from tests.shipper.feed import running, until
 from tests.shipper.rsyslog import rsyslog

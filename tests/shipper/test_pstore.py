@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kpanic.shipper.api import DeliveryStatus, Outcome
 from kpanic.shipper.document import build, identify, pack
 from kpanic.shipper.inputs import pstore
 from kpanic.shipper.inputs.pstore import PstoreInput
-from kpanic.shipper.outputs import Outcome, Verdict
 from kpanic.shipper.store import Store
 from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.outputs import Stored
+    from kpanic.shipper.api import Stored
 
 TRANSPORTS = Path(__file__).parent.parent / "logs" / "transports"
 
@@ -96,8 +96,10 @@ def test_records_without_a_crash_and_what_cannot_be_unpacked_or_read_are_left_an
     assert len(list((tmp_path / "a").iterdir())) == 4
 
 
-@pytest.mark.parametrize("verdict", Verdict)
-def test_a_crash_is_everywhere_when_each_output_has_acknowledged_it(tmp_path: Path, verdict: Verdict) -> None:
+@pytest.mark.parametrize("verdict", DeliveryStatus)
+def test_a_crash_is_everywhere_when_each_output_has_acknowledged_it(
+    tmp_path: Path, verdict: DeliveryStatus
+) -> None:
     (crash,) = _read(tmp_path)
     (name,) = [identify(*crash)[1]]
     with Store(tmp_path / "kpanic.db") as store:
@@ -106,11 +108,11 @@ def test_a_crash_is_everywhere_when_each_output_has_acknowledged_it(tmp_path: Pa
         store.register("other")
         store.add([pack(build(*crash))])
         assert store.delivered([name], [])
-        _settle(store, "one", Verdict.DELIVERED)
+        _settle(store, "one", DeliveryStatus.DELIVERED)
         assert store.delivered([name], ["one"])
         assert not store.delivered([name], ["one", "other"])
         _settle(store, "other", verdict)
-        assert store.delivered([name], ["one", "other"]) is (verdict is Verdict.DELIVERED)
+        assert store.delivered([name], ["one", "other"]) is (verdict is DeliveryStatus.DELIVERED)
 
 
 def _read(folder: Path) -> Any:  # noqa: ANN401
@@ -121,6 +123,6 @@ def _read(folder: Path) -> Any:  # noqa: ANN401
     return feed.crashes.values()
 
 
-def _settle(store: Store, output: str, verdict: Verdict) -> None:
+def _settle(store: Store, output: str, verdict: DeliveryStatus) -> None:
     batch: list[Stored] = store.pending(output, 10)
     store.settle(output, batch, [Outcome(stored.id, verdict, "") for stored in batch])

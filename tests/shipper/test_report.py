@@ -79,21 +79,21 @@ def test_pages_of_an_engine_s_answer_follow_each_other_without_a_gap(
     kpanic: Run, shipped: list[str], monkeypatch: pytest.MonkeyPatch, namespace: str
 ) -> None:
     from kpanic.shipper.commands._common import made_outputs, read_config  # noqa: PLC0415
-    from kpanic.shipper.outputs import _search  # noqa: PLC0415
+    from kpanic.shipper.outputs import search  # noqa: PLC0415
 
-    monkeypatch.setattr(_search, "PAGE", 7)
-    monkeypatch.setattr(_search, "WHOLE_PAGE", 5)
+    monkeypatch.setattr(search, "PAGE", 7)
+    monkeypatch.setattr(search, "WHOLE_PAGE", 5)
     (output,) = made_outputs(read_config(None, tuple(shipped[1::2])))
     index = f"logs-kernel.panic-{namespace}"
-    found = list(_search.documents(output, index, ["event.id"], 10**6))
+    found = list(search.documents(output, index, ["event.id"], 10**6))
     with Store(kpanic.store, readonly=True) as store:
         kept = list(store.documents())
     assert sorted(one["_id"] for one in found) == sorted(one["_id"] for one in kept)
-    assert len(found) == _search.count(output, index) > 50
+    assert len(found) == search.count(output, index) > 50
     stamps = [one["@timestamp"] for one in found]
     assert stamps == sorted(stamps, reverse=True)
-    assert len(list(_search.documents(output, index, ["event.id"], 10))) == 10
-    whole = {one["_id"]: one for one in _search.whole(output, index, [one["_id"] for one in found])}
+    assert len(list(search.documents(output, index, ["event.id"], 10))) == 10
+    whole = {one["_id"]: one for one in search.whole(output, index, [one["_id"] for one in found])}
     for one in kept:
         assert whole[one["_id"]]["event"]["original"] == one["event"]["original"]
     output.close()

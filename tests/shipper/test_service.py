@@ -21,7 +21,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kpanic.shipper.document import Origin
-from kpanic.shipper.inputs.file import read
+from kpanic.shipper.inputs.log_file import read
 from tests.benchmarks.service import resident, spent
 from tests.engines import parts
 
@@ -324,7 +324,7 @@ def test_metrics_are_served_on_loopback_where_wanted(service: Service) -> None:
     with service.running() as process:
         until(lambda: len(service.documents()) == 1)
         until(lambda: asked()["kpanic_output_trouble[('output', 'fluentd')]"] == 1)
-        until(lambda: asked()["kpanic_output_documents_total[('output', 'file'), ('verdict', 'delivered')]"])
+        until(lambda: asked()["kpanic_output_documents_total[('output', 'file'), ('status', 'delivered')]"])
         found = asked()
         taken = parts.free_port(25_066)
         with socket.create_server(("127.0.0.1", taken)):
@@ -335,8 +335,8 @@ def test_metrics_are_served_on_loopback_where_wanted(service: Service) -> None:
     assert found["kpanic_input_crashes_total[('input', 'kdump')]"] == 1
     assert found["kpanic_input_crashes_total[('input', 'netconsole')]"] == 0
     assert found["kpanic_input_dropped_messages_total[('input', 'netconsole')]"] == 0
-    assert found["kpanic_output_documents_total[('output', 'file'), ('verdict', 'delivered')]"] == 1
-    assert found["kpanic_output_documents_total[('output', 'fluentd'), ('verdict', 'delivered')]"] == 0
+    assert found["kpanic_output_documents_total[('output', 'file'), ('status', 'delivered')]"] == 1
+    assert found["kpanic_output_documents_total[('output', 'fluentd'), ('status', 'delivered')]"] == 0
     assert found["kpanic_output_pending[('output', 'file')]"] == 0
     assert found["kpanic_output_pending[('output', 'fluentd')]"] == 1
     assert found["kpanic_output_trouble[('output', 'file')]"] == 0

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kpanic.shipper.outputs import Outcome, Stored, Verdict
+from kpanic.shipper.api import DeliveryStatus, Outcome, Stored
 from kpanic.shipper.store import Position, Store, StoreDamaged, StoreError, StoreInUse
 from tests.engines import parts
 from tests.shipper.samples import packed
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kpanic.shipper.document import Packed
 
 
-def outcomes(batch: list[Stored], verdict: Verdict, reason: str = "") -> list[Outcome]:
+def outcomes(batch: list[Stored], verdict: DeliveryStatus, reason: str = "") -> list[Outcome]:
     return [Outcome(stored.id, verdict, reason) for stored in batch]
 
 
@@ -62,7 +62,7 @@ def test_nothing_leaves_before_its_output_has_it(store: Store) -> None:
     for _ in range(3):
         assert len(store.pending("a", 3)) == 3
     batch = store.pending("a", 3)
-    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    store.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
     assert [stored.id for stored in store.pending("a", 9)] == ["id3", "id4"]
 
 
@@ -70,7 +70,7 @@ def test_outputs_do_not_know_of_each_other_and_a_new_one_gets_everything(store: 
     store.register("a")
     store.add([packed(1)])
     batch = store.pending("a", 9)
-    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    store.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
     store.register("b")
     assert store.pending("a", 9) == []
     assert [stored.id for stored in store.pending("b", 9)] == ["id1"]
@@ -96,7 +96,10 @@ def test_a_document_without_an_outcome_is_tried_again_before_the_rest(store: Sto
     store.settle(
         "a",
         batch,
-        [Outcome("id0", Verdict.DELIVERED), Outcome("id2", Verdict.RETRY, "429: too many requests")],
+        [
+            Outcome("id0", DeliveryStatus.DELIVERED),
+            Outcome("id2", DeliveryStatus.RETRY, "429: too many requests"),
+        ],
     )
     assert [stored.id for stored in store.pending("a", 9)] == ["id1", "id2", "id3"]
     assert [stored.id for stored in store.pending("a", 1)] == ["id1"]
@@ -111,9 +114,9 @@ def test_what_is_held_and_what_is_new_keep_neither_waiting(store: Store) -> None
     assert [stored.id for stored in first] == [*held[:2], *new[:2]]
     assert [stored.id for stored in store.pending("a", 9)] == held + new
     assert [stored.id for stored in store.pending("a", 7)] == held + new[:3]
-    store.settle("a", first, [Outcome(name, Verdict.DELIVERED) for name in new[:2]])
+    store.settle("a", first, [Outcome(name, DeliveryStatus.DELIVERED) for name in new[:2]])
     assert [stored.id for stored in store.pending("a", 4)] == [*held[2:], *new[2:]]
-    store.settle("a", store.pending("a", 4), [Outcome(name, Verdict.DELIVERED) for name in new[2:]])
+    store.settle("a", store.pending("a", 4), [Outcome(name, DeliveryStatus.DELIVERED) for name in new[2:]])
     assert [stored.id for stored in store.pending("a", 3)] == held[:3]
 
 
@@ -137,7 +140,11 @@ def test_what_is_refused_is_kept_with_the_reason_and_can_be_replayed(store: Stor
     store.add([packed(1), packed(2)])
     store.register("a")
     batch = store.pending("a", 9)
-    store.settle("a", batch, [Outcome("id1", Verdict.REJECTED, "mapping"), Outcome("id2", Verdict.DELIVERED)])
+    store.settle(
+        "a",
+        batch,
+        [Outcome("id1", DeliveryStatus.REJECTED, "mapping"), Outcome("id2", DeliveryStatus.DELIVERED)],
+    )
     assert [(dead.output, dead.id, dead.reason) for dead in store.dead()] == [("a", "id1", "mapping")]
     assert store.pending("a", 9) == []
     assert store.replay("b") == 0
@@ -150,10 +157,10 @@ def test_replay_of_everything_starts_at_the_beginning(store: Store) -> None:
     store.add([packed(n) for n in range(3)])
     store.register("a")
     batch = store.pending("a", 9)
-    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    store.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
     assert store.replay("a", everything=True) == 3
     assert len(store.pending("a", 9)) == 3
-    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    store.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
     assert store.outputs()[0].delivered == 3
 
 
@@ -166,7 +173,9 @@ def test_status_counts_incidents_and_what_each_output_lacks(store: Store) -> Non
     store.add([packed(0), packed(1), packed(2, fatal=False), packed(4)])
     store.register("a")
     batch = store.pending("a", 2)
-    store.settle("a", batch, [Outcome("id0", Verdict.DELIVERED), Outcome("id1", Verdict.REJECTED, "no")])
+    store.settle(
+        "a", batch, [Outcome("id0", DeliveryStatus.DELIVERED), Outcome("id1", DeliveryStatus.REJECTED, "no")]
+    )
     store.trouble("a", "refused")
     status = store.status()
     assert (status.documents, status.kept, status.incidents, status.fatal) == (4, 4, 3, 2)
@@ -181,14 +190,14 @@ def test_age_takes_only_what_every_output_has_and_the_ledger_remembers_it(store:
     for name in ("a", "b"):
         store.register(name)
     everything = store.pending("a", 9)
-    store.settle("a", everything, outcomes(everything, Verdict.DELIVERED))
+    store.settle("a", everything, outcomes(everything, DeliveryStatus.DELIVERED))
     store.settle(
         "b",
         everything[:3],
         [
-            Outcome("id0", Verdict.DELIVERED),
-            Outcome("id1", Verdict.REJECTED, "x"),
-            Outcome("id2", Verdict.RETRY),
+            Outcome("id0", DeliveryStatus.DELIVERED),
+            Outcome("id1", DeliveryStatus.REJECTED, "x"),
+            Outcome("id2", DeliveryStatus.RETRY),
         ],
     )
     assert store.expire(["a", "b"], before=time.time() - 60) == (0, 0)
@@ -203,7 +212,7 @@ def test_size_takes_the_oldest_delivered_first_and_tells_what_was_not(store: Sto
     store.add([noise(n) for n in range(1200)])
     store.register("a")
     batch = store.pending("a", 600)
-    store.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+    store.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
     full = store.status().bytes
     assert store.expire(["a"], size=10**9) == (0, 0)
     first = store.expire(["a"], size=full * 3 // 4)
@@ -324,7 +333,7 @@ def test_one_damaged_text_costs_that_document_and_no_other(store: Store, path: P
         assert len(list(again.documents())) == 6
         assert len(list(again.whole(packed(n).id for n in range(9)))) == 6
         while batch := again.pending("a", 2):
-            again.settle("a", batch, outcomes(batch, Verdict.DELIVERED))
+            again.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
         (a, b) = again.outputs()
         assert (a.delivered, a.pending, a.dead) == (6, 0, 3)
         assert (b.delivered, b.pending, b.dead) == (0, 9, 0)
@@ -472,7 +481,9 @@ def test_refusals_are_counted_by_what_an_engine_says_before_it_quotes_the_docume
     )
     reasons = [f"{words} with id '{stored.id}'" for stored in batch[:4]] + ["413: too large"]
     store.settle(
-        "a", batch, [Outcome(one.id, Verdict.REJECTED, why) for one, why in zip(batch, reasons, strict=True)]
+        "a",
+        batch,
+        [Outcome(one.id, DeliveryStatus.REJECTED, why) for one, why in zip(batch, reasons, strict=True)],
     )
     assert store.refusals() == [("a", f"{words} with id 'id0'", 4), ("a", "413: too large", 1)]
 
@@ -502,14 +513,14 @@ class Ledger(RuleBasedStateMachine):
     @rule(
         name=st.sampled_from("ab"),
         limit=st.integers(1, 5),
-        verdicts=st.lists(st.sampled_from([*Verdict, None]), min_size=5, max_size=5),
+        verdicts=st.lists(st.sampled_from([*DeliveryStatus, None]), min_size=5, max_size=5),
     )
-    def deliver(self, name: str, limit: int, verdicts: list[Verdict | None]) -> None:
+    def deliver(self, name: str, limit: int, verdicts: list[DeliveryStatus | None]) -> None:
         batch = self.store.pending(name, limit)
         pairs = list(zip(batch, verdicts, strict=False))
         self.store.settle(name, batch, [Outcome(s.id, v, "why") for s, v in pairs if v is not None])
-        self.got[name] += [stored.id for stored, verdict in pairs if verdict is Verdict.DELIVERED]
-        self.dead[name] |= {stored.id for stored, verdict in pairs if verdict is Verdict.REJECTED}
+        self.got[name] += [stored.id for stored, verdict in pairs if verdict is DeliveryStatus.DELIVERED]
+        self.dead[name] |= {stored.id for stored, verdict in pairs if verdict is DeliveryStatus.REJECTED}
 
     @rule(name=st.sampled_from("ab"))
     def replay(self, name: str) -> None:
@@ -541,7 +552,7 @@ TestLedger = Ledger.TestCase
 FULL = """
 import os, sys
 sys.path.insert(0, {here!r})
-from kpanic.shipper.outputs import Outcome, Verdict
+from kpanic.shipper.api import DeliveryStatus, Outcome
 from kpanic.shipper.store import Store, StoreError
 from tests.engines import parts
 from tests.shipper.samples import packed
@@ -560,7 +571,7 @@ with Store({path!r}) as store:
     kept = fill(store, 0)
     assert 100 < kept == store.status().documents == len(list(store.pending("a", 9999)))
     while batch := store.pending("a", 50):
-        store.settle("a", batch, [Outcome(stored.id, Verdict.DELIVERED) for stored in batch])
+        store.settle("a", batch, [Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in batch])
     assert store.expire(["a"], size=500_000).undelivered == 0
     assert store.add([packed(10**6)]) == 1
     os.system("mount -o remount,size=4m {folder}")

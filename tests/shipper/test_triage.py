@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kpanic.shipper.api import Stored
 from kpanic.shipper.config import ConfigError, load
-from kpanic.shipper.outputs import Stored
 from kpanic.shipper.triage import Entry, Triage, has_fix
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ import os
 import signal
 from typing import TYPE_CHECKING, Self
 
-from kpanic.shipper.inputs._wait import Waiter
+from kpanic.shipper.api import Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inotify_simple import INotify
 
-    from kpanic.shipper.inputs._wait import Stop
+    from kpanic.shipper.api import Stop
 
 __all__ = ["Watch", "being_written"]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kpanic.shipper.inputs import Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["DRAIN", "HERE", "LAST", "Allowed", "Heard", "Place", "Rates", "address_of", "bound", "sender_of"]
 

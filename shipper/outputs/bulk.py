@@ -14,9 +14,21 @@ from urllib.parse import urlsplit
 import msgspec
 
 from kpanic.indices import SIGNATURES, data_stream
-from kpanic.shipper.outputs import THERE, Outcome, Stored, Unavailable, Verdict
-from kpanic.shipper.outputs._document import now, stamp
-from kpanic.shipper.outputs._settings import TLS, Positive, ReadFile, Seconds, Settings, check_url
+from kpanic.shipper.api import (
+    ALREADY_THERE,
+    TLS,
+    DeliveryStatus,
+    Outcome,
+    Positive,
+    ReadFile,
+    Seconds,
+    Settings,
+    Stored,
+    Unavailable,
+    check_url,
+    timestamp,
+    with_delivery_fields,
+)
 from kpanic.shipper.terminal import counted
 
 if TYPE_CHECKING:
@@ -130,7 +142,7 @@ class BulkOutput(ABC):
             left = [stored for chunk in waiting for stored in chunk.stored]
             tried = {outcome.id for outcome in outcomes} | {stored.id for stored in left}
             missing = [stored for stored in batch if stored.id not in tried]
-            outcomes += [Outcome(stored.id, Verdict.RETRY, str(error)) for stored in missing + left]
+            outcomes += [Outcome(stored.id, DeliveryStatus.RETRY, str(error)) for stored in missing + left]
         return outcomes
 
     def check(self) -> str:
@@ -157,7 +169,7 @@ class BulkOutput(ABC):
         return ()
 
     def _chunks(self, batch: Sequence[Stored]) -> Iterator[_Chunk]:
-        moment = now()
+        moment = timestamp()
         chunk, size, signatures = _Chunk([], []), 0, set[str]()
         for stored in batch:
             lines = _lines(stored, moment, seeded=self._seeded, known=signatures)
@@ -186,7 +198,7 @@ class BulkOutput(ABC):
         if status == 413 or (status == 400 and _about_documents(data)):  # noqa: PLR2004
             if len(chunk.stored) > 1:
                 return []
-            return [Outcome(chunk.stored[0].id, Verdict.REJECTED, reason)]
+            return [Outcome(chunk.stored[0].id, DeliveryStatus.REJECTED, reason)]
         if status == 429:  # noqa: PLR2004
             # Larger than the engine's indexing pressure ever allows looks the same as a busy engine.
             self._busy += 1
@@ -220,25 +232,25 @@ class BulkOutput(ABC):
         return f"{self.name}: {self.urls[0]} {what} ({status}: {_reason(data)})"
 
 
-_SEVERITY = {Verdict.DELIVERED: 0, Verdict.REJECTED: 1, Verdict.RETRY: 2}
+_SEVERITY = {DeliveryStatus.DELIVERED: 0, DeliveryStatus.REJECTED: 1, DeliveryStatus.RETRY: 2}
 _ABOUT_THE_CLUSTER = ("validation_exception", "media_type_header_exception", "security_exception")
 
 
-def _verdict(item: Any) -> tuple[Verdict, str]:  # noqa: ANN401 - whatever JSON says
+def _verdict(item: Any) -> tuple[DeliveryStatus, str]:  # noqa: ANN401 - whatever JSON says
     """Classify one item of a bulk answer, ``{"create": {"status": 201, …}}``."""
     result = item.get("create") if isinstance(item, dict) else None
     status = result.get("status") if isinstance(result, dict) else None
     if not isinstance(result, dict) or not isinstance(status, int):
-        return Verdict.RETRY, "an answer without a status"
+        return DeliveryStatus.RETRY, "an answer without a status"
     if 200 <= status < 300:  # noqa: PLR2004
-        return Verdict.DELIVERED, ""
+        return DeliveryStatus.DELIVERED, ""
     if status == 409:  # noqa: PLR2004
-        return Verdict.DELIVERED, THERE
+        return DeliveryStatus.DELIVERED, ALREADY_THERE
     reason = f"{status}: {_reason(result)}"
     # A full shard limit is a 400 of the document's item all the same, a blocked index a 403.
     if status in {400, 404, 413} and _about_documents(result):
-        return Verdict.REJECTED, reason
-    return Verdict.RETRY, reason
+        return DeliveryStatus.REJECTED, reason
+    return DeliveryStatus.RETRY, reason
 
 
 def _about_documents(data: object) -> bool:
@@ -326,7 +338,7 @@ def _lines(stored: Stored, moment: str, *, seeded: bool, known: set[str]) -> lis
     document = _decode(stored.body)
     lines = [
         _action(data_stream(document.data_stream.namespace), stored.id),
-        stamp(stored.body, moment) + b"\n",
+        with_delivery_fields(stored.body, moment) + b"\n",
     ]
     panic = document.kernel.panic
     identity = panic.signature.id + ("" if panic.fatal else "-survived")

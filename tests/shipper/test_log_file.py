@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kpanic import grammars
+from kpanic.shipper.api import Unreadable
 from kpanic.shipper.document import Origin
-from kpanic.shipper.inputs import Unreadable, kdump_names
-from kpanic.shipper.inputs.file import origin_of, read
+from kpanic.shipper.inputs import kdump_names
+from kpanic.shipper.inputs.file import FileInput
 from kpanic.shipper.inputs.folders import walk
-from kpanic.shipper.inputs.tail import FileInput
+from kpanic.shipper.inputs.log_file import origin_of, read
 from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:
@@ -289,7 +290,7 @@ def test_a_tree_deeper_than_a_path_is_long_is_walked_as_far_as_paths_go(
             os.rmdir("d")  # noqa: PTH106
 
 
-def test_a_fault_of_the_scan_is_told_and_what_came_before_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_grammar_is_told_and_what_came_before_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     path = LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt"
     (good,) = (crash.report for crash in read(str(path), BASE))
 
@@ -299,6 +300,8 @@ def test_a_fault_of_the_scan_is_told_and_what_came_before_is_kept(monkeypatch: p
 
     monkeypatch.setattr(grammars, "parse", faulty)
     found = []
-    with pytest.raises(Unreadable, match=r"fault of the scan ends the reading \(ZeroDivisionError: boom\)"):
+    with pytest.raises(
+        Unreadable, match=r"fault of the grammar ends the reading \(ZeroDivisionError: boom\)"
+    ):
         found.extend(read(str(path), BASE))
     assert [crash.report for crash in found] == [good]

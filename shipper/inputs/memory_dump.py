@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
-from kpanic.shipper.inputs import Unreadable
+from kpanic.shipper.api import Unreadable
 
 __all__ = ["PROGRAM", "is_dump", "log_of"]
 

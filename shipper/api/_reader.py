@@ -1,6 +1,6 @@
-"""The grammar behind a guard: a fault of the scan costs one stretch of one log, not the service.
+"""Parsers for text that does not end: of one host, or of many.
 
-Nothing in a log tells when a crash is over. It counts as complete when its host has been quiet for a time, or
+Nothing in a log marks the end of a crash. A report is complete when its host has been quiet for a time, or
 when no further report came for :data:`PATIENCE` times as long while the kernel goes on printing.
 """
 
@@ -15,28 +15,30 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import CrashReport
 
-__all__ = ["Reader", "Readers", "fault_of"]
+__all__ = ["Reader", "Readers", "parse_fault"]
 
 PATIENCE = 3
-"""Quiet times from the last header to the end of its report, however slow the console."""
+"""Quiet times after the last header until its report is complete, however slow the console."""
 LOOK = 0.25
-"""Seconds between two looks for readers that have gone quiet, at least."""
+"""Minimum seconds between two checks for readers that have gone quiet."""
 SLICE = 0.05
-"""Seconds that one such look may take before there is time for something else."""
+"""Maximum seconds of one such check."""
 BATCH = 100
-"""Crashes given at a time."""
+"""Crashes handed over at a time."""
 
 
-def fault_of(error: Exception) -> str:
-    """Say that the scan failed, for the operator: a fault in a report costs that one alone."""
-    return f"a fault of the scan ends the reading ({type(error).__name__}: {error}); please report it"
+def parse_fault(error: Exception) -> str:
+    """Return a line for the operator about an error that the grammar raised."""
+    return f"a fault of the grammar ends the reading ({type(error).__name__}: {error}); please report it"
 
 
 class Reader:
-    """A parser for an input that does not end.
+    """A parser for text of one host.
 
-    :param say: is told when the scan failed; reading goes on after it.
-    :param quiet: seconds of silence after which a crash counts as complete.
+    An error of the grammar costs the reports that are open, not the input.
+
+    :param say: logs a line for the operator, see :meth:`Feed.say`.
+    :param quiet: seconds of silence after which a report is complete.
     """
 
     def __init__(self, say: Callable[[str], None], quiet: float) -> None:
@@ -49,12 +51,12 @@ class Reader:
         self._last: float | None = None
 
     def feed(self, chunk: bytes) -> list[CrashReport]:
-        """Read on; return the crashes that are complete."""
+        """Parse the next bytes of the text; return the reports that are complete."""
         now = self._last = time.monotonic()
         return self._guarded(lambda: self._parser.feed(chunk, now))
 
     def settle(self) -> list[CrashReport]:
-        """Return the crashes that are complete by now."""
+        """Return the reports that are complete by now."""
         if self._last is None:
             return []
         now = time.monotonic()
@@ -65,18 +67,18 @@ class Reader:
         return self._guarded(lambda: self._parser.settle(now - self._quiet, now - PATIENCE * self._quiet))
 
     def flush(self) -> list[CrashReport]:
-        """Return the crashes that are open; what is known of the boot stays."""
+        """Return the reports that are open; what is known of the boot is kept."""
         self._last = None
         return self._guarded(self._parser.flush)
 
     @property
     def open(self) -> bool:
-        """Whether a crash is being read."""
+        """Whether a report is incomplete."""
         return self._parser.open
 
     @property
     def wait(self) -> float | None:
-        """Seconds until :meth:`settle` is worth a call; None: not before there is more input."""
+        """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
         if self._last is None:
             return None
         left = self._last + self._quiet - time.monotonic()
@@ -86,7 +88,7 @@ class Reader:
         try:
             return step()
         except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
-            self._say(fault_of(error))
+            self._say(parse_fault(error))
             self._parser = self._new()
             return []
 
@@ -96,12 +98,14 @@ One = TypeVar("One", bound=Reader)
 
 
 class Readers(Generic[Key, One]):
-    """A reader for each of many hosts or senders.
+    """A :class:`Reader` for each of many hosts or senders.
 
-    :param make: makes the one of a key.
-    :param take: is given crashes, each with its key, many at a time: what keeps them syncs a disk each time.
-    :param most: readers kept at once; of whom most are, the one silent longest makes room.
-    :param owner: whose a key is; by itself its own.
+    :param make: returns a new reader for a key.
+    :param take: receives complete reports with their keys, many at a time, as each call syncs the store.
+    :param most: maximum number of readers. Beyond it the owner of most readers loses the one that was silent
+        longest; its open reports are handed over as they are.
+    :param owner: returns who a key belongs to, such as the address of a sender of many hosts' messages; by
+        default each key is its own owner.
     """
 
     def __init__(
@@ -120,7 +124,7 @@ class Readers(Generic[Key, One]):
         self._unsettled: OrderedDict[Key, One] = OrderedDict()
         self._looked = 0.0
         self._more = False
-        """The last look was not at all of them."""
+        """The last check did not reach all readers."""
         self._complete: list[tuple[Key, CrashReport]] = []
 
     def __contains__(self, key: Key) -> bool:
@@ -139,12 +143,12 @@ class Readers(Generic[Key, One]):
         return reader
 
     def feed(self, key: Key, chunk: bytes) -> None:
-        """Read on in what comes from one; what is complete is given by :meth:`settle`."""
+        """Parse the next bytes of one host; :meth:`settle` hands over what is complete."""
         reader = self._unsettled[key] = self[key]
         self._gather(key, reader.feed(chunk))
 
     def settle(self) -> None:
-        """Give the crashes that are complete by now, for :data:`SLICE` at most."""
+        """Hand over the reports that are complete by now; takes :data:`SLICE` at most."""
         now = time.monotonic()
         if self._more or now - self._looked >= LOOK:
             self._looked, self._more = now, False
@@ -159,7 +163,7 @@ class Readers(Generic[Key, One]):
         self._give()
 
     def flush(self) -> None:
-        """Give the crashes that are open."""
+        """Hand over all reports, the incomplete ones too."""
         self._unsettled.clear()
         for of in self._readers.values():
             for key, reader in of.items():
@@ -168,12 +172,12 @@ class Readers(Generic[Key, One]):
 
     @property
     def open(self) -> bool:
-        """Whether a crash is being read."""
+        """Whether a report is incomplete."""
         return any(reader.open for reader in self._unsettled.values())
 
     @property
     def wait(self) -> float | None:
-        """Seconds until :meth:`settle` is worth a call; None: not before there is more input."""
+        """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
         if not self._unsettled:
             return None
         if self._more:

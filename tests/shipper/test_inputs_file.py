@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpanic.shipper.inputs import tail
-from kpanic.shipper.inputs.tail import FileInput, expand
+from kpanic.shipper.inputs import file
+from kpanic.shipper.inputs.file import FileInput, expand
 from tests.shipper.feed import running, until
 
 if TYPE_CHECKING:
@@ -140,12 +140,12 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
 ) -> None:
     read: list[str] = []
 
-    class Chunks(tail.Chunks):
+    class Chunks(file.Chunks):
         def __init__(self, path: str) -> None:
             read.append(Path(path).name)
             super().__init__(path)
 
-    monkeypatch.setattr(tail, "Chunks", Chunks)
+    monkeypatch.setattr(file, "Chunks", Chunks)
     for number in range(1, 4):
         path = tmp_path / f"messages.{number}"
         path.write_bytes(crash(number))
@@ -175,7 +175,7 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
 def test_a_file_that_is_deleted_is_let_go_of_and_a_new_one_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "LINGER", 0.2)
+    monkeypatch.setattr(file, "LINGER", 0.2)
     path = tmp_path / "messages"
     path.write_bytes(crash(0))
     with following(tmp_path) as feed:

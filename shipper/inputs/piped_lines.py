@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kpanic.shipper.inputs._reader import Reader, Readers
-from kpanic.shipper.inputs._wait import Waiter
+from kpanic.shipper.api import Reader, Readers, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.inputs._wait import Stop
+    from kpanic.shipper.api import Stop
 
 __all__ = ["Lines", "follow"]
 

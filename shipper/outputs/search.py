@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from kpanic.shipper.outputs import Unavailable
+from kpanic.shipper.api import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kpanic.shipper.outputs._bulk import BulkOutput
+    from kpanic.shipper.outputs.bulk import BulkOutput
 
 __all__ = ["count", "documents", "whole"]
 

@@ -1,4 +1,4 @@
-"""Waiting for something to happen: input, or the end."""
+"""Waiting for input or for the end, whichever comes first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Stop", "Waiter"]
 
 
 class Stop(threading.Event):
-    """An event that ``select`` can wait for beside sockets and pipes: it is readable once it is set."""
+    """An event that ``select`` can wait for beside sockets and pipes; readable once set (eventfd(2))."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,31 +23,39 @@ class Stop(threading.Event):
         weakref.finalize(self, os.close, self._descriptor)
 
     def fileno(self) -> int:
+        """Return the descriptor to wait for."""
         return self._descriptor
 
     def set(self) -> None:
-        """Set it, for good."""
+        """Set the event, for good."""
         super().set()
         os.eventfd_write(self._descriptor, 1)
 
 
 class Waiter:
-    """Waits for several sources at once, and for ``stop``."""
+    """Waits for several sources and for a :class:`Stop`; a context manager."""
 
     def __init__(self, stop: Stop) -> None:
         self._selector = selectors.DefaultSelector()
         self._selector.register(stop, selectors.EVENT_READ)
 
-    def add(self, source: FileDescriptorLike, what: Any) -> None:  # noqa: ANN401 - the caller's own
-        """Wait for a source too; ``what`` stands for it."""
-        self._selector.register(source, selectors.EVENT_READ, what)
+    def add(self, source: FileDescriptorLike, tag: Any) -> None:  # noqa: ANN401 - the caller's own
+        """Add a source.
+
+        :param tag: returned by :meth:`wait` when the source is readable.
+        :raises PermissionError: the source is a file, which is always readable.
+        """
+        self._selector.register(source, selectors.EVENT_READ, tag)
 
     def remove(self, source: FileDescriptorLike) -> None:
-        """Wait for it no longer."""
+        """Remove a source."""
         self._selector.unregister(source)
 
     def wait(self, seconds: float | None) -> list[Any]:
-        """Return what stands for the sources that have something, at most ``seconds`` later."""
+        """Return the tags of the sources that are readable, after ``seconds`` at the latest; None: no limit.
+
+        Returns at once, with what is readable, when the event is set.
+        """
         return [key.data for key, _ in self._selector.select(seconds) if key.data is not None]
 
     def __enter__(self) -> Self:

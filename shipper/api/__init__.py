@@ -1,0 +1,86 @@
+"""All that an input or an output needs: the public face of the shipper for plugins.
+
+An input is a class registered under the entry point group ``kpanic.inputs``, an output one under
+``kpanic.outputs``; the entry point's name is the ``type`` of the item of ``inputs``, or the ``<name>`` of
+``output.<name>``. Both bring a ``Config``, a subclass of :class:`Settings` whose fields are their keys. The
+built-in ones are registered in the same way and import from here alone.
+
+:mod:`kpanic.shipper.contract` checks that a plugin keeps what its protocol promises.
+
+=====================  ==============================================================================
+Inputs                 :class:`Input`, :class:`Feed`, :class:`Crash`, :class:`Origin`, :class:`Unreadable`
+Parsing in an input    :class:`Reader`, :class:`Readers`, :func:`parse_fault`
+Waiting                :class:`Stop`, :class:`Waiter`
+Outputs                :class:`Output`, :class:`Stored`, :class:`Outcome`, :class:`DeliveryStatus`,
+                       :class:`Unavailable`, :data:`ALREADY_THERE`
+A document's encoding  :func:`with_delivery_fields`, :func:`timestamp`
+Settings               :class:`Settings`, :data:`FilePath`, :data:`ReadFile`, :data:`Positive`,
+                       :data:`Seconds`, :func:`read_secret`
+Hosts and TLS          :func:`split_address`, :func:`check_url`, :func:`base_url`, :class:`TLS`,
+                       :func:`tls_context`, :func:`trust_context_only`, :func:`connection_error`
+=====================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+from kpanic.shipper.api._connections import connection_error
+from kpanic.shipper.api._documents import timestamp, with_delivery_fields
+from kpanic.shipper.api._input import Crash, Feed, Input, Unreadable
+from kpanic.shipper.api._output import (
+    ALREADY_THERE,
+    DeliveryStatus,
+    Outcome,
+    Output,
+    Stored,
+    Unavailable,
+)
+from kpanic.shipper.api._reader import Reader, Readers, parse_fault
+from kpanic.shipper.api._settings import (
+    TLS,
+    Positive,
+    Seconds,
+    Settings,
+    base_url,
+    check_url,
+    read_secret,
+    split_address,
+    tls_context,
+    trust_context_only,
+)
+from kpanic.shipper.api._waiting import Stop, Waiter
+from kpanic.shipper.document import Origin
+from kpanic.shipper.files import FilePath, ReadFile
+
+__all__ = [
+    "ALREADY_THERE",
+    "TLS",
+    "Crash",
+    "DeliveryStatus",
+    "Feed",
+    "FilePath",
+    "Input",
+    "Origin",
+    "Outcome",
+    "Output",
+    "Positive",
+    "ReadFile",
+    "Reader",
+    "Readers",
+    "Seconds",
+    "Settings",
+    "Stop",
+    "Stored",
+    "Unavailable",
+    "Unreadable",
+    "Waiter",
+    "base_url",
+    "check_url",
+    "connection_error",
+    "parse_fault",
+    "read_secret",
+    "split_address",
+    "timestamp",
+    "tls_context",
+    "trust_context_only",
+    "with_delivery_fields",
+]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kpanic import __version__
-from kpanic.shipper.terminal import Told, say
+from kpanic.shipper.terminal import OperatorError, say
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -152,7 +152,7 @@ def _run() -> int:
         code = error.code
     except (BrokenPipeError, _OutError):
         raise
-    except (Told, OSError) as error:
+    except (OperatorError, OSError) as error:
         say(f"kpanic: {error}")
         code = 1
     return code if isinstance(code, int) else 0

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic import __version__
 from kpanic.shipper.redact import DEFAULT_PATTERNS, Redactor
-from kpanic.shipper.terminal import armour
+from kpanic.shipper.terminal import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -210,9 +210,9 @@ def encode(document: Mapping[str, Any]) -> bytes:
     import msgspec  # noqa: PLC0415 - who only asks for a name need not wait for it
 
     try:
-        return armour(msgspec.json.encode(document))
+        return escape_controls(msgspec.json.encode(document))
     except UnicodeEncodeError:
-        return armour(msgspec.json.encode(_well_formed(document)))
+        return escape_controls(msgspec.json.encode(_well_formed(document)))
 
 
 def _well_formed(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape

@@ -1,68 +1,147 @@
-"""Files that an operator names: opened without waiting for whoever may write into a pipe some day.
+"""Opening files that somebody else may own, exchange or fill while they are read.
 
-As types of configuration they are :data:`FilePath`, which no number is, and :data:`ReadFile`, which has to be
-there: ``kpanic test config`` looks.
+No function here waits for a writer, opens a device for its side effects, or reads holes. What a path leads to
+is looked at again once it is open, as it may be another file by then.
+
+As types of configuration, :data:`FilePath` is a path, and :data:`ReadFile` is one that ``kpanic test config``
+opens.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import stat
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 
-__all__ = ["FilePath", "Odd", "ReadFile", "named", "opened"]
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = [
+    "FilePath",
+    "NotRegularFile",
+    "ReadFile",
+    "file_role",
+    "open_beneath",
+    "open_folder",
+    "open_named",
+]
 
 FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={"file": "path"})]
 ReadFile = Annotated[str, msgspec.Meta(extra={"file": "read"})]
 
+LARGEST_HOLE = 1 << 16
+"""Bytes of a hole that are read as NULs; of a larger one only the last ones are."""
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DESCRIPTOR = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
-"""What the shell makes of ``<(…)``, and standard input."""
+"""Paths that the shell makes of ``<(…)``, and standard input."""
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
+    (stat.S_ISLNK, "a symbolic link"),
 )
 
 
-class Odd(OSError):  # noqa: N818 - it says what the file is
-    """No file: a named pipe, a socket or a device."""
+class NotRegularFile(OSError):  # noqa: N818 - a property of the file
+    """A named pipe, socket, device or symbolic link stands where a file is expected."""
 
 
-def named(kind: object) -> str:
-    """Return ``path`` or ``read`` of one of these types or a list of one; empty for any other."""
-    for of in (kind, *getattr(kind, "__args__", ())):
-        for meta in getattr(of, "__metadata__", ()):
+def open_named(path: str) -> IO[bytes]:
+    """Open a file that the operator named, through links; a pipe only if it is a descriptor of this process.
+
+    :raises NotRegularFile: it is a pipe, socket or device; ``strerror`` says which.
+    :raises OSError: it cannot be opened.
+    :raises ValueError: the path holds a NUL or half a surrogate pair.
+    """
+    if _DESCRIPTOR.fullmatch(path):
+        return open(path, "rb")  # noqa: PTH123
+    _refuse_other_kinds(os.stat(path).st_mode)  # noqa: PTH116 - opening a device may act on it
+    return _reader(os.open(path, _READ))
+
+
+def open_beneath(folder: int, name: str) -> IO[bytes]:
+    """Open the regular file ``name`` of a folder that strangers may write to; links are not followed.
+
+    :param folder: descriptor of the folder, as of :func:`open_folder`.
+    :param name: one component of a path.
+    :raises NotRegularFile: it is something else, also if it became that just now.
+    :raises OSError: it cannot be opened.
+    """
+    _refuse_other_kinds(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    return _reader(os.open(name, _READ | os.O_NOFOLLOW, dir_fd=folder))
+
+
+def open_folder(path: str, *, beneath: int | None = None) -> int:
+    """Return a descriptor of a folder, to be closed by the caller.
+
+    :param beneath: descriptor of the folder that holds it: ``path`` is then one name, and no link.
+        Without it, ``path`` is the operator's and may be a link.
+    :raises OSError: it cannot be opened or is not a folder.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if beneath is None else os.O_NOFOLLOW)
+    return os.open(path, flags, dir_fd=beneath)
+
+
+def file_role(kind: object) -> str:
+    """Return ``path`` or ``read`` for the types above or a list of one, an empty text for others."""
+    for candidate in (kind, *getattr(kind, "__args__", ())):
+        for meta in getattr(candidate, "__metadata__", ()):
             if isinstance(meta, msgspec.Meta) and meta.extra and "file" in meta.extra:
                 return str(meta.extra["file"])
     return ""
 
 
-def opened(path: str) -> IO[bytes]:
-    """Open a file; a pipe only where it is a descriptor of this process.
+class _SparseReader(io.FileIO):
+    """A regular file without its holes: 8 TB that take no room on the disk are not read."""
 
-    :raises Odd: it is none; ``strerror`` says what it is.
-    :raises OSError: it cannot be opened.
-    :raises ValueError: it can be no name of a file.
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "rb")
+        status = os.fstat(descriptor)
+        self._sparse = status.st_blocks * 512 < status.st_size
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        if self._sparse and not self._skip_hole():
+            return 0
+        return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        return b"".join(iter(lambda: io.RawIOBase.read(self, 1 << 18) or b"", b""))
+
+    def _skip_hole(self) -> bool:
+        """Go to the end of the hole at this place, if there is one; return whether data follow."""
+        here = self.tell()
+        try:
+            data = os.lseek(self.fileno(), here, os.SEEK_DATA)
+        except OSError as error:
+            at_end = error.errno == errno.ENXIO  # else this file system does not tell
+            self.seek(0 if at_end else here, os.SEEK_END if at_end else os.SEEK_SET)
+            return not at_end
+        self.seek(max(here, data - LARGEST_HOLE))
+        return True
+
+
+def _reader(descriptor: int) -> IO[bytes]:
+    """Return a descriptor as a file.
+
+    :raises NotRegularFile: it is something else.
+    :raises IsADirectoryError: it is a folder.
     """
-    if _DESCRIPTOR.fullmatch(path):
-        return open(path, "rb")  # noqa: PTH123
-    _refuse(os.stat(path).st_mode)  # noqa: PTH116 - to open a device may do something
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        _refuse(os.fstat(descriptor).st_mode)  # it may be another by now
-        return os.fdopen(descriptor, "rb")
-    except OSError:  # a directory is opened, too
+        _refuse_other_kinds(os.fstat(descriptor).st_mode)
+        return io.BufferedReader(_SparseReader(descriptor))
+    except OSError:
         os.close(descriptor)
         raise
 
 
-def _refuse(mode: int) -> None:
-    if stat.S_ISREG(mode):
-        return
-    for is_one, name in _KINDS:
-        if is_one(mode):
-            raise Odd(0, f"is {name}, not a file")
+def _refuse_other_kinds(mode: int) -> None:
+    for is_kind, name in _KINDS:
+        if is_kind(mode):
+            raise NotRegularFile(0, f"is {name}, not a file")

@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self, TypedDict
 import msgspec
 
 from kpanic.shipper.api import DeliveryStatus, Stored
-from kpanic.shipper.terminal import Told
+from kpanic.shipper.terminal import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -118,7 +118,7 @@ _TABLES = {"documents", "bodies", "outputs", "retries", "positions", "dead"}
 NONE_YET = "{}: there is no store yet; 'kpanic ship' starts one"
 
 
-class StoreError(Told):
+class StoreError(OperatorError):
     """The store cannot be used."""
 
 

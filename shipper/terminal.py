@@ -1,53 +1,65 @@
-"""Text from logs on its way to a terminal: nothing of it may act as a control code."""
+"""Text of logs on its way to a terminal: none of it may act as a control code or hide."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["OperatorError", "counted", "escape_controls", "say", "visible"]
 
-__all__ = ["Told", "armour", "counted", "say", "visible"]
-
-# C0, DEL, C1, and Unicode's line and direction controls, which show a text as other than it is
-_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_IN_TEXT = re.compile(f"[{_CONTROLS}\ud800-\udfff]")
-_IN_LINE = re.compile(f"[{_CONTROLS}\t\n\ud800-\udfff]")
-
-
-class Told(Exception):  # noqa: N818 - it says what it is
-    """Something went wrong of which the text is one line for the operator."""
+# C0, DEL, C1; Unicode's invisible characters, and its line and direction controls, which show a text as other
+# than it is (general categories Cc, Cf, Zl, Zp)
+_CONTROLS = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f"
+)
+_SURROGATES = "\ud800-\udfff"
+_IN_TEXT = re.compile(f"[{_CONTROLS}{_SURROGATES}]")
+_IN_LINE = re.compile(f"[{_CONTROLS}{_SURROGATES}\t\n]")
 
 
-def _name(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - one byte
-
-
-_escape: Callable[[re.Match[str]], str] = _name
+class OperatorError(Exception):
+    """An error whose text is one line for the operator."""
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """Return ``text`` with its control characters written out; tabs and line feeds stay where ``lines``."""
-    return (_IN_TEXT if lines else _IN_LINE).sub(_escape, text)
+    r"""Return ``text`` with its control and invisible characters written out.
+
+    :param lines: leave tabs and line feeds as they are.
+
+    >>> print(visible("a\x1b[2Jb\u200bc"))
+    a\x1b[2Jb\u200bc
+    """
+    return (_IN_TEXT if lines else _IN_LINE).sub(_python_escape, text)
 
 
-def armour(body: bytes) -> bytes:
-    """Return a JSON text with the controls escaped that JSON itself lets through."""
+def escape_controls(body: bytes) -> bytes:
+    """Return a JSON text with those characters escaped that JSON lets through and terminals act on."""
     if body.isascii() and b"\x7f" not in body:
         return body
-    return _IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", body.decode()).encode()
+    return _IN_TEXT.sub(_json_escape, body.decode()).encode()
+
+
+def _python_escape(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def counted(number: int, noun: str) -> str:
-    """Return ``1 file``, ``2 files``, ``2 crashes``."""
+    """Return a number with its noun in singular or plural.
+
+    >>> counted(1, "file"), counted(2, "file"), counted(2, "crash")
+    ('1 file', '2 files', '2 crashes')
+    """
     plural = "es" if noun.endswith("sh") else "s"
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def say(message: str) -> None:
-    """Print one line for the operator, on standard error; where that is full or gone, go on without."""
+    """Print one line for the operator on standard error; a full disk or a closed stream is ignored."""
     import contextlib  # noqa: PLC0415
     import sys  # noqa: PLC0415
 

@@ -340,9 +340,9 @@ def _day(moment: str | int | None) -> str:
 def _print_json(content: object) -> None:
     import msgspec  # noqa: PLC0415
 
-    from kpanic.shipper.terminal import armour  # noqa: PLC0415
+    from kpanic.shipper.terminal import escape_controls  # noqa: PLC0415
 
-    sys.stdout.buffer.write(armour(msgspec.json.format(msgspec.json.encode(content))) + b"\n")
+    sys.stdout.buffer.write(escape_controls(msgspec.json.format(msgspec.json.encode(content))) + b"\n")
 
 
 def _triage_words(triage: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ from kpanic.shipper.config.tree import (
     dotted,
     unreadable,
 )
-from kpanic.shipper.files import named, opened
+from kpanic.shipper.files import file_role, open_named
 from kpanic.shipper.triage import Entry
 
 if TYPE_CHECKING:
@@ -205,12 +205,12 @@ class Checked(Tree):
         for field in msgspec.structs.fields(kind):
             child, at = value.get(field.encode_name), (*path, field.encode_name)
             self._look(child, field.type, at)
-            if named(field.type) != "read":
+            if file_role(field.type) != "read":
                 continue
             for index, one in enumerate(child if isinstance(child, list) else [child]):
                 try:
                     if isinstance(one, str) and one:
-                        opened(one).close()
+                        open_named(one).close()
                 except (OSError, ValueError) as error:
                     self._fault(
                         (*at, index) if isinstance(child, list) else at, f"{one}: {unreadable(error)}"
@@ -264,7 +264,7 @@ class Checked(Tree):
             new = [where.text]
         elif (
             problem.startswith("Expected `str`, got")
-            and not named(functools.reduce(type_below, below, kind))
+            and not file_role(functools.reduce(type_below, below, kind))
             and where
             and where.text is not None
             and not isinstance(at, dict | list)

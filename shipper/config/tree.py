@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic.shipper.config.sections import keys
-from kpanic.shipper.files import Odd, opened
+from kpanic.shipper.files import NotRegularFile, open_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -343,7 +343,7 @@ def _body(path: Path) -> bytes:
     :raises ConfigError: it cannot be read, or is too large.
     """
     try:
-        with opened(str(path)) as file:
+        with open_named(str(path)) as file:
             body = file.read(MOST_BYTES + 1)
     except (OSError, ValueError) as error:
         raise UnreadableError(f"{path}: {unreadable(error)}") from None
@@ -354,7 +354,7 @@ def _body(path: Path) -> bytes:
 
 def unreadable(error: OSError | ValueError) -> str:
     """Say why a file cannot be opened."""
-    if isinstance(error, Odd):
+    if isinstance(error, NotRegularFile):
         return str(error.strerror)
     if isinstance(error, OSError):
         return f"cannot be read: {error.strerror}"

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Protocol
 
 from kpanic.shipper.api import Crash, Unreadable, parse_fault
-from kpanic.shipper.files import Odd, opened
+from kpanic.shipper.files import NotRegularFile, open_named
 from kpanic.shipper.inputs import kdump_names, memory_dump
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Chunks:
         if path == STANDARD_INPUT and sys.stdin is None:
             raise Unreadable(path, "standard input is closed")
         with _explained(path):
-            self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else opened(path)
+            self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else open_named(path)
         try:
             with _explained(path):
                 self._head = self._file.read(CHUNK)
@@ -274,7 +274,7 @@ def _explained(path: str) -> Iterator[None]:
         raise Unreadable(path, "may not be read by this user: run as one who may, such as root") from None
     except IsADirectoryError:
         raise Unreadable(path, "is a directory: name its files, or 'kpanic ship' all of it") from None
-    except Odd as error:
+    except NotRegularFile as error:
         raise Unreadable(path, f"{error.strerror}; 'kpanic parse -' reads what is piped into it") from None
     except (OSError, ValueError) as error:
         raise Unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None

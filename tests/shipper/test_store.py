@@ -244,7 +244,7 @@ def test_positions_are_kept_with_the_documents_or_not_at_all(store: Store) -> No
 
 
 def test_a_second_process_is_told_which_one_writes(store: Store, path: Path) -> None:
-    script = f"from shipper.store import Store; Store({str(path)!r})"
+    script = f"from kpanic.shipper.store import Store; Store({str(path)!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert f"process {os.getpid()} is writing to this store" in done.stderr
     store.close()

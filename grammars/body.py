@@ -2,32 +2,42 @@
 
 A plain ``MatchFirst`` would try every alternative on every line. :class:`LineSwitch` is one that looks up the
 alternative first, with a single regular expression over the starts of all of them, and passes over the
-lines that
-none of them begins: their cost is that of a search, not that of a grammar.
+lines that none of them begins: their cost is that of a search, not that of a grammar.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import pyparsing as pp
 
 from kpanic.grammars import header, trace
-from kpanic.grammars.machines import Rule
+from kpanic.grammars.fact import Fact
+from kpanic.grammars.machines import Jump, Pointer, Registers, Rule
 from kpanic.grammars.machines.arm import ARM
 from kpanic.grammars.machines.others import MIPS, POWERPC, RISCV, S390
 from kpanic.grammars.machines.x86 import X86
+from kpanic.grammars.model import Hardware, Oops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from kpanic.grammars.report_lines import ReportText
 
-class Item(NamedTuple):
-    """Something that the grammar read, and where."""
-
-    location: int
-    value: Any
+KINDS: Final[dict[type, str]] = {
+    header.Owner: "owner",
+    Hardware: "hardware",
+    Pointer: "pointer",
+    Jump: "jump",
+    Registers: "registers",
+    header.Code: "code",
+    header.Modules: "modules",
+    Oops: "oops",
+    trace.Opening: "opening",
+    trace.Trace: "frames",
+}
+"""Types of values, and the kinds of the facts that have them. The kind of a note is what it notes."""
 
 
 class LineSwitch(pp.MatchFirst):
@@ -59,8 +69,8 @@ class LineSwitch(pp.MatchFirst):
         found = self.read("\n" + instring, loc)
         if found is None:
             raise pp.ParseException(instring, loc, self.errmsg, self)
-        at, end, value = found
-        return end - 1, pp.ParseResults([Item(at, value)])
+        _, end, value = found
+        return end - 1, pp.ParseResults([value])
 
 
 RULES: tuple[Rule, ...] = (
@@ -73,35 +83,38 @@ line = LineSwitch(RULES)
 
 
 class Body:
-    """The items of a report, read as far as somebody asks."""
+    """The facts of a report, read as far as somebody asks."""
 
-    __slots__ = ("_at", "_items", "_text")
+    __slots__ = ("_at", "_facts", "_report", "_text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, report: ReportText) -> None:
         """Read nothing yet."""
-        self._items: list[Item] = []
-        self._text = "\n" + text
+        self._facts: list[Fact] = []
+        self._report = report
+        self._text = "\n" + report.text
         self._at = 0
 
-    def __iter__(self) -> Iterator[Item]:
-        """Yield the items in order."""
+    def __iter__(self) -> Iterator[Fact]:
+        """Yield the facts in order."""
         return self.after(-1)
 
-    def after(self, number: int) -> Iterator[Item]:
-        """Yield the items behind item ``number``."""
-        items = self._items
+    def after(self, number: int) -> Iterator[Fact]:
+        """Yield the facts behind fact ``number``."""
+        facts = self._facts
         while True:
             number += 1
-            if number == len(items):
+            if number == len(facts):
                 found = line.read(self._text, self._at)
                 if found is None:
                     return
                 at, end, value = found
                 self._at = max(end - 1, at + 1)  # it may have ended with the newline before the next line
-                items.append(Item(at, value))
-            yield items[number]
+                place, last = self._report.index(at), self._report.index(max(end - 2, at))
+                kind = value.what if type(value) is header.Note else KINDS[type(value)]
+                facts.append(Fact(kind, value, tuple(self._report.lines[place : last + 1]), place))
+            yield facts[number]
 
 
-def read(text: str) -> Body:
+def read(report: ReportText) -> Body:
     """Read the lines of a report that anything is known about, in order."""
-    return Body(text)
+    return Body(report)

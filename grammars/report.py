@@ -62,7 +62,7 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
     """Read one incident: its first report is the cause, the others follow from it."""
     for number, head in enumerate(incident.heads):
         start, text = report_text(incident.lines, head)
-        items = body.read(text.text)
+        items = body.read(text)
         heads = incident.heads[number:]
         if _prose(start, text, items, heads[1:]):
             continue
@@ -71,7 +71,7 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
             continue
         if verdict.status == "corrupted" and (joined := rejoined(incident.lines, head)):
             start, whole = report_text(joined, head)
-            again = body.read(whole.text)
+            again = body.read(whole)
             if (other := understand(registry, start, whole, again)) and other.status == "complete":
                 text, items, verdict = whole, again, other
         if verdict.status != "corrupted" and mixed(verdict, incident.lines, heads, text, items):
@@ -129,7 +129,7 @@ def _prose(head: Head, text: ReportText, items: Body, later: Sequence[Head]) -> 
         return False
     end = min(later[0].place - head.place if later else SOON, SOON)
     first = next(iter(items), None)
-    return first is None or text.index(first.location) >= end
+    return first is None or first.place >= end
 
 
 def _gathered(items: Body, verdict: Verdict) -> Gathered:
@@ -148,7 +148,7 @@ def _consequences(registry: Registry, title: str, incident: Incident) -> dict[st
             continue
         lines = incident.lines[: head.place + LINES]
         start, text = report_text(lines, head)
-        verdict = understand(registry, start, text, body.read(text.text), brief=True)
+        verdict = understand(registry, start, text, body.read(text), brief=True)
         if verdict is not None and verdict.title not in titles:
             titles[verdict.title] = lines[head.place]
             if len(titles) > CONSEQUENCES:

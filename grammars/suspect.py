@@ -23,7 +23,8 @@ from kpanic.grammars.trace import Opening, Trace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kpanic.grammars.body import Body, Item
+    from kpanic.grammars.body import Body
+    from kpanic.grammars.fact import Fact
     from kpanic.grammars.family import Walk
 
 Rules = tuple[tuple[str, str], ...]
@@ -160,7 +161,7 @@ class Walker:
         anchored = function in self.modules
         return (self.extra and _reason(name, self.extra, anchored)) or _reason(name, SKIP, anchored)
 
-    def _trace(self, items: Iterable[Item], *, bare_frames: bool = False) -> Iterator[str]:
+    def _trace(self, items: Iterable[Fact], *, bare_frames: bool = False) -> Iterator[str]:
         """Yield the reliable frames of the first trace that has some.
 
         Arm before 6.0 opens a trace with no line of its own, and so do a few reports (``bare_frames``). x86
@@ -223,7 +224,7 @@ class Walker:
 
     def _pointed(self) -> Blame:
         """Ask the instruction pointer, then the frames behind it."""
-        rest: Iterable[Item] = self.items
+        rest: Iterable[Fact] = self.items
         for number, item in enumerate(self.items):
             value = item.value
             if type(value) is Pointer and not value.user:

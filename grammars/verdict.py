@@ -21,7 +21,8 @@ from kpanic.grammars.trace import Opening, Trace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kpanic.grammars.body import Body, Item
+    from kpanic.grammars.body import Body
+    from kpanic.grammars.fact import Fact
     from kpanic.grammars.family import Family
     from kpanic.grammars.incident import Head
     from kpanic.grammars.model import Line, Status
@@ -132,7 +133,7 @@ def _symbolless(items: Body) -> bool:
 
 def _broken(text: ReportText, items: Body) -> str:
     """Say why a report's traces cannot be trusted; empty where they can."""
-    openings = list(islice((item.location for item in items if type(item.value) is Opening), 2))
+    openings = list(islice((text.start(item.place) for item in items if type(item.value) is Opening), 2))
     if "should_fail" in text.text and _INJECTED.search(
         text.text, 0, openings[1] if len(openings) > 1 else len(text.text)
     ):
@@ -153,44 +154,43 @@ def _broken(text: ReportText, items: Body) -> str:
         if type(value) is not Opening:
             continue
         kind = value.label.rstrip(": 0123456789")
-        if kind in seen or _repeated(text, items, number):
+        if kind in seen or _repeated(items, number):
             continue
         seen.add(kind)
-        if not _framed(text, items, number, item.location):
+        if not _framed(text, items, number, item.place):
             return f"{value.label} has no frames"
     return "" if any_frames or _jumped(items) else "there is no call trace"
 
 
-def _repeated(text: ReportText, items: Body, number: int) -> bool:
+def _repeated(items: Body, number: int) -> bool:
     """Tell whether the next line opens the same trace once more: a second console wrote it too."""
     this, *later = islice(items.after(number - 1), 2)
     if not later or later[0].value != this.value:
         return False
-    line = text.index(this.location)
-    return text.index(later[0].location) == line + 1 and text.lines[line].time == text.lines[line + 1].time
+    return later[0].place == this.place + 1 and this.lines[0].time == later[0].lines[0].time
 
 
-def _lost(items: Iterable[Item]) -> bool:
+def _lost(items: Iterable[Fact]) -> bool:
     """Tell whether the CPU was where no code is: the unwinder can but guess from there."""
     pointers = (item.value for item in items if type(item.value) is Pointer and not item.value.user)
     first = next(pointers, None)
     return first is not None and not first.ip.symbol
 
 
-def _framed(text: ReportText, items: Body, number: int, location: int) -> bool:
+def _framed(text: ReportText, items: Body, number: int, line: int) -> bool:
     """Tell whether the line that opens a trace has frames behind it, or says why not."""
-    line = text.index(location)
-    end = location + UNAVAILABLE
+    start = text.start(line)
+    end = start + UNAVAILABLE
     for later in items.after(number):
         if type(later.value) is Opening:
-            end = min(end, later.location)
-        if type(later.value) is Opening or text.index(later.location) > line + NEAR:
+            end = min(end, text.start(later.place))
+        if type(later.value) is Opening or later.place > line + NEAR:
             break
         if type(later.value) is Trace and (
             later.value.sound or (later.value and _lost(islice(items, number)))
         ):
             return True
-    return "(stack is not available)" in text.text[location:end]
+    return "(stack is not available)" in text.text[start:end]
 
 
 def _jumped(items: Body) -> bool:
@@ -206,7 +206,7 @@ def mixed(
     """Tell whether another CPU's report begins between a header and its trace, with nothing to tell by."""
     if text.lines[0].caller or verdict.family.name in _ANNOUNCE:
         return False
-    traced = next((text.index(item.location) for item in items if type(item.value) is Trace), 0)
+    traced = next((item.place for item in items if type(item.value) is Trace), 0)
     before = {line.number for line in text.lines[:traced]}
     last = heads[0].place
     for head in heads[1:]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyparsing as pp
 
+from kpanic.grammars import faults
 from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
 from kpanic.grammars.header import read_hardware
 from kpanic.grammars.model import Hardware, Kernel
@@ -201,3 +202,5 @@ def note(boot: Boot, line: Line, number: int) -> None:
             boot.evidence.append(line)
     except pp.ParseException:
         return
+    except Exception as error:  # noqa: BLE001 - whatever hostile text provokes: the line is still a line
+        faults.note(f"boot {literal}", error)

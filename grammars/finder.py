@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import Line
     from kpanic.grammars.registry import Registry
+    from kpanic.grammars.transport import Transports
 
 __all__ = ["Finder", "finder"]
 
@@ -25,7 +26,7 @@ BEFORE: Final = 8
 class Finder:
     """The literals of families and of boots, and whose they are."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, transports: Transports | None = None) -> None:
         self.families = len(registry.literals)
         self.search = Search(
             (
@@ -36,7 +37,8 @@ class Finder:
                     for text, family in registry.literals
                 ),
                 *(Literal(text, boot=text == BANNER) for text, _ in READERS),
-            )
+            ),
+            transports,
         )
         numbers: dict[str, list[int]] = {}
         for number, (text, _) in enumerate((*registry.literals, *READERS)):
@@ -68,6 +70,6 @@ class Finder:
 
 
 @functools.lru_cache(maxsize=4)
-def finder(registry: Registry) -> Finder:
+def finder(registry: Registry, transports: Transports | None = None) -> Finder:
     """Return the finder of a registry."""
-    return Finder(registry)
+    return Finder(registry, transports)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from kpanic.grammars import faults, report
 from kpanic.grammars import registry as registry_
-from kpanic.grammars import report
 from kpanic.grammars.ahead import read_ahead
 from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
 from kpanic.grammars.finder import finder
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import CrashReport, Line
     from kpanic.grammars.registry import Registry
+    from kpanic.grammars.transport import Transports
 
 _HOST: Final = attrgetter("host")
 ALL_LINES: Final = 48_000
@@ -42,10 +43,10 @@ class Parser:
     the rest.
     """
 
-    def __init__(self, registry: Registry | None = None) -> None:
-        """Use the installed families, or those given."""
+    def __init__(self, registry: Registry | None = None, transports: Transports | None = None) -> None:
+        """Use the installed families and transports, or those given."""
         self._registry = registry or registry_.default()
-        self._finder = finder(self._registry)
+        self._finder = finder(self._registry, transports)
         self._scanner = Scanner(self._finder.search)
         self._streams: OrderedDict[str, Stream] = OrderedDict()
         self._now = 0.0
@@ -109,7 +110,10 @@ class Parser:
         at = 0
         for index in sorted(hits):
             self._follow(lines[at:index], found)
-            self._line(lines[index], hits[index], found)
+            try:
+                self._line(lines[index], hits[index], found)
+            except Exception as error:  # noqa: BLE001 - of whichever family: it costs the line
+                faults.note("header", error)
             at = index + 1
         self._follow(lines[at:], found)
         return found
@@ -261,6 +265,7 @@ class Parser:
         try:
             crash = report.read(self._registry, known, incident)
         except Exception as error:  # noqa: BLE001 - of whichever family: the other crashes are still read
+            faults.note("report", error)
             crash = report.unread(known, incident, error, fatal=incident.fatal)
         if crash is None:
             return None
@@ -279,6 +284,7 @@ def _analysed(crash: CrashReport) -> CrashReport:
     try:
         return replace(crash, analysis=analyse(crash))
     except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+        faults.note("reading", error)
         return replace(crash, status="corrupted", doubt=report.fault_of(error), signature=None, analysis=None)
 
 

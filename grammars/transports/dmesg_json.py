@@ -6,42 +6,38 @@ Source: util-linux sys-utils/dmesg.c, lib/jsonwrt.c.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
-from pyparsing import Regex
-
-from kpanic.grammars.transports import rows
+from kpanic.grammars.transport import Context, LineReader, Row, Transport, rows
 
 if TYPE_CHECKING:
-    import re
-
     from kpanic.grammars.model import Line
 
-__all__ = ["BRACKETS", "MEMBER", "DmesgJson"]
-
-MEMBER: Final = Regex(
+_MEMBER: Final = re.compile(
     r' +"(?:(?P<other>fac|pri|dmesg)":|time": *(?P<time>\d{1,12}\.\d{1,9})'
-    r'|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?',
-    as_match=True,
+    r'|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?'
 )
 """A member of a record, on its line."""
-BRACKETS: Final = Regex(r" {3}(?: {3})?[]{},]+$", as_match=True)
+_BRACKETS: Final = re.compile(r" {3}(?: {3})?[]{},]+$")
 """The line between two records."""
 
 
-class DmesgJson:
+class _Json(LineReader):
     """Reads records member by member."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._time: float | None = None
         self._caller = ""
 
     def gap(self) -> None:
-        """Forget what the last line began: the next one does not follow it."""
-        self.__init__()  # type: ignore[misc]
+        self._time, self._caller = None, ""
 
-    def read(self, number: int, match: re.Match[str], raw: str) -> list[Line]:
-        """Lines of the record that this member completes."""
+    def read(self, row: Row) -> list[Line] | None:
+        match = _MEMBER.match(row.text)
+        if match is None:
+            return [] if _BRACKETS.match(row.text) else None
         if match["time"]:
             self._time = float(match["time"])
         elif match["caller"]:
@@ -51,7 +47,10 @@ class DmesgJson:
                 message = json.loads(match["msg"])
             except ValueError:  # cut or broken: its words still count
                 message = match["msg"].strip('"')
-            found = rows(number, message, raw, time=self._time, caller=self._caller)
+            found = rows(row.number, message, row.raw, time=self._time, caller=self._caller)
             self.gap()
             return found
         return []
+
+
+JSON: Final = Transport(name="dmesg --json", reader=_Json, order=30, starts=" ", tells=(b'"msg":',))

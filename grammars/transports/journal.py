@@ -12,34 +12,31 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from pyparsing import Regex
-
-from kpanic.grammars.transports import rows
+from kpanic.grammars.transport import Context, Encoded, LineReader, Row, Transport, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kpanic.grammars.model import Line
 
-__all__ = ["FIELD", "OPENING", "Export", "closes", "entry", "laid_out"]
-
-OPENING: Final = Regex(
+_OPENING: Final = re.compile(
     r"(?:__[A-Z_]+|_(?:BOOT_ID|TRANSPORT|HOSTNAME|MACHINE_ID|RUNTIME_SCOPE|SOURCE_[A-Z_]+|UDEV_[A-Z_]+|KERNEL_[A-Z_]+)"
-    r"|MESSAGE|PRIORITY|SYSLOG_[A-Z_]+)=",
-    as_match=True,
+    r"|MESSAGE|PRIORITY|SYSLOG_[A-Z_]+)="
 )
 """A line that only an export entry begins with."""
-VERBOSE: Final = Regex(
-    r"[^\W\d_]{2,5}\.? \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[s=[0-9a-f]+;", as_match=True
-)
+_VERBOSE: Final = re.compile(r"[^\W\d_]{2,5}\.? \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[s=[0-9a-f]+;")
 """The line above an entry of ``-o verbose``."""
 _PRETTY: Final = re.compile(r"""\t"([A-Z_][A-Z0-9_]*)" : (".*"),?$""")
-FIELD: Final = Regex(r"(?P<name>[A-Z_][A-Z0-9_]*)(?:=(?P<value>.*))?$", as_match=True)
+_FIELD: Final = re.compile(r"(?P<name>[A-Z_][A-Z0-9_]*)(?:=(?P<value>.*))?$")
 """``NAME=value``, or ``NAME`` alone before eight bytes of length and a value that holds control codes."""
 
+_BYTES: Final = re.compile(rb"(\d{1,3}+(?>(?:,\d{1,3}+)*))\]")
+_INDENTS: Final = frozenset(" \t")
 _MISSED: Final = re.compile(r"Missed (\d{1,9}) kernel messages")
 _MOST: Final = 128
-"""Lines of an entry; what is longer is none."""
+"""Maximum lines of an entry."""
+_ENTRY: Final = 8 * 1024
+"""Maximum bytes of an entry in JSON."""
 _LENGTH: Final = 8
 _HOST: Final = 255
 """Characters of a name; no host has a longer one."""
@@ -52,7 +49,7 @@ def _seconds(value: object) -> float | None:
     )
 
 
-def entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Line], int]:
+def _entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Line], int]:
     """Lines of an entry that the kernel wrote, and how many records journald says that it missed."""
     message = fields.get("MESSAGE")
     if isinstance(message, list):  # bytes that are no UTF-8
@@ -79,10 +76,10 @@ def entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Lin
     return lines, 0
 
 
-def laid_out(text: str) -> str | None:
+def _laid_out(text: str) -> str | None:
     """Return an indented line of ``-o verbose`` or ``-o json-pretty`` as one of the export form."""
     if text.startswith("    "):
-        return text[4:] if FIELD.re.match(text, 4) else None
+        return text[4:] if _FIELD.match(text, 4) else None
     pretty = _PRETTY.match(text)
     if pretty is None:
         return None
@@ -93,20 +90,21 @@ def laid_out(text: str) -> str | None:
     return f"{pretty[1]}={value}"
 
 
-def closes(text: str) -> bool:
+def _closes(text: str) -> bool:
     """Tell whether a line stands between two entries of ``-o verbose`` or ``-o json-pretty``."""
-    return text == "}" or VERBOSE.re.match(text) is not None
+    return text == "}" or _VERBOSE.match(text) is not None
 
 
-class Export:
+class _Journal(LineReader):
     """Reads entries of the export form, one line after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._fields: dict[str, str] = {}
         self._number = 0
         self._raw = ""
         self._count = 0
-        self.binary = False
+        self._binary = False
         """Inside a value that holds control codes: an empty line does not end the entry there."""
         self._name = ""
         self._value: list[bytes] = []
@@ -114,51 +112,103 @@ class Export:
         """Bytes of the value with its length, as far as it was read."""
 
     @property
-    def pending(self) -> bool:
+    def pending(self) -> bool:  # type: ignore[override]
         """Inside an entry."""
         return bool(self._count)
 
     def gap(self) -> None:
-        """Forget what the last line began: the next one does not follow it."""
-        self.__init__()  # type: ignore[misc]
+        self.__init__(self.context)  # type: ignore[misc]
 
-    def read(self, number: int, line: bytes, text: str, raw: str) -> bool:
-        """Take a line of an entry; False: it is none, and the entry is over."""
-        if self.binary:
-            return self._continue(line)
-        match = FIELD.re.match(text)
+    def flush(self) -> list[Line]:
+        return self._end() if self._count else []
+
+    def read(self, row: Row) -> list[Line] | None:
+        text = row.text
+        if text[:1] in _INDENTS and (field := _laid_out(text)) and (self._count or _OPENING.match(field)):
+            row = row._replace(text=field, data=field.encode("utf-8", "replace"))
+        if self._count:
+            if (not row.data or _closes(row.text)) and not self._binary:
+                return self._end()
+            if self._field(row):
+                return []
+            self.gap()
+        if not row.text:
+            return []
+        return [] if _OPENING.match(row.text) and self._field(row) else None
+
+    def _field(self, row: Row) -> bool:
+        """Take a line of an entry; return False where it is none, and the entry is over."""
+        if self._binary:
+            return self._continue(row.data)
+        match = _FIELD.match(row.text)
         if match is None or self._count >= _MOST:
             return False
         self._count += 1
         name, value = match.group("name", "value")
         if name == "MESSAGE":
-            self._number, self._raw = number, raw
+            self._number, self._raw = row.number, row.raw
         if value is None:
-            self._name, self.binary = name, True
+            self._name, self._binary = name, True
         else:
             self._fields[name] = value
         return True
 
-    def _continue(self, line: bytes) -> bool:
+    def _continue(self, data: bytes) -> bool:
         """Take a line of a value that may hold newlines; eight bytes before it tell its length."""
         self._count += 1
         if self._count > _MOST:
             return False
-        self._size += 1 + len(line)
+        self._size += 1 + len(data)
         if self._value and len(self._value[0]) < _LENGTH:  # the length holds a newline
-            self._value[0] += b"\n" + line
+            self._value[0] += b"\n" + data
         else:
-            self._value.append(line)
+            self._value.append(data)
         size = int.from_bytes(self._value[0][:_LENGTH], "little")
         if self._size - _LENGTH > size:
             return False
         if self._size - _LENGTH == size:
             self._fields[self._name] = b"\n".join(self._value)[_LENGTH:].decode("utf-8", "replace")
-            self.binary, self._value, self._size = False, [], -1
+            self._binary, self._value, self._size = False, [], -1
         return True
 
-    def end(self) -> tuple[list[Line], int]:
-        """End the entry at its empty line: its lines, and how many records journald missed."""
-        found = entry(self._fields, self._number, self._raw)
+    def _end(self) -> list[Line]:
+        """End the entry at its empty line."""
+        found, missed = _entry(self._fields, self._number, self._raw)
         self.gap()
+        self.context.lost += missed
         return found
+
+
+class _Json(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        if '"MESSAGE"' not in row.text:
+            return None
+        try:
+            fields = json.loads(row.text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(fields, dict) or "MESSAGE" not in fields:
+            return None
+        found, missed = _entry(fields, row.number, row.raw)
+        self.context.lost += missed
+        return found
+
+
+def _numbers(data: bytes, at: int) -> bytes | None:
+    """Return a message that journalctl writes as the numbers of its bytes, since it holds control codes."""
+    numbers = _BYTES.match(data, at, at + _ENTRY)
+    return bytes(int(number) & 0xFF for number in numbers[1].split(b",")) if numbers else None
+
+
+JOURNAL: Final = Transport(
+    name="journal",
+    reader=_Journal,
+    order=15,
+    starts=" \t_MPS",
+    tells=(b"_HOSTNAME", b"MESSAGE"),
+    heads=(b"MESSAGE", b"SYSLOG_", b"_"),
+    lines=24,
+)
+JSON: Final = Transport(
+    name="journal, JSON", reader=_Json, order=25, starts="{", encoded=Encoded('"MESSAGE":[', _numbers)
+)

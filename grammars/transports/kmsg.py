@@ -12,22 +12,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from pyparsing import Regex
-
-from kpanic.grammars.transports import rows
+from kpanic.grammars.transport import Context, LineReader, Row, Transport, rows
+from kpanic.grammars.transports.stamps import STAMP
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
 
-__all__ = ["RECORD", "Kmsg"]
-
-RECORD: Final = Regex(
+_RECORD: Final = re.compile(
     r"(?:[^\s,;]+,)?(?P<priority>\d+),(?P<sequence>\d+),(?P<microseconds>\d+),[-c+]+"
-    r"(?P<fields>(?:,[a-z_]+=[^\s,;]*)*);(?P<text>.*)",
-    as_match=True,
+    r"(?P<fields>(?:,[a-z_]+=[^\s,;]*)*);(?P<text>.*)"
 )
 """One record, or one fragment of it."""
-
+_STAMPED: Final = re.compile(rf"{STAMP} (?:[\w.:-]+ )?(?=\S*\d,\d+,\d+,)")
+"""What a receiver puts before the records."""
+_PROPERTY: Final = re.compile(r" [A-Z]+=")
+"""Of the device that a record is about."""
+_QUOTES: Final = ("b'", 'b"')
+"""What begins a datagram in a capture that was printed one ``repr`` a line."""
+_QUOTED: Final = re.compile(r"\\(?:x([0-9a-f]{2})|(.))")
+_QUOTED_CODES: Final = {"n": "", "t": "\t", "r": ""}
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")
 _FRAGMENT: Final = re.compile(r"ncfrag=(\d+)/(\d+)")
 _CALLER: Final = re.compile(r"caller=([TC]\d+)")
@@ -36,44 +39,67 @@ _UNENDED: Final = re.compile(
     r",ncfrag=\d{1,9}/\d{1,9}[^\s;]*;"
 )
 _PATIENCE: Final = 8
-"""Input lines that the missing fragments of a record are waited for."""
+"""Maximum input lines between two fragments of a record."""
 _LONGEST: Final = 8192
-"""Bytes of a record: CONSOLE_EXT_LOG_MAX."""
+"""Maximum bytes of a record: CONSOLE_EXT_LOG_MAX."""
 _MOST: Final = 64
-"""Fragments of one."""
+"""Maximum fragments of a record."""
 _GAP: Final = 1 << 20
-"""A larger step of the sequence is another boot or another host, not records lost."""
+"""A larger step of the sequence number means another boot or another host, not lost records."""
 
 
 def _plain(match: re.Match[str]) -> str:
     return bytes.fromhex(match[0].replace("\\x", "")).decode("utf-8", "replace")
 
 
-class Kmsg:
+class _Kmsg(LineReader):
     """Reads records that follow each other."""
 
-    def __init__(self) -> None:
-        self.open = False
-        """True right after a record: what begins with a space belongs to it."""
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._sequence: int | None = None
-        self._partial: tuple[re.Match[str], int, str, int] | None = None
+        self._partial: tuple[re.Match[str], Row, int] | None = None
         self._pieces: dict[int, str] = {}
         self._waited = 0
 
     @property
-    def pending(self) -> bool:
+    def pending(self) -> bool:  # type: ignore[override]
         """A record's fragments are still coming."""
         return self._partial is not None
 
     def gap(self) -> None:
-        """Forget what the last line began: the next one does not follow it."""
         self.open, self._sequence = False, None
 
-    def read(self, number: int, match: re.Match[str], raw: str) -> list[Line]:
-        """Lines of the records that this one completes."""
+    def read(self, row: Row) -> list[Line] | None:
+        text = row.text
+        if self.open and text[0] == " " and _PROPERTY.match(text):
+            return []
+        if ";" not in text:
+            return None
+        match = _RECORD.match(text)
+        if match is None and (stamp := _STAMPED.match(text)):
+            match = _RECORD.match(text[stamp.end() :])
+        if match is None:
+            return None
         self.open = True
         if "ncfrag=" not in match["fields"]:
-            return [*self.wait(), *self._record(match, number, raw, match["text"])]
+            return [*self._wait(), *self._record(match, row, match["text"])]
+        return self._fragment(match, row)
+
+    def passed(self) -> list[Line]:
+        self.open = False
+        return self._wait()
+
+    def flush(self) -> list[Line]:
+        """Give up on the fragments of a record that did not come."""
+        if self._partial is None:
+            return []
+        match, row, _ = self._partial
+        text = "".join(self._pieces[offset] for offset in sorted(self._pieces))
+        self._partial, self._pieces = None, {}
+        return self._record(match, row, text)
+
+    def _fragment(self, match: re.Match[str], row: Row) -> list[Line]:
         found: list[Line] = []
         if self._partial is not None and self._partial[0]["sequence"] != match["sequence"]:
             found = self.flush()
@@ -83,7 +109,7 @@ class Kmsg:
         if ",ncfrag=" in text:
             heads = [m for m in _UNENDED.finditer(text) if m[1] == match["sequence"]]
         offset, total = self._share(match["fields"])
-        self._partial = self._partial or (match, number, raw, total)
+        self._partial = self._partial or (match, row, total)
         for head in heads:
             self._pieces[offset] = text[at : head.start()]
             offset, total = self._share(head[0])
@@ -94,27 +120,18 @@ class Kmsg:
             found += self.flush()
         return found
 
-    def wait(self) -> list[Line]:
-        """Count a line that is no fragment; what waited too long is given as it is."""
+    def _wait(self) -> list[Line]:
+        """Count a line that is no fragment; give up on a record that waited too long."""
         self._waited += 1
         return self.flush() if self._partial is not None and self._waited > _PATIENCE else []
 
-    def flush(self) -> list[Line]:
-        """Give up on the fragments of a record that did not come."""
-        if self._partial is None:
-            return []
-        match, number, raw, _ = self._partial
-        text = "".join(self._pieces[offset] for offset in sorted(self._pieces))
-        self._partial, self._pieces = None, {}
-        return self._record(match, number, raw, text)
-
     @staticmethod
     def _share(fields: str) -> tuple[int, int]:
-        """Offset and total length of a fragment, in characters."""
+        """Return offset and total length of a fragment, in characters."""
         found = _FRAGMENT.search(fields)
         return (int(found[1][:9]), int(found[2][:9])) if found else (0, 0)
 
-    def _record(self, match: re.Match[str], number: int, raw: str, text: str) -> list[Line]:
+    def _record(self, match: re.Match[str], row: Row, text: str) -> list[Line]:
         sequence = int(match["sequence"][:18])
         step = 0 if self._sequence is None else sequence - self._sequence - 1
         self._sequence = sequence
@@ -122,10 +139,27 @@ class Kmsg:
             text = _ESCAPED.sub(_plain, text)
         caller = _CALLER.search(match["fields"])
         return rows(
-            number,
+            row.number,
             text,
-            raw,
+            row.raw,
             time=int(match["microseconds"][:18]) / 1e6,
             caller=caller[1] if caller else "",
             lost=step if 0 < step < _GAP else 0,
         )
+
+
+class _Datagram(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        if row.text[:2] not in _QUOTES or row.text[-1] != row.text[1]:
+            return None
+        text = _QUOTED.sub(
+            lambda found: chr(int(found[1], 16)) if found[1] else _QUOTED_CODES.get(found[2], found[2]),
+            row.text[2:-1],
+        )
+        return self.context.again(row._replace(text=text, data=text.encode("utf-8", "replace")))
+
+
+KMSG: Final = Transport(
+    name="kmsg", reader=_Kmsg, order=20, tells=(b",ncfrag=",), breaks=(b"\\x0a", b"\\x09")
+)
+DATAGRAM: Final = Transport(name="datagram", reader=_Datagram, order=4, starts="b")

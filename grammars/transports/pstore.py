@@ -9,19 +9,18 @@ Sources: fs/pstore/platform.c (pstore_dump), fs/pstore/ram.c, kernel/printk/prin
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from pyparsing import Regex
+from kpanic.grammars.transport import Transport
 
-__all__ = ["HEADER", "REASONS", "Records"]
-
-REASONS: Final = ("Panic", "Oops", "Emergency", "Shutdown", "Unknown", "Restart", "Halt", "Poweroff")
-HEADER: Final = Regex(
-    rf"(?P<reason>{'|'.join(REASONS)})#(?P<count>\d{{1,9}}) Part(?P<part>\d{{1,9}})$", as_match=True
+_REASONS: Final = ("Panic", "Oops", "Emergency", "Shutdown", "Unknown", "Restart", "Halt", "Poweroff")
+_HEADER: Final = re.compile(
+    rf"(?P<reason>{'|'.join(_REASONS)})#(?P<count>\d{{1,9}}) Part(?P<part>\d{{1,9}})$"
 )
 """``Oops#1 Part1``."""
-TRAILER: Final = Regex(
-    r"ECC: No errors detected|\d+ Corrected bytes, \d+ unrecoverable blocks|#### .*|$", as_match=True
+_TRAILER: Final = re.compile(
+    r"ECC: No errors detected|\d+ Corrected bytes, \d+ unrecoverable blocks|#### .*|$"
 )
 """What ramoops puts after a record, or a script that prints one file after the other."""
 
@@ -31,15 +30,15 @@ _MOST: Final = 4 * 1024 * 1024
 _OVERHEAD: Final = 100
 """Bytes that a line costs beside its text."""
 
-Numbered = tuple[int, bytes]
+_Numbered = tuple[int, bytes]
 
 
-class Records:
+class _Records:
     """Collects the records of one dump, or of several of the same boot."""
 
     def __init__(self) -> None:
-        self._dumps: dict[tuple[int, str], dict[int, list[Numbered]]] = {}
-        self._part: list[Numbered] = []
+        self._dumps: dict[tuple[int, str], dict[int, list[_Numbered]]] = {}
+        self._part: list[_Numbered] = []
         self._size = 0
 
     def read(self, number: int, line: bytes) -> bool:
@@ -48,20 +47,20 @@ class Records:
         self._size += len(text) + _OVERHEAD
         if self._size > _MOST:
             return False
-        if text[:1].isalpha() and (header := HEADER.re.match(text.decode("latin-1"))):
+        if text[:1].isalpha() and (header := _HEADER.match(text.decode("latin-1"))):
             parts = self._dumps.setdefault((int(header["count"]), header["reason"]), {})
             if int(header["part"]) in parts:  # another boot's
                 return False
             self._part = parts[int(header["part"])] = []
         elif text[:1] == b"[":  # a console's line: records have a level before it
             return False
-        elif text[:1] == b"<" or not TRAILER.re.match(text.decode("latin-1")):
+        elif text[:1] == b"<" or not _TRAILER.match(text.decode("latin-1")):
             self._part.append((number, line))
         return True
 
-    def lines(self) -> list[Numbered]:
+    def lines(self) -> list[_Numbered]:
         """All lines, oldest first, none twice."""
-        merged: list[Numbered] = []
+        merged: list[_Numbered] = []
         for key in sorted(self._dumps):
             parts = self._dumps[key]
             dump = [line for part in sorted(parts, reverse=True) for line in parts[part]]
@@ -76,3 +75,15 @@ class Records:
             else:
                 merged = merged or dump
         return merged
+
+
+def _begins(line: bytes) -> bool:
+    return _HEADER.match(line.rstrip(b"\r").decode("latin-1")) is not None
+
+
+PSTORE: Final = Transport(
+    name="pstore",
+    marks=tuple(f"{reason}#" for reason in _REASONS),
+    begins=_begins,
+    records=_Records,
+)

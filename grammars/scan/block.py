@@ -1,0 +1,140 @@
+"""Blocks of whole lines: the pieces of input that are looked at in one go."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["BLOCK", "LONGEST", "Block", "Numbered", "cut", "overlong"]
+
+BLOCK: Final = 256 * 1024
+"""Maximum bytes of a block; a processor's cache holds them."""
+LONGEST: Final = 8 * 1024
+"""Maximum bytes of a line. A printk record has 1 KiB, in JSON or escaped 6; longer lines come in pieces that
+end in ``…``."""
+
+_ESCAPE: Final = re.compile(
+    rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
+)
+_USUAL: Final = 256
+"""Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
+_MORE: Final = "…".encode()
+
+
+class Numbered(NamedTuple):
+    """A line with its number in the input."""
+
+    number: int
+    line: bytes
+    original: bytes | None
+    """The line with its escape sequences, if it had some."""
+
+
+def _without_escapes(data: bytes) -> bytes:
+    if data.count(b"\x1b") * _USUAL > len(data):
+        return _ESCAPE.sub(b"", data)
+    kept: list[memoryview] = []  # few: faster than to search with an expression
+    view, at, place = memoryview(data), 0, data.find(b"\x1b")
+    while place >= 0:
+        end = place + 1
+        if match := _ESCAPE.match(data, place):
+            kept.append(view[at:place])
+            at = end = match.end()
+        place = data.find(b"\x1b", end)
+    return b"".join((*kept, view[at:]))
+
+
+def overlong(block: bytes) -> bool:
+    """Tell whether a line is longer than :data:`LONGEST`, looking at few of its bytes."""
+    at = 0
+    while at + LONGEST < len(block):
+        at = block.rfind(b"\n", at, at + LONGEST + 1) + 1
+        if not at:
+            return True
+    return False
+
+
+def cut(line: bytes) -> Iterator[bytes]:
+    """Yield a line in pieces of :data:`LONGEST`; the last one is what is left, none begins with NULs."""
+    at = 0
+    while len(line) - at > LONGEST:
+        yield line[at : at + LONGEST] + _MORE
+        at += LONGEST
+        while line[at : at + 1] == b"\0":
+            at += 1
+    yield line[at:]
+
+
+class Block:
+    """Whole lines, and how far they have been read or passed over."""
+
+    def __init__(self, data: bytes, number: int, numbers: Sequence[int] | None) -> None:
+        """Of lines numbered ``numbers``, or from ``number`` on."""
+        self.coloured = data if b"\x1b" in data else b""
+        if self.coloured:  # a literal may be coloured in its midst
+            data = _without_escapes(data)
+        self.data, self.number, self.numbers = data, number, numbers
+        self.at = 0
+        self.index = 0
+        self._counted = 0, 0
+
+    def index_of(self, start: int) -> int:
+        """Count the lines before the one that starts there; going forward, each byte is counted once."""
+        at, index = self._counted if self.at <= self._counted[0] <= start else (self.at, self.index)
+        self._counted = start, index + self.data.count(b"\n", at, start)
+        return self._counted[1]
+
+    def line_at(self, start: int) -> Numbered:
+        """Look at the line that starts there."""
+        return self._numbered(self.index_of(start), start, self.data.index(b"\n", start))
+
+    @functools.cached_property
+    def originals(self) -> list[bytes]:
+        """Lines with their escape sequences."""
+        return self.coloured.split(b"\n")
+
+    def _numbered(self, index: int, start: int, end: int) -> Numbered:
+        number = self.number + index if self.numbers is None else self.numbers[index]
+        return Numbered(number, self.data[start:end], self.originals[index] if self.coloured else None)
+
+    def pass_over(self, offset: int) -> None:
+        """Go to the line that holds the offset."""
+        start = self.data.rfind(b"\n", self.at, offset) + 1 or self.at
+        self.index = self.index_of(start)
+        self.at = start
+
+    def back(self, start: int, most: int) -> list[Numbered]:
+        """At most so many lines right before the current one, none of them before ``start``."""
+        lines: list[Numbered] = []
+        end, index = self.at, self.index
+        while end > start and len(lines) < most:
+            index -= 1
+            begin = self.data.rfind(b"\n", start, end - 1) + 1 or start
+            lines.append(self._numbered(index, begin, end - 1))
+            end = begin
+        return lines[::-1]
+
+    def line(self) -> Numbered:
+        """Read the current line."""
+        end = self.data.index(b"\n", self.at)
+        line = self._numbered(self.index, self.at, end)
+        self.at, self.index = end + 1, self.index + 1
+        return line
+
+    def run(self, before: int, most: int) -> bytes:
+        """Read at most so many whole lines that end before an offset.
+
+        Only for lines that have no originals and whose numbers follow each other.
+        """
+        stop = self.data.rfind(b"\n", self.at, min(before, self.at + most * _USUAL)) + 1
+        lines = self.data[self.at : stop]
+        count = lines.count(b"\n")
+        if count > most:
+            lines = b"\n".join((*lines.split(b"\n", most)[:most], b""))
+            count = most
+        self.at, self.index = self.at + len(lines), self.index + count
+        return lines

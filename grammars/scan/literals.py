@@ -1,0 +1,178 @@
+"""The literals that the scan looks for, all at once.
+
+Hyperscan finds them at the speed of memory; nothing else looks at the noise between them.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import hyperscan
+
+from kpanic.grammars import faults
+from kpanic.grammars import transport as transport_
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from kpanic.grammars.transport import Encoded, Transports
+
+__all__ = ["SINGLE", "TOLD", "WINDOW", "Hit", "Literal", "Search"]
+
+_WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_SHORTEST: Final = b"\xff\xfe"
+"""Looked for with the literals, in vain: Hyperscan steps through the text by a little less than the shortest
+of them is long, and by shorter steps it is twice as fast here, since fewer places look like a literal."""
+WINDOW, SINGLE, TOLD = range(3)
+"""Kinds of literals: those that ask for more lines than theirs, those that do not, and the transports' own
+(:attr:`Transport.tells`)."""
+
+Hit = tuple[int, int]
+"""Where a literal ends, and its number."""
+
+
+class Literal(NamedTuple):
+    """Text whose appearance makes a line worth reading."""
+
+    text: str
+    """ASCII, as the kernel writes it; if it begins with a letter or digit, a word begins there."""
+    after: int = 0
+    """Lines worth reading after it; 0: only the line itself."""
+    before: int = 0
+    """Lines worth reading before it, of its host."""
+    boot: bool = False
+    """A boot begins with it: earlier single lines of the same host are void."""
+    record: bool = False
+    """A record begins with it that stands in the input in another order (:attr:`Transport.marks`)."""
+
+    @property
+    def opens(self) -> bool:
+        """Whether more than its line is worth reading."""
+        return bool(self.after or self.before or self.record)
+
+
+class _Matcher:
+    """Literals with numbers, compiled; all threads may scan with it."""
+
+    def __init__(self, texts: Sequence[bytes], numbers: Iterable[int], flags: int) -> None:
+        numbers = [*numbers, len(texts)]
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=[*texts, _SHORTEST],
+            ids=numbers,
+            elements=len(numbers),
+            flags=[flags] * len(texts) + [hyperscan.HS_FLAG_SINGLEMATCH],
+            literal=True,
+        )
+        self._own = threading.local()
+
+    def scan(self, data: bytes, note: Callable[[int, int, int, int, object], None]) -> None:
+        """Call ``note`` with the number of each literal that is found, and as third where it ends."""
+        scratch = getattr(self._own, "scratch", None)
+        if scratch is None:  # a thread may not scan with another's
+            scratch = self._own.scratch = hyperscan.Scratch(self._database)
+        self._database.scan(data, match_event_handler=note, scratch=scratch)
+
+
+class Search:
+    """Literals, ready to be looked for; all scanners and all threads share one.
+
+    Those that begin a transport's records have the lowest numbers, up to ``records``; then come the others
+    that ask for more than their line, up to ``windows``; then those that do not. ``boots`` are the numbers of
+    those that begin a boot.
+    """
+
+    def __init__(self, literals: Iterable[Literal], transports: Transports | None = None) -> None:
+        """Compile the literals; of the same text the ones that ask for more."""
+        self.transports = transports or transport_.default()
+        encoded = self.transports.encoded
+        kept: dict[str, Literal] = {}
+        for literal in (
+            *literals,
+            *(Literal(mark, record=True) for mark in self.transports.marks),
+            *(Literal(form.mark, after=1) for form in encoded),
+        ):
+            other = kept.get(literal.text, literal)
+            kept[literal.text] = Literal(
+                literal.text,
+                max(literal.after, other.after),
+                max(literal.before, other.before),
+                boot=literal.boot or other.boot,
+                record=literal.record or other.record,
+            )
+        self.literals = tuple(
+            sorted(kept.values(), key=lambda literal: (not literal.record, not literal.opens))
+        )
+        self.records = sum(literal.record for literal in self.literals)
+        self.windows = sum(literal.opens for literal in self.literals)
+        self.texts = texts = [literal.text.encode("ascii") for literal in self.literals]
+        self.lengths = [len(text) for text in texts]
+        self.boots = frozenset(number for number, literal in enumerate(self.literals) if literal.boot)
+        numbers = {literal.text: number for number, literal in enumerate(self.literals)}
+        self._encoded = {numbers[form.mark]: form for form in encoded}
+        self._all = _Matcher(texts, range(len(texts)), 0)
+
+    @functools.cached_property
+    def _kinds(self) -> _Matcher:
+        """The literals by their kinds: 20 ms to compile, five times as long as ``_all``."""
+        tells = self.transports.tells
+        singles = len(self.texts) - self.windows
+        return _Matcher(
+            (*self.texts, *tells),
+            (*[WINDOW] * self.windows, *[SINGLE] * singles, *[TOLD] * len(tells)),
+            hyperscan.HS_FLAG_SINGLEMATCH,
+        )
+
+    def kinds(self, data: bytes) -> set[int]:
+        """Return the kinds of literals that are found; sooner done than :meth:`ends`."""
+        found: set[int] = set()
+
+        def note(kind: int, _start: int, _end: int, _flags: int, _context: object) -> None:
+            found.add(kind)
+
+        self._kinds.scan(data, note)
+        return found
+
+    def begins(self, data: bytes, hit: Hit) -> int:
+        """Return where a literal begins; -1 if it does so inside a word."""
+        start = hit[0] - self.lengths[hit[1]]
+        inside = (
+            start
+            and data[start - 1] in _WORD
+            and data[start] in _WORD
+            and not data[max(start - 4, 0) : start].endswith(self.transports.breaks)
+        )
+        return -1 if inside else start
+
+    def ends(self, data: bytes) -> list[Hit]:
+        """Return where a literal ends and its number, for each that is found, in the order of the ends."""
+        found: list[Hit] = []
+        encoded: list[tuple[int, Encoded]] = []
+        none, forms = len(self.literals), self._encoded
+
+        def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            if number in forms:
+                encoded.append((end, forms[number]))
+            elif number != none:
+                found.append((end, number))
+
+        self._all.scan(data, note)
+        for end, form in encoded:
+            found += self._inside(data, end, form)
+        found.sort()  # Hyperscan promises no order
+        return found
+
+    def _inside(self, data: bytes, at: int, form: Encoded) -> Iterator[Hit]:
+        """Yield the literals in a message that is encoded, as if they stood where it begins."""
+        try:
+            message = form.decode(data, at)
+        except Exception as error:  # noqa: BLE001 - of whichever transport: the others are still looked at
+            faults.note(f"transport {form.mark}", error)
+            return
+        if message is None:
+            return
+        for _, number in self.ends(message):
+            if number >= self.records:
+                yield at - 1 + self.lengths[number], number

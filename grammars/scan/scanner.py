@@ -1,0 +1,263 @@
+"""Bytes in, lines worth reading out.
+
+Hyperscan looks for all literals at once; nothing else touches the noise between the hits but the count of its
+lines. A hit makes its line worth reading, and as many lines of the same host after it (and a few before) as
+its literal asks for; every further hit keeps the window open. What lies in a window goes through
+:class:`kpanic.grammars.lines.Reader`, which takes the transport's prefixes off.
+
+Time is linear and memory bounded whatever the input: it is looked at in blocks of :data:`BLOCK` bytes, lines
+are cut at :data:`LONGEST`, a window is a number of lines, and :data:`HOSTS` hosts at most have one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars import faults
+from kpanic.grammars.lines import Reader
+from kpanic.grammars.scan.block import BLOCK, LONGEST, Block, Numbered, cut, overlong
+from kpanic.grammars.scan.held import Held
+from kpanic.grammars.scan.literals import SINGLE, WINDOW
+from kpanic.grammars.scan.windows import HISTORY, Windows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kpanic.grammars.model import Line
+    from kpanic.grammars.scan.literals import Search
+    from kpanic.grammars.transport import Records
+
+__all__ = ["HISTORY", "Scanner"]
+
+SHORT: Final = BLOCK // 2
+"""Maximum bytes that are read at once, whatever is in them: most logs are one such block."""
+_LEADING_NULS: Final = re.compile(rb"\n\0+")
+
+
+class _Unread(NamedTuple):
+    block: Block
+    start: int
+    """Offset of the first line that was not read."""
+    lines: int
+
+
+class Scanner:
+    """Bytes in, lines worth reading out, those of a host in the order of the input.
+
+    A line of a window is yielded as soon as its newline was fed. What a boot says of itself is held until its
+    host crashes, and dropped when that boots again; :meth:`close` yields what is held. Records that stand in
+    the input in another order are put in order and yielded when the last of them is over.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self._restart()
+
+    def _restart(self) -> None:
+        self._reader = Reader(self._search.transports)
+        self._held = Held(self._search)
+        self._windows = Windows(self._search, self._held)
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._number = 1  # of the next block's first line
+        self._history: deque[_Unread] = deque()
+        self._remembered = 0  # lines of it
+        self._records: Records | None = None
+
+    def feed(self, chunk: bytes, count: int | None = None) -> list[Line]:
+        """Return the lines worth reading that ``chunk`` completes.
+
+        :param count: the line breaks in the chunk, where they have been counted.
+        """
+        found: list[Line] = []
+        if len(chunk) > BLOCK:
+            count = None
+        for at in range(0, len(chunk), BLOCK):
+            part = chunk if len(chunk) <= BLOCK else chunk[at : at + BLOCK]
+            if end := part.rfind(b"\n") + 1:
+                block = b"".join((*self._parts, memoryview(part)[:end]))
+                found += self._complete(block, part[end:], count)
+            else:
+                self._parts.append(part)
+                self._size += len(part)
+                if self._size > LONGEST:
+                    found += self._complete(b"", b"".join(self._parts))
+        return found
+
+    def close(self) -> list[Line]:
+        """Return the lines worth reading that the end completes; the scanner is as new after it."""
+        found = self._complete(b"".join((*self._parts, b"\n")), b"") if self._parts else []
+        if self._records is not None:
+            found += self._reassemble()
+        found += self._admit(self._reader.flush())
+        self._held.hold_aside()
+        for host in self._held.hosts:
+            found += self._held.release(host, self._number)
+        self._restart()
+        return found
+
+    def _complete(self, block: bytes, rest: bytes, count: int | None = None) -> list[Line]:
+        """Look at whole lines; keep the rest, the beginning of the next one."""
+        if b"\0" in block or b"\0" in rest:
+            # a file that lost its blocks in the crash; the next line begins right after them
+            block, rest = _LEADING_NULS.sub(b"\n", block.lstrip(b"\0")), rest.lstrip(b"\0")
+        numbers: list[int] | None = None
+        number = self._number
+        if len(rest) > LONGEST or overlong(block):
+            pieces: list[bytes] = []
+            numbers = []
+            for line in block.split(b"\n")[:-1]:
+                for piece in cut(line):
+                    pieces.append(piece)
+                    numbers.append(number)
+                number += 1
+            *more, rest = cut(rest)
+            pieces += more
+            numbers += [number] * len(more)
+            block, count = b"\n".join((*pieces, b"")), None
+        self._parts = [rest] if rest else []
+        self._size = len(rest)
+        found, lines = self._scan(Block(block, self._number, numbers), count)
+        self._number = number if numbers is not None else number + lines
+        return found
+
+    def _scan(self, block: Block, count: int | None = None) -> tuple[list[Line], int]:
+        """Read the windows of a block; also its number of lines, which is counted if it is not given."""
+        found: list[Line] = []
+        kinds = {WINDOW} if len(block.data) < SHORT else self._search.kinds(block.data)
+        if (
+            self._windows
+            or self._records is not None
+            or self._reader.pending
+            or WINDOW in kinds
+            or (SINGLE in kinds and not self._held.put_aside(block, kinds))
+        ):
+            self._held.hold_aside()
+            found = self._read(block)
+        self._remember(block, count)
+        return found, block.index
+
+    def _read(self, block: Block) -> list[Line]:
+        search, windows = self._search, self._windows
+        hits = deque(search.ends(block.data))
+        heads = deque(
+            hit[0] - search.lengths[hit[1]]
+            for hit in hits
+            if hit[1] < search.records and search.begins(block.data, hit) >= 0
+        )
+        found: list[Line] = []
+        end = len(block.data)
+        plain = not block.coloured and block.numbers is None
+        while block.at < end:
+            context: list[Numbered] = []
+            if self._records is None and not self._reader.pending:
+                if not windows:
+                    self._held.hold(block, hits)
+                    if not hits:
+                        break
+                    context = self._reach(block, *hits[0])
+                elif plain and (lines := block.run(heads[0] if heads else end, windows.most)):
+                    first = block.number + block.index - lines.count(b"\n")
+                    windows.expect(block, hits, block.at - len(lines), first)
+                    found += self._admit(self._reader.run(first, lines))
+                    continue
+            start = block.at
+            line = block.line()
+            windows.expect(block, hits, start, line.number)
+            header = bool(heads) and heads[0] < block.at
+            while heads and heads[0] < block.at:
+                heads.popleft()
+            if self._records is not None or header:
+                rows, taken = self._record(line, header=header)
+                found += rows
+                if taken:
+                    continue
+            for part in context:
+                windows.earlier += self._reader.read(*part)
+            found += self._admit(self._reader.read(*line))
+        return found
+
+    def _admit(self, rows: list[Line]) -> list[Line]:
+        return self._windows.admit(rows, pending=self._reader.pending)
+
+    def _reach(self, block: Block, end: int, which: int) -> list[Numbered]:
+        """Go to the hit's line; return the lines before it that its literal or its record wants too."""
+        start = block.at
+        block.pass_over(end - 1)
+        self._reader.gap()
+        self._windows.earlier = []
+        wanted = self._windows.before = self._search.literals[which].before
+        each = self._search.transports.lines(block.data[block.at : block.at + 32].lstrip())
+        if each > 1:  # a record of several lines, perhaps
+            wanted = min(each * (wanted + 1) - 1, HISTORY)
+        context = block.back(start, wanted)
+        if start == 0:
+            for past in reversed(self._history):
+                if len(context) >= wanted:
+                    break
+                context = [*past.block.back(past.start, wanted - len(context)), *context]
+        return context
+
+    def _remember(self, block: Block, count: int | None) -> None:
+        """Keep what was not read: the next block may begin with a hit that wants lines before it."""
+        start, index = block.at, block.index
+        if count is None:
+            block.pass_over(len(block.data))
+        else:
+            block.at, block.index = len(block.data), count
+        if start:
+            self._history.clear()
+            self._remembered = 0
+        if block.index > index:
+            self._history.append(_Unread(block, start, block.index - index))
+            self._remembered += block.index - index
+        while self._remembered > HISTORY and self._remembered - HISTORY >= self._history[0].lines:
+            self._remembered -= self._history.popleft().lines
+
+    def _record(self, line: Numbered, *, header: bool) -> tuple[list[Line], bool]:
+        """Give a line to a transport's records; what it completes, and whether it was one of theirs."""
+        records = self._recording(line) if header else None
+        found: list[Line] = []
+        if self._records is not None:
+            if self._took(line):
+                self._windows.forget()  # the lines are looked at again in their right order
+                return found, True
+            found = self._reassemble()
+        elif records:
+            found = self._admit(self._reader.flush())
+            self._windows.close()
+        if records:
+            self._windows.forget()
+            self._records = records
+            self._took(line)
+        return found, records is not None
+
+    def _recording(self, line: Numbered) -> Records | None:
+        try:
+            return self._search.transports.recording(line.line)
+        except Exception as error:  # noqa: BLE001 - of whichever transport: the line is still a line
+            faults.note("records", error)
+            return None
+
+    def _took(self, line: Numbered) -> bool:
+        try:
+            return self._records is not None and self._records.read(line.number, line.line)
+        except Exception as error:  # noqa: BLE001 - of whichever transport: what it collected is read
+            faults.note("records", error)
+            return False
+
+    def _reassemble(self) -> list[Line]:
+        """Read the collected records in their right order."""
+        records, self._records = self._records, None
+        lines: Sequence[tuple[int, bytes]] = ()
+        try:
+            lines = records.lines() if records else ()
+        except Exception as error:  # noqa: BLE001 - of whichever transport: the other lines are read
+            faults.note("records", error)
+        if not lines:
+            return []
+        inner = Scanner(self._search)
+        block = Block(b"".join(line + b"\n" for _, line in lines), 1, [number for number, _ in lines])
+        return [*inner._scan(block)[0], *inner.close()]

@@ -1,0 +1,126 @@
+"""Windows: the lines around a literal that are worth reading, host by host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from kpanic.grammars.model import Line
+    from kpanic.grammars.scan.block import Block
+    from kpanic.grammars.scan.held import Held
+    from kpanic.grammars.scan.literals import Hit, Search
+
+__all__ = ["HISTORY", "HOSTS", "SPARSE", "Windows"]
+
+HISTORY: Final = 256
+"""Maximum input lines before a hit that can still be read."""
+HOSTS: Final = 4096
+"""Maximum hosts with an open window; the one whose window opened first loses it."""
+SPARSE: Final = 24
+"""Input lines that a window may pass for each line it yields: other hosts' lines, or those of an entry."""
+
+
+class Windows:
+    """The open windows, and which lines go through them."""
+
+    def __init__(self, search: Search, held: Held) -> None:
+        self._search, self._held = search, held
+        self._left: dict[str, int] = {}  # lines still wanted, by host
+        self._due: dict[int, int] = {}  # lines that hits want, by the number of their line
+        self._budget = 0  # input lines that the windows may still pass
+        self.earlier: list[Line] = []
+        """Lines read before a hit whose record is not yet complete."""
+        self.before = 0
+        """Number of these that the hit wants."""
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    @property
+    def most(self) -> int:
+        """Maximum lines that can be read before the last window closes."""
+        return min(max(self._left.values()), self._budget)
+
+    def close(self) -> None:
+        """Close all windows."""
+        self._left.clear()
+
+    def forget(self) -> None:
+        """Forget the hits: their lines are read again, in another order."""
+        self._due.clear()
+
+    def expect(self, block: Block, hits: deque[Hit], at: int, number: int) -> None:
+        """Note what the hits in the lines just read want: from offset ``at``, line ``number``, on."""
+        data, search = block.data, self._search
+        last = number + data.count(b"\n", at, block.at)
+        self._budget -= last - number
+        stop = most = 0  # of the line of the hit before: a further one there may ask no more
+        while hits and hits[0][0] < block.at:
+            hit = hits.popleft()
+            wanted = 1 + search.literals[hit[1]].after
+            if (hit[0] <= stop and wanted <= most) or (start := search.begins(data, hit)) < 0:
+                continue
+            if hit[0] > stop:
+                number += data.count(b"\n", at, start)
+                at, stop = start, data.index(b"\n", start)
+            most = self._due[number] = max(self._due.get(number, 0), wanted)
+            self._budget = max(self._budget, SPARSE * (wanted + 1) - (last - number))
+
+    def admit(self, rows: list[Line], *, pending: bool) -> list[Line]:
+        """Return the lines that a window wants; one with a hit on it opens it, or keeps it open.
+
+        :param pending: a record is not yet complete, whose lines may have had hits.
+        """
+        kept = rows if self._usual(rows) else [line for row in rows for line in self._pass(row)]
+        if not pending:
+            self._due.clear()
+            if self._budget <= 0:
+                self._left.clear()
+        while len(self._due) > HISTORY:  # no record has more lines
+            del self._due[next(iter(self._due))]
+        return kept
+
+    def _pass(self, row: Line) -> list[Line]:
+        """Pass a line through its host's window: the line, if that wants it, and what opens with it."""
+        windows = self._left
+        left = windows.get(row.host, 0)
+        wanted = max(left, self._due.get(row.number, 0))
+        if not wanted:
+            if not windows or row.host:
+                return []
+            return [*self._held.release("", row.number), row]  # without a host it may have lost its prefix
+        if wanted > 1:
+            if not left and len(windows) >= HOSTS:
+                del windows[next(iter(windows))]
+            windows[row.host] = wanted - 1
+            self._held.crashed(row.host)
+        elif left:
+            del windows[row.host]
+        return [row] if left else [*self._leading(row), row]
+
+    def _leading(self, row: Line) -> list[Line]:
+        """Return the lines before one that opens a window: those that were held, and the context."""
+        context = [line for line in self.earlier if line.host == row.host]
+        context = context[max(len(context) - self.before, 0) :]
+        self.earlier = []
+        return [*self._held.release(row.host, (context or [row])[0].number), *context]
+
+    def _usual(self, rows: list[Line]) -> bool:
+        """Admit lines that all belong to the one window there is; False: they do not."""
+        if len(self._left) != 1 or not rows:
+            return False
+        ((host, left),) = self._left.items()
+        size, first = len(rows), rows[0].number
+        if size > left or rows[-1].number != first + size - 1 or {row.host for row in rows} != {host}:
+            return False
+        left -= size
+        for number, wanted in self._due.items():
+            if first <= number < first + size:
+                left = max(left, wanted - (size - (number - first)))
+        if left:
+            self._left[host] = left
+        else:
+            del self._left[host]
+        return True

@@ -1,0 +1,51 @@
+"""dmesg's own stamps: ``-T``, ``-H``, ``-d``, ``-x``, ``--time-format iso``.
+
+Source: util-linux sys-utils/dmesg.c.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Final
+
+from kpanic.grammars.model import Line
+from kpanic.grammars.transport import LineReader, Row, Transport
+from kpanic.grammars.transports.stamps import CALLER, DAY, ZONE, epoch
+
+_CTIME: Final = re.compile(
+    r"(?:<\d+>)?\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d \d\d:\d\d(?::\d\d \d{4})?"
+    rf"|(?=[ +]*[<+]) *(?:\+\d+\.\d+)?)(?: *< *[\d.+]+>)?\]{CALLER} (?P<text>.*)"
+)
+_DECODED: Final = re.compile(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.+)")
+_ISO: Final = re.compile(rf"{DAY}(?P<fraction>,\d+){ZONE}{CALLER} (?P<text>.*)")
+
+
+class _Ctime(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _CTIME.match(row.text)
+        if match is None:
+            return None
+        return [Line(row.number, match["text"], None, match["caller"] or "", raw=row.raw)]
+
+
+class _Decoded(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _DECODED.match(row.text)
+        return self.context.again(row._replace(text=match["text"])) if match else None
+
+
+class _Iso(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _ISO.match(row.text)
+        if match is None:
+            return None
+        return [Line(row.number, match["text"], None, match["caller"] or "", "", epoch(match), 0, row.raw)]
+
+
+CTIME: Final = Transport(name="dmesg", reader=_Ctime, order=42, starts="[<")
+"""``[Sun Nov 22 18:53:41 2026] text``, ``[Nov22 19:31] text``, ``[  +0.000086] text``."""
+DECODED: Final = Transport(name="dmesg -x", reader=_Decoded, order=42, starts=string.ascii_lowercase)
+"""``kern  :warn  : …``, before any other form of dmesg."""
+ISO: Final = Transport(name="dmesg iso", reader=_Iso, order=46, starts=string.digits)
+"""``2026-11-22T19:31:14,816890+00:00 text``: the only ISO stamp with a comma."""

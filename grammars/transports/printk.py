@@ -1,0 +1,78 @@
+"""The kernel's own prefix: ``<4>[   12.345678][  T123] text``, on consoles, in dmesg, pstore, netconsole.
+
+Sources: kernel/printk/printk.c (print_syslog, print_time, print_caller), util-linux sys-utils/dmesg.c,
+systemd src/shared/logs-show.c (``journalctl -o short-monotonic``).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kpanic.grammars.model import Line
+from kpanic.grammars.transport import LineReader, Row, Transport
+from kpanic.grammars.transports.stamps import PRINTK
+
+_CONSOLE: Final = rf"(?:<\d+>)?{PRINTK} ?(?P<text>.*)"
+_CONSOLE_LINE: Final = re.compile(_CONSOLE)
+_MONOTONIC: Final = re.compile(r"(?P<host>[^\s:]{1,255}) kernel(?:\[\d+\])?: (?P<text>.*)")
+"""``host kernel: text`` behind such a stamp."""
+_DROPPED: Final = re.compile(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
+_LEVEL: Final = re.compile(r"<\d+>(?P<text>.*)")
+_INSIDE: Final = re.compile(
+    r".*?(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? (?P<text>.*)"
+)
+
+
+class _Console(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _CONSOLE_LINE.match(row.text)
+        if match is None:
+            return None
+        time, caller, text = match.groups("")
+        host = ""
+        if " kernel" in text and (behind := _MONOTONIC.match(text)):
+            host, text = behind.groups()
+        return [Line(row.number, text, float(time), caller, host, None, 0, row.raw)]
+
+
+class _Dropped(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _DROPPED.match(row.text)
+        if match is None:
+            return None
+        self.context.lost += int(match["lost"])
+        return self.context.again(row._replace(text=match["text"])) if match["text"] else []
+
+
+class _Level(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _LEVEL.match(row.text)
+        return [Line(row.number, match["text"], raw=row.raw)] if match else None
+
+
+class _Inside(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _INSIDE.match(row.text) if "[" in row.text else None
+        if match is None:
+            return None
+        return [Line(row.number, match["text"], float(match["time"]), match["caller"] or "", raw=row.raw)]
+
+
+CONSOLE: Final = Transport(
+    name="console",
+    reader=_Console,
+    order=40,
+    starts="[<",
+    usual=_CONSOLE,
+    unusual=(" kernel:", " kernel["),
+    holds=rb"(?:<\d{1,3}>)?\[ *+\d++\.\d++\](?! ?[^\s:]{1,255}+ kernel[:\[])",
+    heads=(b"[", b"<"),
+    lines=1,
+)
+DROPPED: Final = Transport(name="dropped", reader=_Dropped, order=35, starts="*")
+"""``** 12 printk messages dropped **``: on a line of its own or, before 4.20, in front of the next one."""
+LEVEL: Final = Transport(name="level", reader=_Level, order=60, starts="<")
+"""``<4>text``: ``dmesg -r`` of a kernel with printk.time=0."""
+INSIDE: Final = Transport(name="inside", reader=_Inside, order=90)
+"""Behind something that did not end its line: ``host login: [   12.345678] text``."""

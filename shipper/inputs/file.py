@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.api import Crash, FilePath, Reader, Unreadable
+from kpanic.shipper.api import Crash, FilePath, Reader, Settings, Unreadable
 from kpanic.shipper.inputs.folder_watch import Watch, being_written
 from kpanic.shipper.inputs.folders import entered
 from kpanic.shipper.inputs.log_file import CHUNK, Chunks, grows, looks_binary, origin_of
@@ -52,7 +52,7 @@ _ROTATED = re.compile(
 )
 
 
-class FileConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FileConfig(Settings, frozen=True, kw_only=True):
     """``type: file``."""
 
     paths: list[FilePath]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from kpanic.shipper.api import Crash, FilePath, Reader, Readers, Waiter
+from kpanic.shipper.api import Crash, FilePath, Reader, Readers, Settings, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,10 +47,10 @@ _HOST = re.compile(r"[^\s:]{1,255}")
 _MISSED = "Missed "
 
 
-class JournalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JournalConfig(Settings, frozen=True, kw_only=True):
     """``type: journal``."""
 
-    paths: list[FilePath] = []
+    paths: list[FilePath] = msgspec.field(default_factory=list)
     """Folders of journals, or files; without any, this machine's."""
     close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     """Seconds of the kernel's silence after which a crash counts as complete."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.api import FilePath, Unreadable
+from kpanic.shipper.api import FilePath, Settings, Unreadable
 from kpanic.shipper.inputs.folder_watch import Watch, being_written
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.kdump_names import is_dump
@@ -27,7 +27,7 @@ __all__ = ["KdumpConfig", "KdumpInput"]
 _INCOMPLETE_PATIENCE = 12
 
 
-class KdumpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KdumpConfig(Settings, frozen=True, kw_only=True):
     """``type: kdump``."""
 
     paths: list[FilePath] = msgspec.field(default_factory=lambda: ["/var/crash"])

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.api import Crash, Reader, Waiter
+from kpanic.shipper.api import Crash, Reader, Settings, Waiter
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
@@ -39,7 +39,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SEQUENCE = re.compile(rb"\d{1,9},(\d{1,18}),")
 
 
-class KmsgConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KmsgConfig(Settings, frozen=True, kw_only=True):
     """``type: kmsg``."""
 
     path: str = "/dev/kmsg"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.api import Crash, Reader, Readers, Waiter
+from kpanic.shipper.api import Crash, Reader, Readers, Settings, Waiter
 from kpanic.shipper.inputs.sockets import DRAIN, HERE, LAST, Allowed, Heard, Place, address_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _EXTENDED = re.compile(
 )
 
 
-class NetconsoleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class NetconsoleConfig(Settings, frozen=True, kw_only=True):
     """``type: netconsole``."""
 
     host: str = "127.0.0.1:6666"

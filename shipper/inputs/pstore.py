@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from kpanic.shipper.api import Crash, FilePath, Reader
+from kpanic.shipper.api import Crash, FilePath, Reader, Settings
 from kpanic.shipper.inputs.folders import entered
 from kpanic.shipper.inputs.log_file import PSTORE
 
@@ -34,7 +34,7 @@ DELIVERY = 5.0
 _UNPACKABLE = re.compile(r"dmesg-.*\.enc\.z", re.ASCII)
 
 
-class PstoreConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PstoreConfig(Settings, frozen=True, kw_only=True):
     """``type: pstore``."""
 
     paths: list[FilePath] = msgspec.field(

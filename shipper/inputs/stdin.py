@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from kpanic.shipper.api import Crash
+from kpanic.shipper.api import Crash, Settings
 from kpanic.shipper.inputs.log_file import STANDARD_INPUT
 from kpanic.shipper.inputs.piped_lines import Lines, follow
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["StdinConfig", "StdinInput"]
 
 
-class StdinConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StdinConfig(Settings, frozen=True, kw_only=True):
     """``type: stdin``."""
 
     close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
-from kpanic.shipper.api import Crash, Reader, Readers, Waiter
+from kpanic.shipper.api import Crash, Reader, Readers, Settings, Waiter
 from kpanic.shipper.inputs.sockets import (
     DRAIN,
     HERE,
@@ -52,7 +52,7 @@ PAUSE = 0.1
 """Seconds until a sender of whom too much waits is looked at again."""
 
 
-class UdpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UdpConfig(Settings, frozen=True, kw_only=True):
     """``protocol.udp``."""
 
     host: str = ""
@@ -63,7 +63,7 @@ class UdpConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             address_of("host", self.host)
 
 
-class TcpConfig(UdpConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TcpConfig(UdpConfig, frozen=True, kw_only=True):
     """``protocol.tcp``."""
 
     max_connections: Annotated[int, msgspec.Meta(ge=1)] = 512
@@ -71,14 +71,14 @@ class TcpConfig(UdpConfig, frozen=True, kw_only=True, forbid_unknown_fields=True
     connection that was closed meanwhile is lost, and with it the crash."""
 
 
-class ProtocolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProtocolConfig(Settings, frozen=True, kw_only=True):
     """``protocol``."""
 
     udp: UdpConfig = UdpConfig()
     tcp: TcpConfig = TcpConfig()
 
 
-class SyslogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SyslogConfig(Settings, frozen=True, kw_only=True):
     """``type: syslog``."""
 
     protocol: ProtocolConfig = ProtocolConfig()

@@ -47,6 +47,8 @@ class HttpProxy:
         self.once: dict[str, Answer] = {}
         """Answers given a single time, by method and path."""
         self.seen: list[Fault] = []
+        self.down = False
+        """Whether every connection is cut."""
         self.headers: list[dict[str, str]] = []
         self._target = url.removeprefix("http://")
         outer = self
@@ -86,7 +88,7 @@ class HttpProxy:
             self.seen.append(fault)
         if fault == HANG:
             self._released.wait(30)
-        if fault in {CUT, HANG}:
+        if self.down or fault in {CUT, HANG}:
             self._cut(request)
             return
         try:

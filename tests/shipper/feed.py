@@ -1,14 +1,12 @@
-"""What the service is to an input: here it only writes down what it is told."""
+"""The service as an input sees it, in memory."""
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from kpanic.shipper.api import Stop
-from kpanic.shipper.document import Origin, identify
+from kpanic.shipper.contract import MemoryFeed, run_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,40 +17,17 @@ WHOLE = 30.0
 """Seconds after which what has not happened will not."""
 
 
-class Feed:
-    """What an input tells, written down; what it keeps twice counts once, as in the store."""
+class Feed(MemoryFeed):
+    """Tells also how often something was kept, and what crashed."""
 
-    def __init__(self, at: Mapping[str, str] | None = None) -> None:
-        self.origin = Origin("file", agent_host="here")
-        self.stop = Stop()
+    def __init__(self, positions: Mapping[str, str] | None = None) -> None:
+        super().__init__(positions)
         self.kept: list[str] = []
-        self.crashes: dict[str, Crash] = {}
-        self.said: list[str] = []
-        self.at: dict[str, str] = dict(at or {})
-        self.everywhere = False
-        self.dropped = 0
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
-        for crash in crashes:
-            self.kept.append(crash.origin.path)
-            self.crashes.setdefault(identify(*crash)[1], crash)
-        for key, value in (positions or {}).items():
-            if value is None:
-                self.at.pop(key, None)
-            else:
-                self.at[key] = value
-
-    def positions(self) -> dict[str, str]:
-        return dict(self.at)
-
-    def delivered(self, crashes: Iterable[Crash]) -> bool:
-        return self.everywhere and all(identify(*crash)[1] in self.crashes for crash in crashes)
-
-    def drop(self, messages: int) -> None:
-        self.dropped += messages
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
+        crashes = list(crashes)
+        self.kept += [crash.origin.path for crash in crashes]
+        super().keep(crashes, positions)
 
     @property
     def titles(self) -> list[str]:
@@ -66,14 +41,8 @@ class Feed:
 def running(kind: type[Input], at: Mapping[str, str] | None = None, **config: Any) -> Iterator[Feed]:  # noqa: ANN401
     """Run an input beside the test."""
     feed = Feed(at)
-    thread = threading.Thread(target=kind(kind.Config(**config)).run, args=(feed,))
-    thread.start()
-    try:
+    with run_beside(kind(kind.Config(**config)), feed):
         yield feed
-    finally:
-        feed.stop.set()
-        thread.join(10)
-    assert not thread.is_alive()
 
 
 def until(condition: Callable[[], object], seconds: float = WHOLE) -> None:

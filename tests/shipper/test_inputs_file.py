@@ -81,7 +81,7 @@ def test_a_crash_that_goes_from_a_renamed_file_to_the_next_is_one(tmp_path: Path
         arrived(feed, 0)
     (one,) = feed.crashes.values()
     assert len(one.report.lines) == len(wholly(tmp_path, text).report.lines)
-    with following(tmp_path, feed.at) as again:  # the next start reads it in the same way
+    with following(tmp_path, feed.saved) as again:  # the next start reads it in the same way
         time.sleep(1.5)
     assert {**feed.crashes, **again.crashes}.keys() == feed.crashes.keys()
 
@@ -153,7 +153,7 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
     (tmp_path / "messages").write_bytes(crash(0))
     with following(tmp_path) as feed:
         arrived(feed, 0, 1, 2, 3)
-        until(lambda: len(feed.at) == 3)
+        until(lambda: len(feed.saved) == 3)
     assert read == ["messages.3", "messages.2", "messages.1"]
     read.clear()
     (tmp_path / "messages.3").unlink()
@@ -162,12 +162,12 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
     state = (tmp_path / "messages.1").stat()
     (tmp_path / "messages.1").write_bytes(crash(4))
     assert (tmp_path / "messages.1").stat().st_ino == state.st_ino
-    with following(tmp_path, feed.at) as again:
+    with following(tmp_path, feed.saved) as again:
         arrived(again, 0, 4)
-        until(lambda: len(again.at) == 2)
+        until(lambda: len(again.saved) == 2)
     assert read == ["messages.1"]
     read.clear()
-    with following(tmp_path, again.at) as last:
+    with following(tmp_path, again.saved) as last:
         arrived(last, 0, 4)  # the last rotated one again, for its end
     assert read == ["messages.1"]
 
@@ -250,6 +250,6 @@ def test_nothing_is_noted_twice_and_nothing_of_what_is_gone(tmp_path: Path) -> N
         feed.keep = noting  # type: ignore[method-assign]
         arrived(feed, 0, 1)
         (tmp_path / "messages.1").unlink()
-        until(lambda: feed.at == {})
+        until(lambda: feed.saved == {})
         time.sleep(0.5)
     assert len(noted) == 2

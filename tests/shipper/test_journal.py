@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +12,8 @@ import pytest
 
 from kpanic.shipper.inputs import journal
 from kpanic.shipper.inputs.journal import JournalInput
-from tests.engines import parts
 from tests.shipper.feed import running, until
+from tests.shipper.journals import START, WRITER, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,52 +22,13 @@ LAB = Path(__file__).parent.parent / "logs" / "lab"
 PANIC, OOPS, BUG = (
     (LAB / f"6.1.0-56-amd64-x86_64-{name}.log").read_bytes() for name in ("panic", "null_read", "bug")
 )
-WRITER = Path("/lib/systemd/systemd-journal-remote")
-START = 1_795_000_000_000_000
-"""Microseconds since 1970."""
-_LINE = re.compile(rb"\[ *(\d+)\.(\d{6})\](?:\[[^\]]*\])? ?(.*)")
-
-
-class Machine:
-    """A journal and those who write to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "system.journal"
-        self._boots = 0
-
-    def write(self, console: bytes, *, host: str = "web-1", boot: str = "", extra: str = "") -> str:
-        """Write what a boot printed; return its id."""
-        boot = boot or uuid.uuid4().hex
-        self._boots += 1
-        at = START + self._boots * 3_600_000_000
-        entries = [extra] if extra else []
-        for line in console.splitlines():
-            if found := _LINE.match(line.rstrip(b"\r")):
-                since = int(found[1] + found[2])
-                text = re.sub(r"[\x00-\x1f\x7f]", "?", found[3].decode("utf-8", "replace"))
-                entries.append(
-                    f"__REALTIME_TIMESTAMP={at + since}\n__MONOTONIC_TIMESTAMP={since}\n_BOOT_ID={boot}\n"
-                    f"_SOURCE_MONOTONIC_TIMESTAMP={since}\n_TRANSPORT=kernel\nSYSLOG_IDENTIFIER=kernel\n"
-                    f"PRIORITY=4\n_HOSTNAME={host}\nMESSAGE={text}\n"
-                )
-        subprocess.run(
-            [WRITER, f"--output={self.path}", "-"],
-            input="\n".join(entries).encode(),
-            check=True,
-            capture_output=True,
-        )
-        return boot
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    if not WRITER.exists():
-        parts.missing("systemd-journal-remote", "apt-get install systemd-journal-remote")
-    folder = tmp_path / "journal"
-    folder.mkdir()
-    yield Machine(folder)
-    shutil.rmtree(folder)
+    made = Machine.made(tmp_path / "journal")
+    yield made
+    shutil.rmtree(made.folder)
 
 
 def test_the_boots_before_are_read_at_the_first_start_and_then_what_comes(machine: Machine) -> None:
@@ -95,22 +54,22 @@ def test_a_start_goes_on_at_the_cursor_and_still_knows_the_boot(machine: Machine
     boot = machine.write(PANIC)
     boot = machine.write(OOPS[:start])
     with running(JournalInput, paths=[str(machine.folder)], close_quiet=0.5) as first:
-        until(lambda: first.crashes and boot in first.at.get(str(machine.folder), ""))
+        until(lambda: first.crashes and boot in first.saved.get(str(machine.folder), ""))
     machine.write(OOPS[start:], boot=boot)
-    with running(JournalInput, first.at, paths=[str(machine.folder)], close_quiet=0.5) as second:
+    with running(JournalInput, first.saved, paths=[str(machine.folder)], close_quiet=0.5) as second:
         until(lambda: second.crashes)
         time.sleep(1)
     (crash,) = second.crashes.values()  # not the boot before
     assert "NULL pointer dereference" in crash.report.title
     assert crash.report.kernel.release == "6.1.0-56-amd64"  # said by the boot's first lines
-    assert second.at != first.at
+    assert second.saved != first.saved
 
 
 def test_the_cursor_stays_before_a_crash_that_is_not_kept(machine: Machine) -> None:
     machine.write(OOPS[: OOPS.index(b"---[ end trace")])
     with running(JournalInput, paths=[str(machine.folder)], close_quiet=20.0) as feed:
         time.sleep(2)
-    assert feed.at == {}
+    assert feed.saved == {}
     assert len(feed.crashes) == 1  # the end takes it as it is
 
 
@@ -173,7 +132,7 @@ def test_journalctl_is_started_again_when_it_ends(machine: Machine, monkeypatch:
     machine.write(PANIC)
     pattern = f"journalctl .*--directory={machine.folder}"
     with running(JournalInput, paths=[str(machine.folder)], close_quiet=0.5) as feed:
-        until(lambda: feed.at)
+        until(lambda: feed.saved)
         subprocess.run(["pkill", "-f", pattern], check=True)
         machine.write(OOPS)
         until(lambda: len(feed.crashes) == 2)

@@ -61,12 +61,12 @@ def test_a_crash_is_read_from_the_records_and_how_far_is_kept(tmp_path: Path) ->
     ):
         for record in records:
             os.write(descriptor, record)
-        until(lambda: feed.crashes and feed.at)
+        until(lambda: feed.crashes and feed.saved)
     for crash in feed.crashes.values():
         assert crash.origin.provider == "kmsg"
         assert crash.report.kernel.release
         assert crash.report.lost == 0
-    assert feed.at == {str(tmp_path / "kmsg"): f"{BOOT} {sequence(records[-1])}"}
+    assert feed.saved == {str(tmp_path / "kmsg"): f"{BOOT} {sequence(records[-1])}"}
     assert feed.said == []
 
 
@@ -128,15 +128,15 @@ def test_what_is_no_kmsg_is_told(tmp_path: Path, kind: str, told: str) -> None:
 )
 def test_the_device_itself_is_read_from_its_oldest_record_on() -> None:
     with running(KmsgInput, close_quiet=0.5) as feed:
-        until(lambda: feed.at)
-        before = feed.at["/dev/kmsg"]
+        until(lambda: feed.saved)
+        before = feed.saved["/dev/kmsg"]
         descriptor = os.open(DEVICE, os.O_WRONLY)
         try:
             os.write(descriptor, b"<14>kpanic: a test of reading this\n")  # nothing that looks like a crash
         finally:
             os.close(descriptor)
-        until(lambda: feed.at["/dev/kmsg"] != before)
+        until(lambda: feed.saved["/dev/kmsg"] != before)
     boot, sequence = before.split()
     assert boot == BOOT
-    assert int(feed.at["/dev/kmsg"].split()[1]) > int(sequence)
+    assert int(feed.saved["/dev/kmsg"].split()[1]) > int(sequence)
     assert feed.said == []

@@ -63,14 +63,14 @@ def test_records_go_once_every_output_has_their_crash_and_nothing_else_goes(fold
         assert len(list(folder.iterdir())) > 1
         feed.everywhere = True
         until(lambda: [path.name for path in folder.iterdir()] == ["console-efi-1"])
-        until(lambda: feed.at == {})
+        until(lambda: feed.saved == {})
     assert feed.said == []
 
 
 def test_what_the_last_run_read_goes_too(folder: Path) -> None:
     with looking(folder) as first:
-        until(lambda: first.at)
-    with looking(folder, first.at, unlink=True) as second:
+        until(lambda: first.saved)
+    with looking(folder, first.saved, unlink=True) as second:
         second.crashes = first.crashes
         second.everywhere = True
         until(lambda: not list(folder.iterdir()))

@@ -142,9 +142,9 @@ def _beginnings(element: pp.ParserElement) -> list[tuple[str, bool]]:
             return [one for alternative in element.exprs for one in _beginnings(alternative)]
         case pp.Opt():
             return [*_beginnings(element.expr), ("", True)]
-        case pp.OneOrMore():
+        case pp.OneOrMore() | pp.FollowedBy():
             return [(text, False) for text, _ in _beginnings(element.expr)]
-        case pp.NotAny() | pp.FollowedBy() | pp.Empty():
+        case pp.NotAny() | pp.Empty():
             return [("", True)]
         case pp.And():
             return _sequence(element.exprs)

@@ -1,68 +1,81 @@
-"""What a crash family is: the literals that point at it, its grammar, its title and its cause.
+"""What a crash family is: the sentences that head its reports, and what each of them says of the crash.
 
-A family is one file in :mod:`kpanic.grammars.families` with a :class:`Family` in it. Another distribution
-registers its own under the entry point group ``kpanic.families``. The forms are tried in order on the text
-from the literal on; the first that matches names the crash.
+A family is one file in :mod:`kpanic.grammars.families`. Another distribution registers its own under the
+entry point group ``kpanic.families``::
+
+    from kpanic.grammars import vocabulary as k
+    from kpanic.grammars.family import Family
+
+    widget = Family("widget")
+
+    @widget.form(title="widget meltdown in {function}", kind="hardware", cause="driver", walk="only-named")
+    def meltdown():
+        \"\"\"widget: meltdown in widget_core+0x1/0x2\"\"\"
+        return "widget: meltdown in " + k.symbol
+
+The forms are tried in the order of the file on the text from a header's beginning on; the first one that
+matches names the crash. The scan looks for what their expressions begin with.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-import pyparsing as pp
+from kpanic.grammars.sentence import Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pyparsing import ParserElement
+
     from kpanic.grammars.model import Kind
 
+__all__ = ["ByWord", "Family", "Form", "Walk"]
+
 Walk = Literal["named", "chain", "trace", "ip", "interrupted", "stall", "down", "hung", "only-named", "none"]
-"""How the guilty function is looked for.
+"""How the suspect function is looked for.
 
 ``named``: the function that the header names, then the frames of the first trace.
 ``only-named``: the function that the header names, whichever it is.
 ``trace``: the frames of the first call trace.
 ``ip``: the instruction pointer, then the frames of the call trace behind it.
 ``interrupted``: the instruction pointer, unless the CPU was idle or in user mode.
-``chain``: the functions that the report names, then whatever frames come, opened by a line of their own or
-not.
+``chain``: the functions that the report names, then the next frames, with or without a line that opens them.
 ``stall``: below the interrupt that noticed, down to an anchor, the frame above it.
 ``down``: down to an anchor, the frame above it.
 ``hung``: the frames of a blocked task, without whatever blocks.
-``none``: the report has no guilty function.
+``none``: the report has no suspect function.
 """
-
-FUNCTION: Final = r"[A-Za-z_][\w$]*"
-"""A function of C, or of Rust by its mangled name, without the suffixes of the compiler."""
-SYMBOL: Final = rf"(?P<function>{FUNCTION})(?:\.[\w.]+)?(?:\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?)?"
-"""A symbol with all that may follow it."""
-
-
-class Words(pp.Regex):
-    """A regular expression that never matches nothing: to know that, it need not be compiled."""
-
-    mayReturnEmpty = False  # noqa: N815 - pyparsing's own
-
-
-def head(pattern: str) -> pp.ParserElement:
-    """Match the header line, from the family's literal on; named groups are the form's fields."""
-    return Words(pattern, as_match=True).leave_whitespace()
-
-
-def later(pattern: str, *, within: int = 25) -> pp.ParserElement:
-    """Match the first of the next ``within`` lines that holds the pattern."""
-    return Words(rf".*(?:\n.*){{0,{within}}}?\n.*?{pattern}", as_match=True).leave_whitespace()
 
 
 @dataclass(frozen=True, slots=True)
+class ByWord:
+    """The cause by the first of some words that a field of the header holds, whatever their case.
+
+    :param field: name of the field.
+    :param causes: word and cause, in the order in which they are looked for.
+    :param default: the cause where the field holds none of the words.
+    """
+
+    field: str
+    causes: tuple[tuple[str, str], ...]
+    default: str
+
+    def __call__(self, fields: Mapping[str, str]) -> str:
+        """Return the cause."""
+        what = fields.get(self.field, "").lower()
+        return next((cause for word, cause in self.causes if word.lower() in what), self.default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """One wording of a family."""
 
-    grammar: pp.ParserElement
-    """From the literal on; every named group is a field for the title."""
+    sentence: Sentence
+    """From the header's beginning on; its fields are those of the title."""
     title: str
-    """As syzbot would write it: ``{function}`` and the grammar's fields."""
+    """As syzbot would write it: ``{function}`` and the sentence's fields."""
     kind: Kind
     cause: str | Callable[[Mapping[str, str]], str]
     """A slug of the table of causes, or a function from the fields to one."""
@@ -75,24 +88,71 @@ class Form:
     corrupted: str = ""
     """Why a report that matches no better form than this one cannot be trusted."""
     function: str = ""
-    """Whom the wording itself gives away: nothing else prints it."""
+    """The suspect function, where only one function prints this wording."""
     traceless: bool = False
     """The kernel prints no call trace with this one."""
+    inside: str = ""
+    """Text in the midst of the header that the scan looks for, because its beginning is too common."""
+
+    @property
+    def name(self) -> str:
+        """The form's name within its family."""
+        return self.sentence.key.partition(".")[2]
+
+    @property
+    def places(self) -> Mapping[str, tuple[str, ...]]:
+        """What the scan looks for; with each the texts of which one begins the header."""
+        beginnings = self.sentence.literals
+        return {self.inside: beginnings} if self.inside else {one: (one,) for one in beginnings}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Family:
     """All the wordings of one kind of crash."""
 
     name: str
-    literals: tuple[str, ...]
-    """What the scan looks for; every form starts with one of them."""
-    forms: tuple[Form, ...]
-    start: str = ""
-    """Where the forms begin to read, if not at the literal."""
     ignore: str = ""
-    """A regular expression for lines that hold a literal and are no crash."""
+    """A regular expression for lines that hold a beginning and are no crash."""
     ignore_after: str = ""
-    """A regular expression for the line before: what holds a literal behind such a line is no crash."""
+    """A regular expression for the line before: a beginning behind such a line is no crash."""
     last: bool = False
     """Only where no other family understands the line."""
+    forms: list[Form] = field(default_factory=list)
+
+    def form(  # noqa: PLR0913 - the fields of a Form
+        self,
+        *,
+        title: str,
+        kind: Kind,
+        cause: str | Callable[[Mapping[str, str]], str],
+        walk: Walk = "trace",
+        skip: tuple[tuple[str, str], ...] = (),
+        detail: str = "",
+        fatal: bool = False,
+        corrupted: str = "",
+        function: str = "",
+        traceless: bool = False,
+        inside: str = "",
+    ) -> Callable[[Callable[[], ParserElement]], Callable[[], ParserElement]]:
+        """Add the decorated function's expression as the next form; the fields are those of :class:`Form`."""
+
+        def add(build: Callable[[], ParserElement]) -> Callable[[], ParserElement]:
+            self.forms.append(
+                Form(
+                    sentence=Sentence(f"{self.name}.{build.__name__}", build),
+                    title=title,
+                    kind=kind,
+                    cause=cause,
+                    walk=walk,
+                    skip=skip,
+                    detail=detail,
+                    fatal=fatal,
+                    corrupted=corrupted,
+                    function=function,
+                    traceless=traceless,
+                    inside=inside,
+                )
+            )
+            return build
+
+        return add

@@ -199,7 +199,7 @@ class Parser:
         hits = []
         for number in numbers:
             literal, family = self._registry.literals[number]
-            at = text.find(family.start or literal)
+            at = self._registry.place(number, text)
             if at > 0 and literal[0].isalnum() and text[at - 1].isalnum():
                 continue
             if at >= 0 and not self._registry.ignores(family, text, previous):

@@ -1,7 +1,7 @@
 """Which families there are: the built-in ones and a site's own, all found through one entry point group.
 
-``[project.entry-points."kpanic.families"]`` names a
-:class:`kpanic.grammars.family.Family`, or a module that holds some.
+``[project.entry-points."kpanic.families"]`` names a :class:`kpanic.grammars.family.Family`, or a module that
+holds some.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import re
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-import pyparsing as pp
 
 from kpanic.grammars.family import Family, Form
 
@@ -29,59 +27,60 @@ class Reading(NamedTuple):
     fields: dict[str, str]
 
 
-def _remember(form: Form) -> pp.ParserElement:
-    """Return the form's grammar, which yields the form and its fields.
-
-    The action takes all three arguments: how many it takes pyparsing would else find out by calling it, which
-    goes wrong when two threads do.
-    """
-
-    def read(_text: str, _at: int, tokens: pp.ParseResults) -> Reading:
-        fields: dict[str, str] = {}
-        for match in tokens:
-            if isinstance(match, re.Match):
-                fields.update({name: value for name, value in match.groupdict().items() if value is not None})
-        return Reading(form, fields)
-
-    return form.grammar.copy().add_parse_action(read)
-
-
 class Registry:
-    """Families, ready to be looked for and read."""
+    """Families, ready to be looked for and read.
+
+    :param families: in the order in which they are tried.
+    """
 
     def __init__(self, families: Sequence[Family]) -> None:
         self.families = tuple(families)
-        self._grammars: dict[str, pp.ParserElement] = {}
         self._ignore = {family.name: re.compile(family.ignore) for family in self.families if family.ignore}
+        self._ignore_after = {
+            family.name: re.compile(family.ignore_after) for family in self.families if family.ignore_after
+        }
+        places = [
+            (literal, beginnings, family)
+            for family in self.families
+            for literal, beginnings in _places(family).items()
+        ]
         self.literals: tuple[tuple[str, Family], ...] = tuple(
-            (literal, family) for family in self.families for literal in family.literals
+            (literal, family) for literal, _, family in places
         )
-        """Every literal with its family; its place here is its number in the scan."""
+        """What the scan looks for, with its family; its index here is its number in the scan."""
+        self._beginnings = tuple(beginnings for _, beginnings, _ in places)
+
+    def place(self, number: int, line: str) -> int:
+        """Return where the header begins whose literal ``number`` the line holds; -1 where none does."""
+        places = [line.find(beginning) for beginning in self._beginnings[number]]
+        return min([place for place in places if place >= 0], default=-1)
 
     def ignores(self, family: Family, line: str, previous: str | None = None) -> bool:
         """Tell whether a line that holds a literal of the family is no crash all the same."""
         pattern = self._ignore.get(family.name)
         if pattern is not None and pattern.search(line) is not None:
             return True
-        return bool(family.ignore_after and previous is not None and re.search(family.ignore_after, previous))
-
-    def grammar(self, family: Family) -> pp.ParserElement:
-        """Return the family's grammar: its forms in their order."""
-        found = self._grammars.get(family.name)
-        if found is None:
-            found = (
-                pp.MatchFirst([_remember(form) for form in family.forms]).leave_whitespace().parse_with_tabs()
-            )
-            self._grammars[family.name] = found
-        return found
+        after = self._ignore_after.get(family.name)
+        return after is not None and previous is not None and after.search(previous) is not None
 
     def read(self, family: Family, text: str) -> Reading | None:
-        """Read a header; ``text`` starts at the literal. None where no form of the family matches."""
-        try:
-            reading: Reading = self.grammar(family).parse_string(text)[0]
-        except pp.ParseException:
-            return None
-        return reading
+        """Read a header; ``text`` starts with it. None where no form of the family matches."""
+        for form in family.forms:
+            if text.startswith(form.sentence.literals) and (found := form.sentence.match(text)):
+                return Reading(form, found[1])
+        return None
+
+
+def _places(family: Family) -> dict[str, tuple[str, ...]]:
+    """Return the texts that lead to a family, without those that begin with another of them."""
+    places: dict[str, tuple[str, ...]] = {}
+    for form in family.forms:
+        places.update(form.places)
+    kept: dict[str, tuple[str, ...]] = {}
+    for literal in sorted(places, key=len):
+        if not any(literal.startswith(one) for one in kept):
+            kept[literal] = places[literal]
+    return {literal: kept[literal] for literal in places if literal in kept}
 
 
 def _families() -> Iterator[Family]:

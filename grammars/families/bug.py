@@ -1,108 +1,118 @@
-"""BUG() and what code calls a BUG (lib/bug.c, mm/usercopy.c, lib/list_debug.c, mm/page_alloc.c, fs/dcache.c).
-
-::
-
-    kernel BUG at fs/ext4/inode.c:2721!                       without a mark in 2.6.18
-    Kernel BUG at f+0x1/0x2 [verbose debug info unavailable]
-    list_add corruption. prev->next should be next (…), but was …
-    list_del corruption, ffff…->next is LIST_POISON1 (dead000000000100)
-    usercopy: Kernel memory overwrite attempt detected to SLUB object 'filp' (offset 0, size 12)!
-    BUG: Bad page state in process bash  pfn:12345
-"""
+"""BUG() and what code calls a BUG (lib/bug.c, lib/list_debug.c, mm/usercopy.c)."""
 
 from __future__ import annotations
 
-from kpanic.grammars.family import SYMBOL, Family, Form, head
+from typing import TYPE_CHECKING, Final
 
-_FILESYSTEMS = r"fs/(?:ext[234]|xfs|btrfs|f2fs|reiserfs|jfs|ocfs2|gfs2|nilfs2|jbd2|bcachefs)/"
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.family import Family
 
-BUG = Family(
-    name="bug",
-    literals=("kernel BUG at ", "Kernel BUG at ", "Kernel BUG ", "kernel BUG [", "Kernel bug detected[#"),
-    forms=(
-        Form(
-            head(rf"[kK]ernel BUG at {_FILESYSTEMS}(?P<file>\S+?):(?P<line>\d+)(?=!|\n)"),
-            title="kernel BUG in {function}",
-            kind="bug",
-            cause="filesystem",
-            walk="ip",
-        ),
-        Form(
-            head(r"[kK]ernel BUG at lib/list_debug\.c:\d+!"),
-            title="BUG: corrupted list in {function}",
-            kind="bug",
-            cause="list-corruption",
-            walk="ip",
-        ),
-        Form(
-            head(r"[kK]ernel BUG at mm/usercopy\.c:\d+!"),
-            title="BUG: bad usercopy in {function}",
-            kind="bug",
-            cause="usercopy",
-            walk="ip",
-        ),
-        Form(
-            head(r"[kK]ernel BUG at (?P<file>[\w./-]+\.[chS]):(?P<line>\d+)(?=!|\n)"),
-            title="kernel BUG in {function}",
-            kind="bug",
-            cause="bug",
-            walk="ip",
-            skip=(("^skb_", "works on the packets that it is given"),),
-        ),
-        Form(
-            head(rf"[kK]ernel BUG at {SYMBOL}"),
-            title="kernel BUG in {function}",
-            kind="bug",
-            cause="bug",
-            walk="named",
-        ),
-        Form(
-            head(r"[kK]ernel (?:BUG|bug detected)[^\n]*"),
-            title="kernel BUG in {function}",
-            kind="bug",
-            cause="bug",
-            walk="ip",
-        ),
-    ),
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+CHECKS_COPY: Final = (("usercopy|check_(?:heap|object|copy)", "checks the copy"),)
+
+bug = Family("bug")
+
+
+@bug.form(title="kernel BUG in {function}", kind="bug", cause="filesystem", walk="ip")
+def filesystem() -> ParserElement:
+    """kernel BUG at fs/ext4/inode.c:2721!"""
+    filesystems = k.one_of(
+        *("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "reiserfs", "jfs", "ocfs2"),
+        *("gfs2", "nilfs2", "jbd2", "bcachefs"),
+    )
+    file = k.Combine("fs/" + filesystems + "/" + k.path)("file")
+    return k.sentence("kernel BUG at ") + file + ":" + k.number("line") + ("!" | k.end_of_line)
+
+
+@bug.form(title="BUG: corrupted list in {function}", kind="bug", cause="list-corruption", walk="ip")
+def list_debug() -> ParserElement:
+    """kernel BUG at lib/list_debug.c:26!"""
+    return k.sentence("kernel BUG at ") + "lib/list_debug.c:" + k.number + "!"
+
+
+@bug.form(title="BUG: bad usercopy in {function}", kind="bug", cause="usercopy", walk="ip")
+def usercopy() -> ParserElement:
+    """kernel BUG at mm/usercopy.c:102!"""
+    return k.sentence("kernel BUG at ") + "mm/usercopy.c:" + k.number + "!"
+
+
+@bug.form(
+    title="kernel BUG in {function}",
+    kind="bug",
+    cause="bug",
+    walk="ip",
+    skip=(("^skb_", "works on the packets that it is given"),),
 )
+def file_and_line() -> ParserElement:
+    """kernel BUG at net/core/skbuff.c:110!
 
-LIST = Family(
-    name="list",
-    literals=("list_add corruption", "list_del corruption", "list_add double add", "list_replace corruption"),
-    forms=(
-        Form(
-            head(r"(?P<what>list_(?:add|del|replace) (?:corruption|double add))[^\n]*"),
-            title="BUG: corrupted list in {function}",
-            kind="bug",
-            cause="list-corruption",
-            walk="ip",
-            detail="{what}",
-        ),
-    ),
-)
+    kernel BUG at drivers/char/boom.c:12
+    """  # without a mark in 2.6.18
+    return k.sentence("kernel BUG at ") + k.source + ("!" | k.end_of_line)
 
-USERCOPY = Family(
-    name="usercopy",
-    literals=("usercopy: Kernel memory ", "usercopy: kernel memory ", "Bad or missing usercopy whitelist"),
-    forms=(
-        Form(
-            head(
-                r"usercopy: [kK]ernel memory (?P<what>overwrite|exposure) attempt detected (?:to|from) [^\n]*"
-            ),
-            title="BUG: bad usercopy in {function}",
-            kind="bug",
-            cause="usercopy",
-            walk="trace",
-            skip=(("usercopy|check_(?:heap|object|copy)", "checks the copy"),),
-            detail="kernel memory {what}",
-        ),
-        Form(
-            head(r"Bad or missing usercopy whitelist[^\n]*"),
-            title="WARNING: bad usercopy in {function}",
-            kind="warning",
-            cause="usercopy",
-            walk="trace",
-            skip=(("usercopy|check_(?:heap|object|copy)", "checks the copy"),),
-        ),
-    ),
+
+@bug.form(title="kernel BUG in {function}", kind="bug", cause="bug", walk="named")
+def without_debug_info() -> ParserElement:
+    """Kernel BUG at boom_bug+0x1/0x2 [verbose debug info unavailable]"""
+    return k.sentence("kernel BUG at ") + k.symbol
+
+
+@bug.form(title="kernel BUG in {function}", kind="bug", cause="bug", walk="ip")
+def without_place() -> ParserElement:
+    """kernel BUG [#1]
+
+    Kernel bug detected[#1]:
+    """  # riscv; mips
+    return k.sentence("kernel ") + k.one_of("BUG ", "bug detected[#") + k.rest_of_line
+
+
+corrupted_list = Family("list")
+
+
+@corrupted_list.form(
+    title="BUG: corrupted list in {function}", kind="bug", cause="list-corruption", walk="ip", detail="{what}"
 )
+def corruption() -> ParserElement:
+    """list_add corruption. prev->next should be next (ffff8880), but was ffff8881.
+
+    list_del corruption, ffff888012345678->next is LIST_POISON1 (dead000000000100)
+
+    list_add double add: new=ffff8880, prev=ffff8880, next=ffff8881.
+    """
+    what = k.Combine(
+        k.one_of("list_add", "list_del", "list_replace") + k.one_of(" corruption", " double add")
+    )
+    return what("what") + k.rest_of_line
+
+
+bad_usercopy = Family("usercopy")
+
+
+@bad_usercopy.form(
+    title="BUG: bad usercopy in {function}",
+    kind="bug",
+    cause="usercopy",
+    skip=CHECKS_COPY,
+    detail="kernel memory {what}",
+)
+def attempt() -> ParserElement:
+    """usercopy: Kernel memory overwrite attempt detected to SLUB object 'filp' (offset 0, size 12)!"""
+    direction = k.one_of("to ", "from ")
+    return (
+        "usercopy: "
+        + k.sentence("kernel memory ")
+        + k.one_of("overwrite", "exposure")("what")
+        + " attempt detected "
+        + direction
+        + k.rest_of_line
+    )
+
+
+@bad_usercopy.form(
+    title="WARNING: bad usercopy in {function}", kind="warning", cause="usercopy", skip=CHECKS_COPY
+)
+def whitelist() -> ParserElement:
+    """Bad or missing usercopy whitelist? Kernel memory exposure attempt detected from SLUB object 'x'!"""
+    return "Bad or missing usercopy whitelist" + k.rest_of_line

@@ -1,149 +1,138 @@
-"""Page faults: the kernel touched an address that it may not (arch/*/mm/fault.c).
-
-::
-
-    BUG: unable to handle kernel NULL pointer dereference at 0000000000000010     x86 before 5.1
-    BUG: kernel NULL pointer dereference, address: 0000000000000010               x86 since 5.1
-    BUG: unable to handle page fault for address: ffffc90000010000
-    #PF: supervisor write access in kernel mode
-    #PF: error_code(0x0002) - not-present page
-    Unable to handle kernel NULL pointer dereference at virtual address 00000010  arm, arm64, riscv
-    Unable to handle kernel paging request for data at address 0x00000010         powerpc before 5.1
-    BUG: Kernel NULL pointer dereference on write at 0x00000000                   powerpc since
-    Unable to handle kernel pointer dereference in virtual kernel address space   s390x
-    kernel tried to execute NX-protected page - exploit attempt? (uid: 0)
-    unable to execute userspace code (SMEP?) (uid: 0)
-"""
+"""Page faults: the kernel touched an address that it may not (arch/*/mm/fault.c)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.family import Family, Form, head
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.family import Family
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pyparsing import ParserElement
 
-NULL_PAGE: Final = 0x1000
-"""Bytes: an access below this is one through a NULL pointer with an offset, as arch/x86/mm/fault.c has it."""
+NULL: Final = "BUG: unable to handle kernel NULL pointer dereference in {function}"
+PAGING: Final = "BUG: unable to handle kernel paging request in {function}"
+
+fault = Family("fault")
+_form = partial(fault.form, kind="oops", walk="ip")
 
 
-def _null(fields: Mapping[str, str]) -> str:
-    return "write-protected" if fields.get("readonly") else "null-dereference"
+def _address() -> ParserElement:
+    """Return the place in the header that states the address."""
+    return k.one_of("at virtual address ", "at ", "address: ", "address ") + k.address
 
 
-_ADDRESS: Final = r"(?:0x)?(?P<address>[0-9a-f]{4,16})"
-_TITLE: Final = "BUG: unable to handle kernel {what} in {function}"
+@_form(title=NULL, cause="null-dereference")
+def null() -> ParserElement:
+    """BUG: unable to handle kernel NULL pointer dereference at 0000000000000010
 
-FAULT = Family(
-    name="fault",
-    literals=(
-        "BUG: unable to handle",
-        "BUG: kernel NULL pointer dereference",
-        "BUG: Kernel NULL pointer dereference",
-        "BUG: Unable to handle kernel",
-        "Unable to handle kernel",
-        "Kernel attempted to ",
-        "unable to execute userspace code",
-        "kernel tried to execute ",
-    ),
-    forms=(
-        Form(
-            head(
-                r"(?:BUG: )?(?:[uU]nable to handle kernel |[kK]ernel )NULL pointer dereference"
-                rf"(?P<readonly>)(?:[^\n]{{0,60}}?(?:at(?: virtual address)?|address:?) {_ADDRESS})?"
-            ),
-            title="BUG: unable to handle kernel NULL pointer dereference in {function}",
-            kind="oops",
-            cause=_null,
-            walk="ip",
-        ),
-        Form(
-            head(
-                "(?:BUG: )?[uU]nable to handle kernel (?P<user>access to user memory|execution of user "
-                "memory|execute from non-executable)?"
-                rf"[^\n]{{0,60}}?(?:(?:at(?: virtual address)?|address:?) {_ADDRESS})"
-            ),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="bad-pointer",
-            walk="ip",
-        ),
-        Form(
-            head(rf"BUG: unable to handle page fault for address: {_ADDRESS}"),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="bad-pointer",
-            walk="ip",
-        ),
-        Form(
-            head(
-                "(?:BUG: )?[uU]nable to handle kernel (?:paging request|pointer dereference in virtual "
-                r"kernel)[^\n]*"
-            ),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="bad-pointer",
-            walk="ip",
-        ),
-        Form(
-            head(r"BUG: unable to handle kernel[^\n]*"),
-            title="BUG: unable to handle kernel",
-            kind="oops",
-            cause="bad-pointer",
-            corrupted="the report's first line is cut off",
-        ),
-        Form(
-            head(
-                r"(?:Kernel attempted|kernel tried) to [^\n]*\n[^\n]*BUG: (?:Kernel NULL pointer dereference"
-                rf"|Unable to handle kernel instruction fetch \(NULL)(?:[^\n]*? at {_ADDRESS})?[^\n]*"
-            ),
-            title="BUG: unable to handle kernel NULL pointer dereference in {function}",
-            kind="oops",
-            cause="null-dereference",
-            walk="ip",
-        ),
-        Form(
-            head(r"BUG: Unable to handle kernel instruction fetch \(NULL[^\n]*"),
-            title="BUG: unable to handle kernel NULL pointer dereference in {function}",
-            kind="oops",
-            cause="null-dereference",
-            walk="ip",
-        ),
-        Form(
-            head(r"BUG: Unable to handle kernel [^\n]*"),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="bad-pointer",
-            walk="ip",
-        ),
-        Form(
-            head(r"Kernel attempted to (?P<access>read|write|execute) user page[^\n]*"),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="user-memory-access",
-            walk="ip",
-        ),
-        Form(
-            head(r"kernel tried to execute (?:NX|exec)-protected page[^\n]*"),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="exec-protected",
-            walk="ip",
-        ),
-        Form(
-            head(r"unable to execute userspace code[^\n]*"),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="user-memory-access",
-            walk="ip",
-        ),
-        Form(
-            head(r"kernel tried to execute user page[^\n]*"),
-            title="BUG: unable to handle kernel paging request in {function}",
-            kind="oops",
-            cause="user-memory-access",
-            walk="ip",
-        ),
-    ),
+    BUG: kernel NULL pointer dereference, address: 0000000000000010
+
+    Unable to handle kernel NULL pointer dereference at virtual address 00000010
+
+    BUG: Kernel NULL pointer dereference on write at 0x00000000
+    """  # x86 before 5.1 and since; arm, arm64, riscv; powerpc since 5.1
+    subject = "BUG: " + k.one_of("unable to handle kernel ", "Unable to handle kernel ", "kernel ", "Kernel ")
+    return (
+        (subject | "Unable to handle kernel ")
+        + "NULL pointer dereference"
+        + k.Opt(k.UpTo(_address(), most=60) + _address())
+    )
+
+
+@_form(title=PAGING, cause="bad-pointer")
+def with_address() -> ParserElement:
+    """BUG: unable to handle kernel paging request at ffffc90000010000
+
+    Unable to handle kernel access to user memory outside uaccess routines at virtual address 0000000000000010
+
+    Unable to handle kernel paging request for data at address 0x00000010
+    """  # x86 before 5.1; arm64; powerpc before 5.1
+    what = k.one_of("access to user memory", "execution of user memory", "execute from non-executable")
+    return (
+        k.one_of("BUG: unable to handle kernel ", "BUG: Unable to handle kernel ", "Unable to handle kernel ")
+        + k.Opt(what("user"))
+        + k.UpTo(_address(), most=60)
+        + _address()
+    )
+
+
+@_form(title=PAGING, cause="bad-pointer")
+def page_fault() -> ParserElement:
+    """BUG: unable to handle page fault for address: ffffc90000010000"""  # x86 since 5.1
+    return "BUG: unable to handle page fault for address: " + k.address
+
+
+@_form(title=PAGING, cause="bad-pointer")
+def without_address() -> ParserElement:
+    """Unable to handle kernel pointer dereference in virtual kernel address space"""  # s390x
+    return (
+        k.one_of("BUG: unable to handle kernel ", "BUG: Unable to handle kernel ", "Unable to handle kernel ")
+        + k.one_of("paging request", "pointer dereference in virtual kernel")
+        + k.rest_of_line
+    )
+
+
+@fault.form(
+    title="BUG: unable to handle kernel",
+    kind="oops",
+    cause="bad-pointer",
+    corrupted="the report's first line is cut off",
 )
+def cut_off() -> ParserElement:
+    """BUG: unable to handle kernel"""
+    return "BUG: unable to handle kernel" + k.rest_of_line
+
+
+@_form(title=NULL, cause="null-dereference")
+def attempted_null() -> ParserElement:
+    """Kernel attempted to read user page (0) - exploit attempt? (uid: 0)
+    BUG: Kernel NULL pointer dereference on read at 0x00000000
+    """  # powerpc since 5.1
+    null = k.one_of(
+        "BUG: Kernel NULL pointer dereference", "BUG: Unable to handle kernel instruction fetch (NULL"
+    )
+    address = " at " + k.address
+    return (
+        k.one_of("Kernel attempted to ", "kernel tried to execute ")
+        + k.later(null, within=1)
+        + k.Opt(k.UpTo(address) + address)
+    )
+
+
+@_form(title=NULL, cause="null-dereference")
+def fetch_null() -> ParserElement:
+    """BUG: Unable to handle kernel instruction fetch (NULL function pointer?)"""  # powerpc
+    return "BUG: Unable to handle kernel instruction fetch (NULL" + k.rest_of_line
+
+
+@_form(title=PAGING, cause="bad-pointer")
+def fetch_or_data() -> ParserElement:
+    """BUG: Unable to handle kernel instruction fetch"""  # powerpc
+    return "BUG: Unable to handle kernel " + k.rest_of_line
+
+
+@_form(title=PAGING, cause="user-memory-access")
+def attempted() -> ParserElement:
+    """Kernel attempted to access user page (7fff12345678) - exploit attempt? (uid: 0)"""  # powerpc
+    access = k.one_of("read", "write", "execute")
+    return "Kernel attempted to " + (access("access") | "access") + " user page" + k.rest_of_line
+
+
+@_form(title=PAGING, cause="exec-protected")
+def protected() -> ParserElement:
+    """kernel tried to execute NX-protected page - exploit attempt? (uid: 0)"""
+    return "kernel tried to execute " + k.one_of("NX", "exec") + "-protected page" + k.rest_of_line
+
+
+@_form(title=PAGING, cause="user-memory-access")
+def userspace_code() -> ParserElement:
+    """unable to execute userspace code (SMEP?) (uid: 0)"""
+    return "unable to execute userspace code" + k.rest_of_line
+
+
+@_form(title=PAGING, cause="user-memory-access")
+def user_page() -> ParserElement:
+    """kernel tried to execute user page (7fff12345678) - exploit attempt? (uid: 0)"""
+    return "kernel tried to execute user page" + k.rest_of_line

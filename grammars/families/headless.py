@@ -1,44 +1,52 @@
-"""Reports that lost their first line: the second one is known as well.
+"""Reports that lost their first line, known by their second one.
 
-A console that shares its line with a login prompt, a ring buffer that wrapped, a datagram that went
-missing: the
-header is gone, and what follows it still says what it was.
+A console that shares its line with a login prompt, a ring buffer that wrapped or a datagram that went missing
+takes the header away; what follows it still names the report.
 """
 
 from __future__ import annotations
 
-from kpanic.grammars.family import Family, Form, head
+from typing import TYPE_CHECKING
 
-HEADLESS = Family(
-    name="headless",
-    literals=(
-        "the code is fine but needs lockdep annotation",
-        "caller is ",
-        " ticks this GP) idle=",
-        "(detected by ",
-    ),
-    last=True,
-    forms=(
-        Form(
-            head(r"the code is fine but needs lockdep annotation[^\n]*"),
-            title="INFO: trying to register non-static key in {function}",
-            kind="lockdep",
-            cause="lock-misuse",
-            skip=(("stack|lock|IRQ", "locks for others"),),
-        ),
-        Form(
-            head(r"caller is \w*(?:this_cpu|smp_processor_id)\w*\+0x[^\n]*\n(?=CPU: )"),
-            title="BUG: using smp_processor_id() in preemptible code in {function}",
-            kind="lockdep",
-            cause="lock-misuse",
-            skip=(("dump|preempt|smp_processor_id|this_cpu", "checks for others"),),
-        ),
-        Form(
-            head(r"(?: ticks this GP\) idle=|\(detected by \d+, t=\d+ jiffies)[^\n]*"),
-            title="INFO: rcu detected stall in {function}",
-            kind="stall",
-            cause="rcu-stall",
-            walk="stall",
-        ),
-    ),
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.family import Family
+
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+headless = Family("headless", last=True)
+
+
+@headless.form(
+    title="INFO: trying to register non-static key in {function}",
+    kind="lockdep",
+    cause="lock-misuse",
+    skip=(("stack|lock|IRQ", "locks for others"),),
 )
+def lockdep_annotation() -> ParserElement:
+    """the code is fine but needs lockdep annotation, or maybe"""
+    return "the code is fine but needs lockdep annotation" + k.rest_of_line
+
+
+@headless.form(
+    title="BUG: using smp_processor_id() in preemptible code in {function}",
+    kind="lockdep",
+    cause="lock-misuse",
+    skip=(("dump|preempt|smp_processor_id|this_cpu", "checks for others"),),
+)
+def caller() -> ParserElement:
+    """caller is debug_smp_processor_id+0x1c/0x1e
+    CPU: 0 PID: 1 Comm: init Not tainted 4.4.0 #1
+    """
+    checks = k.Regex(r"\w*(?:this_cpu|smp_processor_id)\w*")
+    return "caller is " + checks + "+0x" + k.rest_of_line + "\n" + k.FollowedBy("CPU: ")
+
+
+@headless.form(title="INFO: rcu detected stall in {function}", kind="stall", cause="rcu-stall", walk="stall")
+def stalled() -> ParserElement:
+    """ticks this GP) idle=12e/140000000000001/0 softirq=123/123 fqs=5250
+
+    (detected by 1, t=21002 jiffies, g=1, c=0, q=5)
+    """
+    detected = "(detected by " + k.number + ", t=" + k.number + " jiffies"
+    return ("ticks this GP) idle=" | detected) + k.rest_of_line

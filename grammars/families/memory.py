@@ -1,101 +1,102 @@
-"""Pages and dentries in a bad state, counters that do not add up, memory that is gone (mm/, fs/dcache.c)."""
+"""Bad pages and dentries, counters that do not add up, allocations that fail (mm/, fs/dcache.c)."""
 
 from __future__ import annotations
 
-from kpanic.grammars.family import Family, Form, head
+from functools import partial
+from typing import TYPE_CHECKING
 
-PAGE = Family(
-    name="page",
-    literals=("BUG: Bad page ", "BUG: Bad rss-counter", "BUG: non-zero ", "BUG: Dentry "),
-    forms=(
-        Form(
-            head(r"BUG: Bad page (?P<what>state|cache) in process[^\n]*"),
-            title="BUG: Bad page {what} in {function}",
-            kind="bug",
-            cause="bad-page",
-            walk="chain",
-            skip=(
-                (
-                    "^bad_page|get_page_from|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|page_pool|^pagecache_|^filemap_|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
-                    "frees or hands out pages for others",
-                ),
-            ),
-        ),
-        Form(
-            head(r"BUG: Bad page map in process[^\n]*"),
-            title="BUG: Bad page map",
-            kind="bug",
-            cause="bad-page",
-            skip=(("^print_bad|^vm_normal|^dump_page", "checks pages for others"),),
-        ),
-        Form(
-            head(r"BUG: Bad page map[^\n]*"),
-            title="BUG: Bad page map",
-            kind="bug",
-            cause="bad-page",
-            corrupted="the report's first line is cut off",
-        ),
-        Form(
-            head(r"BUG: Bad rss-counter state[^\n]*"),
-            title="BUG: Bad rss-counter state",
-            kind="bug",
-            cause="bad-page",
-            walk="none",
-            traceless=True,
-        ),
-        Form(
-            head(r"BUG: non-zero (?P<what>nr_ptes|nr_pmds|pgtables_bytes) on freeing mm[^\n]*"),
-            title="BUG: non-zero {what} on freeing mm",
-            kind="bug",
-            cause="bad-page",
-            walk="none",
-            traceless=True,
-        ),
-        Form(
-            head(r"BUG: Dentry [^\n]{1,200}?still in use \(\d+\) \[unmount of[^\n]*"),
-            title="BUG: Dentry still in use in unmount",
-            kind="bug",
-            cause="filesystem",
-            walk="trace",
-            skip=(("umount_check|^d_walk|^do_one_tree", "walks for others"),),
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.family import Family
+
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+page = Family("page")
+_form = partial(page.form, kind="bug", cause="bad-page")
+
+
+@_form(
+    title="BUG: Bad page {what} in {function}",
+    walk="chain",
+    skip=(
+        (
+            "^bad_page|get_page_from|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|page_pool|^pagecache_|^filemap_|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
+            "frees or hands out pages for others",
         ),
     ),
 )
+def state() -> ParserElement:
+    """BUG: Bad page state in process bash  pfn:12345"""
+    return "BUG: Bad page " + k.one_of("state", "cache")("what") + " in process" + k.rest_of_line
 
-VFS = Family(
-    name="vfs",
-    literals=("VFS: Busy inodes after unmount", "VFS: Close: file count is"),
-    forms=(
-        Form(
-            head(r"VFS: Busy inodes after unmount[^\n]*"),
-            title="VFS: Busy inodes after unmount (use-after-free)",
-            kind="bug",
-            cause="filesystem",
-            walk="none",
-            traceless=True,
-        ),
-        Form(
-            head(r"VFS: Close: file count is (?:0|zero)[^\n]*"),
-            title="VFS: Close: file count is zero (use-after-free)",
-            kind="bug",
-            cause="filesystem",
-            walk="none",
-            traceless=True,
-        ),
-    ),
+
+@_form(title="BUG: Bad page map", skip=(("^print_bad|^vm_normal|^dump_page", "checks pages for others"),))
+def page_map() -> ParserElement:
+    """BUG: Bad page map in process bash  pte:800000012345 pmd:12345067"""
+    return "BUG: Bad page map in process" + k.rest_of_line
+
+
+@_form(title="BUG: Bad page map", corrupted="the report's first line is cut off")
+def page_map_cut_off() -> ParserElement:
+    """BUG: Bad page map"""
+    return "BUG: Bad page map" + k.rest_of_line
+
+
+@_form(title="BUG: Bad rss-counter state", walk="none", traceless=True)
+def rss_counter() -> ParserElement:
+    """BUG: Bad rss-counter state mm:ffff888012345678 idx:1 val:2"""
+    return "BUG: Bad rss-counter state" + k.rest_of_line
+
+
+@_form(title="BUG: non-zero {what} on freeing mm", walk="none", traceless=True)
+def page_tables() -> ParserElement:
+    """BUG: non-zero pgtables_bytes on freeing mm: 4096"""
+    what = k.one_of("nr_ptes", "nr_pmds", "pgtables_bytes")
+    return "BUG: non-zero " + what("what") + " on freeing mm" + k.rest_of_line
+
+
+@page.form(
+    title="BUG: Dentry still in use in unmount",
+    kind="bug",
+    cause="filesystem",
+    skip=(("umount_check|^d_walk|^do_one_tree", "walks for others"),),
 )
+def dentry() -> ParserElement:
+    """BUG: Dentry ffff888012345678{i=1,n=/} still in use (1) [unmount of ext4 sda1]"""
+    in_use = "still in use (" + k.number + ") [unmount of"
+    return "BUG: Dentry " + k.UpTo(in_use, least=1, most=200) + in_use + k.rest_of_line
 
-ALLOCATION = Family(
-    name="allocation",
-    literals=("page allocation failure",),
-    # What the OOM killer has just killed gets no page to die with (7.x): part of the kill, and no crash.
+
+vfs = Family("vfs")
+_vfs = partial(vfs.form, kind="bug", cause="filesystem", walk="none", traceless=True)
+
+
+@_vfs(title="VFS: Busy inodes after unmount (use-after-free)")
+def busy_inodes() -> ParserElement:
+    """VFS: Busy inodes after unmount of sda1. Self-destruct in 5 seconds.  Have a nice day..."""
+    return "VFS: Busy inodes after unmount" + k.rest_of_line
+
+
+@_vfs(title="VFS: Close: file count is zero (use-after-free)")
+def file_count() -> ParserElement:
+    """VFS: Close: file count is 0 (f_op=ext4_file_operations)
+
+    VFS: Close: file count is zero
+    """
+    return "VFS: Close: file count is " + k.one_of("0", "zero") + k.rest_of_line
+
+
+allocation = Family(
+    "allocation",
+    # The OOM killer's victim gets no page to die with (7.x): that belongs to the kill and is no crash.
     ignore_after=r"Killed process \d+ \(|oom_reaper: reaped process",
-    forms=(
-        Form(
-            head(r"page allocation failure[.:][^\n]*"),
-            title="page allocation failure in {function}",
-            kind="warning",
-            cause="allocation-failure",
-        ),
-    ),
 )
+
+
+@allocation.form(title="page allocation failure in {function}", kind="warning", cause="allocation-failure")
+def failure() -> ParserElement:
+    """page allocation failure: order:4, mode:0xcc0(GFP_KERNEL)
+
+    page allocation failure. order:4, mode:0xd0
+    """  # the second before 3.x
+    return k.one_of("page allocation failure:", "page allocation failure.") + k.rest_of_line

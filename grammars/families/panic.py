@@ -1,150 +1,224 @@
-"""panic() with a reason of its own (kernel/panic.c and whoever calls it).
-
-::
-
-    Kernel panic - not syncing: sysrq triggered crash
-    Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b
-    Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: f+0x1/0x2
-"""
+"""panic() with a reason of its own (kernel/panic.c and whoever calls it)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.family import FUNCTION, Family, Form, head
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.family import Family
 
 if TYPE_CHECKING:
-    from kpanic.grammars.family import Walk
+    from pyparsing import ParserElement
 
-_PANIC: Final = r"Kernel panic - not syncing:[ \n]{0,2}\s*"
+LOST: Final = "it follows from a report that is missing"
+
+serror = Family("serror")  # arch/arm64/kernel/traps.c prints where the CPU was before it panics
 
 
-def _panic(  # noqa: PLR0913 - one line a reason
-    pattern: str,
-    title: str,
-    cause: str,
-    *,
-    walk: Walk = "none",
-    function: str = "",
-    corrupted: str = "",
-    traceless: bool = False,
-) -> Form:
-    """Return the form of one reason."""
-    return Form(
-        head(_PANIC + pattern),
-        title=f"kernel panic: {title}",
-        kind="panic",
-        cause=cause,
-        walk=walk,
-        fatal=True,
-        function=function,
-        corrupted=corrupted,
-        traceless=traceless,
+@serror.form(
+    title="kernel panic: Asynchronous SError Interrupt",
+    kind="panic",
+    cause="machine-check",
+    walk="none",
+    fatal=True,
+)
+def serror_interrupt() -> ParserElement:
+    """SError Interrupt on CPU2, code 0x00000000be000011 -- SError"""
+    return "SError Interrupt on CPU" + k.number + ", code 0x" + k.hex_number + " -- " + k.any_text("what")
+
+
+panic = Family("panic", ignore=r"---\[ end Kernel panic")
+_form = partial(panic.form, kind="panic", fatal=True)
+_reason = partial(_form, walk="none")
+_lost = partial(_form, walk="none", corrupted=LOST)
+
+
+def _says(reason: ParserElement | str) -> ParserElement:
+    """Return the header with its reason, which some kernels print on the next line."""
+    announced = k.one_of("Kernel panic - not syncing:", "Kernel panic -not syncing:", "Kernel panic: ")
+    return announced + k.Regex(r"\s{0,80}") + reason + k.rest_of_line
+
+
+@_form(
+    title="kernel panic: stack is corrupted in {function}",
+    cause="stack-corruption",
+    walk="only-named",
+    traceless=True,
+)
+def stack_protector_in() -> ParserElement:
+    """Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: f+0x1/0x2"""
+    address = k.Regex(r"\[?<?[0-9a-f]{8,16}\b>?\]?")
+    where = k.Opt(address + " ") + ~address + k.function("function")
+    return _says("stack-protector: Kernel stack is corrupted in: " + where)
+
+
+@_form(title="kernel panic: stack is corrupted in {function}", cause="stack-corruption")
+def stack_protector() -> ParserElement:
+    """Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: ffffffff81234567"""
+    return _says("stack-protector")
+
+
+@_form(title="kernel panic: corrupted stack end in {function}", cause="stack-corruption", walk="down")
+def stack_end() -> ParserElement:
+    """Kernel panic - not syncing: corrupted stack end detected inside scheduler"""
+    return _says("corrupted stack end")
+
+
+@_form(title="kernel stack overflow in {function}", cause="stack-overflow", walk="down")
+def stack_overflow() -> ParserElement:
+    """Kernel panic - not syncing: kernel stack overflow"""
+    return _says(k.sentence("kernel stack overflow"))
+
+
+@_form(
+    title="kernel panic: sysrq triggered crash",
+    cause="sysrq",
+    walk="only-named",
+    function="sysrq_handle_crash",
+)
+def sysrq() -> ParserElement:
+    """Kernel panic - not syncing: sysrq triggered crash"""
+    return _says("sysrq triggered crash")
+
+
+@_lost(title="kernel panic: Fatal exception{what}", cause="unknown")
+def fatal_exception() -> ParserElement:
+    """Kernel panic - not syncing: Fatal exception in interrupt"""
+    return _says("Fatal exception" + k.Opt(k.Literal(" in interrupt")("what")))
+
+
+@_lost(title="kernel panic: panic_on_warn set", cause="warning")
+def panic_on_warn() -> ParserElement:
+    """Kernel panic - not syncing: panic_on_warn set ...
+
+    Kernel panic - not syncing: kernel: panic_on_warn set ...
+    """
+    return _says(k.UpTo("panic_on_warn set") + "panic_on_warn set")
+
+
+@_lost(title="kernel panic: hung_task: blocked tasks", cause="hung-task")
+def hung_task() -> ParserElement:
+    """Kernel panic - not syncing: hung_task: blocked tasks"""
+    return _says("hung_task: blocked tasks")
+
+
+@_lost(title="kernel panic: softlockup: hung tasks", cause="soft-lockup")
+def soft_lockup() -> ParserElement:
+    """Kernel panic - not syncing: softlockup: hung tasks"""
+    return _says("softlockup: hung tasks")
+
+
+@_lost(title="kernel panic: RCU Stall", cause="rcu-stall")
+def rcu_stall() -> ParserElement:
+    """Kernel panic - not syncing: RCU Stall"""
+    return _says("RCU Stall")
+
+
+@_form(title="kernel panic: hard LOCKUP", cause="hard-lockup", walk="interrupted")
+def hard_lockup() -> ParserElement:
+    """Kernel panic - not syncing: Hard LOCKUP
+
+    Kernel panic - not syncing: Watchdog detected hard LOCKUP on cpu 1
+    """
+    return _says(k.Opt("Watchdog detected ") + k.sentence("hard LOCKUP"))
+
+
+@_form(title="kernel panic: NMI{what}", cause="nmi", walk="interrupted")
+def nmi() -> ParserElement:
+    """Kernel panic - not syncing: NMI: Not continuing"""
+    return _says("NMI" + k.Opt(k.any_text("what")))
+
+
+@_reason(title="kernel panic: {what}", cause="nmi", traceless=True)
+def watchdog() -> ParserElement:
+    """Kernel panic - not syncing: An NMI occurred. Depending on your system the reason for the NMI is
+
+    Kernel panic - not syncing: watchdog pretimeout event
+    """  # hpwdt; drivers/watchdog/pretimeout_panic.c, ipmi_watchdog
+    who = k.sentence("watchdog pre") + k.Opt("-") + "timeout"
+    return _says(k.Combine(("An NMI occurred" | who) + k.Regex(r"[^\n:.]*"))("what"))
+
+
+@_reason(title="kernel panic: Fatal machine check", cause="machine-check", traceless=True)
+def machine_check() -> ParserElement:
+    """Kernel panic - not syncing: Fatal machine check
+
+    Kernel panic - not syncing: Timeout: Not all CPUs entered broadcast exception handler
+    """
+    return _says(
+        k.Opt(k.one_of("Fatal local ", "Fatal ", "Unrecoverable ")) + k.sentence("machine check")
+        | k.one_of("Fatal hardware error", "Timeout: Not all CPUs", "Timeout synchronizing machine check")
+        | "Uncorrected"
     )
 
 
-_LOST: Final = "it follows from a report that is missing"
+@_reason(title="kernel panic: {what}", cause="machine-check", traceless=True)
+def memory_failure() -> ParserElement:
+    """Kernel panic - not syncing: EDAC MC0: Uncorrected Error
 
-SERROR = Family(  # arch/arm64/kernel/traps.c prints where the CPU was before it panics
-    name="serror",
-    literals=("SError Interrupt on CPU",),
-    forms=(
-        Form(
-            head(r"SError Interrupt on CPU\d+, code 0x[0-9a-f]+ -- (?P<what>[^\n]*)"),
-            title="kernel panic: Asynchronous SError Interrupt",
-            kind="panic",
-            cause="machine-check",
-            walk="none",
-            fatal=True,
-        ),
-    ),
-)
+    Kernel panic - not syncing: Memory failure: 0x12345: recovery action failed
+    """  # drivers/edac; mm/memory-failure.c
+    return _says(k.Combine(k.one_of("EDAC ", "Memory failure: ") + k.rest_of_line)("what"))
 
-PANIC = Family(
-    name="panic",
-    literals=("Kernel panic - not syncing:", "Kernel panic -not syncing:"),
-    ignore=r"---\[ end Kernel panic",
-    forms=(
-        _panic(
-            (
-                rf"stack-protector: Kernel stack is corrupted in: (?:\[?<?[0-9a-f]{{8,16}}>?\]? "
-                rf")?(?![0-9a-f]{{8,16}}\b)(?P<function>{FUNCTION})"
-            ),
-            "stack is corrupted in {function}",
-            "stack-corruption",
-            walk="only-named",
-            traceless=True,
-        ),
-        _panic("stack-protector[^\n]*", "stack is corrupted in {function}", "stack-corruption", walk="trace"),
-        _panic(
-            r"corrupted stack end[^\n]*",
-            "corrupted stack end in {function}",
-            "stack-corruption",
-            walk="down",
-        ),
-        Form(
-            head(_PANIC + r"[kK]ernel stack overflow[^\n]*"),
-            title="kernel stack overflow in {function}",
-            kind="panic",
-            cause="stack-overflow",
-            walk="down",
-            fatal=True,
-        ),
-        _panic(
-            r"sysrq triggered crash",
-            "sysrq triggered crash",
-            "sysrq",
-            walk="only-named",
-            function="sysrq_handle_crash",
-        ),
-        _panic(
-            r"Fatal exception(?P<what> in interrupt)?[^\n]*",
-            "Fatal exception{what}",
-            "unknown",
-            corrupted=_LOST,
-        ),
-        _panic(r"[^\n]*panic_on_warn set[^\n]*", "panic_on_warn set", "warning", corrupted=_LOST),
-        _panic(r"hung_task: blocked tasks[^\n]*", "hung_task: blocked tasks", "hung-task", corrupted=_LOST),
-        _panic(r"softlockup: hung tasks[^\n]*", "softlockup: hung tasks", "soft-lockup", corrupted=_LOST),
-        _panic(r"RCU Stall[^\n]*", "RCU Stall", "rcu-stall", corrupted=_LOST),
-        _panic(
-            r"(?:Watchdog detected )?[hH]ard LOCKUP[^\n]*", "hard LOCKUP", "hard-lockup", walk="interrupted"
-        ),
-        _panic(r"NMI(?P<what>[^\n]*)", "NMI{what}", "nmi", walk="interrupted"),
-        _panic(  # hpwdt, drivers/watchdog/pretimeout_panic.c, ipmi_watchdog
-            r"(?P<what>(?:An NMI occurred|[wW]atchdog pre-?timeout)[^\n:.]*)",
-            "{what}",
-            "nmi",
-            traceless=True,
-        ),
-        _panic(
-            (
-                "(?:Fatal hardware error|Fatal (?:local )?[mM]achine check|(?:Unrecoverable )?[mM]achine "
-                "check|Timeout: Not all CPUs|Timeout synchronizing machine check|Uncorrected)[^\\n]*"
-            ),
-            "Fatal machine check",
-            "machine-check",
-            traceless=True,
-        ),
-        _panic(  # drivers/edac, mm/memory-failure.c
-            r"(?P<what>(?:EDAC\b|Memory failure: )[^\n]*)", "{what}", "machine-check", traceless=True
-        ),
-        _panic(r"Asynchronous SError Interrupt[^\n]*", "Asynchronous SError Interrupt", "machine-check"),
-        _panic(r"(?P<what>Out of memory[^\n]*)", "{what}", "out-of-memory"),
-        _panic(r"System is deadlocked on memory[^\n]*", "System is deadlocked on memory", "out-of-memory"),
-        _panic(r"Attempted to kill init![^\n]*", "Attempted to kill init!", "init-died"),
-        _panic(
-            r"(?:No working init found|No init found|Requested init \S+ failed)[^\n]*",
-            "No working init found",
-            "no-init",
-        ),
-        _panic(r"(?P<what>VFS: Unable to mount root[^\n]*)", "{what}", "no-root-filesystem"),
-        _panic(
-            r"(?P<what>(?:EXT[234]-fs|XFS|BTRFS|JBD2?|JFS|GFS2|F2FS|OCFS2|REISERFS|NILFS|UBIFS)\b[^\n]*)",
-            "{what}",
-            "filesystem",
-        ),
-        _panic(r"(?P<what>Couldn't open N_TTY ldisc) [^\n]*", "{what}", "explicit-panic", walk="trace"),
-        _panic(r"(?P<what>[^\n]+)", "{what}", "explicit-panic", walk="trace"),
-    ),
-)
+
+@_reason(title="kernel panic: Asynchronous SError Interrupt", cause="machine-check")
+def serror_panic() -> ParserElement:
+    """Kernel panic - not syncing: Asynchronous SError Interrupt"""
+    return _says("Asynchronous SError Interrupt")
+
+
+@_reason(title="kernel panic: {what}", cause="out-of-memory")
+def out_of_memory() -> ParserElement:
+    """Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled"""
+    return _says(k.Combine("Out of memory" + k.rest_of_line)("what"))
+
+
+@_reason(title="kernel panic: System is deadlocked on memory", cause="out-of-memory")
+def deadlocked_on_memory() -> ParserElement:
+    """Kernel panic - not syncing: System is deadlocked on memory"""
+    return _says("System is deadlocked on memory")
+
+
+@_reason(title="kernel panic: Attempted to kill init!", cause="init-died")
+def init_died() -> ParserElement:
+    """Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b"""
+    return _says("Attempted to kill init!")
+
+
+@_reason(title="kernel panic: No working init found", cause="no-init")
+def no_init() -> ParserElement:
+    """Kernel panic - not syncing: No working init found.  Try passing init= option to kernel.
+
+    Kernel panic - not syncing: Requested init /bin/sh failed (error -2).
+    """
+    requested = "Requested init " + k.word + " failed"
+    return _says(k.one_of("No working init found", "No init found") | requested)
+
+
+@_reason(title="kernel panic: {what}", cause="no-root-filesystem")
+def no_root_filesystem() -> ParserElement:
+    """Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"""
+    return _says(k.Combine("VFS: Unable to mount root" + k.rest_of_line)("what"))
+
+
+@_reason(title="kernel panic: {what}", cause="filesystem")
+def filesystem() -> ParserElement:
+    """Kernel panic - not syncing: EXT4-fs (device sda1): panic forced after error"""
+    who = k.one_of(
+        *("EXT2-fs", "EXT3-fs", "EXT4-fs", "XFS", "BTRFS", "JBD2", "JBD", "JFS", "GFS2", "F2FS", "OCFS2"),
+        *("REISERFS", "NILFS", "UBIFS"),
+    )
+    return _says(k.Combine(who + ~k.letter + k.rest_of_line)("what"))
+
+
+@_form(title="kernel panic: {what}", cause="explicit-panic")
+def tty_discipline() -> ParserElement:
+    """Kernel panic - not syncing: Couldn't open N_TTY ldisc for tty1 --- error -12."""
+    return _says(k.Literal("Couldn't open N_TTY ldisc")("what") + " ")
+
+
+@_form(title="kernel panic: {what}", cause="explicit-panic")
+def other() -> ParserElement:
+    """Kernel panic - not syncing: boom: a module asked for it"""
+    return _says(k.any_text("what"))

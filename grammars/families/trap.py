@@ -1,339 +1,302 @@
-"""Traps of the CPU that are no page faults (arch/x86/kernel/traps.c, arch/arm*/kernel/traps.c, …).
-
-::
-
-    general protection fault: 0000 [#1] SMP   Oops: general protection fault, probably for …
-    divide error: 0000 [#1] PREEMPT SMP        stack segment: 0000 [#1]      int3: 0000 [#1]
-    invalid opcode: 0000 [#1] SMP              alignment check: 0000 [#1]
-    PANIC: double fault, error_code: 0x0       traps: PANIC: double fault
-    BUG: stack guard page was hit at (____ptrval____) (stack is …)   BUG: TASK stack guard page was hit at …
-    Internal error: Oops: 96000004 [#1] SMP    Unhandled fault: alignment exception (0x221) at 0x…
-"""
+"""Traps of the CPU that are no page faults (arch/x86/kernel/traps.c, arch/arm*/kernel/traps.c, …)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.family import SYMBOL, Family, Form, head, later
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.family import ByWord, Family
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pyparsing import ParserElement
 
 USER: Final = r"traps: |\bip:[0-9a-f]+ sp:|\[\d+\] (?:general protection|trap )|error:\w+ in "
 """How the kernel reports the same of a process: ``traps: bash[1] general protection fault ip:… sp:…``."""
 
-_WORDS: Final = (
-    ("undefined instruction", "invalid-opcode"),
-    ("illegal instruction", "invalid-opcode"),
-    ("bad mode", "invalid-opcode"),
-    ("BRK", "breakpoint"),
-    ("breakpoint", "breakpoint"),
-    ("BUG", "bug"),
-    ("CFI", "bug"),
-    ("SError", "machine-check"),
-    ("synchronous external abort", "machine-check"),
-    ("stack overflow", "stack-overflow"),
-    ("outside uaccess routines", "user-memory-access"),
-    ("misaligned", "general-protection"),
-    ("access fault", "bad-pointer"),
-    ("Oops", "bad-pointer"),
-)
-"""What ``Internal error`` and ``Oops -`` are about, and the cause."""
-
-
-_FAULTS: Final = (
-    ("external abort", "machine-check"),
-    ("parity", "machine-check"),
-    ("bus error", "machine-check"),
-    ("alignment", "general-protection"),
-    ("debug event", "breakpoint"),
-)
-"""What ``Unhandled fault`` is about (arch/arm/mm/fsr-2level.c, arch/arm64/mm/fault.c), and the cause."""
-
-
-def _fault(fields: Mapping[str, str]) -> str:
-    what = fields["what"].lower()
-    return next((cause for word, cause in _FAULTS if word in what), "bad-pointer")
-
-
-def _word(fields: Mapping[str, str]) -> str:
-    what = fields["what"].lower()
-    return next((cause for word, cause in _WORDS if word.lower() in what), "general-protection")
-
-
-CFI = Family(  # kernel/cfi.c; then the trap that told it: ud2, brk, or a warning where that is enough
-    name="cfi",
-    literals=("CFI failure at ", "CFI failure (target: "),
-    forms=(
-        Form(
-            head(rf"CFI failure at {SYMBOL}[^\n]*") + later(r"WARNING: ", within=3),
-            title="CFI failure in {function}",
-            kind="warning",
-            cause="warning",
-            walk="named",
-        ),
-        Form(
-            head(rf"CFI failure at {SYMBOL}[^\n]*"),
-            title="CFI failure in {function}",
-            kind="oops",
-            cause="bug",
-            walk="named",
-        ),
-        Form(  # before 6.1
-            head(r"CFI failure \(target: [^\n]*"),
-            title="CFI failure in {function}",
-            kind="bug",
-            cause="bug",
-            skip=(("cfi", "checks the jumps of others"),),
-        ),
+ERROR: Final = ByWord(  # of ``Internal error`` and ``Oops -``
+    "what",
+    (
+        ("undefined instruction", "invalid-opcode"),
+        ("illegal instruction", "invalid-opcode"),
+        ("bad mode", "invalid-opcode"),
+        ("BRK", "breakpoint"),
+        ("breakpoint", "breakpoint"),
+        ("BUG", "bug"),
+        ("CFI", "bug"),
+        ("SError", "machine-check"),
+        ("synchronous external abort", "machine-check"),
+        ("stack overflow", "stack-overflow"),
+        ("outside uaccess routines", "user-memory-access"),
+        ("misaligned", "general-protection"),
+        ("access fault", "bad-pointer"),
+        ("Oops", "bad-pointer"),
     ),
+    default="general-protection",
+)
+FAULT: Final = ByWord(  # of ``Unhandled fault`` (arch/arm/mm/fsr-2level.c, arch/arm64/mm/fault.c)
+    "what",
+    (
+        ("external abort", "machine-check"),
+        ("parity", "machine-check"),
+        ("bus error", "machine-check"),
+        ("alignment", "general-protection"),
+        ("debug event", "breakpoint"),
+    ),
+    default="bad-pointer",
 )
 
-TRAP = Family(
-    name="trap",
-    literals=(
-        "general protection fault",
-        "divide error:",
-        "divide_error:",
-        "Oops: divide error",
-        "stack segment: ",
-        "stack segment fault",
-        "invalid opcode: ",
-        "Oops: invalid opcode",
-        "int3: ",
-        "Oops: int3",
-        "alignment check: ",
-        "Internal error: ",
-        "Oops - ",
-        "Oops: Exception in kernel mode, sig: 4 ",
-        "Oops: Machine check, sig: ",
-        "Oops: System Reset, sig: ",
-        "Division by zero in kernel",
-        "illegal operation: 0001 ilc:",
-        "fixpoint divide exception: 0009 ilc:",
-        "execute exception: 0003 ilc:",
-        "addressing exception: 0005 ilc:",
-        "specification exception: 0006 ilc:",
-        "data exception: 0007 ilc:",
-        "special operation exception: 0013 ilc:",
-        "operand exception: 0015 ilc:",
-        "Unhandled fault: ",
-        "Unhandled prefetch abort: ",
-        "Alignment trap: ",
-        "Bad mode in ",
-        "Unhandled kernel unaligned access[#",
-        " bus error, epc == ",
-        "Reserved instruction in kernel code[#",
-        "Break instruction in kernel code[#",
-    ),
-    ignore=rf"{USER}|Oops - (?![^\n]*\[#\d)|Alignment trap: .* PC=",
-    forms=(
-        Form(
-            head(r"general protection fault(?:[^\n]*address 0x(?P<address>[0-9a-f]+))?[^\n]*?(?:\[#|:|$)"),
-            title="general protection fault in {function}",
-            kind="oops",
-            cause="general-protection",
-            walk="ip",
-        ),
-        Form(
-            head(r"(?:Oops: )?divide[ _]error: ?[^\n]*"),
-            title="divide error in {function}",
-            kind="oops",
-            cause="divide-error",
-            walk="ip",
-        ),
-        Form(
-            head(r"stack segment(?: fault)?: [^\n]*"),
-            title="stack segment fault in {function}",
-            kind="oops",
-            cause="general-protection",
-            walk="ip",
-        ),
-        Form(
-            head(r"(?:Oops: )?invalid opcode: [^\n]*"),
-            title="invalid opcode in {function}",
-            kind="oops",
-            cause="invalid-opcode",
-            walk="ip",
-        ),
-        Form(
-            head(r"(?:Oops: )?int3: [^\n]*"),
-            title="int3 in {function}",
-            kind="oops",
-            cause="breakpoint",
-            walk="ip",
-        ),
-        Form(
-            head(r"alignment check: [^\n]*"),
-            title="alignment check in {function}",
-            kind="oops",
-            cause="general-protection",
-            walk="ip",
-        ),
-        Form(
-            head(r"Internal error: (?P<what>[^\n:]*)[^\n]*"),
-            title="Internal error in {function}",
-            kind="oops",
-            cause=_word,
-            walk="ip",
-            detail="{what}",
-        ),
-        Form(
-            head(r"Oops - (?P<what>illegal instruction)[^\n]*"),
-            title="invalid opcode in {function}",
-            kind="oops",
-            cause="invalid-opcode",
-            walk="ip",
-        ),
-        Form(
-            head(r"Oops - (?P<what>[^\n\[]*)[^\n]*"),
-            title="Internal error in {function}",
-            kind="oops",
-            cause=_word,
-            walk="ip",
-            detail="{what}",
-        ),
-        Form(
-            head(r"(?:illegal operation: |Oops: Exception in kernel mode, sig: 4 )[^\n]*"),
-            title="invalid opcode in {function}",
-            kind="oops",
-            cause="invalid-opcode",
-            walk="ip",
-        ),
-        Form(  # powerpc
-            head(r"Oops: Machine check, [^\n]*"),
-            title="Machine check in {function}",
-            kind="oops",
-            cause="machine-check",
-            walk="ip",
-        ),
-        Form(  # powerpc's NMI
-            head(r"Oops: System Reset, [^\n]*"),
-            title="System Reset in {function}",
-            kind="oops",
-            cause="nmi",
-            walk="interrupted",
-        ),
-        Form(
-            head(r"(?:fixpoint divide exception: |Division by zero in kernel)[^\n]*"),
-            title="divide error in {function}",
-            kind="oops",
-            cause="divide-error",
-            walk="ip",
-            skip=(("^__div0|^Ldiv0|^__aeabi_", "divides for others"),),
-        ),
-        Form(
-            head(r"(?P<what>[a-z ]+) exception: [0-9a-f]{4} ilc:[^\n]*"),
-            title="{what} exception in {function}",
-            kind="oops",
-            cause="general-protection",
-            walk="ip",
-        ),
-        Form(
-            head(
-                r"Unhandled (?:fault|prefetch abort): (?P<what>[^\n(]*?) *(?=\(|\n|$)"
-                r"(?:[^\n]*? at 0x(?P<address>[0-9a-f]+))?[^\n]*"
-            ),
-            title="Unhandled fault in {function}",
-            kind="oops",
-            cause=_fault,
-            walk="ip",
-            detail="{what}",
-        ),
-        Form(
-            head(r"Alignment trap: (?P<what>[^\n]*)"),
-            title="Alignment trap in {function}",
-            kind="oops",
-            cause="general-protection",
-            walk="ip",
-        ),
-        Form(  # mips, this one and those below
-            head(r"Unhandled kernel unaligned access[^\n]*"),
-            title="Unhandled kernel unaligned access in {function}",
-            kind="oops",
-            cause="general-protection",
-            walk="ip",
-        ),
-        Form(
-            head(r" bus error, epc[^\n]*"),
-            title="bus error in {function}",
-            kind="oops",
-            cause="machine-check",
-            walk="ip",
-        ),
-        Form(
-            head(r"(?:Reserved|(?P<brk>Break)) instruction in kernel code[^\n]*"),
-            title="invalid opcode in {function}",
-            kind="oops",
-            cause=lambda fields: "breakpoint" if "brk" in fields else "invalid-opcode",
-            walk="ip",
-        ),
-        Form(
-            head(r"Bad mode in (?P<what>[^\n]*?) handler[^\n]*"),
-            title="Bad mode in {what} handler in {function}",
-            kind="oops",
-            cause="invalid-opcode",
-            walk="ip",
-        ),
-    ),
-)
+cfi = Family("cfi")  # kernel/cfi.c announces the trap behind it: ud2, brk, or a warning where that is enough
 
-STACK = Family(
-    name="stack",
-    literals=(
-        "PANIC: double fault",
-        "Oops: double fault",
-        "double fault: ",
-        "stack guard page was hit",
-        "kernel stack overflow",
-        "Insufficient stack space to handle exception",
-        "Kernel stack overflow",
-        "stack overflow detected",
-        "corrupted stack end detected",
-        "Thread overran stack",
-        "Kernel stack pointer invalid",
-    ),
-    forms=(
-        Form(
-            head(r"(?:PANIC: |Oops: )?double fault[^\n]*"),
-            title="PANIC: double fault in {function}",
-            kind="oops",
-            cause="double-fault",
-            walk="ip",
-            fatal=True,
-        ),
-        Form(
-            head(r"stack guard page was hit[^\n]*"),
-            title="BUG: stack guard page was hit in {function}",
-            kind="oops",
-            cause="stack-overflow",
-            walk="down",
-        ),
-        Form(
-            head(
-                "(?:[kK]ernel stack overflow|Insufficient stack space to handle exception|stack overflow "
-                r"detected|Thread overran stack)[^\n]*"
-            ),
-            title="kernel stack overflow in {function}",
-            kind="oops",
-            cause="stack-overflow",
-            walk="down",
-        ),
-        Form(
-            head(r"Kernel stack pointer invalid[^\n]*"),  # arch/s390/kernel/traps.c, 7.2
-            title="kernel stack pointer invalid in {function}",
-            kind="oops",
-            cause="stack-overflow",
-            walk="ip",
-            traceless=True,
-        ),
-        Form(
-            head(r"corrupted stack end detected[^\n]*"),
-            title="kernel panic: corrupted stack end in {function}",
-            kind="panic",
-            cause="stack-corruption",
-            walk="down",
-            fatal=True,
-        ),
-    ),
+
+@cfi.form(title="CFI failure in {function}", kind="warning", cause="warning", walk="named")
+def cfi_permissive() -> ParserElement:
+    """CFI failure at boom_cfi+0x1/0x2 [boom] (target: f+0x0/0x2; expected type: 0x12345678)
+    WARNING: CPU: 0 PID: 1 at boom_cfi+0x1/0x2 [boom]
+    """
+    return "CFI failure at " + k.symbol + k.later("WARNING: ", within=4)
+
+
+@cfi.form(title="CFI failure in {function}", kind="oops", cause="bug", walk="named")
+def cfi_failure() -> ParserElement:
+    """CFI failure at boom_cfi+0x1/0x2 [boom] (target: f+0x0/0x2; expected type: 0x12345678)"""
+    return "CFI failure at " + k.symbol + k.rest_of_line
+
+
+@cfi.form(
+    title="CFI failure in {function}", kind="bug", cause="bug", skip=(("cfi", "checks the jumps of others"),)
 )
+def cfi_target() -> ParserElement:
+    """CFI failure (target: f+0x0/0x2):"""  # before 6.1
+    return "CFI failure (target: " + k.rest_of_line
+
+
+trap = Family("trap", ignore=rf"{USER}|Oops - (?![^\n]*\[#\d)|Alignment trap: .* PC=")
+_form = partial(trap.form, kind="oops", walk="ip")
+
+
+@_form(title="general protection fault in {function}", cause="general-protection")
+def general_protection() -> ParserElement:
+    """general protection fault: 0000 [#1] SMP
+
+    general protection fault, probably for non-canonical address 0xdead000000000100: 0000 [#1] SMP
+    """
+    address = "address 0x" + k.hex_number("address")
+    mark = k.one_of("[#", ":")
+    return (
+        "general protection fault"
+        + k.Opt(k.UpTo(address) + address)
+        + k.UpTo(mark)
+        + (mark | k.end_of_text)
+        + k.rest_of_line
+    )
+
+
+@_form(title="divide error in {function}", cause="divide-error")
+def divide() -> ParserElement:
+    """divide error: 0000 [#1] PREEMPT SMP
+
+    Oops: divide error: 0000 [#1] SMP
+    """
+    return k.one_of("divide error:", "divide_error:", "Oops: divide error:") + k.rest_of_line
+
+
+@_form(title="stack segment fault in {function}", cause="general-protection")
+def stack_segment() -> ParserElement:
+    """stack segment: 0000 [#1] SMP"""
+    return k.one_of("stack segment: ", "stack segment fault: ") + k.rest_of_line
+
+
+@_form(title="invalid opcode in {function}", cause="invalid-opcode")
+def invalid_opcode() -> ParserElement:
+    """invalid opcode: 0000 [#1] SMP"""
+    return k.one_of("invalid opcode: ", "Oops: invalid opcode: ") + k.rest_of_line
+
+
+@_form(title="int3 in {function}", cause="breakpoint")
+def int3() -> ParserElement:
+    """int3: 0000 [#1] SMP"""
+    return k.one_of("int3: ", "Oops: int3: ") + k.rest_of_line
+
+
+@_form(title="alignment check in {function}", cause="general-protection")
+def alignment_check() -> ParserElement:
+    """alignment check: 0000 [#1] SMP"""
+    return "alignment check: " + k.rest_of_line
+
+
+@_form(title="Internal error in {function}", cause=ERROR, detail="{what}")
+def internal_error() -> ParserElement:
+    """Internal error: Oops: 96000004 [#1] SMP
+
+    Internal error: synchronous external abort: 96000210 [#1] SMP
+    """  # arm64, arm
+    return "Internal error: " + k.Opt(k.Regex(r"[^\n:]+")("what")) + k.rest_of_line
+
+
+@_form(title="invalid opcode in {function}", cause="invalid-opcode")
+def oops_illegal_instruction() -> ParserElement:
+    """Oops - illegal instruction [#1]"""  # riscv
+    return "Oops - " + k.Literal("illegal instruction")("what") + k.rest_of_line
+
+
+@_form(title="Internal error in {function}", cause=ERROR, detail="{what}")
+def oops_dash() -> ParserElement:
+    """Oops - load access fault [#1]"""  # riscv
+    return "Oops - " + k.Opt(k.Regex(r"[^\n\[]+")("what")) + k.rest_of_line
+
+
+@_form(title="invalid opcode in {function}", cause="invalid-opcode")
+def illegal_operation() -> ParserElement:
+    """illegal operation: 0001 ilc:1 [#1] SMP
+
+    Oops: Exception in kernel mode, sig: 4 [#1]
+    """  # s390x; powerpc
+    return (
+        k.one_of("illegal operation: 0001 ilc:", "Oops: Exception in kernel mode, sig: 4 ") + k.rest_of_line
+    )
+
+
+@_form(title="Machine check in {function}", cause="machine-check")
+def machine_check() -> ParserElement:
+    """Oops: Machine check, sig: 7 [#1]"""  # powerpc
+    return "Oops: Machine check, sig: " + k.rest_of_line
+
+
+@_form(title="System Reset in {function}", cause="nmi", walk="interrupted")
+def system_reset() -> ParserElement:
+    """Oops: System Reset, sig: 6 [#1]"""  # powerpc's NMI
+    return "Oops: System Reset, sig: " + k.rest_of_line
+
+
+@_form(
+    title="divide error in {function}",
+    cause="divide-error",
+    skip=(("^__div0|^Ldiv0|^__aeabi_", "divides for others"),),
+)
+def division_by_zero() -> ParserElement:
+    """fixpoint divide exception: 0009 ilc:2 [#1] SMP
+
+    Division by zero in kernel.
+    """  # s390x; arm
+    return k.one_of("fixpoint divide exception: 0009 ilc:", "Division by zero in kernel") + k.rest_of_line
+
+
+@_form(title="{what} exception in {function}", cause="general-protection")
+def program_check() -> ParserElement:
+    """specification exception: 0006 ilc:3 [#1] SMP"""  # s390x
+    what = k.one_of("execute", "addressing", "specification", "data", "special operation", "operand")
+    return what("what") + " exception: " + k.hex_number + " ilc:" + k.rest_of_line
+
+
+@_form(title="Unhandled fault in {function}", cause=FAULT, detail="{what}")
+def unhandled_fault() -> ParserElement:
+    """Unhandled fault: alignment exception (0x221) at 0xb6f12345
+
+    Unhandled prefetch abort: breakpoint debug exception (0x222) at 0x00000000
+    """  # arm, arm64
+    address = " at 0x" + k.hex_number("address")
+    return (
+        k.one_of("Unhandled fault: ", "Unhandled prefetch abort: ")
+        + k.UpTo(k.Regex(r" *(?:\(|\n|\Z)"), least=1)("what")
+        + k.Opt(k.UpTo(address) + address)
+        + k.rest_of_line
+    )
+
+
+@_form(title="Alignment trap in {function}", cause="general-protection")
+def alignment_trap() -> ParserElement:
+    """Alignment trap: not handling instruction e1b32f9f at [<c0123456>]"""  # arm
+    return "Alignment trap: " + k.Opt(k.any_text("what")) + k.rest_of_line
+
+
+@_form(title="Unhandled kernel unaligned access in {function}", cause="general-protection")
+def unaligned_access() -> ParserElement:
+    """Unhandled kernel unaligned access[#1]:"""  # mips
+    return "Unhandled kernel unaligned access[#" + k.rest_of_line
+
+
+@_form(title="bus error in {function}", cause="machine-check")
+def bus_error() -> ParserElement:
+    """Data bus error, epc == 80123456, ra == 80123458
+
+    Instruction bus error, epc == 80123456, ra == 80123458
+    """  # mips
+    return k.one_of("Data", "Instruction") + " bus error, epc == " + k.rest_of_line
+
+
+@_form(
+    title="invalid opcode in {function}",
+    cause=ByWord("what", (("break", "breakpoint"),), default="invalid-opcode"),
+)
+def reserved_instruction() -> ParserElement:
+    """Reserved instruction in kernel code[#1]:
+
+    Break instruction in kernel code[#1]:
+    """  # mips
+    return k.one_of("Reserved", "Break")("what") + " instruction in kernel code[#" + k.rest_of_line
+
+
+@_form(title="Bad mode in {what} handler in {function}", cause="invalid-opcode")
+def bad_mode() -> ParserElement:
+    """Bad mode in Synchronous Abort handler detected on CPU0, code 0x86000006"""  # arm64, arm
+    return "Bad mode in " + k.UpTo(" handler", least=1)("what") + " handler" + k.rest_of_line
+
+
+stack = Family("stack")
+_stack = partial(stack.form, kind="oops", cause="stack-overflow")
+
+
+@stack.form(
+    title="PANIC: double fault in {function}", kind="oops", cause="double-fault", walk="ip", fatal=True
+)
+def double_fault() -> ParserElement:
+    """PANIC: double fault, error_code: 0x0
+
+    Oops: double fault: 0000 [#1] SMP
+
+    double fault: 0000 [#1] SMP
+    """
+    return k.one_of("PANIC: double fault", "Oops: double fault", "double fault: ") + k.rest_of_line
+
+
+@_stack(title="BUG: stack guard page was hit in {function}", walk="down")
+def guard_page() -> ParserElement:
+    """stack guard page was hit at 000000001234 (stack is 0000..0001)"""
+    return "stack guard page was hit" + k.rest_of_line
+
+
+@_stack(title="kernel stack overflow in {function}", walk="down")
+def overflow() -> ParserElement:
+    """Insufficient stack space to handle exception!
+
+    Thread overran stack, or stack corrupted
+    """
+    return (
+        k.one_of(
+            "kernel stack overflow",
+            "Kernel stack overflow",
+            "Insufficient stack space to handle exception",
+            "stack overflow detected",
+            "Thread overran stack",
+        )
+        + k.rest_of_line
+    )
+
+
+@_stack(title="kernel stack pointer invalid in {function}", walk="ip", traceless=True)
+def stack_pointer() -> ParserElement:
+    """Kernel stack pointer invalid"""  # s390x: arch/s390/kernel/traps.c, 7.2
+    return "Kernel stack pointer invalid" + k.rest_of_line
+
+
+@stack.form(
+    title="kernel panic: corrupted stack end in {function}",
+    kind="panic",
+    cause="stack-corruption",
+    walk="down",
+    fatal=True,
+)
+def stack_end() -> ParserElement:
+    """corrupted stack end detected inside scheduler"""
+    return "corrupted stack end detected" + k.rest_of_line

@@ -1,4 +1,4 @@
-"""WARN() in its two wordings (kernel/panic.c, lib/bug.c), and the warnings that have a name of their own.
+"""WARN() in its wordings (kernel/panic.c, lib/bug.c), and the warnings that have a name of their own.
 
 ::
 
@@ -9,183 +9,209 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.family import SYMBOL, Family, Form, head
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.family import Family
 
-_WHERE: Final = r"WARNING: (?:\[[^\n]{0,200}\] )?(?:CPU: \d+ PID: \d+ )?(?:at )?"
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
 
-
-_TOPS: Final = (
-    *(
-        "arch/",
-        "block/",
-        "certs/",
-        "crypto/",
-        "drivers/",
-        "fs/",
-        "include/",
-        "init/",
-        "io_uring/",
-        "ipc/",
-        "kernel/",
-    ),
-    *("lib/", "mm/", "net/", "rust/", "security/", "sound/", "virt/", "samples/", "./", "../"),
+TOPS: Final = (
+    *("arch/", "block/", "certs/", "crypto/", "drivers/", "fs/", "include/", "init/", "io_uring/", "ipc/"),
+    *("kernel/", "lib/", "mm/", "net/", "rust/", "security/", "sound/", "virt/", "samples/", "./", "../"),
 )
 """Where a source file of the kernel may be."""
+COUNTS: Final = ("^refcount_|^__refcount", "counts what others hold")
+COUNTS_REFERENCES: Final = ("^kref_", "counts what others hold")
+
+warning = Family("warning")
+_form = partial(warning.form, kind="warning", cause="warning")
 
 
-def _at(file: str, function: str) -> str:
-    """Return the pattern of a warning in a file, both wordings."""
-    return rf"{_WHERE}[\w./-]*{file}:\d+ (?:at )?(?P<function>{function})(?:\.[\w.]+)?\+0x"
+def _condition() -> ParserElement:
+    """Return the condition in brackets, which may hold brackets, before the place."""
+    end = "] " + k.FollowedBy(k.Regex(r"(?:at |CPU: |[^\s:]+:[0-9]+ )"))
+    return "[" + k.UpTo(end, most=200) + end
 
 
-_BY: Final = ("^refcount_|^__refcount", "counts what others hold")
+def _where() -> ParserElement:
+    """Return what stands before the file."""
+    cpu = "CPU: " + k.number + " PID: " + k.number + " "
+    file = k.FollowedBy(k.one_of(*TOPS))
+    return "WARNING: " + (_condition() + k.Opt(cpu) | cpu | k.FollowedBy("at ") | file) + k.Opt("at ")
 
-WARNING = Family(
-    name="warning",
-    start="WARNING: ",
-    literals=("WARNING: CPU:", ", CPU#", "WARNING: at ", "WARNING: [", *(f"WARNING: {top}" for top in _TOPS)),
-    forms=(
-        Form(
-            head(_at(r"lib/debugobjects\.c", r"debug_print\w*|debug_check\w*|debug_object\w*")),
-            title="WARNING: ODEBUG bug in {function}",
-            kind="warning",
-            cause="use-after-free",
-            skip=(
-                ("^debug_|^__debug_", "checks objects"),
-                (
-                    "^(?:kfree|vfree|vunmap|kvfree|slab_free|kmem_cache_free|__free_)",
-                    "frees what it is told to",
-                ),
-                ("rcu|timer_|work_|percpu_", "keeps what the checked object is for others"),
-            ),
-        ),
-        Form(
-            head(_at(r"mm/usercopy\.c", r"usercopy_warn\w*")),
-            title="WARNING: bad usercopy in {function}",
-            kind="warning",
-            cause="usercopy",
-            skip=(("usercopy|check_(?:heap|object|copy)", "checks the copy"),),
-        ),
-        Form(
-            head(_at(r"lib/kobject\.c", r"kobject_\w*")),
-            title="WARNING: kobject bug in {function}",
-            kind="warning",
-            cause="warning",
-            skip=(("kobject_|^kset_", "keeps kobjects for others"),),
-        ),
-        Form(
-            head(
-                _at(
-                    r"fs/proc/generic\.c",
-                    r"proc_register\w*|remove_proc_entry|xlate_proc_name|__xlate_proc_name|__proc_create",
-                )
-            ),
-            title="WARNING: proc registration bug in {function}",
-            kind="warning",
-            cause="warning",
-            skip=(("^proc_|^_?_?proc_|remove_proc|xlate_proc", "registers what it is told to"),),
-        ),
-        Form(
-            head(_at(r"lib/refcount\.c", r"\w*refcount_\w*")),
-            title="WARNING: refcount bug in {function}",
-            kind="warning",
-            cause="refcount",
-            skip=(_BY, ("^kref_", "counts what others hold")),
-        ),
-        Form(
-            head(_at(r"(?:kernel/locking/lockdep|kernel/lockdep)\.c", r"\w*lock_\w*")),
-            title="WARNING: locking bug in {function}",
-            kind="lockdep",
-            cause="lock-misuse",
-            skip=(("^_*(?:lock|release)_sock|^hlock", "locks for others"),),
-        ),
-        Form(
-            head(_at(r"(?:kernel/locking/lockdep|kernel/lockdep)\.c", r"\w*")),
-            title="WARNING in {function}",
-            kind="lockdep",
-            cause="lock-misuse",
-            walk="named",
-        ),
-        Form(
-            head(
-                _at(
-                    r"mm/(?:slab_common|slub|slab|page_alloc|util|slab)\.[ch]",
-                    r"_*k?v?[mzc]alloc\w*",
-                )
-            ),
-            title="WARNING: kmalloc bug in {function}",
-            kind="warning",
-            cause="warning",
-        ),
-        Form(
-            head(_at(r"mm/vmalloc\.c", r"\w*vmalloc\w*")),
-            title="WARNING: zero-size vmalloc in {function}",
-            kind="warning",
-            cause="warning",
-            skip=(("vmalloc|vzalloc", "allocates for others"),),
-        ),
-        Form(
-            head(_at(r"lib/list_debug\.c", r"\w*list_\w*")),
-            title="WARNING in {function}",
-            kind="warning",
-            cause="list-corruption",
-            walk="named",
-        ),
-        Form(
-            head(_at(r"net/sched/sch_generic\.c", r"dev_watchdog\w*")),
-            title="WARNING in {function}",
-            kind="warning",
-            cause="driver",
-            walk="only-named",
-        ),
-        Form(
-            head(rf"{_WHERE}\S+:\d+ (?:at )?(?P<function>usb_submit_urb)\+0x"),
-            title="WARNING in {function}/usb_submit_urb",
-            kind="warning",
-            cause="warning",
-            skip=(
-                (
-                    "^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_interrupt_msg|^usb_control_msg|^usb_internal_control",
-                    "submits what others fill in",
-                ),
-            ),
-        ),
-        Form(
-            head(rf"{_WHERE}\S+:\d+ (?:at )?(?!0x|at ){SYMBOL}"),
-            title="WARNING in {function}",
-            kind="warning",
-            cause="warning",
-            walk="named",
-        ),
-        Form(
-            head(rf"{_WHERE}[\w./-]*lib/refcount\.c:\d+ at 0x0"),
-            title="WARNING: refcount bug in {function}",
-            kind="warning",
-            cause="refcount",
-            skip=(_BY, ("^kref_", "counts what others hold")),
-        ),
-        Form(
-            head(rf"{_WHERE}\S+:\d+ at 0x[0-9a-f]+"),
-            title="WARNING in {function}",
-            kind="warning",
-            cause="warning",
-            walk="ip",
-        ),
-        Form(
-            head(rf"WARNING: CPU: \d+ PID: \d+ at \S+ {SYMBOL}"),
-            title="WARNING in {function}",
-            kind="warning",
-            cause="warning",
-            walk="named",
-        ),
-        Form(
-            head(r"WARNING: CPU:[^\n]*"),
-            title="WARNING in {function}",
-            kind="warning",
-            cause="warning",
-            walk="ip",
+
+def _at(file: str, function: str) -> ParserElement:
+    """Return a warning in a function of a file, by the patterns of both names."""
+    return (
+        _where()
+        + k.Regex(rf"[\w./-]*{file}:[0-9]+ ")
+        + k.Opt("at ")
+        + k.Regex(function)("function")
+        + k.suffix
+        + "+0x"
+    )
+
+
+def _place() -> ParserElement:
+    """Return file and line, whatever the file's name."""
+    return k.Regex(r"[^\s:]+:[0-9]+ ") + k.Opt("at ")
+
+
+@warning.form(
+    title="WARNING: ODEBUG bug in {function}",
+    kind="warning",
+    cause="use-after-free",
+    skip=(
+        ("^debug_|^__debug_", "checks objects"),
+        ("^(?:kfree|vfree|vunmap|kvfree|slab_free|kmem_cache_free|__free_)", "frees what it is told to"),
+        ("rcu|timer_|work_|percpu_", "keeps what the checked object is for others"),
+    ),
+)
+def debug_object() -> ParserElement:
+    """WARNING: CPU: 1 PID: 12 at lib/debugobjects.c:502 debug_print_object+0x16e/0x250"""
+    return _at(r"lib/debugobjects\.c", r"debug_(?:print|check|object)\w*")
+
+
+@warning.form(
+    title="WARNING: bad usercopy in {function}",
+    kind="warning",
+    cause="usercopy",
+    skip=(("usercopy|check_(?:heap|object|copy)", "checks the copy"),),
+)
+def usercopy() -> ParserElement:
+    """WARNING: CPU: 1 PID: 12 at mm/usercopy.c:78 usercopy_warn+0xe8/0x100"""
+    return _at(r"mm/usercopy\.c", r"usercopy_warn\w*")
+
+
+@_form(title="WARNING: kobject bug in {function}", skip=(("kobject_|^kset_", "keeps kobjects for others"),))
+def kobject() -> ParserElement:
+    """WARNING: CPU: 1 PID: 12 at lib/kobject.c:244 kobject_add_internal+0x1/0x2"""
+    return _at(r"lib/kobject\.c", r"kobject_\w*")
+
+
+@_form(
+    title="WARNING: proc registration bug in {function}",
+    skip=(("^proc_|^_?_?proc_|remove_proc|xlate_proc", "registers what it is told to"),),
+)
+def proc_registration() -> ParserElement:
+    """WARNING: CPU: 1 PID: 12 at fs/proc/generic.c:369 proc_register+0x1/0x2"""
+    return _at(
+        r"fs/proc/generic\.c",
+        r"(?:proc_register\w*|remove_proc_entry|xlate_proc_name|__xlate_proc_name|__proc_create)",
+    )
+
+
+@warning.form(
+    title="WARNING: refcount bug in {function}",
+    kind="warning",
+    cause="refcount",
+    skip=(COUNTS, COUNTS_REFERENCES),
+)
+def refcount() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at lib/refcount.c:25 refcount_warn_saturate+0x74/0x110
+
+    WARNING: lib/refcount.c:25 at refcount_warn_saturate+0x74/0x110, CPU#0: init/1
+    """
+    return _at(r"lib/refcount\.c", r"\w*refcount_\w*")
+
+
+@warning.form(
+    title="WARNING: locking bug in {function}",
+    kind="lockdep",
+    cause="lock-misuse",
+    skip=(("^_*(?:lock|release)_sock|^hlock", "locks for others"),),
+)
+def lockdep() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at kernel/locking/lockdep.c:3898 __lock_acquire+0x1/0x2"""
+    return _at(r"kernel/(?:locking/)?lockdep\.c", r"\w*lock_\w*")
+
+
+@warning.form(title="WARNING in {function}", kind="lockdep", cause="lock-misuse", walk="named")
+def lockdep_check() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at kernel/locking/lockdep.c:127 check_flags+0x1/0x2"""
+    return _at(r"kernel/(?:locking/)?lockdep\.c", r"\w+")
+
+
+@_form(title="WARNING: kmalloc bug in {function}")
+def kmalloc() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at mm/slab_common.c:1012 kmalloc_slab+0x1/0x2"""
+    return _at(r"mm/(?:slab_common|slub|slab|page_alloc|util)\.[ch]", r"_*k?v?[mzc]alloc\w*")
+
+
+@_form(title="WARNING: zero-size vmalloc in {function}", skip=(("vmalloc|vzalloc", "allocates for others"),))
+def vmalloc() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at mm/vmalloc.c:1234 __vmalloc_node_range+0x1/0x2"""
+    return _at(r"mm/vmalloc\.c", r"\w*vmalloc\w*")
+
+
+@warning.form(title="WARNING in {function}", kind="warning", cause="list-corruption", walk="named")
+def list_debug() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at lib/list_debug.c:33 __list_add+0xac/0xc0"""
+    return _at(r"lib/list_debug\.c", r"\w*list_\w*")
+
+
+@warning.form(title="WARNING in {function}", kind="warning", cause="driver", walk="only-named")
+def transmit_queue() -> ParserElement:
+    """WARNING: CPU: 0 PID: 0 at net/sched/sch_generic.c:525 dev_watchdog+0x1/0x2"""
+    return _at(r"net/sched/sch_generic\.c", r"dev_watchdog\w*")
+
+
+@_form(
+    title="WARNING in {function}/usb_submit_urb",
+    skip=(
+        (
+            "^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_interrupt_msg|^usb_control_msg|^usb_internal_control",
+            "submits what others fill in",
         ),
     ),
 )
+def usb_submit() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at drivers/usb/core/urb.c:503 usb_submit_urb+0xed2/0x18a0"""
+    return _where() + _place() + k.Literal("usb_submit_urb")("function") + "+0x"
+
+
+@_form(title="WARNING in {function}", walk="named")
+def in_function() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at drivers/char/boom.c:39 boom_warn+0x10/0x20 [boom]
+
+    WARNING: at kernel/sched/core.c:1234 f+0x1/0x2()
+    """
+    return _where() + _place() + ~k.one_of("0x", "at ") + k.symbol
+
+
+@warning.form(
+    title="WARNING: refcount bug in {function}",
+    kind="warning",
+    cause="refcount",
+    skip=(COUNTS, COUNTS_REFERENCES),
+)
+def refcount_nowhere() -> ParserElement:
+    """WARNING: lib/refcount.c:25 at 0x0, CPU#0: init/1"""
+    return _where() + k.Regex(r"[\w./-]*lib/refcount\.c:[0-9]+ at 0x0")
+
+
+@_form(title="WARNING in {function}", walk="ip")
+def nowhere() -> ParserElement:
+    """WARNING: net/core/dev.c:25 at 0x0, CPU#0: init/1"""
+    return _where() + k.Regex(r"[^\s:]+:[0-9]+ at 0x[0-9a-f]+")
+
+
+@_form(title="WARNING in {function}", walk="named")
+def without_line() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1 at boom.c boom_warn+0x10/0x20 [boom]"""
+    return "WARNING: CPU: " + k.number + " PID: " + k.number + " at " + k.word + " " + k.symbol
+
+
+@_form(title="WARNING in {function}", walk="ip")
+def cut_off() -> ParserElement:
+    """WARNING: CPU: 0 PID: 1"""
+    return "WARNING: CPU:" + k.rest_of_line
+
+
+@_form(title="WARNING in {function}", walk="named", inside=", CPU#")
+def file_of_a_module() -> ParserElement:
+    """WARNING: boom.c:39 at boom_warn+0x10/0x20 [boom], CPU#0: init/1"""
+    return "WARNING: " + _place() + k.symbol + k.UpTo(", CPU#") + ", CPU#"

@@ -11,6 +11,7 @@ takes longer than reading a crash.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,4 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - each element has its own type
     if name.startswith("__"):
         raise AttributeError(name)
-    from kpanic.grammars.vocabulary import elements  # noqa: PLC0415
-
-    return getattr(elements, name)
+    return getattr(import_module("kpanic.grammars.vocabulary.elements"), name)

@@ -28,10 +28,13 @@ __all__ = [
     "address",
     "any_text",
     "end_of_line",
+    "end_of_text",
     "function",
     "hex_number",
+    "kebab",
     "later",
     "letter",
+    "name",
     "number",
     "one_of",
     "path",
@@ -39,7 +42,9 @@ __all__ = [
     "sentence",
     "source",
     "spaces",
+    "suffix",
     "symbol",
+    "task",
     "text",
     "word",
 ]
@@ -120,6 +125,11 @@ def later(target: ParserElement | str, *, within: int = 25) -> ParserElement:
     return rest_of_line + Later(target, within=within) + target
 
 
+def task(field: str, *, until: str) -> ParserElement:
+    """Match a task's name, the field ``field``, and its number, ``pid``, before the words ``until``."""
+    return UpTo(":" + number + until, least=1, most=64)(field) + ":" + number("pid")
+
+
 def text(most: int = 400) -> ParserElement:
     """Match 1 to ``most`` characters of the line."""
     return Regex(rf"[^\n]{{1,{most}}}").set_name("text")
@@ -128,19 +138,23 @@ def text(most: int = 400) -> ParserElement:
 rest_of_line = Regex(r"[^\n]*").set_name("rest of line")
 any_text = text()
 end_of_line = FollowedBy(Regex(r"\n|\Z")).set_name("end of line")
+end_of_text = ~Regex(r"(?s:.)").set_name("character")
 spaces = Regex(r"[ \t]*").set_name("spaces")
 word = Regex(r"\S+").set_name("word")
 letter = Regex(r"[A-Za-z]").set_name("letter")
 number = Regex(r"[0-9]+").set_name("number")
 hex_number = Regex(r"[0-9a-f]+").set_name("hex number")
-address = (Opt("0x") + Regex(r"[0-9a-f]{4,16}").set_name("address")).set_name("address")
+address = (Opt("0x") + Regex(r"[0-9a-f]{4,16}").set_name("digits")("address")).set_name("address")
+"""An address, with or without ``0x``; its digits are the field ``address``."""
+name = Regex(r"\w+").set_name("name")
+kebab = Regex(r"[a-z-]+").set_name("words-with-hyphens")
 path = Regex(r"[\w./-]+\.[chS](?![\w])").set_name("path")
 function = Regex(r"[A-Za-z_][\w$]*").set_name("function")
 """A function of C, or of Rust by its mangled name, without the suffixes of the compiler."""
+suffix = Opt(Regex(r"\.[\w.]+").set_name(".suffix"))
+"""What the compiler puts behind a name, ``.isra.0``."""
 source = (path("file") + ":" + number("line")).set_name("file:line")
-symbol = (
-    function("function")
-    + Opt(Regex(r"\.[\w.]+").set_name(".suffix"))
-    + Opt("+0x" + hex_number + Opt("/0x" + hex_number))
-).set_name("symbol")
+symbol = (function("function") + suffix + Opt("+0x" + hex_number + Opt("/0x" + hex_number))).set_name(
+    "symbol"
+)
 """``f.isra.0+0x16/0x20``; its function is the field ``function``."""

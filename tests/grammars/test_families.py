@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from kpanic.grammars import parse
-from kpanic.grammars.registry import default
 from kpanic.grammars.suspect import passed_over
 
 REPORTS = sorted((Path(__file__).parent / "reports").glob("*.txt"))
@@ -61,13 +60,6 @@ def test_only_a_report_that_can_be_trusted_is_signed(path: Path) -> None:
 )
 def test_what_did_not_crash_the_kernel_is_silent(line: str) -> None:
     assert list(parse(f"[   10.000001] {line}\n")) == []
-
-
-def test_every_literal_is_written_in_the_form_that_it_points_at() -> None:
-    for family in default().families:
-        assert family.literals, family.name
-        assert all(literal.isascii() for literal in family.literals), family.name
-        assert family.forms, family.name
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LOGS = Path(__file__).parent.parent / "logs"
 OOPS = (LOGS / "transports" / "vmcore-dmesg-6.1-null_read.txt").read_bytes()
 PIECES = [
-    *(literal for family in default().families for literal in family.literals),
+    *(literal for literal, _ in default().literals),
     "Call Trace:",
     " [<ffffffff81234567>] ? f.isra.0+0x16/0x20 [module]",
     " f+0x1/0x2",

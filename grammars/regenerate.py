@@ -1,0 +1,45 @@
+"""Write :mod:`kpanic.grammars.compiled` anew: ``python -m kpanic.grammars.regenerate``.
+
+A test holds the committed file to the sentences that it is made from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars import registry
+from kpanic.grammars.compile import literals, pattern
+from kpanic.grammars.sentence import checksum
+
+if TYPE_CHECKING:
+    from kpanic.grammars.sentence import Sentence
+
+PATH: Final = Path(__file__).with_name("compiled.py")
+_HEAD: Final = '"""The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""\n\n'
+
+
+def sentences() -> list[Sentence]:
+    """Return the built-in sentences, those of plugins left out."""
+    forms = [form.sentence for family in registry.default().families for form in family.forms]
+    return [sentence for sentence in forms if sentence.module.startswith("kpanic.grammars.")]
+
+
+def source() -> str:
+    """Return what the file is to hold."""
+    own = sentences()
+    lines = [
+        _HEAD,
+        "CHECKSUMS: dict[str, int] = {\n",
+        *[f"    {module!r}: {checksum(module)},\n" for module in sorted({one.module for one in own})],
+        "}\n",
+        "SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {\n",
+    ]
+    for one in own:
+        kept = (pattern(one.expression), literals(one.expression))
+        lines.append(f"    {one.key!r}: {kept!r},\n")
+    return "".join([*lines, "}\n"])
+
+
+if __name__ == "__main__":
+    PATH.write_text(source(), encoding="utf-8")

@@ -14,6 +14,7 @@ Waiting                :class:`Stop`, :class:`Waiter`
 Outputs                :class:`Output`, :class:`Stored`, :class:`Outcome`, :class:`DeliveryStatus`,
                        :class:`Unavailable`, :data:`ALREADY_THERE`
 A document's encoding  :func:`with_delivery_fields`, :func:`timestamp`
+Files of strangers     :func:`open_named`
 Settings               :class:`Settings`, :data:`FilePath`, :data:`ReadFile`, :data:`Positive`,
                        :data:`Seconds`, :func:`read_secret`
 Hosts and TLS          :func:`split_address`, :func:`check_url`, :func:`base_url`, :class:`TLS`,
@@ -49,7 +50,7 @@ from kpanic.shipper.api._settings import (
 )
 from kpanic.shipper.api._waiting import Stop, Waiter
 from kpanic.shipper.document import Origin
-from kpanic.shipper.files import FilePath, ReadFile
+from kpanic.shipper.files import FilePath, ReadFile, open_named
 
 __all__ = [
     "ALREADY_THERE",
@@ -76,6 +77,7 @@ __all__ = [
     "base_url",
     "check_url",
     "connection_error",
+    "open_named",
     "parse_fault",
     "read_secret",
     "split_address",

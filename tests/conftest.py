@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -31,9 +32,69 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+NEEDS = {
+    "opensearch": "engine",
+    "elasticsearch": "engine",
+    "engine": "engine",
+    "node": "engine",
+    "nodes": "engine",
+    "secured": "engine",
+    "browser": "browser",
+    "receiver": "nodejs",
+    "kpanic": "process",
+}
+"""Markers of the tests that use a fixture, by its name."""
+SLOW = {"engine", "browser", "java", "journal", "lab", "nodejs", "process", "root"}
+"""Markers of what the unit part goes without."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what its fixtures need, and as slow if it needs anything."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "request" in fixtures:  # which may ask for the one that a parameter names
+            parameters = getattr(getattr(item, "callspec", None), "params", {})
+            fixtures |= {value for value in parameters.values() if isinstance(value, str)}
+        for fixture in sorted(fixtures & NEEDS.keys()):
+            item.add_marker(NEEDS[fixture])
+        if any(mark.name in SLOW for mark in item.iter_markers()):
+            item.add_marker("slow")
+
+
+class Unit:
+    """What a test of the unit part may not do: it would be slow, or depend on the machine."""
+
+    running = False
+
+    @classmethod
+    def watch(cls, event: str, arguments: tuple[object, ...]) -> None:
+        """Refuse programs and connections to other machines (an audit hook)."""
+        if not cls.running:
+            return
+        starts = event in {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"}
+        if starts and arguments[0] != "/sbin/ldconfig":  # ctypes, looking for a library
+            raise AssertionError(f"a test that starts a program is marked with it: {arguments[0]}")
+        if event == "socket.connect":
+            address = arguments[1]
+            if isinstance(address, tuple) and not str(address[0]).startswith(("127.", "::1", "localhost")):
+                raise AssertionError(f"a test that needs a network is marked slow: {address}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Watch the tests of the unit part."""
+    Unit.running = item.get_closest_marker("slow") is None
+    try:
+        return (yield)
+    finally:
+        Unit.running = False
+
+
 def pytest_configure() -> None:
-    """Let a run that is told to end take its engines with it."""
+    """End the engines with a run that is terminated, and watch the unit part."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.addaudithook(Unit.watch)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from tests.patterns import gathered
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.patterns import Compiled
+
 ONE_CHARACTER = {_constants.LITERAL, _constants.NOT_LITERAL, _constants.IN, _constants.ANY}
 
 
@@ -54,8 +56,13 @@ def test_other_repeats_are_not_taken_for_one(text: str) -> None:
     assert not repeats_groups_possessively(re.compile(text))
 
 
-def test_no_group_is_repeated_possessively() -> None:
+@pytest.fixture(scope="module")
+def patterns() -> list[Compiled]:
+    return gathered()
+
+
+def test_no_group_is_repeated_possessively(patterns: list[Compiled]) -> None:
     """Python before 3.11.5 gives wrong answers for them (gh-106052): an atomic group says the same."""
-    assert len(gathered()) > 200
-    wrong = [(one.module, one.pattern) for one in gathered() if repeats_groups_possessively(one.compile())]
+    assert len(patterns) > 200
+    wrong = [(one.module, one.pattern) for one in patterns if repeats_groups_possessively(one.compile())]
     assert wrong == []

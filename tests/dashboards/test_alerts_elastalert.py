@@ -10,7 +10,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from tests.engines import parts
 from tests.engines.elastalert import ElastAlert, Receiver
 from tests.engines.search import Node
 from tests.shipper.test_cli import KPANIC, LOGS, Run
+from tests.waiting import stays, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -241,9 +241,7 @@ def test_a_signature_that_was_armed_again_wakes_once_more(site: Site) -> None:
     (found,) = site.node.found("kernel-panic-signatures", {"term": {"title": MINE.format("armed")}})
     out, _ = run("signatures", "re-arm", found["_id"], *site.to())
     assert out == f"opensearch: {found['_id']}: its next crash is new again\n"
-    assert site.woken() == {}
-    time.sleep(REMEMBERED + 0.5)
-    assert site.woken() == {}
+    stays(lambda: site.woken() == {}, REMEMBERED + 0.5)
     site.ship(site.crash(run, "armed", 2))
     assert counts(site.woken()) == {"new-signature": 1}
     site.ship(site.crash(run, "armed", 2))
@@ -304,9 +302,12 @@ def test_what_arrives_while_nobody_listens_is_told_once_somebody_does(site: Site
     site.ship(run)
     site.alerter.start()
     site.receiver.failures = 2
-    for _ in range(20):
-        if woken := site.woken():
-            break
-        time.sleep(0.5)
+    woken: dict[str, list[str]] = {}
+
+    def told() -> bool:
+        woken.update(site.woken())
+        return bool(woken)
+
+    until(told)
     assert counts(woken) == {"new-signature": 1}
     assert site.woken() == {}

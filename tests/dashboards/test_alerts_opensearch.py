@@ -15,6 +15,7 @@ from kpanic.dashboards.rules import Options
 from tests.engines import parts
 from tests.engines.monitors import read
 
+pytestmark = pytest.mark.java
 Json = dict[str, Any]
 OPTIONS = (Options(), Options(opensearch_channel="channel", watched_causes=("hung-task",), outbreak_hosts=9))
 MONITORS = [one.body for options in OPTIONS for one in opensearch_alerting.requests(options)]

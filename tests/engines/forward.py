@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from tests.engines import parts
+from tests.waiting import until
 
 SCRIPT = Path(__file__).with_name("forward.mjs")
 
@@ -37,11 +38,10 @@ class Receiver:
         self._process = subprocess.Popen(
             ["node", SCRIPT, self._options], cwd=self._folder, stdout=self._output, stdin=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 20
-        while self._lines().count("ready") < ready:
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("the forward receiver did not start")
-            time.sleep(0.02)
+        process = self._process
+        until(lambda: process.poll() is not None or self._lines().count("ready") == ready, 20)
+        if process.poll() is not None:
+            raise RuntimeError("the forward receiver did not start")
 
     def kill(self) -> None:
         """End it without a word to its clients."""
@@ -52,12 +52,13 @@ class Receiver:
 
     def entries(self, count: int = 0) -> list[dict[str, Any]]:
         """What arrived; waits for ``count`` of them, as without acknowledgement they may be on their way."""
-        deadline = time.monotonic() + 10
-        while len(found := [line for line in self._lines() if line.startswith("{")]) < count:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.02)
-        return [json.loads(line) for line in found]
+
+        def arrived() -> list[str]:
+            return [line for line in self._lines() if line.startswith("{")]
+
+        with contextlib.suppress(AssertionError):  # the caller says what is missing
+            until(lambda: len(arrived()) >= count, 10)
+        return [json.loads(line) for line in arrived()]
 
     def close(self) -> None:
         """End it, and forget what it received."""

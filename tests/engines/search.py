@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.engines import parts
+from tests.waiting import until
 
 if TYPE_CHECKING:
     import ssl
@@ -120,18 +120,21 @@ class Node(Engine):
                 start_new_session=True,
                 user=parts.NOBODY if parts.ROOT else None,
             )
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                if self.ask("GET", "/_cluster/health?wait_for_status=yellow&timeout=5s").get("status"):
-                    return
-            except OSError:
-                pass
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                text = (self.folder / "logs" / "console").read_text(errors="replace")
-                self.kill()
-                raise RuntimeError(f"{self.product} did not start:\n{text[-3000:]}")
-            time.sleep(0.3)
+        process = self.process
+
+        def answers() -> bool:
+            assert process.poll() is None
+            with contextlib.suppress(OSError):
+                health = self.ask("GET", "/_cluster/health?wait_for_status=yellow&timeout=5s")
+                return bool(health.get("status"))
+            return False
+
+        try:
+            until(answers, START_SECONDS, every=0.3)
+        except AssertionError as error:
+            text = (self.folder / "logs" / "console").read_text(errors="replace")
+            self.kill()
+            raise RuntimeError(f"{self.product} did not start:\n{text[-3000:]}") from error
 
     def kill(self) -> None:
         """End it as a power cut would: Elasticsearch's server is a child of what was started."""

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kpanic.shipper.contract import MemoryFeed, run_beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kpanic.shipper.api import Crash, Input
-
-WHOLE = 30.0
-"""Seconds after which what has not happened will not."""
 
 
 class Feed(MemoryFeed):
@@ -43,10 +39,3 @@ def running(kind: type[Input], at: Mapping[str, str] | None = None, **config: An
     feed = Feed(at)
     with run_beside(kind(kind.Config(**config)), feed):
         yield feed
-
-
-def until(condition: Callable[[], object], seconds: float = WHOLE) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)

@@ -21,12 +21,14 @@ from kpanic.shipper.document import Origin
 from kpanic.shipper.inputs import log_file
 from tests.shipper.ecs import faults
 from tests.shipper.screen import shown
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kpanic.shipper.api import Crash
 
+pytestmark = pytest.mark.process
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 PANIC = LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log"
@@ -363,17 +365,32 @@ def test_a_stream_that_is_full_or_closed_is_told_in_one_line(kpanic: Run, argume
 
 def test_where_nothing_can_be_said_the_work_goes_on(kpanic: Run) -> None:
     program = f"{sys.executable} -c 'from kpanic.shipper.cli import main; main()'"
-    listening = "inputs=[{type: stdin, close_quiet: 0.1}]"
     for arguments, code in (
         (f"ship nowhere {STORY} 2>/dev/full", 1),
         (f"ship {STORY} 2>&-", 0),
-        (f"run -E '{listening}' <{PANIC} 2>/dev/full & sleep 3; kill -TERM $!; wait $!", 0),
     ):
         done = subprocess.run(
             ["bash", "-c", f"{program} {arguments}"], check=False, env=kpanic.environment, timeout=60
         )
         assert done.returncode == code
-    assert json.loads(kpanic("status", "--format", "json")[0])["documents"] == 2
+    assert kept(kpanic) == 1
+    listening = "inputs=[{type: stdin, close_quiet: 0.1}]"
+    with (
+        PANIC.open("rb") as text,
+        Path("/dev/full").open("wb") as full,
+        subprocess.Popen(
+            [*KPANIC, "run", "-E", listening], stdin=text, stderr=full, env=kpanic.environment
+        ) as service,
+    ):
+        until(lambda: kept(kpanic) == 2)
+        service.terminate()
+        assert service.wait(60) == 0
+
+
+def kept(kpanic: Run) -> int:
+    """Return how many documents the store holds."""
+    documents: int = json.loads(kpanic("status", "--format", "json")[0])["documents"]
+    return documents
 
 
 def test_a_bar_shows_on_a_terminal_only(kpanic: Run) -> None:

@@ -32,9 +32,9 @@ from kpanic.shipper.outputs.fluentd import FluentdOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
 from kpanic.shipper.outputs.stdout import StdoutOutput
 from kpanic.shipper.setup import setup_index_management
-from tests.shipper.feed import until
 from tests.shipper.journals import Machine
 from tests.shipper.test_inputs_sockets import port
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -87,6 +87,7 @@ def test_pstore(tmp_path: Path) -> None:
     check_input(made(PstoreInput, paths=[str(tmp_path)], scan_interval=0.2), write, lasting=True)
 
 
+@pytest.mark.journal
 def test_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kpanic.shipper.inputs.journal.AGAIN", 0.5)
     machine = Machine.made(tmp_path / "journal")

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engines import parts
-from tests.shipper.test_killed import LOGS, until
+from tests.shipper.test_killed import LOGS
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.engines.forward import Receiver
 
+pytestmark = pytest.mark.root
 ROOT = Path(__file__).parents[2]
 KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 HOLD = 'mount -t tmpfs -o size=512k tmpfs "$0" && echo mounted && exec sleep inf'
@@ -125,12 +127,13 @@ def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_room(
 
 
 WRITER = """
-import os, sys, time
+import os, sys
 from pathlib import Path
 from kpanic.shipper.outputs.file import FileConfig, FileOutput
 from kpanic.shipper.pipeline import Delivery
 from kpanic.shipper.store import Position, Store, StoreError
 from tests.shipper.samples import packed
+from tests.waiting import stays
 
 folder = Path(sys.argv[1])
 try:
@@ -143,7 +146,7 @@ try:
             position = Position("test", "next", str(number + 3))
             store.add([packed(n) for n in range(number, number + 3)], [position])
             delivery.wake()
-            time.sleep(0.003)  # or a fast machine fills the drive before the power goes
+            stays(delivery.is_alive, 0.003)  # or a fast machine fills the drive before the power goes
             os.write(1, b"%d %d\\n" % (number + 3, store.outputs()[0].delivered))
         delivery.finish()
         delivery.join()

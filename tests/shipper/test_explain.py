@@ -16,6 +16,7 @@ import pytest
 
 from tests.shipper.screen import shown
 
+pytestmark = pytest.mark.process
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 PASTED = LOGS / "story" / "pasted.txt"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kpanic.shipper.inputs import file
 from kpanic.shipper.inputs.file import FileInput, expand
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
+from tests.waiting import stays, until
 
 if TYPE_CHECKING:
     import pytest
@@ -40,9 +41,9 @@ def uptimes(feed: Feed) -> list[int]:
 
 
 def arrived(feed: Feed, *numbers: int) -> None:
-    until(lambda: uptimes(feed) == [2 + number for number in numbers])
-    time.sleep(0.7)
-    assert uptimes(feed) == [2 + number for number in numbers]
+    expected = [2 + number for number in numbers]
+    until(lambda: uptimes(feed) == expected)
+    stays(lambda: uptimes(feed) == expected, 0.7)
     assert feed.said == []
 
 
@@ -61,11 +62,12 @@ def test_a_kernel_that_goes_on_printing_does_not_keep_its_crash_open(tmp_path: P
     path = tmp_path / "messages"
     path.write_bytes(oops)
     with following(tmp_path, close_quiet=1.0) as feed, path.open("ab", buffering=0) as log:
-        end = time.monotonic() + 20
-        while not feed.crashes:
-            assert time.monotonic() < end
+
+        def over() -> bool:
             log.write(b"[    9.000000] eth0: link is up\nNov 22 19:31:14 web-2 sshd[1]: hello\n")
-            time.sleep(0.05)
+            return bool(feed.crashes)
+
+        until(over, 20)
 
 
 def test_a_crash_that_goes_from_a_renamed_file_to_the_next_is_one(tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_a_crash_that_goes_from_a_renamed_file_to_the_next_is_one(tmp_path: Path
     text = crash(0)
     path.write_bytes(text[: AT - 40])
     with following(tmp_path, close_quiet=2.0) as feed:
-        time.sleep(0.3)
+        until(lambda: held(path))
         with path.open("ab", buffering=0) as writer:
             path.rename(old)
             writer.write(text[AT - 40 : AT])  # who had it open was not told yet
@@ -82,8 +84,7 @@ def test_a_crash_that_goes_from_a_renamed_file_to_the_next_is_one(tmp_path: Path
     (one,) = feed.crashes.values()
     assert len(one.report.lines) == len(wholly(tmp_path, text).report.lines)
     with following(tmp_path, feed.saved) as again:  # the next start reads it in the same way
-        time.sleep(1.5)
-    assert {**feed.crashes, **again.crashes}.keys() == feed.crashes.keys()
+        stays(lambda: again.crashes.keys() <= feed.crashes.keys(), 1.5)
 
 
 def wholly(tmp_path: Path, text: bytes) -> Any:  # noqa: ANN401
@@ -130,7 +131,7 @@ def test_a_rotated_file_that_is_packed_meanwhile_is_read_once_it_is_whole(tmp_pa
         packed = gzip.compress(crash(1))
         with (tmp_path / "messages.1.gz").open("wb", buffering=0) as out:
             out.write(packed[:2000])
-            time.sleep(0.6)
+            stays(lambda: uptimes(feed) == [2], 0.6)
             out.write(packed[2000:])
         arrived(feed, 0, 1)
 
@@ -181,10 +182,14 @@ def test_a_file_that_is_deleted_is_let_go_of_and_a_new_one_is_read(
     with following(tmp_path) as feed:
         arrived(feed, 0)
         path.unlink()
-        held = Path("/proc/self/fd")
-        until(lambda: not any(str(path) in _link(one) for one in held.iterdir()))
+        until(lambda: not held(path))
         path.write_bytes(crash(1))
         arrived(feed, 0, 1)
+
+
+def held(path: Path) -> bool:
+    """Tell whether this process has a file open."""
+    return any(str(path) in _link(one) for one in Path("/proc/self/fd").iterdir())
 
 
 def _link(path: Path) -> str:
@@ -204,8 +209,8 @@ def test_what_cannot_be_read_is_said_once_and_the_rest_goes_on(tmp_path: Path) -
     (tmp_path / "messages").write_bytes(crash(0))
     paths = [f"{tmp_path}/messages*", f"{tmp_path}/missing", str(tmp_path)]
     with following(tmp_path, paths=paths, scan_interval=0.1) as feed:
-        until(lambda: feed.crashes)
-        time.sleep(1)
+        until(lambda: feed.crashes and len(feed.said) == 6)
+        stays(lambda: len(feed.said) == 6, 0.5)
     assert sorted(line.removeprefix(f"{tmp_path}/") for line in feed.said) == [
         f"{tmp_path}: is a directory: name its files, such as {tmp_path}/*",
         "messages.binary: is binary; it is searched all the same",
@@ -230,7 +235,7 @@ def test_a_pattern_does_not_follow_links_to_folders_which_may_loop(tmp_path: Pat
 
 def test_files_in_new_folders_are_found(tmp_path: Path) -> None:
     with following(tmp_path, paths=[f"{tmp_path}/*/kern.log"], scan_interval=0.3) as feed:
-        time.sleep(0.2)
+        stays(lambda: not feed.crashes, 0.2)
         (tmp_path / "web-1").mkdir()
         (tmp_path / "web-1" / "kern.log").write_bytes(crash(0))
         until(lambda: feed.crashes)
@@ -251,5 +256,4 @@ def test_nothing_is_noted_twice_and_nothing_of_what_is_gone(tmp_path: Path) -> N
         arrived(feed, 0, 1)
         (tmp_path / "messages.1").unlink()
         until(lambda: feed.saved == {})
-        time.sleep(0.5)
-    assert len(noted) == 2
+        stays(lambda: len(noted) == 2, 0.5)

@@ -11,16 +11,16 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.engines import parts
-from tests.shipper.feed import until
 from tests.shipper.test_journal import WRITER, Machine
+from tests.waiting import stays, until
 
+pytestmark = pytest.mark.process
 ROOT = Path(__file__).parent.parent.parent
 PANIC = (ROOT / "tests" / "logs" / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes()
 RUN = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()", "run", "-c"]
@@ -49,7 +49,7 @@ class Log:
             with self._path.open("ab") as out:
                 out.write(line)
             if number % 40 == 0:
-                time.sleep(0.02)
+                stays(self._path.exists, 0.02)
 
     def _rotate(self) -> None:
         """Do as logrotate does, without packing: that would have to wait for us."""
@@ -81,7 +81,7 @@ def test_killed_at_random_moments_each_crash_arrives_once(
     def write() -> None:
         for number in range(crashes):
             writer.write(crash(number))
-            time.sleep(chance.uniform(0, 0.3))
+            stays(source.exists, chance.uniform(0, 0.3))
 
     with (tmp_path / "errors").open("ab") as errors:
         writing = threading.Thread(target=write)
@@ -89,13 +89,13 @@ def test_killed_at_random_moments_each_crash_arrives_once(
         kills = 0
         while writing.is_alive() or kills < crashes:
             with subprocess.Popen([*RUN, str(config)], stderr=errors, cwd=ROOT) as process:
-                time.sleep(chance.uniform(0.3, 2.5))
+                stays(lambda: process.poll() is None, chance.uniform(0.3, 2.5))
                 process.kill()
             kills += 1
         writing.join()
         with subprocess.Popen([*RUN, str(config)], stderr=errors, cwd=ROOT) as process:
             until(lambda: len(times(tmp_path / "out")) >= crashes, 60)
-            time.sleep(2)
+            stays(lambda: len(times(tmp_path / "out")) == crashes, 2)
             process.terminate()
             assert process.wait(30) == 0
     assert times(tmp_path / "out") == {2 + number: 1 for number in range(crashes)}

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from kpanic.shipper.inputs.netconsole import NetconsoleInput
 from kpanic.shipper.inputs.sockets import Place
 from kpanic.shipper.inputs.syslog import Framing, SyslogInput, header
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
 from tests.shipper.rsyslog import rsyslog
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,14 +55,20 @@ def _free(number: int, kind: socket.SocketKind) -> bool:
         return True
 
 
-def send(packets: list[bytes], to: int, source: str = "127.0.0.2", rest: float = 0.01) -> None:
+def send(packets: list[bytes], to: int, source: str = "127.0.0.2", *, paced: bool = True) -> None:
     until(lambda: f":{to:04X} " in Path("/proc/net/udp").read_text())  # to bind it would be in the way
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind((source, 0))
         for number, packet in enumerate(packets):
             sender.sendto(packet, ("127.0.0.1", to))
-            if number % 50 == 0:
-                time.sleep(rest)
+            if paced and number % 50 == 0:
+                until(lambda: not _unread(to))
+
+
+def _unread(port: int) -> int:
+    """Return the bytes that wait for the receiver of a port (Documentation/networking/proc_net_tcp.rst)."""
+    lines = Path("/proc/net/udp").read_text().splitlines()
+    return sum(int(line.split()[4].partition(":")[2], 16) for line in lines if f":{port:04X} " in line[:25])
 
 
 def netconsole(to: int, **config: Any) -> Any:  # noqa: ANN401
@@ -79,8 +86,8 @@ def test_netconsole_s_senders_are_kept_apart(packets: list[bytes]) -> None:
     to = port()
     with netconsole(to) as feed:
         for one, other in zip(packets, packets, strict=True):
-            send([one], to, "127.0.0.2", rest=0)
-            send([other], to, "127.0.0.3", rest=0)
+            send([one], to, "127.0.0.2", paced=False)
+            send([other], to, "127.0.0.3", paced=False)
         until(lambda: len(feed.crashes) == 2)
     assert sorted(crash.origin.host_ip for crash in feed.crashes.values()) == ["127.0.0.2", "127.0.0.3"]
     assert {crash.report.status for crash in feed.crashes.values()} == {"complete"}
@@ -139,8 +146,8 @@ def test_who_sends_too_much_is_bounded_and_others_are_not() -> None:
 def test_what_was_sent_before_the_end_is_read_to_its_end() -> None:
     to = port()
     with netconsole(to, close_quiet=600.0) as feed:
-        send([b"[    1.000000] nothing\n"] * 2000, to, "127.0.0.9", rest=0)
-        send(PLAIN, to, rest=0)
+        send([b"[    1.000000] nothing\n"] * 2000, to, "127.0.0.9", paced=False)
+        send(PLAIN, to, paced=False)
     assert heard(feed).status == "complete"
     assert (feed.said, feed.dropped) == ([], 0)
 
@@ -262,6 +269,7 @@ def _opens(to: int) -> bool:
         ("tcp", 'protocol="tcp" template="RSYSLOG_SyslogProtocol23Format" TCP_Framing="octet-counted"'),
     ],
 )
+@pytest.mark.process
 def test_rsyslog_s_own_words_are_understood(tmp_path: Path, kind: str, way: str) -> None:
     to = port(socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
     protocol = _protocol({kind: {"host": f"127.0.0.1:{to}"}})
@@ -351,7 +359,7 @@ def test_what_syslog_sent_before_the_end_is_read_to_its_end(kind: socket.SocketK
     sent = [*PANICS[:2000], *messages(OOPS, "web-1")]
     with syslog(protocol=_protocol({name: {"host": f"127.0.0.1:{to}"}}), close_quiet=600.0) as feed:
         if name == "udp":
-            send(sent, to, rest=0)
+            send(sent, to, paced=False)
         else:
             until(lambda: _opens(to))
             over_tcp(to, b"".join(message + b"\n" for message in sent), 65_536)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,14 @@ import pytest
 
 from kpanic.shipper.inputs import journal
 from kpanic.shipper.inputs.journal import JournalInput
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
 from tests.shipper.journals import START, WRITER, Machine
+from tests.waiting import stays, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.journal
 LAB = Path(__file__).parent.parent / "logs" / "lab"
 PANIC, OOPS, BUG = (
     (LAB / f"6.1.0-56-amd64-x86_64-{name}.log").read_bytes() for name in ("panic", "null_read", "bug")
@@ -58,7 +59,7 @@ def test_a_start_goes_on_at_the_cursor_and_still_knows_the_boot(machine: Machine
     machine.write(OOPS[start:], boot=boot)
     with running(JournalInput, first.saved, paths=[str(machine.folder)], close_quiet=0.5) as second:
         until(lambda: second.crashes)
-        time.sleep(1)
+        stays(lambda: len(second.crashes) == 1, 1)
     (crash,) = second.crashes.values()  # not the boot before
     assert "NULL pointer dereference" in crash.report.title
     assert crash.report.kernel.release == "6.1.0-56-amd64"  # said by the boot's first lines
@@ -68,7 +69,7 @@ def test_a_start_goes_on_at_the_cursor_and_still_knows_the_boot(machine: Machine
 def test_the_cursor_stays_before_a_crash_that_is_not_kept(machine: Machine) -> None:
     machine.write(OOPS[: OOPS.index(b"---[ end trace")])
     with running(JournalInput, paths=[str(machine.folder)], close_quiet=20.0) as feed:
-        time.sleep(2)
+        stays(lambda: feed.saved == {} and not feed.crashes, 2)
     assert feed.saved == {}
     assert len(feed.crashes) == 1  # the end takes it as it is
 
@@ -106,8 +107,7 @@ def test_what_cannot_be_read_is_said_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(journal, "AGAIN", 0.2)
     with running(JournalInput, paths=[str(tmp_path / "nowhere")]) as feed:
         until(lambda: feed.said)
-        time.sleep(1)
-    assert len(feed.said) == 1
+        stays(lambda: len(feed.said) == 1, 1)
     assert "nowhere: journalctl: Failed to open" in feed.said[0]
 
 

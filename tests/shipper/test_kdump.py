@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,8 @@ from kpanic.shipper.inputs import memory_dump
 from kpanic.shipper.inputs.kdump import KdumpInput
 from kpanic.shipper.inputs.log_file import read
 from tests.engines import parts
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
+from tests.waiting import stays, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,13 +40,12 @@ def watching(folder: Path, *, settle: float = 0.2, every: float = NEVER) -> Iter
 
 def test_a_log_is_read_when_it_gets_its_name_whenever_folders_are_looked_at(tmp_path: Path) -> None:
     with watching(tmp_path) as feed:
-        time.sleep(0.3)
+        stays(lambda: feed.kept == [], 0.3)
         folder = tmp_path / "collected" / "10.0.0.7-2021-04-29-20:32:26"
         folder.mkdir(parents=True)
         growing = folder / "vmcore-dmesg-incomplete.txt"
         growing.write_bytes(TEXT)
-        time.sleep(0.6)
-        assert feed.kept == []
+        stays(lambda: feed.kept == [], 0.6)
         complete = growing.rename(folder / "vmcore-dmesg.txt")
         until(lambda: feed.kept == [str(complete)])
 
@@ -56,8 +55,7 @@ def test_a_log_is_not_read_while_it_is_written_however_slowly(tmp_path: Path) ->
     path.parent.mkdir()
     with path.open("wb", buffering=0) as file, watching(tmp_path) as feed:
         file.write(TEXT[:-100])
-        time.sleep(0.8)
-        assert feed.kept == []
+        stays(lambda: feed.kept == [], 0.8)
         file.write(TEXT[-100:])
         file.close()
         until(lambda: feed.kept == [str(path)])
@@ -74,7 +72,7 @@ def test_what_a_file_server_does_not_tell_of_is_found_in_time(
 
     monkeypatch.setattr(inotify_simple.INotify, "add_watch", refuse)
     with watching(tmp_path, every=0.3) as feed:
-        time.sleep(0.2)
+        until(lambda: feed.said)
         shutil.copytree(STORY.parent, tmp_path / STORY.parent.name)
         until(lambda: len(feed.kept) == 1)
     (told,) = feed.said
@@ -83,13 +81,14 @@ def test_what_a_file_server_does_not_tell_of_is_found_in_time(
 
 def test_a_folder_that_is_not_there_is_said_once_and_read_once_it_is(tmp_path: Path) -> None:
     with watching(tmp_path / "crash", every=0.1) as feed:
-        time.sleep(0.5)
+        until(lambda: feed.said)
         assert feed.said == [f"{tmp_path}/crash: does not exist yet; nothing is read there until it does"]
         shutil.copytree(STORY.parent, tmp_path / "crash" / STORY.parent.name)
         until(lambda: len(feed.kept) == 1)
     assert len(feed.said) == 1
 
 
+@pytest.mark.process
 def test_a_dump_alone_asks_once_for_the_program_that_reads_it_and_is_read_when_it_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +97,7 @@ def test_a_dump_alone_asks_once_for_the_program_that_reads_it_and_is_read_when_i
     folder.mkdir(parents=True)
     (folder / "vmcore").write_bytes(DUMP)
     with watching(tmp_path / "crash", settle=0, every=0.1) as feed:
-        time.sleep(0.5)
+        until(lambda: feed.said)
         (told,) = feed.said
         assert "install makedumpfile" in told
         program(tmp_path, f'cp {STORY} "$3"')
@@ -106,6 +105,7 @@ def test_a_dump_alone_asks_once_for_the_program_that_reads_it_and_is_read_when_i
     assert feed.said == [told]
 
 
+@pytest.mark.process
 def test_the_real_program_says_why_it_takes_no_log_out_of_a_damaged_dump(tmp_path: Path) -> None:
     if not shutil.which(memory_dump.PROGRAM):
         parts.missing("makedumpfile", "it is not installed")
@@ -115,6 +115,7 @@ def test_the_real_program_says_why_it_takes_no_log_out_of_a_damaged_dump(tmp_pat
     assert "makedumpfile Failed" not in reason
 
 
+@pytest.mark.process
 def test_a_dump_is_given_so_much_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(memory_dump, "LONGEST", 1.0)
@@ -122,6 +123,7 @@ def test_a_dump_is_given_so_much_time(tmp_path: Path, monkeypatch: pytest.Monkey
     assert refused(tmp_path) == "its log could not be extracted within 1 s"
 
 
+@pytest.mark.process
 def test_a_dump_is_given_so_much_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(memory_dump, "LARGEST", 1 << 20)

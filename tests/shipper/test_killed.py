@@ -2,6 +2,7 @@
 
 ``--rounds 200`` is the long form: so many deaths of a backfill, and of the service.
 
+pytestmark = pytest.mark.process
 What is counted: the documents that an undisturbed run keeps of the same folders, by ``_id``. The engines
 know a document again, and so does a file. A forward receiver cannot: a batch that it acknowledged to a
 shipper which died before it could note that comes again, the same in all but ``event.ingested``, in chunks
@@ -18,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kpanic.shipper.store import Store, StoreError
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ class Backfill:
         with self.running() as process:
             if self._command == "run":
                 expected = self.expected()
-                until(lambda: len(self._kept()) == len(expected) and not self.left())
+                until(lambda: len(self._kept()) == len(expected) and not self.left(), 120)
                 process.send_signal(signal.SIGTERM)
             said = process.communicate()[1]
         assert process.returncode == 0, said
@@ -145,13 +146,6 @@ class Backfill:
 def _ids(path: Path) -> set[str]:
     with Store(path, readonly=True) as store:
         return {document["_id"] for document in store.documents()}
-
-
-def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def disturbed(fills: Iterator[Backfill], deaths: int, chance: random.Random, count: Count) -> list[Backfill]:

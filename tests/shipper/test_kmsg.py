@@ -12,7 +12,8 @@ import pytest
 
 from kpanic.shipper.inputs import kmsg
 from kpanic.shipper.inputs.kmsg import KmsgInput
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,8 @@ from kpanic.shipper.inputs import kdump_names
 from kpanic.shipper.inputs.file import FileInput
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.log_file import origin_of, read
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

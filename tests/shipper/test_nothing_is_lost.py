@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from tests.engines.documents import stored
 from tests.engines.proxy import CUT, SWALLOW, Answer, HttpProxy, TcpProxy
 from tests.engines.search import Engine, Node, cluster
 from tests.shipper.test_cli import Run
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,11 +93,11 @@ class Delivering:
         return self._store.status().outputs[0].pending
 
     def wait(self, condition: Callable[[], bool], seconds: float = 300) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, self._store.status()
+        def happened() -> bool:
             assert self._delivery.is_alive() or not self.pending, self._delivery.trouble
-            time.sleep(0.01)
+            return condition()
+
+        until(happened, seconds)
 
     def troubled(self) -> bool:
         """Whether the delivery has met the fault."""

@@ -127,6 +127,7 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
         output.check()
 
 
+@pytest.mark.process
 def test_standard_output_takes_lines_and_a_closed_pipe_is_said() -> None:
     program = """
 from kpanic.shipper.api import Unavailable

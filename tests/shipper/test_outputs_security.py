@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from tests.engines import parts
 from tests.engines.documents import batch, stored
 from tests.engines.search import Node
 from tests.shipper.test_cli import Run
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -337,14 +337,18 @@ class Nginx:
         config = folder / "nginx.conf"
         config.write_text(NGINX.format(folder=folder, engine=engine, port=port, expired=expired))
         self._process = subprocess.Popen([program, "-c", config, "-e", folder / "error.log"])
-        deadline = time.monotonic() + 20
-        while True:
+
+        def listens() -> bool:
+            assert self._process.poll() is None, (folder / "error.log").read_text()
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", expired)):
-                return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.close()
-                raise RuntimeError((folder / "error.log").read_text())
-            time.sleep(0.02)
+                return True
+            return False
+
+        try:
+            until(listens, 20)
+        except AssertionError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End it."""

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +21,14 @@ from hypothesis import strategies as st
 
 from kpanic.shipper.inputs.piped_lines import Lines
 from kpanic.shipper.inputs.stdin import StdinInput
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
 from tests.shipper.rsyslog import rsyslog
+from tests.waiting import stays, until
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
 
+pytestmark = pytest.mark.process
 LOGS = Path(__file__).parent.parent / "logs"
 OOPS, BUG = (
     (LOGS / "lab" / f"6.1.0-56-amd64-x86_64-{name}.log").read_bytes().replace(b"\r\n", b"\n")
@@ -89,7 +90,7 @@ def test_a_signal_ends_it_and_what_is_open_comes_out(number: signal.Signals) -> 
         process.stdin.write(OOPS)
         process.stdin.flush()
         until(lambda: not _unread(process.stdin))
-        time.sleep(0.5)
+        stays(lambda: process.poll() is None, 0.5)
         process.send_signal(number)
         assert process.wait(20) == 0
         assert titles([json.loads(process.stdout.read())])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ from kpanic.shipper.document import build, identify, pack
 from kpanic.shipper.inputs import pstore
 from kpanic.shipper.inputs.pstore import PstoreInput
 from kpanic.shipper.store import Store
-from tests.shipper.feed import running, until
+from tests.shipper.feed import running
+from tests.waiting import stays, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +50,7 @@ def test_records_stay_unless_their_removal_is_asked_for(folder: Path) -> None:
     with looking(folder) as feed:
         feed.everywhere = True
         until(lambda: feed.crashes)
-        time.sleep(0.5)
-    assert sorted(folder.iterdir()) == before != []
+        stays(lambda: sorted(folder.iterdir()) == before != [], 0.5)
     assert len(feed.kept) == 1
 
 
@@ -59,8 +58,7 @@ def test_records_go_once_every_output_has_their_crash_and_nothing_else_goes(fold
     (folder / "console-efi-1").write_text("not a dump\n")
     with looking(folder, unlink=True) as feed:
         until(lambda: feed.crashes)
-        time.sleep(0.5)
-        assert len(list(folder.iterdir())) > 1
+        stays(lambda: len(list(folder.iterdir())) > 1, 0.5)
         feed.everywhere = True
         until(lambda: [path.name for path in folder.iterdir()] == ["console-efi-1"])
         until(lambda: feed.saved == {})
@@ -87,7 +85,8 @@ def test_records_without_a_crash_and_what_cannot_be_unpacked_or_read_are_left_an
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     with looking(tmp_path, unlink=True) as feed:
         feed.everywhere = True
-        time.sleep(1)
+        until(lambda: len(feed.said) == 3)
+        stays(lambda: len(feed.said) == 3, 0.3)
     assert sorted(line.removeprefix(f"{tmp_path}/") for line in feed.said) == [
         "a/dmesg-efi-2.enc.z: is packed in a way that this kernel could not unpack; it is left alone",
         "a/dmesg-efi-3: is no regular file and is left alone",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from tests.engines.search import Engine
 
 
+pytestmark = pytest.mark.process
+
+
 @pytest.fixture
 def kpanic(tmp_path: Path) -> Run:
     return Run(tmp_path)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +24,12 @@ from kpanic.shipper.document import Origin
 from kpanic.shipper.inputs.log_file import read
 from tests.benchmarks.service import resident, spent
 from tests.engines import parts
+from tests.waiting import stays, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+pytestmark = pytest.mark.process
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26"
 PORT = 26_000 + os.getpid() % 5000  # several may run these at once
@@ -89,13 +91,6 @@ output.file.path: {self.out}
         return self.errors.read_text()
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
     return Service(tmp_path)
@@ -145,7 +140,7 @@ def test_records_of_pstore_are_put_together(service: Service, name: str) -> None
         (service.pstore / record).write_bytes(text)
     with service.running():
         until(lambda: len(service.documents()) == 1)
-        time.sleep(0.5)
+        stays(lambda: len(service.documents()) == 1, 0.5)
     (document,) = service.documents()
     assert document["event"]["provider"] == "pstore"
     assert document["kernel"]["panic"]["parse"]["status"] == "complete"  # type: ignore[index]
@@ -159,7 +154,7 @@ def test_after_a_quiet_time_the_boot_is_still_known(service: Service) -> None:
     start = text.rindex(b"\n", 0, at) + 1
     with service.running(), service.log.open("wb", buffering=0) as log:
         log.write(text[:start])
-        time.sleep(2.5)
+        stays(lambda: not service.documents(), 2.5)  # close_quiet is over
         log.write(text[start:])
         until(lambda: len(service.documents()) == 1)
     (document,) = service.documents()
@@ -177,8 +172,7 @@ def test_who_is_not_allowed_is_not_heard(service: Service) -> None:
                 return "127.0.0.3: is not in allow" in service.said()
 
             until(told)
-            time.sleep(1)
-    assert service.documents() == []
+            stays(lambda: not service.documents(), 1)
     assert service.said().count("127.0.0.3") == 1
 
 
@@ -194,17 +188,17 @@ def test_a_file_is_followed_through_growth_rotation_and_truncation(service: Serv
         text = crash(0)
         with service.log.open("wb", buffering=0) as log:
             log.write(text[: len(text) // 2])
-            time.sleep(0.3)
+            stays(lambda: not service.documents(), 0.3)
             log.write(text[len(text) // 2 :])
             arrived(1)
             service.log.rename(service.folder / "old")  # no longer in the pattern
             log.write(crash(1))
-            time.sleep(0.3)
+            stays(lambda: len(service.documents()) < 3, 0.3)
             service.log.write_bytes(crash(2))
         arrived(3)
         with service.log.open("r+b", buffering=0) as log:
             log.truncate(0)
-            time.sleep(0.3)
+            stays(lambda: len(service.documents()) == 3, 0.3)
             log.write(crash(3))
         arrived(4)
     assert len({document["event"]["id"] for document in service.documents()}) == 4
@@ -224,8 +218,7 @@ def test_a_second_crash_of_the_host_is_not_skipped_and_a_copied_or_touched_one_n
         until(lambda: len(service.documents()) == 2)
         (service.crash / STORY.name / "vmcore-dmesg.txt").touch()
         shutil.copytree(STORY, service.crash / "127.0.0.1-2022-01-01-00:00:00")
-        time.sleep(1.5)
-    assert len(service.documents()) == 2
+        stays(lambda: len(service.documents()) == 2, 1.5)
 
 
 def test_a_hangup_reads_the_configuration_again(service: Service) -> None:
@@ -366,9 +359,10 @@ output:
     with service.running() as process:
         until(lambda: service.errors.exists() and "running" in service.said())
         until(lambda: service.said().count("everything is kept") >= 2)
-        time.sleep(1)
+        stays(lambda: process.poll() is None, 1)
         began = spent(process.pid)
-        time.sleep(5)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5)
         assert (spent(process.pid) - began) / 5 <= 0.002
         assert resident(process.pid) <= 60
         process.terminate()
@@ -395,7 +389,7 @@ def test_its_own_log_is_json_when_nobody_looks(service: Service) -> None:
     (service.crash / "127.0.0.1-2022-01-01-00:00:00" / "vmcore-dmesg.txt").touch()
     with service.running():
         until(lambda: service.errors.exists() and "is empty" in service.said())
-        time.sleep(1)
+        stays(lambda: service.said().count("is empty") == 1, 1)
     lines = [json.loads(line) for line in service.said().splitlines()]
     assert all(line["service.type"] == "kpanic" for line in lines)
     assert sum("is empty" in line["message"] for line in lines) == 1

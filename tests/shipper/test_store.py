@@ -21,6 +21,7 @@ from kpanic.shipper.api import DeliveryStatus, Outcome, Stored
 from kpanic.shipper.store import Position, Store, StoreDamaged, StoreError, StoreInUse
 from tests.engines import parts
 from tests.shipper.samples import packed
+from tests.waiting import stays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,6 +244,7 @@ def test_positions_are_kept_with_the_documents_or_not_at_all(store: Store) -> No
     assert store.known(["id2"]) == set()
 
 
+@pytest.mark.process
 def test_a_second_process_is_told_which_one_writes(store: Store, path: Path) -> None:
     script = f"from kpanic.shipper.store import Store; Store({str(path)!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -440,6 +442,7 @@ with Store({path!r}) as store:
 """
 
 
+@pytest.mark.process
 def test_kill_9_while_writing_loses_nothing_that_was_acknowledged(path: Path) -> None:
     here = str(Path(__file__).parent.parent.parent)
     chance = random.Random(7)  # noqa: S311
@@ -450,7 +453,7 @@ def test_kill_9_while_writing_loses_nothing_that_was_acknowledged(path: Path) ->
         ) as writer:
             assert writer.stdout
             told = int(writer.stdout.readline())
-            time.sleep(chance.uniform(0, 0.05))
+            stays(lambda: writer.poll() is None, chance.uniform(0, 0.05))
             os.kill(writer.pid, signal.SIGKILL)
             told = max([told, *(int(line) for line in writer.stdout if line.endswith("\n"))])
         with Store(path) as store:
@@ -580,6 +583,7 @@ with Store({path!r}) as store:
 """
 
 
+@pytest.mark.root
 def test_a_full_disk_is_told_loses_nothing_can_be_worked_off_and_grows_with_the_disk(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     folder.mkdir()

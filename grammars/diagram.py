@@ -103,7 +103,7 @@ def _doc(form: Form) -> str:
 def _form(form: Form) -> str:
     """Return the diagram of a form as SVG."""
     return _svg(
-        railroad.to_railroad(form.sentence.expression, vertical=8, show_results_names=True)[0].diagram
+        railroad.to_railroad(form.sentence.expression, vertical=2, show_results_names=True)[0].diagram
     )
 
 
@@ -112,7 +112,7 @@ def _words() -> Iterator[tuple[str, str]]:
     for name in elements.__all__:
         element: pp.ParserElement | Any = getattr(elements, name)
         if hasattr(element, "exprs"):
-            drawn = railroad.to_railroad(element, vertical=8, show_results_names=True)
+            drawn = railroad.to_railroad(element, vertical=2, show_results_names=True)
             yield name, _svg(drawn[0].diagram)
 
 

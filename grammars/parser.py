@@ -200,8 +200,6 @@ class Parser:
         for number in numbers:
             literal, family = self._registry.literals[number]
             at = self._registry.place(number, text)
-            if at > 0 and literal[0].isalnum() and text[at - 1].isalnum():
-                continue
             if at >= 0 and not self._registry.ignores(family, text, previous):
                 hits.append((family.last, at, -len(literal), number, family))
         if not hits:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars.family import Family, Form
+from kpanic.grammars.scan.literals import Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,12 +49,14 @@ class Registry:
             (literal, family) for literal, _, family in places
         )
         """What the scan looks for, with its family; its index here is its number in the scan."""
+        self._words = tuple(Literal(literal).starts_word for literal, _, _ in places)
         self._beginnings = tuple(beginnings for _, beginnings, _ in places)
 
     def place(self, number: int, line: str) -> int:
         """Return where the header begins whose literal ``number`` the line holds; -1 where none does."""
         places = [line.find(beginning) for beginning in self._beginnings[number]]
-        return min([place for place in places if place >= 0], default=-1)
+        place = min([place for place in places if place >= 0], default=-1)
+        return -1 if place > 0 and self._words[number] and line[place - 1].isalnum() else place
 
     def ignores(self, family: Family, line: str, previous: str | None = None) -> bool:
         """Tell whether a line that holds a literal of the family is no crash all the same."""

@@ -41,15 +41,25 @@ def null() -> ParserElement:
     )
 
 
+@_form(title="BUG: unable to handle kernel access to user memory in {function}", cause="bad-pointer")
+def user_memory() -> ParserElement:
+    """Unable to handle kernel access to user memory outside uaccess routines at virtual address 00000010"""
+    return (
+        "Unable to handle kernel access to user memory"
+        + k.Opt(k.UpTo(_address(), most=60) + _address())
+        + k.rest_of_line
+    )
+
+
 @_form(title=PAGING, cause="bad-pointer")
 def with_address() -> ParserElement:
     """BUG: unable to handle kernel paging request at ffffc90000010000
 
-    Unable to handle kernel access to user memory outside uaccess routines at virtual address 0000000000000010
+    Unable to handle kernel execution of user memory at virtual address 0000000000000010
 
     Unable to handle kernel paging request for data at address 0x00000010
     """  # x86 before 5.1; arm64; powerpc before 5.1
-    what = k.one_of("access to user memory", "execution of user memory", "execute from non-executable")
+    what = k.one_of("execution of user memory", "execute from non-executable")
     return (
         k.one_of("BUG: unable to handle kernel ", "BUG: Unable to handle kernel ", "Unable to handle kernel ")
         + k.Opt(what("user"))

@@ -71,9 +71,16 @@ def bad_register() -> ParserElement:
     )
 
 
-@_unwinder(title="WARNING: kernel stack regs has bad value")
+@_unwinder(title="WARNING: kernel stack frame pointer has bad value")
 def bad_frame_pointer() -> ParserElement:
     """WARNING: kernel stack frame pointer at ffffc90000010000 in bash:1 has bad value 0000000000000000"""
+    task = k.Regex(r"\S+")
+    return "WARNING: kernel stack frame pointer at " + k.hex_number + " in " + task + " has bad value"
+
+
+@_unwinder(title="WARNING: kernel stack regs has bad value")
+def bad_value_somewhere() -> ParserElement:
+    """WARNING: kernel stack frame pointer at         (ptrval) in bash:1 has bad value         (ptrval)"""
     return (
         "WARNING: kernel stack "
         + k.one_of("regs at ", "frame pointer at ")

@@ -25,6 +25,8 @@ _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _SHORTEST: Final = b"\xff\xfe"
 """Looked for with the literals, in vain: Hyperscan steps through the text by a little less than the shortest
 of them is long, and by shorter steps it is twice as fast here, since fewer places look like a literal."""
+SENTENCE: Final = 3
+"""Words that no prose has inside a word."""
 WINDOW, SINGLE, TOLD = range(3)
 """Kinds of literals: those that ask for more lines than theirs, those that do not, and the transports' own
 (:attr:`Transport.tells`)."""
@@ -37,7 +39,7 @@ class Literal(NamedTuple):
     """Text whose appearance makes a line worth reading."""
 
     text: str
-    """ASCII, as the kernel writes it; if it begins with a letter or digit, a word begins there."""
+    """ASCII, as the kernel writes it."""
     after: int = 0
     """Lines worth reading after it; 0: only the line itself."""
     before: int = 0
@@ -46,6 +48,15 @@ class Literal(NamedTuple):
     """A boot begins with it: earlier single lines of the same host are void."""
     record: bool = False
     """A record begins with it that stands in the input in another order (:attr:`Transport.marks`)."""
+
+    @property
+    def starts_word(self) -> bool:
+        """Whether the text counts only where a word begins: it is short.
+
+        A sentence of three words counts even where a console glued it to the end of another CPU's line:
+        ``user memory accessgeneral protection fault: 0000``.
+        """
+        return self.text[:1].isalnum() and len(self.text.split()) < SENTENCE
 
     @property
     def opens(self) -> bool:
@@ -109,6 +120,7 @@ class Search:
         self.windows = sum(literal.opens for literal in self.literals)
         self.texts = texts = [literal.text.encode("ascii") for literal in self.literals]
         self.lengths = [len(text) for text in texts]
+        self._words = [literal.starts_word for literal in self.literals]
         self.boots = frozenset(number for number, literal in enumerate(self.literals) if literal.boot)
         numbers = {literal.text: number for number, literal in enumerate(self.literals)}
         self._encoded = {numbers[form.mark]: form for form in encoded}
@@ -140,8 +152,8 @@ class Search:
         start = hit[0] - self.lengths[hit[1]]
         inside = (
             start
+            and self._words[hit[1]]
             and data[start - 1] in _WORD
-            and data[start] in _WORD
             and not data[max(start - 4, 0) : start].endswith(self.transports.breaks)
         )
         return -1 if inside else start

@@ -104,3 +104,24 @@ def test_a_kernel_without_symbols_names_modules_alone_and_is_signed_weakly() -> 
     said = {step.name: step.finding for step in crash.analysis.steps}
     assert "of which the kernel says no name" in said["where"]
     assert "3 addresses, some of them in the modules widget: " in said["through what"]
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        (
+            "kasan: GPF could be caused by user memory accessgeneral protection fault: 0000 [#1] SMP",
+            "general protection fault in boom_read",
+        ),
+        ("usb 1-1: new devicekernel BUG at fs/boom.c:12!", "kernel BUG in boom_read"),
+    ],
+)
+def test_a_header_that_a_console_glued_to_another_line_is_read(line: str, title: str) -> None:
+    report = f"{line}\nRIP: 0010:boom_read+0x1/0x2\nCall Trace:\n boom_read+0x1/0x2\n vfs_read+0x1/0x2\n"
+    (crash,) = parse("".join(f"[    1.000001] {text}\n" for text in report.splitlines()))
+    assert (crash.title, crash.status) == (title, "complete")
+
+
+@pytest.mark.parametrize("line", ["app: print3: 0000", "app: DEBUG: using cache", "app: ALARMoops: 1"])
+def test_a_short_text_inside_a_word_is_no_header(line: str) -> None:
+    assert list(parse(f"[    1.000001] {line}\n")) == []

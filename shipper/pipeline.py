@@ -162,7 +162,7 @@ def keep(
         try:
             added = store.add(documents, positions)
         except StoreFull:
-            more = store.make_way(outputs) if outputs else 0
+            more = store.free_some(outputs) if outputs else 0
             gone += more
             if more:
                 continue
@@ -219,8 +219,8 @@ class Delivery(threading.Thread):
         self._finishing = False
         self._noted = ""
         self._answers = False
-        store.register(output.name)
-        self._until = store.sent(output.name)
+        store.register_output(output.name)
+        self._until = store.unsettled_until(output.name)
 
     def wake(self) -> None:
         """Tell that there may be something new in the store."""
@@ -273,7 +273,7 @@ class Delivery(threading.Thread):
         """Deliver what there is or wait for more; return whether all is done."""
         self._wake.clear()
         finishing = self._finishing  # before looking: what is added later sets it later
-        if self._store.waiting(self.output.name):
+        if self._store.has_pending(self.output.name):
             self._retrying(self._next)
             return False
         if not finishing:
@@ -331,7 +331,7 @@ class Delivery(threading.Thread):
         from kpanic.shipper.store import StoreDamaged, StoreError  # noqa: PLC0415
 
         try:
-            self._store.trouble(self.output.name, reason)
+            self._store.note_trouble(self.output.name, reason)
         except StoreDamaged:
             raise
         except StoreError:
@@ -354,7 +354,7 @@ class Delivery(threading.Thread):
         batch = self._store.pending(self.output.name, BATCH, self._until)
         self._until = None
         if batch:
-            self._store.sending(self.output.name, batch)
+            self._store.note_sending(self.output.name, batch)
         if self._triage:
             batch = [self._triage.stamp(stored) for stored in batch]
         self._answers = False

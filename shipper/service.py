@@ -165,4 +165,4 @@ class _Feed:
         return self.store.positions(self.name)
 
     def delivered(self, crashes: Iterable[Crash]) -> bool:
-        return self.store.delivered([identify(*crash)[1] for crash in crashes], self.outputs)
+        return self.store.all_delivered([identify(*crash)[1] for crash in crashes], self.outputs)

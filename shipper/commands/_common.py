@@ -96,23 +96,24 @@ def open_store(
     config: Config,
     *,
     readonly: bool = False,
-    tell: Callable[[str], None] = lambda line: say(f"kpanic: {line}"),
+    warn: Callable[[str], None] = lambda line: say(f"kpanic: {line}"),
 ) -> Store:
     """Open the store.
 
-    :param tell: is told if it was damaged.
+    :param warn: is called if it was damaged.
     :raises Failure: it cannot be opened.
     """
     from kpanic.shipper.store import Store, StoreError  # noqa: PLC0415
 
     try:
-        store = Store(config.store_path(), readonly=readonly, tell=tell)
+        store = Store(config.store_path(), readonly=readonly, warn=warn)
     except StoreError as error:
         raise Failure(str(error)) from None
-    if store.set_aside is not None:
-        tell(
-            f"{store.path} was damaged and is now {store.set_aside}; a new store was started;"
-            f" 'sqlite3 {store.set_aside} .recover' shows what can be read of it"
+    if store.set_aside is not None and store.salvaged is not None:
+        copied, lost = store.salvaged
+        warn(
+            f"{store.path} was damaged and is now {store.set_aside}; of its documents {copied} are in a new"
+            f" store and {lost} could not be read"
         )
     return store
 

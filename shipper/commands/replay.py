@@ -24,7 +24,7 @@ def command(
     outputs = made_outputs(config, output)
     with open_store(config) as store:
         for one in outputs:
-            store.register(one.name)
+            store.register_output(one.name)
         count = store.replay(output, everything=everything)
         say(f"{count} to deliver again")
         with delivering(store, outputs, Triage(config.entries)):

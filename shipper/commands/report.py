@@ -106,7 +106,7 @@ def _store(config: Config) -> Iterator[Source]:
                 str(store.path),
                 store.status().kept,
                 lambda names: store.documents(only=names, newest=LIMIT),
-                store.whole,
+                store.documents_by_id,
             )
         except StoreError as error:
             raise Failure(str(error)) from None

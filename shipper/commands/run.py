@@ -68,7 +68,7 @@ def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
     wanted = _Signals()
     parts = _make(read_config(config_file, overrides, ("output",)))
     while True:
-        with open_store(parts.config, tell=log) as store:
+        with open_store(parts.config, warn=log) as store:
             renewed = _serve(store, parts, wanted, log, (config_file, overrides))
         if renewed is None and not wanted.damaged:
             log("stopped", level="info")
@@ -100,7 +100,7 @@ def _serve(
     config = parts.config
     service = Service(
         store,
-        origin(config, backfill_before=store.begun(), backfill_until=store.begun() + SETTLING),
+        origin(config, backfill_before=store.created(), backfill_until=store.created() + SETTLING),
         parts.inputs,
         parts.outputs,
         log,
@@ -145,7 +145,7 @@ def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say)
     try:
         made = _make(read_config(*source, ("output",)))
         if made.config.store_path() != store.path:
-            open_store(made.config, tell=log).close()
+            open_store(made.config, warn=log).close()
     except Failure as error:
         for line in str(error).splitlines():
             log(line, level="error")

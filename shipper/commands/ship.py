@@ -88,7 +88,7 @@ def command(  # noqa: PLR0913 - one for each option
             say(
                 "first run here: what crashed before now is kept as history and alerts nobody (--no-backfill)"
             )
-        before = float("inf") if backfill else None if no_backfill else store.begun()
+        before = float("inf") if backfill else None if no_backfill else store.created()
         base = origin(config, backfill_before=before)
         parsed = parse_files(files, base, jobs)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
@@ -223,7 +223,7 @@ def _rehearse(config: Config, files: Sequence[str], faults: int, jobs: int) -> i
             faults += 1
             say(f"kpanic: {parsed.path}: {parsed.fault}")
         ids = [document.id for document in parsed.documents]
-        old = store.known(ids) if store else set()
+        old = store.known_ids(ids) if store else set()
         known |= old
         new |= set(ids) - old
         if ids or not parsed.fault:

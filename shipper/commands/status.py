@@ -25,7 +25,7 @@ def command(config_file: str | None, overrides: tuple[str, ...], form: str, *, d
     with open_store(config, readonly=True) as store:
         status = store.status()
         refusals = store.refusals()
-        letters = list(store.dead()) if dead else []
+        letters = list(store.dead_letters()) if dead else []
     if form == "json":
         document = msgspec.to_builtins(status)
         if dead:

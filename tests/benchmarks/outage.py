@@ -90,9 +90,9 @@ class Part:
         """See :meth:`Store.pending`."""
         return self._store.pending(output, min(limit, self.left), until)
 
-    def waiting(self, output: str) -> bool:
+    def has_pending(self, output: str) -> bool:
         """See :meth:`Store.waiting`."""
-        return self.left > 0 and self._store.waiting(output)
+        return self.left > 0 and self._store.has_pending(output)
 
     def settle(self, output: str, batch: list[Any], outcomes: list[Any]) -> None:
         """See :meth:`Store.settle`."""

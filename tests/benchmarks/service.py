@@ -143,7 +143,7 @@ def idle(folder: Path, seconds: float) -> None:
 def commands(folder: Path, count: int) -> None:
     """Time what people type."""
     with Store(folder / "many" / "kpanic.db") as store:
-        store.register("opensearch")
+        store.register_output("opensearch")
         for start in range(0, count, 1000):
             made = [documents.stored(number, "many") for number in range(start, min(count, start + 1000))]
             store.add(

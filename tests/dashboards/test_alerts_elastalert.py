@@ -54,7 +54,7 @@ class Site:
         run = Run(self.folder / name)
         Store(run.store).close()
         with contextlib.closing(sqlite3.connect(run.store)) as connection, connection:
-            connection.execute("UPDATE begun SET at = at - ?", (age.total_seconds(),))
+            connection.execute("UPDATE created SET at = at - ?", (age.total_seconds(),))
         return run
 
     def crash(  # noqa: PLR0913

@@ -163,7 +163,7 @@ def test_an_engine_that_is_killed_in_the_middle_of_bulks(
             engine.start()
     assert (delivering.delivered, delivering.dead) == (count - count // 1000, count // 1000)
     assert engine.count(f"logs-kernel.panic-{namespace}") == count - count // 1000
-    assert {dead.reason.partition(":")[0] for dead in store.dead()} == {"400"}
+    assert {dead.reason.partition(":")[0] for dead in store.dead_letters()} == {"400"}
     counted = {"size": 0, "aggs": {"incidents": {"terms": {"field": "event.id", "min_doc_count": 2}}}}
     answer = engine.ask("POST", f"/logs-kernel.panic-{namespace}/_search", counted)
     assert answer["aggregations"]["incidents"]["buckets"] == []
@@ -237,7 +237,7 @@ def test_a_poison_document_is_kept_apart_and_replayed_once_the_mapping_is_mended
     delivering = Delivering(store, output)
     delivering.wait(lambda: not delivering.pending)
     delivering.finish()
-    (letter,) = store.dead()
+    (letter,) = store.dead_letters()
     assert letter.id == f"v1-{namespace}-000777-kdump"
     assert letter.reason.startswith("400: ")
     assert "kernel.panic.cpu" in letter.reason

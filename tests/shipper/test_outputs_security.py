@@ -390,7 +390,7 @@ def test_through_nginx_with_tls_a_password_and_a_limit_everything_arrives_once(
             assert "-pass" not in trouble
         assert store.outputs()[0].pending == 300
         assert delivered(store, output()) == ""
-        (letter,) = store.dead()
+        (letter,) = store.dead_letters()
         assert (letter.id, letter.reason[:4]) == (f"v1-{namespace}-000007-kdump", "413:")
         assert (store.outputs()[0].delivered, store.outputs()[0].pending) == (299, 0)
     assert opensearch.count(f"logs-kernel.panic-{namespace}") == 299

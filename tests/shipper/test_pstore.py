@@ -102,16 +102,16 @@ def test_a_crash_is_everywhere_when_each_output_has_acknowledged_it(
     (crash,) = _read(tmp_path)
     (name,) = [identify(*crash)[1]]
     with Store(tmp_path / "kpanic.db") as store:
-        assert not store.delivered([name], [])
-        store.register("one")
-        store.register("other")
+        assert not store.all_delivered([name], [])
+        store.register_output("one")
+        store.register_output("other")
         store.add([pack(build(*crash))])
-        assert store.delivered([name], [])
+        assert store.all_delivered([name], [])
         _settle(store, "one", DeliveryStatus.DELIVERED)
-        assert store.delivered([name], ["one"])
-        assert not store.delivered([name], ["one", "other"])
+        assert store.all_delivered([name], ["one"])
+        assert not store.all_delivered([name], ["one", "other"])
         _settle(store, "other", verdict)
-        assert store.delivered([name], ["one", "other"]) is (verdict is DeliveryStatus.DELIVERED)
+        assert store.all_delivered([name], ["one", "other"]) is (verdict is DeliveryStatus.DELIVERED)
 
 
 def _read(folder: Path) -> Any:  # noqa: ANN401

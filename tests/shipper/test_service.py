@@ -289,7 +289,7 @@ def test_a_store_that_is_damaged_meanwhile_is_set_aside_and_a_new_one_started(se
             file.write(b"\xff" * (database.stat().st_size - 8192))
         shutil.copytree(STORY, service.crash / "10.0.1.1-2026-11-22-19:15:38")
         until(lambda: service.said().count("running") == 3)
-        assert "a new store was started" in service.said()
+        assert "are in a new store" in service.said()
         until(lambda: len(service.documents()) == 31)
         process.terminate()
         assert process.wait(20) == 0

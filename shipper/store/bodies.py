@@ -1,0 +1,60 @@
+"""The text of documents as it stands in the file: zstd, with a checksum that shows damage."""
+
+from __future__ import annotations
+
+import re
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Bodies", "id_in"]
+
+LEVEL = 3
+LARGEST = 1 << 28
+"""Bytes of a text; a frame that announces more is damaged."""
+
+_ID = re.compile(rb'\{"_id":"([^"\\]+)"')
+
+
+def id_in(text: bytes) -> str:
+    """Return the ``_id`` that a document's text begins with, empty if it does not."""
+    found = _ID.match(text)
+    return found[1].decode() if found else ""
+
+
+class Bodies:
+    """Packs and unpacks texts. zstd is imported when it is first used."""
+
+    @cached_property
+    def pack(self) -> Callable[[bytes], bytes]:
+        """Return the function that compresses a text; one thread at a time may call it."""
+        import zstandard  # noqa: PLC0415 - a status needs none of it
+
+        return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress
+
+    @cached_property
+    def unpack(self) -> _Unpacker:
+        """Return the function that decompresses a text, or returns None if it is damaged."""
+        return _Unpacker()
+
+
+class _Unpacker(threading.local):
+    """A decompressor for each thread: they may not share one, and outputs read at the same time."""
+
+    def __init__(self) -> None:
+        import zstandard  # noqa: PLC0415 - a status needs none of it
+
+        self._decompress = zstandard.ZstdDecompressor().decompress
+        self._size = zstandard.frame_content_size
+        self._error = zstandard.ZstdError
+
+    def __call__(self, body: object) -> bytes | None:
+        if not isinstance(body, bytes):
+            return None
+        try:
+            return self._decompress(body) if 0 <= self._size(body) <= LARGEST else None
+        except (self._error, MemoryError):
+            return None

@@ -1,0 +1,145 @@
+"""Documents and the positions of inputs: what comes in, and what is read back."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import msgspec
+
+from kpanic.shipper.store.damage import position_checksum
+from kpanic.shipper.store.database import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kpanic.shipper.document import Packed
+    from kpanic.shipper.store.records import Position
+
+__all__ = ["Documents"]
+
+
+class Documents(Database):
+    """The ledger, the texts and the positions."""
+
+    def add(self, documents: Iterable[Packed], positions: Iterable[Position] = ()) -> int:
+        """Store documents together with how far their input is; both are durable on return.
+
+        :return: how many documents were new; the others are in the ledger already and are passed over.
+        :raises StoreError: nothing was stored.
+        """
+        now = time.time()
+        added = 0
+        with self._transaction() as connection:
+            for document in documents:
+                row = connection.execute(
+                    # Not ON CONFLICT: that would use up a seq, and seqs have no gaps.
+                    "INSERT INTO documents (id, incident, occurred, added, fatal) SELECT ?1, ?2, ?3, ?4, ?5"
+                    " WHERE NOT EXISTS (SELECT 1 FROM documents WHERE id = ?1) RETURNING seq",
+                    (document.id, document.incident, document.occurred, now, document.fatal),
+                ).fetchone()
+                if row is not None:
+                    body = self._bodies.pack(document.body)
+                    connection.execute("INSERT INTO bodies VALUES (?, ?)", (row[0], body))
+                    added += 1
+            for source, key, value in positions:
+                if value is None:
+                    connection.execute("DELETE FROM positions WHERE input = ? AND key = ?", (source, key))
+                else:
+                    connection.execute(
+                        "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?)",
+                        (source, key, value, position_checksum(source, key, value)),
+                    )
+        return added
+
+    def positions(self, input_name: str) -> dict[str, str]:
+        """Return how far an input is, by its own keys; a damaged position is left out."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT key, value, checksum FROM positions WHERE input = ?", (input_name,)
+            ).fetchall()
+        return {
+            key: value
+            for key, value, checksum in rows
+            if checksum == position_checksum(input_name, key, value)
+        }
+
+    def known_ids(self, ids: Sequence[str]) -> set[str]:
+        """Return those of ``ids`` that the ledger has."""
+        with self._reading() as connection:
+            return {
+                row[0]
+                for one in ids
+                for row in connection.execute("SELECT id FROM documents WHERE id = ?", (one,))
+            }
+
+    def documents(
+        self, *, only: Iterable[str] | None = None, newest: int | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the documents whose text is kept, newest crash first.
+
+        :param only: dotted names of the fields to decode, which is faster than all of them.
+        :param newest: the most to yield.
+        """
+        decode = msgspec.json.Decoder(dict[str, Any] if only is None else _type_of_fields(only)).decode
+        with self._reading() as connection:
+            order = array(
+                "q",
+                (
+                    row[0]
+                    for row in connection.execute(
+                        "SELECT seq FROM documents WHERE kept ORDER BY occurred DESC, seq DESC LIMIT ?",
+                        (-1 if newest is None else newest,),
+                    )
+                ),
+            )
+        for seq in order:
+            with self._reading() as connection:
+                row = connection.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
+            text = None if row is None else self._unpack(seq, row[0])
+            if text is not None:
+                yield decode(text)
+
+    def documents_by_id(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield the documents of these ``_id`` whose text is kept."""
+        for one in ids:
+            with self._reading() as connection:
+                row = connection.execute(
+                    "SELECT seq, body FROM bodies JOIN documents USING (seq) WHERE id = ?", (one,)
+                ).fetchone()
+            text = None if row is None else self._unpack(*row)
+            if text is not None:
+                yield msgspec.json.decode(text)
+
+    def created(self) -> float:
+        """Return when this store was made, seconds since 1970 UTC: crashes before that are history.
+
+        It was not made in the future: where the clock says so it was wrong then, and the store counts as made
+        now.
+        """
+        now = time.time()
+        with self._reading() as connection:
+            at = float(connection.execute("SELECT at FROM created").fetchone()[0])
+        if at <= now:
+            return at
+        with self._transaction() as connection:
+            connection.execute("UPDATE created SET at = ?", (now,))
+        return now
+
+
+def _type_of_fields(names: Iterable[str]) -> Any:  # noqa: ANN401 - a type made here
+    """Return the type of a nested document of which only some fields are decoded."""
+    tree: dict[str, Any] = {}
+    for name in names:
+        *path, leaf = name.split(".")
+        node = tree
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = Any
+
+    def typed(node: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made here
+        parts = {key: typed(child) if isinstance(child, dict) else child for key, child in node.items()}
+        return TypedDict("_Part", parts, total=False)  # type: ignore[operator] # made at run time
+
+    return typed(tree)

@@ -1,0 +1,23 @@
+"""What can be wrong with the store."""
+
+from __future__ import annotations
+
+from kpanic.shipper.terminal import OperatorError
+
+__all__ = ["StoreDamaged", "StoreError", "StoreFull", "StoreInUse"]
+
+
+class StoreError(OperatorError):
+    """The store cannot be used."""
+
+
+class StoreInUse(StoreError):  # noqa: N818 - a state of the store
+    """Another process writes to the store."""
+
+
+class StoreFull(StoreError):  # noqa: N818 - a state of the store
+    """The disk has no room for more; what is stored can still be read and settled."""
+
+
+class StoreDamaged(StoreError):  # noqa: N818 - a state of the store
+    """The file is no longer what SQLite wrote; the next opening for writing sets it aside."""

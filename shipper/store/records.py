@@ -1,0 +1,81 @@
+"""What the store takes and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+__all__ = ["DeadLetter", "Expired", "OutputStatus", "Position", "Refusal", "Status"]
+
+
+class Position(NamedTuple):
+    """How far an input has read one of its sources."""
+
+    input: str
+    key: str
+    value: str | None
+    """None deletes the position."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A document that a receiver will never take."""
+
+    output: str
+    id: str
+    reason: str
+    at: float
+    """Seconds since 1970 UTC."""
+
+
+class Expired(NamedTuple):
+    """How many documents lost their text."""
+
+    delivered: int
+    undelivered: int
+    """Documents that some output did not have yet; only the limit of size removes them."""
+
+
+class Refusal(NamedTuple):
+    """Dead letters of one output with the same reason."""
+
+    output: str
+    reason: str
+    """The reason of one of them; the others may differ in what they quote of the document."""
+    documents: int
+
+
+class OutputStatus(msgspec.Struct, frozen=True):
+    """How far one output is."""
+
+    name: str
+    delivered: int
+    pending: int
+    """Documents neither delivered nor refused, those to be tried again included."""
+    retrying: int
+    dead: int
+    last_delivery: float | None
+    """Seconds since 1970 UTC."""
+    trouble: str
+    """Why nothing is delivered at the moment; empty if all is well."""
+    trouble_since: float | None
+    """Seconds since 1970 UTC."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What the store holds."""
+
+    path: str
+    bytes: int
+    documents: int
+    kept: int
+    """Documents with their text; of the others the ledger has the ``_id`` alone."""
+    incidents: int
+    fatal: int
+    """Incidents that killed the kernel."""
+    first: str | None
+    """``@timestamp`` of the earliest crash."""
+    last: str | None
+    outputs: list[OutputStatus]

@@ -1,0 +1,251 @@
+"""Damage to the store's file: nothing that can be read is lost, and what cannot is told.
+
+``python -m tests.shipper.test_store_damage --flips 1000`` does it to that many stores.
+"""
+
+# ruff: noqa: T201, S311
+
+from __future__ import annotations
+
+import argparse
+import random
+import sqlite3
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from kpanic.shipper.api import DeliveryStatus, Outcome
+from kpanic.shipper.document import Packed
+from kpanic.shipper.store import Position, Store, StoreError
+from kpanic.shipper.store.database import PAGE_SIZE
+from kpanic.shipper.store.deliveries import DAMAGED_TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DOCUMENTS = 60
+DELIVERED = 25
+RETRIED = (3, 17)
+REFUSED = 9
+
+
+def document(number: int) -> Packed:
+    name = f"v1-{number:032x}-kdump"
+    filler = random.Random(number).randbytes(1500 * (1 + number % 7 * 2)).hex()
+    body = (
+        f'{{"_id":"{name}","@timestamp":"2026-01-01T00:00:00.000Z","event":{{"id":"incident{number}"}},'
+        f'"kernel":{{"panic":{{"fatal":true,"title":"{filler}"}}}}}}'
+    )
+    return Packed(name, f"incident{number}", "2026-01-01T00:00:00.000Z", fatal=True, body=body.encode())
+
+
+EVERYTHING = {document(number).id: document(number).body for number in range(DOCUMENTS)}
+OWED = {document(number).id for number in (*range(DELIVERED, DOCUMENTS), *RETRIED)}
+"""Documents that the output ``a`` has to get: those after its cursor, and its retries."""
+
+
+def make(path: Path) -> None:
+    """Make a store of which one output has a part and the other has nothing."""
+    with Store(path) as store:
+        for output in ("a", "b"):
+            store.register_output(output)
+        for start in range(0, DOCUMENTS, 10):
+            made = [document(number) for number in range(start, start + 10)]
+            store.add(
+                made, [Position("1 kdump", f"file{start}", str(start)), Position("2 journal", "at", "x")]
+            )
+        batch = store.pending("a", DELIVERED)
+        outcomes = []
+        for number, stored in enumerate(batch):
+            status = DeliveryStatus.DELIVERED
+            if number in RETRIED:
+                status = DeliveryStatus.RETRY
+            elif number == REFUSED:
+                status = DeliveryStatus.REJECTED
+            outcomes.append(Outcome(stored.id, status, "why"))
+        store.settle("a", batch, outcomes)
+
+
+class Found(NamedTuple):
+    """What became of a damaged store."""
+
+    outcome: str
+    got: dict[str, bytes]
+    """What the output ``a`` was sent."""
+    told: int
+    """Documents told to be lost."""
+
+
+def drain(path: Path) -> Found:
+    """Open a store as the service does, as often as it says that it is damaged, and deliver to ``a``."""
+    aside = lost = 0
+    got: dict[str, bytes] = {}
+    for _ in range(4):
+        try:
+            with Store(path) as store:
+                if store.set_aside is not None:
+                    assert store.salvaged is not None
+                    aside += 1
+                    lost += store.salvaged.lost
+                for output in ("a", "b"):
+                    store.register_output(output)
+                store.status()
+                store.refusals()
+                assert set(store.positions("1 kdump").values()) <= {str(n) for n in range(DOCUMENTS)}
+                while batch := store.pending("a", 7):
+                    got |= {stored.id: stored.body for stored in batch}
+                    store.settle("a", batch, [Outcome(one.id, DeliveryStatus.DELIVERED) for one in batch])
+                assert len(list(store.documents(only=["@timestamp"]))) <= DOCUMENTS
+                buried = [letter for letter in store.dead_letters("a") if letter.reason == DAMAGED_TEXT]
+                outcome = "set aside" if aside else "one lost" if buried else "as before"
+                return Found(outcome, got, lost + len(buried))
+        except StoreError as error:
+            last = error
+    raise AssertionError(f"never whole again: {last}")
+
+
+def flip(path: Path, chance: random.Random) -> tuple[int, int]:
+    """Flip a bit, in half of the cases one of what a page says of itself; return where."""
+    size = path.stat().st_size
+    page = chance.randrange(size // PAGE_SIZE)
+    within = chance.randrange(160) if chance.random() < 0.5 else chance.randrange(PAGE_SIZE)
+    bit = chance.randrange(8)
+    with path.open("r+b") as file:
+        file.seek(page * PAGE_SIZE + within)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1 << bit]))
+    return page * PAGE_SIZE + within, bit
+
+
+def check(found: Found) -> None:
+    """Hold a damaged store to what is promised."""
+    for name, body in found.got.items():
+        assert EVERYTHING[name] == body
+    missing = OWED - set(found.got)
+    assert len(missing) <= found.told, f"{len(missing)} lost in silence"
+    assert len(missing) <= 1
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_one_flipped_bit_loses_one_document_at_most_and_says_so(tmp_path: Path, seed: int) -> None:
+    path = tmp_path / "data" / "kpanic.db"
+    make(path)
+    flip(path, random.Random(seed))
+    check(drain(path))
+
+
+def changed(statement: str) -> Callable[[sqlite3.Connection], object]:
+    return lambda connection: connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE documents SET id = CAST(x'ff' || id AS TEXT) WHERE seq = 30",
+        "UPDATE documents SET occurred = x'80', incident = CAST(x'c3' AS TEXT), kept = 0 WHERE seq = 30",
+        "UPDATE documents SET added = 'x', fatal = 'y', kept = x'00' WHERE seq = 30",
+        "UPDATE outputs SET cursor = 40 WHERE name = 'a'",
+        "UPDATE outputs SET cursor_copy = 'text', delivered = x'ff' WHERE name = 'a'",
+        "UPDATE outputs SET trouble = CAST(x'ff80' AS TEXT), trouble_since = 'since', last_delivery = 'when'",
+        "UPDATE outputs SET name = CAST(x'ff' AS TEXT) WHERE name = 'a'",
+        "UPDATE outputs SET sending = 'x'",
+        "UPDATE retries SET seq = 20 WHERE seq = 4",
+        "UPDATE retries SET output = 'nobody', reason = CAST(x'ff' AS TEXT)",
+        "UPDATE dead_letters SET reason = CAST(x'ff' AS TEXT), at = 'never', output = x'00'",
+        "UPDATE positions SET value = CAST(x'ff' AS TEXT), key = x'ff' WHERE value = '20'",
+        "UPDATE bodies SET seq = 1000 WHERE seq = 30",
+        "UPDATE bodies SET body = 'text' WHERE seq = 30",
+        "DELETE FROM documents WHERE seq = 30",
+        "DELETE FROM documents WHERE seq = 60",
+        "DELETE FROM bodies WHERE seq = 30",
+        "DELETE FROM created",
+        "UPDATE created SET at = 'x'",
+        "UPDATE sqlite_sequence SET seq = 59",
+        "PRAGMA user_version = 77",
+        "PRAGMA user_version = 0",
+        "PRAGMA application_id = 0",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'cursor ', 'cursed ') WHERE name = 'outputs'",
+        "UPDATE sqlite_schema SET sql = CAST(x'ff80' AS TEXT) WHERE name = 'bodies'",
+        "UPDATE sqlite_schema SET rootpage = 1 WHERE name = 'retries'",
+    ],
+)
+def test_damage_to_any_column_loses_one_document_at_most_and_says_so(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "data" / "kpanic.db"
+    make(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    with Store(path.with_name("other.db")):
+        pass
+    try:
+        with Store(path, readonly=True) as store:
+            store.status()
+            store.refusals()
+            list(store.dead_letters())
+            list(store.documents())
+    except StoreError as error:
+        assert "is damaged" in str(error)  # noqa: PT017 - most of it a reader need not notice
+    check(drain(path))
+
+
+def test_a_salvage_that_finds_no_room_leaves_everything_for_the_next_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data" / "kpanic.db"
+    make(path)
+    with path.open("r+b") as file:
+        file.seek(PAGE_SIZE * 3)
+        file.write(b"\xff" * PAGE_SIZE)
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kpanic.shipper.store.salvage._Salvage.copy", full)
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"is damaged, and a new one cannot be started: .* is full"):
+                Store(path)
+    assert path.read_bytes() == before
+    with Store(path) as store:
+        assert store.set_aside is not None
+        assert store.set_aside.read_bytes() == before
+        assert store.salvaged is not None
+        assert store.salvaged.documents + store.salvaged.lost >= DOCUMENTS - 10
+
+
+def main() -> None:
+    """Damage many stores, and count what became of them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flips", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    outcomes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole" / "kpanic.db"
+        make(whole)
+        body = whole.read_bytes()
+        for seed in range(options.seed, options.seed + options.flips):
+            path = Path(folder) / str(seed) / "kpanic.db"
+            path.parent.mkdir(mode=0o700)
+            path.write_bytes(body)
+            place, bit = flip(path, random.Random(seed))
+            try:
+                found = drain(path)
+                check(found)
+                outcomes[f"{found.outcome}, {len(OWED - set(found.got))} missing"] += 1
+            except Exception as error:  # noqa: BLE001 - counted
+                outcomes["broken"] += 1
+                at = f"byte {place % PAGE_SIZE} of page {place // PAGE_SIZE}, bit {bit}"
+                print(f"seed {seed}: {at}: {error!r}")
+    print(dict(outcomes))
+
+
+if __name__ == "__main__":
+    main()

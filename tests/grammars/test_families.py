@@ -113,7 +113,10 @@ def test_a_kernel_without_symbols_names_modules_alone_and_is_signed_weakly() -> 
             "kasan: GPF could be caused by user memory accessgeneral protection fault: 0000 [#1] SMP",
             "general protection fault in boom_read",
         ),
-        ("usb 1-1: new devicekernel BUG at fs/boom.c:12!", "kernel BUG in boom_read"),
+        (
+            "usb 1-1: new deviceBUG: unable to handle page fault for address: ffffc90000010000",
+            "BUG: unable to handle kernel paging request in boom_read",
+        ),
     ],
 )
 def test_a_header_that_a_console_glued_to_another_line_is_read(line: str, title: str) -> None:

@@ -28,6 +28,7 @@ from kpanic.shipper.store import Store
 from tests.engines import documents, parts
 from tests.engines.forward import Receiver
 from tests.engines.search import RELEASES, Node
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 LOGS = sorted((ROOT / "tests" / "logs" / "lab").iterdir())[:20]
@@ -123,8 +124,7 @@ def idle(folder: Path, seconds: float) -> None:
                 shutil.copytree(STORY, to)
                 if one is not STORY:
                     shutil.copy(one, to / "vmcore-dmesg.txt")
-        while not all(service.delivered() for service in services):
-            time.sleep(1)
+        until(lambda: all(service.delivered() for service in services), 600, every=1)
         time.sleep(QUIET)
         for service, share, megabytes in zip(services, shares, before, strict=True):
             print(

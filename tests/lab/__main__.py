@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import accuracy, guest, matrix, verdict
 from .archive import GoneError
-from .build import Builder, BuildError
+from .build import Builder, BuildError, missing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .build import Boot
-    from .matrix import Kind
+    from .matrix import Kind, Matrix
+
+
+PROGRAM = "python -m tests.lab"
 
 
 class Crash(NamedTuple):
@@ -31,10 +34,13 @@ class Crash(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when every answer was right."""
+    """Run the command; return 0 if every answer was right, 2 if nothing could be run."""
     chosen = _arguments(arguments)
     table = matrix.load()
     kernels = [name for name in chosen.kernels.split(",") if name] or list(table.kernels)
+    if fault := _fault(table, kernels):
+        _tell(f"{PROGRAM}: {fault}")
+        return 2
     kinds = [name for name in chosen.kinds.split(",") if name]
     chosen.logs.mkdir(parents=True, exist_ok=True)
     builder = Builder(table)
@@ -71,12 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if broken or any(result.wrong for result in results) else 0
 
 
+def _fault(table: Matrix, kernels: Sequence[str]) -> str:
+    """Return why these kernels cannot be crashed here, or an empty string."""
+    if unknown := [name for name in kernels if name not in table.kernels]:
+        return f"no such kernel: {', '.join(unknown)}; known: {', '.join(table.kernels)}"
+    if packages := missing(table.machines[table.kernels[name].machine] for name in kernels):
+        return f"programs are missing: apt-get install {' '.join(packages)}"
+    return ""
+
+
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.lab", description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--logs", type=Path, default=Path("lab-logs"), help="folder for the consoles")
     parser.add_argument("--kernels", default="", help="only these, separated by commas")
     parser.add_argument("--kinds", default="", help="only these, separated by commas")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import tenacity
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -45,6 +47,10 @@ def locked(name: str) -> Iterator[None]:
         yield
 
 
+def _failed(done: subprocess.CompletedProcess[str]) -> bool:
+    return done.returncode != 0
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """A private apt root."""
@@ -67,11 +73,7 @@ class Archive:
             if fresh and stamp.read_text() == lines:
                 return
             self._lay_out()
-            for _ in range(3):  # a mirror in the middle of its own update serves lists that do not match
-                done = self._apt("apt-get", "update")
-                if done.returncode == 0:
-                    break
-                time.sleep(5)
+            done = self._retried("apt-get", "update")  # lists do not match while a mirror is updated
             for machine in self.architectures:
                 if not list((self.root / "state/lists").glob(f"*_binary-{machine}_Packages*")):
                     raise GoneError(f"no package list of {machine} could be had: {_complaint(done.stderr)}")
@@ -103,12 +105,8 @@ class Archive:
         """
         into.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.root) as folder:
-            for _ in range(3):
-                done = self._apt("apt-get", "download", *packages, cwd=Path(folder))
-                if done.returncode == 0:
-                    break
-                time.sleep(5)
-            else:
+            done = self._retried("apt-get", "download", *packages, cwd=Path(folder))
+            if done.returncode:
                 raise GoneError(_complaint(done.stderr))
             # In the order asked for: what lays links into /usr comes before what is unpacked through them.
             files = {deb.name.split("_")[0]: deb for deb in Path(folder).glob("*.deb")}
@@ -149,6 +147,16 @@ class Archive:
         (self.root / "apt.conf").write_text("\n".join(options) + "\n")
         signed = (line.replace("[", f"[signed-by={KEYRING} ", 1) for line in self.sources)
         (self.root / "etc/sources.list").write_text("\n".join(signed) + "\n")
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_result(_failed),
+        stop=tenacity.stop_after_attempt(3),
+        wait=tenacity.wait_fixed(5),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+    )
+    def _retried(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command that needs the mirror; return the last of at most three results."""
+        return self._apt(*command, cwd=cwd)
 
     def _apt(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         environment: Mapping[str, str] = {

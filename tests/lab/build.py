@@ -6,6 +6,7 @@ bubblewrap: the host needs no compiler, and headers find each other where Debian
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import lzma
@@ -19,14 +20,23 @@ from .archive import Archive, cache, locked
 from .matrix import HERE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .matrix import Kernel, Machine, Matrix
 
-HOST = subprocess.run(
-    ["dpkg", "--print-architecture"], capture_output=True, text=True, check=True
-).stdout.strip()
-"""Debian's name of the machine that builds."""
+PACKAGES = {
+    "apt-get": "apt",
+    "bwrap": "bubblewrap",
+    "dpkg": "dpkg",
+    "qemu-system-aarch64": "qemu-system-arm",
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-system-i386": "qemu-system-x86",
+    "qemu-system-ppc64": "qemu-system-ppc",
+    "qemu-system-riscv64": "qemu-system-misc",
+    "qemu-system-s390x": "qemu-system-misc",
+    "qemu-system-x86_64": "qemu-system-x86",
+}
+"""Debian's packages of the programs that build and run guests."""
 BUILD_TOOLS = (
     "bash",
     "base-files",
@@ -44,6 +54,19 @@ BUILD_TOOLS = (
 
 class BuildError(Exception):
     """The compiler refused; its words are the text."""
+
+
+def missing(machines: Iterable[Machine]) -> list[str]:
+    """Return the Debian packages that crashing kernels of these machines needs and this one lacks."""
+    programs = {"apt-get", "bwrap", "dpkg", *(machine.qemu[0] for machine in machines)}
+    return sorted({PACKAGES[program] for program in programs if not shutil.which(program)})
+
+
+@functools.cache
+def host() -> str:
+    """Return Debian's name of the machine that builds."""
+    done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +134,7 @@ class Builder:
     def archive(self, suite: str, machine: str) -> Archive:
         """Return a suite's packages for a machine and for this one."""
         if (suite, machine) not in self.archives:
-            machines = list(dict.fromkeys((HOST, machine)))
+            machines = list(dict.fromkeys((host(), machine)))
             lines = [line.replace("{machines}", ",".join(machines)) for line in self.matrix.suites[suite]]
             archive = Archive(cache() / "apt" / f"{suite}-{machine}", tuple(lines), tuple(machines))
             archive.refresh()
@@ -166,7 +189,7 @@ class Builder:
         work.mkdir(parents=True)
         for file in sources:
             shutil.copy(file, work)
-        prefix = "" if machine.name == HOST else f"{machine.triplet}-"
+        prefix = "" if machine.name == host() else f"{machine.triplet}-"
         compiler = prefix + self.matrix.toolchains[kernel.toolchain].gcc
         make = ["make", "-s", "-C", f"/usr/src/linux-headers-{release}", "M=/work", f"ARCH={machine.arch}"]
         # The archive has no vmlinux to make BTF from, and Debian's wrapper of the compiler is not unpacked.
@@ -180,17 +203,17 @@ class Builder:
 
     def _toolchain(self, kernel: Kernel, machine: Machine, release: str) -> Path:
         gcc = self.matrix.toolchains[kernel.toolchain].gcc
-        if machine.name != HOST:
+        if machine.name != host():
             gcc = f"{gcc}-{machine.triplet.replace('_', '-')}"
         with locked(f"toolchain-{kernel.toolchain}"):
             tree = cache() / "toolchains" / kernel.toolchain
             stamp = tree / f".{gcc}"
             if not stamp.exists():
                 wanted = (*BUILD_TOOLS, "libelf-dev", gcc)
-                packages = self.archive(kernel.toolchain, HOST).closure(wanted)
+                packages = self.archive(kernel.toolchain, host()).closure(wanted)
                 # base-files first: it lays the links of /bin and /lib into /usr, where a suite merged them.
                 packages.sort(key=lambda name: not name.startswith("base-files:"))
-                self.archive(kernel.toolchain, HOST).unpack(packages, tree)
+                self.archive(kernel.toolchain, host()).unpack(packages, tree)
                 (tree / "work").mkdir(exist_ok=True)
                 awk = tree / "usr/bin/awk"  # a link that only an installed package would have made
                 if not awk.is_symlink():
@@ -201,7 +224,7 @@ class Builder:
                 archive = self.archive(kernel.suite, machine.name)
                 names = archive.depends(f"{headers}:{machine.name}", "linux-(headers|kbuild)-.*")
                 # Its scripts are programs of the machine that builds.
-                hosted = [f"{name}:{HOST}" for name in names]
+                hosted = [f"{name}:{host()}" for name in names]
                 archive.unpack([f"{headers}:{machine.name}", *hosted], tree)
         return tree
 

@@ -144,12 +144,14 @@ def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch
             said = PANIC.search(text) or _reached(watch.guest_seconds, text)
             if said and time.monotonic() - quiet_since > watch.quiet:
                 return True
-            time.sleep(POLL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL)
             continue
         text = console.read_bytes()
         size, quiet_since = len(text), time.monotonic()
         if monitor and b"LAB: ready" in text and process.stdin:
-            time.sleep(0.5)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)  # the guest goes on from what it said
             with contextlib.suppress(BrokenPipeError):  # it has exited since
                 process.stdin.write(monitor.encode() + b"\n")
                 process.stdin.flush()

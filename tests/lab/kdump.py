@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .archive import cache, locked
-from .build import HOST, Builder
+from .build import Builder, host
 from .guest import Run, run
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _tools(builder: Builder) -> Path:
         tree = cache() / "tools"
         stamp = tree / ".complete"
         if not stamp.exists():
-            archive = builder.archive("bookworm", HOST)
+            archive = builder.archive("bookworm", host())
             archive.unpack(archive.closure(("kexec-tools", "makedumpfile")), tree)
             stamp.touch()
     return tree

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,15 @@ from kpanic.grammars import parse
 from kpanic.grammars.reading.instruction import decode
 from tests.lab import accuracy, guest, instructions, kdump, matrix, verdict
 from tests.lab.archive import GoneError
-from tests.lab.build import Boot, Builder, cpio
+from tests.lab.build import Boot, Builder, cpio, missing
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.engines.search import Engine
 
+pytestmark = pytest.mark.lab
 SMOKE_KERNEL = "6.1-amd64"
 SMOKE_KINDS = ("null_read", "bug", "irq_null", "warn", "init-exit", "user-segv")
-PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "bwrap": "bubblewrap", "apt-get": "apt", "dpkg": "dpkg"}
 
 SIGNATURES = "kernel-panic-signatures"
 
@@ -43,9 +44,8 @@ def unavailable(reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def builder() -> Builder:
-    missing = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
-    if missing:
-        unavailable(f"crashing kernels needs {', '.join(missing)}")
+    if packages := missing([TABLE.machines[TABLE.kernels[SMOKE_KERNEL].machine]]):
+        unavailable(f"crashing kernels needs {', '.join(packages)}")
     return Builder(TABLE)
 
 
@@ -185,12 +185,9 @@ def _free_port() -> int:
 
 def _found(engine: Engine, index: str, number: int) -> list[dict[str, Any]]:
     """Wait until an index has so many documents, for as long as the service's own patience takes."""
-    deadline = time.monotonic() + 60
-    hits: list[dict[str, Any]] = []
-    while len(hits) < number and time.monotonic() < deadline:
-        time.sleep(0.5)
-        hits = engine.found(index)
-    return hits
+    with contextlib.suppress(AssertionError):  # the caller says what is missing
+        until(lambda: len(engine.found(index)) >= number, every=0.5)
+    return engine.found(index)
 
 
 def test_every_kind_says_what_a_reader_must_answer() -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
-import time
-from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.engines import parts
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
-@contextmanager
+def _opened(process: int, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+        return path in {one.readlink() for one in Path(f"/proc/{process}/fd").iterdir()}
+    return False
+
+
+@contextlib.contextmanager
 def rsyslog(folder: Path, action: str) -> Iterator[Path]:
     """Yield the file; its lines go to ``action``."""
     if shutil.which("rsyslogd") is None:
@@ -34,7 +41,7 @@ if $syslogfacility-text == "kern" then action({action} queue.type="LinkedList")
     command = ["rsyslogd", "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
         try:
-            time.sleep(1)
+            until(lambda: _opened(daemon.pid, log))
             yield log
         finally:
             daemon.terminate()

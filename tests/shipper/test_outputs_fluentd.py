@@ -264,7 +264,7 @@ def test_a_record_that_is_never_acknowledged_is_rejected_though_no_other_follows
     proxy.lose = lambda data: b"POISON" in data
     output = connect(proxy.host)
     assert statuses(output.send(batch(3, namespace))) == {DeliveryStatus.DELIVERED: 3}
-    (outcome,) = deliver(output, [stored(3, namespace, cause_detail="POISON")], tries=7)
+    (outcome,) = deliver(output, [stored(3, namespace, cause_detail="POISON")])
     assert outcome.status is DeliveryStatus.REJECTED
     assert len(incidents(there, 3)) == 3
 

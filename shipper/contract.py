@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from kpanic.shipper.api import Crash, Input, Outcome, Output
+    from kpanic.shipper.api import Crash, DropReason, Input, Outcome, Output
 
 __all__ = [
     "ContractError",
@@ -262,7 +263,7 @@ class MemoryFeed:
     :ivar crashes: what was kept, by ``_id``; a crash that is kept twice counts once, as in the store.
     :ivar saved: the positions by now.
     :ivar said: lines for the operator.
-    :ivar dropped: number of discarded messages.
+    :ivar dropped: numbers of discarded messages, by reason.
     :ivar blocked: while set, :meth:`keep` waits for ``stop``, as it does when the store's disk is full.
     :ivar held: number of calls of :meth:`keep` that waited in vain.
     :ivar everywhere: whether the outputs have acknowledged what was kept.
@@ -274,7 +275,7 @@ class MemoryFeed:
         self.crashes: dict[str, Crash] = {}
         self.saved: dict[str, str] = dict(positions or {})
         self.said: list[str] = []
-        self.dropped = 0
+        self.dropped: Counter[DropReason] = Counter()
         self.blocked = False
         self.held = 0
         self.everywhere = False
@@ -308,10 +309,10 @@ class MemoryFeed:
 
         return self.everywhere and all(identify(*crash)[1] in self.crashes for crash in crashes)
 
-    def drop(self, messages: int) -> None:
+    def drop(self, messages: int, reason: DropReason) -> None:
         """Count them."""
         with self._change():
-            self.dropped += messages
+            self.dropped[reason] += messages
 
     def say(self, message: str) -> None:
         """Write the line down."""

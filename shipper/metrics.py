@@ -1,4 +1,4 @@
-"""What Prometheus may know of the running service, on a port of its own.
+"""Metrics of the running service for Prometheus, served on a port of their own.
 
 :see: https://prometheus.io/docs/practices/naming/
 """
@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import platform
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from http.server import ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, MetricsHandler, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from kpanic import __version__
-from kpanic.shipper.api import DeliveryStatus
+from kpanic.shipper.api import MEMORY, DeliveryStatus, DropReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+CONNECTIONS: Final = 32
+"""Maximum clients at once; the one connected longest makes room."""
+LONGEST: Final = 10.0
+"""Seconds that a client may take from its connection to the end of the answer."""
+
 
 def serve(host: str, port: int, service: Service, store: Store) -> AbstractContextManager[None]:
     """Listen at once, and answer until the end of the context.
@@ -35,8 +44,11 @@ def serve(host: str, port: int, service: Service, store: Store) -> AbstractConte
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Panics(service, store))
-    server, thread = start_http_server(port, host, registry)
+    registry.register(_ServiceCollector(service, store))
+    kind = type("Server", (_Server,), {"address_family": socket.AF_INET6 if ":" in host else socket.AF_INET})
+    server = kind((host, port), MetricsHandler.factory(registry))
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
 
     @contextmanager
     def serving() -> Iterator[None]:
@@ -50,6 +62,48 @@ def serve(host: str, port: int, service: Service, store: Store) -> AbstractConte
     return serving()
 
 
+class _Server(ThreadingHTTPServer):
+    """Answers few clients at once, each for a bounded time, so that they take few descriptors."""
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, *arguments: Any) -> None:  # noqa: ANN401 - the library's own
+        self._connected: dict[Any, float] = {}
+        self._lock = threading.Lock()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
+        with self._lock:
+            if len(self._connected) >= CONNECTIONS:
+                self._cut(next(iter(self._connected)))
+            self._connected[request] = time.monotonic()
+        super().process_request(request, client_address)
+
+    def service_actions(self) -> None:
+        """Cut off clients that take too long; called twice a second."""
+        now = time.monotonic()
+        with self._lock:
+            for request, since in list(self._connected.items()):
+                if now - since > LONGEST:
+                    self._cut(request)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - likewise
+        with self._lock:
+            self._connected.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
+        """Say nothing of clients that went away."""
+
+    def _cut(self, request: socket.socket) -> None:
+        """End a connection; its thread closes the socket."""
+        del self._connected[request]
+        with suppress(OSError):
+            request.shutdown(socket.SHUT_RDWR)
+
+
 _GAUGES: dict[str, tuple[str, Callable[[OutputStatus], float]]] = {
     "pending": ("Documents neither delivered nor refused.", lambda state: state.pending),
     "dead": ("Documents refused for good; 'kpanic replay' delivers them.", lambda state: state.dead),
@@ -61,8 +115,8 @@ _GAUGES: dict[str, tuple[str, Callable[[OutputStatus], float]]] = {
 }
 
 
-class _Panics(Collector):
-    """Asks the service and the store when it is asked."""
+class _ServiceCollector(Collector):
+    """Reads the service and the store at each scrape."""
 
     def __init__(self, service: Service, store: Store) -> None:
         self._service = service
@@ -71,17 +125,28 @@ class _Panics(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily(
             "kpanic_build",
-            "What runs.",
+            "Version of kpanic and of Python.",
             value={"version": __version__, "pythonversion": platform.python_version()},
         )
-        for name, text, counts in (
-            ("crashes", "Crashes read since the start, those known before included.", self._service.crashes),
-            ("dropped_messages", "Messages that were too many of one sender.", self._service.dropped),
-        ):
-            counter = CounterMetricFamily(f"kpanic_input_{name}", text, labels=["input"])
-            for one, number in counts.items():
-                counter.add_metric([one], number)
-            yield counter
+        crashes = CounterMetricFamily(
+            "kpanic_input_crashes",
+            "Crashes read since the start, those known before included.",
+            labels=["input"],
+        )
+        dropped = CounterMetricFamily(
+            "kpanic_input_dropped_messages",
+            "Messages that arrived and were discarded, by reason.",
+            labels=["input", "reason"],
+        )
+        for name, number in self._service.crashes.items():
+            crashes.add_metric([name], number)
+            for reason in DropReason:
+                dropped.add_metric([name, reason], self._service.dropped[name, reason])
+        yield crashes
+        yield dropped
+        yield GaugeMetricFamily(
+            "kpanic_memory_held_bytes", "Bytes counted against memory.limit.", MEMORY.held
+        )
         documents = CounterMetricFamily(
             "kpanic_output_documents",
             "Outcomes of deliveries since the start; a document that is retried has several.",

@@ -16,7 +16,7 @@ from kpanic.shipper.store import Position, StoreDamaged, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from kpanic.shipper.api import Crash, Input, Output
+    from kpanic.shipper.api import Crash, DropReason, Input, Output
     from kpanic.shipper.document import Origin
     from kpanic.shipper.pipeline import Say
     from kpanic.shipper.store import Store
@@ -32,7 +32,7 @@ class Service:
     :param triage: what is known of faults.
     :param lost: is called, from any thread, once the store turns out to be damaged: nothing goes on then.
     :ivar crashes: how many each input has read, by its name, known ones included.
-    :ivar dropped: how many messages each input did not take, by its name.
+    :ivar dropped: how many messages each input discarded, by its name and the reason.
     """
 
     def __init__(  # noqa: PLR0913 - all that is joined
@@ -47,7 +47,7 @@ class Service:
         lost: Callable[[], None],
     ) -> None:
         self.crashes: Counter[str] = Counter({one.name: 0 for one in inputs})
-        self.dropped: Counter[str] = Counter({one.name: 0 for one in inputs})
+        self.dropped: Counter[tuple[str, DropReason]] = Counter()
         self._stop = Stop()
         self._say = say
         self.deliveries = [Delivery(store, output, triage=triage, say=say, lost=lost) for output in outputs]
@@ -127,7 +127,7 @@ class _Feed:
     lost: Callable[[], None]
     outputs: Sequence[str]
     crashes: Counter[str]
-    dropped: Counter[str]
+    dropped: Counter[tuple[str, DropReason]]
     _told: str = field(default="", init=False)
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
@@ -158,8 +158,8 @@ class _Feed:
         self.stop.set()
         self.lost()
 
-    def drop(self, messages: int) -> None:
-        self.dropped[self.name.partition(" ")[2]] += messages
+    def drop(self, messages: int, reason: DropReason) -> None:
+        self.dropped[self.name.partition(" ")[2], reason] += messages
 
     def positions(self) -> dict[str, str]:
         return self.store.positions(self.name)

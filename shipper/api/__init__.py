@@ -8,8 +8,10 @@ built-in ones are registered in the same way and import from here alone.
 :mod:`kpanic.shipper.contract` checks that a plugin keeps what its protocol promises.
 
 =====================  ==============================================================================
-Inputs                 :class:`Input`, :class:`Feed`, :class:`Crash`, :class:`Origin`, :class:`Unreadable`
+Inputs                 :class:`Input`, :class:`Feed`, :class:`Crash`, :class:`Origin`, :class:`Unreadable`,
+                       :class:`DropReason`
 Parsing in an input    :class:`Reader`, :class:`Readers`, :func:`parse_fault`
+Memory of queues       :data:`MEMORY`, :class:`Memory`, :class:`Share`
 Waiting                :class:`Stop`, :class:`Waiter`
 Outputs                :class:`Output`, :class:`Stored`, :class:`Outcome`, :class:`DeliveryStatus`,
                        :class:`Unavailable`, :data:`ALREADY_THERE`
@@ -26,7 +28,8 @@ from __future__ import annotations
 
 from kpanic.shipper.api._connections import connection_error
 from kpanic.shipper.api._documents import timestamp, with_delivery_fields
-from kpanic.shipper.api._input import Crash, Feed, Input, Unreadable
+from kpanic.shipper.api._input import Crash, DropReason, Feed, Input, Unreadable
+from kpanic.shipper.api._memory import MEMORY, Memory, Share
 from kpanic.shipper.api._output import (
     ALREADY_THERE,
     DeliveryStatus,
@@ -54,12 +57,15 @@ from kpanic.shipper.files import FilePath, ReadFile, open_named
 
 __all__ = [
     "ALREADY_THERE",
+    "MEMORY",
     "TLS",
     "Crash",
     "DeliveryStatus",
+    "DropReason",
     "Feed",
     "FilePath",
     "Input",
+    "Memory",
     "Origin",
     "Outcome",
     "Output",
@@ -69,6 +75,7 @@ __all__ = [
     "Readers",
     "Seconds",
     "Settings",
+    "Share",
     "Stop",
     "Stored",
     "Unavailable",

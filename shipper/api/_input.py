@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from kpanic.shipper.api._waiting import Stop
     from kpanic.shipper.document import Origin
 
-__all__ = ["Crash", "Feed", "Input", "Unreadable"]
+__all__ = ["Crash", "DropReason", "Feed", "Input", "Unreadable"]
 
 
 class Crash(NamedTuple):
@@ -33,6 +34,23 @@ class Unreadable(Exception):  # noqa: N818 - it says what the file is
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+
+
+class DropReason(StrEnum):
+    """Why messages were discarded."""
+
+    RATE = "rate"
+    """Their sender sends more than it may."""
+    MEMORY = "memory"
+    """There is no room for more of their sender."""
+    KERNEL = "kernel"
+    """The socket's buffer in the kernel was full."""
+    CONNECTIONS = "connections"
+    """There are too many connections."""
+    ENCODING = "encoding"
+    """They are compressed or encrypted."""
+    SHUTDOWN = "shutdown"
+    """The service ended before they were read."""
 
 
 class Feed(Protocol):
@@ -59,7 +77,7 @@ class Feed(Protocol):
     def delivered(self, crashes: Iterable[Crash]) -> bool:
         """Tell whether every output has acknowledged all of these crashes."""
 
-    def drop(self, messages: int) -> None:
+    def drop(self, messages: int, reason: DropReason) -> None:
         """Count messages that arrived and were discarded."""
 
     def say(self, message: str) -> None:

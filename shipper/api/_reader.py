@@ -7,8 +7,10 @@ when no further report came for :data:`PATIENCE` times as long while the kernel 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from kpanic.shipper.api._memory import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -25,6 +27,15 @@ SLICE = 0.05
 """Maximum seconds of one such check."""
 BATCH = 100
 """Crashes handed over at a time."""
+READER_BYTES: Final = 8192
+"""Memory of a reader that holds no text."""
+LINE_BYTES: Final = 200
+"""Memory of a line beside its text."""
+MOST_LINES: Final = 48_000
+"""Lines that a parser holds at most, and :data:`MOST_TEXT` characters."""
+MOST_TEXT: Final = 8 << 20
+RECENT: Final = 1 << 20
+"""Bytes of text before a crash that a parser holds at most."""
 
 
 def parse_fault(error: Exception) -> str:
@@ -49,10 +60,17 @@ class Reader:
         self._say = say
         self._quiet = quiet
         self._last: float | None = None
+        self._bytes = 0
+        self._lines = 0
+        self._wide = False
+        """The text has characters beyond ASCII: one of them may widen its whole line."""
 
     def feed(self, chunk: bytes) -> list[CrashReport]:
         """Parse the next bytes of the text; return the reports that are complete."""
         now = self._last = time.monotonic()
+        self._bytes += len(chunk)
+        self._lines += chunk.count(b"\n")
+        self._wide = self._wide or not chunk.isascii()
         return self._guarded(lambda: self._parser.feed(chunk, now))
 
     def settle(self) -> list[CrashReport]:
@@ -69,7 +87,16 @@ class Reader:
     def flush(self) -> list[CrashReport]:
         """Return the reports that are open; what is known of the boot is kept."""
         self._last = None
+        self._bytes, self._lines, self._wide = 0, 0, False
         return self._guarded(self._parser.flush)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that the parser takes at most: of what was fed since the last flush."""
+        if not self._parser.open:
+            return READER_BYTES + min(self._bytes, RECENT)
+        text = min(self._bytes, MOST_TEXT) * (4 if self._wide else 1)
+        return READER_BYTES + 2 * text + LINE_BYTES * min(self._lines, MOST_LINES)  # as read and as it stands
 
     @property
     def open(self) -> bool:
@@ -98,12 +125,14 @@ One = TypeVar("One", bound=Reader)
 
 
 class Readers(Generic[Key, One]):
-    """A :class:`Reader` for each of many hosts or senders.
+    """A :class:`Reader` for each of many hosts or senders, within a number and within a share of the memory.
+
+    Where there are too many, the owner of most readers loses the one that was silent longest; where they take
+    too much memory, the owner whose readers take most does. Open reports of a lost reader are handed over.
 
     :param make: returns a new reader for a key.
     :param take: receives complete reports with their keys, many at a time, as each call syncs the store.
-    :param most: maximum number of readers. Beyond it the owner of most readers loses the one that was silent
-        longest; its open reports are handed over as they are.
+    :param most: maximum number of readers.
     :param owner: returns who a key belongs to, such as the address of a sender of many hosts' messages; by
         default each key is its own owner.
     """
@@ -121,6 +150,10 @@ class Readers(Generic[Key, One]):
         self._owner = owner
         self._readers: OrderedDict[Hashable, OrderedDict[Key, One]] = OrderedDict()
         self._count = 0
+        self._share = MEMORY.share()
+        self._sizes: dict[Key, int] = {}
+        self._owned: Counter[Hashable] = Counter()
+        """Bytes of each owner's readers."""
         self._unsettled: OrderedDict[Key, One] = OrderedDict()
         self._looked = 0.0
         self._more = False
@@ -135,7 +168,8 @@ class Readers(Generic[Key, One]):
         reader = self._readers[owner].get(key) if owner in self._readers else None
         if reader is None:
             if self._count >= self._most:
-                self._make_room()
+                # the first of those who have most: the one that was silent longest
+                self._lose(max(self._readers, key=lambda owner: len(self._readers[owner])))
             reader = self._readers.setdefault(owner, OrderedDict())[key] = self._make(key)
             self._count += 1
         self._readers.move_to_end(owner)
@@ -146,6 +180,9 @@ class Readers(Generic[Key, One]):
         """Parse the next bytes of one host; :meth:`settle` hands over what is complete."""
         reader = self._unsettled[key] = self[key]
         self._gather(key, reader.feed(chunk))
+        self._weigh(key, reader.size)
+        while self._share.exceeded and self._count > 1:
+            self._lose(self._owned.most_common(1)[0][0])
 
     def settle(self) -> None:
         """Hand over the reports that are complete by now; takes :data:`SLICE` at most."""
@@ -155,6 +192,7 @@ class Readers(Generic[Key, One]):
             for _ in range(len(self._unsettled)):
                 key, reader = self._unsettled.popitem(last=False)
                 self._gather(key, reader.settle())
+                self._weigh(key, reader.size)
                 if reader.wait is not None:
                     self._unsettled[key] = reader
                 if time.monotonic() - now > SLICE:
@@ -165,9 +203,10 @@ class Readers(Generic[Key, One]):
     def flush(self) -> None:
         """Hand over all reports, the incomplete ones too."""
         self._unsettled.clear()
-        for of in self._readers.values():
-            for key, reader in of.items():
+        for readers in self._readers.values():
+            for key, reader in readers.items():
                 self._gather(key, reader.flush())
+                self._weigh(key, reader.size)
         self._give()
 
     @property
@@ -185,14 +224,23 @@ class Readers(Generic[Key, One]):
         waits = (reader.wait for reader in self._unsettled.values())
         return max(LOOK, min((wait for wait in waits if wait is not None), default=0.0))
 
-    def _make_room(self) -> None:
-        owner = max(self._readers, key=lambda owner: len(self._readers[owner]))  # the first: silent longest
+    def _weigh(self, key: Key, size: int) -> None:
+        """Count what a reader takes now."""
+        change = size - self._sizes.get(key, 0)
+        self._sizes[key] = size
+        self._owned[self._owner(key)] += change
+        self._share.change(change)
+
+    def _lose(self, owner: Hashable) -> None:
+        """Drop the reader of an owner that was silent longest."""
         key, reader = self._readers[owner].popitem(last=False)
-        if not self._readers[owner]:
-            del self._readers[owner]
         self._count -= 1
         self._unsettled.pop(key, None)
         self._gather(key, reader.flush())
+        self._weigh(key, 0)
+        del self._sizes[key]
+        if not self._readers[owner]:
+            del self._readers[owner], self._owned[owner]
 
     def _gather(self, key: Key, reports: list[CrashReport]) -> None:
         self._complete += [(key, report) for report in reports]

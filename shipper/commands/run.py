@@ -94,10 +94,12 @@ def _serve(
     store: Store, parts: _Parts, wanted: _Signals, log: Say, source: tuple[str | None, tuple[str, ...]]
 ) -> _Parts | None:
     """Run until told to end; return what is to run next, None for nothing."""
+    from kpanic.shipper.api import MEMORY  # noqa: PLC0415
     from kpanic.shipper.service import Service  # noqa: PLC0415
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     config = parts.config
+    MEMORY.limit = config.memory.bytes()
     service = Service(
         store,
         origin(config, backfill_before=store.created(), backfill_until=store.created() + SETTLING),

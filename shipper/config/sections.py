@@ -63,7 +63,24 @@ class RetentionConfig(_Strict, frozen=True, kw_only=True):
 
     def bytes(self) -> int:
         """Return ``size`` in bytes."""
-        return int(self.size[:-2]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[self.size[-2:]]
+        return _bytes(self.size)
+
+
+def _bytes(size: str) -> int:
+    return int(size[:-2]) * {"kb": 1000, "mb": 1000**2, "gb": 1000**3}[size[-2:]]
+
+
+class MemoryConfig(_Strict, frozen=True, kw_only=True):
+    """``memory``."""
+
+    limit: Annotated[
+        str, msgspec.Meta(pattern=r"^\d{1,6}(kb|mb|gb)$", description="a size such as 64mb or 1gb")
+    ] = "64mb"
+    """Of messages and log text that the inputs hold at once, without the program itself."""
+
+    def bytes(self) -> int:
+        """Return ``limit`` in bytes."""
+        return _bytes(self.limit)
 
 
 class FleetConfig(_Strict, frozen=True, kw_only=True):
@@ -114,6 +131,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     fleet: FleetConfig = FleetConfig()
     redact: RedactConfig = RedactConfig()
     retention: RetentionConfig = RetentionConfig()
+    memory: MemoryConfig = MemoryConfig()
     setup: SetupConfig = SetupConfig()
     triage: TriageConfig = TriageConfig()
     entries: list[Entry] = []
@@ -148,6 +166,7 @@ SECTIONS: dict[str, Any] = {
     "fleet": FleetConfig,
     "redact": RedactConfig,
     "retention": RetentionConfig,
+    "memory": MemoryConfig,
     "triage": TriageConfig,
     "setup": SetupConfig,
     "http": HttpConfig,

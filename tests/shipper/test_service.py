@@ -327,7 +327,7 @@ def test_metrics_are_served_on_loopback_where_wanted(service: Service) -> None:
         assert f"http://127.0.0.1:{taken}/metrics: cannot be served: Address already in use" in service.said()
     assert found["kpanic_input_crashes_total[('input', 'kdump')]"] == 1
     assert found["kpanic_input_crashes_total[('input', 'netconsole')]"] == 0
-    assert found["kpanic_input_dropped_messages_total[('input', 'netconsole')]"] == 0
+    assert found["kpanic_input_dropped_messages_total[('input', 'netconsole'), ('reason', 'rate')]"] == 0
     assert found["kpanic_output_documents_total[('output', 'file'), ('status', 'delivered')]"] == 1
     assert found["kpanic_output_documents_total[('output', 'fluentd'), ('status', 'delivered')]"] == 0
     assert found["kpanic_output_pending[('output', 'file')]"] == 0

@@ -1,0 +1,185 @@
+"""TCP connections of syslog senders: accepted, read as fast as their sender's rate allows, shared fairly."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from kpanic.shipper.api import MEMORY, DropReason
+from kpanic.shipper.inputs.sockets import sender_address
+from kpanic.shipper.inputs.syslog_messages import Framing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kpanic.shipper.api import Waiter
+    from kpanic.shipper.inputs.inbox import Inbox
+
+__all__ = ["Connections"]
+
+RECEIVED: Final = 65_536
+"""Bytes of a connection that are received before something else is looked at."""
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 6))
+"""Seconds until a silent connection is probed, seconds between probes, and their number."""
+NO_DESCRIPTOR: Final = 1.0
+"""Seconds until a connection is accepted again after the process ran out of descriptors."""
+REST: Final = 0.1
+"""Seconds until a connection is read again whose sender has too much waiting."""
+TLS_HANDSHAKE: Final = b"\x16\x03"
+"""The first bytes of a client that speaks TLS (RFC 8446, 5.1)."""
+
+
+class _Connection:
+    def __init__(self, address: str, most: int) -> None:
+        self.address = address
+        self.framing = Framing(most)
+        self.held = 0
+        self.began = False
+
+
+class Connections:
+    """The connections of one listening socket.
+
+    :param inbox: receives their messages.
+    :param waiter: waits for them, each with ``(method, socket)``.
+    :param most: maximum number of connections.
+    :param message_size: maximum bytes of a message.
+    """
+
+    def __init__(self, inbox: Inbox, waiter: Waiter, most: int, message_size: int) -> None:
+        self._inbox = inbox
+        self._waiter = waiter
+        self._most = most
+        self._message_size = message_size
+        self._connections: dict[socket.socket, _Connection] = {}
+        self._counts: Counter[str] = Counter()
+        self._resting: dict[socket.socket, tuple[float, Callable[[socket.socket], object]]] = {}
+        self._share = MEMORY.share()
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds until :meth:`wake` has something to do; None: nothing rests."""
+        now = time.monotonic()
+        return min((max(0.0, until - now) for until, _ in self._resting.values()), default=None)
+
+    def wake(self) -> None:
+        """Wait again for the sockets that have rested."""
+        now = time.monotonic()
+        for one, (until, act) in list(self._resting.items()):
+            if until <= now:
+                del self._resting[one]
+                self._waiter.add(one, (act, one))
+
+    def accept(self, listening: socket.socket) -> bool:
+        """Accept a connection; return whether there was one."""
+        try:
+            made, peer = listening.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._inbox.say_once(f"a connection cannot be accepted: {error.strerror}; raise LimitNOFILE")
+                self._rest(listening, NO_DESCRIPTOR, self.accept)
+            return False  # else it was gone already
+        address = sender_address(peer)
+        if not self._inbox.allows(address):
+            made.close()
+        elif len(self._connections) >= self._most and not self._make_room(address):
+            made.close()
+            self._inbox.drop(address, DropReason.CONNECTIONS, "is closed, max_connections is reached")
+        else:
+            made.setblocking(False)  # noqa: FBT003 - the library's signature
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE:
+                made.setsockopt(socket.IPPROTO_TCP, option, value)
+            self._connections[made] = _Connection(address, self._message_size)
+            self._counts[address] += 1
+            self._waiter.add(made, (self._receive, made))
+        return True
+
+    def accept_last(self, listening: socket.socket, seconds: float) -> None:
+        """Accept what waits, for at most so many seconds."""
+        until = time.monotonic() + seconds
+        while listening not in self._resting and time.monotonic() < until and self.accept(listening):
+            pass
+
+    def close(self, seconds: float) -> None:
+        """Receive what was sent, for at most so many seconds, and close all."""
+        until = time.monotonic() + seconds
+        for one in list(self._connections):
+            while time.monotonic() < until and self._receive_once(one):
+                pass
+            if one in self._connections:
+                self._end(one)
+
+    def _make_room(self, address: str) -> bool:
+        """Close the oldest connection of who has most, unless the new one's sender has about as many."""
+        worst, most = self._counts.most_common(1)[0]
+        if most <= self._counts[address] + 1:
+            return False
+        oldest = next(one for one, connection in self._connections.items() if connection.address == worst)
+        self._end(oldest)
+        self._inbox.drop(
+            worst, DropReason.CONNECTIONS, "has most connections and loses the oldest to other senders"
+        )
+        return True
+
+    def _rest(self, one: socket.socket, seconds: float, act: Callable[[socket.socket], object]) -> None:
+        """Wait for a socket only after a time."""
+        self._waiter.remove(one)
+        self._resting[one] = time.monotonic() + seconds, act
+
+    def _receive(self, one: socket.socket) -> None:
+        connection = self._connections.get(one)
+        if connection is None:  # closed since it was readable
+            return
+        if self._inbox.full(connection.address):
+            self._rest(one, REST, self._receive)
+        elif (size := self._receive_once(one)) and (
+            owed := self._inbox.rates.of(connection.address).owes(size)
+        ):
+            self._rest(one, owed, self._receive)
+
+    def _receive_once(self, one: socket.socket) -> int:
+        """Receive what a connection has; return the number of bytes."""
+        connection = self._connections[one]
+        try:
+            data = one.recv(RECEIVED)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            data = b""
+        if not connection.began and data.startswith(TLS_HANDSHAKE):
+            self._inbox.drop(
+                connection.address,
+                DropReason.ENCODING,
+                "speaks TLS, which this input does not; send plain TCP",
+            )
+            data = b""
+        connection.began = True
+        for message in connection.framing.take(data):
+            self._inbox.put(connection.address, message)
+        self._count(connection)
+        if not data:
+            self._end(one)
+        return len(data)
+
+    def _end(self, one: socket.socket) -> None:
+        connection = self._connections.pop(one)
+        self._counts[connection.address] -= 1
+        if not self._counts[connection.address]:
+            del self._counts[connection.address]
+        if self._resting.pop(one, None) is None:
+            self._waiter.remove(one)
+        one.close()
+        for message in connection.framing.rest():
+            self._inbox.put(connection.address, message)
+        connection.framing.held.clear()
+        self._count(connection)
+
+    def _count(self, connection: _Connection) -> None:
+        """Count the bytes of the message that is not complete."""
+        held = len(connection.framing.held)
+        self._share.change(held - connection.held)
+        connection.held = held

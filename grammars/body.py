@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyparsing as pp
 
-from kpanic.grammars import header, trace
+from kpanic.grammars import header, remarks, trace
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.machines import Jump, Pointer, Registers, Rule
 from kpanic.grammars.machines.arm import ARM
@@ -33,11 +33,19 @@ KINDS: Final[dict[type, str]] = {
     Registers: "registers",
     header.Code: "code",
     header.Modules: "modules",
+    header.Task: "task",
     Oops: "oops",
     trace.Opening: "opening",
     trace.Trace: "frames",
 }
-"""Types of values, and the kinds of the facts that have them. The kind of a note is what it notes."""
+"""Types of values, and the kinds of the facts that have them."""
+
+
+def _kind(value: object) -> str:
+    """Return the kind of the fact that has a value."""
+    if isinstance(value, remarks.Remark):
+        return value.kind
+    return value.what if isinstance(value, header.Note) else KINDS[type(value)]
 
 
 class LineSwitch(pp.MatchFirst):
@@ -77,6 +85,7 @@ RULES: tuple[Rule, ...] = (
     Rule("opening", trace.OPENING_LEAD, trace.opening),
     *header.RULES,
     *(rule for machine in (X86, ARM, POWERPC, S390, RISCV, MIPS) for rule in machine.rules),
+    *remarks.RULES,
     Rule("frames", trace.FRAMES_LEAD, trace.frames),
 )
 line = LineSwitch(RULES)
@@ -110,8 +119,7 @@ class Body:
                 at, end, value = found
                 self._at = max(end - 1, at + 1)  # it may have ended with the newline before the next line
                 place, last = self._report.index(at), self._report.index(max(end - 2, at))
-                kind = value.what if type(value) is header.Note else KINDS[type(value)]
-                facts.append(Fact(kind, value, tuple(self._report.lines[place : last + 1]), place))
+                facts.append(Fact(_kind(value), value, tuple(self._report.lines[place : last + 1]), place))
             yield facts[number]
 
 

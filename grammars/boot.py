@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import pyparsing as pp
 
 from kpanic.grammars import faults
 from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
+from kpanic.grammars.fact import Fact, lines_of
 from kpanic.grammars.header import read_hardware
 from kpanic.grammars.model import Hardware, Kernel
 
@@ -73,20 +74,20 @@ class Boot:
     hostname: str = ""
     timed: bool = True
     """The banner had a time stamp."""
-    trigger: Line | None = None
+    trigger: Fact | None = None
     """The last line that may have set a crash off."""
-    evidence: list[Line] = field(default_factory=list)
-    """Lines that state any of the above."""
-    preceded_by: list[Line] = field(default_factory=list)
-    """First lines of earlier reports, and other lines that announce trouble (:data:`BEFORE`)."""
-    hardware_errors: list[Line] = field(default_factory=list)
-    """Errors that hardware reported (:data:`HARDWARE`)."""
+    facts: list[Fact] = field(default_factory=list)
+    """What states any of the above: ``banner``, ``command line``, ``machine``, ``clock``, ``host name``."""
+    preceded_by: list[Fact] = field(default_factory=list)
+    """Earlier reports, and other lines that announce trouble (:data:`BEFORE`): ``earlier``."""
+    hardware_errors: list[Fact] = field(default_factory=list)
+    """Errors that hardware reported (:data:`HARDWARE`): ``hardware error``."""
 
     @property
     def size(self) -> int:
         """Characters of the lines that are kept, as read and as they stand in the input."""
-        lines = (*self.evidence, *self.preceded_by, *self.hardware_errors)
-        return sum(len(line.text) + len(line.raw) for line in (*lines, *filter(None, (self.trigger,))))
+        kept = (*self.facts, *self.preceded_by, *self.hardware_errors, *filter(None, (self.trigger,)))
+        return sum(len(line.text) + len(line.raw) for line in lines_of(kept))
 
 
 def architecture(release: str) -> str:
@@ -148,58 +149,71 @@ def _hostname(boot: Boot, line: Line, at: int) -> bool:
     return True
 
 
-def _complaint(complaint: Complaint, into: str) -> Callable[[Boot, Line, int], bool]:
-    """Return a reader that adds a complaint to one of the boot's lists."""
+def _said(complaint: Complaint, kind: str) -> Callable[[Line], Fact | None]:
+    """Return a reader of a complaint."""
     pattern = re.compile(complaint.pattern)
 
+    def read(line: Line) -> Fact | None:
+        found = pattern.search(line.text)
+        return Fact(kind, {"what": complaint.what, **found.groupdict()}, (line,)) if found else None
+
+    return read
+
+
+def _complaint(
+    complaint: Complaint, into: Literal["hardware_errors", "preceded_by"]
+) -> Callable[[Boot, Line, int], bool]:
+    """Return a reader that adds a complaint to one of the boot's lists."""
+    said = _said(complaint, "earlier" if into == "preceded_by" else "hardware error")
+
     def read(boot: Boot, line: Line, _at: int) -> bool:
-        kept: list[Line] = getattr(boot, into)
-        if len(kept) < KEPT and pattern.search(line.text) and (not kept or kept[-1] is not line):
-            kept.append(line)
+        kept: list[Fact] = getattr(boot, into)
+        if len(kept) < KEPT and (not kept or kept[-1].lines[-1] is not line) and (fact := said(line)):
+            kept.append(fact)
         return False
 
     return read
 
 
 def _trigger(complaint: Complaint) -> Callable[[Boot, Line, int], bool]:
-    pattern = re.compile(complaint.pattern)
+    said = _said(complaint, "trigger")
 
     def read(boot: Boot, line: Line, _at: int) -> bool:
-        if pattern.search(line.text):
-            boot.trigger = line
+        boot.trigger = said(line) or boot.trigger
         return False
 
     return read
 
 
-READERS: Final[tuple[tuple[str, Callable[[Boot, Line, int], bool]], ...]] = (
-    (BANNER, _banner),
-    ("Command line: ", _command_line),
-    ("Kernel command line: ", _command_line),
-    ("DMI: ", _machine),
-    ("Machine model: ", _machine),
-    ("setting system clock to ", _clock),
-    ("Hostname set to <", _hostname),
-    ("Set hostname to <", _hostname),
-    *((complaint.literal, _complaint(complaint, "hardware_errors")) for complaint in HARDWARE),
-    *((complaint.literal, _complaint(complaint, "preceded_by")) for complaint in BEFORE),
-    *((complaint.literal, _trigger(complaint)) for complaint in TRIGGERS),
+READERS: Final[tuple[tuple[str, str, Callable[[Boot, Line, int], bool]], ...]] = (
+    (BANNER, "banner", _banner),
+    ("Command line: ", "command line", _command_line),
+    ("Kernel command line: ", "command line", _command_line),
+    ("DMI: ", "machine", _machine),
+    ("Machine model: ", "machine", _machine),
+    ("setting system clock to ", "clock", _clock),
+    ("Hostname set to <", "host name", _hostname),
+    ("Set hostname to <", "host name", _hostname),
+    *((one.literal, "hardware error", _complaint(one, "hardware_errors")) for one in HARDWARE),
+    *((one.literal, "earlier", _complaint(one, "preceded_by")) for one in BEFORE),
+    *((one.literal, "trigger", _trigger(one)) for one in TRIGGERS),
 )
-"""A literal, and the reader of a line that holds it.
+"""A literal, the kind of fact that a line with it states, and the reader of such a line.
 
-A reader takes the boot, the line and the literal's offset, and says whether the line is evidence.
+A reader takes the boot, the line and the literal's offset; it returns whether the line is a fact of the boot,
+which has taken its value.
 """
 
 
 def note(boot: Boot, line: Line, number: int) -> None:
     """Let reader ``number`` read a line."""
-    literal, reader = READERS[number]
+    literal, kind, reader = READERS[number]
     at = line.text.find(literal)
     if at < 0:
         return
     try:
-        if reader(boot, line, at) and len(boot.evidence) < KEPT:
-            boot.evidence.append(line)
+        if reader(boot, line, at) and len(boot.facts) < KEPT:
+            boot.facts.append(Fact(kind, line.text[at + len(literal) :], (line,)))
     except pp.ParseException:
         return
     except Exception as error:  # noqa: BLE001 - whatever hostile text provokes: the line is still a line

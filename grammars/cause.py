@@ -1,4 +1,4 @@
-"""What set a crash off: the cause that the header's form gives, made exact by what the rest of the text says.
+"""What set a crash off: the cause that the header's form gives, made exact by the report's other facts.
 
 A header says ``unable to handle page fault``; the error code and the address say whether that was a write to
 read-only memory or an access to user memory. A header says ``sysrq triggered crash``, or in older kernels
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars.machines import access
 from kpanic.grammars.numbers import hexadecimal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from kpanic.grammars.boot import Boot
+    from kpanic.grammars.fact import Fact
+    from kpanic.grammars.gather import Gathered
     from kpanic.grammars.model import Line, Oops
+
+__all__ = ["Settled", "settle", "triggered"]
 
 PAGE_FAULTS: Final = frozenset(
     {"bad-pointer", "null-dereference", "exec-protected", "write-protected", "user-memory-access", "sysrq"}
@@ -34,61 +37,58 @@ CLOSE: Final = 10
 """Lines between them, where lines have no time."""
 LONG: Final = 60.0
 """Seconds between the OOM killer's first line and its verdict: it prints all tasks to a slow console."""
-
-_CODE: Final = re.compile(
-    r"#PF: error_code\(0x([0-9a-f]+)\)|\bESR = 0x([0-9a-f]+)|\bDSISR: ([0-9a-f]+)|\bcause: ([0-9a-f]{8,16})\b"
-)
-_CODE_BYTES: Final = re.compile(r"^Code: (?:[0-9a-f]{2,8} ){4}", re.MULTILINE)
-_ADDRESS: Final = re.compile(
-    r"fault for address: ([0-9a-f]+)|Failing address: ([0-9a-f]+)|\bbadaddr: ([0-9a-f]+)|\bDAR: ([0-9a-f]+)"
-    r"|Faulting instruction address: 0x([0-9a-f]+)|kernel paging request at ([0-9a-f]+)"
-)
-_OVERRAN: Final = re.compile(r"^Thread overran stack", re.MULTILINE)
-"""arch/x86/mm/fault.c, before the oops of a fault: the mark at the end of the stack is gone."""
-_NULL: Final = re.compile(r"dereference at +\(null\)")
-_RANGE: Final = re.compile(r"KASAN: (null-ptr-deref|[\w-]+) in range \[0x([0-9a-f]+)-0x[0-9a-f]+\]")
+CODES: Final = ("DSISR", "cause")
+"""Registers of powerpc and riscv that say what an exception was."""
+ADDRESSES: Final = ("badaddr", "DAR")
+"""Registers of riscv and powerpc that hold the faulting address."""
+_READABLE: Final = re.compile(r"(?:[0-9a-f]{2,8} ){4}")
+"""Code that could be read."""
 
 
-def settle(  # noqa: PLR0913 - all of it bears on the cause
-    header: str,
-    detail: str,
-    fields: Mapping[str, str],
-    text: str,
-    *,
-    oops: Oops | None,
-    machine: str,
-    at: int | None,
-) -> tuple[str, str, int | None, Oops | None]:
-    """Return cause, detail, faulting address and the oops with its error in words.
+class Settled(NamedTuple):
+    """A cause, made exact."""
 
-    ``header`` and ``detail`` are the words of the form, ``text`` is the report's, ``at`` is where the CPU
-    was.
+    cause: str
+    detail: str
+    address: int | None
+    """The faulting address."""
+    oops: Oops | None
+    """With its error code in words."""
+
+
+def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered, *, machine: str) -> Settled:
+    """Return the cause of a report.
+
+    :param header: the cause that the header's form gives.
+    :param detail: the form's own words for the cause's detail.
+    :param fields: what the header says.
+    :param machine: ``uname -m``.
     """
-    address = hexadecimal(fields.get("address"))
+    address, oops = hexadecimal(fields.get("address")), found.oops
+    at = found.pointer.ip.address if found.pointer else None
     if header == "invalid-opcode" and at is not None and at < access.NULL_PAGE:
-        return "null-dereference", "a jump through a NULL pointer", at, oops
+        return Settled("null-dereference", "a jump through a NULL pointer", at, oops)
     if header not in PAGE_FAULTS and header != "general-protection":
-        return header, detail, address, oops
+        return Settled(header, detail, address, oops)
     if header == "general-protection":
-        found = _RANGE.search(text)
-        if found:
-            address = hexadecimal(found[2])
-            header = "null-dereference" if found[1] == "null-ptr-deref" else header
-        return header, _where(address, machine, access.NOTHING) or detail, address, oops
+        if within := found.first("range"):
+            address = hexadecimal(within.value["address"])
+            header = "null-dereference" if within.value["what"] == "null-ptr-deref" else header
+        return Settled(header, _where(address, machine, access.NOTHING) or detail, address, oops)
     if address is None:
-        address = _fault_address(text)
+        address = _address(found)
     code = oops.error_code if oops else None
-    if (code is None or machine.startswith("ppc")) and (found := _CODE.search(text)):
-        code = hexadecimal(found[found.lastindex or 0])
+    if code is None or machine.startswith("ppc"):
+        code = _code(found, code)
     deed = access.decode(machine, code)
     if machine not in SAY_FETCH and at is not None and address is not None and at >> PAGE == address >> PAGE:
         deed = access.fetch(deed)
-    if deed.deed == "execute" and not deed.page and _CODE_BYTES.search(text):
+    if deed.deed == "execute" and not deed.page and _READABLE.match(found.code):
         deed = deed._replace(page="protected")  # what can be read, and not run
     if deed.words and oops:
         oops = replace(oops, error=deed.words)
-    overran = header != "sysrq" and _OVERRAN.search(text)
-    return (
+    overran = header != "sysrq" and found.first("stack overrun") is not None
+    return Settled(
         "stack-overflow" if overran else access.cause(header, deed, address, machine),
         _where(address, machine, deed) or detail,
         address,
@@ -96,21 +96,32 @@ def settle(  # noqa: PLR0913 - all of it bears on the cause
     )
 
 
-def _fault_address(text: str) -> int | None:
-    """Find the address in another line than the header."""
-    if found := _ADDRESS.search(text):
-        return hexadecimal(found[found.lastindex or 0])
-    return 0 if _NULL.search(text) else None
+def _code(found: Gathered, known: int | None) -> int | None:
+    """Return the error code that stands in another line than the oops."""
+    if said := found.first("error code"):
+        return hexadecimal(said.value["code"])
+    written = next((value for name, value in found.registers if name in CODES), None)
+    return known if written is None else hexadecimal(written)
 
 
-def triggered(boot: Boot, head: Line) -> Line | None:
-    """Return the line that says who set a crash off, if it stands right before the report."""
-    line = boot.trigger
-    if line is None or line.number > head.number:
+def _address(found: Gathered) -> int | None:
+    """Return the faulting address that stands in another line than the header."""
+    if said := found.first("fault address"):
+        return 0 if "null" in said.value else hexadecimal(said.value["address"])
+    return hexadecimal(next((value for name, value in found.registers if name in ADDRESSES), None))
+
+
+def triggered(trigger: Fact | None, head: Line) -> Fact | None:
+    """Return what set a crash off, if it stands right before the report."""
+    if trigger is None:
+        return None
+    line = trigger.lines[-1]
+    if line.number > head.number:
         return None
     if line.time is None or head.time is None:
-        return line if head.number - line.number <= CLOSE else None
-    return line if 0 <= head.time - line.time <= (LONG if "oom-killer" in line.text else SOON) else None
+        return trigger if head.number - line.number <= CLOSE else None
+    most = LONG if trigger.value["what"] == "the OOM killer" else SOON
+    return trigger if 0 <= head.time - line.time <= most else None
 
 
 def _where(address: int | None, machine: str, deed: access.Access) -> str:
@@ -118,8 +129,3 @@ def _where(address: int | None, machine: str, deed: access.Access) -> str:
         return ""
     words = access.locate(address, machine).words
     return f"{words}, {deed.deed}" if deed.deed else words
-
-
-def evidence(boot: Boot, trigger: Line | None) -> Sequence[Line]:
-    """Return the lines outside the report that it rests on."""
-    return (*boot.evidence, trigger) if trigger else boot.evidence

@@ -1,4 +1,4 @@
-"""A fact: something that the grammar read in a report, with the lines that say it.
+"""A fact: something that the grammar read, with the lines that say it.
 
 Whatever works on a report further consumes facts and never searches its text: so every answer, and every
 sentence of the reading, can name its lines.
@@ -9,19 +9,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kpanic.grammars.model import Line
 
-__all__ = ["Fact"]
+__all__ = ["Fact", "lines_of"]
 
 
 class Fact(NamedTuple):
-    """Something that a report says."""
+    """Something that a report or its boot says."""
 
     kind: str
-    """``owner``, ``pointer``, ``frames``, … : :data:`kpanic.grammars.body.KINDS`."""
+    """``owner``, ``pointer``, ``frames``, … of a report (:data:`kpanic.grammars.body.KINDS`,
+    :mod:`kpanic.grammars.remarks`); ``banner``, ``trigger``, … of a boot (:mod:`kpanic.grammars.boot`)."""
     value: Any
     """What it says: its type goes with the kind."""
     lines: tuple[Line, ...]
     """The lines that say it, in order."""
     place: int = 0
     """Index of the first of them among the report's lines."""
+
+
+def lines_of(facts: Iterable[Fact], *kinds: str) -> tuple[Line, ...]:
+    """Return the lines of the facts of some kinds, or of all."""
+    return tuple(line for fact in facts if not kinds or fact.kind in kinds for line in fact.lines)

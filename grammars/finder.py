@@ -36,12 +36,13 @@ class Finder:
                     else Literal(text, 0, 1)
                     for text, family in registry.literals
                 ),
-                *(Literal(text, boot=text == BANNER) for text, _ in READERS),
+                *(Literal(text, boot=text == BANNER) for text, _, _ in READERS),
             ),
             transports,
         )
         numbers: dict[str, list[int]] = {}
-        for number, (text, _) in enumerate((*registry.literals, *READERS)):
+        texts = [*(text for text, _ in registry.literals), *(text for text, _, _ in READERS)]
+        for number, text in enumerate(texts):
             numbers.setdefault(text, []).append(number)
         self._numbers = [numbers.get(literal.text, []) for literal in self.search.literals]
 

@@ -1,20 +1,23 @@
-"""The first report's own facts, collected from the items of its body."""
+"""The facts of the first report of a body, put together: who was running, where the CPU was, through what."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.header import Code, Modules, Owner
-from kpanic.grammars.machines import UNTITLED, Pointer, Registers
-from kpanic.grammars.model import Hardware, Oops, Process
-from kpanic.grammars.trace import Opening, Trace
+from kpanic.grammars.machines import UNTITLED
+from kpanic.grammars.model import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from kpanic.grammars.body import Body
-    from kpanic.grammars.model import Frame
+    from kpanic.grammars.fact import Fact
+    from kpanic.grammars.header import Code, Modules, Owner
+    from kpanic.grammars.machines import Pointer, Registers
+    from kpanic.grammars.model import Frame, Hardware, Oops
+    from kpanic.grammars.trace import Trace
+
+__all__ = ["Gathered", "gather"]
 
 REGISTERS: Final = 64
 """More than any machine has."""
@@ -22,8 +25,10 @@ REGISTERS: Final = 64
 
 @dataclass(slots=True)
 class Gathered:
-    """What a body says, the first of everything."""
+    """What a report says of itself."""
 
+    facts: list[Fact] = field(default_factory=list)
+    """The facts that the rest is made of, in the order of the report."""
     owner: Owner | None = None
     hardware: Hardware | None = None
     pointer: Pointer | None = None
@@ -41,22 +46,42 @@ class Gathered:
     user: bool = False
     """The instruction pointer last read was in user mode, and so is the code that comes now."""
 
-    def add_owner(self, value: Owner) -> None:
-        """Note who was running."""
-        if self.owner is None:
+    def first(self, kind: str) -> Fact | None:
+        """Return the first fact of a kind."""
+        return next((fact for fact in self.facts if fact.kind == kind), None)
+
+    def add_owner(self, value: Owner) -> bool:
+        """Take who was running: several lines may each say a part of it."""
+        owner = self.owner
+        if owner is None:
             self.owner = value
-        elif self.owner.process.pid is None:  # of a machine that names the process in another line
-            cpu = self.owner.process.cpu
-            if cpu is None:
-                cpu = value.process.cpu
-            self.owner = self.owner._replace(process=Process(value.process.pid, value.process.name, cpu))
+            return True
+        one, other = owner.process, value.process
+        if self.trace or (one.pid != other.pid and None not in {one.pid, other.pid}):
+            return False
+        self.owner = owner._replace(
+            process=Process(
+                one.pid if one.pid is not None else other.pid,
+                one.name or other.name,
+                one.cpu if one.cpu is not None else other.cpu,
+                one.uid if one.uid is not None else other.uid,
+            ),
+            taint=owner.taint or value.taint,
+            release=owner.release or value.release,
+            build=owner.build or value.build,
+            hardware=owner.hardware or value.hardware,
+        )
+        return True
 
-    def add_hardware(self, value: Hardware) -> None:
-        """Note the machine."""
-        self.hardware = self.hardware or value
+    def add_hardware(self, value: Hardware) -> bool:
+        """Take the machine."""
+        if self.hardware is not None:
+            return False
+        self.hardware = value
+        return True
 
-    def add_pointer(self, value: Pointer) -> None:
-        """Note where the CPU was."""
+    def add_pointer(self, value: Pointer) -> bool:
+        """Take where the CPU was."""
         if value.machine == "x86_64" or not self.machine:  # IP: heads reports of both, RIP: those of one
             self.machine = value.machine
         self.user = value.user or (value.machine == "i686" and bool(self.trace) and not value.ip.symbol)
@@ -65,77 +90,92 @@ class Gathered:
             self.current = False
         elif self.pointer is None and (value.ip.symbol or not self.trace):
             self.pointer, self.current = value, True
+            return True
         else:
             self.current = not self.trace
+        return False
 
-    def add_oops(self, value: Oops) -> None:
-        """Note the number and the error."""
-        if not self.trace:  # it comes before the trace; behind it is the next report's
-            self.oops = self.oops or value
+    def add_oops(self, value: Oops) -> bool:
+        """Take the number and the error code: behind the trace are those of the next report."""
+        if self.trace or self.oops is not None:
+            return False
+        self.oops = value
+        return True
 
-    def add_code(self, value: Code) -> None:
-        """Note the bytes around the instruction pointer."""
-        if not self.user:
-            self.code = self.code or value.raw
+    def add_code(self, value: Code) -> bool:
+        """Take the bytes around the instruction pointer."""
+        if self.user or self.code:
+            return False
+        self.code = value.raw
+        return True
 
-    def add_modules(self, value: Modules) -> None:
-        """Note what was loaded."""
-        self.modules = self.modules or value.names
+    def add_modules(self, value: Modules) -> bool:
+        """Take what was loaded."""
+        if self.modules:
+            return False
+        self.modules = value.names
+        return True
 
-    def add_registers(self, value: Registers) -> None:
-        """Note the registers."""
+    def add_registers(self, value: Registers) -> bool:
+        """Take the registers."""
         self.user = False  # until 4.17 the code of the crash comes last, since then right behind each pointer
-        if self.current and len(self.registers) < REGISTERS:
-            self.registers += value.values
+        if not self.current or len(self.registers) >= REGISTERS:
+            return False
+        self.registers += value.values
+        return True
 
-    def add_trace(self, value: Trace) -> None:
-        """Note the frames."""
+    def add_frames(self, value: Trace) -> bool:
+        """Take the frames."""
         if value.linked:
             self.machine = self.machine or "armv7l"
-        if self.opened or value.linked:
-            self.trace += value.frames
-            self.current = False
+        if not self.opened and not value.linked:
+            return False
+        self.trace += value.frames
+        self.current = False
+        return True
 
-    def add_opening(self, _value: Opening) -> None:
-        """Note that a trace begins."""
+    def add_opening(self, _value: object) -> bool:
+        """Take that a trace begins."""
         self.opened = True
+        return True
 
 
 _ARM: Final = frozenset({"r0", "r7", "r10"})
 """Registers of arm that arm64 does not have."""
 _ARM_SETS: Final = frozenset({"ARM", "THUMB2"})
 """What its oops says of the instruction set."""
-_READERS: Final[dict[type, Callable[..., None]]] = {
-    Owner: Gathered.add_owner,
-    Hardware: Gathered.add_hardware,
-    Pointer: Gathered.add_pointer,
-    Oops: Gathered.add_oops,
-    Code: Gathered.add_code,
-    Modules: Gathered.add_modules,
-    Registers: Gathered.add_registers,
-    Trace: Gathered.add_trace,
-    Opening: Gathered.add_opening,
+_READERS: Final[dict[str, Callable[..., bool]]] = {
+    "owner": Gathered.add_owner,
+    "hardware": Gathered.add_hardware,
+    "pointer": Gathered.add_pointer,
+    "oops": Gathered.add_oops,
+    "code": Gathered.add_code,
+    "modules": Gathered.add_modules,
+    "registers": Gathered.add_registers,
+    "frames": Gathered.add_frames,
+    "opening": Gathered.add_opening,
 }
+"""Kinds of facts, and what takes one into account: it returns whether the fact is one of the report's own."""
 
 
-def gather(items: Body, *, owner_last: bool = False) -> Gathered:
+def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
     """Collect what stands before the second trace: what comes then is another task's, or memory's history.
 
-    ``owner_last``: the line that says who was running closes the report.
+    :param owner_last: the line that says who was running closes the report.
     """
     found = Gathered()
     over = False
-    for item in items:
-        kind = type(item.value)
-        if kind is Opening and found.trace:
+    for fact in facts:
+        if fact.kind == "opening" and found.trace:
             over = True
         if over:
             if found.owner is not None or not owner_last:
                 break
-            if kind is Owner:
-                found.add_owner(item.value)
-        elif (reader := _READERS.get(kind)) is not None:
-            reader(found, item.value)
+            if fact.kind != "owner":
+                continue
+        reader = _READERS.get(fact.kind)
+        if reader is None or reader(found, fact.value):
+            found.facts.append(fact)
     if found.machine == "aarch64" and (
         any(name in _ARM for name, _ in found.registers)
         or (found.oops is not None and not _ARM_SETS.isdisjoint(found.oops.flags))

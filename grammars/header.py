@@ -34,6 +34,7 @@ class Owner(NamedTuple):
 
     process: Process
     taint: Taint | None
+    """No flag is set where the line says "Not tainted"."""
     release: str
     build: str
     hardware: str
@@ -51,6 +52,15 @@ class Modules(NamedTuple):
     names: tuple[str, ...]
 
 
+class Task(NamedTuple):
+    """The task whose stack follows."""
+
+    name: str
+    state: str
+    """The letters of ``state:``, ``D`` or ``R+``."""
+    pid: int | None
+
+
 class Note(NamedTuple):
     """A line that says something by being there."""
 
@@ -64,8 +74,10 @@ _TAINTS: Final = (
 
 
 def _taint(taints: str) -> Taint | None:
-    if not taints.startswith("Tainted"):
+    if not taints:
         return None
+    if not taints.startswith("Tainted"):
+        return Taint("", ())
     raw = taints.removeprefix("Tainted:").strip()
     letters = re.findall(r"\[([A-Z])\]", raw) or re.findall(r"[A-Z]", raw)
     return Taint(raw, tuple(letter for letter in letters if letter != "G"))
@@ -173,10 +185,10 @@ OOPS: Final = (
 oops = Element("oops", OOPS, _oops)
 
 
-def _task(match: re.Match[str]) -> Owner | Note:
+def _task(match: re.Match[str]) -> Owner | Task:
     if match["release"]:
         return Owner(Process(), _taint(match["taints"]), match["release"], match["build"], "")
-    return Note("task", match["name"])
+    return Task(match["name"], match["state"], decimal(match["pid"]))
 
 
 task = Element(
@@ -194,7 +206,7 @@ nmi = Element(
 end = Element(
     "end of the report",
     r"(?:---\[ end (?P<what>trace|Kernel panic)|Rebooting in \d)[^\n]*",
-    lambda match: Note("end", match[0]),
+    lambda match: Note("end" if match["what"] else "reboot", match[0]),
 )
 
 RULES = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kpanic.grammars.fact import Fact
     from kpanic.grammars.family import Family
     from kpanic.grammars.model import Line
 
@@ -45,8 +46,8 @@ class Incident:
     """More lines came than are kept."""
     fatal: bool = False
     """A line says that the kernel panicked."""
-    trigger: Line | None = None
-    """The line that may have set the crash off."""
+    trigger: Fact | None = None
+    """What may have set the crash off."""
     preceded_by: int = 0
     """Number of the boot's noteworthy lines (:attr:`Boot.preceded_by`) that came before the incident."""
     hardware_errors: int = 0

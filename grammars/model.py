@@ -8,7 +8,10 @@ unless a name says ``epoch``; addresses are integers; texts are as the kernel wr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from kpanic.grammars.fact import Fact
 
 Kind = Literal[
     "panic",
@@ -246,20 +249,23 @@ class CrashReport:
     """As the transport's prefix names it."""
     hostname: str = ""
     """As ``systemd[1]: Hostname set to <…>`` or a later line of the boot names it."""
-    consequences: tuple[str, ...] = ()
-    """Titles of the reports that followed from this one."""
-    followed_by: tuple[Line, ...] = ()
-    """The first line of each of them."""
-    preceded_by: tuple[Line, ...] = ()
-    """Earlier warnings, OOM kills and lockups of the same boot."""
-    hardware_errors: tuple[Line, ...] = ()
-    """Hardware's complaints before the crash, of the same boot."""
+    facts: tuple[Fact, ...] = ()
+    """What the report says, and what its boot says of kernel, machine, clock and trigger."""
+    followed_by: tuple[Fact, ...] = ()
+    """Titles of the reports that followed from this one, each with the first line of its report."""
+    preceded_by: tuple[Fact, ...] = ()
+    """Earlier reports, OOM kills and file system errors of the same boot."""
+    hardware_errors: tuple[Fact, ...] = ()
+    """Hardware errors of the same boot before this crash."""
     lost: int = 0
     """Records known to be missing inside the report."""
     truncated: bool = False
-    """The report was longer than what is kept of one."""
+    """The report has more lines than are kept of one."""
     lines: tuple[Line, ...] = ()
-    """The report's own lines."""
-    evidence: tuple[Line, ...] = ()
-    """Lines outside the report that were used: banner, command line, RTC, SysRq."""
+    """The lines of the report and of those that followed from it."""
     analysis: Analysis | None = None
+
+    @property
+    def consequences(self) -> tuple[str, ...]:
+        """Titles of the reports that followed from this one."""
+        return tuple(fact.value for fact in self.followed_by)

@@ -12,6 +12,7 @@ from kpanic.grammars import faults, report
 from kpanic.grammars import registry as registry_
 from kpanic.grammars.ahead import read_ahead
 from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
+from kpanic.grammars.fact import Fact
 from kpanic.grammars.finder import finder
 from kpanic.grammars.incident import HEADS, Head, Incident
 from kpanic.grammars.reading import analyse
@@ -231,7 +232,7 @@ class Parser:
         if incident is not None and (crash := self._read(stream.boot, incident)) is not None:
             found.append(crash)
             if len(stream.boot.preceded_by) < KEPT:
-                stream.boot.preceded_by.append(incident.lines[0])
+                stream.boot.preceded_by.append(Fact("earlier", {"what": crash.title}, crash.lines[:1]))
         return found
 
     def _restart(self, stream: Stream) -> list[CrashReport]:

@@ -1,85 +1,79 @@
 """One incident's lines become one :class:`CrashReport`.
 
-The header names the family and the form (:mod:`kpanic.grammars.verdict`), the body grammar reads the rest
+The header gives the crash its name (:mod:`kpanic.grammars.naming`), the facts of the body say the rest
 (:mod:`kpanic.grammars.gather`); here both are put together with what the boot said before.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import replace
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import body, signature
 from kpanic.grammars.boot import architecture
-from kpanic.grammars.cause import evidence, settle, triggered
+from kpanic.grammars.cause import settle, triggered
 from kpanic.grammars.data.distributions import distribution
+from kpanic.grammars.fact import Fact
 from kpanic.grammars.gather import Gathered, gather
+from kpanic.grammars.header import read_hardware
 from kpanic.grammars.model import CrashReport, Kernel, Process
+from kpanic.grammars.naming import Named, name
 from kpanic.grammars.numbers import decimal
-from kpanic.grammars.report_lines import ReportText, rejoined, report_text
+from kpanic.grammars.report_lines import rejoined, report_text
 from kpanic.grammars.title import plain
-from kpanic.grammars.verdict import Verdict, mixed, understand
+from kpanic.grammars.trust import mentioned, mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from kpanic.grammars.body import Body
     from kpanic.grammars.boot import Boot
-    from kpanic.grammars.incident import Head, Incident
-    from kpanic.grammars.model import Line
+    from kpanic.grammars.incident import Incident
+    from kpanic.grammars.model import Hardware
     from kpanic.grammars.registry import Registry
 
-__all__ = ["CONSEQUENCES", "read"]
+__all__ = ["CONSEQUENCES", "fault_of", "read", "unread"]
 
 _LOST: Final = attrgetter("lost")
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
-"""Later reports of an incident whose titles are worked out."""
-
-_SAID: Final = re.compile(r"[a-z]{2}|[^\w\s]")
-"""A word or a mark: ``CPU 1`` has neither."""
-_TITLES: Final = ("Subject:", "reason:")
-"""What heads a mail, and ABRT's list."""
-_COLON: Final = (":", "]", ">", ")")
-"""What the words that a kernel or a console puts before a header end in."""
+"""Maximum later reports of an incident whose titles are worked out."""
 FAULT: Final = "the grammar has a fault"
-"""How the doubt about a report begins at which it failed."""
+"""How the doubt about a report begins at which the grammar failed."""
 LONGEST: Final = 400
-"""Characters of it."""
+"""Maximum characters of such a doubt."""
 LINES: Final = 200
 """Lines of a later report that are looked at."""
-SOON: Final = 16
-"""Lines behind a header within which more of its report comes."""
 NEAR: Final = 4
 """Lines of one header: a literal so close to the one before is of the same report."""
+PANIC: Final = "panic"
+"""The family of panic()'s own line."""
 
 
 def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | None:
     """Read one incident: its first report is the cause, the others follow from it."""
     for number, head in enumerate(incident.heads):
         start, text = report_text(incident.lines, head)
-        items = body.read(text)
+        facts = body.read(text)
         heads = incident.heads[number:]
-        if _prose(start, text, items, heads[1:]):
+        if mentioned(start, text, facts, heads[1:]):
             continue
-        verdict = understand(registry, start, text, items)
-        if verdict is None:
+        named = name(registry, start, text, facts)
+        if named is None:
             continue
-        if verdict.status == "corrupted" and (joined := rejoined(incident.lines, head)):
+        if named.status == "corrupted" and (joined := rejoined(incident.lines, head)):
             start, whole = report_text(joined, head)
             again = body.read(whole)
-            if (other := understand(registry, start, whole, again)) and other.status == "complete":
-                text, items, verdict = whole, again, other
-        if verdict.status != "corrupted" and mixed(verdict, incident.lines, heads, text, items):
-            verdict.status, verdict.why = "corrupted", "another report begins inside it"
+            if (other := name(registry, start, whole, again)) and other.status == "complete":
+                text, facts, named = whole, again, other
+        if named.status != "corrupted" and mixed(named.family, incident.lines, heads, text, facts):
+            named.status, named.doubt = "corrupted", "another report begins inside it"
         kept = replace(incident, heads=heads)
-        return _report(
-            boot, kept, text, _gathered(items, verdict), verdict, _consequences(registry, verdict.title, kept)
-        )
+        return _report(registry, boot, kept, facts, named, lost=sum(map(_LOST, text.lines)))
     return None
 
 
@@ -106,40 +100,22 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
         epoch=head.epoch,
         host=head.host,
         hostname=boot.hostname,
+        facts=tuple(boot.facts),
         preceded_by=tuple(boot.preceded_by),
         hardware_errors=tuple(boot.hardware_errors),
         truncated=incident.truncated,
         lines=tuple(incident.lines),
-        evidence=tuple(boot.evidence),
     )
 
 
-def _prose(head: Head, text: ReportText, items: Body, later: Sequence[Head]) -> bool:
-    """Tell whether a sentence only mentions a header: no transport wrote it, nothing of a report follows."""
-    line = text.lines[0]
-    before = line.text[: min(at for _, at in head.hits)].rstrip()
-    if (
-        not before
-        or (before.endswith(_COLON) and not before.startswith(_TITLES))
-        or not _SAID.search(before)
-        or line.time is not None
-        or line.host
-        or line.epoch is not None
-    ):
-        return False
-    end = min(later[0].place - head.place if later else SOON, SOON)
-    first = next(iter(items), None)
-    return first is None or first.place >= end
-
-
-def _gathered(items: Body, verdict: Verdict) -> Gathered:
+def _gathered(facts: Body, named: Named) -> Gathered:
     """Collect a report's facts; KFENCE and KCSAN close theirs with who was running."""
-    return gather(items, owner_last=verdict.title.startswith(("KFENCE: ", "KCSAN: ")))
+    return gather(facts, owner_last=named.title.startswith(("KFENCE: ", "KCSAN: ")))
 
 
-def _consequences(registry: Registry, title: str, incident: Incident) -> dict[str, Line]:
-    """Name the reports that followed; with each the line on which it starts."""
-    titles: dict[str, Line] = {title: incident.lines[incident.heads[0].place]}
+def _followed_by(registry: Registry, title: str, incident: Incident) -> Iterable[Fact]:
+    """Name the reports that followed."""
+    seen = {title}
     previous = incident.heads[0].place
     for head in incident.heads[1 : 4 * CONSEQUENCES]:
         near = head.place - previous <= NEAR
@@ -148,13 +124,22 @@ def _consequences(registry: Registry, title: str, incident: Incident) -> dict[st
             continue
         lines = incident.lines[: head.place + LINES]
         start, text = report_text(lines, head)
-        verdict = understand(registry, start, text, body.read(text), brief=True)
-        if verdict is not None and verdict.title not in titles:
-            titles[verdict.title] = lines[head.place]
-            if len(titles) > CONSEQUENCES:
-                break
-    del titles[title]
-    return titles
+        named = name(registry, start, text, body.read(text), brief=True)
+        if named is not None and named.title not in seen:
+            seen.add(named.title)
+            yield Fact("consequence", named.title, (lines[head.place],), head.place)
+
+
+def _end(incident: Incident) -> Iterable[Fact]:
+    """Yield the panic, and what the kernel said that it would do then."""
+    for head in incident.heads:
+        at = next((at for family, at in head.hits if family.name == PANIC), None)
+        if at is not None:
+            line = incident.lines[head.place]
+            yield Fact("panic", line.text[at:].partition(":")[2].strip(), (line,), head.place)
+            _, text = report_text(incident.lines[: head.place + LINES], head)
+            yield from (fact for fact in body.read(text) if fact.kind == "reboot")
+            return
 
 
 def _process(fields: Mapping[str, str], found: Gathered) -> Process:
@@ -176,73 +161,78 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
     return kernel if known is None else replace(kernel, distribution=known)
 
 
-def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
-    boot: Boot,
-    incident: Incident,
-    text: ReportText,
-    found: Gathered,
-    verdict: Verdict,
-    consequences: dict[str, Line],
+def _hardware(boot: Boot, found: Gathered) -> Hardware | None:
+    """Return the machine that the report names, or its boot; 2.6.32 names it behind the task."""
+    if found.hardware is None and found.owner is not None and found.owner.hardware:
+        return read_hardware(found.owner.hardware)
+    return found.hardware or boot.hardware
+
+
+def _report(  # noqa: PLR0913 - it all comes together here
+    registry: Registry, boot: Boot, incident: Incident, facts: Body, named: Named, *, lost: int
 ) -> CrashReport:
     """Put together what is known."""
-    lines, heads = incident.lines, incident.heads
-    form = verdict.reading.form if verdict.reading else None
-    fields = verdict.reading.fields if verdict.reading else {}
+    found = _gathered(facts, named)
+    head = incident.lines[incident.heads[0].place]
+    form = named.reading.form if named.reading else None
+    fields = named.reading.fields if named.reading else {}
     cause = "unknown" if form is None else form.cause if isinstance(form.cause, str) else form.cause(fields)
-    fatal = (form is not None and form.fatal) or any(
-        "Kernel panic - not syncing" in lines[head.place].text for head in heads
-    )
+    end = tuple(_end(incident))
+    fatal = (form is not None and form.fatal) or bool(end)
     kernel = _kernel(boot, found)
-    head_line = lines[heads[0].place]
     signed = None
-    if verdict.status != "corrupted":
-        signed = signature.sign(verdict.title, cause, verdict.blame.function, found.trace)
-    cause, detail, address, oops = settle(
+    if named.status != "corrupted":
+        signed = signature.sign(named.title, cause, named.blame.function, found.trace)
+    settled = settle(
         cause,
         form.detail.format_map(defaultdict(str, fields)) if form and form.detail else "",
         fields,
-        text.text,
-        oops=found.oops,
+        found,
         machine=kernel.architecture,
-        at=found.pointer.ip.address if found.pointer else None,
     )
-    trigger = triggered(boot, head_line)
-    if verdict.blame.function == SYSRQ or (trigger is not None and "rigger a crash" in trigger.text):
+    cause = settled.cause
+    trigger = triggered(boot.trigger, head)
+    if named.blame.function == SYSRQ or (trigger is not None and trigger.value["what"] == "SysRq"):
         cause = "sysrq"
         fatal = True  # sysrq_handle_crash sets panic_on_oops or panics itself (drivers/tty/sysrq.c)
     return CrashReport(
-        title=verdict.title,
-        kind=form.kind if form and verdict.status != "partial" else "unknown",
+        title=named.title,
+        kind=form.kind if form and named.status != "partial" else "unknown",
         cause=cause,
         fatal=fatal,
-        status=verdict.status,
-        doubt=verdict.why,
-        reason=head_line.text,
-        cause_detail=detail,
-        blame=verdict.blame,
+        status=named.status,
+        doubt=named.doubt,
+        reason=head.text,
+        cause_detail=settled.detail,
+        blame=named.blame,
         signature=signed,
         ip=found.pointer.ip if found.pointer else None,
         call_trace=found.trace,
-        fault_address=address,
-        oops=oops,
+        fault_address=settled.address,
+        oops=settled.oops,
         process=_process(fields, found),
-        taint=found.owner.taint if found.owner else None,
+        taint=found.owner.taint if found.owner and found.owner.taint and found.owner.taint.raw else None,
         modules=found.modules,
-        hardware=found.hardware or boot.hardware,
+        hardware=_hardware(boot, found),
         kernel=kernel,
         registers=tuple(found.registers),
         code=found.code,
-        time=head_line.time,
+        time=head.time,
         boot_epoch=boot.epoch,
-        epoch=head_line.epoch,
-        host=head_line.host,
+        epoch=head.epoch,
+        host=head.host,
         hostname=boot.hostname,
-        consequences=tuple(consequences),
-        followed_by=tuple(consequences.values()),
+        facts=(
+            *boot.facts,
+            *([trigger] if trigger else ()),
+            Fact("header", fields, (head,)),
+            *found.facts,
+            *end,
+        ),
+        followed_by=tuple(islice(_followed_by(registry, named.title, incident), CONSEQUENCES)),
         preceded_by=tuple(boot.preceded_by),
         hardware_errors=tuple(boot.hardware_errors),
-        lost=sum(map(_LOST, text.lines)),
+        lost=lost,
         truncated=incident.truncated,
-        lines=tuple(lines),
-        evidence=tuple(evidence(boot, trigger)),
+        lines=tuple(incident.lines),
     )

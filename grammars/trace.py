@@ -89,6 +89,14 @@ class Trace:
         self.linked = " from " in text
         """Written as ``f from g``: such a trace needs no line that opens it."""
 
+    def __eq__(self, other: object) -> bool:
+        """Compare the lines."""
+        return isinstance(other, Trace) and self._text == other._text
+
+    def __hash__(self) -> int:
+        """Hash the lines."""
+        return hash(self._text)
+
     def __bool__(self) -> bool:
         """Tell whether there is a frame among the lines."""
         return _some.search(self._text) is not None

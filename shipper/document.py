@@ -40,6 +40,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic import __version__
+from kpanic.grammars.fact import lines_of
 from kpanic.shipper.redact import DEFAULT_PATTERNS, Redactor
 from kpanic.shipper.terminal import escape_controls
 
@@ -348,8 +349,8 @@ def _panic(
         "code": report.code,
         "uptime": report.time,
         "consequences": [title[:KEYWORD_LIMIT] for title in report.consequences],
-        "preceded_by": [line.text[:KEYWORD_LIMIT] for line in report.preceded_by],
-        "hardware_errors": [line.text[:KEYWORD_LIMIT] for line in report.hardware_errors],
+        "preceded_by": [line.text[:KEYWORD_LIMIT] for line in lines_of(report.preceded_by)],
+        "hardware_errors": [line.text[:KEYWORD_LIMIT] for line in lines_of(report.hardware_errors)],
         "lost": report.lost or None,
         "parse": {
             "status": report.status,

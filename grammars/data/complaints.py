@@ -11,8 +11,9 @@ class Complaint(NamedTuple):
     literal: str
     """What the scan looks for."""
     pattern: str
-    """A regular expression that the line must hold too; empty where the literal says it all."""
-    part: str
+    """A regular expression that the line must hold too, empty where the literal suffices; its named groups
+    become fields of the fact."""
+    what: str
     """What is complained about, in words."""
 
 
@@ -51,6 +52,6 @@ BEFORE: Final = (
 TRIGGERS: Final = (
     Complaint("Trigger a crash", r"[sS]ys[rR]q ?: ", "SysRq"),
     Complaint("NMI received for unknown reason", "", "an NMI"),
-    Complaint("invoked oom-killer: ", "", "the OOM killer"),
+    Complaint("invoked oom-killer: ", r"^(?P<task>.{1,64}?) invoked oom-killer", "the OOM killer"),
 )
 """What sets a crash off and is printed before the report: drivers/tty/sysrq.c, nmi.c, oom_kill.c."""

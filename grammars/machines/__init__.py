@@ -64,6 +64,14 @@ class Registers:
         self._text = text
         self._read = read
 
+    def __eq__(self, other: object) -> bool:
+        """Compare the lines, and who reads them."""
+        return isinstance(other, Registers) and (self._text, self._read) == (other._text, other._read)
+
+    def __hash__(self) -> int:
+        """Hash the lines."""
+        return hash(self._text)
+
     @property
     def values(self) -> tuple[tuple[str, str], ...]:
         """Name and value of each register, in order."""

@@ -28,7 +28,7 @@ from kpanic.grammars.trace import DECODED, NAME
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?([0-9a-f]{8,16})\b")
+_REGISTER: Final = re.compile(r"\b([a-z]{1,7}\d{0,2}) ?: ?([0-9a-f]{8,16})\b")
 _NAMED: Final = re.compile(r"\b([A-Z]{2,6}\d{0,2}): +([0-9a-f]{4,16})\b")
 _GENERAL: Final = re.compile(r"GPR(\d\d): ([0-9a-f ]+)")
 
@@ -147,8 +147,8 @@ RISCV = Machine(
         ),
         Rule(
             "riscv_registers",
-            r" (?:gp|t\d|s\d\d?|a\d) : ",
-            registers(r"(?: (?:gp|t\d|s\d\d?|a\d) *: [^\n]*\n)+", _riscv, "riscv"),
+            r"(?: (?:gp|t\d|s\d\d?|a\d) : |status: )",
+            registers(r"(?:(?: (?:gp|t\d|s\d\d?|a\d) *|status): [^\n]*\n)+", _riscv, "riscv"),
         ),
     ),
 )

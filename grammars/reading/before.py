@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.data.complaints import BEFORE
 from kpanic.grammars.data.taints import EARLIER, TAINTS
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.marks import listed, once, span
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.model import CrashReport
     from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "what came before"
@@ -18,19 +18,16 @@ SHOWN: Final = 6
 """Lines given as proof."""
 
 
-def _words(line: Line) -> str:
-    return next((item.part for item in BEFORE if item.literal in line.text), f'"{line.text[:80].strip()}"')
-
-
 def read(report: CrashReport, marks: Marks) -> Step:
     """List what went wrong in this boot before."""
     said: list[str] = []
     earlier, taint = report.preceded_by, report.taint
-    proof = earlier
+    proof = lines_of(earlier)
     if earlier:
-        last = earlier[-1].time
+        last = proof[-1].time
         ago = f", the last {span(report.time - last)} before" if last is not None and report.time else ""
-        said.append(f"Before it in the same boot: {listed(dict.fromkeys(map(_words, earlier)))}{ago}.")
+        words = listed(dict.fromkeys(fact.value["what"] for fact in earlier))
+        said.append(f"Before it in the same boot: {words}{ago}.")
     elif not (taint and EARLIER & set(taint.flags)):
         said.append("Nothing went wrong before it in the same boot, as far as the text says.")
     owner = marks.get("owner", "taint")

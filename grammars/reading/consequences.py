@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.marks import listed, once
 
@@ -36,4 +37,4 @@ def read(report: CrashReport, marks: Marks) -> Step:
     proof: tuple[Line, ...] = (panic,) if panic is not None and panic is not report.lines[0] else ()
     if panic is None and report.fatal:
         proof = report.lines[-1:]
-    return Step(NAME, said + ".", once(report.followed_by, proof, reboot))
+    return Step(NAME, said + ".", once(lines_of(report.followed_by), proof, reboot))

@@ -7,12 +7,12 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.boot import KEPT
-from kpanic.grammars.data.complaints import HARDWARE
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import listed, once, outside
+from kpanic.grammars.reading.marks import listed, once
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.model import CrashReport
     from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "hardware"
@@ -22,15 +22,10 @@ _DATE: Final = re.compile(r"(\d\d)/(\d\d)/(\d{4})$")
 _BUILT: Final = re.compile(r"\b((?:19|20)\d\d)\b(?!\.)")
 
 
-def part(line: Line) -> str:
-    """Say what a complaint is about."""
-    return next((complaint.part for complaint in HARDWARE if complaint.literal in line.text), "the hardware")
-
-
 def read(report: CrashReport, _marks: Marks) -> Step:
     """Name the machine and what it complained about."""
     hardware, complaints = report.hardware, report.hardware_errors
-    start = outside(report, "Linux version ")
+    start = lines_of(report.facts, "banner")
     if hardware is None:
         machine = "The text does not name the machine"
     else:
@@ -40,7 +35,7 @@ def read(report: CrashReport, _marks: Marks) -> Step:
             if hardware.bios_date:
                 machine += f" of {hardware.bios_date}{_age(report, hardware.bios_date)}"
     if complaints:
-        parts = listed(dict.fromkeys(map(part, complaints)))
+        parts = listed(dict.fromkeys(fact.value["what"] for fact in complaints))
         lines = "a hardware complaint" if len(complaints) == 1 else f"{len(complaints)} hardware complaints"
         lines = f"at least {lines}" if len(complaints) >= KEPT else lines
         found = f"{lines} stood before the crash, about {parts}."
@@ -49,10 +44,10 @@ def read(report: CrashReport, _marks: Marks) -> Step:
         found = f"no hardware complaint stands in the text between {lines}."
     else:
         found = "no hardware complaint stands in the text, which does not reach back to its start."
-    proof = outside(report, "DMI: ", "Machine model: ") or tuple(
-        line for line in report.lines[:40] if line.text.startswith("Hardware name: ")
+    proof = lines_of(report.facts, "machine", "hardware")
+    return Step(
+        NAME, f"{machine}; {found}", once(proof[:1], lines_of(complaints), () if complaints else start[:1])
     )
-    return Step(NAME, f"{machine}; {found}", once(proof[:1], complaints, () if complaints else start[:1]))
 
 
 def _age(report: CrashReport, written: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import outside, span
+from kpanic.grammars.reading.marks import span
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
@@ -36,5 +37,5 @@ def read(report: CrashReport, marks: Marks) -> Step:
         said += " The text does not reach back to its start."
     if found := _RESERVED.search(kernel.command_line):
         said += f" It was prepared for kdump (crashkernel={found[1]})."
-    proof = outside(report, "Linux version ", "ommand line: ") or marks.holding(kernel.release)
+    proof = lines_of(report.facts, "banner", "command line") or marks.holding(kernel.release)
     return Step(NAME, said + up, (*proof, *(report.lines[:1] if up else ())))

@@ -56,7 +56,7 @@ class Marks:
         marks: dict[str, Line] = {}
         raw = report.ip.raw if report.ip else ""
         lead = _LEADS.get
-        last, own = report.followed_by[0] if report.followed_by else None, True
+        last, own = report.followed_by[0].lines[0] if report.followed_by else None, True
         for line in self._lines[:LOOKED_AT]:
             own = own and line is not last
             text = line.text
@@ -108,11 +108,6 @@ class Marks:
 
     def _at(self, place: int) -> Line:
         return self._lines[self._text.count("\n", 1, place + 1)]
-
-
-def outside(report: CrashReport, *words: str) -> tuple[Line, ...]:
-    """Return the lines outside the report that hold one of the words."""
-    return tuple(line for line in report.evidence if any(word in line.text for word in words))
 
 
 def once(*groups: Iterable[Line]) -> tuple[Line, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.data.complaints import TRIGGERS
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.marks import once
 
@@ -36,7 +36,6 @@ _POLICIES: Final = (
     ("Fatal exception", "was told to panic on an oops (panic_on_oops), or could not end the task"),
 )
 """Words of a panic, and what the kernel did of it, as the predicate of a sentence about the kernel."""
-_INVOKED: Final = re.compile(r"^(.{1,64}?) invoked oom-killer")
 _TASK: Final = re.compile(r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S).*?pid:\s*(?P<pid>\d+)")
 _BLOCKED: Final = re.compile(r"task (?P<name>.{1,64}?):(?P<pid>\d+) blocked for more than (?P<time>\d+) sec")
 _STATES: Final = {"D": "in uninterruptible sleep (D)", "R": "runnable (R)", "S": "asleep (S)"}
@@ -44,7 +43,7 @@ _STATES: Final = {"D": "in uninterruptible sleep (D)", "R": "runnable (R)", "S":
 
 def read(report: CrashReport, marks: Marks) -> Step:
     """Say who set it off, and why the kernel did not go on."""
-    triggers = tuple(line for line in report.evidence if any(item.literal in line.text for item in TRIGGERS))
+    triggers = lines_of(report.facts, "trigger")
     task, where, owner = _running(report, marks)
     named = f"{task} was running{where}" if task else ""
     tell = _TOLD.get(report.cause)
@@ -90,9 +89,9 @@ def _interrupted(_report: CrashReport, _marks: Marks, _triggers: tuple[Line, ...
     return "An NMI came that no driver claimed" + (f", while {named}." if named else "."), ()
 
 
-def _starved(_report: CrashReport, _marks: Marks, triggers: tuple[Line, ...], _named: str) -> Told | None:
-    match = _INVOKED.match(triggers[-1].text) if triggers else None
-    return (f"{match[1]} asked for memory and there was none to give.", ()) if match else None
+def _starved(report: CrashReport, _marks: Marks, _triggers: tuple[Line, ...], _named: str) -> Told | None:
+    task = next((fact.value["task"] for fact in report.facts if fact.kind == "trigger"), "")
+    return (f"{task} asked for memory and there was none to give.", ()) if task else None
 
 
 def _ended(report: CrashReport, _marks: Marks, _triggers: tuple[Line, ...], _named: str) -> Told:

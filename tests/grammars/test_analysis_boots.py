@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kpanic.grammars import CrashReport, parse
+from kpanic.grammars.fact import lines_of
 
 LAB = Path(__file__).parent.parent / "logs" / "lab"
 
@@ -81,7 +82,7 @@ def test_a_crash_long_after_a_warning_says_that_it_was_preceded() -> None:
     warning, fault = list(parse(console("refcount_sat") + later(body("null_read"), 4000)))
     assert (warning.title, warning.fatal) == ("WARNING: refcount bug in set_kind", False)
     assert fault.title == "BUG: unable to handle kernel NULL pointer dereference in boom_null_read"
-    assert [line.text for line in fault.preceded_by] == [warning.reason]
+    assert [line.text for line in lines_of(fault.preceded_by)] == [warning.reason]
     assert warning.preceded_by == ()
     assert fault.kernel == warning.kernel
     assert fault.analysis
@@ -91,7 +92,7 @@ def test_a_crash_long_after_a_warning_says_that_it_was_preceded() -> None:
 def test_an_oom_kill_before_a_crash_is_told_and_no_crash_itself() -> None:
     (fault,) = parse(console("oom-kill") + later(body("null_read"), 4000))
     assert fault.title.endswith("boom_null_read")
-    assert ["Out of memory: Killed" in line.text for line in fault.preceded_by] == [True]
+    assert ["Out of memory: Killed" in line.text for line in lines_of(fault.preceded_by)] == [True]
     assert fault.analysis
     before = next(step for step in fault.analysis.steps if step.name == "what came before")
     assert "the OOM killer ended a process" in before.finding
@@ -105,7 +106,7 @@ def test_hardware_that_complained_before_is_told() -> None:
         b"[  101.000000] blk_update_request: I/O error, dev sda, sector 2048\n"
     )
     (fault,) = parse(complaints + later(body("null_read"), 4000))
-    assert [line.number for line in fault.hardware_errors] == [3, 4]
+    assert [line.number for line in lines_of(fault.hardware_errors)] == [3, 4]
     assert fault.analysis
     hardware = next(step for step in fault.analysis.steps if step.name == "hardware")
     assert "2 hardware complaints stood before the crash, about memory (EDAC) and a disk" in hardware.finding
@@ -153,7 +154,7 @@ def test_the_boot_of_a_crash_kernel_proves_that_the_one_before_died() -> None:
 def test_the_boot_instant_and_the_machine_are_the_boots_own() -> None:
     report = crash("null_read")
     assert report.boot_epoch is not None
-    clock = next(line for line in report.evidence if "setting system clock" in line.text)
+    clock = next(iter(lines_of(report.facts, "clock")))
     assert clock.time is not None
     assert f"({round(report.boot_epoch + clock.time)})" in clock.text
     assert report.hardware

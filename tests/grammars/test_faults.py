@@ -82,7 +82,7 @@ def test_a_transport_with_a_fault_costs_its_line(part: str) -> None:
 
 def test_a_boot_that_cannot_be_read_costs_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     literal = "Command line: "
-    readers = tuple((text, boom if text == literal else reader) for text, reader in boot.READERS)
+    readers = tuple((text, kind, boom if text == literal else reader) for text, kind, reader in boot.READERS)
     monkeypatch.setattr(boot, "READERS", readers)
     crashes = list(parse(LOG))
     assert [(crash.title, crash.kernel.release) for crash in crashes] == [

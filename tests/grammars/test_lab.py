@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from kpanic.grammars import CrashReport, parse
+from kpanic.grammars.fact import lines_of
 
 LOGS = Path(__file__).parent.parent / "logs" / "lab"
 ANSWERS = tomllib.loads((Path(__file__).parent / "lab.toml").read_text())
@@ -93,5 +94,5 @@ def test_what_is_said_stands_in_the_log(log: Path) -> None:
         assert report.analysis
         proofs = [line for step in report.analysis.steps for line in step.evidence]
         assert proofs
-        for line in (*report.evidence, *proofs):
+        for line in (*lines_of(report.facts), *proofs):
             assert line.raw == lines[line.number - 1].rstrip("\r")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kpanic.grammars import CrashReport, parse
+from kpanic.grammars.fact import lines_of
 
 STORY = Path(__file__).parent.parent / "logs" / "story"
 FOLDER = STORY / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
@@ -41,7 +42,7 @@ def test_kernel_and_boot_image(crash: CrashReport) -> None:
 def test_somebody_triggered_it(crash: CrashReport) -> None:
     assert crash.cause == "sysrq"
     assert crash.blame.function == "sysrq_handle_crash"
-    assert [line.text for line in crash.evidence][-1] == "SysRq : Trigger a crash"
+    assert [line.text for line in lines_of(crash.facts, "trigger")] == ["SysRq : Trigger a crash"]
     assert crash.status == "complete"
     assert crash.kind == "oops"
     assert crash.fatal  # the kernel sets panic_on_oops before it crashes itself

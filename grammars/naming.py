@@ -1,0 +1,99 @@
+"""Which crash it is: title, status and suspect function, from a report's header and the facts of its body."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars import trust
+from kpanic.grammars.model import Blame
+from kpanic.grammars.suspect import Walker
+from kpanic.grammars.title import plain, stamped
+
+if TYPE_CHECKING:
+    from kpanic.grammars.body import Body
+    from kpanic.grammars.family import Family
+    from kpanic.grammars.incident import Head
+    from kpanic.grammars.model import Status
+    from kpanic.grammars.registry import Reading, Registry
+    from kpanic.grammars.report_lines import ReportText
+
+__all__ = ["Named", "name"]
+
+HEADER: Final = 8192
+"""Characters behind a header that its grammar may look at."""
+
+
+@dataclass(slots=True)
+class Named:
+    """A report that has a name."""
+
+    title: str
+    status: Status
+    doubt: str
+    """Why the status is ``corrupted``."""
+    reading: Reading | None
+    """The form of the header and its fields; None where no form of its families matches."""
+    family: Family
+    blame: Blame
+
+
+def name(
+    registry: Registry, head: Head, report: ReportText, facts: Body, *, brief: bool = False
+) -> Named | None:
+    """Name the crash whose header is the first line of a report; None where the line is no header.
+
+    :param brief: only the title is wanted.
+    """
+    first = report.lines[0].text
+    end = len(report.text)
+    for family, at in head.hits:
+        if registry.ignores(family, first):
+            continue
+        reading = registry.read(family, report.text[at : min(at + HEADER, end)])
+        if reading is not None:
+            return _name(reading, family, report, facts, at, brief=brief)
+    known = [
+        (family, at) for family, at in head.hits if not registry.ignores(family, first) and not family.last
+    ]
+    if not known:
+        return None
+    family, at = known[0]
+    return Named(plain(first[at:]), "corrupted", "the header has an unknown form", None, family, Blame())
+
+
+def _name(  # noqa: PLR0913 - all of it bears on the name
+    reading: Reading, family: Family, report: ReportText, facts: Body, at: int, *, brief: bool
+) -> Named:
+    form, fields = reading
+    fields = dict(fields)
+    prefix = report.lines[0].text[:at]
+    fields.setdefault("prefix", "BUG" if "BUG: " in prefix else "WARNING")
+    fields.setdefault("word", report.lines[0].text[at:].partition(":")[0])
+    walker = Walker(facts, form.skip)
+    named = "{function}" in form.title
+    if "second" in fields:
+        fields["pair"] = " / ".join(sorted((fields["function"], fields["second"])))
+    blame = walker.find(
+        "none" if brief and not named else form.walk,
+        fields.get("function", form.function),
+        [fields["holding"]] if "holding" in fields else (),
+    )
+    words = defaultdict(str, fields)  # a form's words need not all be there
+    wording = form.title
+    doubt = form.corrupted
+    if not doubt and named and not blame.function:
+        if trust.symbolless(facts):
+            wording = wording.replace(" in {function}", "")
+        else:
+            doubt = "no function is left to name"
+    title = plain(wording.format_map(words | {"function": blame.function or "corrupted"}))
+    if not doubt and not form.traceless and not brief:
+        doubt = trust.broken(report, facts)
+        if not doubt and form.walk == "named" and walker.breaks_off():
+            doubt = "the call trace breaks off"
+    if not doubt and stamped(form.title.format_map(words | {"function": ""})):
+        doubt = "the time stamp of another line is in the title"
+    status: Status = "corrupted" if doubt else "partial" if form.cause == "unknown" else "complete"
+    return Named(title, status, doubt, reading, family, blame)

@@ -1,0 +1,169 @@
+"""Whether the text of a report can be trusted: text that cannot is never given a confident name."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars.machines import UNTITLED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from kpanic.grammars.body import Body
+    from kpanic.grammars.fact import Fact
+    from kpanic.grammars.family import Family
+    from kpanic.grammars.incident import Head
+    from kpanic.grammars.machines import Pointer
+    from kpanic.grammars.model import Line
+    from kpanic.grammars.report_lines import ReportText
+
+__all__ = ["broken", "mentioned", "mixed", "symbolless"]
+
+NEAR: Final = 15
+"""Lines behind ``Call Trace:`` within which a frame must come."""
+RAW: Final = 3
+"""Frames that are a trace though none has a symbol."""
+SOON: Final = 16
+"""Lines behind a header within which more of its report comes."""
+_INJECTED: Final = re.compile(r"should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?")
+"""Functions that dump a stack before they let an allocation fail (lib/fault-inject.c)."""
+_SAID: Final = re.compile(r"[a-z]{2}|[^\w\s]")
+"""A word or a mark: ``CPU 1`` has neither."""
+_TITLES: Final = ("Subject:", "reason:")
+"""The words before a title in a mail and in ABRT's list."""
+_COLON: Final = (":", "]", ">", ")")
+"""The ends of what a kernel or a console puts before a header."""
+_ANNOUNCE: Final = frozenset({"cfi", "list", "usercopy", "fortify", "rust", "net", "slab", "page", "stack"})
+"""Families whose header goes before that of another, of the same report."""
+_CONTINUE: Final = _ANNOUNCE | {"fault", "trap", "lockdep", "panic", "generic", "headless"}
+"""Families whose header may stand inside a report."""
+
+
+def broken(report: ReportText, facts: Body) -> str:
+    """Say why a report's traces cannot be trusted; empty where they can."""
+    if any(map(_INJECTED.fullmatch, _first_frames(facts))):
+        return "the stack of an injected failure is mixed into it"
+    if not report.lines[0].caller and _dumps(facts):
+        return "another task's dump begins inside it"
+    seen: set[str] = set()
+    any_frames = False
+    for number, fact in enumerate(facts):
+        if fact.kind == "frames":
+            any_frames = any_frames or bool(fact.value)
+            continue
+        if fact.kind != "opening":
+            continue
+        label = fact.value.label
+        kind = label.rstrip(": 0123456789")
+        if kind in seen or _repeated(facts, number):
+            continue
+        seen.add(kind)
+        if not _framed(facts, number, fact):
+            return f"{label} has no frames"
+    return "" if any_frames or _jumped(facts) else "there is no call trace"
+
+
+def symbolless(facts: Body) -> bool:
+    """Tell whether the kernel knows no symbols, as small ones do: then its trace is nothing but addresses."""
+    frames = [frame for fact in facts if fact.kind == "frames" for frame in fact.value.frames]
+    return len(frames) >= RAW and all(frame.address and not frame.symbol for frame in frames)
+
+
+def mixed(
+    family: Family, lines: Sequence[Line], heads: Sequence[Head], report: ReportText, facts: Body
+) -> bool:
+    """Tell whether another CPU's report begins between a header and its trace, with nothing to tell by."""
+    if report.lines[0].caller or family.name in _ANNOUNCE:
+        return False
+    traced = next((fact.place for fact in facts if fact.kind == "frames"), 0)
+    before = {line.number for line in report.lines[:traced]}
+    last = heads[0].place
+    for head in heads[1:]:
+        name = head.hits[0][0].name
+        if name == family.name and (head.place == last + 1 or name == "bug"):
+            last = head.place  # a header for each inlined function; riscv says a BUG twice
+        elif lines[head.place].number in before and (
+            name not in _CONTINUE or (family.name == "lockdep" and name == "fault")
+        ):
+            return True
+    return False
+
+
+def mentioned(head: Head, report: ReportText, facts: Body, later: Sequence[Head]) -> bool:
+    """Tell whether a sentence only mentions a header: no transport wrote it, nothing of a report follows."""
+    line = report.lines[0]
+    before = line.text[: min(at for _, at in head.hits)].rstrip()
+    if (
+        not before
+        or (before.endswith(_COLON) and not before.startswith(_TITLES))
+        or not _SAID.search(before)
+        or line.time is not None
+        or line.host
+        or line.epoch is not None
+    ):
+        return False
+    end = min(later[0].place - head.place if later else SOON, SOON)
+    first = next(iter(facts), None)
+    return first is None or first.place >= end
+
+
+def _first_frames(facts: Body) -> Iterator[str]:
+    """Yield the functions of the first trace that are no guesses, with their suffixes."""
+    opened = False
+    for fact in facts:
+        if fact.kind == "opening":
+            if opened:
+                return
+            opened = True
+        elif fact.kind == "frames":
+            yield from (frame.symbol for frame in fact.value.frames if frame.reliable)
+
+
+def _dumps(facts: Body) -> bool:
+    """Tell whether the dump of a stack that is no report begins between a header and the first trace."""
+    for fact in facts:
+        if fact.kind == "opening":
+            return False
+        if fact.kind == "other dump" and fact.place:
+            return next((True for later in facts if later.kind == "opening"), False)
+    return False
+
+
+def _repeated(facts: Body, number: int) -> bool:
+    """Tell whether the next line opens the same trace once more: a second console wrote it too."""
+    this, *later = islice(facts.after(number - 1), 2)
+    if not later or later[0].value != this.value:
+        return False
+    return later[0].place == this.place + 1 and this.lines[0].time == later[0].lines[0].time
+
+
+def _framed(facts: Body, number: int, opening: Fact) -> bool:
+    """Tell whether the line that opens a trace has frames behind it, or says why not."""
+    for fact in facts.after(number):
+        if fact.kind == "opening" or fact.place > opening.place + NEAR:
+            break
+        if fact.kind == "no stack":
+            return True
+        if fact.kind == "frames" and (
+            fact.value.sound or (fact.value and _nowhere(_pointer(islice(facts, number))))
+        ):
+            return True
+    return False
+
+
+def _pointer(facts: Iterable[Fact]) -> Pointer | None:
+    """Return the first instruction pointer in the kernel."""
+    return next((fact.value for fact in facts if fact.kind == "pointer" and not fact.value.user), None)
+
+
+def _nowhere(pointer: Pointer | None) -> bool:
+    """Tell whether the CPU was where no code is: the unwinder can but guess from there."""
+    return pointer is not None and not pointer.ip.symbol
+
+
+def _jumped(facts: Body) -> bool:
+    """Tell whether a report is of a jump to nowhere, behind which the machine prints no trace."""
+    pointer = _pointer(facts)
+    return pointer is not None and _nowhere(pointer) and pointer.machine in UNTITLED and bool(pointer.caller)

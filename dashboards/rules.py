@@ -22,11 +22,13 @@ __all__ = ["ARRIVED", "DEFAULTS", "RULES", "SIGNATURE_ID", "Options", "Rule", "r
 
 ARRIVED = "event.ingested"
 SIGNATURE_ID = "kernel.panic.signature.id"
+DAY = 24 * 60
+"""Minutes of a day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Fires for each document that matches, or each group of them whose ``count`` exceeds ``above``."""
+    """Fires for each document that matches, or for each group of them whose ``count`` exceeds ``above``."""
 
     id: str
     name: str
@@ -35,42 +37,55 @@ class Rule:
     where: tuple[tuple[Term, ...], ...]
     """Alternatives, each a conjunction of terms."""
     minutes: int
-    """How far back from now a check looks."""
+    """Minutes before now that a check looks at."""
     per: str = ""
+    """Field that documents are grouped by."""
     count: Metric = INCIDENTS
     above: int = 0
+    growth: int = 0
+    """With ``growth``, the count also exceeds that many times the count of the ``minutes`` before."""
     once: str = ""
-    """Field of which one value pages once a day, where the product can remember."""
+    """Field whose value alerts once, where the product can remember: several transports report one crash."""
+
+    @property
+    def group(self) -> str:
+        """Field that documents are grouped by where the product alerts by group and not by document."""
+        return self.per or self.once
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a site decides."""
+    """What the configuration of a site decides about dashboards and rules."""
 
     watched_causes: tuple[str, ...] = ("machine-check", "out-of-memory")
-    """Values of ``kernel.panic.cause`` of which every panic pages."""
+    """Values of ``kernel.panic.cause`` that alert for each panic."""
     outbreak_hosts: int = 3
-    """On how many hosts within an hour one signature is an outbreak."""
+    """Number of hosts with one signature within an hour that make an outbreak."""
     opensearch_channel: str = ""
-    """Id of the notification channel that OpenSearch's monitors write to; without one they only show."""
+    """Id of the notification channel of OpenSearch's monitors; without one, they message nobody."""
     kibana_connector: str = ""
-    """Id of the connector that Kibana's rules write to, likewise."""
+    """Id of the connector of Kibana's rules; without one, they message nobody."""
     kibana_connector_type: str = ".server-log"
+    kibana_url: str = ""
+    """Address of Kibana for people, its space included; without one, messages hold no link."""
+    opensearch_dashboards_url: str = ""
+    """Address of OpenSearch Dashboards for people."""
     elastalert2: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Keys of ElastAlert2 for every rule: the way out, such as ``alert`` and its settings."""
+    """Keys for each ElastAlert2 rule, such as ``alert`` and the settings of that alerter."""
     fleet: int = 0
-    """Hosts there are in all, for the dashboards' panics per 1,000 hosts a day; 0 where nobody says."""
+    """Number of hosts in all, for panics per 1,000 hosts a day; 0 where it is unknown."""
 
 
 DEFAULTS = Options()
-"""What a site that says nothing gets."""
+"""What a site gets that configures nothing."""
 TRIAGE = "kernel.panic.triage.status"
-NEWS = (Term("kernel.panic.backfill", value=True, negate=True), Term(TRIAGE, "ignored", negate=True))
+FRESH = Term("kernel.panic.backfill", value=True, negate=True)
+NEWS = (FRESH, Term(TRIAGE, "ignored", negate=True))
 DIED = Term("kernel.panic.fatal", value=True)
 
 
 def rules(options: Options = DEFAULTS) -> tuple[Rule, ...]:
-    """Return the rules as a site wants them."""
+    """Return the rules for a site's options; a rule that nothing can match is left out."""
     handled = (
         Term("triage.status", status, negate=True) for status in ("known", "fixed", "ignored", "regressed")
     )
@@ -79,7 +94,7 @@ def rules(options: Options = DEFAULTS) -> tuple[Rule, ...]:
         Rule(
             "new-signature",
             "New kernel-panic signature",
-            "A fault that nobody has reported before.",
+            "A signature that no host has reported before.",
             "signatures",
             (
                 (
@@ -94,16 +109,16 @@ def rules(options: Options = DEFAULTS) -> tuple[Rule, ...]:
         Rule(
             "regression",
             "Kernel panic is back after its fix",
-            "A fault on a kernel that, by the triage file, has it fixed.",
+            "The triage file says that this kernel has the fix.",
             "panics",
-            ((Term(TRIAGE, "regressed"), NEWS[0]),),
+            ((Term(TRIAGE, "regressed"), FRESH),),
             minutes=60,
             per=SIGNATURE_ID,
         ),
         Rule(
             "outbreak",
             "One kernel panic on many hosts",
-            f"The same fault on {options.outbreak_hosts} hosts or more within an hour.",
+            f"The same signature on {options.outbreak_hosts} hosts or more within an hour.",
             "panics",
             ((DIED, *NEWS),),
             minutes=60,
@@ -112,21 +127,42 @@ def rules(options: Options = DEFAULTS) -> tuple[Rule, ...]:
             above=options.outbreak_hosts - 1,
         ),
         Rule(
+            "repeating-host",
+            "A host keeps crashing",
+            "Three panics of one host or more within a day.",
+            "panics",
+            ((DIED, *NEWS),),
+            minutes=DAY,
+            per="host.name",
+            above=2,
+        ),
+        Rule(
+            "kernel-worse",
+            "A kernel version crashes more than before",
+            "Three panics of one kernel version or more within a day, over twice those of the day before.",
+            "panics",
+            ((DIED, *NEWS),),
+            minutes=DAY,
+            per="host.os.kernel",
+            above=2,
+            growth=2,
+        ),
+        Rule(
             "watched-cause",
             "Kernel panic of a watched cause",
-            f"A kernel died of {watched}.",
+            f"A panic with the cause {watched}.",
             "panics",
             tuple((Term("kernel.panic.cause", cause), DIED, *NEWS) for cause in options.watched_causes),
-            minutes=15,
+            minutes=60,
             once="event.id",
         ),
         Rule(
             "unparsed",
-            "Kernel panic not fully understood",
-            "A report that no grammar understands in full: new words of a kernel, or damaged text.",
+            "Kernel panic not fully parsed",
+            "A report that the grammar does not fully understand: a new kernel message, or damaged text.",
             "panics",
             ((Term("kernel.panic.parse.status", "complete", negate=True), *NEWS),),
-            minutes=15,
+            minutes=60,
             once="event.id",
         ),
     )

@@ -54,6 +54,8 @@ __all__ = ["ECS_VERSION", "Origin", "Packed", "build", "encode", "identify", "pa
 ECS_VERSION = "9.4.0"
 ORIGINAL_LIMIT = 65_536
 """Characters of raw text kept in ``event.original``."""
+TRACE_HEAD = 8
+"""Frames of ``kernel.panic.trace_head``, for the messages of alerts."""
 KEYWORD_LIMIT = 1024
 """ECS's ``ignore_above``: a longer keyword would be kept but not found."""
 EARLIEST_CLOCK = 978_307_200
@@ -323,6 +325,7 @@ def _panic(
         "rip": _instruction_pointer(report.ip),
         "function": report.blame.function,
         "call_trace": trace,
+        "trace_head": "\n".join(trace[:TRACE_HEAD]),
         "fault_address": _address(report.fault_address),
         "oops": oops
         and {

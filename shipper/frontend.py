@@ -36,7 +36,9 @@ class _Server(Settings, frozen=True, kw_only=True):
     """What both servers have."""
 
     host: str = ""
-    """``https://kibana:5601``, with the path where it is below one."""
+    """``https://kibana:5601``, with its path if it has one."""
+    public_url: str = ""
+    """Address for people's browsers, in the links of alerts; ``host`` unless given."""
     username: str = ""
     password: str = ""
     password_file: ReadFile = ""
@@ -44,8 +46,9 @@ class _Server(Settings, frozen=True, kw_only=True):
     timeout: Seconds = 90
 
     def __post_init__(self) -> None:
-        if self.host:
-            check_url(self.host, "host", "https://kibana:5601")
+        for key in ("host", "public_url"):
+            if getattr(self, key):
+                check_url(getattr(self, key), key, "https://kibana:5601")
 
     def url(self) -> str:
         """Return the address with its scheme, without a slash at its end."""
@@ -53,6 +56,10 @@ class _Server(Settings, frozen=True, kw_only=True):
         scheme = parts.scheme or ("https" if self.ssl != TLS() else "http")
         name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return f"{scheme}://{name}:{parts.port or 5601}{parts.path.rstrip('/')}"
+
+    def address(self) -> str:
+        """Return the address that people open, without a slash at its end; empty if nothing is configured."""
+        return self.public_url.rstrip("/") or (self.url() if self.host else "")
 
 
 class SpaceConfig(Settings, frozen=True, kw_only=True):
@@ -69,6 +76,11 @@ class KibanaConfig(_Server, frozen=True, kw_only=True):
     """``id:key``, or the key encoded, as Filebeat takes it."""
     api_key_file: ReadFile = ""
     space: SpaceConfig = SpaceConfig()
+
+    def address(self) -> str:
+        """Return the address that people open, its space included; empty if nothing is configured."""
+        found = super().address()
+        return f"{found}/s/{quote(self.space.id, safe='')}" if found and self.space.id else found
 
 
 class OpenSearchDashboardsConfig(_Server, frozen=True, kw_only=True):

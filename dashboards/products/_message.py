@@ -1,66 +1,145 @@
-"""The text of an alert: a line for each fact of a document, in the template languages of the products."""
+"""The text of an alert: the facts of one crash in the template languages of the products.
+
+A message holds what died, where and of what, the reading's summary and verdict, what to do, the first frames
+of the call trace, a link to the signature's dashboard, and how to silence the signature. Where a document
+lacks a field, the message lacks its line.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from kpanic.dashboards.panels import SIGNATURE
 from kpanic.dashboards.rules import SIGNATURE_ID
 
 if TYPE_CHECKING:
     from kpanic.dashboards.panels import Source
     from kpanic.dashboards.rules import Rule
 
-__all__ = ["jinja", "mustache", "opening", "shown"]
-
-TRACE_LINES = 8
+__all__ = ["FACTS", "dashboard_url", "fields", "heading", "jinja", "mustache", "opening", "silence"]
 
 
-def shown(source: Source) -> dict[str, str]:
-    """Return what a message says of a document, label to field; a trace has a line of its own a frame."""
-    if source == "signatures":
-        names = {"Title": "title", "Cause": "cause", "Host": "host.name", "Kernel": "host.os.kernel"}
-        return names | {"Signature": "id", "Reading": "summary", "Verdict": "why", "Trace": "trace"}
-    return {
-        "Title": "kernel.panic.title",
-        "Cause": "kernel.panic.cause",
-        "Host": "host.name",
-        "Kernel": "host.os.kernel",
-        "Signature": SIGNATURE_ID,
-        "Ticket": "kernel.panic.triage.ticket",
-        "Owner": "kernel.panic.triage.owner",
-        "Fixed in": "kernel.panic.triage.fixed_in",
-        "Reading": "kernel.panic.analysis.summary",
-        "Verdict": "kernel.panic.analysis.why",
-        "Trace": "error.stack_trace",
-    }
+class Fact(NamedTuple):
+    """One line of a message, or one line for each value of the field."""
+
+    label: str
+    field: str
 
 
-def mustache(source: Source, *, prefix: str = "_source.", raw: bool = False) -> str:
-    """Return a document's lines for Mustache; a line is there where its field is."""
-    value = "{{{.}}}" if raw else "{{.}}"
-    lines = []
-    for label, field in shown(source).items():
-        gap = "\n" if label == "Trace" else " "
-        lines.append(f"{{{{#{prefix}{field}}}}}{label}:{gap}{value}\n{{{{/{prefix}{field}}}}}")
-    return "".join(lines) + "\n"
+FACTS: dict[Source, tuple[Fact, ...]] = {
+    "panics": (
+        Fact("Title", "kernel.panic.title"),
+        Fact("Cause", "kernel.panic.cause"),
+        Fact("Host", "host.name"),
+        Fact("Kernel", "host.os.kernel"),
+        Fact("Machine", "kernel.panic.hardware.product"),
+        Fact("Signature", SIGNATURE_ID),
+        Fact("Ticket", "kernel.panic.triage.ticket"),
+        Fact("Owner", "kernel.panic.triage.owner"),
+        Fact("Fixed in", "kernel.panic.triage.fixed_in"),
+        Fact("Summary", "kernel.panic.analysis.summary"),
+        Fact("Verdict", "kernel.panic.analysis.why"),
+        Fact("What to do", "kernel.panic.analysis.next"),
+        Fact("Trace", "kernel.panic.trace_head"),
+    ),
+    "signatures": (
+        Fact("Title", "title"),
+        Fact("Cause", "cause"),
+        Fact("Host", "host.name"),
+        Fact("Kernel", "host.os.kernel"),
+        Fact("Machine", "machine"),
+        Fact("Signature", "id"),
+        Fact("Summary", "summary"),
+        Fact("Verdict", "why"),
+        Fact("What to do", "next"),
+        Fact("Trace", "trace"),
+    ),
+}
+"""What a message says of a document, a line for each value; OpenSearch's Mustache takes no part of a list."""
+_BLOCKS = {"kernel.panic.trace_head", "trace", "next"}
+"""Fields of several lines, which begin on a line of their own."""
+_SILENCE, _BY = "To silence it, give it status: ignored in the triage file", ", by signature: %s"
 
 
-def jinja(source: Source) -> str:
-    """Return a document's lines for Jinja; a line is there where its field is."""
-    lines = []
-    for label, field in shown(source).items():
-        first, *rest = field.split(".")
-        found = first
-        for part in rest:
-            found = f"({found} or {{}}).{part}"
-        value = found
-        if label == "Trace":
-            value = f"'\\n' ~ '\\n'.join({found}.splitlines()[:{TRACE_LINES}])"
-        elif label == "Fixed in":
-            value = f"{found} | join(', ')"
-        lines.append(f"{{% if {found} %}}{label}: {{{{ {value} }}}}\n{{% endif %}}")
-    return "".join(lines)
+def fields(source: Source) -> list[str]:
+    """Return the fields that a message needs of a document."""
+    return sorted(fact.field for fact in FACTS[source])
+
+
+def _key_field(source: Source) -> str:
+    """Return the field that holds the signature."""
+    return "id" if source == "signatures" else SIGNATURE_ID
+
+
+def heading(rule: Rule, key: str, count: str = "") -> str:
+    """Return the lines about a group: the value that it is of, and its count where the product has it."""
+    label = next(fact.label for fact in FACTS["panics"] if fact.field == rule.per)
+    counted = f"Number of {rule.count.label.lower()}: {count}\n" if count else ""
+    return f"{label}: {key}\n{counted}"
 
 
 def opening(rule: Rule) -> str:
+    """Return how a message begins."""
     return f"{rule.name}: {rule.meaning}\n\n"
+
+
+def dashboard_url(base: str, signature: str) -> str:
+    """Return the address of a signature's dashboard below ``base``; empty without a base."""
+    if not base:
+        return ""
+    state = f"(query:(language:kuery,query:'{SIGNATURE_ID}:%22{signature}%22'))"
+    return f"{base}/app/dashboards#/view/kpanic-{SIGNATURE.id}?_a={state}"
+
+
+def silence(signature: str = "") -> str:
+    """Return the last line of a message: how to silence a signature, or those that it lists."""
+    return f"{_SILENCE}{_BY % signature if signature else ''}.\n\n"
+
+
+def _gap(field: str) -> str:
+    return "\n" if field in _BLOCKS else " "
+
+
+def mustache(source: Source, base: str, *, prefix: str = "_source.", raw: bool = False) -> str:
+    """Return one document's lines as a Mustache template.
+
+    :param base: address of Kibana or OpenSearch Dashboards, or empty.
+    :param prefix: path to the document in the product's context.
+    :param raw: write values unescaped; for products that escape for HTML what is no HTML.
+    """
+    value = "{{{.}}}" if raw else "{{.}}"
+
+    def given(field: str, text: str) -> str:
+        return f"{{{{#{prefix}{field}}}}}{text}{{{{/{prefix}{field}}}}}"
+
+    lines = [given(field, f"{label}:{_gap(field)}{value}\n") for label, field in FACTS[source]]
+    key = _key_field(source)
+    if base:
+        lines.append(given(key, f"Dashboard: {dashboard_url(base, value)}\n"))
+    # The last line is no tag's own, else an implementation of Mustache may drop the empty line after it.
+    lines.append(f"{_SILENCE}{given(key, _BY % value)}.\n\n")
+    return "".join(lines)
+
+
+def jinja(source: Source, base: str) -> str:
+    """Return one document's lines as a Jinja template; ``base`` as for :func:`mustache`."""
+    lines = []
+    for label, field in FACTS[source]:
+        found = _jinja_path(field)
+        line = f"{label}:{_gap(field)}{{{{ value }}}}\n"
+        each = f"{{% for value in ([{found}] if {found} is string else {found}) %}}{line}{{% endfor %}}"
+        lines.append(f"{{% if {found} %}}{each}{{% endif %}}")
+    key = _jinja_path(_key_field(source))
+    value = f"{{{{ {key} }}}}"
+    if base:
+        lines.append(f"{{% if {key} %}}Dashboard: {dashboard_url(base, value)}\n{{% endif %}}")
+    lines.append(f"{_SILENCE}{{% if {key} %}}{_BY % value}{{% endif %}}.\n")
+    return "".join(lines)
+
+
+def _jinja_path(field: str) -> str:
+    """Return an expression that is undefined, and no error, where a part of the path is missing."""
+    found, *rest = field.split(".")
+    for part in rest:
+        found = f"({found} or {{}}).{part}"
+    return found

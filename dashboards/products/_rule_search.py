@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kpanic.dashboards.query import clause, lucene
+from kpanic.dashboards.query import EXACT, clause, lucene
 from kpanic.dashboards.rules import ARRIVED
 
 if TYPE_CHECKING:
     from kpanic.dashboards.rules import Rule
 
-__all__ = ["arrived", "select", "select_lucene", "window"]
+__all__ = ["arrived", "counts", "select", "select_lucene", "window"]
 
 Json = dict[str, Any]
 
 
 def select(rule: Rule) -> Json:
+    """Return the query of all documents that a rule is about, whenever they arrived."""
     alternatives = [clause(terms) for terms in rule.where]
     if len(alternatives) == 1:
         return alternatives[0]
@@ -23,19 +24,29 @@ def select(rule: Rule) -> Json:
 
 
 def select_lucene(rule: Rule) -> str:
+    """Return the same query in Lucene's syntax."""
     return " OR ".join(f"({lucene(terms)})" for terms in rule.where)
 
 
-def arrived(rule: Rule, start: str, end: str) -> Json:
-    """Return the rule's documents that arrived from one date to just before another."""
+def arrived(start: str, end: str) -> Json:
+    """Return the query of what arrived from one date to just before another."""
     window = {"gte": start, "lt": end, "format": "strict_date_optional_time||epoch_millis"}
-    return {"bool": {"filter": [{"range": {ARRIVED: window}}, select(rule)]}}
+    return {"range": {ARRIVED: window}}
 
 
 def window(rule: Rule, now: str) -> Json:
-    """Return the documents of one check, in an engine's date words.
+    """Return the query of what a check at ``now`` (a date in an engine's syntax) looks at."""
+    minutes = rule.minutes * (2 if rule.growth else 1)
+    return {"bool": {"filter": [arrived(f"{now}||-{minutes}m", now), select(rule)]}}
 
-    Checks are a minute apart and each document is to be in one of them: the minute ends a minute ago, when
-    what arrived in it can be found. A group's hour is looked at as a whole.
-    """
-    return arrived(rule, f"{now}||-{rule.minutes if rule.per else 2}m", f"{now}||-{0 if rule.per else 1}m")
+
+def counts(rule: Rule, now: str) -> Json:
+    """Return the aggregations that count a group: ``count``, or ``recent>count`` and ``before>count``."""
+    count = {"count": {"cardinality": {"field": rule.count.field, "precision_threshold": EXACT}}}
+    if not rule.growth:
+        return count
+    middle = f"{now}||-{rule.minutes}m"
+    return {
+        "recent": {"filter": arrived(middle, now), "aggregations": count},
+        "before": {"filter": arrived(f"{now}||-{2 * rule.minutes}m", middle), "aggregations": count},
+    }

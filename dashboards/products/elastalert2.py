@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from kpanic.dashboards.panels import INDEX
-from kpanic.dashboards.products._message import jinja, opening, shown
+from kpanic.dashboards.products._message import fields, jinja, opening
 from kpanic.dashboards.products._rule_search import select
 from kpanic.dashboards.rules import ARRIVED, DEFAULTS, Options, Rule, rules
+
+__all__ = ["files", "stream"]
 
 Json = dict[str, Any]
 
@@ -22,48 +24,60 @@ def files(options: Options = DEFAULTS) -> dict[str, str]:
     return {
         f"kpanic-{rule.id}.yaml": f"# {rule.meaning}\n"
         + yaml.safe_dump(
-            _rule(rule) | dict(options.elastalert2), sort_keys=False, width=110, allow_unicode=True
+            _rule(rule, options) | dict(options.elastalert2), sort_keys=False, width=110, allow_unicode=True
         )
         for rule in rules(options)
     }
 
 
-def _counted(rule: Rule) -> set[str]:
-    """Return the fields that the rule itself looks at."""
-    return {rule.per, rule.count.field} if rule.per else {rule.once} - {""}
-
-
-def _rule(rule: Rule) -> Json:
-    made: Json = {
+def _rule(rule: Rule, options: Options) -> Json:
+    counted = {rule.per, rule.count.field} if rule.per else {rule.once} - {""}
+    base = options.opensearch_dashboards_url or options.kibana_url
+    return {
         "name": f"kpanic-{rule.id}",
         "index": INDEX[rule.source],
         "timestamp_field": ARRIVED,
         "use_keyword_postfix": False,
         "filter": [select(rule)],
-        "include": sorted({ARRIVED, *shown(rule.source).values(), *_counted(rule)}),
+        "include": sorted({ARRIVED, *fields(rule.source), *counted}),
         "query_delay": {"seconds": 30},
+        **_type(rule),
+        "alert_subject": rule.name,
+        "alert_text_type": "alert_text_jinja",
+        "alert_text": opening(rule) + jinja(rule.source, base),
+        "alert": ["debug"],
     }
+
+
+def _type(rule: Rule) -> Json:
+    """Return the rule's type and its settings."""
+    span = {"minutes": rule.minutes}
+    if rule.growth:
+        # Of all documents of two spans, the share of the newer span: it keeps nothing in memory, as the type
+        # "spike" does. Documents are counted, not panics: the filters of this type hold no distinct count.
+        newer = {"range": {ARRIVED: {"gte": f"now-{rule.minutes}m"}}}
+        return {
+            "type": "percentage_match",
+            "match_bucket_filter": [newer],
+            "max_percentage": round(100 * rule.growth / (rule.growth + 1), 2),
+            "min_denominator": rule.above + 1,
+            "query_key": rule.per,
+            "buffer_time": {"minutes": 2 * rule.minutes},
+            "realert": span,
+        }
     if rule.per:
-        made |= {
+        return {
             "type": "cardinality",
             "query_key": rule.per,
             "cardinality_field": rule.count.field,
             "max_cardinality": rule.above,
-            "timeframe": {"minutes": rule.minutes},
+            "timeframe": span,
             "scan_entire_timeframe": True,
-            "realert": {"minutes": rule.minutes},
+            "realert": span,
         }
-    elif rule.once:
-        made |= {"type": "any", "query_key": rule.once, "realert": {"days": 1}}
-    else:
-        made |= {"type": "any", "realert": {"minutes": 0}}
-    made |= {
-        "alert_subject": rule.name,
-        "alert_text_type": "alert_text_jinja",
-        "alert_text": opening(rule) + jinja(rule.source),
-        "alert": ["debug"],
-    }
-    return made
+    if rule.once:
+        return {"type": "any", "query_key": rule.once, "realert": {"days": 1}}
+    return {"type": "any", "realert": {"minutes": 0}}
 
 
 def stream(files: dict[str, str]) -> str:

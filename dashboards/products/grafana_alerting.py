@@ -1,5 +1,9 @@
 """Rules for Grafana, as a file for its provisioning.
 
+The data source of either engine filters by its own time field, which is the time of the crash, whatever time
+field the query names. So the range of the query is a year, a crash older than that alerts nobody, and the
+query's own words say which documents arrived lately.
+
 :see: https://grafana.com/docs/grafana/latest/alerting/set-up/provision-alerting-resources/file-provisioning/
 """
 
@@ -8,15 +12,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kpanic.dashboards.products._message import shown
+from kpanic.dashboards.products._message import FACTS, silence
 from kpanic.dashboards.products._rule_search import select_lucene
-from kpanic.dashboards.rules import ARRIVED, DEFAULTS, Options, Rule, rules
+from kpanic.dashboards.products.grafana_queries import MISSING
+from kpanic.dashboards.rules import ARRIVED, DEFAULTS, SIGNATURE_ID, Options, Rule, rules
+
+__all__ = ["provisioning"]
 
 Json = dict[str, Any]
 
+RANGE = 365 * 24 * 3600
+"""Seconds before now that a crash may be old."""
+ONE_BUCKET = "36500d"
+"""Interval of a date histogram that holds everything in one bucket, so that no limit cuts a count in two."""
+
 
 def provisioning(options: Options = DEFAULTS) -> str:
-    """Return a provisioning file for Grafana: data sources ``kpanic-panics`` and ``kpanic-signatures``."""
+    """Return a provisioning file; its data sources are ``kpanic-panics`` and ``kpanic-signatures``."""
     group = {
         "orgId": 1,
         "name": "kpanic",
@@ -28,66 +40,85 @@ def provisioning(options: Options = DEFAULTS) -> str:
 
 
 def _labels(rule: Rule) -> dict[str, str]:
-    """Return the fields to group by, which are labels then: of a document Grafana shows nothing else."""
-    if rule.per:
-        return {"Signature": rule.per, "Title": "kernel.panic.title", "Cause": "kernel.panic.cause"}
+    """Return the fields to group by: Grafana knows nothing of a document but the labels of its group."""
+    facts = {fact.label: fact.field for fact in FACTS[rule.source]}
     if rule.source == "signatures":
-        return shown(rule.source)
-    fields = shown(rule.source)
-    return {label: fields[label] for label in ("Signature", "Title", "Cause", "Host", "Kernel")}
+        return facts
+    names: tuple[str, ...]
+    if not rule.per:
+        names = ("Signature", "Title", "Cause", "Host", "Kernel", "Machine")
+    elif rule.per == SIGNATURE_ID:  # one signature has one title and cause: they part no group
+        names = ("Signature", "Title", "Cause")
+    else:
+        names = tuple(label for label, field in facts.items() if field == rule.per)
+    return {label: facts[label] for label in names}
 
 
-def _rule(rule: Rule) -> Json:
+def _query(rule: Rule, name: str, minutes: int, labels: dict[str, str]) -> Json:
+    """Return the query of what arrived within some minutes: a time series of one value for each group."""
     metric = {"id": "1", "type": "count"}
     if rule.per:
         metric = {"id": "1", "type": "cardinality", "field": rule.count.field}
-    labels = _labels(rule)
-    # A document without a field is in no group of it: what may lack is grouped as empty.
-    settings = {"size": "100", "order": "desc", "orderBy": "_term", "min_doc_count": "1", "missing": "-"}
+    # A document without a field is in no group of it, unless the field has a value for what is missing.
+    settings = {"size": "100", "order": "desc", "orderBy": "_term", "min_doc_count": "1", "missing": MISSING}
     buckets: list[Json] = [
         {"id": str(10 + place), "type": "terms", "field": field, "settings": settings}
         for place, field in enumerate(labels.values())
     ]
-    # Alerting needs a number: of a time series without gaps, the sum; of a group, the greatest.
-    buckets.append(
-        {
-            "id": "30",
-            "type": "date_histogram",
-            "field": ARRIVED,
-            "settings": {"interval": f"{rule.minutes}m", "min_doc_count": "0"},
-        }
-    )
-    query = {
-        "refId": "A",
+    histogram = {"interval": ONE_BUCKET, "min_doc_count": "0"}
+    buckets.append({"id": "30", "type": "date_histogram", "field": ARRIVED, "settings": histogram})
+    model = {
+        "refId": name,
         "queryType": "lucene",
         "luceneQueryType": "Metric",
-        "query": select_lucene(rule),
+        "query": f"({select_lucene(rule)}) AND {ARRIVED}:[now-{minutes}m TO now]",
         "timeField": ARRIVED,
         "metrics": [metric],
         "bucketAggs": buckets,
     }
-    reduced = {"refId": "B", "type": "reduce", "expression": "A", "reducer": "max" if rule.per else "sum"}
-    evaluator = {"type": "gt", "params": [rule.above]}
-    threshold = {
-        "refId": "C",
-        "type": "threshold",
-        "expression": "B",
-        "conditions": [{"evaluator": evaluator}],
+    return _step(f"kpanic-{rule.source}", model)
+
+
+def _step(source: str, model: Json) -> Json:
+    return {
+        "refId": model["refId"],
+        "datasourceUid": source,
+        "model": model,
+        "relativeTimeRange": {"from": RANGE, "to": 0},
     }
-    back = {"relativeTimeRange": {"from": rule.minutes * 60, "to": 0}}
-    lines = "".join(f'{label}: {{{{ index $labels "{field}" }}}}\n' for label, field in labels.items())
+
+
+def _reduce(name: str, of: str) -> Json:
+    return _step("__expr__", {"refId": name, "type": "reduce", "expression": of, "reducer": "sum"})
+
+
+def _rule(rule: Rule) -> Json:
+    labels = _labels(rule)
+    steps = [_query(rule, "A", rule.minutes, labels), _reduce("B", "A")]
+    if rule.growth:
+        # D is of both spans, as a group without any document before has no series of that span alone.
+        steps += [_query(rule, "T", 2 * rule.minutes, labels), _reduce("D", "T")]
+        words = f"$B > {rule.above} && $B > {rule.growth} * ($D - $B)"
+        steps.append(_step("__expr__", {"refId": "C", "type": "math", "expression": words}))
+    else:
+        conditions = [{"evaluator": {"type": "gt", "params": [rule.above]}}]
+        model = {"refId": "C", "type": "threshold", "expression": "B", "conditions": conditions}
+        steps.append(_step("__expr__", model))
+    lines = [f'{label}: {{{{ index $labels "{field}" }}}}\n' for label, field in labels.items()]
+    if rule.per:
+        lines.append(f"{rule.count.label}: {{{{ $values.B.Value }}}}\n")
+    for field in {"id", SIGNATURE_ID} & set(labels.values()):
+        key = f'{{{{ index $labels "{field}" }}}}'
+        lines.append(f"Dashboard: {{{{ externalURL }}}}d/kpanic-signature?var-signature={key}\n")
+        lines.append(silence(key))
     return {
         "uid": f"kpanic-{rule.id}",
         "title": rule.name,
         "condition": "C",
-        "data": [
-            {"refId": "A", "datasourceUid": f"kpanic-{rule.source}", "model": query, **back},
-            {"refId": "B", "datasourceUid": "__expr__", "model": reduced, **back},
-            {"refId": "C", "datasourceUid": "__expr__", "model": threshold, **back},
-        ],
+        "data": steps,
         "noDataState": "OK",
         "execErrState": "Error",
         "for": "0s",
-        "annotations": {"summary": rule.meaning, "description": lines},
+        "annotations": {"summary": rule.meaning, "description": "".join(lines)},
         "labels": {"kpanic": rule.id},
     }

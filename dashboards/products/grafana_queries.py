@@ -7,7 +7,7 @@ from typing import Any, Literal
 from kpanic.dashboards.panels import TIME, Dashboard, Metric, Panel
 from kpanic.dashboards.query import EXACT, lucene
 
-__all__ = ["PLUGINS", "Product", "target"]
+__all__ = ["MISSING", "PLUGINS", "Product", "target"]
 
 Json = dict[str, Any]
 Product = Literal["opensearch", "elasticsearch"]
@@ -17,6 +17,12 @@ PLUGINS: dict[Product, str] = {
     "elasticsearch": "elasticsearch",
 }
 """Ids of the data source plugins."""
+
+
+MISSING = "-"
+"""Group of the documents without a field: one empty group within another takes the whole table away."""
+_ALL = "data_stream.dataset"
+"""Field with one value in every crash, none in a signature: the plugins draw no metric without ``terms``."""
 
 
 def target(panel: Panel, of: Dashboard, product: Product) -> Json:
@@ -47,27 +53,21 @@ def target(panel: Panel, of: Dashboard, product: Product) -> Json:
 
 def _buckets(panel: Panel) -> list[Json]:
     if not panel.by:
-        # Both plugins refuse a metric without a group: one group that holds everything.
-        return [
-            {
-                "id": "10",
-                "type": "filters",
-                "settings": {"filters": [{"label": panel.title, "query": "*"}]},
-            }
-        ]
+        return [_terms("10", _ALL, 1, missing=True)]
     if panel.by == TIME:
         settings = {"interval": "1d" if panel.rate else "auto", "min_doc_count": "0"}
         time = {"id": "11", "type": "date_histogram", "field": TIME, "settings": settings}
         return [*([_terms("10", panel.split, panel.size)] if panel.split else []), time]
     groups = [_terms("10", panel.by, panel.size)]
     if panel.split:
-        groups.append(_terms("11", panel.split, panel.size))
+        groups.append(_terms("11", panel.split, panel.size, missing=True))
     words = [metric.field for metric in panel.metrics if metric.kind == "newest"]
-    return groups + [_terms(str(20 + place), field, 1) for place, field in enumerate(words)]
+    return groups + [_terms(str(20 + place), field, 1, missing=True) for place, field in enumerate(words)]
 
 
-def _terms(name: str, field: str, size: int) -> Json:
+def _terms(name: str, field: str, size: int, *, missing: bool = False) -> Json:
     settings = {"order": "desc", "orderBy": "1", "size": str(size), "min_doc_count": "1"}
+    settings |= {"missing": MISSING} if missing else {}
     return {"id": name, "type": "terms", "field": field, "settings": settings}
 
 

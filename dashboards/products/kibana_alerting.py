@@ -8,22 +8,45 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kpanic.dashboards.panels import INDEX, Term
-from kpanic.dashboards.products._message import mustache, opening
+from kpanic.dashboards.panels import INDEX
+from kpanic.dashboards.products._message import dashboard_url, heading, mustache, opening, silence
 from kpanic.dashboards.products._request import Request
 from kpanic.dashboards.products._rule_search import select
-from kpanic.dashboards.rules import ARRIVED, DEFAULTS, Options, Rule, rules
+from kpanic.dashboards.rules import ARRIVED, DEFAULTS, SIGNATURE_ID, Options, Rule, rules
+
+if TYPE_CHECKING:
+    from kpanic.dashboards.panels import Term
+
+__all__ = ["requests", "rule_id"]
 
 Json = dict[str, Any]
 
+SIGNATURE_COLUMNS = {
+    "Title": "kernel.panic.title",
+    "Cause": "kernel.panic.cause",
+    "Kernel": "host.os.kernel",
+    "Machine": "kernel.panic.hardware.product",
+    "Summary": "kernel.panic.analysis.summary",
+    "Verdict": "kernel.panic.analysis.why",
+    "Trace": "error.stack_trace",
+}
+"""Columns of a signature in ES|QL: any of the field's values, as they are alike within a signature."""
+LIST_COLUMNS = {
+    "Hosts": "host.name",
+    "Kernels": "host.os.kernel",
+    "Titles": "kernel.panic.title",
+    "Signatures": SIGNATURE_ID,
+    "Actions": "kernel.panic.analysis.next",
+}
+"""Columns of any group in ES|QL: the field's first ten values."""
+_EDGE = 2
+"""Minutes within which a group came to exceed the limit: runs are a minute apart, but not to the second."""
+
 
 def requests(options: Options = DEFAULTS) -> list[Request]:
-    """Return the requests that create the rules in Kibana (below ``/s/<space>`` where there is one).
-
-    Kibana takes no name for the id of what it encrypts, only a UUID.
-    """
+    """Return the requests that create the rules in Kibana (below ``/s/<space>`` where there is one)."""
     return [
         Request("POST", f"/api/alerting/rule/{rule_id(rule)}", _rule(rule, options))
         for rule in rules(options)
@@ -31,7 +54,7 @@ def requests(options: Options = DEFAULTS) -> list[Request]:
 
 
 def rule_id(rule: Rule) -> str:
-    """Return a rule's id: a UUID that looks random and is always the same."""
+    """Return a rule's id, always the same: Kibana takes only UUIDs for objects that it encrypts."""
     return str(uuid.UUID(bytes=hashlib.sha256(f"kpanic-{rule.id}".encode()).digest()[:16], version=4))
 
 
@@ -40,7 +63,7 @@ def _rule(rule: Rule, options: Options) -> Json:
         "timeField": ARRIVED,
         "threshold": [0],
         "thresholdComparator": ">",
-        "timeWindowSize": rule.minutes,
+        "timeWindowSize": rule.minutes * (2 if rule.growth else 1),
         "timeWindowUnit": "m",
     }
     if rule.per:  # only ES|QL counts distinct values
@@ -67,16 +90,14 @@ def _rule(rule: Rule, options: Options) -> Json:
 def _actions(rule: Rule, options: Options) -> list[Json]:
     if not options.kibana_connector:
         return []
-    shown = "".join(f"{name.title()}: {{{{_source.{name}}}}}\n" for name in GROUP)
-    shown = shown.replace("Count: ", f"{rule.count.label}: ")
-    lines = f"{shown}\n" if rule.per else mustache(rule.source)
+    lines = _group_lines(rule, options) if rule.per else mustache(rule.source, options.kibana_url)
     message = f"{opening(rule)}{{{{#context.hits}}}}{lines}{{{{/context.hits}}}}"
     params: Json = {"message": message}
     if options.kibana_connector_type == ".webhook":
         params = {"body": json.dumps({"text": message})}
     elif options.kibana_connector_type == ".server-log":
         params["level"] = "warn"
-    # A run reports what the one before did not; each is news.
+    # Each run reports what the run before did not, so each is news.
     frequency = {"summary": False, "notify_when": "onActiveAlert", "throttle": None}
     return [
         {
@@ -88,32 +109,61 @@ def _actions(rule: Rule, options: Options) -> list[Json]:
     ]
 
 
-GROUP = {
-    "signature": "",
-    "count": "",
-    "title": "kernel.panic.title",
-    "cause": "kernel.panic.cause",
-    "host": "host.name",
-    "kernel": "host.os.kernel",
-    "reading": "kernel.panic.analysis.summary",
-    "verdict": "kernel.panic.analysis.why",
-    "trace": "error.stack_trace",
-}
-"""Columns of a group in ES|QL, and of which field they are one value."""
+def _columns(rule: Rule) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the columns of one value, and those that are lists, of a rule's groups."""
+    one = SIGNATURE_COLUMNS if rule.per == SIGNATURE_ID else {}
+    known = {rule.per, *one.values()}
+    return one, {label: field for label, field in LIST_COLUMNS.items() if field not in known}
+
+
+def _group_lines(rule: Rule, options: Options) -> str:
+    """Return the lines of one group."""
+    lines = [heading(rule, "{{_source.key}}", "{{_source.count}}")]
+    one, many = _columns(rule)
+    for label in (*one, *many):
+        column = f"_source.{label.lower()}"
+        gap = "\n" if label == "Trace" else " "
+        lines.append(f"{{{{#{column}}}}}{label}:{gap}{{{{.}}}}\n{{{{/{column}}}}}")
+    if one:
+        if options.kibana_url:
+            lines.append(f"Dashboard: {dashboard_url(options.kibana_url, '{{_source.key}}')}\n")
+        lines.append(silence("{{_source.key}}"))
+    else:
+        lines.append(silence())
+    return "".join(lines)
 
 
 def _esql(rule: Rule) -> str:
-    """Return the groups that came to exceed the limit within the last two minutes.
-
-    Those that exceeded it before were told of; two minutes rather than one, as runs are not on the second.
-    """
+    """Return the groups that came to exceed the limit just now; those above it before were reported then."""
     conditions = " OR ".join(_esql_terms(terms) for terms in rule.where)
-    values = ", ".join(f"{name} = MAX({field})" for name, field in GROUP.items() if field)
+    field = rule.count.field
+    then = f"{ARRIVED} < NOW() - {_EDGE} minutes"
+    # Each column holds the counted field where the document belongs to that count.
+    columns = {"present": "true", "presentthen": then}
+    now, before = f"count > {rule.above}", f"countthen > {rule.above}"
+    if rule.growth:
+        start, startthen = (f"NOW() - {rule.minutes + edge} minutes" for edge in (0, _EDGE))
+        columns = {
+            "present": f"{ARRIVED} >= {start}",
+            "presentthen": f"{ARRIVED} >= {startthen} AND {then}",
+            "past": f"{ARRIVED} < {start}",
+            "pastthen": f"{ARRIVED} < {startthen}",
+        }
+        now += f" AND count > {rule.growth} * past"
+        before += f" AND countthen > {rule.growth} * pastthen"
+    made = ", ".join(f"{name} = CASE({test}, {field}, NULL)" for name, test in columns.items())
+    names = {name: name.replace("present", "count") for name in columns}
+    numbers = [f"{name} = COUNT_DISTINCT({column})" for column, name in names.items()]
+    one, many = _columns(rule)
+    values = [f"{label.lower()} = MAX({column})" for label, column in one.items()]
+    values += [f"{label.lower()} = VALUES({column})" for label, column in many.items()]
+    shown = [f'{label.lower()} = MV_CONCAT(MV_SLICE({label.lower()}, 0, 9), ", ")' for label in many]
+    if "Trace" in one:
+        shown.append('trace = MV_CONCAT(MV_SLICE(SPLIT(trace, "\\n"), 0, 7), "\\n")')
     return (
-        f"FROM {INDEX[rule.source]} | WHERE {conditions}"
-        f" | EVAL earlier = CASE({ARRIVED} < NOW() - 2 minutes, {rule.count.field}, NULL)"
-        f" | STATS count = COUNT_DISTINCT({rule.count.field}), before = COUNT_DISTINCT(earlier), {values}"
-        f" BY signature = {rule.per} | WHERE count > {rule.above} AND before <= {rule.above}"
+        f"FROM {INDEX[rule.source]} | WHERE {conditions} | EVAL {made}"
+        f" | STATS {', '.join(numbers + values)} BY key = {rule.per}"
+        f" | WHERE {now} AND NOT ({before}) | EVAL {', '.join(shown)}"
     )
 
 

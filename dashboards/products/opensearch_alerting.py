@@ -1,5 +1,9 @@
 """Monitors for OpenSearch's Alerting plugin: ``POST /_plugins/_alerting/monitors``.
 
+A rule on signatures is a document-level monitor: it follows sequence numbers, so it misses no late arrival.
+The others are bucket-level monitors. They make one alert a group, new once however often they see the group's
+documents, so each run can look back far enough to catch up after a pause of the node.
+
 :see: https://docs.opensearch.org/latest/observing-your-data/alerting/api/
 """
 
@@ -8,94 +12,108 @@ from __future__ import annotations
 from typing import Any
 
 from kpanic.dashboards.panels import INDEX
-from kpanic.dashboards.products._message import mustache, opening, shown
+from kpanic.dashboards.products._message import heading, mustache, opening
 from kpanic.dashboards.products._request import Request
-from kpanic.dashboards.products._rule_search import select_lucene, window
-from kpanic.dashboards.rules import ARRIVED, DEFAULTS, Options, Rule, rules
+from kpanic.dashboards.products._rule_search import counts, select_lucene, window
+from kpanic.dashboards.rules import DEFAULTS, Options, Rule, rules
+
+__all__ = ["requests"]
 
 Json = dict[str, Any]
 
+GROUPS = "composite_agg"
+"""The aggregation of groups; the plugin finds a group's sample documents only under this name."""
+
 
 def requests(options: Options = DEFAULTS) -> list[Request]:
-    """Return the requests that create the monitors in OpenSearch's Alerting plugin."""
+    """Return the requests that create the monitors."""
     return [
         Request("POST", "/_plugins/_alerting/monitors", _monitor(rule, options)) for rule in rules(options)
     ]
 
 
 def _monitor(rule: Rule, options: Options) -> Json:
-    monitor: Json = {
+    if rule.group:
+        kind, level, parts = "bucket_level_monitor", "bucket_level_trigger", _bucket_level(rule, options)
+    else:
+        kind, level, parts = "doc_level_monitor", "document_level_trigger", _document_level(rule, options)
+    inputs, condition, message, scope = parts
+    # The id is ours, so that installing it again changes nothing.
+    trigger = {
+        "id": f"kpanic-{rule.id}",
+        "name": rule.id,
+        "severity": "1",
+        "condition": condition,
+        "actions": _actions(rule, options.opensearch_channel, message, scope),
+    }
+    return {
         "type": "monitor",
+        "monitor_type": kind,
         "name": f"kpanic-{rule.id}",
         "enabled": True,
         "schedule": {"period": {"interval": 1, "unit": "MINUTES"}},
+        "inputs": [inputs],
+        "triggers": [{level: trigger}],
     }
-    lines = mustache(rule.source, raw=True)
+
+
+def _document_level(rule: Rule, options: Options) -> tuple[Json, Json, str, Json]:
+    """Return input, condition, message and scope of the action."""
+    listen = {"id": "match", "name": "match", "query": select_lucene(rule), "tags": [], "fields": []}
+    search = {"description": rule.meaning, "indices": [INDEX[rule.source]], "queries": [listen]}
+    condition = {"script": {"source": "query[name=match]", "lang": "painless"}}
+    lines = mustache(rule.source, options.opensearch_dashboards_url, raw=True)
     samples = f"{{{{#sample_documents}}}}{lines}{{{{/sample_documents}}}}"
-    if rule.source == "signatures":  # follows sequence numbers: a late arrival is not missed
-        listen = {"id": "match", "name": "match", "query": select_lucene(rule), "tags": [], "fields": []}
-        trigger: Json = {"condition": {"script": {"source": "query[name=match]", "lang": "painless"}}}
-        inputs: Json = {
-            "doc_level_input": {
-                "description": rule.meaning,
-                "indices": [INDEX[rule.source]],
-                "queries": [listen],
-            }
-        }
-        kind, level = "doc_level_monitor", "document_level_trigger"
-        message = f"{{{{#ctx.alerts}}}}{samples}{{{{/ctx.alerts}}}}"
-        scope: Json = {"per_execution": {}}
-    elif rule.per:
-        search = _search(rule) | {"aggregations": _composite(rule)}
-        condition = {
-            "parent_bucket_path": "groups",
-            "buckets_path": {"count": "count"},
-            "script": {"source": f"params.count > {rule.above}", "lang": "painless"},
-        }
-        trigger = {"condition": condition}
-        inputs = {"search": {"indices": [INDEX[rule.source]], "query": search}}
-        kind, level = "bucket_level_monitor", "bucket_level_trigger"
-        message = f"{{{{#ctx.newAlerts}}}}Signature: {{{{{{bucket_keys}}}}}}\n{samples}{{{{/ctx.newAlerts}}}}"
-        scope = {"per_alert": {"actionable_alerts": ["NEW"]}}
-    else:
-        script = {"source": "ctx.results[0].hits.total.value > 0", "lang": "painless"}
-        trigger = {"condition": {"script": script}}
-        inputs = {"search": {"indices": [INDEX[rule.source]], "query": _search(rule)}}
-        kind, level = "query_level_monitor", "query_level_trigger"
-        message = f"{{{{#ctx.results.0.hits.hits}}}}{lines}{{{{/ctx.results.0.hits.hits}}}}"
-        scope = {}
-    actions = _actions(rule, options.opensearch_channel, message, scope)
-    # Ids of ours, so that doing it again changes nothing.
-    named = {"id": f"kpanic-{rule.id}", "name": rule.id, "severity": "1", "actions": actions, **trigger}
-    return monitor | {"monitor_type": kind, "inputs": [inputs], "triggers": [{level: named}]}
+    message = f"{{{{#ctx.alerts}}}}{samples}{{{{/ctx.alerts}}}}"
+    return {"doc_level_input": search}, condition, message, {"per_execution": {}}
+
+
+def _bucket_level(rule: Rule, options: Options) -> tuple[Json, Json, str, Json]:
+    """Return input, condition, message and scope of the action."""
+    now = "{{period_end}}"
+    composite = {"size": 100, "sources": [{"group": {"terms": {"field": rule.group}}}]}
+    search = {
+        "size": 0,
+        "track_total_hits": True,
+        "query": window(rule, now),
+        "aggregations": {GROUPS: {"composite": composite, "aggregations": counts(rule, now)}},
+    }
+    paths, source = {"count": "count"}, f"params.count > {rule.above}"
+    if rule.growth:
+        paths = {"count": "recent>count", "before": "before>count"}
+        source += f" && params.count > {rule.growth} * params.before"
+    condition = {
+        "parent_bucket_path": GROUPS,
+        "buckets_path": paths,
+        "script": {"source": source, "lang": "painless"},
+    }
+    lines = mustache(rule.source, options.opensearch_dashboards_url, raw=True)
+    # One crash stands for the group. The plugin fetches all fields as long as no tag names one by its path.
+    newest = f"{{{{#sample_documents.0}}}}{lines}{{{{/sample_documents.0}}}}"
+    message = f"{{{{#ctx.newAlerts}}}}{_about_group(rule)}{newest}{{{{/ctx.newAlerts}}}}"
+    inputs = {"search": {"indices": [INDEX[rule.source]], "query": search}}
+    return inputs, condition, message, {"per_alert": {"actionable_alerts": ["NEW"]}}
+
+
+def _about_group(rule: Rule) -> str:
+    """Return the lines about a group itself: its key, and the hosts of its sample documents."""
+    if not rule.per:
+        return ""
+    hosts = "{{#sample_documents}}{{#_source}} {{{host.name}}}{{/_source}}{{/sample_documents}}"
+    return f"{heading(rule, '{{{bucket_keys}}}')}Hosts, of up to ten documents:{hosts}\n"
 
 
 def _actions(rule: Rule, channel: str, message: str, scope: Json) -> list[Json]:
     if not channel:
         return []
-    action: Json = {
-        "id": f"kpanic-{rule.id}",
-        "name": rule.id,
-        "destination_id": channel,
-        "throttle_enabled": False,
-        "subject_template": {"source": rule.name, "lang": "mustache"},
-        "message_template": {"source": opening(rule) + message, "lang": "mustache"},
-    }
-    if scope:
-        action["action_execution_policy"] = {"action_execution_scope": scope}
-    return [action]
-
-
-def _search(rule: Rule) -> Json:
-    content: Json = {"query": window(rule, "{{period_end}}"), "track_total_hits": True}
-    if rule.per:
-        return content | {"size": 0}
-    newest = {"size": 10, "sort": [{ARRIVED: "desc"}], "_source": sorted(shown(rule.source).values())}
-    # Of one signature one document: a message is for reading.
-    return content | newest | ({"collapse": {"field": rule.once}} if rule.once else {})
-
-
-def _composite(rule: Rule) -> Json:
-    source = {"group": {"terms": {"field": rule.per}}}
-    hosts = {"cardinality": {"field": rule.count.field}}
-    return {"groups": {"composite": {"size": 100, "sources": [source]}, "aggregations": {"count": hosts}}}
+    return [
+        {
+            "id": f"kpanic-{rule.id}",
+            "name": rule.id,
+            "destination_id": channel,
+            "throttle_enabled": False,
+            "subject_template": {"source": rule.name, "lang": "mustache"},
+            "message_template": {"source": opening(rule) + message, "lang": "mustache"},
+            "action_execution_policy": {"action_execution_scope": scope},
+        }
+    ]

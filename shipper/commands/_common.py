@@ -158,6 +158,8 @@ def site_options(config: Config) -> Options:
         outbreak_hosts=wanted.outbreak_hosts,
         opensearch_channel=wanted.opensearch_channel,
         kibana_connector=wanted.kibana_connector,
+        kibana_url=config.setup.kibana.address(),
+        opensearch_dashboards_url=config.setup.opensearch_dashboards.address(),
         elastalert2=wanted.elastalert2,
     )
 

@@ -38,7 +38,7 @@ __all__ = ["BulkOutput", "Reply", "SearchConfig"]
 
 CHUNK_BYTES = 5_000_000  # engines sync once a request: half of it drains a spool a fifth slower
 REASON_CHARACTERS = 2_000  # an engine quotes the document
-TRACE_LINES = 8  # of a trace in an alert's message
+NEXT_LINES = 3  # what to do, in the message of an alert
 KEYWORD_LIMIT = 1024  # ECS's ignore_above
 PATIENCE = 3  # refusals of a whole request before it is halved
 
@@ -279,6 +279,11 @@ class _Signature(msgspec.Struct):
 class _Analysis(msgspec.Struct):
     summary: str = ""
     why: str = ""
+    next: list[str] = []
+
+
+class _Hardware(msgspec.Struct):
+    product: str = ""
 
 
 class _Panic(msgspec.Struct):
@@ -290,15 +295,13 @@ class _Panic(msgspec.Struct):
     backfill: bool = False
     signature: _Signature = msgspec.field(default_factory=_Signature)
     analysis: _Analysis = msgspec.field(default_factory=_Analysis)
+    hardware: _Hardware = msgspec.field(default_factory=_Hardware)
+    trace_head: str = ""
     triage: dict[str, Any] = {}
 
 
 class _Kernel(msgspec.Struct):
     panic: _Panic = msgspec.field(default_factory=_Panic)
-
-
-class _Error(msgspec.Struct):
-    stack_trace: str = ""
 
 
 class _Stream(msgspec.Struct):
@@ -321,7 +324,6 @@ class _Document(msgspec.Struct):
     data_stream: _Stream = msgspec.field(default_factory=_Stream)
     kernel: _Kernel = msgspec.field(default_factory=_Kernel)
     host: _Host = msgspec.field(default_factory=_Host)
-    error: _Error = msgspec.field(default_factory=_Error)
 
 
 _decode = msgspec.json.Decoder(_Document).decode
@@ -344,7 +346,6 @@ def _lines(stored: Stored, moment: str, *, seeded: bool, known: set[str]) -> lis
     identity = panic.signature.id + ("" if panic.fatal else "-survived")
     if panic.signature.id and identity not in known:
         known.add(identity)
-        trace = "\n".join(document.error.stack_trace.split("\n", TRACE_LINES)[:TRACE_LINES])
         first = {
             "@timestamp": document.timestamp or moment,
             "event": {"ingested": moment},
@@ -357,9 +358,11 @@ def _lines(stored: Stored, moment: str, *, seeded: bool, known: set[str]) -> lis
             "cause": panic.cause,
             "function": panic.function,
             "fatal": panic.fatal,
-            "trace": trace[:KEYWORD_LIMIT],
+            "trace": panic.trace_head[:KEYWORD_LIMIT],
             "summary": panic.analysis.summary[:KEYWORD_LIMIT],
             "why": panic.analysis.why[:KEYWORD_LIMIT],
+            "next": "\n".join(panic.analysis.next[:NEXT_LINES])[:KEYWORD_LIMIT],
+            "machine": panic.hardware.product,
             "triage": panic.triage,
             "host": {"name": document.host.name, "os": {"kernel": document.host.os.kernel}},
         }

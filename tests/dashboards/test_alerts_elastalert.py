@@ -10,7 +10,8 @@ import re
 import shutil
 import sqlite3
 import subprocess
-from datetime import datetime, timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,8 @@ CRASH = CRASH[CRASH.index("[    2.164453] BUG: ") :]
 """One crash and nothing of its boot, so that only the folder says when it was."""
 KERNEL = "6.1.0-56-amd64"
 MINE = "BUG: unable to handle kernel NULL pointer dereference in {}"
+DAILY = {"kpanic-repeating-host.yaml", "kpanic-kernel-worse.yaml"}
+"""Rules about a day of a host or a kernel: the machines of these tests crash all the time."""
 REMEMBERED = 2
 """Seconds for which ElastAlert2 keeps in mind what it saw (``buffer_time``)."""
 
@@ -117,6 +120,8 @@ def site(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
     receiver = Receiver()
     rules = {}
     for name, text in elastalert2.files().items():
+        if name in DAILY:
+            continue
         rule = yaml.safe_load(text)
         url = f"{receiver.url}/{rule['name'].removeprefix('kpanic-')}"
         # A way out, and no waiting for what tests refresh.
@@ -154,7 +159,7 @@ def test_a_new_signature_wakes_once_and_says_what_died_where_and_what_it_means(s
         "Host: 10.0.0.1",
         f"Kernel: {KERNEL}",
         "set_kind.cold+0x22/0x3f [boom]",
-        "Reading: ",
+        "Summary: ",
         "Verdict: The vmcore is needed to learn which object held the NULL",
     ):
         assert line in text, text
@@ -282,7 +287,7 @@ def test_a_watched_cause_wakes_for_each_crash(site: Site) -> None:
     site.crash(run, "", 2, text=text.replace("[    ", "[    1"))
     site.ship(run)
     woken = site.woken()
-    assert woken["watched-cause"][0].startswith("Kernel panic of a watched cause: A kernel died of ")
+    assert woken["watched-cause"][0].startswith("Kernel panic of a watched cause: A panic with the cause ")
     assert counts(woken)["watched-cause"] == 2
     site.ship(run)
     assert site.woken() == {}
@@ -311,3 +316,47 @@ def test_what_arrives_while_nobody_listens_is_told_once_somebody_does(site: Site
     until(told)
     assert counts(woken) == {"new-signature": 1}
     assert site.woken() == {}
+
+
+def arrived(hours: float, host: str, kernel: str) -> dict[str, object]:
+    """Return a crash that arrived some hours ago."""
+    moment = datetime.now(UTC) - timedelta(hours=hours)
+    return {
+        "@timestamp": (moment - timedelta(days=3)).isoformat(),
+        "event": {"id": f"v1-{uuid.uuid4().hex}", "ingested": moment.isoformat()},
+        "host": {"name": host, "os": {"kernel": kernel}},
+        "kernel": {"panic": {"title": "BUG: x", "fatal": True}},
+    }
+
+
+def test_a_host_of_three_panics_a_day_and_a_kernel_of_twice_as_many_wake_once_each(
+    site: Site, node: Node, tmp_path: Path
+) -> None:
+    rules = {}
+    for name in DAILY:
+        rule = yaml.safe_load(elastalert2.files()[name])
+        url = f"{site.receiver.url}/{rule['name'].removeprefix('kpanic-')}"
+        rules[name] = rule | {"alert": "slack", "slack_webhook_url": url, "query_delay": {"seconds": 0}}
+    crashes = [
+        *[arrived(hours, "looping", f"6.0-{hours}") for hours in (1, 9, 23)],
+        *[arrived(hours, "slower", f"6.1-{hours}") for hours in (1, 20, 30)],
+        *[arrived(hours, f"a{hours}", "6.12.worse") for hours in (1, 5, 9, 30)],
+        *[arrived(hours, f"b{hours}", "6.12.new") for hours in (1, 5, 9)],
+        *[arrived(hours, f"c{hours}", "6.12.same") for hours in (1, 5, 9, 30, 35)],
+        *[arrived(hours, f"d{hours}", "6.12.two") for hours in (1, 5)],
+    ]
+    for crash in crashes:
+        answer = node.ask("POST", "/logs-kernel.panic-daily/_doc", crash)
+        assert answer["result"] == "created", answer
+    alerter = ElastAlert(tmp_path, node.url, rules)
+    alerter.start()
+    try:
+        daily = Site(site.folder, node, alerter, site.receiver)
+        woken = daily.woken()
+        hosts = [text for text in woken["repeating-host"] if "Host: 10.0.0." not in text]
+        assert ["Host: looping" in text for text in hosts] == [True]
+        kernels = sorted(re.findall(r"Kernel: (6\.12\.\w+)", "".join(woken["kernel-worse"])))
+        assert kernels == ["6.12.new", "6.12.worse"]
+        assert daily.woken() == {}
+    finally:
+        alerter.stop()

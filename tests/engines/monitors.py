@@ -11,11 +11,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.engines import parts
 from tests.engines.search import RELEASES
 
+if TYPE_CHECKING:
+    from tests.engines.search import Engine
+
+Json = dict[str, Any]
 VERSION = RELEASES["opensearch"][1]
 MONITORS = (
     ("org.opensearch", "common-utils", f"{VERSION}.0"),
@@ -52,6 +56,55 @@ def read(kind: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         raise ValueError(done.stderr[-3000:])
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
+
+
+def bucket_level_alerts(
+    engine: Engine, monitor: dict[str, Any], index: str, now: str
+) -> list[dict[str, Any]]:
+    """Return the new alerts of a bucket-level monitor's first run, by the plugin's own steps.
+
+    The search runs as it stands; ``parent_bucket_path`` and ``buckets_path`` give the script its numbers. The
+    sample documents of an alert come from a second search, with the five newest and the five oldest documents
+    of each bucket, and are looked for in an aggregation named ``composite_agg`` and in no other
+    (``BucketLevelMonitorRunner.kt``, Alerting 3.4).
+    """
+    (only,) = monitor["inputs"]
+    (trigger,) = (one["bucket_level_trigger"] for one in monitor["triggers"])
+    search = json.loads(json.dumps(only["search"]["query"]).replace("{{period_end}}", now))
+    condition = trigger["condition"]
+    answer = engine.ask("POST", f"/{index}/_search", search)
+    assert "aggregations" in answer, answer
+    firing = []
+    for bucket in answer["aggregations"][condition["parent_bucket_path"]]["buckets"]:
+        numbers = {name: _at(bucket, path) for name, path in condition["buckets_path"].items()}
+        if compared(condition["script"]["source"], numbers):
+            firing.append(_key(bucket))
+    for groups in search["aggregations"].values():
+        for name, order in (("top_hits", "desc"), ("low_hits", "asc")):
+            newest = {"size": 5, "sort": [{"event.ingested": order}]}
+            groups["aggregations"] |= {name: {"top_hits": newest}}
+    answer = engine.ask("POST", f"/{index}/_search", search)
+    samples = {}
+    for bucket in answer["aggregations"].get("composite_agg", {}).get("buckets", ()):
+        newest, oldest = (bucket[name]["hits"]["hits"] for name in ("top_hits", "low_hits"))
+        samples[_key(bucket)] = [*newest, *reversed(oldest)]
+    return [{"bucket_keys": key, "sample_documents": samples.get(key, [])} for key in firing]
+
+
+def compared(script: str, numbers: dict[str, float]) -> bool:
+    """Return what a comparison in Painless says of its ``params``; no engine of the tests has Painless."""
+    words = script.replace("params.", "").replace("&&", "and")
+    return bool(eval(words, {"__builtins__": {}}, dict(numbers)))  # noqa: S307 - a comparison of ours
+
+
+def _key(bucket: dict[str, Any]) -> str:
+    return "#".join(str(value) for value in bucket["key"].values())
+
+
+def _at(bucket: dict[str, Any], path: str) -> float:
+    for part in path.split(">"):
+        bucket = bucket[part]
+    return float(bucket["value"])
 
 
 def _monitors(texts: list[str]) -> list[str]:

@@ -25,10 +25,12 @@ __all__ = [
     "FilePath",
     "NotRegularFile",
     "ReadFile",
+    "WritableByAnybody",
     "file_role",
     "open_beneath",
     "open_folder",
     "open_named",
+    "open_trusted",
 ]
 
 FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={"file": "path"})]
@@ -53,6 +55,10 @@ class NotRegularFile(OSError):  # noqa: N818 - a property of the file
     """A named pipe, socket, device or symbolic link stands where a file is expected."""
 
 
+class WritableByAnybody(OSError):  # noqa: N818 - a property of the file
+    """A file that has to be trusted may be written by every user."""
+
+
 def open_named(path: str) -> IO[bytes]:
     """Open a file that the operator named, through links; a pipe only if it is a descriptor of this process.
 
@@ -64,6 +70,20 @@ def open_named(path: str) -> IO[bytes]:
         return open(path, "rb")  # noqa: PTH123
     _refuse_other_kinds(os.stat(path).st_mode)  # noqa: PTH116 - opening a device may act on it
     return _reader(os.open(path, _READ))
+
+
+def open_trusted(path: str) -> IO[bytes]:
+    """Open a file that decides what is done, or holds a secret, as :func:`open_named` does.
+
+    :raises WritableByAnybody: every user may write to it.
+    :raises OSError, ValueError: as of :func:`open_named`.
+    """
+    file = open_named(path)
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+        file.close()
+        raise WritableByAnybody(0, "may be written by anybody: 'chmod o-w' it")
+    return file
 
 
 def open_beneath(folder: int, name: str) -> IO[bytes]:

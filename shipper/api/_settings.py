@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from kpanic.shipper.files import ReadFile, open_named
+from kpanic.shipper.files import ReadFile, open_trusted
 
 if TYPE_CHECKING:
     import ssl
@@ -177,7 +177,7 @@ def read_secret(value: str, path: str, key: str) -> str:
     if not path:
         return value
     try:
-        with open_named(path) as file:
+        with open_trusted(path) as file:
             return file.readline(LONGEST_SECRET).decode().rstrip("\r\n")
     except (OSError, ValueError) as error:
         raise ValueError(f"{key}_file: {path}: {getattr(error, 'strerror', None) or error}") from error

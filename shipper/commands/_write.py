@@ -1,45 +1,60 @@
-"""Put a command's result where ``-o`` says."""
+"""Writing a command's result to where ``-o`` says."""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
+import stat
 import sys
-import tempfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kpanic.shipper.cli import Failure
+from kpanic.shipper.files import open_folder
 from kpanic.shipper.terminal import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["write", "write_all"]
 
+_DESCRIPTOR = re.compile(r"/dev/(?:stdout|stderr|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
+"""Paths that the shell makes of ``>(…)``, and the standard streams."""
+
 
 def write(target: str, text: str) -> None:
-    """Write a regular file whole or not at all and print its path; anything else, and ``-``, as it comes.
+    """Write a file and print its path; ``-`` is standard output.
+
+    A regular file is written whole or not at all: a new one takes its place. So does a symbolic link, whose
+    target is left alone: somebody else may have put it there. A device and a named pipe of this user are
+    written to.
 
     :raises Failure: it cannot be written.
     """
     if target == "-":
         sys.stdout.write(text)
         return
-    path = Path(os.path.realpath(target))
+    body = text.encode("utf-8", "replace")
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, a device
-            path.write_text(text, encoding="utf-8", errors="replace")
+        if _DESCRIPTOR.fullmatch(target):
+            Path(target).write_bytes(body)
             return
-        _replace(path, text)
-    except OSError as error:
-        raise Failure(f"{target}: cannot be written: {error.strerror}") from None
+        with _folder_of(target) as (folder, name):
+            if _write_through(folder, name, body):
+                return
+            _replace(folder, name, body)
+    except (OSError, ValueError) as error:
+        raise Failure(f"{target}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
     sys.stdout.write(visible(str(Path(target).absolute())) + "\n")
 
 
 def write_all(folder: str, texts: Mapping[str, str]) -> None:
-    """Write files into a folder, which is made if need be; print their paths.
+    """Write files into a folder, which is made if need be, and print their paths.
 
-    :raises Failure: it cannot be written.
+    :param texts: the texts by the names of the files.
+    :raises Failure: one cannot be written.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -51,15 +66,46 @@ def write_all(folder: str, texts: Mapping[str, str]) -> None:
         write(str(Path(folder) / name), text)
 
 
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+@contextmanager
+def _folder_of(target: str) -> Iterator[tuple[int, str]]:
+    """Yield a descriptor of the folder that holds ``target``, and its name there."""
+    path = Path(target)
+    folder = open_folder(str(path.parent))
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # noqa: PTH101
-        os.replace(name, path)  # noqa: PTH105
-    except BaseException:
-        os.unlink(name)  # noqa: PTH108
-        raise
+        yield folder, path.name
+    finally:
+        os.close(folder)
+
+
+def _write_through(folder: int, name: str, body: bytes) -> bool:
+    """Write into what is no regular file; return whether it was such a thing.
+
+    :raises OSError: it is a folder, or a pipe of another user.
+    """
+    try:
+        status = os.stat(name or ".", dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+        return False
+    if stat.S_ISFIFO(status.st_mode) and status.st_uid != os.geteuid():
+        raise PermissionError(0, "is another user's pipe")
+    descriptor = os.open(name or ".", os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=folder)
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+        file.write(body)
+    return True
+
+
+def _replace(folder: int, name: str, body: bytes) -> None:
+    """Write a new file and let it take the place of ``name`` in its folder."""
+    new = f".{name[:200]}.{secrets.token_hex(8)}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(new, flags, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123 - a descriptor
+        try:
+            file.write(body)
+            file.flush()
+            os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(new, dir_fd=folder)
+            raise

@@ -8,7 +8,7 @@ import time
 import click
 
 from kpanic.shipper.commands._common import configured, open_store, read_config
-from kpanic.shipper.terminal import visible
+from kpanic.shipper.terminal import escape_controls, visible
 
 __all__ = ["command"]
 
@@ -32,7 +32,7 @@ def command(config_file: str | None, overrides: tuple[str, ...], form: str, *, d
             document["dead"] = [
                 {"output": one.output, "id": one.id, "reason": one.reason, "at": one.at} for one in letters
             ]
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
+        sys.stdout.buffer.write(escape_controls(msgspec.json.format(msgspec.json.encode(document))) + b"\n")
         return 0
     lines = [
         f"store      {status.path} ({status.bytes / 1e6:.1f} MB)",

@@ -16,10 +16,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kpanic.shipper.config.check import Checked
+from kpanic.shipper.config.faults import ConfigError
+from kpanic.shipper.config.reading import Reading
 from kpanic.shipper.config.schema import schema
 from kpanic.shipper.config.sections import INPUTS, OUTPUTS, Config, Plugin
-from kpanic.shipper.config.tree import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -44,12 +44,12 @@ def load(
     :raises ConfigError: with every fault that was found.
     """
     environment = os.environ if environment is None else environment
-    reading = Checked(environment, files)
+    reading = Reading(environment, files)
     if file is not None:
-        reading.file(Path(file))
+        reading.take_file(Path(file))
     elif os.path.lexists(DEFAULT_FILE):
-        reading.file(DEFAULT_FILE)
-    reading.environ()
+        reading.take_file(DEFAULT_FILE)
+    reading.take_environment()
     for override in overrides:
-        reading.override(override)
-    return reading.finish()
+        reading.take_override(override)
+    return reading.config()

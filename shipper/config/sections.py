@@ -1,20 +1,16 @@
-"""The keys: a struct a section, and what they are called."""
+"""The sections of the configuration, a struct each."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from kpanic.shipper import plugins
 from kpanic.shipper.files import FilePath  # noqa: TC001 - msgspec looks at annotations
 from kpanic.shipper.frontend import SetupConfig
 from kpanic.shipper.triage import Entry  # noqa: TC001 - likewise
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 INPUTS, OUTPUTS = "kpanic.inputs", "kpanic.outputs"
 
@@ -174,64 +170,3 @@ SECTIONS: dict[str, Any] = {
     "tags": list[str],
     "labels": dict[str, str],
 }
-
-
-def type_below(kind: Any, part: str | int) -> Any:  # noqa: ANN401 - any type
-    """Return the type of a field of a struct; None where there is no saying."""
-    if isinstance(part, str) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return next((field.type for field in msgspec.structs.fields(kind) if field.encode_name == part), None)
-    if isinstance(part, int):
-        return next(iter(getattr(kind, "__args__", ())), None)
-    return None
-
-
-def metas(kind: Any) -> list[msgspec.Meta]:  # noqa: ANN401 - any type
-    """Return what is said of a type beside what it is."""
-    return [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
-
-
-def field_names(kind: Any) -> list[str]:  # noqa: ANN401 - any type
-    """Return the keys of a struct; none of any other type."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return [field.encode_name for field in msgspec.structs.fields(kind)]
-    return []
-
-
-def _leaves(kind: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 - any type
-    """Yield the dotted keys of a struct."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        for field in msgspec.structs.fields(kind):
-            yield from _leaves(field.type, f"{prefix}.{field.encode_name}")
-    else:
-        yield prefix
-
-
-def homes(name: str) -> list[str]:
-    """Return what has a key of this name, in words."""
-    structs = dict(SECTIONS) | {
-        f"output.{one}": plugins.load(OUTPUTS, one).Config for one in plugins.names(OUTPUTS)
-    }
-    found = [
-        path.removesuffix(f".{name}")
-        for top, kind in structs.items()
-        for path in _nodes(kind, top)
-        if path.endswith(f".{name}")
-    ]
-    inputs = [one for one in plugins.names(INPUTS) if name in field_names(plugins.load(INPUTS, one).Config)]
-    return found + ([f"inputs of type {', '.join(inputs)}"] if inputs else [])
-
-
-def _nodes(kind: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 - any type
-    """Yield the dotted keys of a struct and of all below it."""
-    yield prefix
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        for field in msgspec.structs.fields(kind):
-            yield from _nodes(field.type, f"{prefix}.{field.encode_name}")
-
-
-def keys() -> Iterator[str]:
-    """Yield every key that a variable of the environment may set."""
-    for name, kind in SECTIONS.items():
-        yield from _leaves(kind, name)
-    for name in plugins.names(OUTPUTS):
-        yield from _leaves(plugins.load(OUTPUTS, name).Config, f"output.{name}")

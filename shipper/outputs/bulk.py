@@ -157,7 +157,11 @@ class BulkOutput(ABC):
         if status == 401:  # noqa: PLR2004
             raise Unavailable(self._refused(status, data))
         known = status == 200  # noqa: PLR2004
-        said = [f"{data['status']}, {counted(data['number_of_nodes'], 'node')}" if known else "reached"]
+        health = data if known and isinstance(data, dict) else {}
+        nodes = health.get("number_of_nodes")
+        said = [str(health.get("status", "reached"))]
+        if isinstance(nodes, int):
+            said[0] += f", {counted(nodes, 'node')}"
         said += self._rights()
         status, _ = self.request("GET", "/_index_template/kernel-panic")
         if status == 404:  # noqa: PLR2004

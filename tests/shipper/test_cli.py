@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -224,6 +225,20 @@ def test_status_tells_what_is_kept(kpanic: Run) -> None:
     assert "documents  2 (2 with their text)" in out
     assert "incidents  1, 1 of them fatal" in out
     assert kpanic("status", "--dead")[0].splitlines()[-1] == "refused    none"
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_receiver_s_words_do_nothing_to_the_terminal(kpanic: Run, form: str) -> None:
+    kpanic("ship", LOGS / "story", "-E", f"output.file.path={kpanic.folder / 'out'}")
+    hostile = "refused \x9b31m\x7f\u202e\u200b here"
+    connection = sqlite3.connect(kpanic.store)
+    connection.execute("INSERT INTO dead_letters VALUES ('file', 1, ?, 0.0)", (hostile,))
+    connection.commit()
+    connection.close()
+    out, _ = kpanic("status", "--dead", "--format", form)
+    assert not set("\x9b\x7f\u202e\u200b") & set(out)
+    if form == "json":
+        assert json.loads(out)["dead"][0]["reason"] == hostile
 
 
 def test_replay_delivers_again(kpanic: Run) -> None:

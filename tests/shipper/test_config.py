@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -230,6 +231,33 @@ def test_a_fault_names_file_line_key_and_what_to_do(tmp_path: Path, text: str, e
 def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
     text = "tagz: 1\noutput.opensearch: {hosts: a:1, timeout: x, usr: y}\n"
     assert len(faults(tmp_path, text, "nokey", "path.dat=1")) == 5
+
+
+def test_many_faults_are_told_by_their_number(tmp_path: Path) -> None:
+    before = time.process_time()
+    told = faults(tmp_path, "".join(f"key{number}: 1\n" for number in range(20_000)))
+    assert time.process_time() - before < 10
+    assert len(told) == 101
+    assert told[0].startswith("kpanic.yml:1: key0: there is no such key")
+    assert told[-1] == "and 19,900 more faults"
+
+
+def test_a_file_that_anybody_may_write_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("swordfish")
+    (tmp_path / "triage.yml").write_text("[]")
+    text = "output.opensearch: {hosts: [a], username: u, password_file: SECRET}\ntriage.path: triage.yml\n"
+    path = tmp_path / "kpanic.yml"
+    path.write_text(text.replace("SECRET", str(tmp_path / "secret")))
+    for name, key in (
+        ("secret", "output.opensearch.password_file"),
+        ("triage.yml", "triage"),
+        ("kpanic.yml", ""),
+    ):
+        (tmp_path / name).chmod(0o666)
+        with pytest.raises(ConfigError, match=rf"{key}.*{name}: may be written by anybody: 'chmod o-w' it"):
+            load(str(path), (), {}, files=("output",))
+        (tmp_path / name).chmod(0o664)
+    assert load(str(path), (), {}, files=("output",)).outputs
 
 
 def test_a_fault_of_an_override_or_a_variable_names_it(tmp_path: Path) -> None:

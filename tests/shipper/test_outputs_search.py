@@ -332,6 +332,9 @@ def test_the_check_tells_what_was_reached(
     assert "template" not in line
     proxy.instead["/_index_template/kernel-panic"] = Answer(404)
     assert "index template is missing: run `kpanic setup --index-management`" in connect(proxy.url).check()
+    for health in (b"{}", b"[]", b'"green"', b'{"status": null, "number_of_nodes": "many"}'):
+        proxy.instead["/_cluster/health"] = Answer(200, health)
+        assert f" at {proxy.url}: " in connect(proxy.url).check()
 
 
 def test_opensearch_behind_the_wrong_output_is_named(opensearch: Engine, namespace: str) -> None:

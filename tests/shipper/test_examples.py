@@ -18,7 +18,7 @@ import pytest
 
 from kpanic.shipper.api import Stored
 from kpanic.shipper.contract import check_input, check_output, crash_text
-from tests.shipper.feed import until
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

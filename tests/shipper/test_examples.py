@@ -23,6 +23,8 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.process
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 LONGEST_LINE = 256 << 10

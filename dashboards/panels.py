@@ -55,6 +55,8 @@ class Panel:
     form: Form
     metrics: tuple[Metric, ...]
     """The first one orders the groups, the most first (dates: the newest first)."""
+    narrow: tuple[Metric, ...] = ()
+    """Metrics of a table whose columns are all of one width, where ``metrics`` would be cut."""
     by: str = ""
     """Field whose values are the groups; a date field groups by interval."""
     label: str = ""
@@ -212,6 +214,7 @@ KERNEL_PANICS = Dashboard(
             "Which faults are worth fixing first?",
             "table",
             (INCIDENTS, HOSTS, KERNELS, FIRST, LAST, TITLE, CAUSE, TRIAGE),
+            narrow=(INCIDENTS, HOSTS, LAST, TITLE, CAUSE),
             by="kernel.panic.signature.id",
             label="Signature",
             size=50,
@@ -287,6 +290,7 @@ KERNEL_PANICS = Dashboard(
             "Which machines keep dying?",
             "table",
             (INCIDENTS, FAULTS, FIRST, LAST),
+            narrow=(INCIDENTS, FAULTS, LAST),
             by="host.name",
             label="Host",
             where=FATAL,
@@ -373,6 +377,7 @@ SIGNATURE = Dashboard(
             "Which version brought it, which one ended it?",
             "table",
             (INCIDENTS, HOSTS, FIRST, LAST),
+            narrow=(INCIDENTS, FIRST, LAST),
             by="host.os.kernel",
             label="Kernel",
             width=24,

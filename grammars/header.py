@@ -146,8 +146,16 @@ _bios = re.compile(r"^(?P<box>.*?),? BIOS (?P<version>.*?)(?: (?P<date>\d\d/\d\d
 
 
 def read_hardware(name: str) -> Hardware:
-    """Take ``VENDOR PRODUCT[/BOARD], BIOS VERSION DATE`` apart, as far as it can be."""
+    """Take ``VENDOR PRODUCT[/BOARD], BIOS VERSION DATE`` apart, as far as it can be.
+
+    A device tree has one name, ``NAME (DT)``: its ``model``, or the first ``vendor,device`` that it is
+    compatible with (arch/arm64/kernel/setup.c, v6.12: ``dump_stack_set_arch_desc``).
+    """
     name = name.strip()
+    if name.endswith(" (DT)"):
+        product = name.removesuffix(" (DT)")
+        vendor, comma, _ = product.partition(",")
+        return Hardware(name, vendor if comma and " " not in product else "", product, "", "")
     match = _bios.match(name)
     box, version, date = (match["box"], match["version"], match["date"] or "") if match else (name, "", "")
     vendor, _, product = box.partition(" ")

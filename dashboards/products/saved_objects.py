@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kpanic.dashboards import templates
 from kpanic.dashboards.panels import (
     COLUMNS,
     FACETS,
@@ -30,6 +31,19 @@ from kpanic.dashboards.products.visualizations import visualization
 __all__ = ["ndjson"]
 
 Json = dict[str, Any]
+
+TYPES = {
+    "boolean": "boolean",
+    "date": "date",
+    "double": "number",
+    "ip": "ip",
+    "keyword": "string",
+    "long": "number",
+    "text": "string",
+}
+"""Types of the engines' fields, as the index patterns of both products name them."""
+MINUTE = {"id": "date", "params": {"pattern": "YYYY-MM-DD HH:mm"}}
+"""Format of a time that a narrow column shows whole."""
 
 
 def ndjson(fleet: int | None = None) -> str:
@@ -70,10 +84,40 @@ def _pattern(source: Source) -> Json:
         "attributes": {
             "title": INDEX[source],
             "timeFieldName": TIME if source == "panics" else "event.ingested",
-            "fieldFormatMap": nested({field: link}),
+            "fieldFormatMap": nested({field: link, TIME: MINUTE}),
+            "fields": nested(_fields(source)),
         },
         "references": [],
     }
+
+
+def _fields(source: Source) -> list[Json]:
+    """Return an index pattern's fields; without them, each panel of a first visitor saves the pattern."""
+    mappings = templates.FIELDS if source == "panics" else templates.SIGNATURE_FIELDS
+    fields = [
+        {
+            "name": name,
+            "type": TYPES[mapping["type"]],
+            "esTypes": [mapping["type"]],
+            "count": 0,
+            "scripted": False,
+            "searchable": mapping.get("index", True),
+            "aggregatable": mapping["type"] != "text" and mapping.get("doc_values", True),
+            "readFromDocValues": mapping["type"] != "text" and mapping.get("doc_values", True),
+        }
+        for name, mapping in mappings.items()
+        if mapping["type"] in TYPES
+    ]
+    own = {"count": 0, "scripted": False, "readFromDocValues": False}
+    fields += [
+        own | {"name": name, "type": kind, "esTypes": [name], "searchable": shown, "aggregatable": shown}
+        for name, kind, shown in (
+            ("_id", "string", True),
+            ("_index", "string", True),
+            ("_source", "_source", False),
+        )
+    ]
+    return sorted(fields, key=lambda field: str(field["name"]))
 
 
 def _search(panel: Panel) -> Json:

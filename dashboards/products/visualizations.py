@@ -23,6 +23,10 @@ def visualization(panel: Panel) -> Json:
     return envelope(panel, state, search_source(panel), references(panel.source))
 
 
+TRUNCATE = 30
+"""Characters of a label: the axis takes the room of the longest, and leaves the bars the rest."""
+HEAT = ((1, 2), (2, 5), (5, 20), (20, 100), (100, 1_000_000))
+"""Ranges of a heat map's colours, so that one panic differs from none; the schema begins with yellow."""
 _TYPES = {
     "number": "metric",
     "histogram": "histogram",
@@ -33,7 +37,7 @@ _TYPES = {
 
 
 def _aggregations(panel: Panel) -> list[Json]:
-    metrics = [_metric(str(place), metric) for place, metric in enumerate(panel.metrics, 1)]
+    metrics = [_metric(str(place), metric) for place, metric in enumerate(panel.narrow or panel.metrics, 1)]
     if not panel.by:
         return metrics
     here, below = str(len(metrics) + 1), str(len(metrics) + 2)
@@ -128,10 +132,10 @@ def _params(panel: Panel) -> Json:
             "enableHover": False,
             "legendPosition": "right",
             "times": [],
-            "colorsNumber": 5,
-            "colorSchema": "Reds",
-            "setColorRange": False,
-            "colorsRange": [],
+            "colorsNumber": len(HEAT),
+            "colorSchema": "Yellow to Red",
+            "setColorRange": True,
+            "colorsRange": [{"from": low, "to": high} for low, high in HEAT],
             "invertColors": False,
             "percentageMode": False,
             "valueAxes": [
@@ -165,7 +169,7 @@ def _bars(panel: Panel, *, lying: bool) -> Json:
                 "show": True,
                 "style": {},
                 "scale": {"type": "linear"},
-                "labels": {"show": True, "filter": not lying, "truncate": 200, "rotate": 0},
+                "labels": {"show": True, "filter": not lying, "truncate": TRUNCATE, "rotate": 0},
                 "title": {},
             }
         ],

@@ -11,6 +11,7 @@ import vl_convert
 from kpanic.dashboards import export, templates
 from kpanic.dashboards.embedded import evaluate, first, milliseconds
 from kpanic.dashboards.panels import FACETS, INDEX, RATE, TIME, of_fleet
+from kpanic.dashboards.panels import fields as fields_of_panels
 from kpanic.dashboards.products.saved_objects import ndjson
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ ALLOWED = {
     "index-pattern": {"title", "timeFieldName", "fields", "fieldFormatMap"},
 }  # fmt: skip
 """Attributes in the mappings of OpenSearch Dashboards and in the schemas of Kibana."""
+TEXTS = {"visState", "fieldFormatMap", "fields"}
+"""Attributes that are JSON, beside those whose name says so."""
 PORTABLE = {"metric", "table", "histogram", "horizontal_bar", "pie", "heatmap"}
 SCHEMAS = {
     "metric": {"metric"},
@@ -47,7 +50,9 @@ def nested(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
     if isinstance(node, dict):
         return {
             key: nested(
-                json.loads(child) if key.endswith("JSON") or key in {"visState", "fieldFormatMap"} else child
+                json.loads(child)
+                if key.endswith("JSON") or key in {"visState", "fieldFormatMap", "fields"}
+                else child
             )
             for key, child in node.items()
         }
@@ -115,10 +120,52 @@ def test_index_patterns_name_the_indices_and_their_time() -> None:
     assert patterns["kpanic-signatures"]["timeFieldName"] in templates.SIGNATURE_FIELDS
 
 
+def test_index_patterns_bring_their_fields() -> None:
+    """Else every panel of a first visitor asks for them and saves the pattern, and all but one conflict."""
+    patterns = {one["id"]: nested(one["attributes"]) for one in OBJECTS if one["type"] == "index-pattern"}
+    for source, mappings in (("panics", templates.FIELDS), ("signatures", templates.SIGNATURE_FIELDS)):
+        fields = {field["name"]: field for field in patterns[f"kpanic-{source}"]["fields"]}
+        assert fields.keys() >= {name for name, field in mappings.items() if field["type"] != "object"}
+        for name in ("_id", "_index", "_source"):
+            assert not fields[name]["scripted"]
+        assert fields["event.ingested"]["type"] == "date"
+        asked = {field for asked_source, field in fields_of_panels() if asked_source == source}
+        assert asked
+        assert all(fields[name]["aggregatable"] for name in asked)
+
+
+def test_a_time_is_short_enough_for_a_column() -> None:
+    for one in OBJECTS:
+        if one["type"] == "index-pattern":
+            formats = json.loads(one["attributes"]["fieldFormatMap"])
+            assert len(formats[TIME]["params"]["pattern"]) <= 16
+
+
+WIDTHS = {f"kpanic-{panel.id}": panel.width for dashboard in of_fleet(1) for panel in dashboard.panels}
+
+
+@pytest.mark.parametrize("one", VISUALIZATIONS, ids=lambda one: one["id"])
+def test_a_visualization_can_be_read_in_its_width(one: dict[str, Any]) -> None:
+    """Columns share a table's width, an axis is as wide as its longest label, most colours start white."""
+    state = json.loads(one["attributes"]["visState"])
+    if state["type"] == "table":
+        assert len(state["aggs"]) * 6 <= WIDTHS[one["id"]]
+    for axis in state["params"].get("categoryAxes", ()):
+        assert axis["labels"]["truncate"] <= 30
+    if state["type"] == "heatmap":
+        params = state["params"]
+        assert params["colorSchema"] not in {"Blues", "Greens", "Greys", "Reds"}, "these begin with white"
+        assert params["setColorRange"]
+        ranges = [(one["from"], one["to"]) for one in params["colorsRange"]]
+        assert ranges[0][0] == 1
+        assert [low for low, _ in ranges[1:]] == [high for _, high in ranges[:-1]]
+
+
 def test_a_signature_links_to_its_dashboard() -> None:
     for one in OBJECTS:
         if one["type"] == "index-pattern":
-            (link,) = json.loads(one["attributes"]["fieldFormatMap"]).values()
+            formats = json.loads(one["attributes"]["fieldFormatMap"])
+            (link,) = (made for made in formats.values() if made["id"] == "url")
             assert link["params"]["urlTemplate"].startswith("dashboards#/view/kpanic-signature?")
 
 

@@ -395,3 +395,17 @@ def test_a_frame_that_the_unwinder_doubts_is_kept_as_such() -> None:
     doubted = [frame.symbol for frame in read(CENTOS).call_trace if not frame.reliable]
     assert doubted == ["rw_verify_area"]
     assert not read(POWERPC).call_trace[0].reliable
+
+
+@pytest.mark.parametrize(
+    ("name", "vendor", "product"),
+    [
+        ("linux,dummy-virt (DT)", "linux", "linux,dummy-virt"),
+        ("Raspberry Pi 4 Model B Rev 1.4 (DT)", "", "Raspberry Pi 4 Model B Rev 1.4"),
+        ("Dell Inc. PowerEdge R740/0WRPXK, BIOS 2.10.2 02/24/2021", "Dell Inc.", "PowerEdge R740/0WRPXK"),
+    ],
+)
+def test_a_hardware_name_is_of_dmi_or_of_a_device_tree(name: str, vendor: str, product: str) -> None:
+    (report,) = parse(CENTOS.replace("PGD 0\n", f"Hardware name: {name}\n"))
+    assert report.hardware is not None
+    assert (report.hardware.vendor, report.hardware.product) == (vendor, product)

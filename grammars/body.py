@@ -1,100 +1,115 @@
-"""The body of a report: a pyparsing grammar whose alternatives are chosen by the start of the line.
+"""The body of a report: its blocks, found by how they begin.
 
-A plain ``MatchFirst`` would try every alternative on every line. :class:`LineSwitch` is one that looks up the
-alternative first, with a single regular expression over the starts of all of them, and passes over the
-lines that none of them begins: their cost is that of a search, not that of a grammar.
+A plain ``MatchFirst`` would try every block on every line. :class:`BlockSwitch` looks up the block first,
+with a single regular expression over the beginnings of all of them, and passes over the lines that none of
+them begins: their cost is that of a search, not that of a grammar.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import pyparsing as pp
-
-from kpanic.grammars import header, remarks, trace
+from kpanic.grammars import machines
+from kpanic.grammars.blocks import backtrace, code, end, hardware, modules, oops, owner, pointer, remarks
 from kpanic.grammars.fact import Fact
-from kpanic.grammars.machines import Jump, Pointer, Registers, Rule
-from kpanic.grammars.machines.arm import ARM
-from kpanic.grammars.machines.others import MIPS, POWERPC, RISCV, S390
-from kpanic.grammars.machines.x86 import X86
-from kpanic.grammars.model import Hardware, Oops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from kpanic.grammars.blocks import Block
     from kpanic.grammars.report_lines import ReportText
 
-KINDS: Final[dict[type, str]] = {
-    header.Owner: "owner",
-    Hardware: "hardware",
-    Pointer: "pointer",
-    Jump: "jump",
-    Registers: "registers",
-    header.Code: "code",
-    header.Modules: "modules",
-    header.Task: "task",
-    Oops: "oops",
-    trace.Opening: "opening",
-    trace.Trace: "frames",
-}
-"""Types of values, and the kinds of the facts that have them."""
+__all__ = ["Body", "blocks", "read"]
+
+COMMON: Final[tuple[Block, ...]] = (
+    *owner.BLOCKS,
+    *hardware.BLOCKS,
+    *pointer.BLOCKS,
+    *modules.BLOCKS,
+    *code.BLOCKS,
+    *oops.BLOCKS,
+    *end.BLOCKS,
+    *remarks.BLOCKS,
+    *backtrace.BLOCKS,
+)
+"""What all machines print alike."""
 
 
-def _kind(value: object) -> str:
-    """Return the kind of the fact that has a value."""
-    if isinstance(value, remarks.Remark):
-        return value.kind
-    return value.what if isinstance(value, header.Note) else KINDS[type(value)]
+class BlockSwitch:
+    """Blocks, found by what their lines begin with.
 
+    :param blocks: in the order in which they are tried on one line.
+    """
 
-class LineSwitch(pp.MatchFirst):
-    """The alternatives of a line, chosen by what the line starts with."""
-
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        """Compile the starts of all alternatives into one regular expression."""
-        rules = tuple(rules)
-        super().__init__([rule.grammar for rule in rules])
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        chosen: dict[str, list[Block]] = {}
+        others: list[Block] = []
+        for one in blocks:
+            if not one.literals:
+                others.append(one)
+            for literal in one.literals:
+                chosen.setdefault(literal, [])
+        for one in blocks:
+            for literal in one.literals:
+                for other, found in chosen.items():
+                    if (other.startswith(literal) or literal.startswith(other)) and one not in found:
+                        found.append(one)
+        self._by_literal = chosen
+        self._others = others
+        unnamed = [re.sub(r"\(\?P<\w+>", "(?:", one.pattern) for one in others]
+        words = "|".join(_by_first(sorted(chosen, key=len, reverse=True)))
         # by the newline before it a line is found much faster than by ``^``
-        self._lead = re.compile("\n(?:" + "|".join(f"(?P<{rule.name}>{rule.lead})" for rule in rules) + ")")
-        self._by_name = {rule.name: rule.grammar for rule in rules}
-        self.leave_whitespace().parse_with_tabs().set_name("line")
+        self._begin = re.compile(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
 
-    def read(self, text: str, at: int) -> tuple[int, int, Any] | None:
-        """Look for the next line, behind a newline, that an alternative understands.
+    def read(self, text: str, at: int) -> tuple[int, int, str, Any] | None:
+        """Look for the next line, behind a newline, that a block begins at.
 
-        Return where that newline is, where what the alternative understands ends, and what it says.
+        :returns: where that newline is, where the block ends, its kind and its value; None without a block.
         """
-        while found := self._lead.search(text, at):
+        while found := self._begin.search(text, at):
             at = found.start()
-            if element := self._by_name[found.lastgroup or ""].read(text, at + 1):
-                return at, *element
+            for one in self._tried(found):
+                if element := one.read(text, at + 1):
+                    end, value = element
+                    return at, end, one.kind, value
             at += 1
         return None
 
-    def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, Any]:  # noqa: ARG002,FBT001,FBT002,N802 - pyparsing's own
-        """Read for pyparsing."""
-        found = self.read("\n" + instring, loc)
-        if found is None:
-            raise pp.ParseException(instring, loc, self.errmsg, self)
-        _, end, value = found
-        return end - 1, pp.ParseResults([value])
+    def _tried(self, found: re.Match[str]) -> Iterator[Block]:
+        """Yield the blocks that can begin at a place."""
+        if literal := found[1]:
+            yield from self._by_literal[literal]
+            yield from self._others
+        else:
+            yield self._others[(found.lastindex or 0) - 2]
 
 
-RULES: tuple[Rule, ...] = (
-    Rule("opening", trace.OPENING_LEAD, trace.opening),
-    *header.RULES,
-    *(rule for machine in (X86, ARM, POWERPC, S390, RISCV, MIPS) for rule in machine.rules),
-    *remarks.RULES,
-    Rule("frames", trace.FRAMES_LEAD, trace.frames),
-)
-line = LineSwitch(RULES)
+def _by_first(literals: Iterable[str]) -> Iterator[str]:
+    """Yield patterns for texts, one for each character that they begin with."""
+    by_first: dict[str, list[str]] = {}
+    for literal in literals:
+        by_first.setdefault(literal[0], []).append(re.escape(literal[1:]))
+    for first, rest in by_first.items():
+        yield f"{re.escape(first)}(?:{'|'.join(rest)})"
+
+
+def blocks() -> tuple[Block, ...]:
+    """Return the blocks of all machines that are installed, in the order in which they are tried."""
+    own = [one for machine in machines.installed() for one in machine.blocks]
+    return tuple(dict.fromkeys((*COMMON, *own, *backtrace.FRAMES)))
+
+
+@lru_cache(maxsize=1)
+def _switch() -> BlockSwitch:
+    return BlockSwitch(blocks())
 
 
 class Body:
     """The facts of a report, read as far as somebody asks."""
 
-    __slots__ = ("_at", "_facts", "_report", "_text")
+    __slots__ = ("_at", "_facts", "_report", "_switch", "_text")
 
     def __init__(self, report: ReportText) -> None:
         """Read nothing yet."""
@@ -102,6 +117,7 @@ class Body:
         self._report = report
         self._text = "\n" + report.text
         self._at = 0
+        self._switch = _switch()
 
     def __iter__(self) -> Iterator[Fact]:
         """Yield the facts in order."""
@@ -113,13 +129,13 @@ class Body:
         while True:
             number += 1
             if number == len(facts):
-                found = line.read(self._text, self._at)
+                found = self._switch.read(self._text, self._at)
                 if found is None:
                     return
-                at, end, value = found
+                at, end, kind, value = found
                 self._at = max(end - 1, at + 1)  # it may have ended with the newline before the next line
                 place, last = self._report.index(at), self._report.index(max(end - 2, at))
-                facts.append(Fact(_kind(value), value, tuple(self._report.lines[place : last + 1]), place))
+                facts.append(Fact(kind, value, tuple(self._report.lines[place : last + 1]), place))
             yield facts[number]
 
 

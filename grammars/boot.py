@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import pyparsing as pp
 
-from kpanic.grammars import faults
+from kpanic.grammars import faults, machines
+from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
 from kpanic.grammars.fact import Fact, lines_of
-from kpanic.grammars.header import read_hardware
 from kpanic.grammars.model import Hardware, Kernel
 
 if TYPE_CHECKING:
@@ -45,22 +45,6 @@ clock = _line(r"setting system clock to \d[^()]{8,40}\((?P<epoch>\d{6,11})\)")
 hostname = _line(r"(?:Hostname set to <|Set hostname to <)(?P<name>[^>\s]{1,253})>")
 
 BANNER: Final = "Linux version "
-
-_ARCHITECTURES: Final = (
-    ("x86_64", "x86_64"),
-    ("amd64", "x86_64"),
-    ("aarch64", "aarch64"),
-    ("arm64", "aarch64"),
-    ("armmp", "armv7l"),
-    ("armv7", "armv7l"),
-    ("ppc64le", "ppc64le"),
-    ("powerpc64le", "ppc64le"),
-    ("s390x", "s390x"),
-    ("riscv64", "riscv64"),
-    ("i686", "i686"),
-    ("686-pae", "i686"),
-    ("i386", "i686"),
-)
 
 
 @dataclass(slots=True)
@@ -90,11 +74,6 @@ class Boot:
         return sum(len(line.text) + len(line.raw) for line in lines_of(kept))
 
 
-def architecture(release: str) -> str:
-    """Return the architecture that a release or a banner names; empty where it names none."""
-    return next((name for word, name in _ARCHITECTURES if word in release), "")
-
-
 def begins(boot: Boot, line: Line) -> bool:
     """Tell whether a line with a banner begins another boot.
 
@@ -115,7 +94,7 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
         release=release,
         build=match["build"] or "",
         banner=line.text[at:],
-        architecture=architecture(release) or architecture(match["rest"]),
+        architecture=machines.named_in(release) or machines.named_in(match["rest"]),
     )
     boot.timed = line.time is not None
     return True

@@ -11,7 +11,9 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kpanic.grammars.machines import access
+from kpanic.grammars import machines
+from kpanic.grammars.machines.access import NOTHING, Access, fetch
+from kpanic.grammars.machines.address import NULL_PAGE
 from kpanic.grammars.numbers import hexadecimal
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.fact import Fact
     from kpanic.grammars.gather import Gathered
+    from kpanic.grammars.machines import Machine
     from kpanic.grammars.model import Line, Oops
 
 __all__ = ["Settled", "settle", "triggered"]
@@ -27,8 +30,6 @@ PAGE_FAULTS: Final = frozenset(
     {"bad-pointer", "null-dereference", "exec-protected", "write-protected", "user-memory-access", "sysrq"}
 )
 """Causes of an exception that has a faulting address and, on x86, an error code that says how."""
-SAY_FETCH: Final = frozenset({"x86_64", "aarch64"})
-"""Machines whose error code says whether an instruction was fetched."""
 PAGE: Final = 12
 """Bits of an address within a page of the smallest size."""
 SOON: Final = 2.0
@@ -64,9 +65,10 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
     :param fields: what the header says.
     :param machine: ``uname -m``.
     """
+    known = machines.find(machine)
     address, oops = hexadecimal(fields.get("address")), found.oops
     at = found.pointer.ip.address if found.pointer else None
-    if header == "invalid-opcode" and at is not None and at < access.NULL_PAGE:
+    if header == "invalid-opcode" and at is not None and at < NULL_PAGE:
         return Settled("null-dereference", "a jump through a NULL pointer", at, oops)
     if header not in PAGE_FAULTS and header != "general-protection":
         return Settled(header, detail, address, oops)
@@ -74,23 +76,23 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
         if within := found.first("range"):
             address = hexadecimal(within.value["address"])
             header = "null-dereference" if within.value["what"] == "null-ptr-deref" else header
-        return Settled(header, _where(address, machine, access.NOTHING) or detail, address, oops)
+        return Settled(header, _where(address, known, NOTHING) or detail, address, oops)
     if address is None:
         address = _address(found)
     code = oops.error_code if oops else None
-    if code is None or machine.startswith("ppc"):
+    if code is None or known.code_apart:
         code = _code(found, code)
-    deed = access.decode(machine, code)
-    if machine not in SAY_FETCH and at is not None and address is not None and at >> PAGE == address >> PAGE:
-        deed = access.fetch(deed)
+    deed = known.access(code)
+    if not known.says_fetch and at is not None and address is not None and at >> PAGE == address >> PAGE:
+        deed = fetch(deed)
     if deed.deed == "execute" and not deed.page and _READABLE.match(found.code):
         deed = deed._replace(page="protected")  # what can be read, and not run
     if deed.words and oops:
         oops = replace(oops, error=deed.words)
     overran = header != "sysrq" and found.first("stack overrun") is not None
     return Settled(
-        "stack-overflow" if overran else access.cause(header, deed, address, machine),
-        _where(address, machine, deed) or detail,
+        "stack-overflow" if overran else known.cause(header, deed, address),
+        _where(address, known, deed) or detail,
         address,
         oops,
     )
@@ -124,8 +126,8 @@ def triggered(trigger: Fact | None, head: Line) -> Fact | None:
     return trigger if 0 <= head.time - line.time <= most else None
 
 
-def _where(address: int | None, machine: str, deed: access.Access) -> str:
+def _where(address: int | None, machine: Machine, deed: Access) -> str:
     if address is None:
         return ""
-    words = access.locate(address, machine).words
+    words = machine.locate(address).words
     return f"{words}, {deed.deed}" if deed.deed else words

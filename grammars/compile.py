@@ -9,6 +9,7 @@ translation is exact, and a pattern made of them cannot take exponential time::
     Opt(a)                (?>(?:A)?)                  OneOrMore(a)    (?>(?:A)+)
     a("name")             (?P<name>A)                 ~a              (?!A)
     FollowedBy(a)         (?=A)                       UpTo(a)         (?>(?:(?!A)[^\n])*)
+    Lines(a)              (?>(?:A\n)+)
 
 A name that stands in several alternatives is numbered, since :mod:`re` wants names that differ. A repetition
 of elements with fields cannot be one pattern, since :mod:`re` keeps the last repeat only: such an element is
@@ -23,12 +24,12 @@ from typing import TYPE_CHECKING, Final
 
 import pyparsing as pp
 
-from kpanic.grammars.vocabulary.elements import Later, UpTo
+from kpanic.grammars.vocabulary.elements import Later, Lines, UpTo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["GrammarError", "literals", "pattern"]
+__all__ = ["GrammarError", "beginnings", "literals", "pattern"]
 
 SHORTEST: Final = 4
 """Characters that the beginning of a form has at least: the scan looks for it in everything."""
@@ -66,7 +67,7 @@ def _is_text(element: pp.ParserElement) -> bool:
     """Tell whether pyparsing gives one token for the element: then its match is the field's text."""
     if isinstance(element, pp.MatchFirst):
         return all(_is_text(one) for one in element.exprs)
-    return isinstance(element, pp.Literal | pp.Word | pp.Regex | pp.Combine | UpTo)
+    return isinstance(element, pp.Literal | pp.Word | pp.Regex | pp.Combine | Lines | UpTo)
 
 
 def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # noqa: C901, PLR0912 - one line an element
@@ -106,11 +107,20 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
             target = _translate(element.expr, None)
             line = rf"\n(?>(?:(?!{target})[^\n])*)"
             return rf"(?>(?:{line}){{1,{element.within}}}?(?={target}))"
+        case Lines():
+            line = f"{_translate(element.expr, None)}\\n"
+            return f"(?>(?:{line}){{{element.least},{element.most}}})"
         case pp.Empty():
             return ""
         case _ if isinstance(element, _TRANSPARENT) and element.expr is not None:
             return _translate(element.expr, names)
     raise GrammarError(f"{type(element).__name__} has no translation: {element}")
+
+
+def beginnings(expression: pp.ParserElement) -> tuple[str, ...]:
+    """Return the texts of which one begins each match, however short; none if it can begin with anything."""
+    found = {text for text, _ in _beginnings(expression)}
+    return tuple(sorted(shortest(found))) if all(found) else ()
 
 
 def literals(expression: pp.ParserElement) -> tuple[str, ...]:
@@ -144,6 +154,10 @@ def _beginnings(element: pp.ParserElement) -> list[tuple[str, bool]]:
             return [*_beginnings(element.expr), ("", True)]
         case pp.OneOrMore() | pp.FollowedBy():
             return [(text, False) for text, _ in _beginnings(element.expr)]
+        case Lines():
+            return (
+                [(text, False) for text, _ in _beginnings(element.expr)] if element.least else [("", False)]
+            )
         case pp.NotAny() | pp.Empty():
             return [("", True)]
         case pp.And():

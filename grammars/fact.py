@@ -20,8 +20,8 @@ class Fact(NamedTuple):
     """Something that a report or its boot says."""
 
     kind: str
-    """``owner``, ``pointer``, ``frames``, … of a report (:data:`kpanic.grammars.body.KINDS`,
-    :mod:`kpanic.grammars.remarks`); ``banner``, ``trigger``, … of a boot (:mod:`kpanic.grammars.boot`)."""
+    """``owner``, ``pointer``, ``frames``, … of a report (:mod:`kpanic.grammars.blocks`,
+    :mod:`kpanic.grammars.machines`); ``banner``, ``trigger``, … of a boot (:mod:`kpanic.grammars.boot`)."""
     value: Any
     """What it says: its type goes with the kind."""
     lines: tuple[Line, ...]

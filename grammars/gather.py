@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.machines import UNTITLED
+from kpanic.grammars import machines
 from kpanic.grammars.model import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from kpanic.grammars.blocks.backtrace import Trace
+    from kpanic.grammars.blocks.code import Code
+    from kpanic.grammars.blocks.modules import Modules
+    from kpanic.grammars.blocks.owner import Owner
+    from kpanic.grammars.blocks.pointer import Pointer
+    from kpanic.grammars.blocks.registers import Registers
     from kpanic.grammars.fact import Fact
-    from kpanic.grammars.header import Code, Modules, Owner
-    from kpanic.grammars.machines import Pointer, Registers
     from kpanic.grammars.model import Frame, Hardware, Oops
-    from kpanic.grammars.trace import Trace
 
 __all__ = ["Gathered", "gather"]
 
@@ -82,10 +85,9 @@ class Gathered:
 
     def add_pointer(self, value: Pointer) -> bool:
         """Take where the CPU was."""
-        if value.machine == "x86_64" or not self.machine:  # IP: heads reports of both, RIP: those of one
-            self.machine = value.machine
-        self.user = value.user or (value.machine == "i686" and bool(self.trace) and not value.ip.symbol)
-        self.opened = self.opened or value.machine in UNTITLED
+        self.machine = self.machine or value.machine
+        self.user = value.user or (bool(self.trace) and not value.ip.symbol)
+        self.opened = self.opened or machines.find(value.machine).untitled
         if value.user:
             self.current = False
         elif self.pointer is None and (value.ip.symbol or not self.trace):
@@ -121,13 +123,14 @@ class Gathered:
         self.user = False  # until 4.17 the code of the crash comes last, since then right behind each pointer
         if not self.current or len(self.registers) >= REGISTERS:
             return False
+        self.machine = self.machine or value.machine
         self.registers += value.values
         return True
 
     def add_frames(self, value: Trace) -> bool:
         """Take the frames."""
         if value.linked:
-            self.machine = self.machine or "armv7l"
+            self.machine = self.machine or value.machine
         if not self.opened and not value.linked:
             return False
         self.trace += value.frames
@@ -140,10 +143,6 @@ class Gathered:
         return True
 
 
-_ARM: Final = frozenset({"r0", "r7", "r10"})
-"""Registers of arm that arm64 does not have."""
-_ARM_SETS: Final = frozenset({"ARM", "THUMB2"})
-"""What its oops says of the instruction set."""
 _READERS: Final[dict[str, Callable[..., bool]]] = {
     "owner": Gathered.add_owner,
     "hardware": Gathered.add_hardware,
@@ -176,9 +175,6 @@ def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
         reader = _READERS.get(fact.kind)
         if reader is None or reader(found, fact.value):
             found.facts.append(fact)
-    if found.machine == "aarch64" and (
-        any(name in _ARM for name, _ in found.registers)
-        or (found.oops is not None and not _ARM_SETS.isdisjoint(found.oops.flags))
-    ):
-        found.machine = "armv7l"  # PC is at: both
+    if not found.machine and found.oops is not None:
+        found.machine = machines.of_flags(found.oops.flags)
     return found

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars import registry
-from kpanic.grammars.compile import literals, pattern
+from kpanic.grammars import body, registry
+from kpanic.grammars.compile import beginnings, literals, pattern
 from kpanic.grammars.sentence import checksum
 
 if TYPE_CHECKING:
@@ -22,12 +22,15 @@ _HEAD: Final = '"""The patterns of the grammar; written by ``python -m kpanic.gr
 def sentences() -> list[Sentence]:
     """Return the built-in sentences, those of plugins left out."""
     forms = [form.sentence for family in registry.default().families for form in family.forms]
-    return [sentence for sentence in forms if sentence.module.startswith("kpanic.grammars.")]
+    parts = [part for block in body.blocks() for part in block.sentences]
+    everything = dict.fromkeys([*forms, *parts])
+    return [sentence for sentence in everything if sentence.module.startswith("kpanic.grammars.")]
 
 
 def source() -> str:
     """Return what the file is to hold."""
     own = sentences()
+    forms = {form.sentence for family in registry.default().families for form in family.forms}
     lines = [
         _HEAD,
         "CHECKSUMS: dict[str, int] = {\n",
@@ -36,7 +39,8 @@ def source() -> str:
         "SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {\n",
     ]
     for one in own:
-        kept = (pattern(one.expression), literals(one.expression))
+        begins = literals if one in forms else beginnings
+        kept = (pattern(one.expression), begins(one.expression))
         lines.append(f"    {one.key!r}: {kept!r},\n")
     return "".join([*lines, "}\n"])
 

@@ -12,13 +12,12 @@ from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars import body, signature
-from kpanic.grammars.boot import architecture
+from kpanic.grammars import body, machines, signature
+from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.cause import settle, triggered
 from kpanic.grammars.data.distributions import distribution
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.gather import Gathered, gather
-from kpanic.grammars.header import read_hardware
 from kpanic.grammars.model import CrashReport, Kernel, Process
 from kpanic.grammars.naming import Named, name
 from kpanic.grammars.numbers import decimal
@@ -154,7 +153,9 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
     kernel = boot.kernel
     if found.owner is not None and found.owner.release and not kernel.release:
         release = found.owner.release
-        kernel = replace(kernel, release=release, build=found.owner.build, architecture=architecture(release))
+        kernel = replace(
+            kernel, release=release, build=found.owner.build, architecture=machines.named_in(release)
+        )
     if found.machine and not kernel.architecture:
         kernel = replace(kernel, architecture=found.machine)
     known = distribution(kernel.release, kernel.banner or kernel.build)

@@ -7,7 +7,6 @@ belongs to another distribution, is compiled where it is first used.
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 import zlib
@@ -24,9 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Sentence", "checksum"]
 
-LANGUAGE: Final = ("kpanic.grammars.vocabulary.elements", "kpanic.grammars.compile")
+LANGUAGE: Final = (
+    "kpanic.grammars.vocabulary.elements",
+    "kpanic.grammars.vocabulary.body",
+    "kpanic.grammars.compile",
+)
 """Modules that every pattern depends on."""
 _NUMBERED: Final = re.compile(r"__\d+$")
+_INDENT: Final = re.compile(r"(?<=\n) {4}")
+"""Of the lines of a function's docstring; blanks behind it are the kernel's."""
 
 
 def checksum(module: str) -> int:
@@ -81,7 +86,7 @@ class Sentence:
     @property
     def examples(self) -> tuple[str, ...]:
         """What the kernel prints, as the docstring of ``build`` quotes it."""
-        quoted = inspect.getdoc(self.build)
+        quoted = _INDENT.sub("", self.build.__doc__ or "").rstrip()
         return tuple(quoted.split("\n\n")) if quoted else ()
 
     @cached_property

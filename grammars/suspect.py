@@ -13,12 +13,13 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars import machines
+from kpanic.grammars.blocks.backtrace import Opening, Trace
+from kpanic.grammars.blocks.pointer import Jump, Pointer
 from kpanic.grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
 from kpanic.grammars.data.skip import SKIP
-from kpanic.grammars.machines import UNTITLED, Jump, Pointer
 from kpanic.grammars.model import Blame
 from kpanic.grammars.names import Names
-from kpanic.grammars.trace import Opening, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -179,7 +180,7 @@ class Walker:
             elif type(value) is Pointer:
                 if any_ and (symbol := self._point(value)):
                     yield symbol
-                opened = opened or value.machine in UNTITLED
+                opened = opened or machines.find(value.machine).untitled
             elif type(value) is Trace and (opened or value.linked):
                 for symbol in self._reliable(value):
                     any_ = True

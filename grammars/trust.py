@@ -6,16 +6,16 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.machines import UNTITLED
+from kpanic.grammars import machines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from kpanic.grammars.blocks.pointer import Pointer
     from kpanic.grammars.body import Body
     from kpanic.grammars.fact import Fact
     from kpanic.grammars.family import Family
     from kpanic.grammars.incident import Head
-    from kpanic.grammars.machines import Pointer
     from kpanic.grammars.model import Line
     from kpanic.grammars.report_lines import ReportText
 
@@ -166,4 +166,6 @@ def _nowhere(pointer: Pointer | None) -> bool:
 def _jumped(facts: Body) -> bool:
     """Tell whether a report is of a jump to nowhere, behind which the machine prints no trace."""
     pointer = _pointer(facts)
-    return pointer is not None and _nowhere(pointer) and pointer.machine in UNTITLED and bool(pointer.caller)
+    if pointer is None or not machines.find(pointer.machine).untitled:
+        return False
+    return _nowhere(pointer) and bool(pointer.caller)

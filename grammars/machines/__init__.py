@@ -1,78 +1,151 @@
-"""One file per architecture: registers, instruction pointer, fault address, error code in words."""
+"""Machines that Linux prints reports on, one file each.
+
+A machine's file has all that is particular to it: its names, the blocks of a report that it alone prints
+(instruction pointer, registers, frames), its error codes, its addresses, its instructions. Other
+distributions register theirs under the entry point group ``kpanic.machines``: a :class:`Machine`, or a
+module with some.
+Whoever needs to know something of a machine asks it, and never tests its name.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import cached_property, lru_cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars.machines.access import NOTHING, Access
+from kpanic.grammars.machines.address import Address, special, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-    from kpanic.grammars.element import Element
-    from kpanic.grammars.model import InstructionPointer
+    from kpanic.grammars.blocks import Block
+    from kpanic.grammars.machines.disassembler import Disassembler
 
+__all__ = ["GROUP", "UNKNOWN", "Machine", "find", "installed", "named_in", "of_flags"]
 
-UNTITLED: Final = frozenset({"riscv64"})
-"""Machines whose trace may follow the registers without a line of its own."""
-
-
-class Rule(NamedTuple):
-    """A line that a report may hold: what it starts with, and its grammar."""
-
-    name: str
-    lead: str
-    """A regular expression without groups for the start of the line."""
-    grammar: Element
+GROUP: Final = "kpanic.machines"
+_BITS_32: Final = 0xFFFFFFFF
+_PROGRAM: Final = range(0x400000000000, 1 << 47)
+"""Where x86-64 and arm64 have the programs, libraries and stacks of user space."""
 
 
-@dataclass(frozen=True, slots=True)
+_split: Final = split(0xC0000000)
+
+
+def _unknown(_code: int) -> Access:
+    return NOTHING
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What is particular to an architecture."""
+    """What is particular to a machine."""
 
     name: str
     """``uname -m``."""
-    rules: tuple[Rule, ...]
+    words: tuple[str, ...] = ()
+    """What names it in a release or in the kernel's banner, its name left out."""
+    bits: int = 64
+    """Of an address; 0 where they are not known."""
+    blocks: tuple[Block, ...] = ()
+    """What it alone prints in a report."""
+    flags: frozenset[str] = frozenset()
+    """Words behind ``Oops: … [#1]`` that no other machine prints."""
+    fault: Callable[[int], Access] = _unknown
+    """What the error code of a fault says."""
+    says_fetch: bool = False
+    """The error code tells an instruction's fetch from a read."""
+    says_trap: bool = False
+    """The error code says what an exception was that is no page fault."""
+    code_apart: bool = False
+    """The error code stands in a line of its own, and what ``Oops:`` has is none."""
+    regions: Callable[[int], Address] = _split
+    """What an address is that is no poison, error code or NULL."""
+    ignored_bits: int = 0
+    """Topmost bits of an address that may hold a tag."""
+    shadow: int = 0
+    """KASAN_SHADOW_OFFSET: an access is checked at an eighth of its address plus this."""
+    untitled: bool = False
+    """Frames may follow the registers without a line that opens them."""
+    disassembler: Disassembler | None = None
+
+    def locate(self, address: int) -> Address:
+        """Say what an address is, as far as the number alone tells."""
+        bits = self.bits or (64 if address > _BITS_32 else 32)
+        return special(address, bits) or self.regions(address)
+
+    def access(self, code: int | None) -> Access:
+        """Put an error code into words; empty where the machine has none that says something."""
+        return NOTHING if code is None else self.fault(code)
+
+    def cause(self, header: str, access: Access, address: int | None) -> str:
+        """Name the cause of a page fault whose header says only that there was one."""
+        if address is None or header != "bad-pointer":
+            return header
+        place = self.locate(address).place
+        if place == "null":
+            return "null-dereference"
+        if place == "user" and (access.page == "protected" or address in _PROGRAM):
+            return "user-memory-access"
+        if access.page == "protected" and place == "kernel":
+            if access.deed == "execute":
+                return "exec-protected"
+            if access.deed == "write":
+                return "write-protected"
+        return header
+
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """All texts that name it in a release or a banner."""
+        return (*((self.name,) if self.name else ()), *self.words)
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """An instruction pointer line."""
-
-    ip: InstructionPointer
-    user: bool = False
-    """The CPU was in user mode: not the crash site."""
-    caller: str = ""
-    """The function in the link register, where the line has one."""
-    machine: str = ""
-    """``uname -m`` of the machines that write it so."""
+UNKNOWN: Final = Machine(name="", bits=0)
+"""A machine that no file describes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
-    """Where the CPU last jumped from, on machines that remember it apart from the link register."""
+def _load() -> Iterator[Machine]:
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        found = entry.load()
+        if isinstance(found, ModuleType):
+            yield from (value for value in vars(found).values() if isinstance(value, Machine))
+        elif isinstance(found, Machine):
+            yield found
+        else:
+            raise TypeError(
+                f"entry point {entry.name!r} of {GROUP} is neither a Machine nor a module with some"
+            )
 
-    caller: str
+
+@lru_cache(maxsize=1)
+def _by_name() -> dict[str, Machine]:
+    return {machine.name: machine for machine in _load()}
 
 
-class Registers:
-    """Lines of registers; taken apart when somebody asks."""
+@lru_cache(maxsize=1)
+def _marks() -> list[tuple[str, str]]:
+    """Return texts that name machines, the longest first, as one may stand in another."""
+    marks = [(mark, machine.name) for machine in installed() for mark in machine.marks]
+    return sorted(marks, key=lambda mark: -len(mark[0]))
 
-    __slots__ = ("_read", "_text")
 
-    def __init__(self, text: str, read: Callable[[str], Iterable[tuple[str, str]]]) -> None:
-        """Keep the lines and how to read them."""
-        self._text = text
-        self._read = read
+def installed() -> Iterable[Machine]:
+    """Return the machines that are known."""
+    return _by_name().values()
 
-    def __eq__(self, other: object) -> bool:
-        """Compare the lines, and who reads them."""
-        return isinstance(other, Registers) and (self._text, self._read) == (other._text, other._read)
 
-    def __hash__(self) -> int:
-        """Hash the lines."""
-        return hash(self._text)
+def find(name: str) -> Machine:
+    """Return the machine with a name of ``uname -m``; :data:`UNKNOWN` if there is none."""
+    return _by_name().get(name, UNKNOWN)
 
-    @property
-    def values(self) -> tuple[tuple[str, str], ...]:
-        """Name and value of each register, in order."""
-        return tuple(self._read(self._text))
+
+def of_flags(flags: Iterable[str]) -> str:
+    """Return ``uname -m`` of the machine that alone prints one of the words behind ``Oops: … [#1]``."""
+    return next((machine.name for machine in installed() if not machine.flags.isdisjoint(flags)), "")
+
+
+def named_in(text: str) -> str:
+    """Return ``uname -m`` of the machine that a release or a banner names; empty where it names none."""
+    return next((name for mark, name in _marks() if mark in text), "")

@@ -1,44 +1,117 @@
-"""arm64 and arm (arch/arm64/kernel/{process,traps}.c, arch/arm/kernel/{process,traps}.c; 3.10 to 7.x).
-
-::
-
-    pc : sysrq_handle_crash+0x20/0x28   PC is at sysrq_handle_crash+0x20/0x28   (before 4.18, and arm)
-    lr : __handle_sysrq+0x90/0x19c                 LR is at __handle_sysrq+0x90/0x19c
-    pc : [<8015df40>]    lr : [<801559ec>]    psr: 60000093
-    sp : ffff80000b10bb40                          pstate: 60400009 (nZCv daif +PAN -UAO)
-    x29: ffff80000b10bb40 x28: ffff0000c0a80000    r10: 00000000  r9 : a0000013  r8 : 80b0b008
-"""
+"""32-bit arm, versions 5 to 7 (arch/arm/kernel/{process,traps}.c, arch/arm/mm/fault.c; 2.6.32 to 7.x)."""
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.machines import Machine, Rule
-from kpanic.grammars.machines.pointer import PLACE, pointer, registers
-from kpanic.grammars.trace import DECODED, NAME
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks.backtrace import Trace
+from kpanic.grammars.blocks.registers import named, registers
+from kpanic.grammars.machines import Machine
+from kpanic.grammars.machines.access import NOTHING, Access, Deed, access, status
+from kpanic.grammars.machines.address import regions
+from kpanic.grammars.machines.disassembler import Disassembler
 
-_REGISTER: Final = re.compile(r"\b([a-z]{1,6}\d{0,2}) ?: ?(?:\[<)?([0-9a-f]{8,16})\b")
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+__all__ = ["ARMV5", "ARMV6", "ARMV7"]
 
 
-_LEAD: Final = r"(?:pstate|sp|x\d\d?|r\d\d?) ?: |pc : \[<"
-_LINK: Final = rf"(?:\n(?:[^\n]*\n)?(?:LR is at|lr :) (?P<caller>{NAME})(?:\+0x|{DECODED}))?"
+@sentence
+def register() -> ParserElement:
+    """r10: 00000000
 
-_POINTER: Final = rf"(?:pc :|PC is at) (?P<raw>{PLACE}[^\n]*?)(?= lr :|$|\n)(?=[^\n]*{_LINK})"
+    r9 : a0000013
 
-ARM = Machine(
-    name="aarch64",
-    rules=(
-        Rule(  # arm's status register is the psr, arm64's the pstate
-            "arm32_pointer",
-            r"PC is at (?=[^\n]*\n(?:[^\n]*\n){0,3}[^\n]* psr: )",
-            pointer(_POINTER, "armv7l"),
-        ),
-        Rule(
-            "arm_pointer",
-            r"(?:pc : (?!\[<)(?![^\n]*\[inline\])|PC is at )",
-            pointer(_POINTER, "aarch64"),
-        ),
-        Rule("arm_registers", _LEAD, registers(rf"(?:(?:{_LEAD})[^\n]*\n)+", _REGISTER.findall, "arm")),
+    pc : [<8015df40>]
+    """
+    value = k.Regex(r"[0-9a-f]{8}(?!\w)")("value")
+    return k.Regex(r"(?<!\w)[a-z]{1,6}\d{0,2}")("name") + k.Regex(r" ?: ?(?:\[<)?") + value
+
+
+@block("registers", registers(named(register), "armv7l"), each=register)
+def rows() -> ParserElement:
+    """pc : [<8015df40>]    lr : [<801559ec>]    psr: 60000093
+    sp : d880df00  ip : 00000000  fp : 012241d0
+    r10: bf0046c4  r9 : bf0008dc  r8 : c2151600
+    """
+    numbers = [f"r{number}: " for number in range(10, 13)] + [f"r{number} : " for number in range(9, -1, -1)]
+    pc = "pc : [<" + k.hex_digits(8, 8)
+    sp = "sp : " + k.FollowedBy(k.hex_digits(8, 8))
+    return k.Lines((pc | sp | k.one_of(*numbers)) + k.rest_of_line)("lines")
+
+
+@sentence
+def frame() -> ParserElement:
+    """[<bf0f627c>] (widget_probe+0x24/0x100 [widget]) from [<c02c3f10>] (usb_probe_interface+0xb4/0x1bc)
+
+    [<c0101010>] (f) from [<c0202020>] (g+0x16/0x20)
+
+     boom_null_write [boom] from vfs_write+0xe4/0x400
+
+    [<c0101010>] (f) from [<c0202020>] (g file.c:12 [inline])
+    """  # the function that was called, and where from; before 3.13; 6.0; since; symbolized
+    module = k.Opt(k.Regex(r" \[[\w-]+\]"))
+    called = ("(" + k.symbol_name + k.Regex(r"[^)\n]{0,120}\)")) | k.symbol_name + module
+    address = k.Opt(k.Regex(r"\[<?(?:0x)?[0-9a-f]{0,16}>?\][ \t]*"))
+    place = k.Opt(k.bracket + k.spaces) + k.Opt("(")
+    return k.spaces + address + called + " from " + place + k.frame_symbol
+
+
+@block("frames", lambda fields: Trace(fields["lines"], frame, "armv7l", linked=True), each=frame)
+def frames() -> ParserElement:
+    """[<c0101010>] (f) from [<c0202020>] (g+0x16/0x20)
+    vfs_write from ksys_write+0x78/0xfc
+    """
+    return k.Lines(frame.build())("lines")
+
+
+_LARGE, _WRITES, _FETCHES = 1 << 9, 1 << 11, 1 << 31
+"""Bits of the fault status register: long descriptors, write, prefetch abort."""
+_ABSENT: Final = frozenset({5, 7})
+_PROTECTED: Final = frozenset({9, 0xB, 0xD, 0xF})
+
+
+def _fault(code: int) -> Access:
+    """Read a fault status register (arch/arm/mm/fault.h)."""
+    deed: Deed = "execute" if code & _FETCHES else "write" if code & _WRITES else "read"
+    if code & _LARGE:
+        return status(deed, code & 0x3F, "the kernel")
+    short = code & 0xF | (code >> 6 & 0x10)
+    if short in _ABSENT:
+        return access(deed, "absent")
+    if short in _PROTECTED:
+        return access(deed, "protected")
+    return Access("misaligned access", deed) if short == 1 else NOTHING
+
+
+def _register(name: str) -> str:
+    return {"sb": "r9", "sl": "r10"}.get(name, name)
+
+
+ARMV7 = Machine(
+    name="armv7l",
+    words=("armmp", "armv7", "arm-linux", "armhf"),
+    bits=32,
+    blocks=(rows, frames),
+    flags=frozenset({"ARM", "THUMB2"}),
+    fault=_fault,
+    says_trap=True,
+    regions=regions(  # Documentation/arch/arm/memory.rst
+        (0, 0xBEFFFFFF, "user", "an address of user space"),
+        (0xBF000000, 0xBFFFFFFF, "kernel", "an address of a module"),
+    ),
+    disassembler=Disassembler(
+        architecture="ARM",
+        modes=("ARM",),
+        order="little",
+        shown="number",
+        register=_register,
+        compressed=Disassembler(architecture="ARM", modes=("THUMB",), order="little", register=_register),
     ),
 )
+ARMV6 = replace(ARMV7, name="armv6l", words=("armv6", "-rpi"))
+ARMV5 = replace(ARMV7, name="armv5tel", words=("armv5", "-marvell", "-versatile"))

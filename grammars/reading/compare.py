@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from kpanic.grammars.machines.access import locate
+from kpanic.grammars import machines
 from kpanic.grammars.reading.path import enter, functions_of
 from kpanic.grammars.suspect import base
 
@@ -103,7 +103,11 @@ def _known(report: CrashReport) -> Iterable[str]:
         where += f"+0x{ip.offset:x}/0x{ip.size:x}" + (f" [{ip.module}]" if ip.module else "")
     yield where
     yield entered.words if entered else ""
-    yield "" if report.fault_address is None else locate(report.fault_address, kernel.architecture).words
+    yield (
+        ""
+        if report.fault_address is None
+        else machines.find(kernel.architecture).locate(report.fault_address).words
+    )
     yield report.process.name
     yield "yes" if report.fatal else "no"
     yield kernel.release

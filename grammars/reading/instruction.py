@@ -2,7 +2,8 @@
 
 The bytes stand as each machine prints them: single ones on x86 (arch/x86/kernel/dumpstack.c), numbers of 16
 or 32 bits on arm, arm64, powerpc and riscv (dump_instr, show_instructions), as they lie in memory on s390x
-(arch/s390/kernel/dis.c). The trapping one is in ``<>`` or ``()``.
+(arch/s390/kernel/dis.c). The trapping one is in ``<>`` or ``()``. What differs between machines is in the
+:class:`~kpanic.grammars.machines.disassembler.Disassembler` of each.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kpanic.grammars import machines
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import capstone
 
+    from kpanic.grammars.machines.disassembler import Disassembler
     from kpanic.grammars.model import CrashReport
 
 __all__ = ["Instruction", "Register", "Registers", "decode"]
@@ -29,13 +33,8 @@ _IMMEDIATE: Final = re.compile(r"\$(\d+)\b(?!x)")
 """A number in AT&T's syntax, which objdump shows in hexadecimal."""
 _PAIR: Final = re.compile(r"(-?(?:0x)?[0-9a-f]*)\((\w+)\)")
 """``8(a5)``, of riscv's compressed instructions, which capstone takes apart differently."""
-_REWOUND: Final = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})
-"""Program interruptions of s390x at which the PSW is at the instruction itself, not behind it."""
-_S390_TRAPS: Final = ("#af", "#0000")
-"""A monitor call, which is BUG() and WARN(), and what is no instruction."""
 _HALF: Final = 4
-_UD2: Final = b"\x0f\x0b"
-"""BUG() and WARN() of x86: most of all that traps, and no reason to load a disassembler."""
+"""Digits of a marked word that is a compressed instruction."""
 
 
 class Register(NamedTuple):
@@ -93,24 +92,22 @@ class Registers:
 def decode(report: CrashReport, registers: Registers | None = None) -> Instruction | None:
     """Decode the instruction that a crash happened at; None where the text does not have it."""
     registers = Registers(report) if registers is None else registers
-    taken = _trapping(report)
+    machine = machines.find(report.kernel.architecture)
+    taken = _trapping(report, machine.disassembler)
     if taken is None or report.ip is None or not report.ip.symbol:
         return None  # where no function is there is data
-    machine, data = taken
-    if machine in {"x86_64", "i686"} and data.startswith(_UD2):
-        return Instruction("ud2", _UD2.hex(" "))
-    engine = _engine(machine)
-    at = report.ip.offset if report.ip and report.ip.offset is not None else 0
-    found = next(engine.disasm(data, at, 1), None)
+    settings, data = taken
+    if settings.trap and data.startswith(settings.trap):
+        return Instruction(settings.trap_name, settings.trap.hex(" "))
+    at = report.ip.offset if report.ip.offset is not None else 0
+    found = next(_engine(settings.architecture, settings.modes).disasm(data, at, 1), None)
     if found is None:
         return None
-    text = _text(found, report, at)
-    code = _bytes(found, machine)
-    plain = Instruction(text, code)
-    operand = _operand(found, registers, machine)
+    plain = Instruction(_text(found, report, at, settings), _bytes(found, settings))
+    operand = _operand(found, registers, settings)
     if operand is not None:
         plain = plain._replace(operand=operand)
-    used = [_address(plain, parts, registers, machine) for parts in _memory(found, machine)]
+    used = [_address(plain, parts, registers, machine.bits) for parts in _memory(found, settings)]
     fault = report.fault_address
     if not used:
         return plain
@@ -119,54 +116,34 @@ def decode(report: CrashReport, registers: Registers | None = None) -> Instructi
     return used[0]
 
 
-def _trapping(report: CrashReport) -> tuple[str, bytes] | None:
-    """Return the machine that executes the trapping instruction, and the bytes from that on."""
-    machine = report.kernel.architecture
+def _trapping(report: CrashReport, settings: Disassembler | None) -> tuple[Disassembler, bytes] | None:
+    """Return how to decode the trapping instruction, and the bytes from that on."""
     tokens = report.code.split()
     at = next((number for number, token in enumerate(tokens) if token[0] in "<("), None)
-    if at is None or machine not in _ENGINES:
+    if at is None or settings is None:
         return None
-    if machine == "s390x" and at and tokens[at - 1][0] == "#":
-        code = report.oops.error_code if report.oops else None
-        trapped = tokens[at - 1].startswith(_S390_TRAPS) if code is None else code & 0x7F not in _REWOUND
-        at -= trapped
-    if machine in {"x86_64", "i686"} and report.cause == "breakpoint" and at and tokens[at - 1] == "cc":
-        at -= 1  # the CPU is behind the breakpoint when it traps
+    at = settings.trapped(tokens, at, report)
     marked = tokens[at].strip("#<>()")
     if not _DIGITS.fullmatch(marked) or len(marked) % 2:
         return None
-    if machine == "armv7l" and len(marked) == _HALF:
-        machine = "thumb"
+    if settings.compressed is not None and len(marked) == _HALF:
+        settings = settings.compressed
     words = [
         marked,
         *itertools.takewhile(_DIGITS.fullmatch, (one.strip(">)") for one in tokens[at + 1 : at + LONGEST])),
     ]
-    if machine in {"aarch64", "armv7l", "thumb", "riscv64"}:
+    if settings.order == "little":
         data = b"".join([bytes.fromhex(one)[::-1] for one in words if len(one) == len(marked)])
     else:
         data = bytes.fromhex("".join(words))
-    return machine, data[:LONGEST]
+    return settings, data[:LONGEST]
 
 
-_ENGINES: Final = {
-    "x86_64": ("X86", ("64",)),
-    "i686": ("X86", ("32",)),
-    "aarch64": ("ARM64", ("ARM",)),
-    "armv7l": ("ARM", ("ARM",)),
-    "thumb": ("ARM", ("THUMB",)),
-    "ppc64le": ("PPC", ("64", "BIG_ENDIAN")),  # the dump has numbers, whatever the order in memory
-    "s390x": ("SYSZ", ("BIG_ENDIAN",)),
-    "riscv64": ("RISCV", ("RISCV64", "RISCVC")),
-}
-"""Machines, and capstone's names of their architecture and modes."""
-
-
-@functools.lru_cache(maxsize=len(_ENGINES))
-def _engine(machine: str) -> capstone.Cs:
+@functools.lru_cache(maxsize=16)
+def _engine(architecture: str, modes: tuple[str, ...]) -> capstone.Cs:
     """Return what decodes a machine's instructions."""
     import capstone  # noqa: PLC0415 - 15 ms, and few reports need it
 
-    architecture, modes = _ENGINES[machine]
     mode = sum(getattr(capstone, f"CS_MODE_{name}") for name in modes)
     engine = capstone.Cs(getattr(capstone, f"CS_ARCH_{architecture}"), mode)
     engine.detail = True
@@ -175,11 +152,11 @@ def _engine(machine: str) -> capstone.Cs:
     return engine
 
 
-def _text(found: capstone.CsInsn, report: CrashReport, at: int) -> str:
+def _text(found: capstone.CsInsn, report: CrashReport, at: int, settings: Disassembler) -> str:
     """Return an instruction as it is written; a jump's target by its function."""
     operands = _IMMEDIATE.sub(lambda number: f"${int(number[1]):#x}", found.op_str.replace(", ", ","))
     ip = report.ip
-    if _relative(found, report.kernel.architecture) and ip is not None and ip.size is not None:
+    if _relative(found, settings) and ip is not None and ip.size is not None:
         others, comma, target = operands.rpartition(",")
         where = int(target.lstrip("#"), 0)
         inside = 0 <= where < ip.size and at < ip.size
@@ -187,21 +164,21 @@ def _text(found: capstone.CsInsn, report: CrashReport, at: int) -> str:
     return f"{found.mnemonic.removeprefix('c.')} {operands}".strip()
 
 
-def _relative(found: capstone.CsInsn, machine: str) -> bool:
+def _relative(found: capstone.CsInsn, settings: Disassembler) -> bool:
     """Tell whether an instruction goes to a place that it gives as its last operand."""
     import capstone  # noqa: PLC0415
 
     jumps = capstone.CS_GRP_BRANCH_RELATIVE in found.groups
-    if machine == "s390x":  # which capstone sorts into other groups
-        jumps = capstone.CS_GRP_JUMP in found.groups or found.mnemonic.startswith("bras")
+    if settings.call:  # of a machine whose branches capstone sorts into another group
+        jumps = capstone.CS_GRP_JUMP in found.groups or found.mnemonic.startswith(settings.call)
     return jumps and bool(found.operands) and found.operands[-1].type == capstone.CS_OP_IMM
 
 
-def _bytes(found: capstone.CsInsn, machine: str) -> str:
+def _bytes(found: capstone.CsInsn, settings: Disassembler) -> str:
     data = bytes(found.bytes)
-    if machine in {"x86_64", "i686"}:
+    if settings.shown == "bytes":
         return data.hex(" ")
-    return (data[::-1] if machine in {"aarch64", "armv7l"} else data).hex()
+    return (data[::-1] if settings.shown == "number" else data).hex()
 
 
 class _Parts(NamedTuple):
@@ -212,7 +189,7 @@ class _Parts(NamedTuple):
     segment: str = ""
 
 
-def _memory(found: capstone.CsInsn, machine: str) -> Iterator[_Parts]:
+def _memory(found: capstone.CsInsn, settings: Disassembler) -> Iterator[_Parts]:
     """Yield the memory that an instruction's operands name."""
     import capstone  # noqa: PLC0415
 
@@ -230,37 +207,22 @@ def _memory(found: capstone.CsInsn, machine: str) -> Iterator[_Parts]:
         if shift is not None and shift.type:
             scale <<= shift.value
         yield _Parts(
-            _name(found, memory.base, machine),
-            _name(found, getattr(memory, "index", 0), machine),
+            _name(found, memory.base, settings),
+            _name(found, getattr(memory, "index", 0), settings),
             scale,
             memory.disp,
-            _name(found, segment, machine) if segment else "",
+            _name(found, segment, settings) if segment else "",
         )
-    if not any_ and machine == "riscv64" and (pair := _PAIR.search(found.op_str)):
+    if not any_ and settings.pairs and (pair := _PAIR.search(found.op_str)):
         yield _Parts(pair[2], "", 1, int(pair[1] or "0", 0))
 
 
-_ALIASES: Final = {
-    "x86_64": {"r8": "r08", "r9": "r09"},
-    "armv7l": {"sb": "r9", "sl": "r10"},
-    "thumb": {"sb": "r9", "sl": "r10"},
-    "aarch64": {"fp": "x29"},
-}
-
-
-def _name(found: capstone.CsInsn, number: int, machine: str) -> str:
+def _name(found: capstone.CsInsn, number: int, settings: Disassembler) -> str:
     """Return a register's name as the machine's dump has it, in lower case."""
-    if not number:
-        return ""
-    name = str(found.reg_name(number) or "").lower()
-    if machine == "s390x":
-        return f"gpr{name.lstrip('r%')}" if name.lstrip("r%").isdecimal() and name != "0" else ""
-    if machine == "ppc64le":
-        return f"gpr{int(name[1:]):02}" if name[:1] == "r" and name[1:].isdecimal() and name != "r0" else ""
-    return _ALIASES.get(machine, {}).get(name, name)
+    return settings.register(str(found.reg_name(number) or "").lower()) if number else ""
 
 
-def _address(instruction: Instruction, parts: _Parts, registers: Registers, machine: str) -> Instruction:
+def _address(instruction: Instruction, parts: _Parts, registers: Registers, bits: int) -> Instruction:
     """Work out an address from what the registers held."""
     held = [registers.get(name) for name in (parts.base, parts.other)]
     base, other = held
@@ -277,30 +239,19 @@ def _address(instruction: Instruction, parts: _Parts, registers: Registers, mach
                 parts.displacement,
                 start.value if start else 0,
             )
-        ) % (1 << (32 if machine in {"i686", "armv7l", "thumb"} else 64))
+        ) % (1 << bits)
     return instruction._replace(
         base=base, other=other, scale=parts.scale, displacement=parts.displacement, address=address
     )
 
 
-def _operand(found: capstone.CsInsn, registers: Registers, machine: str) -> Register | None:
-    """Return the register that decides what a division or an indirect jump of x86 does."""
-    if machine not in {"x86_64", "i686"}:
+def _operand(found: capstone.CsInsn, registers: Registers, settings: Disassembler) -> Register | None:
+    """Return the register that decides what a division or an indirect jump does."""
+    if not f"{found.mnemonic} {found.op_str}".startswith(settings.operand or ("\0",)):
         return None
-    name = found.op_str.lstrip("*%")
-    divides = found.mnemonic.startswith(("div", "idiv"))
-    if not divides and not (found.mnemonic.startswith(("call", "jmp")) and found.op_str.startswith("*%")):
-        return None
-    name = _ALIASES["x86_64"].get(name, name)
-    half = _HALVES.get(name) if machine == "x86_64" else None
+    name = settings.register(found.op_str.lstrip("*%"))
+    half = settings.halves.get(name)
     register = registers.get(half or name)
     if register is not None and half:
         return register._replace(value=register.value & 0xFFFFFFFF)
     return register
-
-
-_HALVES: Final = {
-    **{f"e{name}": f"r{name}" for name in ("ax", "bx", "cx", "dx", "si", "di", "bp")},
-    **{f"r{number}d": f"r{number:02}" for number in range(8, 16)},
-}
-"""Registers of 32 bits, and those whose lower halves they are."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.machines.access import NULL_PAGE, locate
+from kpanic.grammars import machines
+from kpanic.grammars.machines.address import NULL_PAGE
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.instruction import Registers, decode
 from kpanic.grammars.reading.marks import listed, once
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 NAME: Final = "where"
 TOUCHED: Final = 64
 """Bytes that one instruction reaches from its address on."""
-SHADOW: Final = 0xDFFFFC0000000000
-"""KASAN_SHADOW_OFFSET of x86-64: an access is checked at a eighth of its address plus this."""
 _INTERRUPTED: Final = frozenset({"nmi", "soft-lockup", "hard-lockup", "rcu-stall", "hung-task", "sysrq"})
 """Causes that have nothing to do with the instruction that the CPU was at."""
 _TRAPS: Final = {
@@ -117,7 +116,7 @@ def _went(report: CrashReport, found: Instruction) -> str:
     """Say through which register the instruction went, and what that held."""
     if (checked := _checked(report, found)) is not None:
         meant, register = checked
-        place = locate(meant, report.kernel.architecture).words
+        place = machines.find(report.kernel.architecture).locate(meant).words
         return (
             f"a check of KASAN before the access to 0x{meant:x}, which is {place}; "
             f"{register.name} held an eighth of it."
@@ -139,7 +138,7 @@ def _went(report: CrashReport, found: Instruction) -> str:
     if not parts:
         guess = "; the kernel only guesses another" if "maybe for address" in report.reason else ""
         return f"it goes to the fixed address 0x{address:x}{guess}."
-    place = locate(address, report.kernel.architecture).words
+    place = machines.find(report.kernel.architecture).locate(address).words
     if same:
         return (
             f"{listed(parts)}: the faulting address." if not single else f"{parts[0]}, the faulting address."
@@ -152,22 +151,23 @@ def _went(report: CrashReport, found: Instruction) -> str:
 
 
 def _untagged(report: CrashReport) -> int:
-    """Return the bits of an address that count: arm64 leaves the topmost eight to tags."""
+    """Return the bits of an address that count: the topmost may be a tag, which the kernel leaves out."""
     fault = report.fault_address
-    tagged = report.kernel.architecture == "aarch64" and fault is not None and fault < 1 << 56
-    return (1 << (56 if tagged else 64)) - 1
+    bits = 64 - machines.find(report.kernel.architecture).ignored_bits
+    return (1 << (bits if fault is not None and fault < 1 << bits else 64)) - 1
 
 
 def _checked(report: CrashReport, found: Instruction) -> tuple[int, Register] | None:
     """Return the address that a check of KASAN was for, if the instruction is one."""
-    if report.kernel.architecture != "x86_64":
+    start = machines.find(report.kernel.architecture).shadow
+    if not start:
         return None
     base, index, away = found.base, found.other, found.displacement % (1 << 64)
     pairs = [(base, index), (index, base)] if found.scale == 1 else []
     for shadow, other in pairs:
-        if shadow is not None and other is not None and shadow.value == SHADOW and not away:
+        if shadow is not None and other is not None and shadow.value == start and not away:
             return other.value << 3 & ((1 << 64) - 1), other
-    if base is not None and index is None and away == SHADOW:
+    if base is not None and index is None and away == start:
         return base.value << 3 & ((1 << 64) - 1), base
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.machines.access import decode, locate
+from kpanic.grammars import machines
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.marks import once
 
@@ -38,8 +38,8 @@ _DETAILS: Final = {
 
 def _syndrome(report: CrashReport, code: int | None) -> str:
     """Put the code of an exception that is no page fault into words; on x86 it says nothing then."""
-    machine = report.kernel.architecture
-    return decode(machine, code).words if machine in {"aarch64", "armv7l", "riscv64"} else ""
+    machine = machines.find(report.kernel.architecture)
+    return machine.access(code).words if machine.says_trap else ""
 
 
 def read(report: CrashReport, marks: Marks) -> Step:
@@ -59,7 +59,7 @@ def read(report: CrashReport, marks: Marks) -> Step:
             code = f"error code {oops.error_code:04x} means: " if oops.error_code is not None else ""
             said.append(code + error)
     if report.fault_address is not None:
-        place = locate(report.fault_address, report.kernel.architecture).words
+        place = machines.find(report.kernel.architecture).locate(report.fault_address).words
         said.append(f"the address 0x{report.fault_address:x} is {place}")
     proof = marks.get("oops", "access", "address")
     proof = once(proof, *(marks.holding(words) for words in _DETAILS.get(report.kind, ())))

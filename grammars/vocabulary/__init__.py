@@ -4,7 +4,8 @@ A grammar imports this module under the name ``k`` and writes sentences with it:
 
     "kernel BUG at " + k.path("file") + ":" + k.number("line") + "!"
 
-The elements live in :mod:`kpanic.grammars.vocabulary.elements` and are imported when the first one is used:
+The elements live in :mod:`~kpanic.grammars.vocabulary.elements` and, those of a report's body, in
+:mod:`~kpanic.grammars.vocabulary.body`. They are imported when the first one is used:
 the built-in grammar is compiled ahead of time (:mod:`kpanic.grammars.compiled`), and importing pyparsing
 takes longer than reading a crash.
 """
@@ -15,10 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kpanic.grammars.vocabulary.body import *  # noqa: F403
     from kpanic.grammars.vocabulary.elements import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - each element has its own type
     if name.startswith("__"):
         raise AttributeError(name)
-    return getattr(import_module("kpanic.grammars.vocabulary.elements"), name)
+    module = import_module("kpanic.grammars.vocabulary.elements")
+    if not hasattr(module, name):
+        module = import_module("kpanic.grammars.vocabulary.body")
+    return getattr(module, name)

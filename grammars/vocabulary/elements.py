@@ -18,6 +18,7 @@ __all__ = [
     "Combine",
     "FollowedBy",
     "Later",
+    "Lines",
     "Literal",
     "MatchFirst",
     "OneOrMore",
@@ -30,12 +31,14 @@ __all__ = [
     "end_of_line",
     "end_of_text",
     "function",
+    "hex_digits",
     "hex_number",
     "kebab",
     "later",
     "letter",
     "name",
     "number",
+    "offset",
     "one_of",
     "path",
     "rest_of_line",
@@ -44,9 +47,11 @@ __all__ = [
     "spaces",
     "suffix",
     "symbol",
+    "symbol_name",
     "task",
     "text",
     "word",
+    "word_character",
 ]
 
 
@@ -110,6 +115,39 @@ class Later(pp.ParseElementEnhance):
         raise pp.ParseException(instring, loc, self.errmsg, self)
 
 
+class Lines(pp.ParseElementEnhance):
+    """The text of lines that each match ``line``, their line ends included.
+
+    The fields of the lines are left out: a reader that wants them reads the text line by line.
+
+    :param line: what each line matches, all of it.
+    :param least: lines that there are at least.
+    :param most: lines that are taken at most.
+    """
+
+    def __init__(self, line: ParserElement | str, *, least: int = 1, most: int = 1000) -> None:
+        super().__init__(line)
+        self.least, self.most = least, most
+        self._may_return_empty = least == 0
+        self.saveAsList = False
+        self.set_name(f"lines of {self.expr}")
+
+    def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
+        """Take the lines, for pyparsing."""
+        at, count = loc, 0
+        while count < self.most:
+            try:
+                end = self.expr.try_parse(instring, at)
+            except pp.ParseException:
+                break
+            if not instring.startswith("\n", end):
+                break
+            at, count = end + 1, count + 1
+        if count < self.least:
+            raise pp.ParseException(instring, loc, self.errmsg, self)
+        return at, pp.ParseResults([instring[loc:at]])
+
+
 def one_of(*words: str) -> ParserElement:
     """Match the first of the words that stands here."""
     return MatchFirst([Literal(one) for one in words])
@@ -135,12 +173,18 @@ def text(most: int = 400) -> ParserElement:
     return Regex(rf"[^\n]{{1,{most}}}").set_name("text")
 
 
+def hex_digits(least: int, most: int) -> ParserElement:
+    """Match ``least`` to ``most`` hexadecimal digits that no other follows."""
+    return Regex(rf"[0-9a-f]{{{least},{most}}}(?![0-9a-f])").set_name(f"{least} to {most} hex digits")
+
+
 rest_of_line = Regex(r"[^\n]*").set_name("rest of line")
 any_text = text()
 end_of_line = FollowedBy(Regex(r"\n|\Z")).set_name("end of line")
 end_of_text = ~Regex(r"(?s:.)").set_name("character")
 spaces = Regex(r"[ \t]*").set_name("spaces")
 word = Regex(r"\S+").set_name("word")
+word_character = Regex(r"\w").set_name("word character")
 letter = Regex(r"[A-Za-z]").set_name("letter")
 number = Regex(r"[0-9]+").set_name("number")
 hex_number = Regex(r"[0-9a-f]+").set_name("hex number")
@@ -153,6 +197,11 @@ function = Regex(r"[A-Za-z_][\w$]*").set_name("function")
 """A function of C, or of Rust by its mangled name, without the suffixes of the compiler."""
 suffix = Opt(Regex(r"\.[\w.]+").set_name(".suffix"))
 """What the compiler puts behind a name, ``.isra.0``."""
+symbol_name = Regex(
+    r"[A-Za-z_$][\w$.]*(?:::[\w$.]+)*|<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
+).set_name("symbol name")
+"""A symbol as the kernel prints it: with the suffixes of the compiler, or a demangled one of Rust."""
+offset = ("+0x" + hex_number("offset") + Opt("/0x" + hex_number("size"))).set_name("+offset/size")
 source = (path("file") + ":" + number("line")).set_name("file:line")
 symbol = (function("function") + suffix + Opt("+0x" + hex_number + Opt("/0x" + hex_number))).set_name(
     "symbol"

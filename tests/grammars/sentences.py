@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyparsing as pp
 from hypothesis import strategies as st
 
-from kpanic.grammars.vocabulary.elements import Later, UpTo
+from kpanic.grammars.vocabulary.elements import Later, Lines, UpTo
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -40,6 +40,9 @@ def texts(element: pp.ParserElement) -> SearchStrategy[str]:  # noqa: C901 - one
             return st.just("")
         case UpTo():
             return LINE
+        case Lines():
+            lines = st.lists(texts(element.expr), min_size=element.least, max_size=min(element.most, 3))
+            return lines.map(lambda found: "".join([f"{line}\n" for line in found]))
         case Later():
             return st.lists(LINE, min_size=1, max_size=element.within + 1).map(
                 lambda lines: "\n" + "\n".join(lines)

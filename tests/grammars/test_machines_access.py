@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kpanic.grammars.machines.access import cause, decode, locate
+from kpanic.grammars.machines import find
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ from kpanic.grammars.machines.access import cause, decode, locate
     ],
 )
 def test_an_error_code_in_words(machine: str, code: int, words: str) -> None:
-    assert decode(machine, code).words == words
+    assert find(machine).access(code).words == words
 
 
 def test_without_a_code_nothing_is_said() -> None:
-    assert decode("x86_64", None).words == ""
+    assert find("x86_64").access(None).words == ""
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_without_a_code_nothing_is_said() -> None:
     ],
 )
 def test_an_address_in_words(machine: str, address: int, place: str, words: str) -> None:
-    located = locate(address, machine)
+    located = find(machine).locate(address)
     assert located.place == place
     assert words in located.words
 
@@ -102,8 +102,9 @@ def test_an_address_in_words(machine: str, address: int, place: str, words: str)
     ],
 )
 def test_the_cause_that_follows(machine: str, code: int, address: int, expected: str) -> None:
-    assert cause("bad-pointer", decode(machine, code), address, machine) == expected
+    assert find(machine).cause("bad-pointer", find(machine).access(code), address) == expected
 
 
 def test_what_the_kernel_calls_null_is_null() -> None:
-    assert cause("null-dereference", decode("aarch64", 0x96000004), 0x1FF8, "aarch64") == "null-dereference"
+    arm64 = find("aarch64")
+    assert arm64.cause("null-dereference", arm64.access(0x96000004), 0x1FF8) == "null-dereference"

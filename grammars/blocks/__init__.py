@@ -1,0 +1,94 @@
+"""What stands in a report below its header: owner, hardware, registers, code, backtrace, modules, end.
+
+Each of these is a :class:`Block`: the sentence that the kernel prints, and what its fields mean. What all
+machines print alike is in the modules of this package; what one machine prints is in
+:mod:`kpanic.grammars.machines`. A block that repeats one thing, as a backtrace does frames, is the text of
+all of them; the thing is a sentence of its own, and its reader loops.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from kpanic.grammars.sentence import Sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pyparsing import ParserElement
+
+__all__ = ["Block", "block", "sentence"]
+
+
+class Block(Sentence):
+    """Lines of a report, from the start of a line on.
+
+    :param key: ``module.block``.
+    :param build: returns the pyparsing expression; its docstring holds examples.
+    :param kind: of the fact that the block says: ``owner``, ``pointer``, ``frames``, …
+    :param meaning: makes the value of the block from the fields of a match, empty ones left out.
+    :param each: the sentence that repeats in the block.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        build: Callable[[], ParserElement],
+        kind: str,
+        meaning: Callable[[Mapping[str, str]], Any],
+        each: Sentence | None = None,
+    ) -> None:
+        super().__init__(key, build)
+        self.kind = kind
+        self.meaning = meaning
+        self.each = each
+
+    @cached_property
+    def literals(self) -> tuple[str, ...]:
+        """Texts of which one begins each match; none if the block can begin with anything."""
+        kept = self._kept
+        if kept:
+            return kept[1]
+        from kpanic.grammars.compile import beginnings  # noqa: PLC0415 - imports pyparsing
+
+        return beginnings(self.expression)
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """What the kernel prints; indented as the block's lines are, since a docstring cannot be."""
+        blanks = min((len(text) - len(text.lstrip()) for text in self.literals), default=0)
+        return tuple(textwrap.indent(example, " " * blanks) for example in super().examples)
+
+    @property
+    def sentences(self) -> Iterator[Sentence]:
+        """The block itself and what repeats in it."""
+        yield self
+        if self.each is not None:
+            yield self.each
+
+    def read(self, text: str, at: int) -> tuple[int, Any] | None:
+        """Return where the match ends that begins ``at`` a place, and its value; None without one."""
+        found = self.match(text, at)
+        return None if found is None else (found[0], self.meaning(found[1]))
+
+
+def block(
+    kind: str, meaning: Callable[[Mapping[str, str]], Any], *, each: Sentence | None = None
+) -> Callable[[Callable[[], ParserElement]], Block]:
+    """Make a block of the decorated function, which returns the expression."""
+
+    def make(build: Callable[[], ParserElement]) -> Block:
+        return Block(_key(build), build, kind, meaning, each)
+
+    return make
+
+
+def sentence(build: Callable[[], ParserElement]) -> Sentence:
+    """Make a sentence of the decorated function: what repeats in a block."""
+    return Sentence(_key(build), build)
+
+
+def _key(build: Callable[[], ParserElement]) -> str:
+    return f"{build.__module__.rpartition('.')[2]}.{build.__name__}"

@@ -1,0 +1,218 @@
+"""Call traces: what opens one, and its frames (arch/*/kernel/{dumpstack,stacktrace}.c, 2.6.32 to 7.x)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.model import Frame
+from kpanic.grammars.numbers import distance, hexadecimal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyparsing import ParserElement
+
+    from kpanic.grammars.sentence import Sentence
+
+__all__ = ["BLOCKS", "FRAMES", "Opening", "Trace"]
+
+SHORTEST: Final = 8
+"""Digits of an address that stands without a symbol."""
+_FIELDS: Final = (
+    *("name", "address", "offset", "size", "place", "rest"),
+    *("guess", "mark", "home", "inside", "number"),
+)
+"""Fields of a frame: machines' own have the first six, and maybe the first few of the others."""
+_MODULE: Final = re.compile(r"\[([\w-]+)[^\]\n]*\]")
+_PLACE: Final = re.compile(r"[\w./-]+\.(?:c|h|S|rs):\d+")
+_BEHIND: Final = re.compile(r"\) ([\w-]+)[ \t]*$")
+_BRACKETED: Final = re.compile(r"^[ \t]*(?:</?#?[A-Z][A-Z0-9_]*>[ \t]*)?\[<?[0-9a-f]*>?\] ", re.MULTILINE)
+_IN_MODULE: Final = re.compile(r"/0x[0-9a-f]+ \[")
+
+
+class Opening(NamedTuple):
+    """``Call Trace:`` and whatever else opens a list of frames."""
+
+    label: str
+
+
+class Trace:
+    """Lines of frames without another line between them; taken apart when somebody asks.
+
+    :param text: the lines.
+    :param frame: the sentence of one line.
+    :param machine: ``uname -m`` of the machine whose frames are written so, if only one's are.
+    :param linked: such frames need no line that opens them.
+    """
+
+    __slots__ = ("_frame", "_frames", "_text", "linked", "machine")
+
+    def __init__(self, text: str, frame: Sentence, machine: str = "", *, linked: bool = False) -> None:
+        self._text = text
+        self._frame = frame
+        self._frames: tuple[Frame, ...] | None = None
+        self.machine = machine
+        self.linked = linked
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the lines."""
+        return isinstance(other, Trace) and self._text == other._text
+
+    def __hash__(self) -> int:
+        """Hash the lines."""
+        return hash(self._text)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is a frame among the lines."""
+        return next(iter(self), None) is not None
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames, read as far as somebody asks."""
+        return _read_frames(self._text, self._frame) if self._frames is None else iter(self._frames)
+
+    @property
+    def sound(self) -> bool:
+        """Tell whether there is a frame that is no guess, or one of a kernel that can but guess."""
+        return any(frame.reliable or frame.address is not None for frame in self)
+
+    @property
+    def guesses(self) -> tuple[Frame, ...]:
+        """The frames, if they are of a kernel that prints addresses: without frame pointers it guesses."""
+        return self.frames if _BRACKETED.search(self._text) else ()
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """The frames, in the kernel's order: the innermost first."""
+        if self._frames is None:
+            self._frames = tuple(_read_frames(self._text, self._frame))
+        return self._frames
+
+    @property
+    def modular(self) -> tuple[Frame, ...]:
+        """The frames in modules."""
+        return tuple(frame for frame in self.frames if frame.module) if _IN_MODULE.search(self._text) else ()
+
+
+def _read_frames(text: str, frame: Sentence) -> Iterator[Frame]:
+    """Read line by line; a stack's name holds until another one's, or its end."""
+    stack = ""
+    match = frame.regex.match
+    known = frame.regex.groupindex
+    fields = [field for field in _FIELDS if field in known]
+    missing = [None] * (len(_FIELDS) - len(fields))
+    at = 0
+    while at < len(text):
+        found = match(text, at)
+        at = text.index("\n", at) + 1
+        if found is None:
+            continue
+        row: list[str | None] = [*found.group(*fields), *missing]
+        name, address, offset, size, place, rest, guess, mark, home, inside, number = row
+        if mark:
+            stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]
+        address = address or number
+        if not name and len(address or "") < SHORTEST:
+            continue
+        module, file, reliable = home or inside or "", place or "", not guess
+        if rest:
+            if behind := _MODULE.search(rest) or _BEHIND.search(rest):
+                module = behind[1]
+            if not file and (where := _PLACE.search(rest)):
+                file = where[0]
+            reliable = reliable and "(unreliable)" not in rest
+        yield Frame(
+            name or "",
+            distance(offset),
+            distance(size),
+            module,
+            hexadecimal(address),
+            reliable,
+            stack,
+            file,
+            bool(place),
+        )
+
+
+@sentence
+def frame() -> ParserElement:
+    """[<ffffffff81234567>] ? f+0x16/0x20 [module]
+
+     f.isra.0+0x16/0x20 [module 0123456789abcdef]
+
+     <IRQ>  [<ffffffff81234567>] f+0x16/0x20
+
+     [<ffffffff88050161>] :module:f+0x16/0x20
+
+     f file.c:123 [inline]
+
+     ? f (file.c:123 (discriminator 1) other.h:45) module
+
+    [<83178634>] 0x83178634 [module@83178000+0x2290]
+
+     [<ffffffff81234567>] ? (null)
+
+    [] f+0x16/0x20
+
+     </IRQ>
+    """  # x86 before 4.9, and many others; since; ; x86-64 before 2.6.25; symbolized; OpenWrt's; from a page
+    address = k.Opt(k.bracket)
+    nothing = k.Regex(r"(?<=[>\]])(?=[ \t]*(?:\n|\Z))").set_name("nothing behind a mark or an address")
+    home = k.Opt(":" + k.Regex(r"[\w-]+")("home") + ":")
+    inside = k.Opt("[" + k.Regex(r"[\w-]+")("inside") + k.Regex(r"@[^\]\n]{0,100}\][ \t]*"))
+    number = ("(null)" | "0x" + k.hex_digits(4, 16)("number")) + k.spaces + inside + k.end_of_line
+    guess = k.Opt(k.Regex(r"\?[ \t]+")("guess"))
+    code = guess + (home + k.frame_symbol | number)
+    return k.spaces + k.Opt(k.mark("mark")) + k.spaces + address + (nothing | k.spaces + code)
+
+
+@block("frames", lambda fields: Trace(fields["lines"], frame), each=frame)
+def frames() -> ParserElement:
+    """dump_stack+0x10/0x20
+    <IRQ>
+    f+0x16/0x20 [module]
+    """
+    return k.Lines(frame.build())("lines")
+
+
+@block("opening", lambda fields: Opening(fields["label"].strip()))
+def opening() -> ParserElement:
+    """Call Trace:
+
+    backtrace (crc 1c2d3e4f):
+
+    Allocated by task 1234 on cpu 0 at 12.345678s:
+
+    Uninit was created at:
+    """
+    digits = k.Regex(r"[ \t0-9a-f]{0,90}")  # of the stack's dump
+    by_task = k.Regex(
+        r"(?: by task \d{1,10})?(?: on cpu \d{1,5})?(?: at [\d.]{1,20}s(?: \([^)\n]{0,60}\))?)?"
+    )
+    memory = (
+        k.Opt(
+            k.Regex(r"kfence-#\d+ \[")
+            + k.UpTo(k.one_of("llocated", "reed", "Freed", "Allocated", "freed", "allocated"), most=120)
+        )
+        + k.one_of("Allocated", "allocated", "Freed", "freed")
+        + by_task
+    )
+    label = (
+        (digits + k.one_of("Call Trace", "Call trace"))
+        | "Backtrace"
+        | k.Regex(r" *backtrace(?: \(crc [0-9a-f]{1,8}\))?")
+        | memory
+        | k.one_of(
+            "Second to last potentially related work creation", "Last potentially related work creation"
+        )
+        | k.one_of("Uninit was stored to memory at", "Uninit was created at")
+        | k.Regex(r"(?:<[A-Z]+>)?Entry trace")
+    )
+    return k.Combine(label + ":")("label")
+
+
+BLOCKS: Final = (opening,)
+FRAMES: Final = (frames,)
+"""Tried last: nothing in them is literal."""

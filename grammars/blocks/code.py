@@ -1,0 +1,31 @@
+"""The bytes around the instruction pointer (arch/x86/kernel/dumpstack.c, arch/arm64/kernel/traps.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block
+
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+__all__ = ["BLOCKS", "Code"]
+
+
+class Code(NamedTuple):
+    """The bytes around the instruction pointer, as written; the trapping ones in ``<>`` or ``()``."""
+
+    raw: str
+
+
+@block("code", lambda fields: Code(fields.get("bytes", "").strip()))
+def code() -> ParserElement:
+    """Code: 48 89 df e8 10 00 00 00 <0f> 0b 90 c3
+
+    Code: d503201f d53b4235 b5000075 (b9000020)
+    """
+    return "Code: " + k.rest_of_line("bytes")
+
+
+BLOCKS: Final = (code,)

@@ -1,0 +1,39 @@
+"""The modules that were loaded (kernel/module/main.c)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyparsing import ParserElement
+
+__all__ = ["BLOCKS", "Modules"]
+
+_MARKS: Final = re.compile(r"\(.*\)$")
+"""Taints of a module and whether it comes or goes: ``(OE+)``."""
+
+
+class Modules(NamedTuple):
+    """Names without the marks behind them."""
+
+    names: tuple[str, ...]
+
+
+def _modules(fields: Mapping[str, str]) -> Modules:
+    names = fields.get("names", "").split("[last unloaded")[0].split()
+    return Modules(tuple(_MARKS.sub("", name) if name[-1] == ")" else name for name in names))
+
+
+@block("modules", _modules)
+def modules() -> ParserElement:
+    """Modules linked in: boom(OE+) virtio_ring [last unloaded: foo]"""
+    return "Modules linked in:" + k.rest_of_line("names")
+
+
+BLOCKS: Final = (modules,)

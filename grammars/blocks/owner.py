@@ -1,0 +1,161 @@
+"""Who was running, on which kernel (lib/dump_stack.c, kernel/sched/core.c, arch/*/kernel/process.c)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block
+from kpanic.grammars.model import Process, Taint
+from kpanic.grammars.numbers import decimal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pyparsing import ParserElement
+
+__all__ = ["BLOCKS", "Owner", "Task", "read_owner"]
+
+_LETTER: Final = re.compile(r"[A-Z]")
+_NAMED: Final = re.compile(r"\[([A-Z])\]")
+
+
+class Owner(NamedTuple):
+    """Who was running, on what."""
+
+    process: Process
+    taint: Taint | None
+    """No flag is set where the line says "Not tainted"."""
+    release: str
+    build: str
+    hardware: str
+    """The machine, which Linux until 3.9 names in the same line."""
+
+
+class Task(NamedTuple):
+    """The task whose stack follows."""
+
+    name: str
+    state: str
+    """The letters of ``state:``, ``D`` or ``R+``."""
+    pid: int | None
+
+
+def _taint(taints: str) -> Taint | None:
+    """Read ``Tainted: G    B   W  OE``, or ``Tainted: [B]=BAD_PAGE, [W]=WARN`` of Linux 6.13."""
+    if not taints:
+        return None
+    if not taints.startswith("Tainted"):
+        return Taint("", ())
+    raw = taints.removeprefix("Tainted:").strip()
+    letters = _NAMED.findall(raw) or _LETTER.findall(raw)
+    return Taint(raw, tuple(letter for letter in letters if letter != "G"))
+
+
+def read_owner(fields: Mapping[str, str]) -> Owner:
+    """Return the owner of a line's fields: cpu, uid, pid, comm, taints, release, build, hardware."""
+    return Owner(
+        Process(
+            decimal(fields.get("pid")),
+            fields.get("comm", "").strip(),
+            decimal(fields.get("cpu")),
+            decimal(fields.get("uid")),
+        ),
+        _taint(fields.get("taints", "")),
+        fields.get("release", ""),
+        fields.get("build", ""),
+        fields.get("hardware", "").strip(),
+    )
+
+
+def _release() -> ParserElement:
+    """Match a release: it begins with two numbers, or the build's ``#`` comes next."""
+    return k.Regex(r"\d{1,3}\.\d{1,3}\.\S+|\S{1,100}(?= #\d)").set_name("release")
+
+
+def _kernel(behind: ParserElement) -> ParserElement:
+    """Match taints, release and build, with ``behind`` after them."""
+    gap = k.Regex(r"[ \t]{1,80}")
+    taints = "Not tainted" | k.Combine("Tainted:" + k.UpTo(gap + _release() | _rest_blank(), most=160))
+    build = " " + k.Opt("(") + k.Regex(r"#\S+")("build") + behind
+    return taints("taints") + (gap + _release()("release") + (build | k.rest_of_line) | _rest_blank())
+
+
+def _rest_blank() -> ParserElement:
+    """Match what blanks are left of the line."""
+    return k.Regex(r"[ \t]{0,80}(?=\n|\Z)").set_name("end of line")
+
+
+def _task(pid: ParserElement | str, behind: ParserElement) -> ParserElement:
+    """Match a process, then the kernel."""
+    kernel = " " + k.Opt("Kdump: loaded ") + _kernel(behind)
+    comm = k.UpTo(kernel, most=64)("comm")
+    return pid + k.number("pid") + k.Opt(",") + " " + k.one_of("Comm: ", "comm: ") + comm + kernel
+
+
+@block("owner", read_owner)
+def running() -> ParserElement:
+    """CPU: 0 UID: 0 PID: 1 Comm: init Tainted: G           OE      6.12.0 #1 Debian 6.12
+
+    CPU: 0 PID: 1 Comm: init Not tainted 3.10.0-1160.el7.x86_64 #1
+
+    CPU: 3 PID: 77 Comm: a b Kdump: loaded Tainted: G    --------- -  - 4.18.0-348.el8.x86_64 #1
+
+    CPU: 1 UID: 0 PID: 5880 Comm: syz.0.17 Not tainted syzkaller #0 PREEMPT(full)
+    """
+    user = k.Opt("UID: " + k.number("uid") + " ")
+    return "CPU: " + k.number("cpu") + " " + user + _task(k.Literal("PID: "), k.rest_of_line)
+
+
+@block("owner", read_owner)
+def pid() -> ParserElement:
+    """Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform"""
+    return _task(k.one_of("Pid: ", "PID: "), k.rest_of_line("hardware"))
+
+
+@block("owner", read_owner)
+def cpu() -> ParserElement:
+    """CPU: 1    Tainted: G           O  (3.4.113 #5)"""  # arm and s390x, before 3.10
+    taints = "Not tainted" | k.Combine("Tainted:" + k.UpTo(k.Regex(r" +\(?\d+\.\d"), most=60))
+    release = k.Regex(r"\d+\.\d+[^\s)]*")("release")
+    return (
+        ("CPU: " + k.number("cpu") + k.Regex(" {1,40}") + taints("taints") + k.Regex(" {1,40}"))
+        + (k.Opt("(") + release + " " + k.Regex(r"#[^\s)]+")("build") + k.rest_of_line)
+    )  # fmt: skip
+
+
+@block("owner", read_owner)
+def process() -> ParserElement:
+    """Process khubd (pid: 33, stack limit = 0xef1a82f8)
+
+    Process swapper/0 (pid: 1, threadinfo=87c2c000, task=87c28000, tls=00000000)
+    """
+    comm = k.UpTo(k.Regex(r" \(pid: \d+,"), least=1, most=64)("comm")
+    return "Process " + comm + " (pid: " + k.number("pid") + "," + k.rest_of_line
+
+
+@block("owner", read_owner)
+def tainted() -> ParserElement:
+    """Not tainted 6.1.0-56-amd64 #1"""  # of a task that hangs
+    indent = k.one_of(*(" " * width for width in range(7, -1, -1)))
+    return indent + k.FollowedBy(k.one_of("Not t", "Tainted: ")) + _blocked()
+
+
+def _blocked() -> ParserElement:
+    gap = k.Regex(r"[ \t]{1,80}")
+    taints = "Not tainted" | k.Combine("Tainted:" + k.UpTo(gap + _release(), most=160))
+    return taints("taints") + gap + _release()("release") + " " + k.Regex(r"#\S+")("build") + k.rest_of_line
+
+
+@block("task", lambda fields: Task(fields["comm"].strip(), fields["state"], decimal(fields["pid"])))
+def task() -> ParserElement:
+    """task:kworker/0:1   state:D stack:0 pid:12 ppid:2 flags:0x4000"""
+    comm = k.UpTo(k.Regex(r"\s{1,40}state:"), least=1, most=64)("comm")
+    return (
+        ("task:" + comm + k.Regex(r"\s{1,40}") + "state:" + k.word("state"))
+        + (k.UpTo("pid:") + "pid:" + k.spaces + k.number("pid") + k.rest_of_line)
+    )  # fmt: skip
+
+
+BLOCKS: Final = (running, pid, cpu, process, task, tainted)

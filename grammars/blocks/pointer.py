@@ -1,0 +1,81 @@
+"""Where the CPU was: what the instruction pointers of all machines have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block
+from kpanic.grammars.model import InstructionPointer
+from kpanic.grammars.numbers import distance, hexadecimal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from pyparsing import ParserElement
+
+__all__ = ["BLOCKS", "Jump", "Pointer", "pointer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An instruction pointer line."""
+
+    ip: InstructionPointer
+    user: bool = False
+    """The CPU was in user mode: not the crash site."""
+    caller: str = ""
+    """The function in the link register, where the lines have one."""
+    machine: str = ""
+    """``uname -m`` of the machine that writes it so; empty where several do."""
+
+
+class Jump(NamedTuple):
+    """Where the CPU last jumped from, on machines that remember it apart from the link register."""
+
+    caller: str
+
+
+def pointer(
+    machine: str | Mapping[int, str] = "", user: Collection[str] = ()
+) -> Callable[[Mapping[str, str]], Pointer]:
+    """Return the meaning of a block with an instruction pointer.
+
+    :param machine: ``uname -m`` of the machine that prints it, or by how many digits its address has.
+    :param user: selectors of user mode.
+
+    Its field ``raw`` is the value as written, ``selector`` what tells user mode, ``caller`` the function of
+    the link register; the others are those of :data:`kpanic.grammars.vocabulary.body.place`.
+    """
+    by_digits = {} if isinstance(machine, str) else machine
+    always = machine if isinstance(machine, str) else ""
+
+    def meaning(fields: Mapping[str, str]) -> Pointer:
+        return Pointer(
+            InstructionPointer(
+                fields.get("raw", "").strip(),
+                fields.get("name", ""),
+                distance(fields.get("offset")),
+                distance(fields.get("size")),
+                fields.get("module") or fields.get("home", ""),
+                hexadecimal(fields.get("address")),
+            ),
+            fields.get("selector") in user and "name" not in fields,  # user mode Linux has symbols
+            fields.get("caller", ""),
+            always or by_digits.get(len(fields.get("address", "")), ""),
+        )
+
+    return meaning
+
+
+@block("pointer", pointer())
+def pc_is_at() -> ParserElement:
+    """PC is at sysrq_handle_crash+0x20/0x28
+    LR is at __handle_sysrq+0x90/0x19c
+    """  # arm; arm64 before 4.18; sh with PR
+    raw = k.FollowedBy(k.rest_of_line("raw"))
+    return "PC is at " + raw + k.place + k.soon(k.one_of("LR is at ", "PR is at ") + k.link) + k.rest_of_line
+
+
+BLOCKS: Final = (pc_is_at,)

@@ -1,0 +1,62 @@
+"""Rows of registers: each machine has its own, and all are read alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from kpanic.grammars.sentence import Sentence
+
+__all__ = ["Registers", "named", "registers"]
+
+
+class Registers:
+    """Lines of registers; taken apart when somebody asks.
+
+    :param text: the lines.
+    :param read: yields the name and the value of each register of the lines.
+    :param machine: ``uname -m`` of the machine that prints such lines, if only one does.
+    """
+
+    __slots__ = ("_read", "_text", "machine")
+
+    def __init__(self, text: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str) -> None:
+        self._text = text
+        self._read = read
+        self.machine = machine
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the lines, and who reads them."""
+        return isinstance(other, Registers) and (self._text, self._read) == (other._text, other._read)
+
+    def __hash__(self) -> int:
+        """Hash the lines."""
+        return hash(self._text)
+
+    @property
+    def values(self) -> tuple[tuple[str, str], ...]:
+        """Name and value of each register, in order."""
+        return tuple(self._read(self._text))
+
+
+def named(register: Sentence) -> Callable[[str], Iterator[tuple[str, str]]]:
+    """Return a reader of registers with names; ``register`` has the fields name and value."""
+
+    def read(text: str) -> Iterator[tuple[str, str]]:
+        for found in register.regex.finditer(text):
+            yield found["name"], found["value"]
+
+    return read
+
+
+def registers(
+    read: Callable[[str], Iterable[tuple[str, str]]], machine: str = ""
+) -> Callable[[Mapping[str, str]], Registers]:
+    """Return the meaning of a block whose field ``lines`` has registers."""
+
+    def meaning(fields: Mapping[str, str]) -> Registers:
+        return Registers(fields["lines"], read, machine)
+
+    return meaning

@@ -1,0 +1,119 @@
+"""arm64 (arch/arm64/kernel/{process,traps}.c, arch/arm64/mm/fault.c; 3.10 to 7.x)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks.pointer import pointer
+from kpanic.grammars.blocks.registers import named, registers
+from kpanic.grammars.machines import Machine
+from kpanic.grammars.machines.access import NOTHING, Access, status
+from kpanic.grammars.machines.address import KERNEL, USER, Address
+from kpanic.grammars.machines.disassembler import Disassembler
+
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+__all__ = ["AARCH64"]
+
+
+@block("pointer", pointer("aarch64"))
+def pc() -> ParserElement:
+    """pc : sysrq_handle_crash+0x20/0x28
+    lr : __handle_sysrq+0x90/0x19c
+
+    pc : 0xffff64f943142800
+    """
+    raw = k.FollowedBy(k.UpTo(" lr :")("raw"))
+    inline = k.Regex(r"[^\n]{0,200}\[inline\]")
+    return "pc : " + ~k.Literal("[<") + ~inline + raw + k.place + k.soon("lr : " + k.link) + k.rest_of_line
+
+
+@sentence
+def register() -> ParserElement:
+    """x29: ffff80000b10bb40
+
+    x9 : 0000000000000000
+
+    pc : [<ffffff8008085b34>]
+    """
+    value = k.Regex(r"[0-9a-f]{8,16}(?!\w)")("value")
+    return k.Regex(r"(?<!\w)[a-z]{1,6}\d{0,2}")("name") + k.Regex(r" ?: ?(?:\[<)?") + value
+
+
+@block("registers", registers(named(register), "aarch64"), each=register)
+def rows() -> ParserElement:
+    """sp : ffff80000b10bb40
+    x29: ffff80000b10bb40 x28: ffff0000c0a80000
+    x9 : 0000000000000000 x8 : 0000000000000001
+
+    pc : [<ffffff8008085b34>] lr : [<ffffff8008085b20>] pstate: 60000145
+    """
+    numbers = [f"x{number}: " for number in range(29, 9, -1)] + [
+        f"x{number} : " for number in range(9, -1, -1)
+    ]
+    old = "pc : [<" + k.hex_digits(16, 16)
+    stack = "sp : " + k.FollowedBy(k.hex_digits(16, 16))
+    row = old | stack | k.one_of("pstate: ", *numbers)
+    return k.Lines(row + k.rest_of_line)("lines")
+
+
+@block("error code", dict)
+def syndrome() -> ParserElement:
+    """ESR = 0x96000004"""  # arch/arm64/mm/fault.c, below "Mem abort info:"
+    return k.one_of("  ESR = 0x", "ESR = 0x") + k.hex_number("code") + k.rest_of_line
+
+
+_CLASSES: Final = {
+    0x00: Access("undefined instruction"),
+    0x0E: Access("illegal execution state"),
+    0x0D: Access("branch target exception"),
+    0x1C: Access("pointer authentication failure"),
+    0x22: Access("misaligned program counter"),
+    0x26: Access("misaligned stack pointer"),
+    0x2F: Access("SError interrupt: an asynchronous error of the hardware"),
+    0x3C: Access("BRK instruction"),
+}
+_FETCHES: Final = frozenset({0x20, 0x21})
+_DATA: Final = frozenset({0x24, 0x25})
+_WRITES: Final = 0x40
+
+
+def _fault(code: int) -> Access:
+    """Read an exception syndrome, ESR_EL1 (arch/arm64/include/asm/esr.h)."""
+    kind = code >> 26 & 0x3F
+    who = "the kernel" if kind & 1 else "user mode"
+    if kind in _FETCHES:
+        return status("execute", code & 0x3F, who)
+    if kind in _DATA:
+        return status("write" if code & _WRITES else "read", code & 0x3F, who)
+    return _CLASSES.get(kind, NOTHING)
+
+
+def _regions(address: int) -> Address:
+    if address < 1 << 56:
+        return USER
+    if address >> 48 != 0xFFFF:  # noqa: PLR2004
+        return Address("non-canonical", "no address: its upper bits are neither all clear nor all set")
+    return KERNEL
+
+
+AARCH64 = Machine(
+    name="aarch64",
+    words=("arm64",),
+    blocks=(pc, rows, syndrome),
+    fault=_fault,
+    says_fetch=True,
+    says_trap=True,
+    regions=_regions,
+    ignored_bits=8,
+    disassembler=Disassembler(
+        architecture="ARM64",
+        modes=("ARM",),
+        order="little",
+        shown="number",
+        register=lambda name: "x29" if name == "fp" else name,
+    ),
+)

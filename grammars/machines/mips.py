@@ -1,0 +1,93 @@
+"""mips, 32 and 64 bits (arch/mips/kernel/traps.c, arch/mips/mm/fault.c; 2.6.32 to 7.x)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block
+from kpanic.grammars.blocks.pointer import pointer
+from kpanic.grammars.blocks.registers import registers
+from kpanic.grammars.machines import Machine
+from kpanic.grammars.machines.address import regions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyparsing import ParserElement
+
+__all__ = ["MIPS", "MIPS64"]
+
+
+@block("pointer", pointer({8: "mips", 16: "mips64"}))
+def epc() -> ParserElement:
+    """epc   : 8003ab3c kthread_data+0x4/0xc
+    ra    : 80036f64 wq_worker_sleeping+0x14/0xbc
+
+    epc   : ffffffff8003ab3c kthread_data+0x4/0xc
+    """
+    raw = k.FollowedBy(k.rest_of_line("raw"))
+    address = k.hex_digits(8, 16)
+    where = address("address") + k.Opt(" " + k.code)
+    return "epc   : " + raw + where + k.soon("ra    : " + address + " " + k.link) + k.rest_of_line
+
+
+def _registers(text: str) -> Iterator[tuple[str, str]]:
+    name, _, row = text.partition(":")
+    values = row.split()
+    if name[0] != "$":
+        yield from ((name.strip(), value) for value in values[:1])
+        return
+    first = int(name[1:])
+    yield from ((f"${first + number}", value) for number, value in enumerate(values[:4]))
+
+
+@block("registers", registers(_registers))
+def rows() -> ParserElement:
+    """$ 0   : 00000000 00000015 00000000 a25b0831
+
+    $12   : 0000000000000001 ffffffff81c4bcb0 0000000000000000 0000000000000001
+
+    Hi    : 00000000
+
+    Cause : 80800008 (ExcCode 02)
+    """
+    general = "$" + k.Regex(r" ?\d{1,2} {1,4}: ")
+    special = k.one_of("Hi", "Lo", "Status", "Cause", "BadVA") + k.Regex(r" {0,4}: (?=[0-9a-f]{8})")
+    return k.Combine((general | special) + k.rest_of_line)("lines")
+
+
+MIPS = Machine(
+    name="mips",
+    words=("4kc-malta", "mips-linux", "mipsel-linux", "mips-openwrt", "mipsel-openwrt"),
+    bits=32,
+    blocks=(epc, rows),
+    regions=regions(  # arch/mips/include/asm/addrspace.h
+        (0, 0x7FFFFFFF, "user", "an address of user space"),
+        (0x80000000, 0x9FFFFFFF, "kernel", "an address of the kernel's direct map (kseg0)"),
+        (
+            0xA0000000,
+            0xBFFFFFFF,
+            "kernel",
+            "an address of the uncached direct map (kseg1), as of device registers",
+        ),
+        (0xC0000000, 0xFFFFFFFF, "kernel", "an address of the kernel's mapped memory: modules, vmalloc"),
+    ),
+)
+MIPS64 = Machine(
+    name="mips64",
+    words=("5kc-malta", "mips64el", "octeon", "loongson-3", "mips64-"),
+    regions=regions(
+        (0, 0x3FFFFFFFFFFFFFFF, "user", "an address of user space"),
+        (0x8000000000000000, 0xBFFFFFFFFFFFFFFF, "kernel", "an address of the kernel's direct map (xkphys)"),
+        (
+            0xC000000000000000,
+            0xFFFFFFFF7FFFFFFF,
+            "kernel",
+            "an address of the kernel's mapped memory: vmalloc",
+        ),
+        (0xFFFFFFFF80000000, 0xFFFFFFFF9FFFFFFF, "kernel", "an address of the kernel's direct map (kseg0)"),
+        (0xFFFFFFFFA0000000, 0xFFFFFFFFBFFFFFFF, "kernel", "an address of the uncached direct map (kseg1)"),
+        (0xFFFFFFFFC0000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address of a module"),
+    ),
+)

@@ -1,0 +1,192 @@
+"""powerpc, 64 and 32 bits (arch/powerpc/{kernel/process.c,kernel/traps.c,xmon/xmon.c}; 2.6.32 to 7.x)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks.backtrace import Trace
+from kpanic.grammars.blocks.code import Code
+from kpanic.grammars.blocks.owner import read_owner
+from kpanic.grammars.blocks.pointer import pointer
+from kpanic.grammars.blocks.registers import named, registers
+from kpanic.grammars.machines import Machine
+from kpanic.grammars.machines.access import Access, Deed, Page, access
+from kpanic.grammars.machines.address import KERNEL, USER, split
+from kpanic.grammars.machines.disassembler import Disassembler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyparsing import ParserElement
+
+__all__ = ["PPC", "PPC64", "PPC64LE"]
+
+
+_BY_DIGITS: Final = {8: "ppc", 16: "ppc64le"}
+
+
+@block("pointer", pointer(_BY_DIGITS))
+def nip() -> ParserElement:
+    """NIP [c0000000008e5c68] sysrq_handle_crash+0x28/0x30
+    LR [c0000000008e6610] __handle_sysrq+0xd0/0x230
+
+    NIP [c03a2c1c] sysrq_handle_crash+0x28/0x30
+    """
+    address = "[" + k.hex_digits(8, 16) + "] "
+    raw = k.FollowedBy(k.rest_of_line("raw"))
+    return "NIP " + raw + k.place + k.soon("LR " + address + k.Opt(".") + k.link) + k.rest_of_line
+
+
+@block("pointer", pointer(_BY_DIGITS))
+def xmon() -> ParserElement:
+    """pc: c0000000008e5c68: sysrq_handle_crash+0x28/0x30
+    lr: c0000000008e6610: __handle_sysrq+0xd0/0x230
+    """  # its debugger's
+    address = k.hex_digits(8, 16)
+    lead = k.Regex(" {4}")
+    raw = k.FollowedBy((k.Combine(address + k.Opt(": " + k.Regex(r"\S{1,200}"))))("raw"))
+    caller = lead + "lr: " + address + ": " + k.Opt(".") + k.link
+    where = address("address") + k.Opt(": " + k.Opt(".") + k.symbol_name("name") + k.offset)
+    return "    pc: " + raw + where + k.soon(caller) + k.rest_of_line
+
+
+@block("owner", read_owner)
+def task() -> ParserElement:
+    """TASK = c00000003c9b8000[2211] 'bash' THREAD: c00000003cc5a000 CPU: 1"""  # before 4.9
+    comm = "'" + k.UpTo("'", most=64)("comm") + "'"
+    thread = k.Opt(k.Regex(r" THREAD: \S{1,20}") + k.Opt(" CPU: " + k.number("cpu")))
+    return "TASK = " + k.hex_number + "[" + k.number("pid") + "] " + comm + thread + k.rest_of_line
+
+
+@block("owner", read_owner)
+def release() -> ParserElement:
+    """REGS: c0000000038bfa10 TRAP: 0300   Tainted: G           OE       (6.12.107+deb13-powerpc64le)"""
+    kernel = k.Regex(r"\d+\.\d+[^\s)]*")("release") + k.Opt(" " + k.Regex(r"#[^\s)]+")("build"))
+    return "REGS: " + k.hex_number + " TRAP: " + k.UpTo(k.Regex(r"\(\d+\.\d")) + "(" + kernel + k.rest_of_line
+
+
+@sentence
+def register() -> ParserElement:
+    """DAR: 0000000000000010
+
+    NIP:  c008000000335024
+    """
+    value = k.Regex(r"[0-9a-f]{4,16}(?!\w)")("value")
+    return k.Regex(r"(?<!\w)[A-Z]{2,6}\d{0,2}")("name") + k.Regex(":  ? ?") + value
+
+
+@sentence
+def general() -> ParserElement:
+    """GPR00: c000000000137dd8 c000000003977920 c000000002a87b00 0000000000000001"""
+    return "GPR" + k.Regex(r"\d\d")("first") + ": " + k.Regex(r"[0-9a-f ]+")("values")
+
+
+def _registers(text: str) -> Iterator[tuple[str, str]]:
+    found = general.match(text)
+    if found is None:
+        yield from named(register)(text)
+        return
+    first = int(found[1]["first"])
+    yield from ((f"GPR{first + at:02}", value) for at, value in enumerate(found[1]["values"].split()))
+
+
+@block("registers", registers(_registers), each=general)
+def rows() -> ParserElement:
+    """GPR00: c000000000137dd8 c000000003977920 c000000002a87b00 0000000000000001"""
+    return k.Combine("GPR" + k.Regex(r"\d\d: ") + k.rest_of_line)("lines")
+
+
+@block("registers", registers(_registers), each=register)
+def special() -> ParserElement:
+    """NIP:  c008000000335024 LR: c008000000335cf8 CTR: c008000000335008
+
+    REGS: c0000000038bfa10 TRAP: 0300   Tainted: G           OE
+
+    DAR: 0000000000000010, DSISR: 40000000
+    """
+    names = k.one_of("NIP:  ", "NIP: ", "REGS: ", "MSR:  ", "CFAR: ", "DAR: ", "DEAR: ")
+    return k.Combine(names + k.rest_of_line)("lines")
+
+
+@block("code", lambda fields: Code(" ".join(fields.get("bytes", "").split())))
+def dump() -> ParserElement:
+    """Instruction dump:
+    60000000 7c0802a6 <e9430000> 4e800020
+    """  # until 6.2; then Code:
+    row = k.Regex(r"[0-9a-fX<>() ]{8,100}(?=\n)")
+    return "Instruction dump:" + k.Opt("\n" + k.Lines(row, most=4)("bytes"))
+
+
+@sentence
+def frame() -> ParserElement:
+    """[c0000000038bfcb0] [c008000000335cd0] boom_write+0x28/0x80 [boom] (unreliable)
+
+    [c000000003cc5be0] [c0000000001f2d3c] .vfs_write+0xbc/0x1d0
+
+    [link register   ] c008000000335cd0 boom_write+0x28/0x80 [boom]
+
+    [c0000000038bfcb0] c008000000335cd0 boom_write+0x28/0x80 [boom]
+    """  # the stack's address, then the code's; big endian; the debugger's
+    stack = k.Regex(r"\[(?:link register   |[0-9a-f]{8,16})\] ")
+    address = k.hex_digits(8, 16)("address")
+    code = ("[" + address + "] ") | (address + " ")
+    return k.spaces + stack + code + k.Opt(".") + k.frame_symbol
+
+
+@block("frames", lambda fields: Trace(fields["lines"], frame), each=frame)
+def frames() -> ParserElement:
+    """[c0000000038bfcb0] [c008000000335cd0] boom_write+0x28/0x80 [boom] (unreliable)
+    [c0000000038bfcd0] [c0000000005da988] vfs_write+0x168/0x4f0
+    """
+    return k.Lines(frame.build())("lines")
+
+
+@block("fault address", dict)
+def faulting_instruction_address() -> ParserElement:
+    """Faulting instruction address: 0xc0000000008e5c68"""  # arch/powerpc/mm/fault.c
+    return "Faulting instruction address: 0x" + k.hex_number("address") + k.rest_of_line
+
+
+_WRITES, _ABSENT, _PROTECTED = 0x02000000, 0x40000000, 0x08000000
+"""Bits of the data storage interrupt status."""
+
+
+def _fault(code: int) -> Access:
+    """Read a data storage interrupt status, DSISR (arch/powerpc/include/asm/reg.h)."""
+    deed: Deed = "write" if code & _WRITES else "read"
+    page: Page = "absent" if code & _ABSENT else "protected" if code & _PROTECTED else ""
+    return access(deed, page)
+
+
+def _register(name: str) -> str:
+    number = name[1:]
+    return f"gpr{int(number):02}" if name[:1] == "r" and number.isdecimal() and name != "r0" else ""
+
+
+_DISASSEMBLER: Final = Disassembler(
+    architecture="PPC",
+    modes=("64", "BIG_ENDIAN"),
+    order="big",  # the dump has numbers, whatever the order in memory
+    register=_register,
+)
+PPC64LE = Machine(
+    name="ppc64le",
+    words=("powerpc64le", "ppc64el"),
+    blocks=(nip, xmon, task, release, rows, special, dump, frames, faulting_instruction_address),
+    fault=_fault,
+    code_apart=True,
+    regions=lambda address: USER if address < 1 << 56 else KERNEL,
+    disassembler=_DISASSEMBLER,
+)
+PPC64 = replace(PPC64LE, name="ppc64", words=("powerpc64",))
+PPC = replace(
+    PPC64LE,
+    name="ppc",
+    words=("powerpc",),
+    bits=32,
+    regions=split(0xC0000000),
+    disassembler=replace(_DISASSEMBLER, modes=("32", "BIG_ENDIAN")),
+)

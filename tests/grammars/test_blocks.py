@@ -1,0 +1,98 @@
+"""The blocks of a report: each reads what it quotes, and its pattern reads what pyparsing reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kpanic.grammars import body
+from kpanic.grammars.model import Line
+from kpanic.grammars.report_lines import ReportText
+from tests.grammars.sentences import agree, damaged, texts
+
+if TYPE_CHECKING:
+    from kpanic.grammars.blocks import Block
+    from kpanic.grammars.sentence import Sentence
+
+LOGS = [
+    path
+    for folder in ("../logs", "reports")
+    for path in sorted((Path(__file__).parent / folder).rglob("*"))
+    if path.suffix in {".log", ".txt"}
+]
+BLOCKS = body.blocks()
+SENTENCES = list(dict.fromkeys(sentence for block in BLOCKS for sentence in block.sentences))
+by_block = pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.key)
+by_sentence = pytest.mark.parametrize("sentence", SENTENCES, ids=lambda sentence: sentence.key)
+
+
+def facts(text: str) -> list[tuple[str, tuple[str, ...]]]:
+    report = ReportText([Line(number, line) for number, line in enumerate(text.splitlines(), 1)])
+    return [(fact.kind, tuple(line.text for line in fact.lines)) for fact in body.read(report)]
+
+
+@by_sentence
+def test_a_sentence_reads_what_it_quotes(sentence: Sentence) -> None:
+    assert sentence.examples
+    for example in sentence.examples:
+        text = f"{example}\n"
+        assert sentence.match(text) is not None, example
+        agree(sentence, text)
+
+
+@by_block
+def test_a_report_that_is_what_a_block_quotes_has_the_block(block: Block) -> None:
+    for example in block.examples:
+        kind, lines = facts(example)[0]
+        assert kind == block.kind
+        assert example.startswith("\n".join(lines))
+
+
+@by_block
+def test_a_block_is_looked_for_where_it_begins(block: Block) -> None:
+    for example in block.examples:
+        assert not block.literals or example.startswith(block.literals)
+
+
+def _unstamped(path: Path) -> str:
+    """Return a log without what dmesg and consoles put before a line."""
+    stamp = r"(?m)^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?"
+    return re.sub(stamp, "", path.read_text("utf-8", "replace"))
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
+def test_pyparsing_and_the_patterns_agree_on_logs(path: Path) -> None:
+    """Where a line begins as a block does."""
+    text = _unstamped(path)
+    for sentence in SENTENCES:
+        for literal in sentence.literals:
+            at = -1
+            while (at := text.find(f"\n{literal}", at + 1)) >= 0:
+                agree(sentence, text[at + 1 : at + 8192])
+
+
+@pytest.mark.slow
+@by_sentence
+def test_pyparsing_and_the_patterns_agree_on_every_line(sentence: Sentence) -> None:
+    seen: set[str] = set()
+    for path in LOGS:
+        lines = _unstamped(path).splitlines(keepends=True)
+        for number in range(len(lines)):
+            text = "".join(lines[number : number + 8])
+            if text not in seen:
+                seen.add(text)
+                agree(sentence, text)
+
+
+@by_sentence
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_pyparsing_and_the_patterns_agree_on_texts_of_the_grammar(
+    sentence: Sentence, data: st.DataObject
+) -> None:
+    agree(sentence, data.draw(damaged(texts(sentence.expression))))

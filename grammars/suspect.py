@@ -1,9 +1,10 @@
-"""Whom a crash is attributed to: which frames are asked, in which order, and which are passed over.
+"""The suspect function: which frames are asked, in which order, and which are passed over.
 
 The instruction pointer is rarely the culprit: it stands in the checker, the lock or the allocator that
-noticed.
-So helpers are skipped, each by a rule with a reason (:mod:`kpanic.grammars.data.skip`). Where a CPU was found
-somewhere in a loop, the walk goes down to what dispatched the work (:mod:`kpanic.grammars.data.anchors`).
+noticed. So helpers are passed over, each for a reason: by the source file that defines them
+(:mod:`kpanic.grammars.helpers`), or by their name where no file says it (:mod:`kpanic.grammars.data.skip`).
+Where a CPU was found somewhere in a loop, the walk goes down to what dispatched the work
+(:mod:`kpanic.grammars.data.anchors`).
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars import machines
+from kpanic.grammars import helpers, machines
 from kpanic.grammars.blocks.backtrace import Opening, Trace
 from kpanic.grammars.blocks.pointer import Jump, Pointer
-from kpanic.grammars.data.anchors import ANCHORS, BLOCKERS, ENTRIES, GROUPS, PREFIXES, STALL_SKIP, WAITS
+from kpanic.grammars.data.anchors import (
+    ANCHORS,
+    BLOCKERS,
+    ENTRIES,
+    GROUPS,
+    PREFIXES,
+    STALL_SKIP,
+    STARTS,
+    WAITS,
+)
 from kpanic.grammars.data.skip import SKIP
 from kpanic.grammars.model import Blame
 from kpanic.grammars.names import Names
@@ -38,8 +48,17 @@ SKIPPED: Final = 64
 IDLE: Final = re.compile(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|arch_cpu_halt")
 RUNAWAY: Final = 8
 """Frames of one function in one stack that are a recursion without an end."""
+BEHIND: Final = "is only the address behind a call that never returns"
+"""Frames ``f+0x0/…`` of machines that print the address to return to (``%pS``), not the call (``%pB``)."""
 RECURSES: Final = "calls itself without an end"
-PRINTERS: Final = frozenset({"prints the trace", "ends the system when told to", "reports what others found"})
+PRINTERS: Final = frozenset(
+    {
+        "prints the trace",
+        "walks or prints the stack",
+        "ends the system when told to",
+        "reports what others found",
+    }
+)
 """Reasons of the functions that a trace begins with."""
 REMEMBERED: Final = 16_384
 """Functions whose skip rule is kept at hand."""
@@ -47,13 +66,13 @@ REMEMBERED: Final = 16_384
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def base(symbol: str) -> str:
-    """Take the compiler's suffixes from a symbol: ``f.isra.0.cold`` is ``f``; C++'s ``_Z1fv`` too.
+    """Take from a symbol what the build adds: ``f.isra.0.cold``, ``__pfx_f`` and ``f_noprof`` are ``f``.
 
-    Rust's is as its source has it, without the hashes of a build: ``<T as Trait>::method``.
+    So is C++'s ``_Z1fv``. Rust's is as its source has it, without a build's hashes: ``<T as Trait>::method``.
     """
     if symbol.startswith("<"):
         return symbol
-    name = symbol.partition(".")[0]
+    name = helpers.folded(symbol.partition(".")[0])
     if name.startswith(_RUST):
         return _rust(name)
     mangled = _MANGLED.match(name)
@@ -90,7 +109,8 @@ def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa
 
 def passed_over(function: str) -> str:
     """Return why a function is never blamed; empty where it may be."""
-    return _reason(base(function), SKIP)
+    name = base(function)
+    return _reason(name, SKIP) or helpers.reason(name)
 
 
 class Walker:
@@ -103,6 +123,8 @@ class Walker:
         self.skipped: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
         """Functions of modules met so far, which may resemble the kernel's own helpers."""
+        self.resort = ""
+        """The first function passed over that is the suspect where no other frame is left."""
 
     def find(self, walk: Walk, named: str, more: Iterable[str] = ()) -> Blame:
         """Walk as a form asks for; ``named`` and ``more`` are functions that the report names."""
@@ -139,9 +161,11 @@ class Walker:
         last = ""
         for last in self._trace(self.items):  # noqa: B007 - the last one
             pass
-        return _reason(base(last), SKIP) in PRINTERS
+        return passed_over(last) in PRINTERS
 
     def _blame(self, function: str, rule: str) -> Blame:
+        if not function and self.resort:
+            function, rule = self.resort, "no other frame of the call trace is left"
         return Blame(
             bare(function), rule if function else "no frame of the call trace is left", tuple(self.skipped)
         )
@@ -153,14 +177,25 @@ class Walker:
             reason = self._helper(function, name)
             if not reason:
                 return name
-            if len(self.skipped) < SKIPPED:
-                self.skipped.append((name, reason))
+            self._pass(name, reason)
         return ""
+
+    def _pass(self, name: str, reason: str) -> None:
+        """Note a function that is passed over."""
+        if len(self.skipped) < SKIPPED and (name, reason) not in self.skipped:
+            self.skipped.append((name, reason))
 
     def _helper(self, function: str, name: str) -> str:
         """Return why a function is passed over; a module's must be named like a helper from its start."""
         anchored = function in self.modules
-        return (self.extra and _reason(name, self.extra, anchored)) or _reason(name, SKIP, anchored)
+        if reason := (self.extra and _reason(name, self.extra, anchored)) or _reason(name, SKIP, anchored):
+            return reason
+        rule = helpers.rule(name)
+        if rule is None:
+            return ""
+        if rule.last_resort:
+            self.resort = self.resort or name
+        return rule.reason
 
     def _trace(self, items: Iterable[Fact], *, bare_frames: bool = False) -> Iterator[str]:
         """Yield the reliable frames of the first trace that has some.
@@ -196,6 +231,12 @@ class Walker:
             if frame.symbol and frame.reliable and not frame.inline:
                 if frame.module:
                     self.modules[frame.symbol] = frame.module
+                if frame.offset == 0 and frame.size:
+                    name = base(frame.symbol)
+                    if not self._helper(frame.symbol, name):
+                        self.resort = self.resort or name
+                    self._pass(name, BEHIND)
+                    continue
                 yield frame.symbol
 
     def _guessed(self, trace: Trace) -> Iterator[str]:
@@ -229,8 +270,11 @@ class Walker:
         for number, item in enumerate(self.items):
             value = item.value
             if type(value) is Pointer and not value.user:
-                if (symbol := self._point(value)) and (first := self._first([symbol])):
+                symbol = self._point(value)
+                if symbol and (first := self._first([symbol])):
                     return self._blame(first, "the instruction pointer is in it")
+                if helpers.leaf(base(symbol)) and (first := self._first(self._returns(value))):
+                    return self._blame(first, f"it called {base(symbol)}, says the return address register")
                 if not value.ip.symbol and (first := self._first(self._jumpers(value))):
                     return self._blame(first, "it jumped to where no code is, as the link register says")
                 rest = self.items.after(number - 1)
@@ -242,10 +286,14 @@ class Walker:
                 return self._blame(first, "the first frame of the call trace that is no helper")
         return self._blame("", "")
 
-    def _jumpers(self, pointer: Pointer) -> Iterator[str]:
-        """Yield who jumped to a pointer."""
+    def _returns(self, pointer: Pointer) -> Iterator[str]:
+        """Yield where a pointer returns to: the caller of a leaf function, which the trace may leave out."""
         if pointer.caller:
             yield pointer.caller
+
+    def _jumpers(self, pointer: Pointer) -> Iterator[str]:
+        """Yield who jumped to a pointer."""
+        yield from self._returns(pointer)
         yield from (item.value.caller for item in self.items if type(item.value) is Jump)
 
     def _interrupted(self) -> Blame:
@@ -319,15 +367,15 @@ class Walker:
 
     def _anchored(self, functions: Sequence[str]) -> Blame | None:
         """Return who is above the first dispatcher of work, if there is one."""
-        previous = ""
+        previous = taker = ""
+        spins = next((base(function) for function in functions[:1] if helpers.locks(base(function))), "")
         recursive = _recursive(functions)
         if recursive and (runaway := _runaway(functions, recursive)):
             return Blame(bare(runaway), "it calls itself without an end", tuple(self.skipped))
         for function in functions:
             name = base(function)
             if name in recursive:
-                if len(self.skipped) < SKIPPED and (name, RECURSES) not in self.skipped:
-                    self.skipped.append((name, RECURSES))
+                self._pass(name, RECURSES)
                 previous = ""
                 continue
             if function in self.modules:
@@ -338,13 +386,15 @@ class Walker:
             if group != name:
                 return Blame(group, "it waits for other CPUs", tuple(self.skipped))
             anchor = _dispatches(name)
-            reason = _reason(name, STALL_SKIP) or ("" if anchor and previous else _reason(name, SKIP))
+            reason = _reason(name, STALL_SKIP) or ("" if anchor and previous else passed_over(name))
             if reason:
-                if len(self.skipped) < SKIPPED:
-                    self.skipped.append((name, reason))
+                self._pass(name, reason)
                 continue
             previous = previous or name
+            taker = taker or name
             if anchor:
+                if spins and taker != previous and STARTS.search(name):
+                    return self._blame(taker, f"it takes the lock that the CPU waits for in {spins}")
                 return Blame(
                     bare(previous), f"the frame above {name}, which dispatches work", tuple(self.skipped)
                 )
@@ -371,7 +421,7 @@ class Walker:
             reason = "waits for others" if waits(name) else self._helper(function, name)
             if not reason:
                 return self._blame(name, "the first frame of the task that does not just wait")
-            self.skipped.append((name, reason))
+            self._pass(name, reason)
         return self._blame("", "")
 
 

@@ -18,6 +18,7 @@ PREFIXES: Final = (
     "____sys_",
     "___sys_",
     "__sys_",
+    "__se_sys_",
     "__se_",
     "__do_sys_",
     "ksys_",
@@ -135,6 +136,9 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
 )
 """What they do, and patterns of their names with a space between them."""
 ANCHORS: Final = re.compile("|".join("|".join(patterns.split()) for _, patterns in DISPATCHERS))
+
+STARTS: Final = re.compile("|".join(dict(DISPATCHERS)["starts threads"].split()))
+"""Where a thread begins: the frame above it is the thread's main loop, which is as old as the thread."""
 
 ENTRIES: Final = re.compile(
     r"apic_timer_interrupt|^asm_(?:sysvec|common)|^(?:common|ret_from)_(?:interrupt|intr)|^retint_|^el1_irq|^el1h?_\w*irq|^el1_interrupt"

@@ -26,7 +26,7 @@ readl crc32c_le panic fortify_panic rust_begin_unwind core::panicking::panic_fmt
 """
 OTHERS = """
 bitmap_ip_add irq_bypass_register_consumer page_cache_ra_unbounded list_lru_add rht_deferred_worker
-copy_from_kernel_nofault get_page_from_freelist percpu_ref_switch_to_atomic task_blocks_on_rt_mutex
+copy_from_kernel_nofault get_page_from_freelist percpu_ref_switch_to_atomic
 remove_wait_queue release_pages xas_create add_timer driver_register skb_segment block_write_full_page
 process_one_work sysrq_handle_crash
 """
@@ -46,7 +46,7 @@ def test_what_only_looks_like_a_helper_is_not(function: str) -> None:
     ("symbol", "function"),
     [
         ("__x64_sys_rmdir", "sys_rmdir"),
-        ("__se_sys_rmdir", "sys_rmdir"),
+        ("__se_sys_rmdir", "rmdir"),
         ("__do_sys_rmdir", "rmdir"),
         ("SyS_rmdir", "rmdir"),
         ("sys_rmdir", "rmdir"),

@@ -1,0 +1,361 @@
+"""Source files whose functions are passed over when the suspect function is looked for.
+
+A function is a helper because of where the kernel defines it: code that serves every subsystem crashes over
+what it was handed. Each rule is a reason, which a report gives for every frame passed over, and glob patterns
+of files in the kernel's tree. :mod:`kpanic.grammars.data.generate` applies the rules to kernel sources and
+writes ``helpers.tsv``; a file that two rules match belongs to the first.
+
+Code that keeps state of its own is left out, although it is as general: where the scheduler, the page
+allocator's free lists, a radix tree or RCU's callbacks are found corrupt, no frame above knows better, and
+syzbot names them too.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Scope = Literal["file", "interface"]
+
+
+class Rule(NamedTuple):
+    """A kind of helper, by the files that define it."""
+
+    name: str
+    """What the table calls the rule."""
+    reason: str
+    """Why its functions are passed over, in a report's words."""
+    files: str
+    """Glob patterns with white space between them; ``*`` stops at a slash, ``**`` does not."""
+    scope: Scope = "file"
+    """``file``: every function of the file. ``interface``: those that a header below ``include/`` declares,
+    with or without leading underscores; the others work on the file's own state."""
+    leaf: bool = False
+    """Its functions call no others: the return address register still holds their caller."""
+    last_resort: bool = False
+    """The first such function is the suspect where no other frame is left."""
+
+
+RULES: Final = (
+    Rule(
+        "sanitizer",
+        "is part of a sanitizer",
+        """
+            mm/kasan/*.c mm/kasan/*.h mm/kmsan/* mm/kfence/*.c kernel/kcsan/*.c lib/ubsan.c
+            kernel/kcov.c include/linux/kasan*.h include/linux/kcsan*.h include/linux/kmsan*.h
+            include/linux/kfence.h include/linux/instrumented.h
+        """,
+    ),
+    Rule(
+        "debugging",
+        "checks for others",
+        """
+            mm/page_owner.c mm/page_ext.c mm/page_poison.c mm/debug.c mm/debug_page_alloc.c
+            mm/usercopy.c mm/mmap_lock.c lib/debugobjects.c lib/list_debug.c lib/smp_processor_id.c
+            include/linux/debugobjects.h include/linux/page_owner.h include/linux/mmdebug.h
+        """,
+    ),
+    Rule(
+        "fault-injection",
+        "injects faults",
+        """
+            lib/fault-inject*.c mm/failslab.c mm/fail_page_alloc.c lib/error-inject.c
+            include/linux/fault-inject*.h
+        """,
+    ),
+    Rule(
+        "stack",
+        "walks or prints the stack",
+        """
+            lib/dump_stack.c lib/stackdepot.c lib/nmi_backtrace.c kernel/stacktrace.c
+            arch/*/kernel/dumpstack*.c arch/*/kernel/stacktrace*.c include/linux/stackdepot.h
+        """,
+    ),
+    Rule(
+        "panic",
+        "ends the system when told to",
+        """
+            kernel/panic.c lib/bug.c
+        """,
+    ),
+    Rule(
+        "watchdog",
+        "reports what others found",
+        """
+            kernel/watchdog*.c kernel/hung_task.c kernel/rcu/tree_stall.h
+        """,
+    ),
+    Rule(
+        "printk",
+        "prints what others say",
+        """
+            kernel/printk/*.c kernel/printk/*.h kernel/printk.c include/linux/printk.h
+            include/linux/dev_printk.h lib/dynamic_debug.c
+        """,
+    ),
+    Rule(
+        "text",
+        "formats text",
+        """
+            lib/vsprintf.c lib/kasprintf.c lib/hexdump.c lib/kstrtox.c lib/seq_buf.c
+        """,
+    ),
+    Rule(
+        "lockdep",
+        "is lockdep",
+        """
+            kernel/locking/lockdep* kernel/lockdep* include/linux/lockdep*.h lib/debug_locks.c
+        """,
+    ),
+    Rule(
+        "locking",
+        "locks for others",
+        """
+            kernel/locking/*.c kernel/locking/*.h kernel/rtmutex*.c kernel/rwsem.c kernel/mutex*.c
+            kernel/semaphore.c kernel/spinlock.c lib/spinlock_debug.c lib/rwsem*.c
+            include/linux/*spinlock*.h include/linux/*rwlock*.h include/linux/*seqlock*.h
+            include/linux/*mutex*.h include/linux/*rwsem*.h include/linux/osq_lock.h
+            include/linux/local_lock*.h include/linux/mmap_lock.h include/linux/hwspinlock.h
+            include/linux/semaphore.h include/asm-generic/*lock*.h arch/*/include/asm/*spinlock*.h
+            arch/*/include/asm/*rwlock*.h arch/*/include/asm/qspinlock*.h
+            arch/x86/kernel/paravirt-spinlocks.c arch/*/lib/*lock*.c arch/*/lib/*lock*.S
+            arch/powerpc/lib/qspinlock.c
+        """,
+    ),
+    Rule(
+        "completion",
+        "wakes and waits for others",
+        """
+            kernel/sched/completion.c include/linux/completion.h
+        """,
+    ),
+    Rule(
+        "context",
+        "guards a section",
+        """
+            include/linux/bottom_half.h include/linux/irqflags.h include/linux/preempt.h
+            include/asm-generic/preempt.h include/asm-generic/irqflags.h
+            arch/*/include/asm/irqflags.h arch/*/include/asm/preempt.h
+            kernel/trace/trace_preemptirq.c include/linux/rcupdate*.h include/linux/srcu*.h
+            include/linux/rcutiny.h include/linux/rcutree.h include/linux/percpu-defs.h
+            arch/*/include/asm/percpu.h include/asm-generic/percpu.h
+        """,
+    ),
+    Rule(
+        "counting",
+        "counts for others",
+        """
+            lib/refcount.c lib/rcuref.c lib/dec_and_lock.c lib/atomic64.c lib/ref_tracker.c
+            include/linux/*refcount*.h include/linux/kref.h include/linux/rcuref.h
+            include/linux/ref_tracker.h include/linux/atomic*.h include/linux/atomic/*.h
+            include/asm-generic/*atomic*.h include/asm-generic/cmpxchg*.h
+            arch/*/include/asm/*atomic*.h arch/*/include/asm/cmpxchg*.h arch/*/lib/*atomic*
+            lib/cmpxchg-emu.c
+        """,
+    ),
+    Rule(
+        "lists",
+        "links what it is given",
+        """
+            include/linux/*list*.h lib/llist.c lib/plist.c lib/klist.c lib/list_sort.c lib/sort.c
+            lib/bsearch.c
+        """,
+    ),
+    Rule(
+        "trees",
+        "keeps what others store",
+        """
+            lib/rbtree.c include/linux/rbtree*.h
+        """,
+    ),
+    Rule(
+        "bits",
+        "works on the bits that it is given",
+        """
+            lib/find_bit.c lib/bitmap*.c lib/hweight.c lib/cpumask.c include/linux/bitops.h
+            include/linux/bitmap.h include/linux/find.h include/linux/cpumask.h
+            include/linux/nodemask.h include/asm-generic/bitops/*.h arch/*/include/asm/bitops*.h
+            arch/*/lib/bitops*.c arch/*/lib/*bit*.S arch/*/lib/find*.c
+        """,
+        leaf=True,
+    ),
+    Rule(
+        "memory",
+        "works on the memory that it is given",
+        """
+            lib/string*.c lib/memcat_p.c lib/memweight.c lib/ctype.c lib/siphash.c
+            include/linux/string*.h include/linux/fortify-string.h include/linux/unaligned*.h
+            include/asm-generic/unaligned.h arch/*/include/asm/string*.h arch/*/lib/mem*
+            arch/*/lib/str* arch/*/lib/xor*
+        """,
+        leaf=True,
+    ),
+    Rule(
+        "checksums",
+        "computes what it is asked to",
+        """
+            lib/crc* lib/crc/* lib/checksum.c arch/*/lib/csum* arch/*/lib/checksum* arch/*/lib/*crc*
+            lib/xxhash.c include/linux/crc*.h include/asm-generic/checksum.h
+            arch/*/include/asm/checksum*.h arch/*/lib/div* lib/math/*.c lib/crypto/chacha*.c
+        """,
+        leaf=True,
+    ),
+    Rule(
+        "user-copies",
+        "copies for others",
+        """
+            lib/usercopy.c lib/strn*_user.c include/linux/uaccess.h include/asm-generic/uaccess.h
+            include/linux/sockptr.h arch/*/include/asm/uaccess*.h arch/*/lib/*user*
+            arch/*/lib/copy_* arch/*/lib/uaccess*
+        """,
+        leaf=True,
+    ),
+    Rule(
+        "registers",
+        "reads or writes the register that it is told to",
+        """
+            lib/iomap*.c lib/logic_*.c lib/iomem*.c lib/trace_readwrite.c include/asm-generic/io*.h
+            include/asm-generic/logic_io.h include/linux/io.h include/linux/io-64*.h
+            include/linux/logic_pio.h arch/*/include/asm/io.h arch/*/include/asm/io_*.h
+            arch/*/kernel/io.c arch/*/lib/io*.c arch/*/lib/io*.S arch/*/lib/delay* lib/iomap_copy.c
+        """,
+        leaf=True,
+    ),
+    Rule(
+        "allocators",
+        "allocates or frees what it is told to",
+        """
+            mm/util.c mm/vmalloc.c mm/page_alloc.c mm/mempool.c mm/dmapool.c mm/percpu.c mm/nommu.c
+            mm/page_frag*.c
+        """,
+        "interface",
+    ),
+    Rule(
+        "allocators",
+        "allocates or frees what it is told to",
+        """
+            mm/slab.c mm/slub.c mm/slob.c mm/slab_common.c mm/slab.h include/linux/slab.h
+            include/linux/gfp*.h include/linux/vmalloc.h include/linux/alloc_tag.h
+            include/linux/percpu.h include/linux/mempool.h include/linux/overflow.h
+        """,
+    ),
+    Rule(
+        "pages",
+        "finds the page of others",
+        """
+            include/linux/page_ref.h include/linux/page-flags.h include/linux/pfn*.h
+            include/linux/mmzone.h include/linux/mm.h include/asm-generic/memory_model.h
+            arch/*/include/asm/page*.h arch/*/mm/physaddr.c include/linux/highmem*.h
+        """,
+    ),
+    Rule(
+        "work-queues",
+        "queues work for others",
+        """
+            kernel/workqueue.c
+        """,
+        "interface",
+    ),
+    Rule(
+        "work-queues",
+        "queues work for others",
+        """
+            include/linux/workqueue.h
+        """,
+    ),
+    Rule(
+        "threads",
+        "wakes and waits for others",
+        """
+            kernel/kthread.c
+        """,
+        "interface",
+    ),
+    Rule(
+        "timers",
+        "keeps timers for others",
+        """
+            include/linux/timer.h
+        """,
+    ),
+    Rule(
+        "objects",
+        "keeps kobjects for others",
+        """
+            lib/kobject*.c include/linux/kobject*.h drivers/base/map.c
+        """,
+    ),
+    Rule(
+        "devices",
+        "keeps devices for others",
+        """
+            drivers/base/core.c drivers/base/devres.c drivers/base/class.c
+            drivers/base/power/sysfs.c lib/devres.c include/linux/device.h include/linux/device/*.h
+        """,
+    ),
+    Rule(
+        "compiler",
+        "is made by the compiler",
+        """
+            arch/*/lib/retpoline.S arch/*/kernel/cfi.c kernel/cfi.c
+        """,
+    ),
+    Rule(
+        "general",
+        "is too general to blame",
+        """
+            include/linux/err.h include/linux/compiler*.h include/linux/kernel.h
+            include/linux/jump_label*.h include/linux/ktime.h include/linux/math*.h
+            include/linux/log2.h include/linux/hash.h include/linux/minmax.h
+            include/linux/container_of.h include/asm-generic/*.h
+        """,
+    ),
+    Rule(
+        "traps",
+        "handles the exception",
+        """
+            arch/*/kernel/traps*.c arch/*/mm/extable.c lib/extable.c kernel/extable.c
+            arch/arm64/kernel/debug-monitors.c arch/s390/kernel/pgm_check.S
+        """,
+    ),
+    Rule(
+        "faults",
+        "handles the exception",
+        """
+            arch/*/mm/fault*.c arch/*/kernel/entry*.S arch/*/kernel/entry*.c arch/x86/entry/*.S
+            arch/*/kernel/*exception*.S arch/*/kernel/genex.S arch/*/mm/tlbex*.S
+            arch/powerpc/kernel/interrupt*
+        """,
+        last_resort=True,
+    ),
+)
+"""The kinds of helpers; ``python -m kpanic.grammars.data.generate --rules`` counts what each names."""
+
+IGNORED: Final = """
+    tools/** scripts/** **/tools/** drivers/video/logo/** lib/gen_* samples/** Documentation/**
+    usr/** certs/** arch/*/boot/** arch/*/purgatory/** **/vdso/** arch/*/realmode/** arch/um/**
+    drivers/firmware/efi/libstub/** lib/test*.c lib/*test*.c lib/*kunit* lib/raid6/**
+    lib/decompress* lib/dhry* arch/*/math-emu/** arch/*/lib/*test* **selftest**
+    kernel/locking/*torture* kernel/locking/test-* mm/kasan/*test* mm/kfence/*test* mm/kmsan/*test*
+    kernel/kcsan/*test* **/tests/** arch/*/kernel/vdso** drivers/misc/lkdtm/**
+"""
+"""Files that say nothing of where a function of the running kernel lives: programs, boot loaders, tests."""
+
+SUSPECTS: Final = (
+    (
+        "is what a lock order is about, not who takes a lock",
+        "fs_reclaim_acquire fs_reclaim_release",
+    ),
+    (
+        "works on pages whose memory itself may be bad",
+        "clear_page copy_page",
+    ),
+    (
+        "works on slabs long after they were used: a corrupt list of free objects shows in it",
+        """
+            deactivate_slab put_cpu_partial put_partials __put_partials unfreeze_partials
+            __unfreeze_partials flush_cpu_slab flush_all __flush_cpu_slab drain_alien_cache drain_array
+            cache_reap free_block
+        """,
+    ),
+)
+"""A reason, and functions of the files above that are suspects all the same."""

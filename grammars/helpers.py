@@ -1,0 +1,79 @@
+"""Helpers by where the kernel's sources define them: the table that the generator writes.
+
+The table is read as one piece of bytes and searched where it lies: it costs a crash that needs it a
+millisecond, and an idle service nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Final
+
+from kpanic.grammars.data.helper_files import RULES, Rule
+
+TABLE: Final = Path(__file__).parent / "data" / "helpers.tsv"
+"""Written by :mod:`kpanic.grammars.data.generate`: function, rule, and the releases if not all have it."""
+_RULES: Final = {rule.name: rule for rule in RULES}
+
+
+def folded(function: str) -> str:
+    """Return a function without what newer builds add to its name.
+
+    ``__pfx_f`` and ``__cfi_f`` are the padding in front of f (include/linux/linkage.h, 6.2), ``f_noprof`` is
+    f behind the macro that counts its allocations (include/linux/alloc_tag.h, 6.10).
+    """
+    return function.removeprefix("__pfx_").removeprefix("__cfi_").removesuffix("_noprof")
+
+
+_COPY: Final = re.compile("asm_|__pi_")
+"""Before a function: its entry in assembly (x86), its copy that runs at any address (arm64, riscv, x86)."""
+
+
+@functools.cache
+def _table() -> bytes:
+    return TABLE.read_bytes()
+
+
+@functools.lru_cache(maxsize=16_384)
+def rule(function: str) -> Rule | None:
+    """Return the rule that makes a function a helper by the file that defines it; None where it is none."""
+    found = line(function)
+    if not found and (copy := _COPY.match(function)):
+        found = line(function[copy.end() :])
+    return _RULES[found.split(b"\t", 2)[1].decode()] if found else None
+
+
+def reason(function: str) -> str:
+    """Return why a function is a helper by the file that defines it; empty where it is none."""
+    found = rule(function)
+    return found.reason if found else ""
+
+
+def locks(function: str) -> bool:
+    """Tell whether a function takes or releases a lock."""
+    found = rule(function)
+    return found is not None and found.name == "locking"
+
+
+def leaf(function: str) -> bool:
+    """Tell whether a function is a helper that calls no others."""
+    found = rule(function)
+    return found is not None and found.leaf
+
+
+def line(function: str) -> bytes:
+    """Return a function's line of the table: binary search over the sorted lines."""
+    table, name = _table(), function.encode("utf-8", "replace") + b"\t"
+    low, high = table.find(b"\n") + 1, len(table)
+    while low < high:
+        start = table.rfind(b"\n", low, (low + high) // 2) + 1 or low
+        end = table.find(b"\n", start)
+        if table.startswith(name, start):
+            return table[start:end]
+        if table[start:end] < name:
+            low = end + 1
+        else:
+            high = start
+    return b""

@@ -126,6 +126,7 @@ FIELDS: dict[str, Json] = {
     "kernel.panic.parse.grammar_version": KEYWORD,
     "kernel.panic.parse.status": KEYWORD,
     "kernel.panic.parse.truncated": BOOLEAN,
+    "kernel.panic.parse.repaired": BOOLEAN,
     "kernel.panic.preceded_by": ORDERED,
     "kernel.panic.registers": OPAQUE,
     "kernel.panic.rip.address": KEYWORD,

@@ -6,11 +6,13 @@ import functools
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.boot import BANNER, READERS
+from kpanic.grammars.incident import HEADS, Head
 from kpanic.grammars.scan import Literal, Search
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from kpanic.grammars.family import Family
     from kpanic.grammars.model import Line
     from kpanic.grammars.registry import Registry
     from kpanic.grammars.transport import Transports
@@ -27,6 +29,7 @@ class Finder:
     """The literals of families and of boots, and whose they are."""
 
     def __init__(self, registry: Registry, transports: Transports | None = None) -> None:
+        self._registry = registry
         self.families = len(registry.literals)
         self.search = Search(
             (
@@ -68,6 +71,34 @@ class Finder:
                 seen.add(which)
                 numbers += [number for number in self._numbers[which] if number not in numbers]
         return found
+
+    def headers(
+        self, text: str, numbers: Iterable[int], previous: str | None
+    ) -> tuple[tuple[Family, int], ...]:
+        """Return the families of which a line may begin a report, best first, each with where it begins.
+
+        :param numbers: of the literals that the line holds, below :attr:`families`.
+        :param previous: text of the line before.
+        """
+        registry = self._registry
+        hits = []
+        for number in numbers:
+            literal, family = registry.literals[number]
+            at = registry.place(number, text)
+            if at >= 0 and not registry.ignores(family, text, previous):
+                hits.append((family.last, at, -len(literal), number, family))
+        hits.sort(key=lambda hit: hit[:4])
+        return tuple((family, at) for _, at, _, _, family in hits)
+
+    def heads(self, lines: Sequence[Line]) -> list[Head]:
+        """Return the lines on which a report may start."""
+        heads: list[Head] = []
+        for index, numbers in sorted(self.find(lines).items()):
+            families = [number for number in numbers if number < self.families]
+            previous = lines[index - 1].text if index else None
+            if families and (hits := self.headers(lines[index].text, families, previous)):
+                heads.append(Head(index, hits))
+        return heads[:HEADS]
 
 
 @functools.lru_cache(maxsize=4)

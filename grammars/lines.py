@@ -49,7 +49,10 @@ class Reader:
         self._transports = transports or transport_.default()
         self._usual = _usual(self._transports.usual)
         self._unusual = self._transports.unusual
-        self._readers = [(transport.reader or LineReader)(self) for transport in self._transports.all]
+        self._readers: dict[int, LineReader] = {}
+        """Readers of the transports that a line was offered to, by their number."""
+        self._names: dict[LineReader, str] = {}
+        """Names of those whose lines have a prefix."""
         self._takers: list[LineReader] = []
         """Readers that took the current line, or what it carried."""
         self._busy: list[LineReader] = []
@@ -64,14 +67,18 @@ class Reader:
 
     def gap(self) -> None:
         """Forget what the last line began: the next one does not follow it."""
-        for reader in self._readers:
+        for reader in self._readers.values():
             reader.gap()
         self._busy = [reader for reader in self._busy if reader.pending or reader.open]
         self.lost = 0
 
     def flush(self) -> list[Line]:
         """Return the kernel's lines that the end of the input completes."""
-        found = [line for reader in self._busy for line in reader.flush()]
+        found = [
+            line._replace(transport=self._names.get(reader, ""))
+            for reader in self._busy
+            for line in reader.flush()
+        ]
         self._busy = []
         return self._stated(found)
 
@@ -110,7 +117,7 @@ class Reader:
         if self._nested <= NESTED:
             transports = self._transports
             for number in transports.starts.get(text[0], transports.others):
-                if (found := self._ask(self._readers[number], row)) is not None:
+                if (found := self._ask(self._readers.get(number) or self._new(number), row)) is not None:
                     return found
         return [Line(row.number, text, raw=row.raw)]
 
@@ -122,13 +129,13 @@ class Reader:
         if "\r" in text:
             text = _RETURNS.sub("\n", text)
         split: list[bytes] = []
-        unusual = self._unusual
+        unusual, name = self._unusual, self._transports.usual_name
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
         usual = quick and text.replace("\n", "").isprintable() and not any(word in text for word in unusual)
         if usual and all(map(_TIMED, rows)):
             return [
-                _LINE((number, words, float(time), caller, "", None, 0, raw))
+                _LINE((number, words, float(time), caller, "", None, 0, raw, None, name))
                 for number, (raw, time, caller, words, _) in enumerate(rows, first)
             ]
         for number, (raw, time, caller, words, _) in enumerate(rows, first):
@@ -137,12 +144,20 @@ class Reader:
                 and time
                 and (usual or (raw.isprintable() and not any(word in words for word in unusual)))
             ):
-                add(_LINE((number, words, float(time), caller, "", None, 0, raw)))
+                add(_LINE((number, words, float(time), caller, "", None, 0, raw, None, name)))
             else:
                 split = split or lines.split(b"\n")
                 found += self.read(number, split[number - first])
                 quick = not (self.lost or self._busy)
         return found
+
+    def _new(self, number: int) -> LineReader:
+        """Return the reader of a transport, whose first line comes."""
+        transport = self._transports.all[number]
+        reader = self._readers[number] = (transport.reader or LineReader)(self)
+        if transport.prefixes:
+            self._names[reader] = transport.name
+        return reader
 
     def _ask(self, reader: LineReader, row: Row) -> list[Line] | None:
         """Offer a line to a transport; one that fails at it did not take it."""
@@ -156,11 +171,18 @@ class Reader:
             self._takers.append(reader)
             if (reader.pending or reader.open) and reader not in self._busy:
                 self._busy.append(reader)
+            if name := self._names.get(reader):
+                found = [line if line.transport else line._replace(transport=name) for line in found]
         return found
 
     def _settled(self) -> list[Line]:
         """Return the lines that are complete since another transport's line came."""
-        found = [line for reader in self._busy if reader not in self._takers for line in reader.passed()]
+        found = [
+            line._replace(transport=self._names.get(reader, ""))
+            for reader in self._busy
+            if reader not in self._takers
+            for line in reader.passed()
+        ]
         self._busy = [reader for reader in self._busy if reader.pending or reader.open]
         return found
 

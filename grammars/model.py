@@ -50,7 +50,14 @@ class Line(NamedTuple):
     lost: int = 0
     """Records known to be missing right before this one."""
     raw: str = ""
-    """The line as it stands in the input, without its line ending."""
+    """The line as it stands in the input, without its line ending; lines that were joined keep theirs."""
+    clock: float | None = None
+    """Wall clock of the transport's own stamp in seconds, in the zone and the year of whoever stamped it.
+
+    Only the difference between two lines of the same log means something.
+    """
+    transport: str = ""
+    """Name of the transport whose prefix stood before the text; empty where nothing stood there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +268,8 @@ class CrashReport:
     """Records known to be missing inside the report."""
     truncated: bool = False
     """The report has more lines than are kept of one."""
+    repaired: bool = False
+    """Lines of it were broken on their way, and have been joined again."""
     lines: tuple[Line, ...] = ()
     """The lines of the report and of those that followed from it."""
     analysis: Analysis | None = None

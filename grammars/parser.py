@@ -15,6 +15,8 @@ from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.finder import finder
 from kpanic.grammars.incident import HEADS, Head, Incident
+from kpanic.grammars.mend import mend
+from kpanic.grammars.model import Line
 from kpanic.grammars.reading import analyse
 from kpanic.grammars.scan import BLOCK, Scanner
 from kpanic.grammars.stream import QUIET, Stream, gap, over
@@ -22,7 +24,7 @@ from kpanic.grammars.stream import QUIET, Stream, gap, over
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
 
-    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.model import CrashReport
     from kpanic.grammars.registry import Registry
     from kpanic.grammars.transport import Transports
 
@@ -52,6 +54,7 @@ class Parser:
         self._streams: OrderedDict[str, Stream] = OrderedDict()
         self._now = 0.0
         self._taken = 0  # bytes
+        self._last = Line(0, "")
 
     def feed(self, chunk: bytes, now: float = 0.0, count: int | None = None) -> list[CrashReport]:
         """Read a chunk; return the crashes that ended in it.
@@ -107,6 +110,7 @@ class Parser:
         if not lines:
             return []
         found: list[CrashReport] = []
+        lines = self._attributed(lines)
         hits = self._finder.find(lines)
         at = 0
         for index in sorted(hits):
@@ -118,6 +122,21 @@ class Parser:
             at = index + 1
         self._follow(lines[at:], found)
         return found
+
+    def _attributed(self, lines: Sequence[Line]) -> Sequence[Line]:
+        """Give lines without a prefix to the host whose line they stand right behind."""
+        hosts = set(map(_HOST, lines))
+        if len(hosts) > 1 or self._last.host:
+            attributed = []
+            for line in lines:
+                last = self._last
+                if not line.transport and not line.host and last.host and line.number <= last.number + 1:
+                    line = line._replace(host=last.host)  # noqa: PLW2901
+                self._last = line
+                attributed.append(line)
+            return attributed
+        self._last = lines[-1]
+        return lines
 
     def _follow(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
         """Read lines without a literal: mostly all of one boot, and of an incident that is open."""
@@ -197,19 +216,13 @@ class Parser:
             incident.last = incident.last_head = self._now  # whichever it is, it is not kept
             incident.fatal = incident.fatal or "Kernel panic" in text
             return []
-        hits = []
-        for number in numbers:
-            literal, family = self._registry.literals[number]
-            at = self._registry.place(number, text)
-            if at >= 0 and not self._registry.ignores(family, text, previous):
-                hits.append((family.last, at, -len(literal), number, family))
+        hits = self._finder.headers(text, numbers, previous)
         if not hits:
             if incident is not None:
                 incident.keep(line)
             return []
-        hits.sort(key=lambda hit: hit[:4])
         found: list[CrashReport] = []
-        if incident is None or over(incident, line, hits[0][-1]):
+        if incident is None or over(incident, line, hits[0][0]):
             found = self._finish(stream)
             boot = stream.boot
             incident = stream.incident = Incident(
@@ -219,9 +232,7 @@ class Parser:
             )
         incident.last = incident.last_head = self._now
         if incident.keep(line) and len(incident.heads) < HEADS:
-            incident.heads.append(
-                Head(len(incident.lines) - 1, tuple((family, at) for _, at, _, _, family in hits))
-            )
+            incident.heads.append(Head(len(incident.lines) - 1, hits))
         incident.fatal = incident.fatal or "Kernel panic" in text
         return found
 
@@ -262,7 +273,10 @@ class Parser:
             hardware_errors=boot.hardware_errors[: incident.hardware_errors],
         )
         try:
-            crash = report.read(self._registry, known, incident)
+            whole = self._mended(incident)
+            crash = report.read(self._registry, known, whole)
+            if crash is not None and whole is not incident:
+                crash = replace(crash, repaired=True)
         except Exception as error:  # noqa: BLE001 - of whichever family: the other crashes are still read
             faults.note("report", error)
             crash = report.unread(known, incident, error, fatal=incident.fatal)
@@ -271,6 +285,14 @@ class Parser:
         if died and not crash.fatal:
             crash = replace(crash, fatal=True)
         return _analysed(crash)
+
+    def _mended(self, incident: Incident) -> Incident:
+        """Return an incident without broken lines; the same one where none was."""
+        lines = mend(incident.lines)
+        if lines is incident.lines:
+            return incident
+        heads = self._finder.heads(lines)
+        return replace(incident, lines=list(lines), heads=heads) if heads else incident
 
 
 def died(report: CrashReport) -> CrashReport:

@@ -21,7 +21,7 @@ from kpanic.grammars.gather import Gathered, gather
 from kpanic.grammars.model import CrashReport, Kernel, Process
 from kpanic.grammars.naming import Named, name
 from kpanic.grammars.numbers import decimal
-from kpanic.grammars.report_lines import rejoined, report_text
+from kpanic.grammars.report_lines import report_text
 from kpanic.grammars.title import plain
 from kpanic.grammars.trust import mentioned, mixed
 
@@ -64,11 +64,6 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
         named = name(registry, start, text, facts)
         if named is None:
             continue
-        if named.status == "corrupted" and (joined := rejoined(incident.lines, head)):
-            start, whole = report_text(joined, head)
-            again = body.read(whole)
-            if (other := name(registry, start, whole, again)) and other.status == "complete":
-                text, facts, named = whole, again, other
         if named.status != "corrupted" and mixed(named.family, incident.lines, heads, text, facts):
             named.status, named.doubt = "corrupted", "another report begins inside it"
         kept = replace(incident, heads=heads)

@@ -14,20 +14,18 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars.incident import Head
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kpanic.grammars.model import Line
 
-__all__ = ["ReportText", "rejoined", "report_text"]
+__all__ = ["ReportText", "report_text"]
 
 _INDENT: Final = re.compile(r"[ \t>]+")
 _WORD: Final = re.compile(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
 """Of what a console puts before a line."""
 _DIGITS: Final = re.compile(r"\d+")
-_BROKEN: Final = (">]", " address", " at")
-"""How a line ends that a mail program broke, before a symbol or a number."""
-_XMON: Final = "cpu 0x"
-"""How xmon begins."""
+_DEBUGGER: Final = ("cpu 0x", "Entering kdb", "Entering xmon")
+"""How a debugger begins that the kernel enters: it stamps none of its lines."""
 ALIKE: Final = 8
 """Lines that are looked at for whether all of them begin alike."""
 
@@ -66,7 +64,7 @@ def _own(lines: Sequence[Line], head: int) -> Sequence[Line]:
     first = lines[head]
     caller, timed = first.caller, first.time is not None
     if not caller:
-        return [line for line in lines[head:] if line.time is not None] if timed else lines[head:]
+        return list(_timed(lines[head:])) if timed else lines[head:]
     cpus = False
     chosen = []
     for line in lines[head:]:
@@ -76,6 +74,15 @@ def _own(lines: Sequence[Line], head: int) -> Sequence[Line]:
         elif cpus and line.caller.startswith("C"):
             chosen.append(line)
     return chosen
+
+
+def _timed(lines: Sequence[Line]) -> Iterator[Line]:
+    """Yield the lines of a kernel that stamps its lines, and those of the debugger that it enters."""
+    debugged = False
+    for line in lines:
+        debugged = debugged or line.text.startswith(_DEBUGGER)
+        if line.time is not None or (debugged and not line.transport):
+            yield line
 
 
 def _words(text: str, most: int) -> list[tuple[str, int]]:
@@ -116,25 +123,6 @@ def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
             line = line._replace(text=rest[spaces:])  # noqa: PLW2901
         stripped.append(line)
     return stripped, end + blank
-
-
-def rejoined(lines: Sequence[Line], head: Head) -> list[Line]:
-    """Join lines that a mail program broke: the rest has no time stamp. Nothing where there are none.
-
-    powerpc's debugger stamps none of its lines.
-    """
-    joined = list(lines[: head.place + 1])
-    time, debugged = joined[-1].time, False
-    for line in lines[head.place + 1 :]:
-        last = joined[-1].text.rstrip()
-        debugged = debugged or line.text.startswith(_XMON)
-        if debugged and line.time is None:
-            line = line._replace(time=time)  # noqa: PLW2901
-        if line.time is None and last.endswith(_BROKEN) and (text := line.text.strip()):
-            joined[-1] = joined[-1]._replace(text=f"{last} {text}")
-        else:
-            joined.append(line)
-    return joined if debugged or len(joined) < len(lines) else []
 
 
 def report_text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:

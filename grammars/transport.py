@@ -164,6 +164,8 @@ class Transport:
     name: str
     reader: Callable[[Context], LineReader] | None = None
     """Makes what reads its lines; None where another transport's reader does."""
+    prefixes: bool = True
+    """Its lines begin with a prefix of its own: a line without one continues the line before."""
     order: int = 50
     """Transports with a lower number are asked first."""
     starts: str = ""
@@ -195,7 +197,8 @@ class Transports:
 
     def __init__(self, transports: Sequence[Transport]) -> None:
         self.all = tuple(sorted(transports, key=lambda transport: (transport.order, transport.name)))
-        self.usual = next((transport.usual for transport in self.all if transport.usual), r"(?!)()()()")
+        usual = next((transport for transport in self.all if transport.usual), Transport(""))
+        self.usual, self.usual_name = usual.usual or r"(?!)()()()", usual.name
         self.unusual = tuple(word for transport in self.all for word in transport.unusual)
         self.tells = tuple(text for transport in self.all for text in transport.tells)
         self.breaks = tuple(text for transport in self.all for text in transport.breaks)

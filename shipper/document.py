@@ -359,6 +359,7 @@ def _panic(
             "status": report.status,
             "grammar_version": __version__,
             "truncated": report.truncated,
+            "repaired": report.repaired,
         },
     }
 

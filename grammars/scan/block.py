@@ -20,6 +20,8 @@ end in ``…``."""
 _ESCAPE: Final = re.compile(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
+_PASTED: Final = re.compile(rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)")
+"""What pages and mail programs write: spaces that do not break or have a width, ``^M`` as two characters."""
 _USUAL: Final = 256
 """Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
 _MORE: Final = "…".encode()
@@ -32,6 +34,14 @@ class Numbered(NamedTuple):
     line: bytes
     original: bytes | None
     """The line with its escape sequences, if it had some."""
+
+
+def _pasted(data: bytes) -> bool:
+    return b"\xc2\xa0" in data or b"\xe2\x80" in data or b"^M\n" in data
+
+
+def _without_pasted(data: bytes) -> bytes:
+    return _PASTED.sub(lambda found: b" " if found[1] else b"", data)
 
 
 def _without_escapes(data: bytes) -> bytes:
@@ -77,6 +87,9 @@ class Block:
         self.coloured = data if b"\x1b" in data else b""
         if self.coloured:  # a literal may be coloured in its midst
             data = _without_escapes(data)
+        if _pasted(data):
+            self.coloured = self.coloured or data
+            data = _without_pasted(data)
         self.data, self.number, self.numbers = data, number, numbers
         self.at = 0
         self.index = 0

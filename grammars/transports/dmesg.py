@@ -10,23 +10,33 @@ import string
 from typing import Final
 
 from kpanic.grammars.model import Line
-from kpanic.grammars.transport import LineReader, Row, Transport
-from kpanic.grammars.transports.stamps import CALLER, DAY, ZONE, epoch
+from kpanic.grammars.transport import Context, LineReader, Row, Transport
+from kpanic.grammars.transports.stamps import CALLER, DAY, MONTH, ZONE, clock, epoch, wall
 
 _CTIME: Final = re.compile(
-    r"(?:<\d+>)?\[(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} ?[ \d]?\d \d\d:\d\d(?::\d\d \d{4})?"
-    rf"|(?=[ +]*[<+]) *(?:\+\d+\.\d+)?)(?: *< *[\d.+]+>)?\]{CALLER} (?P<text>.*)"
+    rf"(?:<\d+>)?\[(?:(?:[^\W\d_]{{1,5}}\.? )?{MONTH} ?(?P<date>[ \d]?\d) (?P<hour>\d\d:\d\d(?::\d\d)?)"
+    r"(?: (?P<year>\d{4}))?"
+    rf"|(?=[ +]*[<+]) *(?:\+(?P<since>\d{{1,9}}\.\d+))?)(?: *< *[\d.+]+>)?\]{CALLER}(?: |$)(?P<text>.*)"
 )
 _DECODED: Final = re.compile(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.+)")
 _ISO: Final = re.compile(rf"{DAY}(?P<fraction>,\d+){ZONE}{CALLER} (?P<text>.*)")
 
 
 class _Ctime(LineReader):
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._clock: float | None = None
+
     def read(self, row: Row) -> list[Line] | None:
         match = _CTIME.match(row.text)
         if match is None:
             return None
-        return [Line(row.number, match["text"], None, match["caller"] or "", raw=row.raw)]
+        if match["month"]:
+            self._clock = wall(match["month"], match["date"], match["hour"], match["year"])
+        elif match["since"] and self._clock is not None:
+            self._clock += float(match["since"])
+        caller = match["caller"] or ""
+        return [Line(row.number, match["text"], caller=caller, raw=row.raw, clock=self._clock)]
 
 
 class _Decoded(LineReader):
@@ -40,7 +50,12 @@ class _Iso(LineReader):
         match = _ISO.match(row.text)
         if match is None:
             return None
-        return [Line(row.number, match["text"], None, match["caller"] or "", "", epoch(match), 0, row.raw)]
+        caller = match["caller"] or ""
+        return [
+            Line(
+                row.number, match["text"], caller=caller, epoch=epoch(match), raw=row.raw, clock=clock(match)
+            )
+        ]
 
 
 CTIME: Final = Transport(name="dmesg", reader=_Ctime, order=42, starts="[<")

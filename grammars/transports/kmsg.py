@@ -162,4 +162,4 @@ class _Datagram(LineReader):
 KMSG: Final = Transport(
     name="kmsg", reader=_Kmsg, order=20, tells=(b",ncfrag=",), breaks=(b"\\x0a", b"\\x09")
 )
-DATAGRAM: Final = Transport(name="datagram", reader=_Datagram, order=4, starts="b")
+DATAGRAM: Final = Transport(name="datagram", reader=_Datagram, prefixes=False, order=4, starts="b")

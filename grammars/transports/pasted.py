@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import string
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.transport import LineReader, Row, Transport
@@ -12,12 +13,23 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import Line
 
 _QUOTE: Final = re.compile(r"(?:> ?)+(?P<text>.+)")
+_MARK: Final = re.compile(
+    r"(?:\s{1,64}|\s{0,64}(?:\d{1,7}[:.|]?|[|#;*+-])\s{1,64})"
+    r"(?P<text>(?:<\d+>)?(?:\[(?: *\d+\.\d|[^\W\d_]{1,5}\.? ?\S{1,5} )"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d).*)"
+)
 _ENTITIES: Final = ("&lt;", "&gt;")
 
 
 class _Quote(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         match = _QUOTE.match(row.text)
+        return self.context.again(row._replace(text=match["text"])) if match else None
+
+
+class _Mark(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _MARK.match(row.text)
         return self.context.again(row._replace(text=match["text"])) if match else None
 
 
@@ -29,5 +41,9 @@ class _Page(LineReader):
         return self.context.again(row._replace(text=text)) if text != row.text else None
 
 
-QUOTE: Final = Transport(name="quotation", reader=_Quote, order=10, starts=">")
-PAGE: Final = Transport(name="web page", reader=_Page, order=5, unusual=_ENTITIES)
+QUOTE: Final = Transport(name="quotation", reader=_Quote, prefixes=False, order=10, starts=">")
+PAGE: Final = Transport(name="web page", reader=_Page, prefixes=False, order=5, unusual=_ENTITIES)
+MARK: Final = Transport(
+    name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + string.digits
+)
+"""Before a stamp: spaces, the number of the line, or a mark of whoever lists lines."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import calendar
 import functools
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import re
 
-__all__ = ["CALLER", "DAY", "ISO", "PRINTK", "STAMP", "ZONE", "epoch"]
+__all__ = ["CALLER", "DAY", "ISO", "MONTH", "PRINTK", "STAMP", "ZONE", "clock", "epoch", "wall"]
 
 CALLER: Final = r"(?>(?: ?\[ *+(?P<caller>[TC]\d++)\])?)"
 """``[ T123]`` or ``[  C0]``, of CONFIG_PRINTK_CALLER."""
@@ -18,9 +19,10 @@ PRINTK: Final = rf"\[ *+(?P<time>\d{{1,12}}+\.\d{{1,9}}+)(?>(?:[@,]\d++)?)(?>(?:
 DAY: Final = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
 ZONE: Final = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
 ISO: Final = rf"{DAY}(?P<fraction>[.,]\d{{1,9}})?{ZONE}"
+MONTH: Final = r"(?P<month>[^\W\d_]{2,5}\.?|\d{1,2}[^\W\d_])"
 STAMP: Final = (
     rf"(?P<weekday>[A-Z][a-z]{{2}} )?(?:{ISO}(?(zone)|(?(weekday) [A-Z]{{2,5}}|))"
-    r"|(?:[^\W\d_]{2,5}\.?|\d{1,2}[^\W\d_]) [ \d]?\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?)"
+    rf"|{MONTH} (?P<date>[ \d]?\d) (?P<hour>\d\d:\d\d:\d\d)(?P<part>\.\d+)?(?: (?P<year>\d{{4}}))?)"
 )
 """``Nov 22 18:53:41``, ``2026-11-22T18:53:41.5+01:00``. journalctl writes months in the reader's language:
 ``июл 27``, ``févr. 11``, ``7月 27``."""
@@ -42,3 +44,40 @@ def epoch(match: re.Match[str]) -> float | None:
     day, clock, fraction, zone = match.group("day", "clock", "fraction", "zone")
     whole = _instant(day, clock, zone) if day else None
     return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
+
+
+_MONTHS: Final = {name: number for number, name in enumerate(calendar.month_abbr) if name}
+_LEAP: Final = 2000
+"""The year that stands for one which is not stated: it has all days."""
+_HOURS: Final = 3
+
+
+@functools.lru_cache(maxsize=256)
+def wall(month: str, date: str, hour: str, year: str | None) -> float | None:
+    """Return the seconds of a wall clock in an unknown zone; None for a moment that does not exist.
+
+    :param month: its abbreviation in English, or in another language, or a number with a sign behind it.
+    :param hour: ``18:53:41``, or ``18:53``.
+    """
+    hours, minutes, seconds = (*map(int, hour.split(":")), 0)[:_HOURS]
+    number = _MONTHS.get(month[:3].capitalize(), 0)
+    if not number and month[0].isdecimal():
+        number = int("".join(filter(str.isdecimal, month)))
+    try:  # in an unknown language: the days of a month still follow each other
+        day = datetime(int(year) if year else _LEAP, number or 1, int(date), tzinfo=UTC)
+    except ValueError:
+        return None
+    return day.timestamp() + 3600 * hours + 60 * minutes + seconds
+
+
+def clock(match: re.Match[str]) -> float | None:
+    """Return the seconds of the wall clock that a match of :data:`STAMP` names, in its own zone."""
+    day, hour, fraction = match.group("day", "clock", "fraction")
+    if day:
+        whole = _instant(day, hour, "Z")
+        return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
+    named = match.groupdict()
+    if not named.get("month"):
+        return None
+    whole = wall(named["month"], named["date"], named["hour"], named["year"])
+    return whole if whole is None or not named["part"] else whole + float(named["part"])

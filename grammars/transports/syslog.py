@@ -18,7 +18,7 @@ from typing import Final
 
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import LineReader, Row, Transport
-from kpanic.grammars.transports.stamps import ISO, PRINTK, STAMP, epoch
+from kpanic.grammars.transports.stamps import ISO, PRINTK, STAMP, clock, epoch, wall
 
 _PRIORITY: Final = r"[a-z]+\d?\.(?:emerg|alert|crit|err(?:or)?|warn(?:ing)?|notice|info|debug) "
 _KERNEL: Final = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]{{1,255}}) )?(?:{_PRIORITY})?kernel(?:\[\d+\])?:"
@@ -31,7 +31,7 @@ _RFC5424: Final = re.compile(
 )
 _PROGRAM: Final = re.compile(rf"(?:<\d+>)?{STAMP} ")
 """The line of any other program: not the kernel's words."""
-_RUNNER: Final = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?P<text>.*)")
+_RUNNER: Final = re.compile(r"(?P<day>\d{4}/\d\d/\d\d) (?P<hour>\d\d:\d\d:\d\d) (?P<text>.*)")
 _MISSED: Final = re.compile(r".*systemd-journald\[\d+\]: Missed (?P<lost>\d{1,9}) kernel messages")
 _STAMP_ALONE: Final = re.compile(
     rf"(?:<\d+>)?{STAMP} (?P<text>(?P<begins>BUG: |Kernel panic - |[kK]ernel BUG at |general protection "
@@ -57,8 +57,24 @@ def _lines(row: Row, match: re.Match[str]) -> list[Line]:
     parts = [text or ""]
     if "#01" in parts[0]:
         parts = _OCTAL.sub(lambda code: _CONTROLS[code[0]], text).split("\n")
-    seconds, moment = float(time) if time else None, epoch(match)
-    return [Line(row.number, part, seconds, caller or "", host or "", moment, 0, row.raw) for part in parts]
+    return [
+        Line(
+            row.number,
+            part,
+            float(time) if time else None,
+            caller or "",
+            host or "",
+            epoch(match),
+            raw=row.raw,
+            clock=clock(match),
+        )
+        for part in parts
+    ]
+
+
+def _runner(match: re.Match[str]) -> float | None:
+    year, month, date = match["day"].split("/")
+    return wall(f"{month}/", date, match["hour"], year)
 
 
 class _Syslog(LineReader):
@@ -84,11 +100,11 @@ class _Programs(LineReader):
         if not text:
             return None
         if match := _RUNNER.match(text):
-            return [Line(row.number, match["text"], raw=row.raw)]
+            return [Line(row.number, match["text"], raw=row.raw, clock=_runner(match))]
         alone = _STAMP_ALONE.match(text)
         if alone and (self._alone or alone["begins"]):
             self._alone = True
-            return [Line(row.number, alone["text"], None, "", "", epoch(alone), 0, row.raw)]
+            return [Line(row.number, alone["text"], epoch=epoch(alone), raw=row.raw, clock=clock(alone))]
         if _PROGRAM.match(text) is None:
             return None
         missed = _MISSED.match(text)

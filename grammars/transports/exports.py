@@ -1,0 +1,123 @@
+r"""What the command lines and consoles of log stores print: Loki, CloudWatch, Cloud Logging, Elasticsearch.
+
+::
+
+    2025-03-14T02:17:41Z {host="web09", job="kernel"} [    6.519598] text      logcli
+    {"log": "[    6.519598] text\n", "stream": "stdout"}                       Docker's json-file
+    {"labels":{"host":"web09"},"line":"[    6.519598] text","timestamp":"…"}   logcli --output=jsonl
+    {"_source":{"host":{"name":"web09"},"message":"[    6.519598] text"}}      elasticdump, _search
+            "message": "[    6.519598] text",                                  aws logs get-log-events
+        "textPayload": "[    6.519598] text",                                  gcloud logging read
+    2025-03-14 02:17:41.519,"[    6.519598] text"                              CSV: Logs Insights, Kibana
+
+Sources: moby daemon/logger/jsonfilelog, grafana/loki pkg/logcli/output, RFC 4180, the commands' reference
+pages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars.transport import LineReader, Row, Transport, scrub
+from kpanic.grammars.transports.stamps import ISO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kpanic.grammars.model import Line
+
+__all__ = ["CSV", "LOGCLI", "MEMBER", "OBJECT"]
+
+MESSAGES: Final = ("message", "@message", "msg", "log", "line", "textPayload")
+"""Members that hold the line, best first."""
+HOSTS: Final = ("host", "hostname", "host.name", "node", "instance", "name")
+"""Members that name the host, best first; ``name`` stands within ``host``."""
+WRAPPERS: Final = ("_source", "jsonPayload", "fields", "labels", "kubernetes", "stream")
+"""Members whose own members count too."""
+
+_MEMBER: Final = re.compile(rf'\s+"(?:{"|".join(MESSAGES)})": (?P<text>"(?:[^"\\]|\\.)*"),?')
+_LOGCLI: Final = re.compile(rf"{ISO} \{{(?P<labels>[^{{}}]*)\}} (?P<text>.*)")
+_LABEL: Final = re.compile(rf'(?:^|[ ,])(?:{"|".join(HOSTS[:-1])})="(?P<host>[^"]{{1,255}})"')
+_CSV: Final = re.compile(rf'"?{ISO}"?,"(?P<text>(?:[^"]|"")*)"')
+
+
+def _carried(reader: LineReader, row: Row, message: str, host: str = "") -> list[Line]:
+    """Read the lines of a message; those that name no host are of the store's."""
+    parts = [scrub(part) for part in message.rstrip("\n").split("\n")]
+    lines = [line for part in parts if part.strip() for line in reader.context.again(row._replace(text=part))]
+    return [line if line.host or not host else line._replace(host=host) for line in lines]
+
+
+def _objects(fields: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """Yield an object and those within it whose members count."""
+    yield fields
+    for name in WRAPPERS:
+        if isinstance(inner := fields.get(name), dict):
+            yield from _objects(inner)
+
+
+def _first(fields: Mapping[str, object], names: tuple[str, ...]) -> str:
+    """Return the first of the members that is text."""
+    for inner in _objects(fields):
+        for name in names:
+            if isinstance(value := inner.get(name), str) and value.strip():
+                return value
+    return ""
+
+
+def _host(fields: Mapping[str, object]) -> str:
+    for inner in _objects(fields):
+        if isinstance(value := inner.get("host"), dict):
+            return _first(value, ("name", "hostname"))
+    return _first(fields, HOSTS[:-1])
+
+
+class _Object(LineReader):
+    """Reads an object a line."""
+
+    def read(self, row: Row) -> list[Line] | None:
+        try:
+            fields = json.loads(row.text)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(fields, dict):
+            return None
+        message = _first(fields, MESSAGES)
+        return _carried(self, row, message, _host(fields)) if message else None
+
+
+class _Member(LineReader):
+    """Reads the members of an object that stand on lines of their own."""
+
+    def read(self, row: Row) -> list[Line] | None:
+        match = _MEMBER.fullmatch(row.text)
+        if match is None:
+            return None
+        try:
+            return _carried(self, row, json.loads(match["text"]))
+        except ValueError:
+            return None
+
+
+class _Logcli(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _LOGCLI.fullmatch(row.text)
+        if match is None:
+            return None
+        label = _LABEL.search(match["labels"])
+        return _carried(self, row, match["text"], label["host"] if label else "")
+
+
+class _Csv(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _CSV.fullmatch(row.text)
+        return _carried(self, row, match["text"].replace('""', '"')) if match else None
+
+
+OBJECT: Final = Transport(name="object", reader=_Object, order=30, starts="{", breaks=(b"\\n", b"\\t"))
+MEMBER: Final = Transport(name="member", reader=_Member, order=31, starts=" \t")
+LOGCLI: Final = Transport(name="logcli", reader=_Logcli, order=29, starts=string.digits)
+CSV: Final = Transport(name="csv", reader=_Csv, order=29, starts=string.digits + '"')

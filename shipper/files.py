@@ -123,11 +123,10 @@ class _SparseReader(io.FileIO):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "rb")
-        status = os.fstat(descriptor)
-        self._sparse = status.st_blocks * 512 < status.st_size
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        if self._sparse and not self._skip_hole():
+        status = os.fstat(self.fileno())  # holes may come while it is read
+        if status.st_blocks * 512 < status.st_size and not self._skip_hole():
             return 0
         return super().readinto(buffer)
 

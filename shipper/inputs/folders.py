@@ -1,7 +1,7 @@
-"""Folders of logs: which of their files to read.
+"""Folders of logs: which of their files are read.
 
-In a folder that kdump made, only its logs: beside them lie the dump itself and the log of the capture kernel.
-Elsewhere every regular file. Symbolic links to folders are not followed, so that no loop can be.
+In a folder that kdump made, only its logs are: beside them lie the dump itself and the log of the capture
+kernel. Elsewhere every regular file is. Links to folders are not followed, so that there are no loops.
 """
 
 from __future__ import annotations
@@ -10,28 +10,33 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from kpanic.shipper.files import open_folder
 from kpanic.shipper.inputs import kdump_names
 from kpanic.shipper.inputs.log_file import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Found", "entered", "walk"]
+__all__ = ["Found", "open_folder_below", "walk", "walk_folders"]
 
 
 class Found(NamedTuple):
-    """A file to read, or what is wrong with a place."""
+    """A file to read, or a path and what is wrong with it."""
 
     path: str
     fault: str = ""
 
 
-def entered(path: str, refused: Callable[[OSError], object] = id) -> Iterator[tuple[str, list[str]]]:
-    """Yield ``path`` and every folder below it, by name, with the names of what is there and is no folder.
+def _ignore(_: OSError) -> None:
+    """Ignore an error."""
+
+
+def walk_folders(path: str, refused: Callable[[OSError], None] = _ignore) -> Iterator[tuple[str, list[str]]]:
+    """Yield ``path`` and every folder below it, by name, each with the names of its files.
 
     As ``os.walk`` does, but however deep they are.
 
-    :param refused: is told why a folder cannot be read.
+    :param refused: receives the error where a folder cannot be read.
     """
     waiting = [path]
     while waiting:
@@ -52,6 +57,22 @@ def entered(path: str, refused: Callable[[OSError], object] = id) -> Iterator[tu
         waiting += sorted(below, reverse=True)
 
 
+def open_folder_below(root: str, folder: str) -> int:
+    """Return a descriptor of a folder of :func:`walk_folders`, following no link below ``root``.
+
+    :raises OSError: it cannot be opened, or a link stands on the way.
+    """
+    descriptor = open_folder(root)
+    for name in folder[len(root) :].split("/"):
+        if name:
+            above = descriptor
+            try:
+                descriptor = open_folder(name, beneath=above)
+            finally:
+                os.close(above)
+    return descriptor
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -60,9 +81,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def walk(path: str, seen: Callable[[str], None] | None = None) -> Iterator[Found]:
-    """Yield the files to read at ``path``: itself if it is no folder, else all below it, by name.
+    """Yield the files to read at ``path``: itself if it is not a folder, else all below it, by name.
 
-    :param seen: is told of each folder.
+    :param seen: receives each folder.
     """
     if not os.path.isdir(path):  # noqa: PTH112 - paths stay as the user wrote them
         there = path == STANDARD_INPUT or os.path.lexists(path)
@@ -73,7 +94,7 @@ def walk(path: str, seen: Callable[[str], None] | None = None) -> Iterator[Found
     def unreadable(error: OSError) -> None:
         faults.append(Found(os.fsdecode(error.filename), f"cannot be read: {error.strerror}"))
 
-    for folder, names in entered(path, unreadable):
+    for folder, names in walk_folders(path, unreadable):
         yield from faults
         faults.clear()
         if seen:
@@ -99,4 +120,4 @@ def _regular(path: str) -> Iterator[Found]:
         if stat.S_ISREG(mode):
             yield Found(path)
         elif not stat.S_ISDIR(mode):
-            yield Found(path, "is no regular file and is left alone")
+            yield Found(path, "is not a regular file and is left alone")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import time
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from kpanic.shipper.api import FilePath, Settings, Unreadable
+from kpanic.shipper.api import FilePath, Seconds, Settings, Unreadable
 from kpanic.shipper.inputs.folder_watch import Watch, being_written
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.kdump_names import is_dump
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["KdumpConfig", "KdumpInput"]
 
-_INCOMPLETE_PATIENCE = 12
+INCOMPLETE_PATIENCE: Final = 12
+"""Times as long as others a file must not have changed whose name says that it is incomplete."""
+BATCH: Final = 50
+"""Crashes of one file that are held at a time: a crash takes some 100 KB."""
 
 
 class KdumpConfig(Settings, frozen=True, kw_only=True):
@@ -32,8 +36,8 @@ class KdumpConfig(Settings, frozen=True, kw_only=True):
 
     paths: list[FilePath] = msgspec.field(default_factory=lambda: ["/var/crash"])
     """Folders that hold kdump's folders."""
-    scan_interval: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    """Seconds between two looks where nothing tells of changes: on a network file system, from elsewhere."""
+    scan_interval: Seconds = 60.0
+    """Seconds between two looks where nothing reports changes, as on a network file system."""
     settle: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     """Seconds that a file must not have changed; twelve times as long where its name says incomplete."""
 
@@ -50,24 +54,26 @@ class KdumpInput:
 
     def run(self, feed: Feed) -> None:
         """Look at the folders whenever they change; a file is read once it is complete."""
-        looks = _Looks(self._config, feed)
+        folders = _Folders(self._config, feed)
         with Watch(feed.say) as watch:
             while not feed.stop.is_set():
-                due = looks.look(watch)
+                due = folders.look(watch)
                 watch.wait(feed.stop, due)
 
 
-class _Looks:
-    """What was read, and what was said, from one look at the folders to the next."""
+class _Folders:
+    """What was read and what was said, from one look at the folders to the next."""
 
     def __init__(self, config: KdumpConfig, feed: Feed) -> None:
         self._config = config
         self._feed = feed
-        self._read = feed.positions()
-        self._told: dict[str, str] = {}
-        """Faults, and states of files that could not be read: the next start tries those again."""
+        self._kept = feed.positions()
+        """States of files that were read, by path."""
+        self._said: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+        """States of files that could not be read; the next start tries them again."""
         self._seen: dict[str, tuple[str, float]] = {}
-        """States of files that may still grow, since when: by our own clock, as a file server has another."""
+        """States of files that may still grow, since when by our own clock: a file server has another."""
 
     def look(self, watch: Watch) -> float:
         """Read what has become complete; return in how many seconds something may be."""
@@ -78,43 +84,46 @@ class _Looks:
                 return 0.0
             present.add(path)
             if fault:
-                self._tell(path, fault)
+                self._say_once(path, fault)
             else:
-                due = min(due, self._at(path) or due)
-        if gone := self._read.keys() - present:
+                due = min(due, self._look_at(path) or due)
+        if gone := self._kept.keys() - present:
             self._feed.keep((), dict.fromkeys(gone))
             for path in gone:
-                del self._read[path]
-        for path in self._seen.keys() - present:
-            del self._seen[path]
+                del self._kept[path]
+        for known in (self._seen, self._failed):
+            for path in known.keys() - present:
+                del known[path]
         return due
 
-    def _at(self, path: str) -> float:
+    def _look_at(self, path: str) -> float:
         """Read a file that has become complete; return in how many seconds it may be, 0 if nothing is due."""
         try:
-            status = os.stat(path)  # noqa: PTH116 - a path of os.walk
+            status = os.stat(path)  # noqa: PTH116 - the path as the user wrote it
         except OSError:
             return 0.0  # gone since; otherwise the walk says so
         state = f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
-        if self._read.get(path) == state:
+        if self._kept.get(path) == state:
             return 0.0
         name = PurePath(path).name
-        tried = state + (shutil.which(PROGRAM) or "" if is_dump(name) else "")
-        if self._told.get(path) == tried:
+        # with the time of chmod and chown, and the program that was missing
+        tried = f"{state}:{status.st_ctime_ns}:{shutil.which(PROGRAM) if is_dump(name) else ''}"
+        if self._failed.get(path) == tried:
             return 0.0
         now = time.monotonic()
         known, since = self._seen.get(path, ("", now))
         if known != state:
             since = now
             self._seen[path] = state, since
-        left = since + self._config.settle * (_INCOMPLETE_PATIENCE if "incomplete" in name else 1) - now
+        left = since + self._config.settle * (INCOMPLETE_PATIENCE if "incomplete" in name else 1) - now
         if left > 0:
             return left
         if not being_written(path):
-            if self._take(path, state):
-                self._read[path] = state
+            if self._read(path, state):
+                self._kept[path] = state
+                self._failed.pop(path, None)
             else:
-                self._told[path] = tried
+                self._failed[path] = tried
             self._seen.pop(path, None)
         return 0.0
 
@@ -125,18 +134,25 @@ class _Looks:
             else:
                 yield path, "does not exist yet; nothing is read there until it does"
 
-    def _tell(self, path: str, fault: str) -> None:
-        if self._told.get(path) != fault:
+    def _say_once(self, path: str, fault: str) -> None:
+        if self._said.get(path) != fault:
             self._feed.say(f"{path}: {fault}")
-            self._told[path] = fault
+            self._said[path] = fault
 
-    def _take(self, path: str, state: str) -> bool:
-        crashes: list[Crash] = []
+    def _read(self, path: str, state: str) -> bool:
+        """Keep the crashes of a file, some at a time; return whether it was read to its end."""
+        crashes = read(path, self._feed.origin)
+        batch: list[Crash] = []
         try:
-            crashes.extend(read(path, self._feed.origin))
+            while not self._feed.stop.is_set():
+                batch = []
+                for crash in itertools.islice(crashes, BATCH):
+                    batch.append(crash)  # one by one: what came before an error is kept
+                if len(batch) < BATCH:
+                    self._feed.keep(batch, {path: state})
+                    return True
+                self._feed.keep(batch)
         except Unreadable as error:
-            self._feed.say(str(error))
-            self._feed.keep(crashes)
-            return False
-        self._feed.keep(crashes, {path: state})
-        return True
+            self._say_once(path, error.reason)
+            self._feed.keep(batch)
+        return False

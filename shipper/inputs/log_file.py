@@ -1,8 +1,7 @@
-"""Files and standard input, read once from beginning to end.
+"""Log files and standard input, read once from beginning to end.
 
-gzip, xz, zstd and bzip2 are known by their first bytes, not by their names, and so are memory dumps, of which
-the log is read. What can be read of a damaged file is read; then the damage is told. Named pipes, sockets and
-devices are not opened: nobody knows when they end.
+Compressed files are read as they are, and of a memory dump the log inside. What can be read of a damaged file
+is read before the damage is reported. Named pipes, sockets and devices are not opened: they may never end.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ import stat
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from kpanic.shipper.api import Crash, Unreadable, parse_fault
 from kpanic.shipper.files import NotRegularFile, open_named
 from kpanic.shipper.inputs import kdump_names, memory_dump
+from kpanic.shipper.inputs.compression import RATIO, WINDOW, Bomb, Trailing, decompressor, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.document import Origin
@@ -30,16 +30,16 @@ __all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "re
 STANDARD_INPUT = "-"
 CHUNK = 1 << 18
 """Bytes read at a time: what the scan looks at in one go."""
-BITE = 1024
-"""Compressed bytes taken at a time: 32 MB at the very most when unpacked."""
 
 PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
 _ODD = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\b\x1b\0"))  # NULs: the holes that a crash leaves in logs
 _BINARY_SHARE = 0.02
+_TOO_MUCH_MEMORY = ("memory usage limit", "too much memory")
+"""How liblzma and zstd say that a window is larger than they may have."""
 
 
 def origin_of(path: str, base: Origin) -> Origin:
-    """Return ``base`` with what the path and the file's metadata tell."""
+    """Return ``base`` with what a file's path and metadata say of the crashes in it."""
     if path == STANDARD_INPUT:
         return replace(base, path=path)
     try:
@@ -63,11 +63,13 @@ def origin_of(path: str, base: Origin) -> Origin:
 
 
 def read(path: str, base: Origin) -> Iterator[Crash]:
-    """Yield the crashes of one file (``-``: standard input) in the order of the log.
+    """Yield the crashes of one file in the order of the log.
 
-    The last crash that kdump saved is the one that the machine died of, whatever its words.
+    The last crash that kdump saved is the one that the machine died of, whatever its text says.
 
-    :raises Unreadable: before or after what could be read.
+    :param path: the file; ``-`` is standard input.
+    :param base: what is known of every crash.
+    :raises Unreadable: before the first crash, or after the last one that could be read.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
@@ -105,7 +107,12 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
 
 
 class Chunks:
-    """The bytes of a file, decompressed; ends at the first damage and keeps what it was."""
+    """The bytes of a file, decompressed, up to the first damage.
+
+    :ivar fault: why it was not read to its end; empty if it was.
+    :ivar looks_binary: whether it is not text.
+    :raises Unreadable: it cannot be opened, or is empty.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -132,17 +139,17 @@ class Chunks:
             self._head = self._file.read(CHUNK)
 
     def __iter__(self) -> Iterator[bytes]:
-        unpack = _unpacker(self._head)
-        if unpack is None:
+        new = decompressor(self._head)
+        if new is None:
             self.looks_binary = looks_binary(self._head)
         stream = _Rewound(self._head, self._file)
         try:
-            yield from _unpacked(stream, unpack) if unpack else _pieces(stream)
-        except Exception as error:  # noqa: BLE001 - each library has its own; all mean that the bytes are damaged
-            self.fault = _damage(error)
+            yield from unpack(stream.read, new) if new else iter(lambda: stream.read(CHUNK), b"")
+        except Exception as error:  # noqa: BLE001 - each library has its own; all mean damaged bytes
+            self.fault = _fault(error)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, unless it is standard input."""
         if self._path != STANDARD_INPUT:
             self._file.close()
 
@@ -164,108 +171,38 @@ class _Rewound:
         return head
 
 
-def _unpacker(head: bytes) -> Callable[[], _Frame] | None:
-    """Return what makes the unpacker of a frame of a stream that starts so; None for plain text."""
-    if head.startswith(b"\x1f\x8b"):
-        import zlib  # noqa: PLC0415 - only for who needs it, as below
-
-        return lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)
-    if head.startswith(b"\xfd7zXZ\x00"):
-        import lzma  # noqa: PLC0415
-
-        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ)
-    if head.startswith(b"BZh"):
-        import bz2  # noqa: PLC0415
-
-        return bz2.BZ2Decompressor
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        import zstandard  # noqa: PLC0415
-
-        return lambda: zstandard.ZstdDecompressor().decompressobj()
-    return None
-
-
-def _pieces(stream: _Rewound) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        yield chunk
-
-
-class _Frame(Protocol):
-    """One of the compressed streams that a file may hold one after another."""
-
-    @property
-    def eof(self) -> bool:
-        """Whether it is read to its end."""
-
-    @property
-    def unused_data(self) -> bytes:
-        """What follows it."""
-
-    def decompress(self, data: bytes, /) -> bytes:
-        """Read on."""
-
-
-class _Junk(Exception):  # noqa: N818 - it says what follows
-    """What follows the last frame is none."""
-
-
-def _unpacked(stream: _Rewound, new: Callable[[], _Frame]) -> Iterator[bytes]:
-    """Unpack frames one after another, NULs between them left out.
-
-    Not with the libraries' file objects: of what follows a frame each makes something else, and zstd's takes
-    a cut frame for a whole one. In small bites, because what comes out of a bite is not bounded.
-
-    :raises EOFError: the last frame is cut.
-    :raises _Junk: what follows the last frame is no other.
-    """
-    frame, whole, got = new(), 0, 0
-    try:
-        while bite := stream.read(BITE):
-            while bite:
-                if frame.eof:
-                    bite = bite.lstrip(b"\0")
-                    if not bite:
-                        break
-                    frame, whole, got = new(), whole + 1, 0
-                piece = frame.decompress(bite)
-                got += len(piece)
-                yield piece
-                bite = frame.unused_data if frame.eof else b""
-    except Exception as error:
-        if whole and not got:
-            raise _Junk from error
-        raise
-    if not frame.eof:
-        raise _Junk if whole and not got else EOFError
-
-
 def grows(head: bytes) -> bool:
-    """Tell whether what begins so can be read while it grows: neither packed nor a memory dump."""
-    return _unpacker(head) is None and not memory_dump.is_dump(head)
+    """Tell whether a file that begins so can be read while it grows: neither compressed nor a memory dump."""
+    return decompressor(head) is None and not memory_dump.is_dump(head)
 
 
 def looks_binary(head: bytes) -> bool:
-    """Tell whether what begins so is no text."""
+    """Tell whether a file that begins so is not text."""
     sample = head[:8192]
     odd = len(sample) - len(sample.translate(None, _ODD))
     holes = sample.count(0)
     return odd > _BINARY_SHARE * len(sample) or holes == len(sample)
 
 
-def _damage(error: Exception) -> str:
-    if isinstance(error, _Junk):
-        return "has something else behind its packed text: that is left out, all of the text was read"
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a file that was read up to some place."""
+    if isinstance(error, Trailing):
+        return "has something else behind its compressed text: that is left out, all of the text was read"
+    if isinstance(error, Bomb):
+        return (
+            f"unpacks to more than {RATIO} times its size: the rest is left out; unpack it to read all of it"
+        )
     if isinstance(error, EOFError):
         return "is cut off: what is there was read; copy it again if the original is longer"
-    if isinstance(error, MemoryError):
-        return "needs more memory to decompress than there is"
     text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in _TOO_MUCH_MEMORY):
+        return f"needs more than {WINDOW >> 20} MB of memory to unpack: unpack it to read it"
     return f"is damaged from some place on ({text}): what comes before was read"
 
 
 @contextmanager
 def _explained(path: str) -> Iterator[None]:
-    """Turn the system's errors into one line each."""
+    """Turn errors of the system into :class:`Unreadable`."""
     try:
         yield
     except FileNotFoundError:

@@ -1,34 +1,49 @@
-"""The kernel log inside a memory dump, as ``makedumpfile --dump-dmesg`` takes it out (makedumpfile(8)).
+"""The kernel log inside a memory dump, as ``makedumpfile --dump-dmesg`` extracts it (makedumpfile(8)).
 
-The text is the one that ``vmcore-dmesg`` would have written, so the crash is the same one. The dump is
-somebody's memory and may be damaged: the program is given a bounded time and a bounded file.
+The text is what ``vmcore-dmesg`` would have written. A dump is somebody's memory and may be made to mislead,
+so the program runs with bounded time, memory and output.
 """
 
 from __future__ import annotations
 
 import contextlib
-import resource
+import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from kpanic.shipper.api import Unreadable
 
 __all__ = ["PROGRAM", "is_dump", "log_of"]
 
-PROGRAM = "makedumpfile"
-LONGEST = 60.0
-"""Seconds that it may take, and as many of a processor's."""
-LARGEST = 256 << 20
-"""Bytes that it may write: eight times the largest log buffer of a kernel's own making (LOG_BUF_SHIFT 25)."""
+PROGRAM: Final = "makedumpfile"
+LONGEST: float = 60.0
+"""Maximum seconds, by the clock and of a processor."""
+LARGEST: int = 256 << 20
+"""Maximum bytes of the log: eight times the largest that a kernel chooses for itself (LOG_BUF_SHIFT 25)."""
+MEMORY: int = 256 << 20
+"""Maximum bytes of its address space: the bitmaps of a machine with 1 TB take 64 MB."""
 
-_FLATTENED = b"makedumpfile"
-_MAGIC = (b"KDUMP   ", _FLATTENED, b"DISKDUMP", b"PAGEDUMP", b"LiME")
-_CORES = (b"\x04\x00", b"\x00\x04")
+_FLATTENED: Final = b"makedumpfile"
+_MAGIC: Final = (b"KDUMP   ", _FLATTENED, b"DISKDUMP", b"PAGEDUMP", b"LiME")
+_CORES: Final = (b"\x04\x00", b"\x00\x04")
 """``e_type`` of an ELF core, little and big endian."""
+_LIMITED: Final = """
+import os, resource, signal, sys
+space, size, seconds = map(int, sys.argv[1:4])
+for which, limit in (
+    (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0),
+    (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_AS, space),
+):
+    resource.setrlimit(which, (limit, limit))
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+os.execv(sys.argv[4], sys.argv[4:])
+"""
+"""Runs a program within limits; they hold before its first instruction."""
 
 
 def is_dump(head: bytes) -> bool:
@@ -39,7 +54,7 @@ def is_dump(head: bytes) -> bool:
 def log_of(path: str, head: bytes) -> IO[bytes]:
     """Return the log of a dump, open for reading.
 
-    :param head: how the file begins.
+    :param head: the first bytes of the file.
     :raises Unreadable: it could not be extracted.
     """
     if head.startswith(_FLATTENED):
@@ -57,31 +72,36 @@ def log_of(path: str, head: bytes) -> IO[bytes]:
         )
     with tempfile.TemporaryDirectory(prefix="kpanic-", ignore_cleanup_errors=True) as folder:
         log, words = Path(folder) / "dmesg", Path(folder) / "words"
+        limits = (MEMORY, LARGEST, max(1, int(LONGEST)))
         with words.open("wb") as said:
             process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
-                [program, "--dump-dmesg", Path(path).absolute(), log],
+                [*_python(limits), program, "--dump-dmesg", str(Path(path).absolute()), str(log)],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TMPDIR": folder},
+                start_new_session=True,
             )
         try:
-            with contextlib.suppress(ProcessLookupError):  # it ended at once
-                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
-                resource.prlimit(process.pid, resource.RLIMIT_CPU, (int(LONGEST), int(LONGEST)))
             code = process.wait(LONGEST)
         except subprocess.TimeoutExpired:
             raise Unreadable(path, f"its log could not be extracted within {LONGEST:.0f} s") from None
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if code:
-            raise Unreadable(path, f"its log could not be extracted: {_why(code, words)}")
+            raise Unreadable(path, f"its log could not be extracted: {_reason(code, words)}")
         return log.open("rb")
 
 
-def _why(code: int, words: Path) -> str:
-    """Return what a program said last, its farewell left out, or how it ended."""
+def _python(limits: tuple[int, ...]) -> list[str]:
+    """Return the command that runs the program behind it within limits."""
+    return [sys.executable, "-I", "-S", "-c", _LIMITED, *map(str, limits)]
+
+
+def _reason(code: int, words: Path) -> str:
+    """Return what the program said last before its farewell, or the signal that ended it."""
     if code < 0:
         return f"{PROGRAM} was ended by {signal.Signals(-code).name}"
     text = words.read_bytes()[-2000:].decode(errors="replace")

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpanic.shipper.inputs import file
-from kpanic.shipper.inputs.file import FileInput, expand
+from kpanic.shipper.inputs import followed_file
+from kpanic.shipper.inputs.file import FileInput
+from kpanic.shipper.inputs.file_patterns import expand
 from tests.shipper.feed import running
 from tests.waiting import stays, until
 
@@ -141,12 +142,12 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
 ) -> None:
     read: list[str] = []
 
-    class Chunks(file.Chunks):
+    class Chunks(followed_file.Chunks):
         def __init__(self, path: str) -> None:
             read.append(Path(path).name)
             super().__init__(path)
 
-    monkeypatch.setattr(file, "Chunks", Chunks)
+    monkeypatch.setattr(followed_file, "Chunks", Chunks)
     for number in range(1, 4):
         path = tmp_path / f"messages.{number}"
         path.write_bytes(crash(number))
@@ -176,7 +177,7 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
 def test_a_file_that_is_deleted_is_let_go_of_and_a_new_one_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "LINGER", 0.2)
+    monkeypatch.setattr(followed_file, "LINGER", 0.2)
     path = tmp_path / "messages"
     path.write_bytes(crash(0))
     with following(tmp_path) as feed:
@@ -216,7 +217,7 @@ def test_what_cannot_be_read_is_said_once_and_the_rest_goes_on(tmp_path: Path) -
         "messages.binary: is binary; it is searched all the same",
         "messages.cut.gz: is cut off: what is there was read; copy it again if the original is longer",
         "messages.dangling: No such file or directory",
-        "messages.fifo: is no regular file and is left alone",
+        "messages.fifo: is a named pipe, not a file, and is left alone",
         "missing: does not exist yet; nothing is read there until it does",
     ]
 

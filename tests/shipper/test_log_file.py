@@ -79,7 +79,7 @@ def test_what_follows_packed_text_is_told_and_the_text_is_read(tmp_path: Path, k
             found.extend(crash.report.title for crash in read(str(path), BASE))
         assert len(found) == 1
         assert caught.value.reason == (
-            "has something else behind its packed text: that is left out, all of the text was read"
+            "has something else behind its compressed text: that is left out, all of the text was read"
         )
     path.write_bytes(PACK[kind](LOG) + b"\0" * 512)  # what tapes and crashes leave
     assert len(titles(path)) == 1
@@ -267,7 +267,7 @@ def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -
     assert [Path(one.path).name for one in found if not one.fault] == ["a.log", "z.log", "a.log"]
     assert {Path(one.path).name: one.fault for one in found if one.fault} == {
         "dangling": "is a link to nothing, or has just vanished",
-        "pipe": "is no regular file and is left alone",
+        "pipe": "is not a regular file and is left alone",
     }
 
 

@@ -1,0 +1,178 @@
+"""Decompression of logs, piece by piece: gzip, xz, zstd and bzip2, known by their first bytes.
+
+A file may hold several frames, one after another, as appending to it makes them. The libraries' own file
+objects are not used: each treats what follows a frame in another way, zstd's takes a cut frame for a whole
+one, and none bounds what a few bytes unpack to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Bomb", "Trailing", "decompressor", "unpack"]
+
+PIECE: Final = 1 << 18
+"""Bytes unpacked at a time; zstd, which cannot be told so, may give some times as many."""
+READ: Final = 1 << 14
+"""Compressed bytes read at a time."""
+WINDOW: Final = 1 << 26
+"""Maximum bytes of a dictionary or window: as many as ``xz -9`` uses, the most of usual settings."""
+XZ_MEMORY: Final = WINDOW + (1 << 24)
+RATIO: Final = 2000
+"""Maximum ratio of text to file, beyond :data:`SMALL`; gzip reaches 1032, logs some dozens."""
+SMALL: Final = 256 << 20
+"""Bytes that any file may unpack to."""
+
+
+class Bomb(Exception):  # noqa: N818 - a property of the file
+    """The file unpacks to more than :data:`RATIO` times its size."""
+
+
+class Trailing(Exception):  # noqa: N818 - a property of the file
+    """Something that is not a frame follows the last one."""
+
+
+class Decompressor(Protocol):
+    """One frame."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the frame has ended."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether all that was given is unpacked."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """Bytes behind the end of the frame."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Return the next bytes, ``max_length`` at most."""
+
+
+def decompressor(head: bytes) -> Callable[[], Decompressor] | None:
+    """Return what makes a decompressor for each frame of a file that begins so; None for plain text."""
+    if head.startswith(b"\x1f\x8b"):
+        return _Gzip
+    if head.startswith(b"\xfd7zXZ\x00"):
+        import lzma  # noqa: PLC0415 - only for those who need it, as below
+
+        return lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY)
+    if head.startswith(b"BZh"):
+        import bz2  # noqa: PLC0415
+
+        return bz2.BZ2Decompressor
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return _Zstd
+    return None
+
+
+def unpack(read: Callable[[int], bytes], new: Callable[[], Decompressor]) -> Iterator[bytes]:
+    """Yield the text of all frames; NULs between them are skipped.
+
+    :param read: returns up to so many compressed bytes, none at the end.
+    :param new: see :func:`decompressor`.
+    :raises EOFError: the last frame is cut.
+    :raises Trailing: something else follows the last frame.
+    :raises Bomb: there is too much text for the size of the file.
+    :raises Exception: each library has its own; all mean that the bytes are damaged, or need too much memory.
+    """
+    frame, whole, text = new(), 0, 0
+    size = total = 0
+    try:
+        while data := read(READ):
+            size += len(data)
+            while data := data.lstrip(b"\0") if frame.eof else data:
+                if frame.eof:
+                    frame, whole, text = new(), whole + 1, 0
+                for piece in _pieces(frame, data):
+                    text += len(piece)
+                    total += len(piece)
+                    yield piece
+                    _refuse_bomb(size, total)
+                data = frame.unused_data if frame.eof else b""
+    except Exception as error:
+        if whole and not text:
+            raise Trailing from error
+        raise
+    if not frame.eof:
+        raise Trailing if whole and not text else EOFError
+
+
+def _pieces(frame: Decompressor, data: bytes) -> Iterator[bytes]:
+    """Yield what a frame makes of some more bytes."""
+    while True:
+        if piece := frame.decompress(data, PIECE):
+            yield piece
+        data = b""
+        if frame.eof or frame.needs_input:
+            return
+
+
+def _refuse_bomb(size: int, text: int) -> None:
+    if text > SMALL and text > RATIO * size:
+        raise Bomb
+
+
+class _Gzip:
+    """zlib's decompressor in the form of the others."""
+
+    def __init__(self) -> None:
+        import zlib  # noqa: PLC0415
+
+        self._object = zlib.decompressobj(zlib.MAX_WBITS | 16)
+
+    @property
+    def eof(self) -> bool:
+        return self._object.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._object.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._object.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._object.decompress(self._object.unconsumed_tail + data, max_length)
+
+
+class _Zstd:
+    """zstandard's decompressor, which takes no ``max_length``, given few bytes at a time."""
+
+    BITE: Final = 128
+    """Compressed bytes given at once: 4 MB of text at the very most, a block of 128 KB in 4 bytes each."""
+
+    def __init__(self) -> None:
+        import zstandard  # noqa: PLC0415
+
+        self._object: Any = zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj()
+        self._data = memoryview(b"")
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._object.eof)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._data
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._object.unused_data) + bytes(self._data)
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        if data:
+            self._data = memoryview(bytes(self._data) + data)
+        pieces: list[bytes] = []
+        size = 0
+        while self._data and not self.eof and size < max_length:
+            bite, self._data = self._data[: self.BITE], self._data[self.BITE :]
+            pieces.append(self._object.decompress(bite))
+            size += len(pieces[-1])
+        return b"".join(pieces)

@@ -1,7 +1,7 @@
 """The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""
 
 CHECKSUMS: dict[str, int] = {
-    'kpanic.grammars.blocks.backtrace': 3356684005,
+    'kpanic.grammars.blocks.backtrace': 1656691097,
     'kpanic.grammars.blocks.code': 1755916087,
     'kpanic.grammars.blocks.end': 1156823916,
     'kpanic.grammars.blocks.hardware': 2962449125,

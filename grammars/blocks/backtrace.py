@@ -26,8 +26,8 @@ _FIELDS: Final = (
     *("guess", "mark", "home", "inside", "number"),
 )
 """Fields of a frame: machines' own have the first six, and maybe the first few of the others."""
-_MODULE: Final = re.compile(r"\[([\w-]+)[^\]\n]*\]")
-_PLACE: Final = re.compile(r"[\w./-]+\.(?:c|h|S|rs):\d+")
+_MODULE: Final = re.compile(r"\[([\w-]{1,64})[^\]\n]{0,200}\]")
+_PLACE: Final = re.compile(r"(?<![\w./-])[\w./-]{1,255}\.(?:c|h|S|rs):\d+")
 _BEHIND: Final = re.compile(r"\) ([\w-]+)[ \t]*$")
 _BRACKETED: Final = re.compile(r"^[ \t]*(?:</?#?[A-Z][A-Z0-9_]*>[ \t]*)?\[<?[0-9a-f]*>?\] ", re.MULTILINE)
 _IN_MODULE: Final = re.compile(r"/0x[0-9a-f]+ \[")

@@ -184,13 +184,30 @@ class Signature:
     quality: Quality
 
 
+class Sentence(NamedTuple):
+    """A sentence of the reading, and the lines that prove it."""
+
+    text: str
+    evidence: tuple[Line, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the reading: a finding in a plain sentence and the lines that prove it."""
+    """One step of the reading: what it found, in plain sentences with the lines that prove them."""
 
     name: str
-    finding: str
-    evidence: tuple[Line, ...] = ()
+    sentences: tuple[Sentence, ...]
+
+    @property
+    def finding(self) -> str:
+        """The sentences as one text."""
+        return " ".join(sentence.text for sentence in self.sentences)
+
+    @property
+    def evidence(self) -> tuple[Line, ...]:
+        """The lines of all sentences, each once, in the order of the file."""
+        lines = {id(line): line for sentence in self.sentences for line in sentence.evidence}
+        return tuple(sorted(lines.values(), key=lambda line: line.number))
 
 
 @dataclass(frozen=True, slots=True)

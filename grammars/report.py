@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.incident import Incident
     from kpanic.grammars.model import Hardware
     from kpanic.grammars.registry import Registry
+    from kpanic.grammars.report_lines import ReportText
 
 __all__ = ["CONSEQUENCES", "fault_of", "read", "unread"]
 
@@ -67,7 +68,7 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
         if named.status != "corrupted" and mixed(named.family, incident.lines, heads, text, facts):
             named.status, named.doubt = "corrupted", "another report begins inside it"
         kept = replace(incident, heads=heads)
-        return _report(registry, boot, kept, facts, named, lost=sum(map(_LOST, text.lines)))
+        return _report(registry, boot, kept, text, facts, named)
     return None
 
 
@@ -164,8 +165,8 @@ def _hardware(boot: Boot, found: Gathered) -> Hardware | None:
     return found.hardware or boot.hardware
 
 
-def _report(  # noqa: PLR0913 - it all comes together here
-    registry: Registry, boot: Boot, incident: Incident, facts: Body, named: Named, *, lost: int
+def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
+    registry: Registry, boot: Boot, incident: Incident, text: ReportText, facts: Body, named: Named
 ) -> CrashReport:
     """Put together what is known."""
     found = _gathered(facts, named)
@@ -221,14 +222,14 @@ def _report(  # noqa: PLR0913 - it all comes together here
         facts=(
             *boot.facts,
             *([trigger] if trigger else ()),
-            Fact("header", fields, (head,)),
+            Fact("header", fields, tuple(text.lines[:1])),
             *found.facts,
             *end,
         ),
         followed_by=tuple(islice(_followed_by(registry, named.title, incident), CONSEQUENCES)),
         preceded_by=tuple(boot.preceded_by),
         hardware_errors=tuple(boot.hardware_errors),
-        lost=lost,
+        lost=sum(map(_LOST, text.lines)),
         truncated=incident.truncated,
         lines=tuple(incident.lines),
     )

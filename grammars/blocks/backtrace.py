@@ -71,7 +71,9 @@ class Trace:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames, read as far as somebody asks."""
-        return _read_frames(self._text, self._frame) if self._frames is None else iter(self._frames)
+        if self._frames is not None:
+            return iter(self._frames)
+        return (frame for _, frame in _read_frames(self._text, self._frame))
 
     @property
     def sound(self) -> bool:
@@ -87,8 +89,13 @@ class Trace:
     def frames(self) -> tuple[Frame, ...]:
         """The frames, in the kernel's order: the innermost first."""
         if self._frames is None:
-            self._frames = tuple(_read_frames(self._text, self._frame))
+            self._frames = tuple(frame for _, frame in _read_frames(self._text, self._frame))
         return self._frames
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Index of each frame's line among the lines."""
+        return tuple(place for place, _ in _read_frames(self._text, self._frame))
 
     @property
     def modular(self) -> tuple[Frame, ...]:
@@ -96,15 +103,19 @@ class Trace:
         return tuple(frame for frame in self.frames if frame.module) if _IN_MODULE.search(self._text) else ()
 
 
-def _read_frames(text: str, frame: Sentence) -> Iterator[Frame]:
-    """Read line by line; a stack's name holds until another one's, or its end."""
+def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
+    """Read line by line; a stack's name holds until another one's, or its end.
+
+    Yield each frame with the index of its line.
+    """
     stack = ""
     match = frame.regex.match
     known = frame.regex.groupindex
     fields = [field for field in _FIELDS if field in known]
     missing = [None] * (len(_FIELDS) - len(fields))
-    at = 0
+    at, line = 0, -1
     while at < len(text):
+        line += 1
         found = match(text, at)
         at = text.index("\n", at) + 1
         if found is None:
@@ -123,16 +134,19 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[Frame]:
             if not file and (where := _PLACE.search(rest)):
                 file = where[0]
             reliable = reliable and "(unreliable)" not in rest
-        yield Frame(
-            name or "",
-            distance(offset),
-            distance(size),
-            module,
-            hexadecimal(address),
-            reliable,
-            stack,
-            file,
-            bool(place),
+        yield (
+            line,
+            Frame(
+                name or "",
+                distance(offset),
+                distance(size),
+                module,
+                hexadecimal(address),
+                reliable,
+                stack,
+                file,
+                bool(place),
+            ),
         )
 
 

@@ -40,6 +40,14 @@ class Registers:
         """Name and value of each register, in order."""
         return tuple(self._read(self._text))
 
+    def place(self, number: int) -> int:
+        """Return the index of the line on which register ``number`` stands, among the lines."""
+        lines = self._text.splitlines(keepends=True)
+        for place in range(len(lines)):
+            if len(tuple(self._read("".join(lines[: place + 1])))) > number:
+                return place
+        return len(lines) - 1
+
 
 def named(register: Sentence) -> Callable[[str], Iterator[tuple[str, str]]]:
     """Return a reader of registers with names; ``register`` has the fields name and value."""

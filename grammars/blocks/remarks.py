@@ -57,7 +57,7 @@ def no_stack() -> ParserElement:
 @block("access", dict)
 def access() -> ParserElement:
     """Read of size 8 at addr ffff888011a4f010 by task worker/123"""  # mm/kasan/report.c
-    deed = k.one_of("Read of size ", "Write of size ") + k.number("size")
+    deed = k.one_of("Read", "Write")("deed") + " of size " + k.number("size")
     return deed + " at addr " + k.hex_number("address") + k.rest_of_line
 
 

@@ -72,6 +72,7 @@ def blocked() -> ParserElement:
     return (
         "INFO: task "
         + (_task(" blocked for more than") | _task(" blocked in I/O wait for more than"))
+        + k.Opt(" " + k.number("seconds"))
         + k.rest_of_line
     )
 

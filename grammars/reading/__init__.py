@@ -1,8 +1,8 @@
 """The reading of a crash, step by step, as an administrator does it by hand.
 
-Each step is one file with a function from the report to a finding in a sentence and the lines that prove it.
-A site adds its own through the entry point group ``kpanic.steps``: functions of the same kind, read before
-the verdict.
+Each step is one file with a function from the report to sentences, each with the lines that prove it
+(:mod:`kpanic.grammars.reading.claim`). A site adds its own through the entry point group ``kpanic.steps``:
+functions of the same kind, which are read before the verdict.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.model import Step
+from kpanic.grammars.model import Sentence, Step
 from kpanic.grammars.reading import (
     before,
     consequences,
@@ -24,21 +24,20 @@ from kpanic.grammars.reading import (
     where,
     words,
 )
-from kpanic.grammars.reading.marks import Marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kpanic.grammars.model import Analysis, CrashReport
 
-    Reader = Callable[[CrashReport, Marks], Step | None]
+    Reader = Callable[[CrashReport], Step | None]
 
-__all__ = ["GROUP", "STEPS", "Marks", "analyse"]
+__all__ = ["GROUP", "STEPS", "analyse"]
 
 GROUP: Final = "kpanic.steps"
 
 LONGEST: Final = 4000
-"""Characters of a finding."""
+"""Maximum characters of a finding."""
 STEPS: Final[tuple[Reader, ...]] = (
     kernel.read,
     hardware.read,
@@ -49,14 +48,14 @@ STEPS: Final[tuple[Reader, ...]] = (
     path.read,
     consequences.read,
 )
-"""In the order in which they are read."""
+"""The steps in the order in which they are read."""
 
 
 @functools.lru_cache(maxsize=1)
 def _own() -> tuple[tuple[str, Reader], ...]:
     """Load the steps of a site, in the order of their names.
 
-    :raises TypeError: one of them is nothing that can be called.
+    :raises TypeError: one of them cannot be called.
     """
     found = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
@@ -68,19 +67,24 @@ def _own() -> tuple[tuple[str, Reader], ...]:
 
 
 def _bounded(step: Step) -> Step:
-    """Cut a finding that hostile names made longer than anybody reads."""
-    return step if len(step.finding) <= LONGEST else replace(step, finding=f"{step.finding[:LONGEST]}...")
+    """Cut sentences that hostile names made longer than anybody reads."""
+    if len(step.finding) <= LONGEST:
+        return step
+    most = LONGEST // len(step.sentences)
+    cut = [
+        one if len(one.text) <= most else one._replace(text=f"{one.text[:most]}...") for one in step.sentences
+    ]
+    return replace(step, sentences=tuple(cut))
 
 
 def analyse(report: CrashReport) -> Analysis:
     """Read a crash: its steps, and what follows from them."""
-    marks = Marks(report)
-    steps = [_bounded(step) for read in STEPS if (step := read(report, marks)) is not None]
+    steps = [_bounded(step) for read in STEPS if (step := read(report)) is not None]
     for name, read in _own():
         try:
-            step = read(report, marks)
+            step = read(report)
         except Exception as error:  # noqa: BLE001 - a fault of a site's own step must not cost the crash
-            step = Step(name, f"This step failed: {type(error).__name__}: {error}")
+            step = Step(name, (Sentence(f"This step failed: {type(error).__name__}: {error}"),))
         if step is not None:
             steps.append(_bounded(step))
-    return verdict.conclude(report, marks, steps)
+    return verdict.conclude(report, steps)

@@ -7,41 +7,60 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars.data.taints import EARLIER, TAINTS
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import listed, once, span
+from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.evidence import listed, span
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport
-    from kpanic.grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Sentence
 
 NAME: Final = "what came before"
 SHOWN: Final = 6
-"""Lines given as proof."""
+"""Maximum lines given as proof of missing messages, and taints that are put into words."""
 
 
-def read(report: CrashReport, marks: Marks) -> Step:
+def _quiet(report: CrashReport) -> bool:
+    """Tell whether nothing that was read says that anything went wrong before."""
+    return not (
+        report.preceded_by
+        or report.hardware_errors
+        or (report.taint and EARLIER & set(report.taint.flags))
+        or (report.oops and (report.oops.number or 1) > 1)
+    )
+
+
+EARLIER_REPORTS: Final = Claim("Earlier in the same boot: {what}{ago}.", "earlier", derived=("what", "ago"))
+NOTHING: Final = Absence("No earlier warning, oops or OOM kill stands in the lines that were read.", _quiet)
+TAINTED: Final = Claim("The kernel was tainted: {flags}.", "owner", derived=("flags",))
+NOT_TAINTED: Final = Claim("The kernel was not tainted.", "owner")
+MISSING: Final = Claim("{count} messages are missing from the report.", "lost", derived=("count",))
+
+
+def read(report: CrashReport) -> Step:
     """List what went wrong in this boot before."""
-    said: list[str] = []
-    earlier, taint = report.preceded_by, report.taint
-    proof = lines_of(earlier)
-    if earlier:
-        last = proof[-1].time
-        ago = f", the last {span(report.time - last)} before" if last is not None and report.time else ""
-        words = listed(dict.fromkeys(fact.value["what"] for fact in earlier))
-        said.append(f"Before it in the same boot: {words}{ago}.")
-    elif not (taint and EARLIER & set(taint.flags)):
-        said.append("Nothing went wrong before it in the same boot, as far as the text says.")
-    owner = marks.get("owner", "taint")
-    if not any("ainted" in line.text for line in owner):
-        owner = marks.holding("Not tainted", "Tainted: ")
-    if taint and taint.flags:
-        words = listed((f"{TAINTS.get(flag, 'of unknown meaning')} ({flag})" for flag in taint.flags), 6)
-        said.append(f"The kernel was tainted: {words}.")
-        proof = (*proof, *owner)
-    elif taint is None and any("Not tainted" in line.text for line in owner):
-        said.append("The kernel was not tainted.")
-        proof = (*proof, *owner)
-    if report.lost:
-        lines = tuple(line for line in report.lines if line.lost)
-        said.append(f"{report.lost} messages are missing in the report.")
-        proof = (*proof, *lines[:SHOWN])
-    return Step(NAME, " ".join(said), once(proof))
+    return Step(NAME, step_sentences(_earlier(report), NOTHING.say(report), _taint(report), _lost(report)))
+
+
+def _earlier(report: CrashReport) -> Sentence | None:
+    lines = lines_of(report.preceded_by)
+    last = lines[-1].time if lines else None
+    ago = f", {span(report.time - last)} before the crash" if last is not None and report.time else ""
+    what = listed(dict.fromkeys(fact.value["what"] for fact in report.preceded_by))
+    return EARLIER_REPORTS.say(report, lines, what=what, ago=ago)
+
+
+def _taint(report: CrashReport) -> Sentence | None:
+    said = next(
+        (fact for fact in report.facts if fact.kind == "owner" and fact.value.taint is not None), None
+    )
+    if said is None:
+        return None
+    flags = said.value.taint.flags
+    if not flags:
+        return None if said.value.taint.raw else NOT_TAINTED.say(report, said.lines)
+    words = listed((f"{TAINTS.get(flag, 'unknown flag')} ({flag})" for flag in flags), SHOWN)
+    return TAINTED.say(report, said.lines, flags=words)
+
+
+def _lost(report: CrashReport) -> Sentence | None:
+    lost = [line for line in report.lines if line.lost]
+    return MISSING.say(report, lost[:SHOWN], count=report.lost) if report.lost else None

@@ -1,4 +1,4 @@
-"""What followed from the crash."""
+"""What followed from the crash, and how it ended."""
 
 from __future__ import annotations
 
@@ -6,35 +6,55 @@ from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import listed, once
+from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.evidence import listed
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport, Line
-    from kpanic.grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport
 
 NAME: Final = "consequences"
 
 
-def read(report: CrashReport, marks: Marks) -> Step:
+def _panicked(report: CrashReport) -> bool:
+    return any(fact.kind == "panic" for fact in report.facts)
+
+
+FOLLOWED: Final = Claim("It was followed by {titles}.", "consequence", derived=("titles",))
+ALONE: Final = Absence(
+    "No other report follows in the lines that were read.", lambda report: not report.followed_by
+)
+PANIC: Final = Claim("The kernel panicked.", "panic")
+SYSRQ: Final = Claim("A crash through SysRq always ends the kernel.", "trigger", "header")
+DIED: Final = Absence(
+    "The kernel did not survive it; no line that was read says how it ended.",
+    lambda report: report.fatal and report.cause != "sysrq" and not _panicked(report),
+)
+OPEN: Final = Absence(
+    "No panic stands in the lines that were read: without one the kernel kills the task and goes on "
+    "in an undefined state.",
+    lambda report: not report.fatal and report.kind in {"oops", "bug"} and not _panicked(report),
+)
+ALIVE: Final = Absence(
+    "No line that was read says that the kernel died of it.",
+    lambda report: not report.fatal and report.kind not in {"oops", "bug"} and not _panicked(report),
+)
+REBOOT: Final = Claim('It ended with "{words}".', "reboot")
+
+
+def read(report: CrashReport) -> Step:
     """List the later reports, and how it ended."""
-    said = (
-        f"It was followed by {listed(report.consequences)}"
-        if report.consequences
-        else "No other report followed"
+    panic = lines_of(report.facts, "panic")
+    reboot = next((fact for fact in report.facts if fact.kind == "reboot"), None)
+    return Step(
+        NAME,
+        step_sentences(
+            FOLLOWED.say(report, lines_of(report.followed_by), titles=listed(report.consequences)),
+            ALONE.say(report),
+            PANIC.say(report, panic) if panic != report.lines[:1] else None,
+            SYSRQ.say(report) if report.cause == "sysrq" and not panic else None,
+            DIED.say(report),
+            OPEN.say(report),
+            ALIVE.say(report),
+            REBOOT.say(report, reboot.lines, words=reboot.value["words"].strip()) if reboot else None,
+        ),
     )
-    panic = marks.panic
-    if panic is not None:
-        said += "; the kernel did not survive it"
-    elif report.fatal:
-        said += "; the kernel did not survive it, though the text ends before it says so"
-    elif report.kind in {"oops", "bug"} and report.oops is not None:
-        said += "; without a panic the kernel ends the task and goes on, in a state that nobody vouches for"
-    else:
-        said += "; the text does not say that the kernel died of it"
-    reboot = marks.holding("\nRebooting in ")
-    if reboot:
-        said += f'; then "{reboot[0].text.strip()}"'
-    proof: tuple[Line, ...] = (panic,) if panic is not None and panic is not report.lines[0] else ()
-    if panic is None and report.fatal:
-        proof = report.lines[-1:]
-    return Step(NAME, said + ".", once(lines_of(report.followed_by), proof, reboot))

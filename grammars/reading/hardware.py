@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars.boot import KEPT
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import listed, once
+from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.evidence import listed
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport
-    from kpanic.grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Sentence
 
 NAME: Final = "hardware"
 _YEAR: Final = 365.2425
@@ -21,32 +21,62 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DATE: Final = re.compile(r"(\d\d)/(\d\d)/(\d{4})$")
 _BUILT: Final = re.compile(r"\b((?:19|20)\d\d)\b(?!\.)")
 
+MACHINE: Final = Claim("The machine is {machine}{bios}.", "machine", "hardware", "owner", derived=("bios",))
+NO_MACHINE: Final = Absence(
+    "No line that was read names the machine.", lambda report: report.hardware is None
+)
+COMPLAINED: Final = Claim(
+    "Before the crash the log has {count} about {parts}.", "hardware error", derived=("count", "parts")
+)
+SILENT: Final = Absence(
+    "No known hardware error message stands between line {start}, the start of the boot, and line {crash}, "
+    "the crash.",
+    lambda report: not report.hardware_errors and bool(lines_of(report.facts, "banner")),
+)
+UNSEEN: Final = Absence(
+    "No known hardware error message stands in the lines that were read, which do not go back to the start "
+    "of the boot.",
+    lambda report: not report.hardware_errors and not lines_of(report.facts, "banner"),
+)
 
-def read(report: CrashReport, _marks: Marks) -> Step:
+
+def read(report: CrashReport) -> Step:
     """Name the machine and what it complained about."""
-    hardware, complaints = report.hardware, report.hardware_errors
-    start = lines_of(report.facts, "banner")
+    return Step(NAME, step_sentences(NO_MACHINE.say(report), _machine(report), *_complaints(report)))
+
+
+def _machine(report: CrashReport) -> Sentence | None:
+    hardware = report.hardware
     if hardware is None:
-        machine = "The text does not name the machine"
-    else:
-        machine = f"The machine is {hardware.vendor} {hardware.product}".rstrip()
-        if hardware.bios_version:
-            machine += f", its BIOS {hardware.bios_version}"
-            if hardware.bios_date:
-                machine += f" of {hardware.bios_date}{_age(report, hardware.bios_date)}"
-    if complaints:
-        parts = listed(dict.fromkeys(fact.value["what"] for fact in complaints))
-        lines = "a hardware complaint" if len(complaints) == 1 else f"{len(complaints)} hardware complaints"
-        lines = f"at least {lines}" if len(complaints) >= KEPT else lines
-        found = f"{lines} stood before the crash, about {parts}."
-    elif start and start[0].number < report.lines[0].number:
-        lines = f"line {start[0].number}, its start, and line {report.lines[0].number}, the crash"
-        found = f"no hardware complaint stands in the text between {lines}."
-    else:
-        found = "no hardware complaint stands in the text, which does not reach back to its start."
-    proof = lines_of(report.facts, "machine", "hardware")
-    return Step(
-        NAME, f"{machine}; {found}", once(proof[:1], lines_of(complaints), () if complaints else start[:1])
+        return None
+    bios = f", BIOS {hardware.bios_version}" if hardware.bios_version else ""
+    if bios and hardware.bios_date:
+        bios += f" of {hardware.bios_date}{_age(report, hardware.bios_date)}"
+    said = [fact for fact in report.facts if fact.kind in MACHINE.kinds]
+    lines = [line for fact in said for line in fact.lines if hardware.name in line.text]
+    machine = hardware.name.partition(", BIOS ")[0].partition(" BIOS ")[0]
+    return MACHINE.say(report, lines[:1], machine=machine, bios=bios)
+
+
+def _complaints(report: CrashReport) -> tuple[Sentence | None, ...]:
+    complaints = report.hardware_errors
+    count = "a hardware error" if len(complaints) == 1 else f"{len(complaints)} hardware errors"
+    parts = listed(dict.fromkeys(fact.value["what"] for fact in complaints))
+    start = lines_of(report.facts, "banner")[:1]
+    return (
+        COMPLAINED.say(
+            report,
+            lines_of(complaints),
+            count=f"at least {count}" if len(complaints) >= KEPT else count,
+            parts=parts,
+        ),
+        SILENT.say(
+            report,
+            (*start, *report.lines[:1]),
+            start=start[0].number if start else None,
+            crash=report.lines[0].number if report.lines else None,
+        ),
+        UNSEEN.say(report),
     )
 
 

@@ -1,4 +1,4 @@
-"""Through what the kernel got there: how it was entered, whom it is blamed on, who was passed over."""
+"""Through what the kernel got there: how it was entered, the suspect function, the functions passed over."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import listed, once
+from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.evidence import frame, listed, once
 from kpanic.grammars.suspect import REMEMBERED, bare, base, passed_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kpanic.grammars.model import CrashReport, Line
-    from kpanic.grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Line, Sentence
 
 NAME: Final = "through what"
 SHOWN: Final = 6
@@ -151,76 +151,113 @@ def functions_of(report: CrashReport) -> list[str]:
     return functions
 
 
-def read(report: CrashReport, marks: Marks) -> Step:
-    """Tell the way in, and why the blamed function is blamed."""
+ENTERED: Final = Claim(
+    "Read from its entry, the trace comes from {entry}{way}.", "frames", "pointer", derived=("entry", "way")
+)
+INTERRUPTED: Final = Claim("It had interrupted {entry}{way}.", "frames", derived=("entry", "way"))
+NOTICED: Final = Claim("{noticed} noticed it.", "frames", derived=("noticed",))
+SYMBOLLESS: Final = Claim(
+    "The trace has {count} addresses{modules}: the kernel was built without its symbols.",
+    *("opening", "frames"),
+    derived=("count", "modules"),
+)
+GUESSES: Final = Claim("The trace has nothing but guesses (the frames with ?).", "frames")
+UNENTERED: Final = Claim(
+    "The trace has {count} and does not show how the kernel was entered.", "frames", derived=("count",)
+)
+NO_TRACE: Final = Absence(
+    "No call trace stands in the lines that were read.", lambda report: not report.call_trace
+)
+SUSPECT: Final = Claim(
+    "The suspect function is {function}: {rule}.", *("header", "pointer", "frames"), derived=("rule",)
+)
+NAMED: Final = Claim(
+    "The suspect function is called {function} here: {rule}.",
+    *("header", "pointer", "frames"),
+    derived=("function", "rule"),
+)
+NO_SUSPECT: Final = Absence("No function is suspect: {rule}.", lambda report: not report.blame.function)
+PASSED_OVER: Final = Claim("Passed over: {functions}.", "frames", "pointer", "header", derived=("functions",))
+
+
+def read(report: CrashReport) -> Step:
+    """Tell the way in, and why the suspect function is suspect."""
     functions = functions_of(report)
-    said: list[str] = []
     found = enter(functions)
-    proof: tuple[Line, ...] = ()
     if found is not None:
-        words, proof = _entered(report, marks, functions, found)
-        said.append(words)
-    elif report.call_trace:
-        said.append(_unentered(report))
-        proof = marks.get("trace")
+        way = _entered(report, functions, found)
     else:
-        said.append("There is no call trace in the usual form")
+        way = (_unentered(report), NO_TRACE.say(report))
+    return Step(NAME, step_sentences(*way, *_suspect(report), _passed_over(report)))
+
+
+def _suspect(report: CrashReport) -> tuple[Sentence | None, ...]:
     blame = report.blame
-    if blame.function:
-        said.append(f"{blame.function} is blamed: {blame.rule}")
-        named = marks.frame(blame.function) or marks.holding(f"{blame.function}+0x", blame.function)
-        proof = once(proof, named)
-    else:
-        said.append(f"no function is blamed: {blame.rule or 'the report names none'}")
-    if blame.skipped:
-        skipped = dict(blame.skipped)
-        names = listed((f"{name} ({why})" for name, why in skipped.items()), PASSED)
-        said.append(f"passed over: {names}")
-        proof = once(proof, *(marks.frame(name) for name in list(skipped)[:PASSED]))
-    return Step(NAME, "; ".join(said) + ".", once(proof))
+    if not blame.function:
+        return (NO_SUSPECT.say(report, rule=blame.rule or "the report names none"),)
+    lines = frame(report, blame.function) or tuple(
+        line for line in report.lines[:1] if blame.function in line.text
+    )
+    if lines:
+        return (SUSPECT.say(report, lines, function=blame.function, rule=blame.rule),)
+    # a name that stands for a group of functions, or the entry of a system call without its prefix
+    return (NAMED.say(report, _first_frames(report), function=blame.function, rule=blame.rule),)
 
 
-def _unentered(report: CrashReport) -> str:
+def _first_frames(report: CrashReport) -> tuple[Line, ...]:
+    return next((fact.lines for fact in report.facts if fact.kind == "frames"), report.lines[:1])
+
+
+def _passed_over(report: CrashReport) -> Sentence | None:
+    skipped = dict(report.blame.skipped)
+    names = listed((f"{name} ({why})" for name, why in skipped.items()), PASSED)
+    lines = once(*(frame(report, name) for name in list(skipped)[:PASSED]))
+    return PASSED_OVER.say(report, lines or (report.lines[:1] if skipped else ()), functions=names)
+
+
+def _unentered(report: CrashReport) -> Sentence | None:
     """Say what there is of a trace that does not show how the kernel was entered."""
     trace = report.call_trace
-    if not any(frame.symbol for frame in trace):
-        modules = listed({frame.module: None for frame in trace if frame.module})
+    if not any(one.symbol for one in trace):
+        modules = listed({one.module: None for one in trace if one.module})
         inside = f", some of them in the modules {modules}" if modules else ""
-        return f"The trace has {len(trace)} addresses{inside}: the kernel was built without its symbols"
-    count = sum(frame.reliable and bool(frame.symbol) for frame in trace)
+        return SYMBOLLESS.say(report, count=len(trace), modules=inside)
+    count = sum(one.reliable and bool(one.symbol) for one in trace)
     if not count:
-        return "The trace has nothing but guesses (the frames with ?)"
-    return f"The trace has {count} frame{'s' if count > 1 else ''} and does not show the kernel's entry"
+        return GUESSES.say(report)
+    return UNENTERED.say(report, count=f"{count} frame{'s' if count > 1 else ''}")
 
 
-def _entered(
-    report: CrashReport, marks: Marks, functions: Sequence[str], found: Entry
-) -> tuple[str, tuple[Line, ...]]:
+def _entered(report: CrashReport, functions: Sequence[str], found: Entry) -> tuple[Sentence | None, ...]:
     """Put the way in into words, from its entry to the crash."""
-    words, proof = _inside(report, marks, functions, found)
+    words, proof = _inside(report, functions, found)
     way = _through(functions[: found.at], report)
     below = enter(functions, found.at + 1) if found.kind in {"softirq", "interrupt"} else None
     while below is not None and below.kind in {"softirq", "interrupt"}:
         below = enter(functions, below.at + 1)
     if below is None:
-        return f"Read from its entry, the trace comes from {words}{way}", proof
-    interrupted, more = _inside(report, marks, functions, below)
-    proof = (*proof, *more)
+        return (ENTERED.say(report, proof, entry=words, way=way),)
+    interrupted, more = _inside(report, functions, below)
     under = _through(functions[found.at + 1 : below.at], report)
     if report.cause in _NOTICED:
-        return f"Read from its entry, the trace comes from {interrupted}{under}; {words} noticed it", proof
-    return f"Read from its entry, the trace comes from {words}{way}; it had interrupted {interrupted}", proof
+        return (
+            ENTERED.say(report, more, entry=interrupted, way=under),
+            NOTICED.say(report, proof, noticed=words[0].upper() + words[1:]),
+        )
+    return (
+        ENTERED.say(report, proof, entry=words, way=way),
+        INTERRUPTED.say(report, more, entry=interrupted, way=under),
+    )
 
 
-def _inside(
-    report: CrashReport, marks: Marks, functions: Sequence[str], found: Entry
-) -> tuple[str, tuple[Line, ...]]:
+def _inside(report: CrashReport, functions: Sequence[str], found: Entry) -> tuple[str, tuple[Line, ...]]:
     """Say more of an entry than its kind, with the lines that show it."""
-    proof = marks.frame(functions[found.at])
+    proof = frame(report, functions[found.at])
     if found.kind == "work":
-        named = marks.get("work")
-        more = f" ({named[0].text.partition(':')[2].strip()[:80]})" if named else ""
-        return f"a work queue{more}", (*named, *proof)
+        named = next((fact for fact in report.facts if fact.kind == "work queue"), None)
+        if named is None:
+            return "a work queue", proof
+        return f"a work queue ({named.value['name'].strip()[:80]})", (*named.lines, *proof)
     if found.kind == "softirq":
         inner = functions[max(found.at - 2, 0) : found.at]
         handled = next((_HANDLED[name] for symbol in inner[::-1] if (name := base(symbol)) in _HANDLED), "")

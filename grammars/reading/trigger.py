@@ -1,124 +1,148 @@
-"""Who or what set the crash off."""
+"""Who or what set the crash off, and why the kernel did not go on."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import once
+from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.evidence import frame, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kpanic.grammars.model import CrashReport, Line
-    from kpanic.grammars.reading.marks import Marks
-
-    Told = tuple[str, tuple[Line, ...]]
+    from kpanic.grammars.fact import Fact
+    from kpanic.grammars.model import CrashReport, Sentence
 
 NAME: Final = "trigger"
-_WATCHDOGS: Final = {
-    "soft-lockup": "The soft lockup watchdog noticed it",
-    "hard-lockup": "The NMI watchdog noticed it",
-    "hung-task": "khungtaskd noticed it",
-    "rcu-stall": "RCU noticed it",
-}
-_POLICIES: Final = (
-    ("panic_on_warn", "was told to panic on warnings (panic_on_warn)"),
-    ("softlockup: hung tasks", "was told to panic on soft lockups (softlockup_panic)"),
-    ("hung_task: blocked tasks", "was told to panic on hung tasks (hung_task_panic)"),
-    ("RCU Stall", "was told to panic on RCU stalls (panic_on_rcu_stall)"),
-    ("system-wide panic_on_oom", "was told to panic when memory runs out (vm.panic_on_oom=1)"),
-    ("compulsory panic_on_oom", "was told to panic when memory runs out (vm.panic_on_oom=2)"),
-    ("panic_on_oops", "was told to panic on an oops (panic_on_oops)"),
-    ("Fatal exception in interrupt", "was in an interrupt: an exception there leaves nothing to go on with"),
-    ("Fatal exception", "was told to panic on an oops (panic_on_oops), or could not end the task"),
+WRITTEN: Final = Claim(
+    "Somebody triggered the crash through SysRq, by writing to /proc/sysrq-trigger.", "trigger", "frames"
 )
-"""Words of a panic, and what the kernel did of it, as the predicate of a sentence about the kernel."""
-_TASK: Final = re.compile(r"task:(?P<name>.{1,64}?)\s+state:(?P<state>\S).*?pid:\s*(?P<pid>\d+)")
-_BLOCKED: Final = re.compile(r"task (?P<name>.{1,64}?):(?P<pid>\d+) blocked for more than (?P<time>\d+) sec")
+SYSRQ: Final = Claim("Somebody triggered the crash through SysRq.", "trigger", "header", "frames")
+SOFT_LOCKUP: Final = Claim("The soft lockup watchdog reported it.", "header")
+HARD_LOCKUP: Final = Claim("The hard lockup watchdog reported it.", "header")
+STALL: Final = Claim("RCU's stall detector reported it.", "header")
+BLOCKED: Final = Claim(
+    "khungtaskd reported it: task {name} (PID {pid}) had been blocked for more than {seconds} seconds.",
+    "header",
+)
+STATE: Final = Claim("The task was {state}.", "task", derived=("state",))
+UNCLAIMED: Final = Claim("An NMI came that no handler claimed.", "trigger")
+STARVED: Final = Claim("Task {task} asked for memory when none was left.", "trigger")
+INIT: Final = Claim("PID 1 ended, and the kernel cannot run without it.", "header")
+RUNNING: Final = Claim(
+    "Task {task} (PID {pid}){user} was running{cpu}.", "owner", "header", derived=("user", "cpu")
+)
+IDLE: Final = Claim("The idle task (swapper, PID 0) was running{cpu}.", "owner", derived=("cpu",))
+NOBODY: Final = Absence(
+    "No line that was read says which task was running.", lambda report: report.process.pid is None
+)
+POLICY: Final = Claim("The kernel did not go on: {policy}.", "panic", derived=("policy",))
+
+_POLICIES: Final = (
+    ("panic_on_warn", "panic_on_warn is set"),
+    ("softlockup: hung tasks", "softlockup_panic is set"),
+    ("hung_task: blocked tasks", "hung_task_panic is set"),
+    ("RCU Stall", "panic_on_rcu_stall is set"),
+    ("system-wide panic_on_oom", "vm.panic_on_oom is 1"),
+    ("compulsory panic_on_oom", "vm.panic_on_oom is 2"),
+    ("panic_on_oops", "panic_on_oops is set"),
+    ("Fatal exception in interrupt", "the exception happened in an interrupt"),
+    ("Fatal exception", "panic_on_oops is set"),
+)
+"""Reasons of panics, and what they mean (kernel/panic.c, watchdog.c, hung_task.c, rcu/, mm/oom_kill.c)."""
 _STATES: Final = {"D": "in uninterruptible sleep (D)", "R": "runnable (R)", "S": "asleep (S)"}
+"""Of include/linux/sched.h: task_state_to_char."""
 
 
-def read(report: CrashReport, marks: Marks) -> Step:
+def read(report: CrashReport) -> Step:
     """Say who set it off, and why the kernel did not go on."""
-    triggers = lines_of(report.facts, "trigger")
-    task, where, owner = _running(report, marks)
-    named = f"{task} was running{where}" if task else ""
-    tell = _TOLD.get(report.cause)
-    told = tell(report, marks, triggers, named) if tell else None
-    if told is None:
-        said = f"{named[0].upper()}{named[1:]}." if named else "The text does not say which task was running."
-        told = said, ()
-    said, proof = told
-    proof = once(triggers, owner, proof)
-    panic = marks.panic
-    if panic is not None:
-        for words, policy in _POLICIES:
-            if words in panic.text:
-                return Step(NAME, f"{said} The kernel did not go on: it {policy}.", once(proof, (panic,)))
-    return Step(NAME, said, proof)
+    tell = _CAUSES.get(report.cause)
+    said = tuple(filter(None, tell(report))) if tell else ()
+    blocked = report.cause == "hung-task" and bool(said)  # the task that was running is khungtaskd
+    owner = () if blocked else (_running(report), NOBODY.say(report))
+    return Step(NAME, step_sentences(*said, *owner, _policy(report)))
 
 
-def _pressed(_report: CrashReport, marks: Marks, _triggers: tuple[Line, ...], named: str) -> Told:
-    written = marks.frame("write_sysrq_trigger")
-    how = "by writing c to /proc/sysrq-trigger" if written else "with the key c"
-    task = named.replace(" was running", "")
-    by = f"; it was {task}" if task else "; the text does not say which task"
-    return f"Somebody triggered the crash through SysRq, {how}{by}.", written
+def _sysrq(report: CrashReport) -> tuple[Sentence | None, ...]:
+    trigger = [line for fact in report.facts if fact.kind == "trigger" for line in fact.lines]
+    written = frame(report, "write_sysrq_trigger")
+    if written:
+        return (WRITTEN.say(report, once(trigger, written)),)
+    return (SYSRQ.say(report, once(trigger, frame(report, "sysrq_handle_crash")) or report.lines[:1]),)
 
 
-def _blocked(report: CrashReport, marks: Marks, _triggers: tuple[Line, ...], _named: str) -> Told | None:
-    found = _BLOCKED.search(report.reason)
-    if found is None:
-        return _noticed(report, marks, (), "")
-    owner = marks.get("owner")
-    state = _TASK.search(owner[0].text) if owner else None
-    asleep = f", {_STATES[state['state']]}" if state and state["state"] in _STATES else ""
-    task = f"task {found['name']} (PID {found['pid']})"
-    said = f"khungtaskd noticed it: {task} had been blocked for more than {found['time']} seconds{asleep}."
-    return said, (*report.lines[:1], *owner)
+def _blocked(report: CrashReport) -> tuple[Sentence | None, ...]:
+    fields = _header(report)
+    if not {"comm", "pid", "seconds"} <= set(fields):
+        return ()
+    state = next(
+        (fact for fact in report.facts if fact.kind == "task" and fact.value.state[:1] in _STATES), None
+    )
+    return (
+        BLOCKED.say(report, name=fields["comm"], pid=fields["pid"], seconds=fields["seconds"]),
+        STATE.say(report, state.lines, state=_STATES[state.value.state[:1]]) if state else None,
+    )
 
 
-def _noticed(report: CrashReport, _marks: Marks, _triggers: tuple[Line, ...], named: str) -> Told:
-    return _WATCHDOGS[report.cause] + (f"; {named}." if named else "."), report.lines[:1]
+def _header(report: CrashReport) -> dict[str, str]:
+    """Return what the header says."""
+    return next((fact.value for fact in report.facts if fact.kind == "header"), {})
 
 
-def _interrupted(_report: CrashReport, _marks: Marks, _triggers: tuple[Line, ...], named: str) -> Told:
-    return "An NMI came that no driver claimed" + (f", while {named}." if named else "."), ()
+def _trigger(report: CrashReport, what: str) -> Fact | None:
+    return next(
+        (fact for fact in report.facts if fact.kind == "trigger" and fact.value["what"] == what), None
+    )
 
 
-def _starved(report: CrashReport, _marks: Marks, _triggers: tuple[Line, ...], _named: str) -> Told | None:
-    task = next((fact.value["task"] for fact in report.facts if fact.kind == "trigger"), "")
-    return (f"{task} asked for memory and there was none to give.", ()) if task else None
+def _unclaimed(report: CrashReport) -> tuple[Sentence | None, ...]:
+    found = _trigger(report, "an NMI")
+    return (UNCLAIMED.say(report, found.lines),) if found else ()
 
 
-def _ended(report: CrashReport, _marks: Marks, _triggers: tuple[Line, ...], _named: str) -> Told:
-    return "PID 1 ended, which the kernel cannot live without.", report.lines[:1]
+def _starved(report: CrashReport) -> tuple[Sentence | None, ...]:
+    found = _trigger(report, "the OOM killer")
+    return (STARVED.say(report, found.lines, task=found.value["task"]),) if found else ()
 
 
-_TOLD: Final[dict[str, Callable[[CrashReport, Marks, tuple[Line, ...], str], Told | None]]] = {
-    "sysrq": _pressed,
+_CAUSES: Final[dict[str, Callable[[CrashReport], tuple[Sentence | None, ...]]]] = {
+    "sysrq": _sysrq,
     "hung-task": _blocked,
-    "soft-lockup": _noticed,
-    "hard-lockup": _noticed,
-    "rcu-stall": _noticed,
-    "nmi": _interrupted,
+    "soft-lockup": lambda report: (SOFT_LOCKUP.say(report),),
+    "hard-lockup": lambda report: (HARD_LOCKUP.say(report),),
+    "rcu-stall": lambda report: (STALL.say(report),),
+    "nmi": _unclaimed,
     "out-of-memory": _starved,
-    "init-died": _ended,
+    "init-died": lambda report: (INIT.say(report),),
 }
-"""Causes that say themselves what set them off: a sentence, and further lines that prove it."""
+"""Causes that say themselves what set them off."""
 
 
-def _running(report: CrashReport, marks: Marks) -> tuple[str, str, tuple[Line, ...]]:
+def _running(report: CrashReport) -> Sentence | None:
     """Name the task that ran, and the CPU that it ran on."""
     process = report.process
-    if process.pid is None:
-        return "", "", ()
-    task = f"task {process.name} (PID {process.pid})"
+    cpu = f" on CPU {process.cpu}" if process.cpu is not None else ""
     if process.pid == 0:
-        task = "the idle task (swapper, PID 0)"
-    elif process.uid:
-        task += f" of user {process.uid}"
-    return task, f" on CPU {process.cpu}" if process.cpu is not None else "", marks.get("owner")
+        return IDLE.say(report, cpu=cpu)
+    owners = [fact for fact in report.facts if fact.kind == "owner" and fact.value.process.pid is not None]
+    lines = [line for fact in owners for line in fact.lines] or report.lines[:1]
+    if process.pid is None:
+        return None
+    return RUNNING.say(
+        report,
+        lines,
+        task=process.name,
+        pid=process.pid,
+        user=f" of user {process.uid}" if process.uid else "",
+        cpu=cpu,
+    )
+
+
+def _policy(report: CrashReport) -> Sentence | None:
+    for fact in report.facts:
+        if fact.kind == "panic":
+            for reason, policy in _POLICIES:
+                if reason in fact.value:
+                    return POLICY.say(report, fact.lines, policy=policy)
+    return None

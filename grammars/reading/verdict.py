@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.data.causes import CAUSES, UNKNOWN
 from kpanic.grammars.data.distributions import symbols
-from kpanic.grammars.data.verdicts import UNKNOWN, VERDICTS
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Analysis, Step
+from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.suspect import base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kpanic.grammars.data.verdicts import Verdict
-    from kpanic.grammars.model import Confidence, CrashReport, Frame, InstructionPointer
-    from kpanic.grammars.reading.marks import Marks
+    from kpanic.grammars.data.causes import Cause
+    from kpanic.grammars.model import Confidence, CrashReport, Frame, InstructionPointer, Sentence
 
 NAME: Final = "verdict"
 STATED: Final = frozenset(
@@ -25,33 +26,46 @@ STATED: Final = frozenset(
 )
 """Causes that the kernel states itself, with nothing to infer."""
 _ASKED: Final = frozenset({"sysrq", "init-died", "no-init", "no-root-filesystem", "nmi"})
-"""Causes for which no place in the code and no earlier report of the same is to be looked for."""
+"""Causes that need no look at the code and no search for earlier reports."""
+
+
+CAUSE: Final = Claim("The kernel {words}{place}.", "header", derived=("words", "place"))
+BELIEF: Final = Claim("This is {confidence}: {sure}.", "header", derived=("confidence", "sure"))
+DOUBT: Final = Claim("The cause is unknown: {sure}.", "header", derived=("sure",))
+NEEDED: Final = Claim(
+    "The vmcore is needed to learn {question}: the log says where it happened, not how it came to that.",
+    "header",
+    derived=("question",),
+)
+ALIVE: Final = Absence(
+    "No line that was read says that the kernel died; if a vmcore was written, it may say {question}.",
+    lambda report: not report.fatal,
+)
+ENOUGH: Final = Claim(
+    "The log is enough, and the vmcore need not be opened: {why}.",
+    *("header", "frames", "hardware error", "trigger"),
+    derived=("why",),
+)
 
 
 def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     """Say how sure the cause is, and why."""
     if report.status == "corrupted":
-        return "unknown", f"the report cannot be trusted: {report.doubt or 'it is damaged'}"
+        return "unknown", f"the report cannot be trusted ({report.doubt or 'it is damaged'})"
     if report.status != "complete" or report.cause == "unknown":
-        return "unknown", "no grammar understands what the kernel said, and the reading stops there"
+        return "unknown", "no grammar knows what the kernel said"
     if report.cause in STATED:
         return "certain", "the kernel says so itself"
     if report.blame.function:
-        return "likely", f"the kernel says what happened, the trace that it was in {report.blame.function}"
-    return "likely", "the kernel says what happened, and no function can be blamed"
+        return "likely", "the kernel says what happened, and the report points to that function"
+    return "likely", "the kernel says what happened, and no function is suspect"
 
 
-def conclude(report: CrashReport, _marks: Marks, steps: Sequence[Step]) -> Analysis:
+def conclude(report: CrashReport, steps: Sequence[Step]) -> Analysis:
     """Return the analysis that the steps amount to."""
-    known = VERDICTS.get(report.cause, UNKNOWN)
+    known = CAUSES.get(report.cause, UNKNOWN)
     confidence, sure = _confidence(report)
     needed = bool(known.question) and (report.fatal or report.kind in {"oops", "bug", "unknown"})
-    if needed:
-        why = f"The vmcore is needed to learn {known.question}: {known.why}."
-    elif known.question:
-        why = "The kernel went on, so there is no vmcore of it: the dmesg has to be enough."
-    else:
-        why = f"The dmesg is enough and the vmcore need not be opened: {known.why}."
     who = report.hostname or report.host
     subject = (
         f"{who} (kernel {report.kernel.release})" if who and report.kernel.release else who or "The kernel"
@@ -61,22 +75,45 @@ def conclude(report: CrashReport, _marks: Marks, steps: Sequence[Step]) -> Analy
     place = f" in {report.blame.function}" if report.blame.function and report.cause != "sysrq" else ""
     if report.cause == "nmi" and place:
         place = f"; the CPU was{place}"
-    belief = sure if confidence == "unknown" else f"this is {confidence}: {sure}"
-    said = f"The kernel {known.words}{place}; {belief}. {why}"
+    why = _why(report, known, needed=needed)
+    head = report.lines[:1]
+    said = (
+        CAUSE.say(report, head, words=known.words, place=place),
+        DOUBT.say(report, head, sure=sure)
+        if confidence == "unknown"
+        else BELIEF.say(report, head, confidence=confidence, sure=sure),
+        why,
+    )
     return Analysis(
         summary=f"{subject} {known.words}{place}.",
-        steps=(*steps, Step(NAME, said, report.lines[:1] if confidence == "unknown" else ())),
+        steps=(*steps, Step(NAME, step_sentences(*said))),
         vmcore_needed=needed,
         confidence=confidence,
         sure=sure,
-        why=why,
+        why=why.text if why else "",
         next=tuple(_next(report, known, needed=needed)),
     )
 
 
-def _next(report: CrashReport, known: Verdict, *, needed: bool) -> Iterator[str]:
+def _why(report: CrashReport, known: Cause, *, needed: bool) -> Sentence | None:
+    """Say whether the vmcore is needed, and why."""
+    head = report.lines[:1]
+    if needed:
+        return NEEDED.say(report, head, question=known.question)
+    if known.question:
+        return ALIVE.say(report, question=known.question)
+    facts = (*report.facts, *report.hardware_errors)
+    lines = head if "header" in known.proof else lines_of(facts, *known.proof)
+    if lines:
+        return ENOUGH.say(report, lines, why=known.why)
+    return ENOUGH.say(report, head, why=known.otherwise)
+
+
+def _next(report: CrashReport, known: Cause, *, needed: bool) -> Iterator[str]:
     """Say what to do: the commands with the crash's own kernel and place in them."""
     yield from known.next
+    if report.hardware is not None and report.hardware.bios_version:
+        yield from known.servers
     ip, release = report.ip, report.kernel.release
     spot: InstructionPointer | Frame | None = ip if ip and ip.symbol else None
     if spot is None and report.blame.function:
@@ -89,7 +126,7 @@ def _next(report: CrashReport, known: Verdict, *, needed: bool) -> Iterator[str]
     vmlinux = found.vmlinux if found else "vmlinux"
     if needed or place:
         of = f" of {release}" if release else ""
-        yield found.install if found else f"Find the vmlinux{of} that its build left, with debugging symbols"
+        yield found.install if found else f"Find the vmlinux{of} with debugging symbols, which its build left"
     if needed:
         values = {"place": place, "pid": report.process.pid, "cpu": report.process.cpu, "address": None}
         if report.fault_address is not None:

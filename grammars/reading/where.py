@@ -6,21 +6,22 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import machines
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.machines.address import NULL_PAGE
 from kpanic.grammars.model import Step
+from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.evidence import listed, once, register
 from kpanic.grammars.reading.instruction import Registers, decode
-from kpanic.grammars.reading.marks import listed, once
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport, InstructionPointer, Line
+    from kpanic.grammars.model import CrashReport, InstructionPointer, Sentence
     from kpanic.grammars.reading.instruction import Instruction, Register
-    from kpanic.grammars.reading.marks import Marks
 
 NAME: Final = "where"
 TOUCHED: Final = 64
 """Bytes that one instruction reaches from its address on."""
 _INTERRUPTED: Final = frozenset({"nmi", "soft-lockup", "hard-lockup", "rcu-stall", "hung-task", "sysrq"})
-"""Causes that have nothing to do with the instruction that the CPU was at."""
+"""Causes that the instruction at which the CPU was has nothing to do with."""
 _TRAPS: Final = {
     "ud2": "the trap of BUG() and WARN()",
     "ud1": "the trap of WARN() and of checks",
@@ -37,79 +38,88 @@ _AT: Final = re.compile(r"[<(]([0-9a-f ]+)[)>]")
 _NOT_READ: Final = re.compile(r"Unable to access|Bad [RE]?[IP]\w* value|bad PC")
 
 
-def read(report: CrashReport, marks: Marks) -> Step:
+AT: Final = Claim("The CPU was at {place}, in {home}.", "pointer", derived=("home",))
+UNNAMED: Final = Claim("The CPU was at 0x{address}, to which the kernel gave no name.", "pointer")
+NULL_JUMP: Final = Claim(
+    "The CPU was at 0x{address}, where there is no code: it had called or jumped through a NULL pointer.",
+    "pointer",
+)
+NO_CODE: Final = Claim("The CPU was at 0x{address}, where the kernel has no code.", "pointer")
+UNTOLD: Final = Claim("The instruction pointer is given as {raw}.", "pointer")
+NOWHERE: Final = Absence(
+    "No line that was read gives the instruction pointer in the kernel.", lambda report: report.ip is None
+)
+INTERRUPTED: Final = Claim('It was about to execute "{text}".', "code", derived=("text",))
+INSTRUCTION: Final = Claim(
+    'The instruction there is "{text}"{more}.', "code", "registers", derived=("text", "more")
+)
+UNDECODED: Final = Claim("The bytes there, {bytes}, are no instruction that the decoder knows.", "code")
+UNREADABLE: Final = Claim("The kernel could not read the code there.", "code")
+HELD: Final = Claim("The faulting address was in {registers}.", "registers")
+
+
+def read(report: CrashReport) -> Step:
     """Say where the instruction pointer was, what it executed, and through which register it went."""
-    ip = report.ip
-    if ip is None:
-        where = ": its trace says where it was" if report.call_trace else ""
-        return Step(NAME, f"The report gives no instruction pointer of the kernel{where}.")
+    if report.ip is None:
+        return Step(NAME, step_sentences(NOWHERE.say(report)))
     registers = Registers(report)
-    said = [_place(ip, named=any(frame.symbol for frame in report.call_trace))]
-    proof = marks.get("ip")
     found = decode(report, registers)
-    if found is not None:
-        words, used = _instruction(report, found)
-        said.append(words)
-        proof = once(proof, marks.get("code"), *(_dumped(marks, register) for register in used))
-    elif report.code and ip.symbol and (bytes_ := _AT.search(report.code)):
-        said.append(f"The bytes there, {bytes_[1]}, are no instruction that the decoder knows.")
-        proof = once(proof, marks.get("code"))
-    elif report.code and (_NOT_READ.search(report.code) or "XXXX" in report.code):
-        said.append("The code there could not be read.")
-        proof = once(proof, marks.get("code"))
+    held = None
     if (found is None or found.base is None) and report.fault_address is not None:
-        held = _holders(registers, report.fault_address, ip.address)
-        if held:
-            names = listed(register.name for register in held)
-            said.append(f"The faulting address was in {names}.")
-            proof = once(proof, *(_dumped(marks, register) for register in held[:3]))
-    return Step(NAME, " ".join(said), proof)
+        held = _held(report, registers, report.fault_address)
+    return Step(NAME, step_sentences(_place(report, report.ip), _code(report, found), held))
 
 
-def _place(ip: InstructionPointer, *, named: bool) -> str:
+def _place(report: CrashReport, ip: InstructionPointer) -> Sentence | None:
     if ip.symbol:
         place = ip.symbol
         if ip.offset is not None:
             place += f"+0x{ip.offset:x}"
             if ip.size is not None:
                 place += f"/0x{ip.size:x}"
-        return (
-            f"The CPU was at {place}, in {f'the module {ip.module}' if ip.module else 'the kernel itself'}."
-        )
+        home = f"the module {ip.module}" if ip.module else "the kernel itself"
+        return AT.say(report, place=place, home=home)
     if ip.address is None:
-        return "The instruction pointer is given as an address only."
+        return UNTOLD.say(report, raw=" ".join(ip.raw.split()))
+    address = f"{ip.address:x}"
     if ip.address < NULL_PAGE:
-        return (
-            f"The CPU was at 0x{ip.address:x}, where there is no code: "
-            "it had called or jumped through a pointer that was NULL."
-        )
-    if not named:
-        return f"The CPU was at 0x{ip.address:x}, of which the kernel says no name."
-    return f"The CPU was at 0x{ip.address:x}, where the kernel has no code."
+        return NULL_JUMP.say(report, address=address)
+    named = any(frame.symbol for frame in report.call_trace)
+    return (NO_CODE if named else UNNAMED).say(report, address=address)
 
 
-def _instruction(report: CrashReport, found: Instruction) -> tuple[str, list[Register]]:
+def _code(report: CrashReport, found: Instruction | None) -> Sentence | None:
+    """Put the code at the instruction pointer into words."""
+    if found is not None:
+        claim, more, used = _instruction(report, found)
+        lines = once(lines_of(report.facts, "code"), *(register(report, one) for one in used))
+        return claim.say(report, lines, text=found.text, more=more)
+    if report.code and report.ip and report.ip.symbol and (bytes_ := _AT.search(report.code)):
+        return UNDECODED.say(report, bytes=bytes_[1])
+    if report.code and (_NOT_READ.search(report.code) or "XXXX" in report.code):
+        return UNREADABLE.say(report)
+    return None
+
+
+def _instruction(report: CrashReport, found: Instruction) -> tuple[Claim, str, list[Register]]:
     """Put the instruction into words; with the registers that matter."""
-    text = f'"{found.text}"'
     trap = _TRAPS.get(found.text.partition(" ")[0])
     if trap:
-        return f"The instruction there is {text}, {trap}.", []
+        return INSTRUCTION, f", {trap}", []
     if report.cause in _INTERRUPTED and report.fault_address is None:
-        return f"It was about to execute {text}.", []
+        return INTERRUPTED, "", []
     if found.operand is not None:
         held = f"{found.operand.name} held 0x{found.operand.value:x}"
-        if report.cause == "divide-error":
-            divisor = f"the divisor, {found.operand.name}, held 0x{found.operand.value:x}"
-            return f"The instruction there is {text}: {divisor}.", [found.operand]
-        return f"The instruction there is {text}: {held}.", [found.operand]
+        divisor = "the divisor " if report.cause == "divide-error" else ""
+        return INSTRUCTION, f": {divisor}{held}", [found.operand]
     used = [register for register in (found.base, found.other) if register is not None]
     if report.kind in {"warning", "bug"}:
-        return f"The instruction there is {text}.", []
+        return INSTRUCTION, "", []
     if "(%rip)" in found.text:
-        return f"The instruction there is {text}: it goes to a fixed place, that of a variable.", []
+        return INSTRUCTION, ": it goes to a fixed place, that of a variable", []
     if found.address is None:
-        return f"The instruction there is {text}.", []
-    return f"The instruction there is {text}: {_went(report, found)}", used
+        return INSTRUCTION, "", []
+    return INSTRUCTION, f": {_went(report, found)}", used
 
 
 def _went(report: CrashReport, found: Instruction) -> str:
@@ -119,7 +129,7 @@ def _went(report: CrashReport, found: Instruction) -> str:
         place = machines.find(report.kernel.architecture).locate(meant).words
         return (
             f"a check of KASAN before the access to 0x{meant:x}, which is {place}; "
-            f"{register.name} held an eighth of it."
+            f"{register.name} held an eighth of it"
         )
     base, index, away = found.base, found.other, found.displacement
     parts = []
@@ -132,22 +142,20 @@ def _went(report: CrashReport, found: Instruction) -> str:
         parts.append(f"0x{abs(away):x} is {'added' if away > 0 else 'taken away'}")
     address, fault = found.address, report.fault_address
     if address is None:
-        return f"{listed(parts)}."
+        return listed(parts)
     same = fault is not None and 0 <= fault - (address & _untagged(report)) < TOUCHED
     single = len(parts) == 1 and base is not None
     if not parts:
         guess = "; the kernel only guesses another" if "maybe for address" in report.reason else ""
-        return f"it goes to the fixed address 0x{address:x}{guess}."
+        return f"it goes to the fixed address 0x{address:x}{guess}"
     place = machines.find(report.kernel.architecture).locate(address).words
     if same:
-        return (
-            f"{listed(parts)}: the faulting address." if not single else f"{parts[0]}, the faulting address."
-        )
+        return f"{listed(parts)}: the faulting address" if not single else f"{parts[0]}, the faulting address"
     if fault is None:
         result = "" if single else f", which makes 0x{address:x}"
-        return f"{listed(parts)}{result}, {place}."
+        return f"{listed(parts)}{result}, {place}"
     named = "guesses" if "maybe for address" in report.reason else "names"
-    return f"{listed(parts)}, which makes 0x{address:x}; that is not the address that the kernel {named}."
+    return f"{listed(parts)}, which makes 0x{address:x}; that is not the address that the kernel {named}"
 
 
 def _untagged(report: CrashReport) -> int:
@@ -172,8 +180,15 @@ def _checked(report: CrashReport, found: Instruction) -> tuple[int, Register] | 
     return None
 
 
+def _held(report: CrashReport, registers: Registers, fault: int) -> Sentence | None:
+    """Name the registers that held the faulting address."""
+    held = _holders(registers, fault, report.ip.address if report.ip else None)
+    lines = once(*(register(report, one) for one in held[:3]))
+    return HELD.say(report, lines, registers=listed(one.name for one in held))
+
+
 def _holders(registers: Registers, fault: int, ip: int | None) -> list[Register]:
-    """Return the registers of the dump that hold an address; NULL is in too many of them to say anything."""
+    """Return the registers of the dump that hold an address; too many hold NULL to say anything."""
     if fault < 8 or fault == ip:  # noqa: PLR2004 - a small number like any other
         return []
     return [one for one in registers.holding(fault) if not _NO_DATA.fullmatch(one.name.lower())]
@@ -183,11 +198,3 @@ _NO_DATA: Final = re.compile(
     r"dar|cfar|badaddr|nip|e?pc|[cdefgs]s|knlgs|[er]flags|psr|pstate|orig_rax|pkru|[cd]r\d"
 )
 """Registers that say where the fault was or how, not what the code worked with."""
-
-
-def _dumped(marks: Marks, register: Register) -> tuple[Line, ...]:
-    """Return the line of the dump that holds a register."""
-    if register.name.startswith("GPR"):
-        return marks.holding(register.written, since="ip") or marks.holding(register.written)
-    written = (f"{register.name}: {register.written}", f"{register.name} : {register.written}")
-    return marks.holding(*written, since="ip") or marks.holding(*written)

@@ -6,63 +6,124 @@ from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import machines
 from kpanic.grammars.model import Step
-from kpanic.grammars.reading.marks import once
+from kpanic.grammars.numbers import hexadecimal
+from kpanic.grammars.reading.claim import Claim, step_sentences
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport
-    from kpanic.grammars.reading.marks import Marks
+    from kpanic.grammars.model import CrashReport, Line, Sentence
 
 NAME: Final = "what the kernel said"
 LONG: Final = 200
-"""Characters of the kernel's own words that are quoted."""
+"""Maximum characters of the kernel's own words that are quoted."""
+SAID: Final = Claim('The kernel said "{words}".', "header")
+KIND: Final = Claim("This is {kind}.", "header", derived=("kind",))
+FIRST: Final = Claim("It is the first oops of this boot.", "oops")
+LATER: Final = Claim("It is oops number {number} of this boot.", "oops")
+CODE: Final = Claim("Error code {code} means: {words}.", "oops", "error code", derived=("words",))
+ERROR: Final = Claim("The error was: {words}.", "oops", "error code", "registers", derived=("words",))
+ADDRESS: Final = Claim(
+    "The address 0x{address} is {place}.",
+    *("header", "fault address", "range", "registers", "pointer"),
+    derived=("place",),
+)
+NULL: Final = Claim("The address was NULL.", "header", "fault address", "range", "registers", "pointer")
+ACCESS: Final = Claim("It was a {deed} of {size} bytes at {address}.", "access", derived=("deed",))
+LOCKS: Final = Claim("Task {task} wanted a lock while it held another.", "lock")
+
 _KINDS: Final = {
-    "oops": "an oops: it met what it could not handle, and was done for",
-    "bug": "a BUG: it found itself in a state that its code rules out",
-    "panic": "a panic: it gave up",
-    "warning": "a warning: it found something unexpected and went on",
-    "lockup": "a lockup: a CPU did not get on",
-    "hang": "a hung task: it waited for what did not come",
-    "stall": "an RCU stall: a CPU or task held everybody up",
-    "sanitizer": "the report of a checker that was built into it",
-    "lockdep": "a report of lockdep and its kin: code broke a rule of locks, whether it did harm or not",
+    "oops": "an oops: the kernel hit an error that it cannot handle",
+    "bug": "a BUG: the kernel found a state that its code rules out",
+    "panic": "a panic: the kernel gave up",
+    "warning": "a warning: the kernel found something unexpected and went on",
+    "lockup": "a lockup: a CPU made no progress",
+    "hang": "a hung task: a task waited too long",
+    "stall": "an RCU stall: a CPU or a task held up a grace period",
+    "sanitizer": "the report of a checker that is built into the kernel",
+    "lockdep": "a report of lockdep: code broke a locking rule, whether or not it did harm",
     "hardware": "a report of the hardware",
-    "leak": "a report of memory that nobody points to any more",
+    "leak": "a report of memory that nothing points to any more",
 }
 """Kinds of reports in words."""
-_DETAILS: Final = {
-    "sanitizer": (" of size ", " at addr "),
-    "lockdep": (" is trying to ", "but task is already holding lock"),
-}
-"""What stands on the lines of a report that say more than its first."""
 
 
-def _syndrome(report: CrashReport, code: int | None) -> str:
-    """Put the code of an exception that is no page fault into words; on x86 it says nothing then."""
-    machine = machines.find(report.kernel.architecture)
-    return machine.access(code).words if machine.says_trap else ""
-
-
-def read(report: CrashReport, marks: Marks) -> Step:
+def read(report: CrashReport) -> Step:
     """Put the header and the error code into words."""
     kind = _KINDS.get(report.kind)
-    said = [f'The kernel said "{report.reason.strip()[:LONG]}"' + (f", {kind}" if kind else "")]
+    return Step(
+        NAME,
+        step_sentences(
+            SAID.say(report, report.lines[:1], words=report.reason.strip()[:LONG]),
+            KIND.say(report, report.lines[:1], kind=kind) if kind else None,
+            _number(report),
+            _error(report),
+            _address(report),
+            *_details(report),
+        ),
+    )
+
+
+def _number(report: CrashReport) -> Sentence | None:
     oops = report.oops
-    if oops is not None:
-        if oops.number is not None:
-            said.append(
-                f"oops number {oops.number} of this boot"
-                if oops.number > 1
-                else "the first oops of this boot"
-            )
-        error = oops.error or _syndrome(report, oops.error_code)
-        if error:
-            code = f"error code {oops.error_code:04x} means: " if oops.error_code is not None else ""
-            said.append(code + error)
-    if report.fault_address is not None:
-        place = machines.find(report.kernel.architecture).locate(report.fault_address).words
-        said.append(f"the address 0x{report.fault_address:x} is {place}")
-    proof = marks.get("oops", "access", "address")
-    proof = once(proof, *(marks.holding(words) for words in _DETAILS.get(report.kind, ())))
-    if report.fault_address is not None and not any(f"{report.fault_address:x}" in one.text for one in proof):
-        proof = once(proof, marks.holding(f"{report.fault_address:x}"))
-    return Step(NAME, "; ".join(said) + ".", once(report.lines[:1], proof))
+    if oops is None or oops.number is None:
+        return None
+    return FIRST.say(report) if oops.number == 1 else LATER.say(report, number=oops.number)
+
+
+def _error(report: CrashReport) -> Sentence | None:
+    oops, machine = report.oops, machines.find(report.kernel.architecture)
+    if oops is None:
+        return None
+    words = oops.error or (machine.access(oops.error_code).words if machine.says_trap else "")
+    if not words:
+        return None
+    facts = [fact for fact in report.facts if fact.kind in {"oops", "error code"}]
+    lines = [line for fact in facts for line in fact.lines]
+    if oops.error_code is None:
+        return ERROR.say(report, lines, words=words)
+    return CODE.say(report, lines, code=f"{oops.error_code:04x}", words=words)
+
+
+def _address(report: CrashReport) -> Sentence | None:
+    address = report.fault_address
+    if address is None:
+        return None
+    lines = _holding(report, address)
+    if not address:
+        return NULL.say(report, lines)
+    place = machines.find(report.kernel.architecture).locate(address).words
+    return ADDRESS.say(report, lines, address=f"{address:x}", place=place)
+
+
+def _holding(report: CrashReport, address: int) -> tuple[Line, ...]:
+    """Return the lines of the fact that gives the faulting address."""
+    for fact in report.facts:
+        value = fact.value
+        if fact.kind in {"header", "fault address", "range"}:
+            if hexadecimal(value.get("address")) == address or (not address and "null" in value):
+                return fact.lines
+        elif fact.kind == "pointer" and value.ip.address == address:
+            return fact.lines
+        elif fact.kind == "registers":
+            for number, (_, written) in enumerate(value.values):
+                if hexadecimal(written) == address:
+                    return (fact.lines[value.place(number)],)
+    return ()
+
+
+def _details(report: CrashReport) -> tuple[Sentence | None, ...]:
+    """Return what the lines of a sanitizer's or lockdep's report say that the first does not."""
+    access = next((fact for fact in report.facts if fact.kind == "access"), None)
+    locks = [fact for fact in report.facts if fact.kind == "lock"]
+    wanted = next((fact for fact in locks if "task" in fact.value), None)
+    return (
+        ACCESS.say(
+            report,
+            access.lines,
+            deed=access.value["deed"].lower(),
+            size=access.value["size"],
+            address=access.value["address"],
+        )
+        if access
+        else None,
+        LOCKS.say(report, task=wanted.value["task"]) if wanted and len(locks) > 1 else None,
+    )

@@ -138,11 +138,11 @@ def doubt_causes(config: Config) -> None:
     """Say which watched causes no crash has, as far as the built-in grammar goes."""
     import difflib  # noqa: PLC0415
 
-    from kpanic.grammars.data.verdicts import VERDICTS  # noqa: PLC0415
+    from kpanic.grammars.data.causes import CAUSES  # noqa: PLC0415
 
     for cause in config.setup.alerts.watched_causes:
-        if cause not in VERDICTS:
-            near = difflib.get_close_matches(cause, VERDICTS, 1, 0.5)
+        if cause not in CAUSES:
+            near = difflib.get_close_matches(cause, CAUSES, 1, 0.5)
             nearest = f"; the nearest is {near[0]}" if near else ""
             say(f"kpanic: setup.alerts.watched_causes: kpanic itself names no cause {cause}{nearest}")
 

@@ -109,7 +109,7 @@ def test_hardware_that_complained_before_is_told() -> None:
     assert [line.number for line in lines_of(fault.hardware_errors)] == [3, 4]
     assert fault.analysis
     hardware = next(step for step in fault.analysis.steps if step.name == "hardware")
-    assert "2 hardware complaints stood before the crash, about memory (EDAC) and a disk" in hardware.finding
+    assert "Before the crash the log has 2 hardware errors about memory (EDAC) and a disk" in hardware.finding
     assert {3, 4} <= {line.number for line in hardware.evidence}
 
 

@@ -102,7 +102,7 @@ def test_a_kernel_without_symbols_names_modules_alone_and_is_signed_weakly() -> 
     assert crash.signature.quality == "weak"
     assert crash.analysis is not None
     said = {step.name: step.finding for step in crash.analysis.steps}
-    assert "of which the kernel says no name" in said["where"]
+    assert "to which the kernel gave no name" in said["where"]
     assert "3 addresses, some of them in the modules widget: " in said["through what"]
 
 

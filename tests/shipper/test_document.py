@@ -248,4 +248,4 @@ def test_each_step_of_the_reading_names_the_lines_of_the_file_that_prove_it() ->
     assert steps[3].startswith("trigger: Somebody triggered the crash through SysRq")
     assert steps[3].endswith(" (lines 3, 8)")
     heard = build(crash.report, dataclasses.replace(crash.origin, path=""))
-    assert str(get(heard, "kernel.panic.analysis.steps")[3]).endswith("the text does not say which task.")
+    assert str(get(heard, "kernel.panic.analysis.steps")[3]).endswith("which task was running.")

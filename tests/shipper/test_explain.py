@@ -70,7 +70,7 @@ def test_a_crash_is_an_object_of_nine_steps_and_a_verdict() -> None:
     verdict = crash["verdict"]
     assert set(verdict) == {"cause", "confidence", "sure", "vmcore_needed", "why", "next"}
     assert (verdict["cause"], verdict["confidence"], verdict["vmcore_needed"]) == ("sysrq", "certain", False)
-    assert verdict["why"].startswith("The dmesg is enough and the vmcore need not be opened")
+    assert verdict["why"].startswith("The log is enough, and the vmcore need not be opened")
     assert (crash["file"], crash["line"], crash["fatal"]) == (str(STORY), 4, True)
 
 
@@ -191,7 +191,7 @@ def test_a_crash_that_nobody_understands_is_read_as_far_as_it_goes_and_says_wher
     (crash,) = explained("-", text=text)
     assert [step["name"] for step in crash["steps"]] == STEPS
     last = crash["steps"][-1]
-    assert "the report cannot be trusted: Call Trace: has no frames" in last["finding"]
+    assert "the report cannot be trusted (Call Trace: has no frames)" in last["finding"]
     assert last["evidence"] == [{"line": 1, "text": text.decode().split("\n")[0]}]
     assert crash["verdict"]["confidence"] == "unknown"
 

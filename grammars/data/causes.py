@@ -1,0 +1,181 @@
+"""What each cause means to whoever has to act: in words, whether the vmcore is needed, what to do."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+__all__ = ["CAUSES", "UNKNOWN", "Cause"]
+
+
+class Cause(NamedTuple):
+    """What a cause means."""
+
+    words: str
+    """What happened, as the predicate of a sentence about the kernel."""
+    question: str = ""
+    """What only the vmcore can answer; empty where the dmesg explains the crash."""
+    why: str = ""
+    """Why the dmesg is enough."""
+    proof: tuple[str, ...] = ("header",)
+    """Kinds of the facts without which ``why`` is not said."""
+    otherwise: str = ""
+    """What is said in its place."""
+    next: tuple[str, ...] = ()
+    """What to do besides looking at the vmcore."""
+    servers: tuple[str, ...] = ()
+    """What to do on a machine with a BIOS, which may have a management controller."""
+    look: tuple[str, ...] = ()
+    """Commands of crash(8) that answer the question; ``{address}`` is the faulting one."""
+
+
+_EVENTS = "ipmitool sel elist  # the event log of a management controller"
+_POINTER = ("bt -FF", "dis -rl {place}", "task -R comm,pid,mm {pid}")
+_MEMORY = ("bt -FF", "kmem {address}", "rd {address} 16")
+_BUSY = ("bt -a", "runq -c {cpu}", "dis -rl {place}")
+_WAITING = ("foreach UN bt", "bt {pid}", "ps -m")
+
+CAUSES: Final = {
+    "sysrq": Cause(
+        "was crashed on purpose through SysRq",
+        why="somebody asked for the crash",
+        next=(
+            "last -x; ausearch -m EXECVE,USER_CMD  # who was on the machine then",
+            "sysctl kernel.sysrq  # 0 forbids the keys; root can always write to /proc/sysrq-trigger",
+        ),
+    ),
+    "null-dereference": Cause(
+        "used a NULL pointer", "which object held the NULL, and who put it there", look=_POINTER
+    ),
+    "bad-pointer": Cause(
+        "used a pointer to an address that is not mapped",
+        "which object held the pointer, and who overwrote it",
+        look=_POINTER,
+    ),
+    "general-protection": Cause(
+        "used an address that no pointer may hold",
+        "which object held the address, and who overwrote it",
+        look=_POINTER,
+    ),
+    "write-protected": Cause(
+        "wrote to read-only memory", "what the pointer was meant to point to", look=_POINTER
+    ),
+    "exec-protected": Cause(
+        "jumped into data", "which function pointer was overwritten, and by whom", look=_POINTER
+    ),
+    "user-memory-access": Cause(
+        "touched or executed user memory directly", "where the user pointer came from", look=_POINTER
+    ),
+    "bug": Cause(
+        "reached a state that its code rules out (BUG)", "the values that broke the condition", look=_POINTER
+    ),
+    "invalid-opcode": Cause(
+        "trapped at an undefined instruction", "how the code came to be there", look=_POINTER
+    ),
+    "breakpoint": Cause("hit a breakpoint that nobody handled", why="a trap leaves nothing else to learn"),
+    "divide-error": Cause("divided by zero", "where the zero came from", look=_POINTER),
+    "stack-overflow": Cause(
+        "ran out of kernel stack",
+        why="the trace shows what filled the stack",
+        proof=("frames",),
+        otherwise="a vmcore holds the stack that overflowed, which no line that was read shows",
+    ),
+    "stack-corruption": Cause(
+        "found its stack overwritten", "what was written over the stack", look=_POINTER
+    ),
+    "double-fault": Cause(
+        "faulted while it handled a fault", "what the stack held at the first fault", look=_POINTER
+    ),
+    "soft-lockup": Cause(
+        "had a CPU that did not schedule for too long", "what the loop or the lock waited for", look=_BUSY
+    ),
+    "hard-lockup": Cause(
+        "had a CPU stuck with interrupts off", "what the loop or the lock waited for", look=_BUSY
+    ),
+    "hung-task": Cause("had a task that waited too long", "who holds what the task waits for", look=_WAITING),
+    "rcu-stall": Cause("had an RCU grace period that did not end", "what the CPU was busy with", look=_BUSY),
+    "nmi": Cause(
+        "was stopped by an NMI",
+        why="an NMI comes from outside the kernel, and its trace says only what it interrupted",
+        servers=(_EVENTS,),
+    ),
+    "machine-check": Cause(
+        "was stopped by a hardware error",
+        why="the hardware's error record stands in the text",
+        proof=("hardware error",),
+        otherwise="the hardware reported the error, and a vmcore seldom says more of it",
+        next=(
+            "ras-mc-ctl --errors  # what rasdaemon has collected",
+            "Test the machine's memory, processors and cards before it goes back to work.",
+        ),
+        servers=(_EVENTS,),
+    ),
+    "out-of-memory": Cause(
+        "ran out of memory, and panics then by its settings",
+        why="the OOM killer's report stands in the text",
+        proof=("trigger",),
+        otherwise="the OOM killer's report, which is not among the lines that were read, says what filled it",
+        next=("sysctl vm.panic_on_oom  # 0: kill a process instead",),
+    ),
+    "init-died": Cause(
+        "lost its first process (PID 1)",
+        why="PID 1 ended in user space, and its own logs say why",
+        next=("journalctl -b -1 -p warning _PID=1  # what init said last",),
+    ),
+    "no-init": Cause(
+        "found no init to start",
+        why="the boot failed before any process ran",
+        next=("Check init= and the root file system of the command line; rebuild the initramfs.",),
+    ),
+    "no-root-filesystem": Cause(
+        "could not mount its root file system",
+        why="the boot failed before any process ran",
+        next=("Check root= on the command line and the initramfs: a driver or the device may be missing.",),
+    ),
+    "list-corruption": Cause(
+        "found a linked list damaged", "who wrote over the list's entries", look=_MEMORY
+    ),
+    "refcount": Cause(
+        "counted references wrong", "who holds the object, and who dropped it once too often", look=_MEMORY
+    ),
+    "use-after-free": Cause("used memory after it was freed", "what the memory is now", look=_MEMORY),
+    "out-of-bounds": Cause("reached beyond an object", "what lies behind the object", look=_MEMORY),
+    "double-free": Cause("freed memory twice", "who holds the object now", look=_MEMORY),
+    "uninitialized-memory": Cause(
+        "used memory that was never written", why="the report names the code that used it"
+    ),
+    "slab-corruption": Cause("found a slab damaged", "who wrote over the slab", look=_MEMORY),
+    "usercopy": Cause(
+        "copied more from or to user space than the object holds", why="the report names the object"
+    ),
+    "fortify": Cause("copied more than a field holds", why="the report names the field or the function"),
+    "bad-page": Cause("found a page in a bad state", "who used the page before", look=_MEMORY),
+    "undefined-behavior": Cause(
+        "did something that C leaves undefined", why="the report names the operation"
+    ),
+    "atomic-sleep": Cause(
+        "slept in a context that must not sleep",
+        why="the trace shows who slept",
+        proof=("frames",),
+        otherwise="the report names the context",
+    ),
+    "lock-misuse": Cause("broke a locking rule", why="the report names the locks"),
+    "data-race": Cause("read and wrote the same data at once", why="the report names both sides"),
+    "memory-leak": Cause("lost memory that nothing points to", why="the report names who allocated it"),
+    "allocation-failure": Cause(
+        "could not allocate pages", why="the report names the order and the flags of the request"
+    ),
+    "filesystem": Cause(
+        "was stopped by an error in a file system",
+        why="the file system's own messages say what it found",
+        next=("Check the file system (fsck, xfs_repair) and the disk below it before it is mounted again.",),
+    ),
+    "driver": Cause(
+        "had a driver or device that stopped responding",
+        why="the driver's own messages say what it waited for",
+    ),
+    "warning": Cause(
+        "met a condition that its code did not expect (WARN)", why="the warning names the condition's place"
+    ),
+    "explicit-panic": Cause("panicked for a reason of its own", why="the panic's own line says why"),
+}
+UNKNOWN: Final = Cause("crashed in a way that kpanic does not understand", "what the kernel was doing")

@@ -1,0 +1,73 @@
+"""The sentences that the reading can say: each is said only where lines of the report prove it.
+
+A :class:`Claim` states something and needs lines that say so. An :class:`Absence` states that something does
+not stand in the lines that were read, which is less than that it is not so; it needs its condition to hold.
+Both are constants of the steps' modules, so that :data:`SENTENCES` has all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars.fact import lines_of
+from kpanic.grammars.model import Sentence
+from kpanic.grammars.reading.evidence import once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kpanic.grammars.model import CrashReport, Line
+
+__all__ = ["SENTENCES", "Absence", "Claim", "step_sentences"]
+
+
+class Claim:
+    """A sentence that lines prove.
+
+    :param words: a template; what a field holds stands in the lines.
+    :param kinds: kinds of the facts whose lines prove it.
+    :param derived: fields that are worked out of what the lines say, and do not stand in them.
+    """
+
+    def __init__(self, words: str, *kinds: str, derived: tuple[str, ...] = ()) -> None:
+        self.words, self.kinds, self.derived = words, kinds, derived
+        SENTENCES.append(self)
+
+    def say(
+        self, report: CrashReport, lines: Iterable[Line] | None = None, **fields: object
+    ) -> Sentence | None:
+        """Return the sentence; None where no line proves it.
+
+        :param lines: the lines that prove it, if they are not those of all facts of its kinds.
+        """
+        proof = lines_of(report.facts, *self.kinds) if lines is None else lines
+        evidence = once(proof)
+        return Sentence(self.words.format_map(fields), evidence) if evidence else None
+
+
+class Absence:
+    """A sentence that says what does not stand in the lines that were read.
+
+    :param words: a template.
+    :param holds: its condition.
+    """
+
+    def __init__(self, words: str, holds: Callable[[CrashReport], bool]) -> None:
+        self.words, self.holds = words, holds
+        SENTENCES.append(self)
+
+    def say(self, report: CrashReport, lines: Iterable[Line] = (), **fields: object) -> Sentence | None:
+        """Return the sentence; None where its condition does not hold.
+
+        :param lines: the first and the last line that were read, where it names them.
+        """
+        return Sentence(self.words.format_map(fields), once(lines)) if self.holds(report) else None
+
+
+SENTENCES: Final[list[Claim | Absence]] = []
+"""All of them, in the order in which their modules are imported."""
+
+
+def step_sentences(*said: Sentence | None) -> tuple[Sentence, ...]:
+    """Return those that can be said."""
+    return tuple(sentence for sentence in said if sentence is not None)

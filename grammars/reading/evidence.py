@@ -1,0 +1,76 @@
+"""The lines of a report on which frames and registers stand, and words for lists and times."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.reading.instruction import Register
+
+__all__ = ["frame", "listed", "once", "register", "span"]
+
+_NUMBER: Final = attrgetter("number")
+_UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:
+    """Return the line of a function's frame, or of the instruction pointer in it.
+
+    The innermost frame is taken, of those that are no guesses if there are such.
+
+    :param symbol: with or without the compiler's suffixes.
+    """
+    guess: tuple[Line, ...] = ()
+    for fact in report.facts:
+        if fact.kind == "pointer" and _named(fact.value.ip.symbol, symbol):
+            return fact.lines[:1]
+        if fact.kind != "frames":
+            continue
+        for place, one in zip(fact.value.places, fact.value.frames, strict=True):
+            if _named(one.symbol, symbol):
+                if one.reliable:
+                    return (fact.lines[place],)
+                guess = guess or (fact.lines[place],)
+    return guess
+
+
+def _named(symbol: str, wanted: str) -> bool:
+    return symbol == wanted or (bool(symbol) and symbol.partition(".")[0] == wanted)
+
+
+def register(report: CrashReport, wanted: Register) -> tuple[Line, ...]:
+    """Return the line of the dump that holds a register."""
+    for fact in report.facts:
+        if fact.kind == "registers":
+            for number, (name, written) in enumerate(fact.value.values):
+                if (name, written) == (wanted.name, wanted.written):
+                    return (fact.lines[fact.value.place(number)],)
+    return ()
+
+
+def once(*groups: Iterable[Line]) -> tuple[Line, ...]:
+    """Return lines of several groups, each once, in the order of the file."""
+    lines = {id(line): line for group in groups for line in group}
+    return tuple(sorted(lines.values(), key=_NUMBER) if len(lines) > 1 else lines.values())
+
+
+def listed(items: Iterable[str], most: int = 3) -> str:
+    """Put some things into words: ``a, b, c and 4 more``."""
+    items = list(items)
+    if len(items) > most:
+        return f"{', '.join(items[:most])} and {len(items) - most} more"
+    return " and ".join((", ".join(items[:-1]), items[-1])) if len(items) > 1 else "".join(items)
+
+
+def span(seconds: float) -> str:
+    """Put a time into words, in its two largest units."""
+    left, words = int(seconds), []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count:
+            words.append(f"{count} {unit}{'s' if count > 1 else ''}")
+    return " ".join(words[:2]) or "less than a second"

@@ -29,6 +29,8 @@ def setup_index_management(output: BulkOutput) -> Iterator[str]:
     engine: templates.Engine = "elasticsearch" if output.name == "elasticsearch" else "opensearch"
     lifecycle, said = _policy(output, engine)
     yield said
+    if lifecycle:
+        yield from _adopt(output, engine)
     yield _template(output, templates.NAME, templates.panics_template(engine, lifecycle=lifecycle))
     yield from _streams(output, engine)
     yield _template(output, SIGNATURES, templates.signatures_template(engine))
@@ -62,19 +64,70 @@ def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
     return True, f"retention policy {templates.NAME}: {'renewed' if reply.status == OK else 'installed'}"
 
 
+def _adopt(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
+    """Put indices that are older than the policy under it: an engine does so for new indices only."""
+    if engine == "elasticsearch":
+        reply = output.request("GET", f"/{PATTERN}/_ilm/explain")
+        found = reply.data.get("indices", {}) if reply.status == OK else {}
+        policies = {name: one.get("policy") for name, one in found.items()}
+    else:
+        reply = output.request("GET", f"/_plugins/_ism/explain/{PATTERN}")
+        found = reply.data if reply.status == OK and isinstance(reply.data, dict) else {}
+        key = "index.plugins.index_state_management.policy_id"
+        policies = {name: one.get(key) for name, one in found.items() if isinstance(one, dict)}
+    alone = sorted(name for name, policy in policies.items() if not policy)
+    for name, policy in sorted(policies.items()):
+        if policy and policy != templates.NAME:
+            yield f"index {name}: left alone: it is under the retention policy {policy}"
+    if not alone:
+        return
+    names = ",".join(alone)
+    if engine == "elasticsearch":
+        wrote = output.request("PUT", f"/{names}/_settings", {"index.lifecycle.name": templates.NAME})
+    else:
+        wrote = output.request("POST", f"/_plugins/_ism/add/{names}", {"policy_id": templates.NAME})
+    if wrote.status == OK and not (isinstance(wrote.data, dict) and wrote.data.get("failures")):
+        yield f"retention policy {templates.NAME}: put on older indices: {', '.join(alone)}"
+    else:
+        yield f"index {', '.join(alone)}: under no retention policy, never deleted: {words(output, wrote)}"
+
+
 def _template(output: BulkOutput, name: str, body: templates.Json) -> str:
     path = f"/_index_template/{name}"
     before = output.request("GET", path)
-    reply = output.request("PUT", path, body)
+    found = before.data["index_templates"][0]["index_template"] if before.status == OK else None
     note = ""
+    if _same_template(body, found):
+        return f"index template {name}: as it should be"
+    reply = output.request("PUT", path, body)
     if reply.status == 400 and "synthetic_source_keep" in str(reply.data):  # noqa: PLR2004
         # Elasticsearch before 8.16 neither knows it nor needs it.
         _strip(body["template"]["mappings"]["properties"])
-        reply = output.request("PUT", path, body)
         note = " (without synthetic_source_keep, which this version does not know)"
+        if _same_template(body, found):
+            return f"index template {name}: as it should be{note}"
+        reply = output.request("PUT", path, body)
     if reply.status != OK:
         raise ValueError(f"index template {name}: {words(output, reply)}")
-    return f"index template {name}: {'renewed' if before.status == OK else 'installed'}{note}"
+    return f"index template {name}: {'renewed' if found else 'installed'}{note}"
+
+
+def _same_template(wanted: templates.Json, found: templates.Json | None) -> bool:
+    """Compare templates; an engine nests the dotted names of settings."""
+    if found is None:
+        return False
+    template = found.get("template", {})
+    nested = template.get("settings", {}).get("index", {})
+    settings = {f"index.{name}": value for name, value in _dotted(nested)}
+    return same(wanted, found | {"template": template | {"settings": settings}})
+
+
+def _dotted(settings: templates.Json, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
 
 
 def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
@@ -101,11 +154,11 @@ def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
 
 def _signatures(output: BulkOutput) -> str:
     """Make the index before the first crash: a monitor that finds none at its first run skips what comes."""
-    reply = output.request("PUT", f"/{SIGNATURES}")
-    if reply.status == OK:
-        return f"index {SIGNATURES}: created"
-    if "resource_already_exists_exception" in str(reply.data):
+    if output.request("GET", f"/{SIGNATURES}/_mapping").status == OK:
         return f"index {SIGNATURES}: there already"
+    reply = output.request("PUT", f"/{SIGNATURES}")
+    if reply.status == OK or "resource_already_exists_exception" in str(reply.data):
+        return f"index {SIGNATURES}: created"
     raise ValueError(f"index {SIGNATURES}: {words(output, reply)}")
 
 
@@ -127,7 +180,7 @@ def words(output: BulkOutput, reply: Reply) -> str:
 
 
 def same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON
-    """Compare what we ask for with what is there; the engine adds defaults of its own."""
+    """Tell whether all that we ask for is there; a server adds defaults, and writes numbers as text."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(same(value, found.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):
@@ -136,7 +189,9 @@ def same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON
             and len(found) == len(wanted)
             and all(same(*pair) for pair in zip(wanted, found, strict=True))
         )
-    return str(wanted) == str(found)
+    return (
+        str(wanted).lower() == str(found).lower() if isinstance(wanted, bool) else str(wanted) == str(found)
+    )
 
 
 def _strip(properties: templates.Json) -> None:

@@ -1,7 +1,7 @@
 """Bring dashboards into Kibana and OpenSearch Dashboards, and alert rules into whoever watches.
 
-Each function yields lines for the operator: what was done, is as it should be, or is left out and why.
-Doing it again changes nothing, and what people added to a rule of ours (actions, whether it is on) stays.
+Each function yields lines for the operator: what was installed or renewed, is as it should be, or is left out
+and why. Doing it again changes nothing. What people added to a rule stays: their actions, and that it is off.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kpanic.shipper.setup import same, words
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.dashboards.rules import Options
+    from kpanic.dashboards.rules import Options, Rule
     from kpanic.shipper.frontend import Frontend
     from kpanic.shipper.outputs.bulk import BulkOutput, Reply
 
-__all__ = ["kibana_rules", "monitors", "saved_objects", "watches"]
+__all__ = ["frontend_words", "kibana_rules", "monitors", "saved_objects", "watches"]
 
 Json = dict[str, Any]
 OK, FORBIDDEN, NOT_FOUND, CONFLICT = 200, 403, 404, 409
@@ -39,7 +39,7 @@ def saved_objects(frontend: Frontend, options: Options) -> Iterator[str]:
     path = "/api/saved_objects/_import?overwrite=true"
     reply = frontend.upload(path, "kernel-panics.ndjson", export("dashboard", form, options))
     if reply.status != OK or not isinstance(reply.data, dict):
-        raise ValueError(f"dashboards: {_said(frontend, reply)}")
+        raise ValueError(f"dashboards: {frontend_words(frontend, reply)}")
     # 200 may carry errors.
     faults = [
         f"{one.get('type')} {one.get('id')}: {_error(one.get('error'))}"
@@ -69,7 +69,7 @@ def kibana_rules(frontend: Frontend, options: Options) -> Iterator[str]:
         path = f"/api/actions/connector/{options.kibana_connector}"
         reply = frontend.request("GET", path)
         if reply.status != OK:
-            raise ValueError(f"setup.alerts.kibana_connector: {_said(frontend, reply)}")
+            raise ValueError(f"setup.alerts.kibana_connector: {frontend_words(frontend, reply)}")
         kind = reply.data["connector_type_id"]
         if kind in MESSAGES:
             options = replace(options, kibana_connector_type=kind)
@@ -81,21 +81,29 @@ def kibana_rules(frontend: Frontend, options: Options) -> Iterator[str]:
         if found.status == NOT_FOUND:
             reply, done = frontend.request("POST", wanted.path, wanted.body), "installed"
         elif found.status != OK:
-            raise ValueError(f"alert {rule.id}: {_said(frontend, found)}")
+            raise ValueError(f"alert {rule.id}: {frontend_words(frontend, found)}")
         else:
             fixed = ("rule_type_id", "consumer")
             body = {key: value for key, value in wanted.body.items() if key not in fixed}
-            body["actions"] = body["actions"] or [
+            body["actions"] = body["actions"] + [
                 {key: value for key, value in action.items() if key != "connector_type_id"}
                 for action in found.data.get("actions", ())
+                if not _ours(action, rule, options)
             ]
             if same(body, found.data):
                 yield f"alert {rule.id}: as it should be"
                 continue
             reply, done = frontend.request("PUT", wanted.path, body), "renewed"
         if reply.status != OK:
-            raise ValueError(f"alert {rule.id}: {_said(frontend, reply)}")
+            raise ValueError(f"alert {rule.id}: {frontend_words(frontend, reply)}")
         yield f"alert {rule.id}: {done}{_silent(reply.data.get('actions'), 'kibana_connector')}"
+
+
+def _ours(action: Json, rule: Rule, options: Options) -> bool:
+    """Tell whether an action is one that we gave a rule: Kibana chooses the ids of actions."""
+    params = action.get("params", {})
+    text = str(params.get("message") or params.get("body") or "")
+    return bool(action.get("id") == options.kibana_connector and f"{rule.name}: " in text)
 
 
 def monitors(output: BulkOutput, options: Options) -> Iterator[str]:
@@ -122,10 +130,12 @@ def monitors(output: BulkOutput, options: Options) -> Iterator[str]:
         if hit is None:
             wrote, done = output.request("POST", path, wanted.body), "installed"
         else:
-            # The engine gives back its own reading of a query, which does not compare with ours.
             source = hit["_source"].get("monitor", hit["_source"])
             body = wanted.body | {"enabled": source.get("enabled", True)}
             _keep_actions(body, source)
+            if same(opensearch_alerting.stored(body), source):
+                yield f"monitor {name}: as it should be"
+                continue
             version = f"if_seq_no={hit['_seq_no']}&if_primary_term={hit['_primary_term']}"
             wrote, done = output.request("PUT", f"{path}/{hit['_id']}?{version}", body), "renewed"
             wanted = replace(wanted, body=body)  # noqa: PLW2901
@@ -140,10 +150,11 @@ def _triggers(monitor: Json) -> list[Json]:
 
 
 def _keep_actions(wanted: Json, found: Json) -> None:
-    """Take over what people told a trigger of ours to do, where we have nothing to tell it."""
-    theirs = {trigger.get("name"): trigger.get("actions", []) for trigger in _triggers(found)}
+    """Add to our actions those that people gave a trigger of ours: the ones with ids that are not ours."""
+    actions = {trigger.get("name"): trigger.get("actions", []) for trigger in _triggers(found)}
     for trigger in _triggers(wanted):
-        trigger["actions"] = trigger["actions"] or theirs.get(trigger["name"], [])
+        theirs = actions.get(trigger["name"], [])
+        trigger["actions"] += [action for action in theirs if action.get("id") != trigger["id"]]
 
 
 def watches(output: BulkOutput, options: Options) -> Iterator[str]:
@@ -176,8 +187,8 @@ def _silent(actions: object, key: str) -> str:
     return "" if actions else f"; it tells nobody yet: set setup.alerts.{key}, or add an action to it"
 
 
-def _said(frontend: Frontend, reply: Reply) -> str:
-    """Say what the server said."""
+def frontend_words(frontend: Frontend, reply: Reply) -> str:
+    """Return what the server said, with a hint where an address may be wrong."""
     data = reply.data
     said = data.get("message") or data.get("error") or data if isinstance(data, dict) else data
     if reply.status == NOT_FOUND:

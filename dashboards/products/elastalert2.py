@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from kpanic.dashboards.panels import INDEX
-from kpanic.dashboards.products._message import fields, jinja, opening
 from kpanic.dashboards.products._rule_search import select
+from kpanic.dashboards.products.message import fields, jinja, opening
 from kpanic.dashboards.rules import ARRIVED, DEFAULTS, Options, Rule, rules
 
 __all__ = ["files", "stream"]

@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kpanic.dashboards.products._message import FACTS, silence
 from kpanic.dashboards.products._rule_search import select_lucene
 from kpanic.dashboards.products.grafana_queries import MISSING
+from kpanic.dashboards.products.message import FACTS, silence
 from kpanic.dashboards.rules import ARRIVED, DEFAULTS, SIGNATURE_ID, Options, Rule, rules
 
 __all__ = ["provisioning"]

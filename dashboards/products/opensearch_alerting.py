@@ -12,12 +12,12 @@ from __future__ import annotations
 from typing import Any
 
 from kpanic.dashboards.panels import INDEX
-from kpanic.dashboards.products._message import heading, mustache, opening
 from kpanic.dashboards.products._request import Request
 from kpanic.dashboards.products._rule_search import counts, select_lucene, window
+from kpanic.dashboards.products.message import heading, mustache, opening
 from kpanic.dashboards.rules import DEFAULTS, Options, Rule, rules
 
-__all__ = ["requests"]
+__all__ = ["requests", "stored"]
 
 Json = dict[str, Any]
 
@@ -117,3 +117,34 @@ def _actions(rule: Rule, channel: str, message: str, scope: Json) -> list[Json]:
             "action_execution_policy": {"action_execution_scope": scope},
         }
     ]
+
+
+def stored(monitor: Json) -> Json:
+    """Return a monitor as the plugin gives it back, without the defaults that it adds.
+
+    It keeps its own reading of a query: a range has bounds with flags, a term has a value of its own.
+    """
+    return {key: _stored(value, key) for key, value in monitor.items()}
+
+
+def _stored(node: Any, key: str) -> Any:  # noqa: ANN401 - JSON of any shape
+    if isinstance(node, list):
+        return {"includes": node} if key == "_source" else [_stored(one, key) for one in node]
+    if not isinstance(node, dict):
+        kept = {("minimum_should_match", 1): "1", ("track_total_hits", True): 2**31 - 1}
+        return kept.get((key, node), node)
+    if key == "range":
+        return {field: _stored_range(bounds) for field, bounds in node.items()}
+    if key == "term":
+        return {field: {"value": value} for field, value in node.items()}
+    return {name: _stored(value, name) for name, value in node.items()}
+
+
+def _stored_range(bounds: Json) -> Json:
+    return {
+        "from": bounds["gte"],
+        "to": bounds["lt"],
+        "include_lower": True,
+        "include_upper": False,
+        "format": bounds["format"],
+    }

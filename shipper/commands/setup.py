@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -12,7 +12,7 @@ from kpanic.shipper.commands._common import configured, doubt_causes, made_outpu
 from kpanic.shipper.terminal import say, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from kpanic.shipper.config import Config
     from kpanic.shipper.frontend import Frontend
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Step = tuple[str, Iterable[str]]
 
-__all__ = ["command"]
+__all__ = ["Servers", "command", "run_steps"]
 
 
 @click.command("setup")
@@ -30,48 +30,80 @@ __all__ = ["command"]
 )
 @click.option("--dashboards", is_flag=True, help="Dashboards, into Kibana and OpenSearch Dashboards.")
 @click.option("--alerts", is_flag=True, help="Alert rules, into OpenSearch, and Kibana or Elasticsearch.")
-def command(
+@click.option("--dry-run", is_flag=True, help="Say what would be done, by what is there now; change nothing.")
+def command(  # noqa: PLR0913 - the options
     config_file: str | None,
     overrides: tuple[str, ...],
     *,
     index_management: bool,
     dashboards: bool,
     alerts: bool,
+    dry_run: bool,
 ) -> int:
     """Install into everything that the configuration names; without a choice, all of it.
 
     That is every output.opensearch and output.elasticsearch, setup.kibana and setup.opensearch_dashboards.
-    Doing it again changes nothing. What cannot be taken is left out and said.
+    Each line says what was installed, renewed, as it should be, or left alone and why. Doing it again changes
+    nothing; 'kpanic teardown' removes it.
     """
-    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
-    from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
-
     config = read_config(config_file, overrides)
-    outputs = made_outputs(config)
-    frontends = _made_frontends(config)
-    engines = [output for output in outputs if isinstance(output, BulkOutput)]
     everything = not (index_management or dashboards or alerts)
-    if not engines and not (frontends and (dashboards or alerts)):
-        raise Failure(
-            "neither output.opensearch nor output.elasticsearch is configured; nothing to set up", 2
+    chosen = {
+        name
+        for name, wanted in (
+            ("index_management", index_management),
+            ("dashboards", dashboards),
+            ("alerts", alerts),
         )
-    if dashboards and not frontends:
+        if wanted or everything
+    }
+    servers = Servers(config, chosen, dry_run=dry_run)
+    if dashboards and not servers.frontends:
         raise Failure("neither setup.kibana.host nor setup.opensearch_dashboards.host is configured", 2)
+    return run_steps(_steps(config, servers, chosen), servers, "dry run: " if dry_run else "")
+
+
+class Servers:
+    """The engines, Kibanas and OpenSearch Dashboards that the configuration names.
+
+    :raises Failure: none of them is for what was chosen, or one cannot be used as it is configured.
+    """
+
+    def __init__(self, config: Config, chosen: set[str], *, dry_run: bool = False) -> None:
+        from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
+
+        outputs = made_outputs(config)
+        self.engines: list[BulkOutput] = [output for output in outputs if isinstance(output, BulkOutput)]
+        self.frontends = _made_frontends(config)
+        self._closed = [*(output.close for output in outputs), *(one.close for one in self.frontends)]
+        if not self.engines and not (self.frontends and chosen & {"dashboards", "alerts"}):
+            raise Failure(
+                "neither output.opensearch nor output.elasticsearch is configured; nothing to do", 2
+            )
+        if dry_run:
+            from kpanic.shipper.dry_run import DryRun  # noqa: PLC0415
+
+            self.engines = [cast("BulkOutput", DryRun(engine)) for engine in self.engines]
+            self.frontends = [cast("Frontend", DryRun(frontend)) for frontend in self.frontends]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for close in self._closed:
+            close()
+
+
+def run_steps(steps: Iterable[Step], servers: Servers, prefix: str = "") -> int:
+    """Print the lines of steps, go on after one that fails, and return the exit code."""
+    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
+
     code = 0
     gone: set[str] = set()
-    for name, lines in _steps(
-        config,
-        engines,
-        frontends,
-        index_management=everything or index_management,
-        dashboards=everything or dashboards,
-        alerts=everything or alerts,
-    ):
+    for name, lines in steps:
         if name in gone:  # said once
             continue
         try:
             for line in lines:
-                sys.stdout.write(visible(f"{name}: {line}") + "\n")
+                sys.stdout.write(visible(f"{prefix}{name}: {line}") + "\n")
         except Unavailable as error:
             say(f"kpanic: {error}")
             gone.add(name)
@@ -79,10 +111,7 @@ def command(
         except ValueError as error:
             say(f"kpanic: {name}: {error}")
             code = 1
-    for output in outputs:
-        output.close()
-    for frontend in frontends:
-        frontend.close()
+    servers.close()
     return code
 
 
@@ -106,31 +135,26 @@ def _made_frontends(config: Config) -> list[Frontend]:
     return made
 
 
-def _steps(
-    config: Config,
-    engines: Sequence[BulkOutput],
-    frontends: Sequence[Frontend],
-    **wanted: bool,
-) -> Iterator[Step]:
+def _steps(config: Config, servers: Servers, chosen: set[str]) -> Iterator[Step]:
     """Yield who takes what, in an order that leaves nothing half done: rules look at indices."""
     from kpanic.shipper.setup import setup_index_management  # noqa: PLC0415
     from kpanic.shipper.setup_stack import kibana_rules, monitors, saved_objects, watches  # noqa: PLC0415
 
     options = site_options(config)
-    if wanted["index_management"]:
-        for engine in engines:
+    if "index_management" in chosen:
+        for engine in servers.engines:
             yield engine.name, setup_index_management(engine)
-    if wanted["dashboards"]:
-        for frontend in frontends:
+    if "dashboards" in chosen:
+        for frontend in servers.frontends:
             yield frontend.name, saved_objects(frontend, options)
-    if not wanted["alerts"]:
+    if "alerts" not in chosen:
         return
     doubt_causes(config)
-    kibana = [frontend for frontend in frontends if frontend.name == "kibana"]
+    kibana = [frontend for frontend in servers.frontends if frontend.name == "kibana"]
     for frontend in kibana:
         yield frontend.name, kibana_rules(frontend, options)
-    for engine in engines:
+    for engine in servers.engines:
         if engine.name == "opensearch":
             yield engine.name, monitors(engine, options)
-        elif not kibana:  # one of the two: both would tell of everything twice
+        elif not kibana:  # one of the two: both would alert for everything twice
             yield engine.name, watches(engine, options)

@@ -11,6 +11,7 @@ import pytest
 
 from kpanic.dashboards import templates
 from kpanic.dashboards.products import opensearch_alerting
+from kpanic.dashboards.products.opensearch_alerting import stored
 from kpanic.dashboards.rules import Options
 from tests.engines import parts
 from tests.engines.monitors import read
@@ -32,34 +33,6 @@ def known() -> list[Json]:
         parts.missing("OpenSearch's reader of monitors", error)
 
 
-def meant(node: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON
-    """Return what we write as the engine writes the same."""
-    if isinstance(node, list):
-        if key == "_source":
-            return {"includes": node}
-        return [meant(one, key) for one in node]
-    if not isinstance(node, dict):
-        return {("minimum_should_match", 1): "1", ("track_total_hits", True): 2**31 - 1}.get(
-            (key, node), node
-        )
-    if key == "range":
-        return {
-            field: {
-                "from": one["gte"],
-                "to": one["lt"],
-                "include_lower": True,
-                "include_upper": False,
-                "format": one["format"],
-            }
-            for field, one in node.items()
-        }
-    if key == "term":
-        return {field: {"value": value} for field, value in node.items()}
-    if key == "sort":
-        return {field: {"order": order} for field, order in node.items()}
-    return {name: meant(value, name) for name, value in node.items()}
-
-
 def lost(ours: Any, theirs: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
     """Name what did not come back as it was."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
@@ -72,11 +45,11 @@ def lost(ours: Any, theirs: Any, path: str = "") -> list[str]:  # noqa: ANN401 -
 
 @pytest.mark.parametrize("number", range(len(MONITORS)))
 def test_a_monitor_is_read_whole(number: int, known: list[Json]) -> None:
-    assert lost(meant(MONITORS[number]), known[number]) == []
+    assert lost(stored(MONITORS[number]), known[number]) == []
 
 
 def test_what_a_reader_does_not_know_shows(known: list[Json]) -> None:
-    assert lost(meant(ODD), known[-1]) == [".inputs[0].search.indexes: ['x'] became None"]
+    assert lost(stored(ODD), known[-1]) == [".inputs[0].search.indexes: ['x'] became None"]
 
 
 def test_the_retention_policy_is_read_whole() -> None:

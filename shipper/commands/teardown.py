@@ -1,0 +1,64 @@
+"""``kpanic teardown``: remove from the stack what ``kpanic setup`` made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kpanic.shipper.commands._common import configured, read_config
+from kpanic.shipper.commands.setup import Servers, run_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kpanic.shipper.commands.setup import Step
+
+__all__ = ["command"]
+
+
+@click.command("teardown")
+@configured
+@click.option("--index-management", is_flag=True, help="Index templates and retention policy.")
+@click.option("--dashboards", is_flag=True, help="Dashboards, from Kibana and OpenSearch Dashboards.")
+@click.option("--alerts", is_flag=True, help="Alert rules, from OpenSearch, Kibana and Elasticsearch.")
+def command(
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    *,
+    index_management: bool,
+    dashboards: bool,
+    alerts: bool,
+) -> int:
+    """Remove what 'kpanic setup' made from all that the configuration names; without a choice, all of it.
+
+    Documents stay, and so does everything that people made, actions of a removed rule excepted.
+    """
+    config = read_config(config_file, overrides)
+    chosen = {name for name, wanted in _chosen(index_management, dashboards, alerts) if wanted}
+    servers = Servers(config, chosen)
+    return run_steps(_steps(servers, chosen), servers)
+
+
+def _chosen(index_management: bool, dashboards: bool, alerts: bool) -> Iterator[tuple[str, bool]]:  # noqa: FBT001
+    everything = not (index_management or dashboards or alerts)
+    yield "index_management", everything or index_management
+    yield "dashboards", everything or dashboards
+    yield "alerts", everything or alerts
+
+
+def _steps(servers: Servers, chosen: set[str]) -> Iterator[Step]:
+    """Yield who lets go of what: rules before the indices that they look at."""
+    from kpanic.shipper import teardown  # noqa: PLC0415
+
+    for frontend in servers.frontends:
+        if "alerts" in chosen and frontend.name == "kibana":
+            yield frontend.name, teardown.kibana_rules(frontend)
+        if "dashboards" in chosen:
+            yield frontend.name, teardown.saved_objects(frontend)
+    for engine in servers.engines:
+        if "alerts" in chosen:
+            remove = teardown.monitors if engine.name == "opensearch" else teardown.watches
+            yield engine.name, remove(engine)
+        if "index_management" in chosen:
+            yield engine.name, teardown.index_management(engine)

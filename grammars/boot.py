@@ -15,9 +15,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-import pyparsing as pp
-
 from kpanic.grammars import faults, machines
+from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, machine
 from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
 from kpanic.grammars.fact import Fact, lines_of
@@ -27,22 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kpanic.grammars.model import Line
+    from kpanic.grammars.sentence import Sentence
 
 KEPT: Final = 32
 """Maximum lines of one kind that are kept of one boot."""
 
-
-def _line(pattern: str) -> pp.Regex:
-    element = pp.Regex(pattern, as_match=True)
-    element.leave_whitespace()
-    return element
-
-
-banner = _line(r"Linux version (?P<release>\S+)(?P<rest>.*?)(?: (?P<build>#\d.*))?$")
-command_line = _line(r"(?:Kernel command line|Command line): ?(?P<line>.*)")
-machine = _line(r"(?:DMI: |Machine model: |Hardware name: )(?P<name>.*)")
-clock = _line(r"setting system clock to \d[^()]{8,40}\((?P<epoch>\d{6,11})\)")
-hostname = _line(r"(?:Hostname set to <|Set hostname to <)(?P<name>[^>\s]{1,253})>")
 
 BANNER: Final = "Linux version "
 
@@ -84,17 +72,28 @@ def begins(boot: Boot, line: Line) -> bool:
     return printed and bool(boot.kernel.banner)
 
 
+class _NotSaidError(Exception):
+    """A line holds the literal of a sentence and is another one."""
+
+
+def _read(said: Sentence, line: Line, at: int) -> dict[str, str]:
+    found = said.match(line.text, at)
+    if found is None:
+        raise _NotSaidError
+    return found[1]
+
+
 def _banner(boot: Boot, line: Line, at: int) -> bool:
     if boot.kernel.banner and at:
         return False
-    match = banner.parse_string(line.text[at:])[0]
-    release = match["release"]
+    fields = _read(banner, line, at)
+    release = fields["release"]
     boot.kernel = replace(
         boot.kernel,
         release=release,
-        build=match["build"] or "",
+        build=fields.get("build", ""),
         banner=line.text[at:],
-        architecture=machines.named_in(release) or machines.named_in(match["rest"]),
+        architecture=machines.named_in(release) or machines.named_in(fields.get("rest", "")),
     )
     boot.timed = line.time is not None
     return True
@@ -103,7 +102,7 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
 def _command_line(boot: Boot, line: Line, at: int) -> bool:
     if boot.kernel.command_line:
         return False
-    words = command_line.parse_string(line.text[at:])[0]["line"].strip()
+    words = _read(command_line, line, at).get("line", "").strip()
     image = next((word[11:] for word in words.split() if word.startswith("BOOT_IMAGE=")), "")
     boot.kernel = replace(boot.kernel, command_line=words, boot_image=image)
     return True
@@ -112,19 +111,19 @@ def _command_line(boot: Boot, line: Line, at: int) -> bool:
 def _machine(boot: Boot, line: Line, at: int) -> bool:
     if boot.hardware is not None:
         return False
-    boot.hardware = read_hardware(machine.parse_string(line.text[at:])[0]["name"])
+    boot.hardware = read_hardware(_read(machine, line, at).get("name", ""))
     return True
 
 
 def _clock(boot: Boot, line: Line, at: int) -> bool:
     if line.time is None:
         return False
-    boot.epoch = int(clock.parse_string(line.text[at:])[0]["epoch"]) - line.time
+    boot.epoch = int(_read(clock, line, at)["epoch"]) - line.time
     return True
 
 
 def _hostname(boot: Boot, line: Line, at: int) -> bool:
-    boot.hostname = hostname.parse_string(line.text[at:])[0]["name"]
+    boot.hostname = _read(hostname, line, at)["name"]
     return True
 
 
@@ -193,7 +192,7 @@ def note(boot: Boot, line: Line, number: int) -> None:
     try:
         if reader(boot, line, at) and len(boot.facts) < KEPT:
             boot.facts.append(Fact(kind, line.text[at + len(literal) :], (line,)))
-    except pp.ParseException:
+    except _NotSaidError:
         return
     except Exception as error:  # noqa: BLE001 - whatever hostile text provokes: the line is still a line
         faults.note(f"boot {literal}", error)

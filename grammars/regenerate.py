@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import body, registry
+from kpanic.grammars.blocks import boot
 from kpanic.grammars.compile import beginnings, literals, pattern
 from kpanic.grammars.sentence import checksum
 
@@ -23,7 +24,7 @@ def sentences() -> list[Sentence]:
     """Return the built-in sentences, those of plugins left out."""
     forms = [form.sentence for family in registry.default().families for form in family.forms]
     parts = [part for block in body.blocks() for part in block.sentences]
-    everything = dict.fromkeys([*forms, *parts])
+    everything = dict.fromkeys([*forms, *parts, *boot.SENTENCES])
     return [sentence for sentence in everything if sentence.module.startswith("kpanic.grammars.")]
 
 

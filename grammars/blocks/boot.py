@@ -1,0 +1,53 @@
+"""What a boot says of itself (init/main.c, drivers/firmware/dmi_scan.c, drivers/rtc/class.c, systemd)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import sentence
+
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+__all__ = ["SENTENCES", "banner", "clock", "command_line", "hostname", "machine"]
+
+
+@sentence
+def banner() -> ParserElement:
+    """Linux version 3.10.0-1160.el7.x86_64 (mockbuild@kbuilder) (gcc) #1 SMP Mon Oct 19 16:18:59 UTC 2020"""
+    build = " " + k.Regex(r"#\d[^\n]*")("build")
+    return "Linux version " + k.word("release") + k.UpTo(build, most=4096)("rest") + k.Opt(build)
+
+
+@sentence
+def command_line() -> ParserElement:
+    """Kernel command line: BOOT_IMAGE=/vmlinuz-3.10.0-1160.el7.x86_64 root=/dev/mapper/rhel-root ro"""
+    named = k.one_of("Kernel command line:", "Command line:")
+    return named + k.spaces + k.rest_of_line("line")
+
+
+@sentence
+def machine() -> ParserElement:
+    """DMI: Dell Inc. PowerEdge R640/0W23H8, BIOS 2.10.2 02/24/2021
+
+    Machine model: linux,dummy-virt
+    """
+    return k.one_of("DMI: ", "Machine model: ", "Hardware name: ") + k.rest_of_line("name")
+
+
+@sentence
+def clock() -> ParserElement:
+    """setting system clock to 2021-04-29T11:19:16 UTC (1619695156)"""
+    epoch = "(" + k.Regex(r"\d{6,11}")("epoch") + ")"
+    return "setting system clock to " + k.UpTo(epoch, most=48) + epoch
+
+
+@sentence
+def hostname() -> ParserElement:
+    """Hostname set to <node1>."""
+    return k.one_of("Hostname set to <", "Set hostname to <") + k.Regex(r"[^>\s]{1,253}")("name") + ">"
+
+
+SENTENCES: Final = (banner, command_line, machine, clock, hostname)
+"""What a boot says of itself."""

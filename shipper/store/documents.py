@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
+from kpanic.shipper.store import incidents
 from kpanic.shipper.store.damage import position_checksum
 from kpanic.shipper.store.database import Database
 
@@ -32,7 +33,8 @@ class Documents(Database):
         now = time.time()
         added = 0
         with self._transaction() as connection:
-            for document in documents:
+            for stated in documents:
+                document = incidents.joined(connection, stated)
                 row = connection.execute(
                     # Not ON CONFLICT: that would use up a seq, and seqs have no gaps.
                     "INSERT INTO documents (id, incident, occurred, added, fatal) SELECT ?1, ?2, ?3, ?4, ?5"
@@ -42,6 +44,7 @@ class Documents(Database):
                 if row is not None:
                     body = self._bodies.pack(document.body)
                     connection.execute("INSERT INTO bodies VALUES (?, ?)", (row[0], body))
+                    incidents.note(connection, row[0], stated)
                     added += 1
             for source, key, value in positions:
                 if value is None:

@@ -1,18 +1,17 @@
 """The tables, and the version of a file's schema.
 
-========================  ================================================================================
-``documents``             The ledger: one row for each document ever added, in the order of ``seq`` and
-without
-                          gaps. ``kept`` is 0 once its text has expired.
-``bodies``                The text of each kept document, zstd with a checksum.
-``outputs``               One row for each output. Documents up to ``cursor`` are settled but for ``retries``;
-                          ``cursor_copy`` is the same number, so that damage to one shows.
-                          ``sending`` is the last ``seq`` of a batch that was sent and is not settled.
-``retries``               Documents before the cursor that an output has to be sent again; ``seq_copy`` as
-above. ``dead_letters``          Documents that an output's receiver will never take. ``positions``
-How far each input has read its sources, with a CRC-32 of the row. ``created``               When the store
-was made.
-========================  ================================================================================
+- ``documents``: the ledger, one row for each document ever added, in the order of ``seq`` and without gaps.
+  ``kept`` is 0 once its text has expired.
+- ``bodies``: the text of each kept document, zstd with a checksum.
+- ``sightings``: how each document's crash was seen (:class:`kpanic.shipper.document.Sighting`), and the
+  incident that it states by itself.
+- ``outputs``: one row for each output. Documents up to ``cursor`` are settled but for ``retries``;
+  ``cursor_copy`` is the same number, so that damage to one shows. ``sending`` is the last ``seq`` of a batch
+  that was sent and is not settled.
+- ``retries``: documents before the cursor that an output has to be sent again; ``seq_copy`` as above.
+- ``dead_letters``: documents that an output's receiver will never take.
+- ``positions``: how far each input has read its sources, with a CRC-32 of the row.
+- ``created``: when the store was made.
 """
 
 from __future__ import annotations
@@ -70,6 +69,17 @@ MIGRATIONS = (
         checksum INTEGER NOT NULL,
         PRIMARY KEY (input, key)
     ) WITHOUT ROWID;
+    CREATE TABLE sightings (
+        seq INTEGER PRIMARY KEY REFERENCES documents (seq),
+        stated TEXT NOT NULL,
+        host TEXT NOT NULL,
+        printed TEXT NOT NULL,
+        provider TEXT NOT NULL,
+        at REAL NOT NULL,
+        timed INTEGER NOT NULL
+    );
+    CREATE INDEX sightings_stated ON sightings (stated);
+    CREATE INDEX sightings_printed ON sightings (printed, host, at);
     CREATE TABLE created (at REAL NOT NULL);
     INSERT INTO created VALUES ((julianday('now') - 2440587.5) * 86400.0);
     """,

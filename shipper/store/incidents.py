@@ -1,0 +1,68 @@
+"""Which incident a document is of, where its text alone does not tell.
+
+Every transport that carries printk's time states the same ``event.id`` for the same crash. A text without it
+(``dmesg -T``, ``journalctl``, plain syslog) states an incident of its own. It joins the one of the same host
+that printed the same (:class:`kpanic.shipper.document.Sighting`) at about the same time; so does a text with
+printk's time that comes after one without. A provider brings a crash once: six boots that died alike stay six
+incidents, each with one document of either kind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from kpanic.shipper.document import Packed
+
+__all__ = ["joined", "note"]
+
+CLOSE: Final = 120.0
+"""Seconds between two stamps of one crash: a clock is set, a core is written, a relay was late."""
+
+
+def joined(connection: sqlite3.Connection, document: Packed) -> Packed:
+    """Return a document with the incident that the store knows it is of."""
+    incident = _known(connection, document)
+    if incident is None or incident == document.incident:
+        return document
+    before, after = (f'"id":"{name}"'.encode() for name in (document.incident, incident))
+    return document._replace(incident=incident, body=document.body.replace(before, after, 1))
+
+
+def note(connection: sqlite3.Connection, seq: int, document: Packed) -> None:
+    """Remember how a document's crash was seen."""
+    seen = document.sighting
+    if seen is not None:
+        connection.execute(
+            "INSERT INTO sightings VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (seq, document.incident, seen.host, seen.printed, seen.provider, seen.at, seen.timed),
+        )
+
+
+def _known(connection: sqlite3.Connection, document: Packed) -> str | None:
+    seen = document.sighting
+    if seen is None:
+        return None
+    row = connection.execute(
+        "SELECT incident FROM sightings JOIN documents USING (seq) WHERE stated = ? LIMIT 1",
+        (document.incident,),
+    ).fetchone()
+    row = (
+        row
+        or connection.execute(
+            """
+        SELECT incident FROM sightings AS seen JOIN documents USING (seq)
+        WHERE printed = ?1 AND host = ?2 AND at BETWEEN ?3 - ?4 AND ?3 + ?4
+        AND NOT EXISTS (
+            SELECT 1 FROM documents AS other JOIN sightings AS theirs USING (seq)
+            WHERE other.incident = documents.incident
+            AND (theirs.provider = ?5 OR (theirs.timed AND ?6))
+        )
+        ORDER BY abs(at - ?3), seq LIMIT 1
+        """,
+            (seen.printed, seen.host, seen.at, CLOSE, seen.provider, seen.timed),
+        ).fetchone()
+    )
+    return None if row is None else str(row[0])

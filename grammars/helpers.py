@@ -51,12 +51,6 @@ def reason(function: str) -> str:
     return found.reason if found else ""
 
 
-def locks(function: str) -> bool:
-    """Tell whether a function takes or releases a lock."""
-    found = rule(function)
-    return found is not None and found.name == "locking"
-
-
 def leaf(function: str) -> bool:
     """Tell whether a function is a helper that calls no others."""
     found = rule(function)

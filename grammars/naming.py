@@ -37,6 +37,8 @@ class Named:
     """The form of the header and its fields; None where no form of its families matches."""
     family: Family
     blame: Blame
+    place: str = ""
+    """Where the CPU was: in the title where no frame is left to be the suspect function."""
 
 
 def name(
@@ -83,12 +85,13 @@ def _name(  # noqa: PLR0913 - all of it bears on the name
     words = defaultdict(str, fields)  # a form's words need not all be there
     wording = form.title
     doubt = form.corrupted
-    if not doubt and named and not blame.function:
-        if trust.symbolless(facts):
+    place = walker.place() if named and not blame.function else ""
+    if named and not blame.function:
+        if not place:
             wording = wording.replace(" in {function}", "")
-        else:
+        if not doubt and not trust.symbolless(facts):
             doubt = "no function is left to name"
-    title = plain(wording.format_map(words | {"function": blame.function or "corrupted"}))
+    title = plain(wording.format_map(words | {"function": blame.function or place}))
     if not doubt and not form.traceless and not brief:
         doubt = trust.broken(report, facts)
         if not doubt and form.walk == "named" and walker.breaks_off():
@@ -96,4 +99,4 @@ def _name(  # noqa: PLR0913 - all of it bears on the name
     if not doubt and stamped(form.title.format_map(words | {"function": ""})):
         doubt = "the time stamp of another line is in the title"
     status: Status = "corrupted" if doubt else "partial" if form.cause == "unknown" else "complete"
-    return Named(title, status, doubt, reading, family, blame)
+    return Named(title, status, doubt, reading, family, blame, place)

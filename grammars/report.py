@@ -180,6 +180,8 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     signed = None
     if named.status != "corrupted":
         signed = signature.sign(named.title, cause, named.blame.function, found.trace)
+    elif named.place:
+        signed = signature.sign(named.title, cause, "", ())
     settled = settle(
         cause,
         form.detail.format_map(defaultdict(str, fields)) if form and form.detail else "",

@@ -1,14 +1,14 @@
 """Signatures: one name for one fault, whichever host, boot or build it was seen on.
 
-A signature is a hash of the title, the cause and the functions that identify the fault: the guilty one and
-its
-callers, without compiler suffixes, offsets, addresses and modules' build ids. Where no function is known
-the raw trace stands in; where there is not even one, the quality is ``weak``.
+A signature is a hash of the title, the cause and the functions that identify the fault: the suspect
+function, or the innermost frames where none is known. Compiler suffixes, offsets, addresses, the build ids of
+modules and the hashes of BPF programs are left out. Where there is no frame either, the quality is ``weak``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.model import Signature
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import Frame
 
 VERSION: Final = 1
+_BPF: Final = re.compile(r"bpf_prog_(?:[0-9a-f]{16}|ADDR)")
+"""A BPF program is named after a hash of its instructions (kernel/bpf/core.c), and what it was loaded as."""
 DEPTH: Final = 3
 """Frames that identify a fault whose title names no function."""
 
@@ -27,7 +29,7 @@ DEPTH: Final = 3
 def sign(title: str, cause: str, function: str, frames: Iterable[Frame]) -> Signature:
     """Return the signature of a fault."""
     path = [] if function else _path(frames)
-    text = "\n".join((title, cause, function, *path))
+    text = _BPF.sub("bpf_prog", "\n".join((title, cause, function, *path)))
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
     strong = bool(function or path)
     return Signature(f"v{VERSION}-{digest}", VERSION, "strong" if strong else "weak")

@@ -50,6 +50,8 @@ RUNAWAY: Final = 8
 """Frames of one function in one stack that are a recursion without an end."""
 BEHIND: Final = "is only the address behind a call that never returns"
 """Frames ``f+0x0/…`` of machines that print the address to return to (``%pS``), not the call (``%pB``)."""
+LOCKS: Final = "locks for others"
+"""Reason of the functions that take and release locks."""
 RECURSES: Final = "calls itself without an end"
 PRINTERS: Final = frozenset(
     {
@@ -155,6 +157,13 @@ class Walker:
         """Ask the frames of the first call trace."""
         first = self._first(self._trace(self.items))
         return self._blame(first, "the first frame of the call trace that is no helper")
+
+    def place(self) -> str:
+        """Return the function that the first instruction pointer in the kernel is in, whichever it is."""
+        for item in self.items:
+            if type(item.value) is Pointer and (symbol := self._point(item.value)):
+                return bare(base(symbol))
+        return ""
 
     def breaks_off(self) -> bool:
         """Tell whether the call trace ends before it comes to who is to blame: in what printed it."""
@@ -368,7 +377,7 @@ class Walker:
     def _anchored(self, functions: Sequence[str]) -> Blame | None:
         """Return who is above the first dispatcher of work, if there is one."""
         previous = taker = ""
-        spins = next((base(function) for function in functions[:1] if helpers.locks(base(function))), "")
+        spins = next((name for name in map(base, functions[:1]) if passed_over(name) == LOCKS), "")
         recursive = _recursive(functions)
         if recursive and (runaway := _runaway(functions, recursive)):
             return Blame(bare(runaway), "it calls itself without an end", tuple(self.skipped))

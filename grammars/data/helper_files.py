@@ -263,14 +263,6 @@ RULES: Final = (
         """,
     ),
     Rule(
-        "threads",
-        "wakes and waits for others",
-        """
-            kernel/kthread.c
-        """,
-        "interface",
-    ),
-    Rule(
         "timers",
         "keeps timers for others",
         """

@@ -263,7 +263,10 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "is made by the compiler",
-        "^_indirect_thunk ^__x86_indirect ^__x86_return ^retbleed ^srso_ ^entry_ibpb ^__cfi_ _cfi_ ^__ubsan",
+        (
+            "^_indirect_thunk indirect_jump_ ^__x86_indirect ^__x86_return ^retbleed ^srso_ ^entry_ibpb"
+            " ^__cfi_ _cfi_ ^__ubsan"
+        ),
     ),
     (
         "keeps kobjects for others",
@@ -349,7 +352,10 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     ),
     (
         "asserts for others",
-        "^assertfail ^__assert ^asserting ^btrfs_assertfail",
+        (
+            "^(?:[a-z]+_)?assertfail ^__assert ^asserting ^ass(?:fail|warn)$ ^lbug_with_loc ^libcfs_assertion"
+            " ^spl_(?:panic|dumpstack)"
+        ),
     ),
     (
         "is too general to blame",

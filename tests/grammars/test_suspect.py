@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from kpanic.grammars import parse
-from kpanic.grammars.data.skip import SKIP
-from kpanic.grammars.names import Names
-from kpanic.grammars.suspect import bare
+from kpanic.grammars.suspect import BEHIND, bare, base, passed_over
 
-RULES = Names(SKIP)
+if TYPE_CHECKING:
+    from kpanic.grammars.model import CrashReport
+
 HELPERS = """
 __asan_load8 kasan_report check_memory_region kmsan_copy_to_user __ubsan_handle_out_of_bounds
 memcpy_orig strlcpy strncpy_from_user _copy_from_iter copy_user_generic_unrolled
@@ -34,12 +36,12 @@ process_one_work sysrq_handle_crash
 
 @pytest.mark.parametrize("function", HELPERS.split())
 def test_a_helper_is_passed_over(function: str) -> None:
-    assert RULES.reason(function)
+    assert passed_over(function)
 
 
 @pytest.mark.parametrize("function", OTHERS.split())
 def test_what_only_looks_like_a_helper_is_not(function: str) -> None:
-    assert not RULES.reason(function)
+    assert not passed_over(function)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,144 @@ def _stall(*functions: str) -> str:
 )
 def test_a_lockup_is_named_after_the_piece_of_work(stack: tuple[str, ...], function: str) -> None:
     assert _stall(*stack) == function
+
+
+def _crash(*lines: str) -> CrashReport:
+    (crash,) = parse("".join(f"[   60.000001] {line}\n" for line in lines))
+    return crash
+
+
+OOPS = "BUG: unable to handle page fault for address: ffffc900028de000"
+
+
+def test_where_no_frame_is_left_the_instruction_pointer_names_the_crash() -> None:
+    crash = _crash(
+        OOPS,
+        "RIP: 0010:__list_del_entry_valid+0x10/0x40",
+        "Call Trace:",
+        " kasan_report+0x10/0x40",
+    )
+    assert crash.title == "BUG: unable to handle kernel paging request in __list_del_entry_valid"
+    assert (crash.status, crash.blame.function) == ("corrupted", "")
+    assert crash.signature is not None
+    assert crash.signature.quality == "weak"
+
+
+def test_where_nothing_says_where_the_title_does_not_either() -> None:
+    crash = _crash(OOPS, "Call Trace:", " kasan_report+0x10/0x40")
+    assert crash.title == "BUG: unable to handle kernel paging request"
+    assert crash.signature is None
+
+
+def test_the_exception_handler_is_the_suspect_where_no_other_frame_is_left() -> None:
+    crash = _crash(
+        "BUG: using __this_cpu_read() in preemptible [00000000] code: widget/77",
+        "caller is lockdep_hardirqs_on_prepare+0x5e/0x410",
+        "Call Trace:",
+        " dump_stack+0x107/0x163",
+        " check_preemption_disabled+0x123/0x130",
+        " lockdep_hardirqs_on_prepare+0x5e/0x410",
+        " bad_area_nosemaphore+0xc6/0x400",
+        " do_user_addr_fault+0x7d7/0xb40",
+    )
+    assert crash.blame.function == "bad_area_nosemaphore"
+    assert crash.blame.rule == "no other frame of the call trace is left"
+
+
+def test_the_address_behind_a_call_that_never_returns_is_no_frame() -> None:
+    crash = _crash(
+        "Bad mode in Error handler detected on CPU3, code 0xbf000002 -- SError",
+        "Kernel panic - not syncing: bad mode",
+        "Call trace:",
+        " dump_backtrace+0x0/0x348",
+        " dump_stack+0x11c/0x18c",
+        " panic+0x2e4/0x5fc",
+        " widget_unrelated+0x0/0x210",
+        " el1_error_invalid+0x7c/0x9c",
+        " widget_probe+0xa8/0x228",
+    )
+    assert crash.blame.function == "widget_probe"
+    assert ("widget_unrelated", BEHIND) in crash.blame.skipped
+
+
+@pytest.mark.parametrize("leaf", ["ioread32", "memcpy", "src_unaligned_dst_aligned"])
+def test_who_called_a_leaf_stands_in_the_return_address_register(leaf: str) -> None:
+    crash = _crash(
+        "Data bus error, epc == 80221c28, ra == 83314e60",
+        "Oops[#1]:",
+        f"epc   : 80221c28 {leaf}+0x8/0x10",
+        "ra    : 83314e60 widget_loadnf+0x88/0x520 [widget]",
+        "Call Trace:",
+        f" [<80221c28>] {leaf}+0x8/0x10",
+        " [<80179404>] widget_reset+0x118/0x224",
+    )
+    assert crash.blame.function == "widget_loadnf"
+
+
+def test_the_return_address_of_other_helpers_is_not_asked() -> None:
+    crash = _crash(
+        "Unable to handle kernel paging request at virtual address ffff000000000000",
+        "pc : __hwasan_check_x0_67043363+0x4/0x30",
+        "lr : widget_inlined+0x7c/0x3d4",
+        "Call trace:",
+        " __hwasan_check_x0_67043363+0x4/0x30",
+        " widget_write+0xb0/0x174",
+    )
+    assert crash.blame.function == "widget_write"
+
+
+def _spin(*frames: str) -> str:
+    return _crash(
+        "watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [widgetd:77]",
+        "RIP: 0010:native_queued_spin_lock_slowpath+0x10/0x40",
+        "Call Trace:",
+        *(f" {frame}+0x10/0x40" for frame in frames),
+    ).blame.function
+
+
+def test_a_thread_that_waits_for_a_lock_is_named_after_who_takes_the_lock() -> None:
+    assert _spin("_raw_spin_lock", "widget_scan", "widget_thread", "kthread") == "widget_scan"
+    assert _spin("_raw_spin_lock", "widget_scan", "widget_ioctl", "__x64_sys_ioctl", "do_syscall_64") == (
+        "widget_ioctl"
+    )
+
+
+@pytest.mark.parametrize(
+    ("symbol", "function"),
+    [
+        ("kmalloc_noprof", "kmalloc"),
+        ("__pfx_widget_open", "widget_open"),
+        ("__cfi_widget_open", "widget_open"),
+        ("widget_open.cold", "widget_open"),
+        ("widget_open.isra.0.cold", "widget_open"),
+        ("__se_sys_mremap", "mremap"),
+        ("__do_sys_mremap", "mremap"),
+        ("SyS_mremap", "mremap"),
+    ],
+)
+def test_new_spellings_of_a_function_are_one(symbol: str, function: str) -> None:
+    assert bare(base(symbol)) == function
+
+
+def test_the_hash_of_a_bpf_program_is_not_part_of_the_signature() -> None:
+    def signed(program: str) -> str:
+        crash = _crash(OOPS, f"RIP: 0010:{program}+0x10/0x40", "Call Trace:", " widget_run+0x10/0x40")
+        assert crash.signature is not None
+        return crash.signature.id
+
+    assert signed("bpf_prog_6deef7357e7b4530_F") == signed("bpf_prog_0123456789abcdef_F")
+    assert signed("bpf_prog_6deef7357e7b4530_F") != signed("bpf_prog_6deef7357e7b4530_G")
+
+
+@pytest.mark.parametrize(
+    "assertion", ["lbug_with_loc", "assfail", "assertfail", "spl_panic", "btrfs_assertfail"]
+)
+def test_who_asserts_is_named_not_how(assertion: str) -> None:
+    crash = _crash(
+        "Kernel panic - not syncing: LBUG",
+        "Call Trace:",
+        " panic+0x107/0x2bb",
+        f" {assertion}.cold+0x18/0x18 [libwidget]",
+        " widget_ddelete+0x11b/0x120 [widget]",
+    )
+    assert crash.blame.function == "widget_ddelete"

@@ -41,7 +41,7 @@ def command(close_quiet: float) -> None:
     """
     from kpanic.shipper.api import Stop  # noqa: PLC0415
     from kpanic.shipper.document import build, encode  # noqa: PLC0415
-    from kpanic.shipper.inputs.piped_lines import Lines, follow  # noqa: PLC0415 - the grammar
+    from kpanic.shipper.inputs.piped_lines import PipedLines, follow_pipe  # noqa: PLC0415 - the grammar
 
     if sys.stdin is None:
         raise Failure("standard input is closed")
@@ -58,4 +58,6 @@ def command(close_quiet: float) -> None:
             out.write(encode(build(report, of)) + b"\n")
         out.flush()  # whoever reads has it now
 
-    follow(sys.stdin.fileno(), Lines(close_quiet, lambda fault: say(f"kpanic: {fault}"), take), stop)
+    follow_pipe(
+        sys.stdin.fileno(), PipedLines(close_quiet, lambda fault: say(f"kpanic: {fault}"), take), stop
+    )

@@ -1,4 +1,4 @@
-"""Files that come and grow: when to look, and whether somebody still writes."""
+"""Watching folders for new and growing files (inotify(7)), and whether a file is still written."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 __all__ = ["Watch", "being_written"]
 
 _BURST = 0.1
-"""Seconds from an event of a folder to the look that it causes: more of them come with it."""
+"""Seconds from an event to the look that it causes, as more events follow."""
 
 
 def being_written(path: str) -> bool:
     """Tell whether a process of this machine has a file open for writing.
 
-    The kernel then refuses a read lease (fcntl(2)); it says nothing of a file that is another user's, or on a
-    file system without leases.
+    The kernel then refuses a read lease (fcntl(2)). False also where there is no lease to be had: of another
+    user's file, or on a file system without leases.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False  # reading it says why
     try:
-        # Who opens it meanwhile has us told by a signal; this one does nothing unless somebody asked for it.
+        # Opening it meanwhile sends this process a signal; this one is ignored unless somebody asked for it.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
@@ -46,10 +46,10 @@ def being_written(path: str) -> bool:
 
 
 class Watch:
-    """Waits until something changes in the folders that it was told of (inotify(7)).
+    """Waits until something changes in some folders; a context manager.
 
-    :param say: is told where the kernel watches no more of them.
-    :param growth: return whenever a file of theirs is written to, too.
+    :param say: logs a line for the operator where the kernel watches no more folders.
+    :param growth: whether writing to a file counts as a change.
     """
 
     def __init__(self, say: Callable[[str], None], *, growth: bool = False) -> None:
@@ -74,7 +74,7 @@ class Watch:
             self._inotify.close()
 
     def add(self, folder: str) -> None:
-        """Watch a folder; one that is watched already stays so."""
+        """Watch a folder, unless it is watched already."""
         from inotify_simple import flags  # noqa: PLC0415
 
         if self._inotify is None:
@@ -85,7 +85,7 @@ class Watch:
         try:
             watched = self._inotify.add_watch(folder, mask)
         except (FileNotFoundError, PermissionError):
-            return  # gone, or the walk says so
+            return  # gone, or the walk reports it
         except OSError as error:
             self._refused(error)
             return
@@ -93,10 +93,11 @@ class Watch:
         self._watched[watched] = folder
 
     def wait(self, stop: Stop, seconds: float) -> list[str] | None:
-        """Return at an event, when ``seconds`` are over, or when told to stop.
+        """Return at a change, after ``seconds``, or when told to stop.
 
-        At once if a folder is watched since it was looked at: what came between was not told. If nothing
-        happened but that files were written to, these are returned, else None.
+        Returns at once if a folder is newly watched: changes before that were not reported.
+
+        :return: the files that were written to if there was no other change, else None.
         """
         if self._new:
             self._new = False

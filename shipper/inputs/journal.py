@@ -1,8 +1,8 @@
-"""What journald keeps of the kernel: ``type: journal``, read through systemd's own ``journalctl``.
+"""What journald keeps of the kernel: ``type: journal``, read through systemd's ``journalctl``.
 
 The first start reads every boot there is; later ones go on at the cursor that was kept. What the boot of the
-cursor had said before is read again, because a crash is told with its kernel and its machine. The cursor
-stays before a crash until that is kept; what is then read twice, the store's ledger knows.
+cursor had said before is read again, because a crash is documented with its kernel and its machine. The
+cursor stays before a crash until that is kept; the store passes over what is then read twice.
 
 :see: journalctl(1), systemd.journal-fields(7)
 """
@@ -10,41 +10,40 @@ stays before a crash until that is kept; what is then read twice, the store's le
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from kpanic.shipper.api import Crash, FilePath, Reader, Readers, Settings, Waiter
+from kpanic.shipper.api import Crash, FilePath, Reader, Readers, Seconds, Settings, Waiter
+from kpanic.shipper.inputs.journal_entries import (
+    FIELDS,
+    EntrySplitter,
+    boot_of,
+    decode_entry,
+    host_of,
+    log_lines,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Feed
 
 __all__ = ["JournalConfig", "JournalInput"]
 
-CHUNK = 1 << 18
+CHUNK: Final = 1 << 18
 """Bytes read at a time."""
-CONTEXT = 5000
-"""Entries of a boot read again for what it said of itself."""
-HOSTS = 4096
-"""Hosts kept apart at once: a journal may be of many (systemd-journal-remote)."""
-SAVE = 60.0
-"""Seconds between two notes of the cursor while the kernel keeps talking."""
-AGAIN = 10.0
+CONTEXT: Final = 5000
+"""Maximum entries of a boot that are read again for what it said of itself."""
+HOSTS: Final = 4096
+"""Maximum hosts that are kept apart: a journal may hold many (systemd-journal-remote)."""
+SAVE: Final = 60.0
+"""Seconds between two notes of the cursor while the kernel keeps printing."""
+AGAIN: float = 10.0
 """Seconds until journalctl is started again."""
-FIELDS = "MESSAGE,_TRANSPORT,_HOSTNAME,_SOURCE_MONOTONIC_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP"
-
-_BOOT = re.compile(r"(?:^|;)b=([0-9a-f]{32})(?:;|$)", re.ASCII)
-_HOST = re.compile(r"[^\s:]{1,255}")
-_MISSED = "Missed "
 
 
 class JournalConfig(Settings, frozen=True, kw_only=True):
@@ -52,8 +51,8 @@ class JournalConfig(Settings, frozen=True, kw_only=True):
 
     paths: list[FilePath] = msgspec.field(default_factory=list)
     """Folders of journals, or files; without any, this machine's."""
-    close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    """Seconds of the kernel's silence after which a crash counts as complete."""
+    close_quiet: Seconds = 10.0
+    """Seconds of the kernel's silence after which a crash is complete."""
 
 
 class JournalInput:
@@ -67,7 +66,7 @@ class JournalInput:
         self._config = config
 
     def run(self, feed: Feed) -> None:
-        """Follow."""
+        """Follow the journals until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""
         program = shutil.which("journalctl")
         if program is None:
             feed.say("journalctl is not installed; the journal is not read")
@@ -88,7 +87,7 @@ class JournalInput:
 
 
 class _Journal:
-    """One journalctl."""
+    """One journal and the journalctl that follows it."""
 
     def __init__(self, program: str, path: str, quiet: float, feed: Feed, waiter: Waiter) -> None:
         self._command = [program, "--all", "--no-pager", "--output=json", f"--output-fields={FIELDS}"]
@@ -104,21 +103,21 @@ class _Journal:
             HOSTS,
         )
         self._child: subprocess.Popen[bytes] | None = None
-        self._held = b""
-        self._told = ""
+        self._splitter = EntrySplitter()
+        self._said = ""
         self._again = 0.0
         self._saved = time.monotonic()
         self._read_to = self._kept = feed.positions().get(path, "")
 
     @property
     def wait(self) -> float | None:
-        """Seconds until :meth:`settle` is worth a call."""
+        """Seconds until :meth:`settle` has something to do."""
         if self._child is None:
             return max(0.0, self._again - time.monotonic())
         return self._readers.wait
 
     def settle(self) -> None:
-        """Start what is to run; give what is complete; note how far all this is."""
+        """Start journalctl if it is due, keep what is complete, and note how far that is."""
         if self._child is None and time.monotonic() >= self._again:
             self._start()
         self._readers.settle()
@@ -128,7 +127,7 @@ class _Journal:
             self._kept, self._saved = self._read_to, time.monotonic()
 
     def close(self) -> None:
-        """End; what the kernel has just said is taken as it is: a journal in memory may be gone next time."""
+        """End; keep open reports as they are, as a journal in memory may be gone at the next start."""
         self._end()
         self._readers.flush()
 
@@ -160,40 +159,48 @@ class _Journal:
 
     def _recall(self, cursor: str) -> None:
         """Read again what the boot of the cursor said before it."""
-        boot = _BOOT.search(cursor)
-        if boot is None:
+        boot = boot_of(cursor)
+        if not boot:
             return
-        with self._run([f"_BOOT_ID={boot[1]}", "_TRANSPORT=kernel"]) as child:
-            for _, line in zip(range(CONTEXT), child.stdout or (), strict=False):
-                entry = _decoded(line)
-                if entry.get("__CURSOR") == cursor or self._feed.stop.is_set():
-                    break
-                self._read(entry)
-            else:
-                self._readers.flush()  # what follows is of another time
+        with self._run([f"_BOOT_ID={boot}", "_TRANSPORT=kernel"]) as child:
+            splitter = EntrySplitter()
+            left = CONTEXT
+            while left > 0 and child.stdout and (chunk := os.read(child.stdout.fileno(), CHUNK)):
+                for line in splitter.feed(chunk)[:left]:
+                    left -= 1
+                    entry = decode_entry(line)
+                    if entry.get("__CURSOR") == cursor or self._feed.stop.is_set():
+                        child.kill()
+                        return
+                    self._read(entry)
+            self._readers.flush()  # what follows is of another time
             child.kill()
 
     def _entries(self) -> None:
         chunk = self._more(self._child.stdout if self._child else None)
         if chunk is None:
             return
-        *lines, self._held = (self._held + chunk).split(b"\n")
-        for line in lines:
-            entry = _decoded(line)
+        before = self._splitter.dropped
+        for line in self._splitter.feed(chunk):
+            entry = decode_entry(line)
             self._read(entry)
             cursor = entry.get("__CURSOR")
             if isinstance(cursor, str):
-                self._read_to, self._told = cursor, ""
+                self._read_to, self._said = cursor, ""
+        if self._splitter.dropped != before:
+            self._feed.say(
+                f"{self._path or 'journal'}: an entry is too long to be the kernel's; it is left out"
+            )
         if not chunk:
             self._end()
 
     def _complaints(self) -> None:
-        """Tell what journalctl says; the same only once."""
+        """Log what journalctl complains of; the same only once."""
         stream = self._child.stderr if self._child else None
         chunk = self._more(stream)
         for line in (chunk or b"").decode("utf-8", "replace").splitlines():
-            if line.strip() and line != self._told:
-                self._told = line
+            if line.strip() and line != self._said:
+                self._said = line
                 self._feed.say(f"{self._path or 'journal'}: journalctl: {line}")
                 if "Failed to seek to cursor" in line:
                     self._read_to = self._kept = ""
@@ -203,7 +210,7 @@ class _Journal:
 
     @staticmethod
     def _more(stream: Any) -> bytes | None:  # noqa: ANN401 - a pipe or nothing
-        """Return what there is; empty at the end, None for not now."""
+        """Return what a pipe has; empty at the end, None if it has nothing now."""
         if stream is None or stream.closed:
             return None
         try:
@@ -214,7 +221,7 @@ class _Journal:
     def _end(self) -> None:
         """End journalctl; it is started again later."""
         child, self._child = self._child, None
-        self._held = b""
+        self._splitter = EntrySplitter()
         self._again = time.monotonic() + AGAIN
         if child is None:
             return
@@ -229,42 +236,5 @@ class _Journal:
         child.wait()
 
     def _read(self, entry: dict[str, Any]) -> None:
-        host = entry.get("_HOSTNAME")
-        host = host if isinstance(host, str) and _HOST.fullmatch(host) else ""
-        if chunk := b"".join(_lines(entry, host)):
-            self._readers.feed(host, chunk)
-
-
-def _decoded(line: bytes) -> dict[str, Any]:
-    """Return an entry; nothing of what is none."""
-    try:
-        entry = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
-
-
-def _lines(entry: dict[str, Any], host: str) -> Iterator[bytes]:
-    """Yield an entry as syslog daemons write it, with the kernel's own time, line by line."""
-    message = entry.get("MESSAGE")
-    if isinstance(message, list):  # bytes that are no UTF-8
-        message = bytes(byte for byte in message if isinstance(byte, int) and 0 <= byte <= 0xFF).decode(  # noqa: PLR2004
-            "utf-8", "replace"
-        )
-    if not isinstance(message, str):
-        return
-    real = _microseconds(entry.get("_SOURCE_REALTIME_TIMESTAMP") or entry.get("__REALTIME_TIMESTAMP"))
-    stamp = datetime.fromtimestamp((real or 0) / 1e6, UTC).isoformat(timespec="microseconds")
-    who = f"{stamp} {host} " if host else f"{stamp} "
-    if entry.get("_TRANSPORT") == "driver":
-        if message.startswith(_MISSED):
-            yield f"{who}systemd-journald[1]: {message}\n".encode("utf-8", "replace")
-        return
-    since = _microseconds(entry.get("_SOURCE_MONOTONIC_TIMESTAMP"))
-    when = "" if since is None else f"[{since / 1e6:12.6f}] "
-    for line in message.rstrip("\n").split("\n"):
-        yield f"{who}kernel: {when}{line}\n".encode("utf-8", "replace")
-
-
-def _microseconds(value: object) -> int | None:
-    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= 16 else None  # noqa: PLR2004
+        if chunk := b"".join(log_lines(entry)):
+            self._readers.feed(host_of(entry), chunk)

@@ -9,9 +9,9 @@ SUSE                       ``2021-04-29-20:32/dmesg.txt`` and ``vmcore``
 … since kdump 2.0         ``2021-04-29-20-32/dmesg`` and ``vmcore``; ``<host>-…`` over a network
 =========================  =================================================================
 
-The time in the name is the host's local one. ``vmcore-dmesg-incomplete.txt`` is what was saved when the rest
-was lost, renamed once all was saved; ``kexec-dmesg.log`` is the log of the capture kernel, not of the crash.
-Where there is no log, it is taken out of the dump.
+The time in a name is the host's local time. ``vmcore-dmesg-incomplete.txt`` is renamed once all of the log is
+saved, and stays where the rest was lost. ``kexec-dmesg.log`` is the log of the capture kernel, not of the
+crash. Without a log beside it, the log is extracted from the dump.
 
 :see: kdump-lib-initramfs.sh of kdump-utils 1.0, kdump-config of Debian's kdump-tools 1.8, kdump-save of
     SUSE's kdump 2.0
@@ -50,16 +50,16 @@ _DUMP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a folder's name says: the host, unless it is the machine itself, and when it crashed."""
+    """What a folder's name says: the host, empty if it is this machine, and when it crashed."""
 
     ip: str = ""
     host: str = ""
     epoch: float | None = None
-    """Seconds since 1970 UTC, of a local time read in this machine's zone."""
+    """Seconds since 1970 UTC; the local time in the name is read in this machine's zone."""
 
 
 def recognise(path: str) -> Folder | None:
-    """Return what the name of a log or dump of kdump's and of its folder say; None for any other file."""
+    """Return what the names of a log or dump of kdump and of its folder say; None for any other file."""
     where, name = os.path.split(path)
     folder = _folder(os.path.basename(where))  # noqa: PTH119
     if found := _STAMPED_DMESG.fullmatch(name):
@@ -70,9 +70,11 @@ def recognise(path: str) -> Folder | None:
 
 
 def logs(folder: str, names: list[str]) -> list[str] | None:
-    """Return what holds the crash's log among the files of a folder; None if kdump did not make it.
+    """Return the files of a folder that hold the crash's log; None if kdump did not make the folder.
 
-    A dump stands in for its log; nothing at all is left where that is packed.
+    A dump stands in for its log, unless it is compressed: then there is none.
+
+    :param names: names of the files in the folder.
     """
     dumps = sorted(name for name in names if is_dump(name))
     if _folder(PurePath(folder).name) is None and not dumps:
@@ -90,7 +92,7 @@ def logs(folder: str, names: list[str]) -> list[str] | None:
 
 
 def is_dump(name: str) -> bool:
-    """Tell whether a file of this name is a dump of kdump's, in whatever folder."""
+    """Tell whether a file of this name is a dump of kdump, in any folder."""
     return bool(_DUMP.fullmatch(name))
 
 

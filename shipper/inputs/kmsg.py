@@ -1,9 +1,9 @@
-"""The running kernel's own log: ``type: kmsg``, ``/dev/kmsg``.
+"""The running kernel's own log, ``/dev/kmsg``: ``type: kmsg``.
 
-Every opening begins at the oldest record that the ring buffer still has, so that a start reads what was
-printed before it, the boot included; what was kept before, the store's ledger knows. What the kernel
-overwrote is told: records that were never read, here or by the last run of the same boot. Records of user
-space (``echo … > /dev/kmsg``) are read too, as that is how systemd states the host's name.
+Every opening begins at the oldest record in the ring buffer, so that a start reads what was printed before
+it, the boot included; the store passes over crashes that it has. Records that the kernel overwrote before
+they were read, by this run or the last one of the same boot, are reported. Records of user space (``echo … >
+/dev/kmsg``) are read too, because systemd names the host in one.
 
 :see: Documentation/ABI/testing/dev-kmsg, kernel/printk/printk.c (devkmsg_read)
 """
@@ -16,11 +16,9 @@ import stat
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from kpanic.shipper.api import Crash, Reader, Settings, Waiter
+from kpanic.shipper.api import Crash, Reader, Seconds, Settings, Waiter
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
@@ -29,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["KmsgConfig", "KmsgInput"]
 
 RECORD = 16_384
-"""Bytes that hold any record: a line is cut at 1 KB, and its dictionary of properties is small."""
+"""Bytes that hold any record: the kernel cuts a line at 1 KB, and its properties are few."""
 BURST = 4096
-"""Records read before something else is looked at."""
+"""Maximum records read before something else is looked at."""
 SAVE = 60.0
-"""Seconds between two notes of the sequence number while the kernel keeps talking."""
+"""Seconds between two notes of the sequence number while the kernel keeps printing."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _SEQUENCE = re.compile(rb"\d{1,9},(\d{1,18}),")
@@ -44,8 +42,8 @@ class KmsgConfig(Settings, frozen=True, kw_only=True):
 
     path: str = "/dev/kmsg"
     """The device, or a pipe that carries such records."""
-    close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    """Seconds of the kernel's silence after which a crash counts as complete."""
+    close_quiet: Seconds = 10.0
+    """Seconds of the kernel's silence after which a crash is complete."""
 
 
 class KmsgInput:
@@ -59,7 +57,7 @@ class KmsgInput:
         self._config = config
 
     def run(self, feed: Feed) -> None:
-        """Follow."""
+        """Follow the log until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""
         path = self._config.path
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -72,17 +70,17 @@ class KmsgInput:
         try:
             mode = os.fstat(descriptor).st_mode
             if not (stat.S_ISCHR(mode) or stat.S_ISFIFO(mode)):
-                feed.say(f"{path}: is no device; a file is read with type: file")
+                feed.say(f"{path}: is not a device; a file is read with type: file")
                 return
             with Waiter(feed.stop) as waiter:
                 waiter.add(descriptor, descriptor)
-                _Following(path, self._config.close_quiet, descriptor, feed).run(waiter)
+                _Run(path, self._config.close_quiet, descriptor, feed).run(waiter)
         finally:
             os.close(descriptor)
 
 
-class _Following:
-    """A run: the records in their order."""
+class _Run:
+    """A run."""
 
     def __init__(self, path: str, quiet: float, descriptor: int, feed: Feed) -> None:
         self._path = path
@@ -99,7 +97,7 @@ class _Following:
         self._saved = time.monotonic()
 
     def run(self, waiter: Waiter) -> None:
-        """Read until the end; what is open then is taken as it is, the next boot has another log."""
+        """Read until the end; open reports are kept as they are, as the next boot has another log."""
         while not self._feed.stop.is_set():
             if waiter.wait(self._reader.wait):
                 self._keep(self._reader.feed(self._records()))
@@ -115,7 +113,7 @@ class _Following:
         self._keep(self._reader.flush())
 
     def _records(self) -> bytes:
-        """Return the records that are there, each a line or more."""
+        """Return the records that are there, each of one line or more."""
         found: list[bytes] = []
         while len(found) < BURST:
             try:
@@ -136,7 +134,7 @@ class _Following:
         return b"".join(found)
 
     def _count(self, record: bytes) -> None:
-        """Compare sequence numbers: those of the last run may have been read again, or be gone."""
+        """Count the records that are missing; those of the last run may be read again, or be gone."""
         for match in map(_SEQUENCE.match, record.split(b"\n")):
             if match is None:
                 continue
@@ -148,7 +146,7 @@ class _Following:
             self._expected = sequence + 1
 
     def _note(self) -> None:
-        """Keep how far this is."""
+        """Keep the sequence number that was reached."""
         idle = self._reader.wait is None or time.monotonic() - self._saved > SAVE
         if idle and self._expected != self._kept and not self._feed.stop.is_set():
             self._feed.keep((), {self._path: f"{self._boot} {(self._expected or 1) - 1}"})

@@ -1,13 +1,13 @@
-"""Lines that come through a pipe, of one host or of many, plain or each a record in JSON.
+"""Lines that come through a pipe: plain, or each a record in JSON, of one host or of many.
 
-Collectors hand lines on as records: the words are in ``message``, ``msg``, ``log`` or ``MESSAGE``, the host
-beside them. Only records of the kernel count where a record names its program.
+Log collectors pass lines on as records: the text is in ``message``, ``msg``, ``log`` or ``MESSAGE``, the host
+beside it. Of records that name their program only the kernel's count.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,18 +19,29 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Stop
 
-__all__ = ["Lines", "follow"]
+__all__ = ["PipedLines", "follow_pipe"]
 
-CHUNK = 1 << 18
+CHUNK: Final = 1 << 18
 """Bytes read at a time."""
-LONGEST = 1 << 20
-"""Bytes of a record."""
-HOSTS = 4096
-"""Hosts kept apart at once."""
+LONGEST: Final = 1 << 20
+"""Maximum bytes of a record; a longer line is read as plain text."""
+HOSTS: Final = 4096
+"""Maximum hosts that are kept apart."""
 
-_WORDS = ("message", "msg", "log", "MESSAGE", "short_message")
-_HOSTS = ("host", "hostname", "host.name", "host.hostname", "_HOSTNAME", "HOST", "HOSTNAME", "fromhost")
-_PROGRAMS = (
+_TEXT_KEYS: Final = ("message", "msg", "log", "MESSAGE", "short_message")
+_HOST_KEYS: Final = (
+    "host",
+    "hostname",
+    "host.name",
+    "host.hostname",
+    "_HOSTNAME",
+    "HOST",
+    "HOSTNAME",
+    "fromhost",
+)
+_KEYS_OF_HOST: Final = ("name", "hostname")
+"""Keys of ``host`` where that is an object."""
+_PROGRAM_KEYS: Final = (
     "ident",
     "programname",
     "app-name",
@@ -40,97 +51,109 @@ _PROGRAMS = (
     "PROGRAM",
     "program",
 )
-_DEEPER = ("name", "hostname")
-"""Of ``host``, where that is an object."""
 
 
-class Lines:
-    """Lines as they come.
+class PipedLines:
+    """A parser for what comes through a pipe.
 
-    :param quiet: seconds of silence after which a crash counts as complete.
-    :param say: takes a line for the operator.
-    :param take: is given crashes, each with its host, which is empty where none is named beside the words.
+    :param quiet: seconds of silence after which a crash is complete.
+    :param say: logs a line for the operator.
+    :param take: receives crashes, each with its host, which is empty where no record names one.
     """
 
     def __init__(
         self, quiet: float, say: Callable[[str], None], take: Callable[[list[tuple[str, CrashReport]]], None]
     ) -> None:
         self._readers = Readers(lambda _host: Reader(say, quiet), take, HOSTS)
-        self._held = b""
+        self._held = bytearray()
+        """The beginning of a record."""
         self._inside = False
-        """Inside a plain line."""
+        """The last line was plain and is not complete."""
 
     def feed(self, chunk: bytes) -> None:
-        """Read on."""
-        if self._inside:
+        """Parse the next bytes."""
+        if self._inside or self._held:
             end = chunk.find(b"\n") + 1
-            self._inside = not end
-            self._readers.feed("", chunk[:end] if end else chunk)
-            chunk = chunk[end:] if end else b""
-        data = self._held + chunk
-        end = data.rfind(b"\n") + 1
-        whole, rest = data[:end], data[end:]
+            first, chunk = (chunk[:end], chunk[end:]) if end else (chunk, b"")
+            if self._inside:
+                self._inside = not end
+                self._readers.feed("", first)
+            else:
+                self._go_on(first, complete=bool(end))
+        end = chunk.rfind(b"\n") + 1
+        whole, rest = chunk[:end], chunk[end:]
         if whole.startswith(b"{") or b"\n{" in whole:
             self._records(whole)
         elif whole:
             self._readers.feed("", whole)
-        self._held = b""
-        if rest.startswith(b"{") and len(rest) <= LONGEST:
-            self._held = rest
+        if rest.startswith(b"{"):
+            self._go_on(rest, complete=False)
         elif rest:
             self._readers.feed("", rest)
             self._inside = True
 
     def settle(self) -> None:
-        """Give the crashes that are complete by now."""
+        """Hand over the crashes that are complete by now."""
         self._readers.settle()
 
     def flush(self) -> None:
-        """Give all that is open: the pipe has ended."""
+        """Hand over all crashes: the pipe has ended."""
         if self._held:
-            self._records(self._held)
-            self._held = b""
+            self._records(bytes(self._held))
+            self._held.clear()
         self._readers.flush()
 
     @property
     def wait(self) -> float | None:
-        """Seconds until :meth:`settle` is worth a call; None: not before there is more input."""
+        """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
         return self._readers.wait
 
+    def _go_on(self, part: bytes, *, complete: bool) -> None:
+        """Add a part to the record that is not complete."""
+        self._held += part
+        if complete:
+            self._records(bytes(self._held))
+            self._held.clear()
+        elif len(self._held) > LONGEST:
+            self._readers.feed("", bytes(self._held))
+            self._held.clear()
+            self._inside = True
+
     def _records(self, lines: bytes) -> None:
-        """Read lines of which some are records, each host's together."""
+        """Parse lines of which some are records, those of each host together."""
         by_host: dict[str, list[bytes]] = {}
         for line in lines.splitlines(keepends=False):
-            for host, words in _unwrapped(line) if line.startswith(b"{") else (("", line),):
-                by_host.setdefault(host, []).append(words)
-        for host, of in by_host.items():
-            self._readers.feed(host, b"\n".join((*of, b"")))
+            for host, text in _unwrap(line) if line.startswith(b"{") else (("", line),):
+                by_host.setdefault(host, []).append(text)
+        for host, texts in by_host.items():
+            self._readers.feed(host, b"\n".join((*texts, b"")))
 
 
-def _unwrapped(line: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield host and words of a record; the line itself if it is none, or the journal's."""
+def _unwrap(line: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield host and text of a record; the line itself if it is not one, or the journal's."""
     try:
         record = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         record = None
-    words = _first(record, _WORDS) if isinstance(record, dict) else None
-    if not isinstance(record, dict) or words is None:
+    text = _first(record, _TEXT_KEYS) if isinstance(record, dict) else None
+    if not isinstance(record, dict) or text is None:
         yield "", line
         return
     host = record.get("host")
-    name = _first(host, _DEEPER) if isinstance(host, dict) else None
-    name = name or _first(record, _HOSTS) or ""
+    name = _first(host, _KEYS_OF_HOST) if isinstance(host, dict) else None
+    name = name or _first(record, _HOST_KEYS) or ""
     if "_TRANSPORT" in record:
         yield name, line
-    elif (_first(record, _PROGRAMS) or "kernel") == "kernel":
-        yield name, words.rstrip("\n").encode("utf-8", "replace")
+    elif (_first(record, _PROGRAM_KEYS) or "kernel") == "kernel":
+        yield name, text.rstrip("\n").encode("utf-8", "replace")
 
 
-def _first(record: dict[str, Any], names: tuple[str, ...]) -> str | None:
-    return next((record[name] for name in names if isinstance(record.get(name), str)), None)
+def _first(record: dict[str, Any], keys: tuple[str, ...]) -> str | None:
+    """Return the first of these fields that is text."""
+    return next((record[key] for key in keys if isinstance(record.get(key), str)), None)
 
 
-def follow(descriptor: int, lines: Lines, stop: Stop) -> None:
+def follow_pipe(descriptor: int, lines: PipedLines, stop: Stop) -> None:
     """Read a pipe to its end, or until told to stop.
 
     :raises OSError: it cannot be read any more.

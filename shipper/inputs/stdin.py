@@ -1,16 +1,14 @@
-"""What is piped in: ``type: stdin``. The end of the pipe ends this input, not the service."""
+"""What is piped into the service: ``type: stdin``. The end of the pipe ends this input, not the service."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from kpanic.shipper.api import Crash, Settings
+from kpanic.shipper.api import Crash, Seconds, Settings
 from kpanic.shipper.inputs.log_file import STANDARD_INPUT
-from kpanic.shipper.inputs.piped_lines import Lines, follow
+from kpanic.shipper.inputs.piped_lines import PipedLines, follow_pipe
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
@@ -22,12 +20,12 @@ __all__ = ["StdinConfig", "StdinInput"]
 class StdinConfig(Settings, frozen=True, kw_only=True):
     """``type: stdin``."""
 
-    close_quiet: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    """Seconds of silence after which a crash counts as complete."""
+    close_quiet: Seconds = 10.0
+    """Seconds of silence after which a crash is complete."""
 
 
 class StdinInput:
-    """Standard input, lines or records in JSON."""
+    """Standard input: lines, or records in JSON."""
 
     Config = StdinConfig
     name = "stdin"
@@ -37,7 +35,7 @@ class StdinInput:
         self._config = config
 
     def run(self, feed: Feed) -> None:
-        """Read to the end."""
+        """Read to the end, or until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""
 
         def take(complete: list[tuple[str, CrashReport]]) -> None:
             origin = replace(feed.origin, path=STANDARD_INPUT)
@@ -48,8 +46,8 @@ class StdinInput:
                 ]
             )
 
-        lines = Lines(self._config.close_quiet, lambda fault: feed.say(f"standard input: {fault}"), take)
+        lines = PipedLines(self._config.close_quiet, lambda fault: feed.say(f"standard input: {fault}"), take)
         try:
-            follow(sys.stdin.fileno(), lines, feed.stop)
+            follow_pipe(sys.stdin.fileno(), lines, feed.stop)
         except (OSError, ValueError, AttributeError) as error:  # it is closed
             feed.say(f"standard input: cannot be read: {getattr(error, 'strerror', None) or error}")

@@ -112,7 +112,7 @@ def test_an_oops_that_the_machine_is_stopped_after_is_not_lost(tmp_path: Path) -
     ("kind", "told"),
     [
         ("nowhere", "cannot be opened: No such file or directory; the kernel's log is not read"),
-        ("file", "is no device; a file is read with type: file"),
+        ("file", "is not a device; a file is read with type: file"),
     ],
 )
 def test_what_is_no_kmsg_is_told(tmp_path: Path, kind: str, told: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpanic.shipper.inputs.piped_lines import Lines
+from kpanic.shipper.inputs.piped_lines import PipedLines
 from kpanic.shipper.inputs.stdin import StdinInput
 from tests.shipper.feed import running
 from tests.shipper.rsyslog import rsyslog
@@ -177,7 +177,7 @@ def test_where_the_pipe_cuts_changes_nothing(cuts: list[int], in_json: bool) -> 
     text = b"\n".join(records(OOPS, words="message", host="web-1")) if in_json else OOPS
     whole, pieces = Gathered(), Gathered()
     for gathered, places in ((whole, [0, len(text)]), (pieces, [0, *cuts, len(text)])):
-        lines = Lines(10.0, pytest.fail, gathered.take)
+        lines = PipedLines(10.0, pytest.fail, gathered.take)
         for start, end in itertools.pairwise(places):
             lines.feed(text[start:end])
         lines.flush()

@@ -12,7 +12,9 @@ import pytest
 from kpanic.shipper.api import MEMORY, Memory, Reader, Readers
 from kpanic.shipper.contract import crash_text
 from kpanic.shipper.inputs.inbox import Inbox
+from kpanic.shipper.inputs.journal_entries import EntrySplitter
 from kpanic.shipper.inputs.netconsole_records import LATE_BYTES, NetconsoleReader
+from kpanic.shipper.inputs.piped_lines import PipedLines
 from kpanic.shipper.inputs.senders import AllowedSenders
 from kpanic.shipper.inputs.syslog_messages import read_header
 from tests.shipper.feed import Feed
@@ -216,3 +218,26 @@ def test_what_is_not_plain_syslog_is_said_and_counted(sent: bytes, said: str) ->
     assert feed.dropped == {"encoding": 1}
     assert said in feed.said[0]
     assert not feed.crashes
+
+
+def test_one_long_entry_of_the_journal_costs_time_in_proportion_to_its_length_and_is_left_out() -> None:
+    def split(entry: bytes) -> None:
+        splitter = EntrySplitter()
+        chunks = [entry[at : at + (1 << 14)] for at in range(0, len(entry), 1 << 14)]
+        assert [one for chunk in chunks for one in splitter.feed(chunk)] == [b"{}"]
+        assert splitter.dropped == 1
+
+    long = b"x" * (8 << 20)
+    assert seconds(split, long * 4 + b"\n{}\n") < LINEAR * seconds(split, long + b"\n{}\n")
+
+
+def test_a_record_that_is_piped_byte_by_byte_costs_time_in_proportion_to_its_length() -> None:
+    def pipe(record: bytes) -> None:
+        lines = PipedLines(10, lambda _: None, lambda _: None)
+        for at in range(0, len(record), 16):
+            lines.feed(record[at : at + 16])
+        lines.flush()
+
+    pipe(b"x")  # the grammar is built on first use
+    record = b'{"message":"' + b"x" * 100_000
+    assert seconds(pipe, record * 4 + b'"}\n') < LINEAR * max(seconds(pipe, record + b'"}\n'), 0.0005)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from kpanic.grammars.sentence import Sentence
 
 KEPT: Final = 32
-"""Maximum lines of one kind that are kept of one boot."""
+"""Maximum facts of one kind that are kept of one boot, and lines of one fact."""
+NEAR: Final = 4
+"""Lines between two of one complaint."""
 
 
 BANNER: Final = "Linux version "
@@ -138,6 +140,12 @@ def _said(complaint: Complaint, kind: str) -> Callable[[Line], Fact | None]:
     return read
 
 
+def _continues(fact: Fact, more: Fact) -> bool:
+    """Tell whether a line continues a complaint: GHES numbers its records, others follow line by line."""
+    near = 0 < more.lines[0].number - fact.lines[-1].number <= NEAR
+    return near and more.value == fact.value
+
+
 def _complaint(
     complaint: Complaint, into: Literal["hardware_errors", "preceded_by"]
 ) -> Callable[[Boot, Line, int], bool]:
@@ -146,7 +154,12 @@ def _complaint(
 
     def read(boot: Boot, line: Line, _at: int) -> bool:
         kept: list[Fact] = getattr(boot, into)
-        if len(kept) < KEPT and (not kept or kept[-1].lines[-1] is not line) and (fact := said(line)):
+        if (kept and kept[-1].lines[-1] is line) or (fact := said(line)) is None:
+            return False
+        if complaint.many and kept and _continues(kept[-1], fact):
+            if len(kept[-1].lines) < KEPT:
+                kept[-1] = kept[-1]._replace(lines=(*kept[-1].lines, line))
+        elif len(kept) < KEPT:
             kept.append(fact)
         return False
 

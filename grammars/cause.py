@@ -44,6 +44,8 @@ ADDRESSES: Final = ("badaddr", "DAR")
 """Registers of riscv and powerpc that hold the faulting address."""
 _READABLE: Final = re.compile(r"(?:[0-9a-f]{2,8} ){4}")
 """Code that could be read."""
+_TRAPPED: Final = re.compile(r"[<(]([0-9a-f]+)[)>]")
+"""The instruction that trapped."""
 
 
 class Settled(NamedTuple):
@@ -68,15 +70,15 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
     known = machines.find(machine)
     address, oops = hexadecimal(fields.get("address")), found.oops
     at = found.pointer.ip.address if found.pointer else None
-    if header == "invalid-opcode" and at is not None and at < NULL_PAGE:
-        return Settled("null-dereference", "a jump through a NULL pointer", at, oops)
+    if header == "invalid-opcode":
+        if at is not None and at < NULL_PAGE:
+            return Settled("null-dereference", "a jump through a NULL pointer", at, oops)
+        trapped = _TRAPPED.findall(found.code)
+        return Settled(header if known.bug.isdisjoint(trapped) else "bug", detail, address, oops)
     if header not in PAGE_FAULTS and header != "general-protection":
         return Settled(header, detail, address, oops)
     if header == "general-protection":
-        if within := found.first("range"):
-            address = hexadecimal(within.value["address"])
-            header = "null-dereference" if within.value["what"] == "null-ptr-deref" else header
-        return Settled(header, _where(address, known, NOTHING) or detail, address, oops)
+        return _protected(detail, address, found, known)
     if address is None:
         address = _address(found)
     code = oops.error_code if oops else None
@@ -96,6 +98,15 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
         address,
         oops,
     )
+
+
+def _protected(detail: str, address: int | None, found: Gathered, machine: Machine) -> Settled:
+    """Return the cause of a general protection fault: KASAN says which address a check was for."""
+    cause = "general-protection"
+    if within := found.first("range"):
+        address = hexadecimal(within.value["address"])
+        cause = "null-dereference" if within.value["what"] == "null-ptr-deref" else cause
+    return Settled(cause, _where(address, machine, NOTHING) or detail, address, found.oops)
 
 
 def _code(found: Gathered, known: int | None) -> int | None:

@@ -269,6 +269,11 @@ class CrashReport:
     """Wall clock of the boot instant, from the log's own RTC line."""
     epoch: float | None = None
     """Wall clock that the transport stamped on the first line of the report."""
+    clock: float | None = None
+    """Wall clock of the stamp on that line, in a zone that it does not name: seconds since 1970 as if in UTC.
+
+    Where it names no year either, it is one of the year 2000.
+    """
     host: str = ""
     """As the transport's prefix names it."""
     hostname: str = ""

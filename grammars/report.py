@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.body import Body
     from kpanic.grammars.boot import Boot
     from kpanic.grammars.incident import Incident
-    from kpanic.grammars.model import Hardware
+    from kpanic.grammars.model import Hardware, Line
     from kpanic.grammars.registry import Registry
     from kpanic.grammars.report_lines import ReportText
 
@@ -137,11 +137,22 @@ def _end(incident: Incident) -> Iterable[Fact]:
             return
 
 
+def _before(facts: Iterable[Fact], head: Line) -> Iterable[Fact]:
+    """Yield facts without the lines that came when the report had begun."""
+    for fact in facts:
+        lines = tuple(line for line in fact.lines if line.number < head.number)
+        if lines:
+            yield fact._replace(lines=lines)
+
+
 def _process(fields: Mapping[str, str], found: Gathered) -> Process:
-    """Return the task that the header names, or the one that was running."""
+    """Return the task that the header names, the one that was running, or the one whose stack is shown."""
     if "pid" in fields:
         return Process(decimal(fields["pid"]), fields["comm"])
-    return found.owner.process if found.owner else Process()
+    process = found.owner.process if found.owner else Process()
+    if process.pid is None and (dumped := found.first("task")):
+        return Process(dumped.value.pid, dumped.value.name, process.cpu)
+    return process
 
 
 def _kernel(boot: Boot, found: Gathered) -> Kernel:
@@ -219,6 +230,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         time=head.time,
         boot_epoch=boot.epoch,
         epoch=head.epoch,
+        clock=head.clock,
         host=head.host,
         hostname=boot.hostname,
         facts=(
@@ -230,7 +242,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         ),
         followed_by=tuple(islice(_followed_by(registry, named.title, incident), CONSEQUENCES)),
         preceded_by=tuple(boot.preceded_by),
-        hardware_errors=tuple(boot.hardware_errors),
+        hardware_errors=tuple(_before(boot.hardware_errors, head)),
         lost=sum(map(_LOST, text.lines)),
         truncated=incident.truncated,
         lines=tuple(incident.lines),

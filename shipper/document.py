@@ -9,6 +9,7 @@ Below ``kernel.panic``, beyond what their names say:
 ``timestamp_source``
     What ``@timestamp`` rests on, best first: ``rtc`` (the log's own clock line and printk's time),
     ``transport`` (the stamp of journal, syslog or arrival), ``folder`` (kdump's folder name, local time),
+    ``clock`` (the text's own date, whose zone is unknown: taken as UTC; without a year it is in the file's),
     ``mtime`` (of the file), ``read`` (nothing better than when it was read).
 ``rip.signature``
     ``symbol+0xoffset/0xsize [module]``, the place in the code to count by.
@@ -60,6 +61,12 @@ TRACE_HEAD = 8
 """Frames of ``kernel.panic.trace_head``, for the messages of alerts."""
 KEYWORD_LIMIT = 1024
 """ECS's ``ignore_above``: a longer keyword would be kept but not found."""
+NO_YEAR = 2000
+"""The year of a stamp that names none."""
+LEAP_YEARS = 9
+"""Years within which there is one with a 29th of February."""
+DAY = 86_400
+"""Seconds that a clock may be ahead because of its zone."""
 EARLIEST_CLOCK = 978_307_200
 """2001-01-01 UTC: a clock before is one whose battery is flat."""
 
@@ -298,9 +305,27 @@ def _crash_time(report: CrashReport, origin: Origin, now: float) -> tuple[float,
         return report.epoch, "transport"
     if origin.folder_epoch is not None:
         return origin.folder_epoch, "folder"
+    if report.clock is not None:
+        return _dated(report.clock, now if origin.mtime is None else origin.mtime), "clock"
     if origin.mtime is not None:
         return origin.mtime, "mtime"
     return now, "read"
+
+
+def _dated(clock: float, latest: float) -> float:
+    """Give a stamp without a year the last one in which it is not a day and more after ``latest``."""
+    moment = datetime.fromtimestamp(clock, UTC)
+    if moment.year != NO_YEAR:
+        return clock
+    year = datetime.fromtimestamp(latest + DAY, UTC).year
+    for back in range(LEAP_YEARS):
+        try:
+            dated = moment.replace(year=year - back).timestamp()
+        except ValueError:  # a 29th of February
+            continue
+        if dated <= latest + DAY:
+            return dated
+    return latest
 
 
 def _iso(epoch: float) -> str:
@@ -392,7 +417,9 @@ def _panic(
         "uptime": report.time,
         "consequences": [title[:KEYWORD_LIMIT] for title in report.consequences],
         "preceded_by": [line.text[:KEYWORD_LIMIT] for line in lines_of(report.preceded_by)],
-        "hardware_errors": [line.text[:KEYWORD_LIMIT] for line in lines_of(report.hardware_errors)],
+        "hardware_errors": [
+            "\n".join(line.text for line in fact.lines)[:KEYWORD_LIMIT] for fact in report.hardware_errors
+        ],
         "lost": report.lost or None,
         "parse": {
             "status": report.status,

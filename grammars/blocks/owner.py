@@ -136,6 +136,13 @@ def process() -> ParserElement:
 
 
 @block("owner", read_owner)
+def allocated() -> ParserElement:
+    """comm "worker/1", pid 5087, jiffies 4294976980 (age 8.630s)"""  # of a leak: mm/kmemleak.c
+    comm = k.UpTo('", pid ', least=1, most=64)("comm")
+    return k.one_of('  comm "', 'comm "') + comm + '", pid ' + k.number("pid") + k.rest_of_line
+
+
+@block("owner", read_owner)
 def tainted() -> ParserElement:
     """Not tainted 6.1.0-56-amd64 #1"""  # of a task that hangs
     indent = k.one_of(*(" " * width for width in range(7, -1, -1)))
@@ -158,4 +165,4 @@ def task() -> ParserElement:
     )  # fmt: skip
 
 
-BLOCKS: Final = (running, pid, cpu, process, task, tainted)
+BLOCKS: Final = (running, pid, cpu, process, allocated, task, tainted)

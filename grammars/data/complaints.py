@@ -15,10 +15,17 @@ class Complaint(NamedTuple):
     become fields of the fact."""
     what: str
     """What is complained about, in words."""
+    many: bool = False
+    """Several lines that follow each other are one complaint."""
 
 
 HARDWARE: Final = (
-    Complaint("[Hardware Error]", "", "the platform (machine check, GHES, BERT)"),
+    Complaint(
+        "[Hardware Error]",
+        r"(?:\{(?P<record>\d+)\})?\[Hardware Error\]",
+        "the platform (machine check, GHES, BERT)",
+        many=True,
+    ),
     Complaint("Machine check events logged", "", "the platform (machine check)"),
     Complaint("Machine Check Exception", "", "the platform (machine check)"),
     Complaint("EDAC ", r"EDAC [\w# ]+: .*(?:\b[CU]E\b|[Ee]rror)", "memory (EDAC)"),

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.family import Family
+from kpanic.grammars.machines.address import NULL_PAGE
+from kpanic.grammars.numbers import hexadecimal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyparsing import ParserElement
 
 NULL: Final = "BUG: unable to handle kernel NULL pointer dereference in {function}"
@@ -16,6 +20,12 @@ PAGING: Final = "BUG: unable to handle kernel paging request in {function}"
 
 fault = Family("fault")
 _form = partial(fault.form, kind="oops", walk="ip")
+
+
+def _user(fields: Mapping[str, str]) -> str:
+    """Name the cause of an access to user memory: below the first page it goes through a NULL pointer."""
+    address = hexadecimal(fields.get("address"))
+    return "null-dereference" if address is not None and address < NULL_PAGE else "user-memory-access"
 
 
 def _address() -> ParserElement:
@@ -41,7 +51,7 @@ def null() -> ParserElement:
     )
 
 
-@_form(title="BUG: unable to handle kernel access to user memory in {function}", cause="bad-pointer")
+@_form(title="BUG: unable to handle kernel access to user memory in {function}", cause=_user)
 def user_memory() -> ParserElement:
     """Unable to handle kernel access to user memory outside uaccess routines at virtual address 00000010"""
     return (

@@ -69,6 +69,8 @@ class Machine:
     """KASAN_SHADOW_OFFSET: an access is checked at an eighth of its address plus this."""
     untitled: bool = False
     """Frames may follow the registers without a line that opens them."""
+    bug: frozenset[str] = frozenset()
+    """Instructions of BUG(), as ``Code:`` shows them, that the header takes for undefined ones."""
     disassembler: Disassembler | None = None
 
     def locate(self, address: int) -> Address:

@@ -100,6 +100,7 @@ ARMV7 = Machine(
     flags=frozenset({"ARM", "THUMB2"}),
     fault=_fault,
     says_trap=True,
+    bug=frozenset({"e7f001f2", "de02"}),  # arch/arm/include/asm/bug.h
     regions=regions(  # Documentation/arch/arm/memory.rst
         (0, 0xBEFFFFFF, "user", "an address of user space"),
         (0xBF000000, 0xBFFFFFFF, "kernel", "an address of a module"),

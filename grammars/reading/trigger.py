@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.reading.evidence import frame, once
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport, Sentence
 
 NAME: Final = "trigger"
+KUNIT: Final = "kunit_try_catch"
+"""The task that runs each test (lib/kunit/try-catch.c)."""
 WRITTEN: Final = Claim(
     "Somebody triggered the crash through SysRq, by writing to /proc/sysrq-trigger.", "trigger", "frames"
 )
@@ -32,6 +35,11 @@ STARVED: Final = Claim("Task {task} asked for memory when none was left.", "trig
 INIT: Final = Claim("PID 1 ended, and the kernel cannot run without it.", "header")
 RUNNING: Final = Claim(
     "Task {task} (PID {pid}){user} was running{cpu}.", "owner", "header", derived=("user", "cpu")
+)
+ALLOCATED: Final = Claim("Task {task} (PID {pid}) allocated the memory.", "owner")
+SHOWN: Final = Claim("The stack is that of task {task} (PID {pid}).", "task")
+TESTED: Final = Claim(
+    "The task is one of KUnit, whose tests may provoke such a report on purpose.", "owner", "header"
 )
 IDLE: Final = Claim("The idle task (swapper, PID 0) was running{cpu}.", "owner", derived=("cpu",))
 NOBODY: Final = Absence(
@@ -61,7 +69,7 @@ def read(report: CrashReport) -> Step:
     said = tuple(filter(None, tell(report))) if tell else ()
     blocked = report.cause == "hung-task" and bool(said)  # the task that was running is khungtaskd
     owner = () if blocked else (_running(report), NOBODY.say(report))
-    return Step(NAME, step_sentences(*said, *owner, _policy(report)))
+    return Step(NAME, step_sentences(*said, *owner, _tested(report), _policy(report)))
 
 
 def _sysrq(report: CrashReport) -> tuple[Sentence | None, ...]:
@@ -126,9 +134,13 @@ def _running(report: CrashReport) -> Sentence | None:
     if process.pid == 0:
         return IDLE.say(report, cpu=cpu)
     owners = [fact for fact in report.facts if fact.kind == "owner" and fact.value.process.pid is not None]
-    lines = [line for fact in owners for line in fact.lines] or report.lines[:1]
+    lines = lines_of(owners) or report.lines[:1]
     if process.pid is None:
         return None
+    if report.cause == "memory-leak":
+        return ALLOCATED.say(report, lines, task=process.name, pid=process.pid)
+    if not owners and (shown := lines_of(report.facts, "task")) and process.name in shown[0].text:
+        return SHOWN.say(report, shown[:1], task=process.name, pid=process.pid)
     return RUNNING.say(
         report,
         lines,
@@ -137,6 +149,13 @@ def _running(report: CrashReport) -> Sentence | None:
         user=f" of user {process.uid}" if process.uid else "",
         cpu=cpu,
     )
+
+
+def _tested(report: CrashReport) -> Sentence | None:
+    """Say that a test of the kernel was running."""
+    if report.process.name != KUNIT:
+        return None
+    return TESTED.say(report, lines_of(report.facts, "owner") or report.lines[:1])
 
 
 def _policy(report: CrashReport) -> Sentence | None:

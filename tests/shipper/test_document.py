@@ -20,6 +20,12 @@ from tests.shipper.ecs import faults, leaves
 
 LOGS = Path(__file__).parent.parent / "logs"
 FOLDER = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26"
+
+
+def utc(moment: str) -> float:
+    return datetime.fromisoformat(f"{moment}+00:00").timestamp()
+
+
 BASE = Origin("file", agent_host="collector")
 
 
@@ -125,6 +131,22 @@ def test_a_document_of_everything_is_valid() -> None:
         ({"boot_epoch": 1619695156.0, "epoch": 5.0}, {"folder_epoch": 6.0}, (1619695946.371, "rtc")),
         ({"boot_epoch": 100.0, "epoch": 1619695156.5}, {"folder_epoch": 6.0}, (1619695156.5, "transport")),
         ({}, {"folder_epoch": 1619695156.0, "mtime": 7.0}, (1619695156.0, "folder")),
+        ({"clock": 1619695156.0}, {"mtime": 1.8e9}, (1619695156.0, "clock")),
+        (
+            {"clock": utc("2000-11-22T18:53:41")},
+            {"mtime": utc("2026-11-23T08:00:00")},
+            (utc("2026-11-22T18:53:41"), "clock"),
+        ),
+        (
+            {"clock": utc("2000-11-22T18:53:41")},
+            {"mtime": utc("2026-02-01T08:00:00")},
+            (utc("2025-11-22T18:53:41"), "clock"),
+        ),
+        (
+            {"clock": utc("2000-02-29T01:00:00")},
+            {"mtime": utc("2026-02-01T08:00:00")},
+            (utc("2024-02-29T01:00:00"), "clock"),
+        ),
         ({}, {"mtime": 7.0}, (7.0, "mtime")),
         ({}, {}, (9.0, "read")),
     ],

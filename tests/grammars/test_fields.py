@@ -1,0 +1,135 @@
+"""Fields are found wherever a kernel, or its version, puts them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kpanic.grammars import parse
+from kpanic.grammars.fact import lines_of
+
+if TYPE_CHECKING:
+    from kpanic.grammars import CrashReport
+
+
+def read(text: str) -> CrashReport:
+    (crash,) = parse(text)
+    return crash
+
+
+def test_a_process_line_before_the_owner_hides_neither_kernel_nor_cpu_nor_taints() -> None:
+    crash = read(
+        """\
+[   10.000001] Internal error: Oops: 96000004 [#1] PREEMPT SMP
+[   10.000002] Modules linked in: widget
+[   10.000003] Process sh (pid: 77, stack limit = 0x00000000b0f2a333)
+[   10.000004] CPU: 1 PID: 77 Comm: sh Tainted: G    B      O      4.19.75 #1
+[   10.000005] Hardware name: Widget Board (DT)
+[   10.000006] pc : widget_write+0x10/0x40 [widget]
+[   10.000007] Call trace:
+[   10.000008]  vfs_write+0x90/0x1c0
+"""
+    )
+    assert (crash.process.name, crash.process.pid, crash.process.cpu) == ("sh", 77, 1)
+    assert crash.kernel.release == "4.19.75"
+    assert crash.taint
+    assert crash.taint.flags == ("B", "O")
+
+
+def test_another_tasks_line_says_nothing_of_this_one() -> None:
+    crash = read(
+        """\
+[   10.000001] BUG: unable to handle page fault for address: ffffc90000010000
+[   10.000002] Process sh (pid: 77, stack limit = 0x00000000b0f2a333)
+[   10.000003] CPU: 1 PID: 78 Comm: other Not tainted 4.19.75 #1
+[   10.000004] RIP: 0010:widget_write+0x10/0x40
+[   10.000005] Call Trace:
+[   10.000006]  vfs_write+0x90/0x1c0
+"""
+    )
+    assert (crash.process.name, crash.process.pid, crash.process.cpu) == ("sh", 77, None)
+
+
+def test_the_machine_stands_at_the_end_of_the_line_of_the_task_in_old_kernels() -> None:
+    crash = read(
+        """\
+BUG: unable to handle kernel paging request at ffffffffffffffe0
+IP: [<ffffffff81167060>] widget_purge+0x70/0x1e0
+Oops: 0000 [#1] SMP
+Pid: 84647, comm: qemu Not tainted 2.6.32-642.el6.x86_64 #1 Dell Inc. PowerEdge R730xd/0WCJNT
+Call Trace:
+ [<ffffffff81167230>] widget_free+0x60/0x70
+"""
+    )
+    assert crash.hardware
+    assert (crash.hardware.vendor, crash.hardware.product) == ("Dell Inc.", "PowerEdge R730xd/0WCJNT")
+
+
+def test_a_leak_names_the_task_that_allocated_it() -> None:
+    crash = read(
+        """\
+BUG: memory leak
+unreferenced object 0xffff888120320240 (size 192):
+  comm "worker 1", pid 5087, jiffies 4294976980 (age 8.630s)
+  backtrace:
+    [<ffffffff815748bb>] widget_prepare+0x4b/0x150
+    [<ffffffff812deb3b>] vfs_write+0x2b/0x460
+"""
+    )
+    assert (crash.process.name, crash.process.pid) == ("worker 1", 5087)
+    assert crash.analysis
+    assert "Task worker 1 (PID 5087) allocated the memory." in crash.analysis.steps[3].finding
+
+
+def test_a_stall_names_the_task_whose_stack_it_shows() -> None:
+    crash = read(
+        """\
+[  100.000001] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:
+[  100.000002] rcu: \t2-...!: (1 GPs behind) idle=0b6/1/0x4000000000000000 softirq=9/9 fqs=0
+[  100.000003] Sending NMI from CPU 1 to CPUs 2:
+[  100.000004] task:widgetd         state:R  running task     stack: 0 pid: 411 ppid: 1 flags:0x8
+[  100.000005] Call Trace:
+[  100.000006]  widget_spin+0x10/0x40
+[  100.000007]  do_syscall_64+0x33/0x40
+"""
+    )
+    assert (crash.process.name, crash.process.pid) == ("widgetd", 411)
+    assert crash.analysis
+    assert "The stack is that of task widgetd (PID 411)." in crash.analysis.steps[3].finding
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [("(e7f001f2)", "bug"), ("(de02)", "bug"), ("(e7f000f0)", "invalid-opcode")]
+)
+def test_the_instruction_of_bug_makes_an_undefined_instruction_of_arm_a_bug(code: str, cause: str) -> None:
+    crash = read(
+        f"""\
+[   10.000001] Internal error: Oops - undefined instruction: 0 [#1] THUMB2
+[   10.000002] CPU: 0 PID: 1142 Comm: mount Not tainted 6.6.2 #1
+[   10.000003] PC is at widget_link+0xe/0xe2
+[   10.000004]  widget_link from widget_scan+0x1a5/0x320
+[   10.000005] Code: 6a63 b085 990a b903 {code} 6ae5
+"""
+    )
+    assert crash.cause == cause
+
+
+RECORD = """\
+[  100.000001] {1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 0
+[  100.000002] {1}[Hardware Error]: event severity: fatal
+[  100.000003] {1}[Hardware Error]:  Error 0, type: fatal
+[  100.000004] {1}[Hardware Error]:   section_type: PCIe error
+[  100.000005] {2}[Hardware Error]: event severity: corrected
+"""
+
+
+def test_a_record_of_ghes_is_one_complaint() -> None:
+    crash = read(f"{RECORD}[  100.000006] Kernel panic - not syncing: Fatal hardware error!\n")
+    assert [[line.number for line in fact.lines] for fact in crash.hardware_errors] == [[1, 2, 3, 4], [5]]
+
+
+def test_lines_of_a_record_that_come_after_the_header_are_not_before_the_crash() -> None:
+    head, *rest = RECORD.splitlines(keepends=True)
+    crash = read(head + "[  100.000001] Kernel panic - not syncing: Fatal hardware error!\n" + "".join(rest))
+    assert [line.number for line in lines_of(crash.hardware_errors)] == [1]

@@ -285,7 +285,13 @@ class MemoryFeed:
         """Keep them, unless ``blocked``."""
         from kpanic.shipper.document import identify  # noqa: PLC0415
 
-        found = {identify(*crash)[1]: crash for crash in crashes}
+        found: dict[str, Crash] = {}
+        try:
+            for crash in crashes:
+                found[identify(*crash)[1]] = crash
+        except Exception:
+            self.keep(found.values())
+            raise
         if self.blocked and found:
             with self._change():
                 self.held += 1

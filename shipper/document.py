@@ -44,11 +44,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic import __version__
 from kpanic.grammars.fact import lines_of
-from kpanic.shipper.redact import DEFAULT_PATTERNS, Redactor
+from kpanic.shipper.redact import STANDARD, Redactor
 from kpanic.shipper.terminal import escape_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from kpanic.grammars.model import Analysis, CrashReport, Frame, InstructionPointer
 
@@ -70,7 +70,6 @@ DAY = 86_400
 EARLIEST_CLOCK = 978_307_200
 """2001-01-01 UTC: a clock before is one whose battery is flat."""
 
-_STANDARD = Redactor(DEFAULT_PATTERNS)
 _STACK_POINTERS = ("RSP", "ESP", "sp", "SP")
 _SEVERITY_FATAL, _SEVERITY_ERROR, _SEVERITY_WARNING = 0, 3, 4  # syslog's numbers
 
@@ -103,7 +102,7 @@ class Origin:
     """A crash before this moment, seconds since 1970 UTC, is history: it pages nobody. None: none is."""
     backfill_until: float = math.inf
     """When the last history is read, likewise: a host whose clock lags by years crashes anew all the same."""
-    redactor: Redactor = _STANDARD
+    redactor: Redactor = STANDARD
 
 
 def build(report: CrashReport, origin: Origin | None = None, *, now: float | None = None) -> dict[str, Any]:
@@ -114,13 +113,9 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
     """
     origin = origin or Origin("file")
     now = time.time() if now is None else now
-    command_line, secrets = origin.redactor.command_line(report.kernel.command_line)
-
-    def clean(text: str) -> str:
-        return origin.redactor.text(text, secrets)
-
-    original = clean("\n".join([line.raw or line.text for line in report.lines]))
     incident, document_id = identify(report, origin)
+    report = origin.redactor.report(report)
+    original = "\n".join([line.raw or line.text for line in report.lines])
     crashed, source = _crash_time(report, origin, now)
     host = _host(report, origin)
     content_hash = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()
@@ -174,7 +169,7 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
         },
         "tags": list(origin.tags),
         "labels": dict(origin.labels),
-        "kernel": {"panic": _panic(report, source, trace, command_line)},
+        "kernel": {"panic": _panic(report, source, trace)},
     }
     if (
         origin.backfill_before is not None
@@ -183,7 +178,7 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
     ):
         document["kernel"]["panic"]["backfill"] = True
     if report.analysis is not None:
-        document["kernel"]["panic"]["analysis"] = _analysis(report.analysis, clean, located=bool(origin.path))
+        document["kernel"]["panic"]["analysis"] = _analysis(report.analysis, located=bool(origin.path))
     if kernel.distribution is not None:
         host["os"] |= kernel.distribution._asdict()
     pruned: dict[str, Any] = _prune(document)
@@ -365,12 +360,7 @@ def _sentence(report: CrashReport, host: str) -> str:
     return f"{host or 'A host'}{release} {died}: {report.title}"
 
 
-def _panic(
-    report: CrashReport,
-    source: str,
-    trace: list[str],
-    command_line: str,
-) -> dict[str, Any]:
+def _panic(report: CrashReport, source: str, trace: list[str]) -> dict[str, Any]:
     oops, taint, hardware, signature = (
         report.oops,
         report.taint,
@@ -411,7 +401,7 @@ def _panic(
         },
         "build": report.kernel.build,
         "boot_image": report.kernel.boot_image,
-        "command_line": command_line,
+        "command_line": report.kernel.command_line,
         "registers": {name.replace(".", "_"): value for name, value in report.registers if name},
         "code": report.code,
         "uptime": report.time,
@@ -430,18 +420,18 @@ def _panic(
     }
 
 
-def _analysis(analysis: Analysis, clean: Callable[[str], str], *, located: bool) -> dict[str, Any]:
+def _analysis(analysis: Analysis, *, located: bool) -> dict[str, Any]:
     steps = []
     for step in analysis.steps:
         numbers = ", ".join(str(line.number) for line in step.evidence) if located else ""
         lines = f" ({'line' if len(step.evidence) == 1 else 'lines'} {numbers})" if numbers else ""
-        steps.append(clean(f"{step.name}: {step.finding}{lines}"))
+        steps.append(f"{step.name}: {step.finding}{lines}")
     return {
-        "summary": clean(analysis.summary),
+        "summary": analysis.summary,
         "steps": steps,
         "vmcore_needed": analysis.vmcore_needed,
         "confidence": analysis.confidence,
-        "why": clean(analysis.why),
+        "why": analysis.why,
         "next": list(analysis.next),
     }
 

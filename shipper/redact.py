@@ -1,17 +1,25 @@
-"""Secrets on kernel command lines, taken out before anything is kept.
+"""Secrets of kernel command lines are removed before anything is stored or shown.
 
-A parameter whose name matches one of the patterns (:mod:`fnmatch`, upper and lower case alike) keeps its
-name and loses its value; so do ``password=`` inside a comma list (``rootflags=user=x,password=y``) and the
-password of a URL. Sites add patterns with ``redact.command_line``.
+The value of a parameter is a secret if its name matches one of the patterns (:mod:`fnmatch`, without regard
+to case); so is that of ``password=`` inside a comma list (``rootflags=user=x,password=y``), and the password
+of a URL. What is a secret there is removed from every text of the report, as the kernel repeats its command
+line.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import re
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["DEFAULT_PATTERNS", "Redactor"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kpanic.grammars.model import CrashReport
+
+__all__ = ["DEFAULT_PATTERNS", "STANDARD", "Redactor"]
 
 DEFAULT_PATTERNS = (
     "*password*",
@@ -27,14 +35,20 @@ DEFAULT_PATTERNS = (
 )
 REDACTED = "[redacted]"
 SHORTEST_SECRET = 4
-"""Anything shorter is not looked for in other text: it would be found everywhere."""
+"""Characters of a secret that is looked for in other texts; a shorter one would be found everywhere."""
 
-_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')  # white space outside quotes divides (lib/cmdline.c)
+_IDENTIFIERS = frozenset({"kind", "cause", "status", "signature", "vmcore_needed", "confidence", "sure"})
+"""Fields of a report that are kpanic's own words."""
+
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')  # lib/cmdline.c: white space outside quotes separates
 _URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)([^\s/@]+)@")
 
 
 class Redactor:
-    """Takes secrets out of text; immutable, cheap to keep."""
+    """Removes secrets.
+
+    :param patterns: names of parameters, with ``*`` and ``?``.
+    """
 
     __slots__ = ("_names", "command_line", "patterns")
 
@@ -74,9 +88,37 @@ class Redactor:
     def __reduce__(self) -> tuple[type[Redactor], tuple[tuple[str, ...]]]:
         return Redactor, (self.patterns,)
 
-    @staticmethod
-    def text(text: str, secrets: tuple[str, ...]) -> str:
-        """Return ``text`` without the secrets that the command line gave away."""
-        for secret in secrets:
-            text = text.replace(secret, REDACTED)
-        return text
+    def report(self, report: CrashReport) -> CrashReport:
+        """Return a report whose texts hold none of the secrets of its command line."""
+        line, secrets = self.command_line(report.kernel.command_line)
+        if line != report.kernel.command_line:
+            report = replace(report, kernel=replace(report.kernel, command_line=line))
+        if not secrets:
+            return report
+        wanted = re.compile("|".join(map(re.escape, sorted(secrets, key=len, reverse=True))))
+        clean: CrashReport = _rewritten(report, lambda text: wanted.sub(REDACTED, text), {})
+        return clean
+
+
+def _rewritten(node: Any, change: Callable[[str], str], done: dict[int, Any]) -> Any:  # noqa: ANN401
+    """Return a value of strings, tuples and dataclasses with every string changed.
+
+    :param done: what became of the values so far, by their ids: a report names each of its lines often.
+    """
+    if isinstance(node, str):
+        return change(node)
+    if id(node) in done:
+        return done[id(node)]
+    made = node
+    if isinstance(node, tuple):
+        parts = [_rewritten(part, change, done) for part in node]
+        made = type(node)(*parts) if hasattr(node, "_fields") else tuple(parts)
+    elif is_dataclass(node) and not isinstance(node, type):
+        names = [field.name for field in fields(node) if field.init and field.name not in _IDENTIFIERS]
+        made = replace(node, **{name: _rewritten(getattr(node, name), change, done) for name in names})
+    done[id(node)] = made
+    return made
+
+
+STANDARD = Redactor(DEFAULT_PATTERNS)
+"""Knows the usual names of secrets; a site adds its own with ``redact.command_line``."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpanic.dashboards import templates
 from kpanic.indices import PATTERN, SIGNATURES
-from kpanic.shipper.api import Unavailable
+from kpanic.shipper.api import Unavailable, hide_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,7 @@ def words(output: BulkOutput, reply: Reply) -> str:
     reason = error.get("reason", error) if isinstance(error, dict) else error
     if reply.status == 401:  # noqa: PLR2004
         raise Unavailable(f"{output.name}: {output.urls[0]} does not know this user or password")
-    return f"{reply.status}: {reason}"
+    return hide_secrets(f"{reply.status}: {reason}")
 
 
 def same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON

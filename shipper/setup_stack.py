@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kpanic.dashboards.export import export
 from kpanic.dashboards.products import kibana_alerting, opensearch_alerting, watcher
 from kpanic.dashboards.rules import rules
+from kpanic.shipper.api import hide_secrets
 from kpanic.shipper.setup import same, words
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ def frontend_words(frontend: Frontend, reply: Reply) -> str:
     """Return what the server said, with a hint where an address may be wrong."""
     data = reply.data
     said = data.get("message") or data.get("error") or data if isinstance(data, dict) else data
+    text = hide_secrets(f"{reply.status}: {said or 'not found'}")
     if reply.status == NOT_FOUND:
-        return f"404: {said or 'not found'}; is this {frontend.product}, and does the space exist?"
-    return f"{reply.status}: {said}"
+        text += f"; is this {frontend.product}, and does the space exist?"
+    return text

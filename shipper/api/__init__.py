@@ -18,7 +18,8 @@ Outputs                :class:`Output`, :class:`Stored`, :class:`Outcome`, :clas
 A document's encoding  :func:`with_delivery_fields`, :func:`timestamp`
 Files of strangers     :func:`open_named`
 Settings               :class:`Settings`, :data:`FilePath`, :data:`ReadFile`, :data:`Positive`,
-                       :data:`Seconds`, :func:`read_secret`
+                       :data:`Seconds`, :func:`read_secret`, :func:`remember_secret`,
+                       :func:`hide_secrets`
 Hosts and TLS          :func:`split_address`, :func:`check_url`, :func:`base_url`, :class:`TLS`,
                        :func:`tls_context`, :func:`trust_context_only`, :func:`connection_error`
 =====================  ==============================================================================
@@ -39,6 +40,7 @@ from kpanic.shipper.api._output import (
     Unavailable,
 )
 from kpanic.shipper.api._reader import Reader, Readers, parse_fault
+from kpanic.shipper.api._secrets import hide_secrets, remember_secret
 from kpanic.shipper.api._settings import (
     TLS,
     Positive,
@@ -84,9 +86,11 @@ __all__ = [
     "base_url",
     "check_url",
     "connection_error",
+    "hide_secrets",
     "open_named",
     "parse_fault",
     "read_secret",
+    "remember_secret",
     "split_address",
     "timestamp",
     "tls_context",

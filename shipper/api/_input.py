@@ -64,6 +64,9 @@ class Feed(Protocol):
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
         """Store crashes and positions; both are durable on return.
 
+        ``crashes`` may be an iterator: they are stored as they come, the positions with the last. What it
+        raises is raised here, after the crashes before it are stored.
+
         Blocks while the store cannot take them. If ``stop`` is set meanwhile, it returns without storing
         anything. A crash that the store has already is passed over.
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from kpanic.shipper.api._secrets import hide_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -59,8 +61,12 @@ class Outcome:
 class Unavailable(Exception):  # noqa: N818 - it says what the receiver is
     """The receiver cannot be reached or takes nothing: no document of the batch was settled.
 
-    The text is one line for the operator: which receiver, what happened, what to do.
+    The text is one line for the operator: which receiver, what happened, what to do. Secrets that the
+    receiver repeats are hidden, see :func:`hide_secrets`.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(hide_secrets(message))
 
 
 class Output(Protocol):

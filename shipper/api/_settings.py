@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from kpanic.shipper.api._secrets import remember_secret
 from kpanic.shipper.files import ReadFile, open_trusted
 
 if TYPE_CHECKING:
@@ -174,10 +175,11 @@ def read_secret(value: str, path: str, key: str) -> str:
     """
     if value and path:
         raise ValueError(f"{key} and {key}_file exclude each other")
-    if not path:
-        return value
-    try:
-        with open_trusted(path) as file:
-            return file.readline(LONGEST_SECRET).decode().rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{key}_file: {path}: {getattr(error, 'strerror', None) or error}") from error
+    if path:
+        try:
+            with open_trusted(path) as file:
+                value = file.readline(LONGEST_SECRET).decode().rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{key}_file: {path}: {getattr(error, 'strerror', None) or error}") from error
+    remember_secret(value)
+    return value

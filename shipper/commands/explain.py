@@ -13,6 +13,7 @@ from kpanic.shipper.cli import Failure
 from kpanic.shipper.document import Origin
 from kpanic.shipper.explain import Explained, Pair, comparison, explanation
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.redact import STANDARD
 from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _crashes(files: Iterable[str], faults: list[str]) -> Iterator[Explained]:
     for path in files:
         try:
             for report, _ in read(path, base):
-                yield Explained(path, report)
+                yield Explained(path, STANDARD.report(report))
         except Unreadable as error:
             faults.append(error.reason)
             say(f"kpanic: {path}: {error.reason}")

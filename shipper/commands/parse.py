@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from kpanic.shipper.document import Origin
-from kpanic.shipper.pipeline import parse_files
+from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.terminal import say, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kpanic.shipper.pipeline import Parsed
+    from kpanic.shipper.parsing import Parsed
 
 __all__ = ["command"]
 

@@ -1,11 +1,11 @@
-"""``kpanic replay``: deliver again what was refused, or everything."""
+"""``kpanic replay``: deliver refused documents again, or all of them."""
 
 from __future__ import annotations
 
 import click
 
 from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
-from kpanic.shipper.commands.ship import delivering, tell
+from kpanic.shipper.commands._deliver import delivering, say_delivered
 from kpanic.shipper.terminal import say
 from kpanic.shipper.triage import Triage
 
@@ -15,11 +15,16 @@ __all__ = ["command"]
 @click.command("replay")
 @click.argument("output", required=False)
 @configured
-@click.option("--all", "everything", is_flag=True, help="Everything that is kept, not only what was refused.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Deliver every document whose text is kept, not only the refused ones.",
+)
 def command(
     output: str | None, config_file: str | None, overrides: tuple[str, ...], *, everything: bool
 ) -> int:
-    """Deliver again what OUTPUT (or any output) refused, once the reason is mended."""
+    """Deliver again what OUTPUT, or any output, refused, once the reason is mended."""
     config = read_config(config_file, overrides)
     outputs = made_outputs(config, output)
     with open_store(config) as store:
@@ -29,4 +34,4 @@ def command(
         say(f"{count} to deliver again")
         with delivering(store, outputs, Triage(config.entries)):
             pass
-        return 0 if tell(store, outputs) else 1
+        return 0 if say_delivered(store, outputs) else 1

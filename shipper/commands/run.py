@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.api import Input, Output
     from kpanic.shipper.config import Config
-    from kpanic.shipper.pipeline import Say
+    from kpanic.shipper.delivery import Say
     from kpanic.shipper.service import Service
     from kpanic.shipper.store import Store
 
@@ -107,7 +107,7 @@ def _serve(
         parts.outputs,
         log,
         triage=Triage(config.entries),
-        lost=wanted.damage,
+        on_damage=wanted.damage,
     )
     with _metrics(config, service, store, log):
         service.start()

@@ -1,4 +1,4 @@
-"""``kpanic ship PATH…``: parse what is there, keep it, deliver it."""
+"""``kpanic ship PATH…``: parse files, store their crashes, deliver them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kpanic.shipper.batch import Batch
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._common import (
     configured,
@@ -18,37 +19,37 @@ from kpanic.shipper.commands._common import (
     origin,
     read_config,
 )
+from kpanic.shipper.commands._deliver import delivering, say_delivered
 from kpanic.shipper.inputs.folders import walk
-from kpanic.shipper.pipeline import Delivery, keep, parse_files
+from kpanic.shipper.parsing import parse_files
+from kpanic.shipper.spool import spool
 from kpanic.shipper.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from kpanic.shipper.api import Output
     from kpanic.shipper.config import Config
     from kpanic.shipper.document import Packed
-    from kpanic.shipper.pipeline import Parsed
+    from kpanic.shipper.parsing import Parsed
     from kpanic.shipper.store import Store
-    from kpanic.shipper.triage import Triage
 
-__all__ = ["command", "delivering", "tell"]
+__all__ = ["command"]
 
-BATCH = 100
-"""Documents of one transaction."""
-PROGRESS = 3.0
-"""Seconds in which an output has to take something where the store's disk is full."""
-TRIES = 6
-"""Failures in a row after which an output is left for another time: about half a minute."""
+PATIENCE = 3.0
+"""Seconds within which some output has to take something if the store's disk is full."""
 
 
 @click.command("ship")
 @click.argument("paths", metavar="PATH...", nargs=-1)
 @configured
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
-@click.option("--dry-run", is_flag=True, help="Say what would be shipped; keep and send nothing.")
-@click.option("--backfill", is_flag=True, help="These crashes are history and page nobody.")
-@click.option("--no-backfill", is_flag=True, help="None of them is; else those older than the store are.")
+@click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
+@click.option("--backfill", is_flag=True, help="Mark these crashes as history: they page nobody.")
+@click.option(
+    "--no-backfill",
+    is_flag=True,
+    help="Mark none as history; without this option, those before the store was made are.",
+)
 def command(  # noqa: PLR0913 - one for each option
     paths: tuple[str, ...],
     config_file: str | None,
@@ -61,10 +62,10 @@ def command(  # noqa: PLR0913 - one for each option
 ) -> int:
     """Parse files and folders and deliver their crashes to every output.
 
-    Without a PATH, what the configured inputs have now.
+    Without a PATH, the files that the configured inputs watch are read.
 
-    Without an output they are kept in the store, for 'kpanic report' and for outputs to come. What was
-    shipped once is not shipped again.
+    Without an output, crashes stay in the store for 'kpanic report' and for outputs added later. A crash that
+    was shipped is not shipped again.
     """
     from kpanic.shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
 
@@ -81,7 +82,7 @@ def command(  # noqa: PLR0913 - one for each option
             else:
                 files.append(found.path)
     if dry_run:
-        return _rehearse(config, files, faults, jobs)
+        return _dry_run(config, files, faults, jobs)
     outputs = made_outputs(config)
     with open_store(config) as store:
         if not (backfill or no_backfill) and outputs and not store.status().documents:
@@ -93,22 +94,22 @@ def command(  # noqa: PLR0913 - one for each option
         parsed = parse_files(files, base, jobs)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
             names = [output.name for output in outputs]
-            crashes, new, unread = _keep(store, parsed, len(files), names, wake)
+            crashes, new, unread = _spool_all(store, parsed, len(files), names, wake)
             known = f", {crashes - new} known already" if crashes > new else ""
             nothing = "; nothing new" if crashes and not new else ""
             if files or not faults:
                 say(f"{counted(len(files), 'file')}, {counted(crashes, 'crash')}: {new} new{known}{nothing}")
             if crashes and not outputs:
                 say(f"no output is configured: kept in {store.path}; 'kpanic report' shows them")
-        complete = tell(store, outputs)
+        complete = say_delivered(store, outputs)
         make_room(store, config, say)
     return 0 if complete and not faults + unread else 1
 
 
 def configured_paths(config: Config) -> list[str]:
-    """Return what the inputs of the configuration have now.
+    """Return the files and folders that the configured inputs watch.
 
-    :raises Failure: there is none.
+    :raises Failure: no input is configured.
     """
     from kpanic.shipper.config import INPUTS  # noqa: PLC0415
     from kpanic.shipper.plugins import load  # noqa: PLC0415
@@ -118,64 +119,14 @@ def configured_paths(config: Config) -> list[str]:
     return [path for plugin in config.inputs for path in load(INPUTS, plugin.name)(plugin.settings).paths]
 
 
-@contextmanager
-def delivering(
-    store: Store, outputs: Sequence[Output], triage: Triage | None = None
-) -> Iterator[Callable[[], None]]:
-    """Deliver meanwhile, and at the end until nothing is left or an output has failed too often.
-
-    Yields what tells the outputs that there is something new. An interrupt ends it after what is in flight.
-    """
-    deliveries = [Delivery(store, output, triage=triage, tries=TRIES) for output in outputs]
-
-    def wake() -> None:
-        for delivery in deliveries:
-            delivery.wake()
-
-    for delivery in deliveries:
-        delivery.start()
-    try:
-        yield wake
-        for delivery in deliveries:
-            delivery.finish()
-        for delivery in deliveries:
-            delivery.join()
-    finally:
-        for delivery in deliveries:
-            delivery.stop()
-        for delivery in deliveries:
-            delivery.join()
-            if delivery.there:
-                say(f"{delivery.output.name}: of these {delivery.there} there already")
-            if delivery.trouble:
-                say(f"kpanic: {delivery.trouble}")
-
-
-def tell(store: Store, outputs: Sequence[Output]) -> bool:
-    """Say how far each output is; return whether each has everything."""
-    names = {output.name for output in outputs}
-    complete = True
-    for output in store.status().outputs:
-        if output.name not in names:
-            continue
-        line = f"{output.name}: {output.delivered} delivered in all"
-        if output.pending:
-            line += f", {output.pending} kept for the next try"
-        if output.dead:
-            line += f", {output.dead} refused ('kpanic status' says why)"
-        say(line)
-        complete = complete and not output.pending and not output.dead
-    return complete
-
-
-def _keep(
+def _spool_all(
     store: Store, files: Iterable[Parsed], total: int, outputs: Sequence[str], wake: Callable[[], None]
 ) -> tuple[int, int, int]:
-    """Put what was parsed into the store; return how many crashes, new ones and faulty files there were."""
+    """Store what is parsed; return the numbers of crashes, of new ones and of files with a fault."""
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     crashes = new = unread = 0
-    batch: list[Packed] = []
+    batch = Batch()
     try:
         with _progress(total) as advance:
             for parsed in files:
@@ -183,51 +134,55 @@ def _keep(
                     unread += 1
                     say(f"kpanic: {parsed.path}: {parsed.fault}")
                 crashes += len(parsed.documents)
-                batch += parsed.documents
-                if len(batch) >= BATCH:
-                    new += _kept(store, batch, outputs, wake)
-                    batch.clear()
+                if batch.add(parsed.documents):
+                    new += _spooled(store, batch.empty(), outputs, wake)
                     wake()
-                advance()
-            new += _kept(store, batch, outputs, wake)
+                if parsed.complete:
+                    advance()
+            new += _spooled(store, batch.empty(), outputs, wake)
     except StoreError as error:
         raise Failure(str(error)) from None
     return crashes, new, unread
 
 
-def _kept(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake: Callable[[], None]) -> int:
-    """Put a batch into the store; where its disk is full, as soon as the outputs have taken something.
+def _spooled(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake: Callable[[], None]) -> int:
+    """Store a batch; if the disk is full, once the outputs have taken something. Return how many are new.
 
-    :raises StoreError: not all of it was kept.
+    :raises StoreError: not all of it is stored.
     """
     from kpanic.shipper.store import StoreFull  # noqa: PLC0415
 
     settled = -1
     while True:
         try:
-            return keep(store, batch, outputs, say=say)
+            return spool(store, batch, outputs, say=say)
         except StoreFull:
             before, settled = settled, sum(output.delivered for output in store.outputs())
             if settled == before:
                 raise
         wake()
-        time.sleep(PROGRESS)
+        time.sleep(PATIENCE)
 
 
-def _rehearse(config: Config, files: Sequence[str], faults: int, jobs: int) -> int:
+def _dry_run(config: Config, files: Sequence[str], faults: int, jobs: int) -> int:
     store = open_store(config, readonly=True) if config.store_path().exists() else None
     new: set[str] = set()
     known: set[str] = set()
+    crashes, fresh = 0, set[str]()  # of one file
     for parsed in parse_files(files, origin(config), jobs):
         if parsed.fault:
             faults += 1
             say(f"kpanic: {parsed.path}: {parsed.fault}")
-        ids = [document.id for document in parsed.documents]
-        old = store.known_ids(ids) if store else set()
+        ids = {document.id for document in parsed.documents}
+        old = store.known_ids(list(ids)) if store else set()
         known |= old
-        new |= set(ids) - old
-        if ids or not parsed.fault:
-            say(f"{parsed.path}: {counted(len(ids), 'crash')}, {len(set(ids) - old)} of them new")
+        crashes += len(parsed.documents)
+        fresh |= ids - old
+        if parsed.complete:
+            if crashes or not parsed.fault:
+                say(f"{parsed.path}: {counted(crashes, 'crash')}, {len(fresh)} of them new")
+            new |= fresh
+            crashes, fresh = 0, set()
     names = (
         ", ".join(plugin.name for plugin in config.outputs) or "no output; they would be kept in the store"
     )
@@ -242,7 +197,7 @@ def _rehearse(config: Config, files: Sequence[str], faults: int, jobs: int) -> i
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on a terminal; yield what moves it by one."""
+    """Show a progress bar on a terminal; yield the function that advances it by one file."""
     if not sys.stderr.isatty() or total < 2:  # noqa: PLR2004 - one file needs no bar
         yield lambda: None
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kpanic.indices import SIGNATURES, data_stream
+from kpanic.shipper.api import Unavailable, hide_secrets
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
 from kpanic.shipper.terminal import counted, say, visible
@@ -146,8 +147,6 @@ def _ask(engine: BulkOutput, method: str, path: str, body: object = None) -> Rep
 
     :raises Failure: it does not answer, or does not know the user.
     """
-    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
-
     try:
         reply = engine.request(method, path, body)
     except Unavailable as error:
@@ -165,7 +164,7 @@ def _search(config: Config, source: str, body: object) -> Any:  # noqa: ANN401 -
     if status == FORBIDDEN:
         raise Failure(f"{engine.name}: this user may not read {stream}; name one that may: {_user(engine)}")
     if status != OK:
-        raise Failure(f"{engine.name}: {engine.urls[0]} answered {status}: {str(data)[:500]}")
+        raise Failure(f"{engine.name}: {engine.urls[0]} answered {status}: {hide_secrets(str(data))[:500]}")
     return data
 
 
@@ -178,7 +177,7 @@ def _forget(engine: BulkOutput, signature: str) -> tuple[bool, str]:
             user = _user(engine)
             return True, f"this user may not take out of {SIGNATURES}; name one that may: {user}"
         if status not in {OK, NOT_FOUND}:
-            return True, f"{engine.urls[0]} answered {status}: {str(data)[:500]}"
+            return True, f"{engine.urls[0]} answered {status}: {hide_secrets(str(data))[:500]}"
         gone += status == OK
     if gone:
         return False, f"{signature}: its next crash is new again"

@@ -39,7 +39,7 @@ def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
 @configured
 def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Reach the outputs, or the one named NAME, as a delivery would."""
-    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
+    from kpanic.shipper.api import Unavailable, hide_secrets  # noqa: PLC0415
 
     code = 0
     outputs = made_outputs(read_config(config_file, overrides), name)
@@ -47,7 +47,7 @@ def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]
         say("kpanic: no output is configured; crashes are kept in the store")
     for one in outputs:
         try:
-            sys.stdout.write(visible(one.check()) + "\n")
+            sys.stdout.write(visible(hide_secrets(one.check())) + "\n")
         except Unavailable as error:
             say(f"kpanic: {error}")
             code = 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import time
@@ -21,7 +20,7 @@ from kpanic.shipper.inputs.memory_dump import PROGRAM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.api import Crash, Feed
+    from kpanic.shipper.api import Feed
 
 __all__ = ["KdumpConfig", "KdumpInput"]
 
@@ -140,19 +139,10 @@ class _Folders:
             self._said[path] = fault
 
     def _read(self, path: str, state: str) -> bool:
-        """Keep the crashes of a file, some at a time; return whether it was read to its end."""
-        crashes = read(path, self._feed.origin)
-        batch: list[Crash] = []
+        """Keep the crashes of a file; return whether it was read to its end."""
         try:
-            while not self._feed.stop.is_set():
-                batch = []
-                for crash in itertools.islice(crashes, BATCH):
-                    batch.append(crash)  # one by one: what came before an error is kept
-                if len(batch) < BATCH:
-                    self._feed.keep(batch, {path: state})
-                    return True
-                self._feed.keep(batch)
+            self._feed.keep(read(path, self._feed.origin), {path: state})
         except Unreadable as error:
             self._say_once(path, error.reason)
-            self._feed.keep(batch)
-        return False
+            return False
+        return not self._feed.stop.is_set()

@@ -21,9 +21,12 @@ class Feed(MemoryFeed):
         self.kept: list[str] = []
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
-        crashes = list(crashes)
-        self.kept += [crash.origin.path for crash in crashes]
-        super().keep(crashes, positions)
+        def noted() -> Iterator[Crash]:
+            for crash in crashes:
+                self.kept.append(crash.origin.path)
+                yield crash
+
+        super().keep(noted(), positions)
 
     @property
     def titles(self) -> list[str]:

@@ -130,7 +130,7 @@ WRITER = """
 import os, sys
 from pathlib import Path
 from kpanic.shipper.outputs.file import FileConfig, FileOutput
-from kpanic.shipper.pipeline import Delivery
+from kpanic.shipper.delivery import Delivery
 from kpanic.shipper.store import Position, Store, StoreError
 from tests.shipper.samples import packed
 from tests.waiting import stays
@@ -140,7 +140,7 @@ try:
     with Store(folder / "kpanic.db") as store:
         assert store.set_aside is None
         start = int(store.positions("test").get("next", 0))
-        delivery = Delivery(store, FileOutput(FileConfig(path=str(folder / "out.ndjson"))), tries=1)
+        delivery = Delivery(store, FileOutput(FileConfig(path=str(folder / "out.ndjson"))), attempts=1)
         delivery.start()
         for number in range(start, start + 3 * int(sys.argv[2]), 3):
             position = Position("test", "next", str(number + 3))

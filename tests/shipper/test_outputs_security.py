@@ -18,10 +18,10 @@ import pytest
 import trustme
 
 from kpanic.shipper.api import DeliveryStatus, Unavailable
+from kpanic.shipper.delivery import Delivery
 from kpanic.shipper.document import Packed
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
-from kpanic.shipper.pipeline import Delivery
 from kpanic.shipper.setup import setup_index_management
 from kpanic.shipper.store import Store
 from tests.engines import parts
@@ -276,7 +276,7 @@ def spooled(folder: Path, namespace: str) -> Iterator[Store]:
 
 def delivered(store: Store, output: ElasticsearchOutput | OpenSearchOutput) -> str:
     """Deliver until all is done or something fails; return what failed."""
-    delivery = Delivery(store, output, tries=1)
+    delivery = Delivery(store, output, attempts=1)
     delivery.start()
     delivery.finish()
     delivery.join()

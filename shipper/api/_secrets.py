@@ -1,0 +1,44 @@
+"""The secrets that this process was given, so that no message repeats them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+__all__ = ["hide_secrets", "remember_secret"]
+
+HIDDEN = "[secret]"
+SHORTEST = 4
+"""Characters of a secret that is looked for; a shorter one would be found everywhere."""
+
+_secrets: set[str] = set()
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_URL_PASSWORD = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/@]{1,200}@")
+
+
+def remember_secret(secret: str) -> None:
+    """Have :func:`hide_secrets` hide a secret from now on."""
+    if len(secret) >= SHORTEST:
+        _secrets.add(secret)
+
+
+def hide_secrets(text: str) -> str:
+    """Return a message without secrets: as they are, in base64 (``Authorization: Basic …``), or in a URL.
+
+    A receiver may answer with what it was sent.
+    """
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    if _secrets:
+        text = _BASE64.sub(_hidden_if_secret, text)
+    return _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
+
+
+def _hidden_if_secret(found: re.Match[str]) -> str:
+    word = found[0].rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
+    try:
+        decoded = base64.b64decode(word + "=" * (-len(word) % 4)).decode("utf-8", "replace")
+    except binascii.Error:
+        return found[0]
+    return HIDDEN if any(secret in decoded for secret in _secrets) else found[0]

@@ -1,0 +1,104 @@
+"""The service as a running input sees it: crashes go into the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kpanic.shipper.batch import Batch
+from kpanic.shipper.delivery import RETRY_STORE
+from kpanic.shipper.document import build, identify, pack
+from kpanic.shipper.spool import spool
+from kpanic.shipper.store import Position, StoreDamaged, StoreError
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from kpanic.shipper.api import Crash, DropReason, Stop
+    from kpanic.shipper.delivery import Say
+    from kpanic.shipper.document import Origin, Packed
+    from kpanic.shipper.store import Store
+
+__all__ = ["StoreFeed"]
+
+
+@dataclass
+class StoreFeed:
+    """A :class:`kpanic.shipper.api.Feed` on the store.
+
+    :ivar position_name: the input's name in the store; two inputs of one type have different ones.
+    :ivar wake: is called after new documents were stored.
+    :ivar on_damage: is called if the store is found damaged.
+    :ivar outputs: the outputs that must have a document before a full disk may cost its text.
+    :ivar crashes: how many crashes each input has read, by its name.
+    :ivar dropped: how many messages each input discarded, by its name and the reason.
+    """
+
+    input_name: str
+    position_name: str
+    store: Store
+    origin: Origin
+    stop: Stop
+    wake: Callable[[], None]
+    say: Say
+    on_damage: Callable[[], None]
+    outputs: Sequence[str]
+    crashes: Counter[str]
+    dropped: Counter[tuple[str, DropReason]]
+    _said: str = field(default="", init=False)
+
+    def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
+        """Store crashes as they come, and positions with the last of them."""
+        batch = Batch()
+        try:
+            for report, origin in crashes:
+                if not batch.add([pack(build(report, origin))]):
+                    continue
+                if not self._store(batch.empty()) or self.stop.is_set():
+                    return
+        except Exception:  # of the iterator: the crashes before it are stored
+            self._store(batch.empty())
+            raise
+        moved = [Position(self.position_name, key, value) for key, value in (positions or {}).items()]
+        self._store(batch.empty(), moved)
+
+    def _store(self, documents: Sequence[Packed], positions: Sequence[Position] = ()) -> bool:
+        """Store documents, however long the store takes; return False if the service ends before."""
+        self.crashes[self.input_name] += len(documents)
+        while True:
+            try:
+                if spool(self.store, documents, self.outputs, positions, say=self.say):
+                    self.wake()
+            except StoreDamaged as error:
+                self.give_up(error)
+                return False
+            except StoreError as error:
+                if str(error) != self._said:
+                    self._said = str(error)
+                    self.say(f"{error}; trying again")
+                if self.stop.wait(RETRY_STORE):
+                    return False
+            else:
+                if self._said:
+                    self._said = ""
+                    self.say(f"{self.store.path}: takes crashes again", level="info")
+                return True
+
+    def give_up(self, error: StoreDamaged) -> None:
+        """End all inputs and have the store set aside."""
+        self.say(str(error))
+        self.stop.set()
+        self.on_damage()
+
+    def drop(self, messages: int, reason: DropReason) -> None:
+        """Count discarded messages."""
+        self.dropped[self.input_name, reason] += messages
+
+    def positions(self) -> dict[str, str]:
+        """Return the input's positions."""
+        return self.store.positions(self.position_name)
+
+    def delivered(self, crashes: Iterable[Crash]) -> bool:
+        """Tell whether every output has all of these."""
+        return self.store.all_delivered([identify(*crash)[1] for crash in crashes], self.outputs)

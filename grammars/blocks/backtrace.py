@@ -191,6 +191,15 @@ def frames() -> ParserElement:
     return k.Lines(frame.build())("lines")
 
 
+@block("frames", lambda fields: Trace(fields["lines"], frame, linked=True), each=frame)
+def behind_opening() -> ParserElement:
+    """Call Trace: [<001f64b0>] kunit_run_tests+0x2f2/0x3d2
+    [<000359ba>] parse_args+0x0/0x202
+    """  # m68k; mips before 4.10
+    opening = k.one_of("Call Trace: ", "Call Trace:")
+    return opening + k.FollowedBy("[<") + k.Lines(frame.build())("lines")
+
+
 @block("opening", lambda fields: Opening(fields["label"].strip()))
 def opening() -> ParserElement:
     """Call Trace:
@@ -215,6 +224,7 @@ def opening() -> ParserElement:
     )
     label = (
         (digits + k.one_of("Call Trace", "Call trace"))
+        | k.one_of("Stack Trace", "Trace")  # arc, alpha
         | "Backtrace"
         | k.Regex(r" *backtrace(?: \(crc [0-9a-f]{1,8}\))?")
         | memory
@@ -227,6 +237,6 @@ def opening() -> ParserElement:
     return k.Combine(label + ":")("label")
 
 
-BLOCKS: Final = (opening,)
+BLOCKS: Final = (behind_opening, opening)
 FRAMES: Final = (frames,)
 """Tried last: nothing in them is literal."""

@@ -1,0 +1,70 @@
+"""sparc64 (arch/sparc/kernel/{process_64,traps_64}.c, arch/sparc/mm/fault_64.c; 2.6.32 to 7.x)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars import vocabulary as k
+from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks.oops import read_oops
+from kpanic.grammars.blocks.pointer import pointer
+from kpanic.grammars.blocks.registers import named, registers
+from kpanic.grammars.machines import Machine
+from kpanic.grammars.machines.address import Address
+
+if TYPE_CHECKING:
+    from pyparsing import ParserElement
+
+__all__ = ["SPARC64"]
+
+
+@block("pointer", pointer("sparc64"))
+def tpc() -> ParserElement:
+    """TPC: <init_new_context+0x14/0xc0>"""
+    return "TPC: <" + k.FollowedBy(k.UpTo(">")("raw")) + k.code + ">" + k.rest_of_line
+
+
+@block("pointer", pointer("sparc64"))
+def non_resumable() -> ParserElement:
+    """NON-RESUMABLE ERROR: TPC [0x000000000093798c] <__pci_enable_msix_range+0x38c/0x6c0>"""
+    address = "[0x" + k.hex_number("address") + "] <"
+    raw = k.FollowedBy(k.rest_of_line("raw"))
+    return "NON-RESUMABLE ERROR: TPC " + raw + address + k.code + k.rest_of_line
+
+
+@block("oops", read_oops)
+def oops() -> ParserElement:
+    """swapper/0(1): Oops [#1]"""
+    task = k.Regex(r"[^\s(]{1,16}\(\d{1,10}\): ")
+    return task + "Oops [#" + k.number("number") + "]" + k.rest_of_line
+
+
+@sentence
+def register() -> ParserElement:
+    """g0: 0000000000000000
+
+    TSTATE: 0000004411001606
+    """
+    value = k.Regex(r"[0-9a-f]{8,16}(?!\w)")("value")
+    return k.Regex(r"(?<!\w)[A-Za-z_]{1,6}\d?")("name") + ": " + value
+
+
+@block("registers", registers(named(register), "sparc64"), each=register)
+def rows() -> ParserElement:
+    """TSTATE: 0000004411001606 TPC: 0000000000465674 TNPC: 0000000000465678 Y: 00000021    Not tainted
+
+    g0: 0000000000000000 g1: 0000000000000001 g2: 0000000000000000 g3: 0000000000000000
+    o0: 0000000000000000 o1: 0000000000000000 o2: 0000000000000000 o3: 0000000000000000
+    """
+    names = k.one_of("TSTATE: ", *[f"{kind}{number}: " for kind in "goli" for number in (0, 4)])
+    return k.Lines(names + k.hex_digits(16, 16) + k.rest_of_line)("lines")
+
+
+_LOW: Final = Address(
+    "kernel", "an address of the kernel or of user space, which sparc64 keeps apart otherwise"
+)
+SPARC64 = Machine(
+    name="sparc64",
+    blocks=(tpc, non_resumable, oops, rows),
+    regions=lambda address: _LOW if address < 1 << 51 else Address("kernel", "an address of the kernel"),
+)

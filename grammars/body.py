@@ -16,7 +16,7 @@ from kpanic.grammars.blocks import backtrace, code, end, hardware, modules, oops
 from kpanic.grammars.fact import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kpanic.grammars.blocks import Block
     from kpanic.grammars.report_lines import ReportText
@@ -43,17 +43,16 @@ class BlockSwitch:
     :param blocks: in the order in which they are tried on one line.
     """
 
-    def __init__(self, blocks: Iterable[Block]) -> None:
-        chosen: dict[str, list[Block]] = {}
-        others: list[Block] = []
-        for one in blocks:
-            if not one.literals:
-                others.append(one)
-            for literal in one.literals:
-                chosen.setdefault(literal, [])
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        chosen: dict[str, list[Block]] = {literal: [] for one in blocks for literal in one.literals}
+        others = [one for one in blocks if not one.literals]
+        by_first: dict[str, list[str]] = {}
+        for literal in chosen:
+            by_first.setdefault(literal[0], []).append(literal)
         for one in blocks:
             for literal in one.literals:
-                for other, found in chosen.items():
+                for other in by_first[literal[0]]:
+                    found = chosen[other]
                     if (other.startswith(literal) or literal.startswith(other)) and one not in found:
                         found.append(one)
         self._by_literal = chosen

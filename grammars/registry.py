@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import functools
 import re
-from importlib.metadata import entry_points
-from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kpanic import plugins
 from kpanic.grammars.family import Family, Form
 from kpanic.grammars.scan.literals import Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 GROUP: Final = "kpanic.families"
 
@@ -86,21 +85,7 @@ def _places(family: Family) -> dict[str, tuple[str, ...]]:
     return {literal: kept[literal] for literal in places if literal in kept}
 
 
-def _families() -> Iterator[Family]:
-    """Load what is registered, in the order of the names."""
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        found = entry.load()
-        if isinstance(found, ModuleType):
-            yield from (value for value in vars(found).values() if isinstance(value, Family))
-        elif isinstance(found, Family):
-            yield found
-        else:
-            raise TypeError(
-                f"entry point {entry.name!r} of {GROUP} is neither a Family nor a module with some"
-            )
-
-
 @functools.lru_cache(maxsize=1)
 def default() -> Registry:
     """Return the families that are installed."""
-    return Registry(tuple({family.name: family for family in _families()}.values()))
+    return Registry(tuple({family.name: family for family in plugins.installed(GROUP, Family)}.values()))

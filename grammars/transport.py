@@ -13,14 +13,13 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
-from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from kpanic import plugins
 from kpanic.grammars.model import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = [
     "Context",
@@ -237,20 +236,9 @@ class Transports:
         return None
 
 
-def _installed() -> Iterator[Transport]:
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        found = entry.load()
-        if isinstance(found, ModuleType):
-            yield from (value for value in vars(found).values() if isinstance(value, Transport))
-        elif isinstance(found, Transport):
-            yield found
-        else:
-            raise TypeError(
-                f"entry point {entry.name!r} of {GROUP} is neither a Transport nor a module with some"
-            )
-
-
 @functools.lru_cache(maxsize=1)
 def default() -> Transports:
     """Return the transports that are installed."""
-    return Transports(tuple({transport.name: transport for transport in _installed()}.values()))
+    return Transports(
+        tuple({transport.name: transport for transport in plugins.installed(GROUP, Transport)}.values())
+    )

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from importlib.metadata import entry_points
-from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from kpanic import plugins
 from kpanic.grammars.machines.access import NOTHING, Access
 from kpanic.grammars.machines.address import Address, special, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from kpanic.grammars.blocks import Block
     from kpanic.grammars.machines.disassembler import Disassembler
@@ -108,22 +107,9 @@ UNKNOWN: Final = Machine(name="", bits=0)
 """A machine that no file describes."""
 
 
-def _load() -> Iterator[Machine]:
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        found = entry.load()
-        if isinstance(found, ModuleType):
-            yield from (value for value in vars(found).values() if isinstance(value, Machine))
-        elif isinstance(found, Machine):
-            yield found
-        else:
-            raise TypeError(
-                f"entry point {entry.name!r} of {GROUP} is neither a Machine nor a module with some"
-            )
-
-
 @lru_cache(maxsize=1)
 def _by_name() -> dict[str, Machine]:
-    return {machine.name: machine for machine in _load()}
+    return {machine.name: machine for machine in plugins.installed(GROUP, Machine)}
 
 
 @lru_cache(maxsize=1)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
+from kpanic import plugins
 from kpanic.grammars.model import Sentence, Step
 from kpanic.grammars.reading import (
     before,
@@ -58,7 +58,7 @@ def _own() -> tuple[tuple[str, Reader], ...]:
     :raises TypeError: one of them cannot be called.
     """
     found = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in plugins.points(GROUP):
         reader = entry.load()
         if not callable(reader):
             raise TypeError(f"entry point {entry.name!r} of {GROUP} is no function from a report to a step")

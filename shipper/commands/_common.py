@@ -169,8 +169,8 @@ def made_inputs(config: Config) -> list[Input]:
 
     :raises Failure: one cannot be made as it is configured.
     """
+    from kpanic.plugins import load  # noqa: PLC0415
     from kpanic.shipper.config import INPUTS  # noqa: PLC0415
-    from kpanic.shipper.plugins import load  # noqa: PLC0415
 
     made: list[Input] = []
     for number, plugin in enumerate(config.inputs):
@@ -186,8 +186,8 @@ def made_outputs(config: Config, only: str | None = None) -> list[Output]:
 
     :raises Failure: one cannot be made as it is configured, or is not configured.
     """
+    from kpanic.plugins import load  # noqa: PLC0415
     from kpanic.shipper.config import OUTPUTS  # noqa: PLC0415
-    from kpanic.shipper.plugins import load  # noqa: PLC0415
 
     chosen = [plugin for plugin in config.outputs if only in (None, plugin.name)]
     if only is not None and not chosen:

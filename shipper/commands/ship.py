@@ -111,8 +111,8 @@ def configured_paths(config: Config) -> list[str]:
 
     :raises Failure: no input is configured.
     """
+    from kpanic.plugins import load  # noqa: PLC0415
     from kpanic.shipper.config import INPUTS  # noqa: PLC0415
-    from kpanic.shipper.plugins import load  # noqa: PLC0415
 
     if not config.inputs:
         raise Failure("nothing to ship: name files or folders, or configure inputs", 2)

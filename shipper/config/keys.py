@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kpanic.shipper import plugins
+from kpanic import plugins
 from kpanic.shipper.config.sections import INPUTS, OUTPUTS, SECTIONS
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpanic.shipper import plugins
+from kpanic import plugins
 from kpanic.shipper.config.convert import Converter
 from kpanic.shipper.config.faults import ConfigError, Where, did_you_mean
 from kpanic.shipper.config.sections import INPUTS, OUTPUTS, SECTIONS, Config, Plugin, TriageConfig

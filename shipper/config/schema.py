@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from kpanic.shipper import plugins
+from kpanic import plugins
 from kpanic.shipper.config.sections import INPUTS, OUTPUTS, SECTIONS
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kpanic import plugins
 from kpanic.grammars import CrashReport, parse, reading
 from kpanic.grammars.data import causes
 from kpanic.grammars.fact import lines_of
@@ -255,8 +256,11 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """A distribution of the site's, installed: its entry point of the group kpanic.steps."""
 
     def install(value: str) -> None:
+        others = plugins.points
         entry = EntryPoint("rack", value, reading.GROUP)
-        monkeypatch.setattr(reading, "entry_points", lambda **_: [entry])
+        monkeypatch.setattr(
+            plugins, "points", lambda group: (entry,) if group == reading.GROUP else others(group)
+        )
         monkeypatch.setattr(EntryPoint, "load", lambda _: globals().get(value))
         reading._own.cache_clear()  # noqa: SLF001
 

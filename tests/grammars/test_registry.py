@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kpanic import plugins
 from kpanic.grammars import Parser, names, registry
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.data.anchors import DISPATCHERS
@@ -91,9 +92,9 @@ def test_a_fault_of_the_reading_step_by_step_costs_the_steps_alone(monkeypatch: 
 
 def test_an_entry_point_that_is_no_family_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = EntryPoint("wrong", "re:compile", GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [wrong])
+    monkeypatch.setattr(plugins, "points", lambda _group: (wrong,))
     with pytest.raises(TypeError, match=r"'wrong' of kpanic\.families"):
-        list(registry._families())  # noqa: SLF001
+        list(plugins.installed(GROUP, Family))
 
 
 def test_every_rule_has_a_reason_and_compiles() -> None:

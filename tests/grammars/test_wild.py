@@ -45,7 +45,6 @@ WRONG: Final = {
     "amdgpu-reset-then-oops": "the first report names the crash, though a graver one follows",
     "html-escaped": "a line break of HTML stays at the end of a line",
     "journal-pager-cut": "a word that the pager cut is taken for whole",
-    "kubectl-events": "a report of one line names no function",
     "one-line-flattened": "records on one line are not parted",
 }
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpanic import plugins
 from kpanic.shipper import config as configuration
-from kpanic.shipper import plugins
 from kpanic.shipper.config import Config, ConfigError, load
 
 if TYPE_CHECKING:

@@ -50,8 +50,6 @@ class Incident:
     """What may have set the crash off."""
     preceded_by: int = 0
     """Number of the boot's noteworthy lines (:attr:`Boot.preceded_by`) that came before the incident."""
-    hardware_errors: int = 0
-    """Number of the boot's hardware errors (:attr:`Boot.hardware_errors`) that came before the incident."""
     last: float = 0.0
     """When its last line came, by the caller's clock."""
     last_head: float = 0.0

@@ -228,7 +228,6 @@ class Parser:
             incident = stream.incident = Incident(
                 trigger=boot.trigger,
                 preceded_by=len(boot.preceded_by),
-                hardware_errors=len(boot.hardware_errors),
             )
         incident.last = incident.last_head = self._now
         if incident.keep(line) and len(incident.heads) < HEADS:
@@ -270,7 +269,6 @@ class Parser:
             boot,
             trigger=incident.trigger,
             preceded_by=boot.preceded_by[: incident.preceded_by],
-            hardware_errors=boot.hardware_errors[: incident.hardware_errors],
         )
         try:
             whole = self._mended(incident)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.body import Body
     from kpanic.grammars.boot import Boot
     from kpanic.grammars.incident import Incident
-    from kpanic.grammars.model import Hardware, Line
+    from kpanic.grammars.model import Hardware
     from kpanic.grammars.registry import Registry
     from kpanic.grammars.report_lines import ReportText
 
@@ -97,7 +97,7 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
         hostname=boot.hostname,
         facts=tuple(boot.facts),
         preceded_by=tuple(boot.preceded_by),
-        hardware_errors=tuple(boot.hardware_errors),
+        hardware_errors=tuple(_between(boot.hardware_errors, 0, head.number)),
         truncated=incident.truncated,
         lines=tuple(incident.lines),
     )
@@ -137,10 +137,10 @@ def _end(incident: Incident) -> Iterable[Fact]:
             return
 
 
-def _before(facts: Iterable[Fact], head: Line) -> Iterable[Fact]:
-    """Yield facts without the lines that came when the report had begun."""
+def _between(facts: Iterable[Fact], first: int, end: int) -> Iterable[Fact]:
+    """Yield facts with their lines from number ``first`` on and before ``end``, if they have such."""
     for fact in facts:
-        lines = tuple(line for line in fact.lines if line.number < head.number)
+        lines = tuple(line for line in fact.lines if first <= line.number < end)
         if lines:
             yield fact._replace(lines=lines)
 
@@ -239,10 +239,11 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
             Fact("header", fields, tuple(text.lines[:1])),
             *found.facts,
             *end,
+            *_between(boot.hardware_errors, head.number, incident.lines[-1].number + 1),
         ),
         followed_by=tuple(islice(_followed_by(registry, named.title, incident), CONSEQUENCES)),
         preceded_by=tuple(boot.preceded_by),
-        hardware_errors=tuple(_before(boot.hardware_errors, head)),
+        hardware_errors=tuple(_between(boot.hardware_errors, 0, head.number)),
         lost=sum(map(_LOST, text.lines)),
         truncated=incident.truncated,
         lines=tuple(incident.lines),

@@ -110,11 +110,10 @@ CAUSES: Final = {
         servers=(_EVENTS,),
     ),
     "out-of-memory": Cause(
-        "ran out of memory, and panics then by its settings",
+        "ran out of memory",
         why="the OOM killer's report stands in the text",
         proof=("trigger",),
         otherwise="the OOM killer's report, which is not among the lines that were read, says what filled it",
-        next=("sysctl vm.panic_on_oom  # 0: kill a process instead",),
     ),
     "init-died": Cause(
         "lost its first process (PID 1)",

@@ -31,6 +31,13 @@ def pc() -> ParserElement:
     return "pc : " + ~k.Literal("[<") + ~inline + raw + k.place + k.soon("lr : " + k.link) + k.rest_of_line
 
 
+@block("place", dict)
+def between() -> ParserElement:
+    """[0000080100000058] address between user and kernel address ranges"""  # show_pte()
+    words = k.Combine("address between " + k.rest_of_line)("place")
+    return "[" + k.hex_digits(8, 16)("address") + "] " + words
+
+
 @sentence
 def register() -> ParserElement:
     """x29: ffff80000b10bb40
@@ -103,7 +110,7 @@ def _regions(address: int) -> Address:
 AARCH64 = Machine(
     name="aarch64",
     words=("arm64",),
-    blocks=(pc, rows, syndrome),
+    blocks=(pc, rows, syndrome, between),
     fault=_fault,
     says_fetch=True,
     says_trap=True,

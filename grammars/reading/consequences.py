@@ -10,7 +10,7 @@ from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.reading.evidence import listed
 
 if TYPE_CHECKING:
-    from kpanic.grammars.model import CrashReport
+    from kpanic.grammars.model import CrashReport, Sentence
 
 NAME: Final = "consequences"
 
@@ -22,6 +22,9 @@ def _panicked(report: CrashReport) -> bool:
 FOLLOWED: Final = Claim("It was followed by {titles}.", "consequence", derived=("titles",))
 ALONE: Final = Absence(
     "No other report follows in the lines that were read.", lambda report: not report.followed_by
+)
+ERRORS: Final = Claim(
+    "Since it began the log has {count} about {parts}.", "hardware error", derived=("count", "parts")
 )
 PANIC: Final = Claim("The kernel panicked.", "panic")
 SYSRQ: Final = Claim("A crash through SysRq always ends the kernel.", "trigger", "header")
@@ -41,6 +44,14 @@ ALIVE: Final = Absence(
 REBOOT: Final = Claim('It ended with "{words}".', "reboot")
 
 
+def _errors(report: CrashReport) -> Sentence | None:
+    """Name the hardware errors between the header and the last line."""
+    errors = [fact for fact in report.facts if fact.kind == "hardware error"]
+    count = "a hardware error" if len(errors) == 1 else f"{len(errors)} hardware errors"
+    parts = listed(dict.fromkeys(fact.value["what"] for fact in errors))
+    return ERRORS.say(report, count=count, parts=parts)
+
+
 def read(report: CrashReport) -> Step:
     """List the later reports, and how it ended."""
     panic = lines_of(report.facts, "panic")
@@ -50,6 +61,7 @@ def read(report: CrashReport) -> Step:
         step_sentences(
             FOLLOWED.say(report, lines_of(report.followed_by), titles=listed(report.consequences)),
             ALONE.say(report),
+            _errors(report),
             PANIC.say(report, panic) if panic != report.lines[:1] else None,
             SYSRQ.say(report) if report.cause == "sysrq" and not panic else None,
             DIED.say(report),

@@ -9,6 +9,7 @@ from kpanic.grammars.data.distributions import symbols
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Analysis, Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.kernel import CRASH_KERNEL
 from kpanic.grammars.suspect import base
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _ASKED: Final = frozenset({"sysrq", "init-died", "no-init", "no-root-filesystem"
 
 CAUSE: Final = Claim("The kernel {words}{place}.", "header", derived=("words", "place"))
 BELIEF: Final = Claim("This is {confidence}: {sure}.", "header", derived=("confidence", "sure"))
-DOUBT: Final = Claim("The cause is unknown: {sure}.", "header", derived=("sure",))
+DOUBT: Final = Claim("How sure this is cannot be said: {sure}.", "header", derived=("sure",))
 NEEDED: Final = Claim(
     "The vmcore is needed to learn {question}: the log says where it happened, not how it came to that.",
     "header",
@@ -40,6 +41,10 @@ NEEDED: Final = Claim(
 ALIVE: Final = Absence(
     "No line that was read says that the kernel died; if a vmcore was written, it may say {question}.",
     lambda report: not report.fatal,
+)
+UNSURE: Final = Absence(
+    "Whether the vmcore is needed cannot be said of a report that is not understood as a whole.",
+    lambda report: report.status != "complete",
 )
 ENOUGH: Final = Claim(
     "The log is enough, and the vmcore need not be opened: {why}.",
@@ -50,6 +55,8 @@ ENOUGH: Final = Claim(
 
 def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     """Say how sure the cause is, and why."""
+    if report.cause == "sysrq" and lines_of(report.facts, "trigger"):
+        return "certain", "the log says that somebody asked for it"
     if report.status == "corrupted":
         return "unknown", f"the report cannot be trusted ({report.doubt or 'it is damaged'})"
     if report.status != "complete" or report.cause == "unknown":
@@ -75,7 +82,8 @@ def conclude(report: CrashReport, steps: Sequence[Step]) -> Analysis:
     place = f" in {report.blame.function}" if report.blame.function and report.cause != "sysrq" else ""
     if report.cause == "nmi" and place:
         place = f"; the CPU was{place}"
-    why = _why(report, known, needed=needed)
+    why = UNSURE.say(report) if confidence == "unknown" and not needed else None
+    why = why or _why(report, known, needed=needed)
     head = report.lines[:1]
     said = (
         CAUSE.say(report, head, words=known.words, place=place),
@@ -114,6 +122,8 @@ def _next(report: CrashReport, known: Cause, *, needed: bool) -> Iterator[str]:
     yield from known.next
     if report.hardware is not None and report.hardware.bios_version:
         yield from known.servers
+    if report.cause == "out-of-memory":
+        yield from _memory(report)
     ip, release = report.ip, report.kernel.release
     spot: InstructionPointer | Frame | None = ip if ip and ip.symbol else None
     if spot is None and report.blame.function:
@@ -141,6 +151,14 @@ def _next(report: CrashReport, known: Cause, *, needed: bool) -> Iterator[str]:
         yield f"scripts/decode_stacktrace.sh {vmlinux}{modules} < dmesg  # those of the whole trace"
     if report.cause not in _ASKED:
         yield f'Search syzbot, lore.kernel.org and the distribution\'s bugs for the title: "{report.title}"'
+
+
+def _memory(report: CrashReport) -> Iterator[str]:
+    """Say what to do against a lack of memory."""
+    if CRASH_KERNEL in report.kernel.command_line:
+        yield "Reserve more memory for the crash kernel (crashkernel= of the kernel that it dumps)."
+    if any(fact.kind == "panic" and "panic_on_oom" in fact.value for fact in report.facts):
+        yield "sysctl vm.panic_on_oom  # 0: kill a process instead"
 
 
 def _filled(words: str, values: Mapping[str, object]) -> bool:

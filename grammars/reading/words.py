@@ -26,6 +26,7 @@ ADDRESS: Final = Claim(
     *("header", "fault address", "range", "registers", "pointer"),
     derived=("place",),
 )
+TOLD: Final = Claim('The kernel says of 0x{address}: "{place}".', "place")
 NULL: Final = Claim("The address was NULL.", "header", "fault address", "range", "registers", "pointer")
 ACCESS: Final = Claim("It was a {deed} of {size} bytes at {address}.", "access", derived=("deed",))
 LOCKS: Final = Claim("Task {task} wanted a lock while it held another.", "lock")
@@ -90,6 +91,9 @@ def _address(report: CrashReport) -> Sentence | None:
     lines = _holding(report, address)
     if not address:
         return NULL.say(report, lines)
+    told = next((fact for fact in report.facts if fact.kind == "place"), None)
+    if told is not None and hexadecimal(told.value["address"]) == address:
+        return TOLD.say(report, told.lines, address=f"{address:x}", place=told.value["place"].strip())
     place = machines.find(report.kernel.architecture).locate(address).words
     return ADDRESS.say(report, lines, address=f"{address:x}", place=place)
 

@@ -168,7 +168,7 @@ class Walker:
     def breaks_off(self) -> bool:
         """Tell whether the call trace ends before it comes to who is to blame: in what printed it."""
         last = ""
-        for last in self._trace(self.items):  # noqa: B007 - the last one
+        for last in self._trace(self.items, pointers=False):  # noqa: B007 - the last one
             pass
         return passed_over(last) in PRINTERS
 
@@ -206,8 +206,10 @@ class Walker:
             self.resort = self.resort or name
         return rule.reason
 
-    def _trace(self, items: Iterable[Fact], *, bare_frames: bool = False) -> Iterator[str]:
-        """Yield the reliable frames of the first trace that has some.
+    def _trace(
+        self, items: Iterable[Fact], *, bare_frames: bool = False, pointers: bool = True
+    ) -> Iterator[str]:
+        """Yield the reliable frames of the first trace that has some, and what interrupts between them hit.
 
         Arm before 6.0 opens a trace with no line of its own, and so do a few reports (``bare_frames``). x86
         before 4.14 without frame pointers guesses at all of its frames: where it prints nothing else, they
@@ -222,7 +224,7 @@ class Walker:
                     break
                 opened = True
             elif type(value) is Pointer:
-                if any_ and (symbol := self._point(value)):
+                if any_ and pointers and (symbol := self._point(value)):
                     yield symbol
                 opened = opened or machines.find(value.machine).untitled
             elif type(value) is Trace and (opened or value.linked):

@@ -14,7 +14,7 @@ from kpanic import plugins
 from kpanic.grammars import Parser, names, registry
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.data.anchors import DISPATCHERS
-from kpanic.grammars.data.skip import HELPERS, SKIP
+from kpanic.grammars.data.skip import HELPERS, OLDER, SKIP
 from kpanic.grammars.family import Family
 from kpanic.grammars.registry import GROUP, Registry
 from kpanic.grammars.report import FAULT
@@ -98,7 +98,7 @@ def test_an_entry_point_that_is_no_family_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_rule_has_a_reason_and_compiles() -> None:
-    for reason, patterns in (*HELPERS, *DISPATCHERS):
+    for reason, patterns in (*HELPERS, *OLDER, *DISPATCHERS):
         assert reason
         for pattern in patterns.split():
             re.compile(pattern)

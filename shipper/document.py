@@ -43,7 +43,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic import __version__
-from kpanic.grammars.fact import lines_of
 from kpanic.shipper.redact import STANDARD, Redactor
 from kpanic.shipper.terminal import escape_controls
 
@@ -361,6 +360,8 @@ def _sentence(report: CrashReport, host: str) -> str:
 
 
 def _panic(report: CrashReport, source: str, trace: list[str]) -> dict[str, Any]:
+    from kpanic.grammars.fact import lines_of  # noqa: PLC0415 - imports the grammar, which a report had
+
     oops, taint, hardware, signature = (
         report.oops,
         report.taint,

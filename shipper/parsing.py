@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import pickle
 import signal
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -78,6 +77,7 @@ def _side_by_side(
     multiprocessing's own pool spends a tenth of a process on the threads that watch it.
     """
     import multiprocessing  # noqa: PLC0415 - most runs have one process
+    import pickle  # noqa: PLC0415
 
     fork = multiprocessing.get_context("fork")
     size = max(1, min(SHARE, len(paths) // (4 * jobs)))
@@ -109,7 +109,7 @@ def _side_by_side(
 
     def collected() -> Iterator[Parsed]:
         try:
-            yield from _in_order(shares, [_Worker(reader) for reader in readers])
+            yield from _in_order(shares, [_Worker(reader, pickle.loads) for reader in readers])
         finally:
             for one in processes:
                 one.terminate()
@@ -121,8 +121,9 @@ def _side_by_side(
 class _Worker:
     """The parent's end of a process: what it has sent and is not yet due."""
 
-    def __init__(self, reader: Connection) -> None:
+    def __init__(self, reader: Connection, load: Callable[[bytes], Parsed]) -> None:
         self.reader = reader
+        self._load = load
         self._held: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self.ended = False
@@ -146,7 +147,7 @@ class _Worker:
         while self._held and self._held[0][0] == number:
             _, body = self._held.popleft()
             self._bytes -= len(body)
-            yield pickle.loads(body)  # noqa: S301 - our own process sends it
+            yield self._load(body)
 
     def holds(self, number: int) -> bool:
         return bool(self._held) and self._held[0][0] == number

@@ -27,35 +27,39 @@ Hosts and TLS          :func:`split_address`, :func:`check_url`, :func:`base_url
 
 from __future__ import annotations
 
-from kpanic.shipper.api._connections import connection_error
-from kpanic.shipper.api._documents import timestamp, with_delivery_fields
-from kpanic.shipper.api._input import Crash, DropReason, Feed, Input, Unreadable
-from kpanic.shipper.api._memory import MEMORY, Memory, Share
-from kpanic.shipper.api._output import (
-    ALREADY_THERE,
-    DeliveryStatus,
-    Outcome,
-    Output,
-    Stored,
-    Unavailable,
-)
-from kpanic.shipper.api._reader import Reader, Readers, parse_fault
-from kpanic.shipper.api._secrets import hide_secrets, remember_secret
-from kpanic.shipper.api._settings import (
-    TLS,
-    Positive,
-    Seconds,
-    Settings,
-    base_url,
-    check_url,
-    read_secret,
-    split_address,
-    tls_context,
-    trust_context_only,
-)
-from kpanic.shipper.api._waiting import Stop, Waiter
-from kpanic.shipper.document import Origin
-from kpanic.shipper.files import FilePath, ReadFile, open_named
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kpanic.shipper.api._connections import connection_error
+    from kpanic.shipper.api._documents import timestamp, with_delivery_fields
+    from kpanic.shipper.api._input import Crash, DropReason, Feed, Input, Unreadable
+    from kpanic.shipper.api._memory import MEMORY, Memory, Share
+    from kpanic.shipper.api._output import (
+        ALREADY_THERE,
+        DeliveryStatus,
+        Outcome,
+        Output,
+        Stored,
+        Unavailable,
+    )
+    from kpanic.shipper.api._reader import Reader, Readers, parse_fault
+    from kpanic.shipper.api._secrets import hide_secrets, remember_secret
+    from kpanic.shipper.api._settings import (
+        TLS,
+        Positive,
+        Seconds,
+        Settings,
+        base_url,
+        check_url,
+        read_secret,
+        split_address,
+        tls_context,
+        trust_context_only,
+    )
+    from kpanic.shipper.api._waiting import Stop, Waiter
+    from kpanic.shipper.document import Origin
+    from kpanic.shipper.files import FilePath, ReadFile, open_named
 
 __all__ = [
     "ALREADY_THERE",
@@ -97,3 +101,72 @@ __all__ = [
     "trust_context_only",
     "with_delivery_fields",
 ]
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "kpanic.shipper.api._connections": ("connection_error",),
+    "kpanic.shipper.api._documents": (
+        "timestamp",
+        "with_delivery_fields",
+    ),
+    "kpanic.shipper.api._input": (
+        "Crash",
+        "DropReason",
+        "Feed",
+        "Input",
+        "Unreadable",
+    ),
+    "kpanic.shipper.api._memory": (
+        "MEMORY",
+        "Memory",
+        "Share",
+    ),
+    "kpanic.shipper.api._output": (
+        "ALREADY_THERE",
+        "DeliveryStatus",
+        "Outcome",
+        "Output",
+        "Stored",
+        "Unavailable",
+    ),
+    "kpanic.shipper.api._reader": (
+        "Reader",
+        "Readers",
+        "parse_fault",
+    ),
+    "kpanic.shipper.api._secrets": (
+        "hide_secrets",
+        "remember_secret",
+    ),
+    "kpanic.shipper.api._settings": (
+        "TLS",
+        "Positive",
+        "Seconds",
+        "Settings",
+        "base_url",
+        "check_url",
+        "read_secret",
+        "split_address",
+        "tls_context",
+        "trust_context_only",
+    ),
+    "kpanic.shipper.api._waiting": (
+        "Stop",
+        "Waiter",
+    ),
+    "kpanic.shipper.document": ("Origin",),
+    "kpanic.shipper.files": (
+        "FilePath",
+        "ReadFile",
+        "open_named",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is first used: a command that parses one file needs few of them."""
+    module = next((module for module, names in _MODULES.items() if name in names), None)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value

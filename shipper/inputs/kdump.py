@@ -26,8 +26,6 @@ __all__ = ["KdumpConfig", "KdumpInput"]
 
 INCOMPLETE_PATIENCE: Final = 12
 """Times as long as others a file must not have changed whose name says that it is incomplete."""
-BATCH: Final = 50
-"""Crashes of one file that are held at a time: a crash takes some 100 KB."""
 
 
 class KdumpConfig(Settings, frozen=True, kw_only=True):

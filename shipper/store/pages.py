@@ -8,6 +8,7 @@ read although the pages that lead to it are damaged.
 
 from __future__ import annotations
 
+import os
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def rows(path: Path, page_size: int) -> Iterator[Row]:
 
 
 def _page(file: IO[bytes], index: int, page_size: int) -> bytes:
+    """Return a page, counted from 0; empty if the file has no such page."""
+    if not 0 <= index * page_size < file.seek(0, os.SEEK_END):
+        return b""
     file.seek(index * page_size)
     return file.read(page_size)
 
@@ -64,6 +68,8 @@ def _row(file: IO[bytes], page: bytes, at: int) -> Row:
     """
     size, at = _varint(page, at)
     rowid, at = _varint(page, at)
+    if size > file.seek(0, os.SEEK_END):
+        raise ValueError("a row is larger than the file")
     record = _payload(file, page, at, size)
     head, place = _varint(record, 0)
     types = []
@@ -98,7 +104,7 @@ def _payload(file: IO[bytes], page: bytes, at: int, size: int) -> bytes:
     left = size - local
     while left > 0:
         more = _page(file, following - 1, usable)
-        if following < 1 or len(more) < usable:
+        if len(more) < usable:
             raise ValueError("an overflow page is missing")
         parts.append(more[4 : 4 + left])
         left -= usable - 4

@@ -170,11 +170,7 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
         "labels": dict(origin.labels),
         "kernel": {"panic": _panic(report, source, trace)},
     }
-    if (
-        origin.backfill_before is not None
-        and crashed < origin.backfill_before
-        and now < origin.backfill_until
-    ):
+    if _is_history(crashed, origin, now):
         document["kernel"]["panic"]["backfill"] = True
     if report.analysis is not None:
         document["kernel"]["panic"]["analysis"] = _analysis(report.analysis, located=bool(origin.path))
@@ -182,6 +178,16 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
         host["os"] |= kernel.distribution._asdict()
     pruned: dict[str, Any] = _prune(document)
     return pruned
+
+
+def _is_history(crashed: float, origin: Origin, now: float) -> bool:
+    """Tell whether a crash happened before this shipper's time here."""
+    before = origin.backfill_before
+    if before is None or crashed >= before:
+        return False
+    if before == math.inf:  # all of it, by the operator's word
+        return True
+    return before <= now < origin.backfill_until  # else the clock was ahead when the shipper began
 
 
 class Sighting(NamedTuple):

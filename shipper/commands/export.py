@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import click
 
-from kpanic.shipper.commands._common import configured, doubt_causes, read_config, site_options
+from kpanic.shipper.commands._configuration import (
+    configured,
+    read_config,
+    site_options,
+    warn_of_unknown_causes,
+)
 from kpanic.shipper.commands._write import write, write_all
 
 __all__ = ["command"]
@@ -43,7 +48,7 @@ def command(
         raise click.BadOptionUsage("--format", f"--format of {kind} is one of: {', '.join(EXPORTS[kind])}")
     config = read_config(config_file, overrides)
     if kind == "alert":
-        doubt_causes(config)
+        warn_of_unknown_causes(config)
     options = site_options(config)
     if form == "elastalert2" and target != "-":  # it reads one rule a file
         from kpanic.dashboards.products import elastalert2  # noqa: PLC0415

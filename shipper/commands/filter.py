@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.commands._common import origin
+from kpanic.shipper.commands._plugins import origin
 from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:

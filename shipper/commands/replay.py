@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
+from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands._deliver import delivering, say_delivered
+from kpanic.shipper.commands._plugins import make_outputs
+from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.terminal import say
 from kpanic.shipper.triage import Triage
 
@@ -26,7 +28,7 @@ def command(
 ) -> int:
     """Deliver again what OUTPUT, or any output, refused, once the reason is mended."""
     config = read_config(config_file, overrides)
-    outputs = made_outputs(config, output)
+    outputs = make_outputs(config, output)
     with open_store(config) as store:
         for one in outputs:
             store.register_output(one.name)

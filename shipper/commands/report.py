@@ -10,7 +10,9 @@ import click
 
 from kpanic.indices import data_stream
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
+from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands._plugins import make_outputs
+from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.commands._write import write
 from kpanic.shipper.terminal import say
 
@@ -118,7 +120,7 @@ def _engine(config: Config, name: str) -> Iterator[Source]:
     from kpanic.shipper.outputs import search  # noqa: PLC0415
     from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
-    (output,) = made_outputs(config, only=name)
+    (output,) = make_outputs(config, only=name)
     try:
         if not isinstance(output, BulkOutput):
             raise Failure(f"output.{name} cannot be read back; --from takes opensearch or elasticsearch", 2)

@@ -22,15 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.commands._common import (
-    configured,
-    made_inputs,
-    made_outputs,
-    make_room,
-    open_store,
-    origin,
-    read_config,
-)
+from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands._plugins import make_inputs, make_outputs, origin
+from kpanic.shipper.commands._store import expire, open_store
 from kpanic.shipper.terminal import say
 
 if TYPE_CHECKING:
@@ -87,7 +81,7 @@ def _make(config: Config) -> _Parts:
     """
     if not config.inputs:
         raise Failure("nothing to watch: the configuration has no inputs", 2)
-    return _Parts(config, made_inputs(config), made_outputs(config))
+    return _Parts(config, make_inputs(config), make_outputs(config))
 
 
 def _serve(
@@ -190,7 +184,7 @@ def _tidy(store: Store, config: Config, log: Say) -> None:
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     try:
-        make_room(store, config, log)
+        expire(store, config, log)
     except StoreError as error:
         log(str(error))
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.commands._common import configured, doubt_causes, made_outputs, read_config, site_options
+from kpanic.shipper.commands._configuration import (
+    configured,
+    read_config,
+    site_options,
+    warn_of_unknown_causes,
+)
+from kpanic.shipper.commands._plugins import make_outputs
 from kpanic.shipper.terminal import say, visible
 
 if TYPE_CHECKING:
@@ -72,7 +78,7 @@ class Servers:
     def __init__(self, config: Config, chosen: set[str], *, dry_run: bool = False) -> None:
         from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
-        outputs = made_outputs(config)
+        outputs = make_outputs(config)
         self.engines: list[BulkOutput] = [output for output in outputs if isinstance(output, BulkOutput)]
         self.frontends = _made_frontends(config)
         self._closed = [*(output.close for output in outputs), *(one.close for one in self.frontends)]
@@ -149,7 +155,7 @@ def _steps(config: Config, servers: Servers, chosen: set[str]) -> Iterator[Step]
             yield frontend.name, saved_objects(frontend, options)
     if "alerts" not in chosen:
         return
-    doubt_causes(config)
+    warn_of_unknown_causes(config)
     kibana = [frontend for frontend in servers.frontends if frontend.name == "kibana"]
     for frontend in kibana:
         yield frontend.name, kibana_rules(frontend, options)

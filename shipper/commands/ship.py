@@ -11,15 +11,10 @@ import click
 
 from kpanic.shipper.batch import Batch
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.commands._common import (
-    configured,
-    made_outputs,
-    make_room,
-    open_store,
-    origin,
-    read_config,
-)
+from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands._deliver import delivering, say_delivered
+from kpanic.shipper.commands._plugins import make_outputs, origin
+from kpanic.shipper.commands._store import expire, open_store
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.spool import spool
@@ -83,7 +78,7 @@ def command(  # noqa: PLR0913 - one for each option
                 files.append(found.path)
     if dry_run:
         return _dry_run(config, files, faults, jobs)
-    outputs = made_outputs(config)
+    outputs = make_outputs(config)
     with open_store(config) as store:
         if not (backfill or no_backfill) and outputs and not store.status().documents:
             say(
@@ -102,7 +97,7 @@ def command(  # noqa: PLR0913 - one for each option
             if crashes and not outputs:
                 say(f"no output is configured: kept in {store.path}; 'kpanic report' shows them")
         complete = say_delivered(store, outputs)
-        make_room(store, config, say)
+        expire(store, config, say)
     return 0 if complete and not faults + unread else 1
 
 

@@ -11,7 +11,9 @@ import click
 from kpanic.indices import SIGNATURES, data_stream
 from kpanic.shipper.api import Unavailable, hide_secrets
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.commands._common import configured, made_outputs, open_store, read_config
+from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands._plugins import make_outputs
+from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.terminal import counted, say, visible
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ def _tell(text: str) -> None:
 def _engines(config: Config, only: str | None = None) -> list[BulkOutput]:
     from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
-    outputs = made_outputs(config, only)
+    outputs = make_outputs(config, only)
     return [output for output in outputs if isinstance(output, BulkOutput)]
 
 

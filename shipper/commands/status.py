@@ -7,7 +7,8 @@ import time
 
 import click
 
-from kpanic.shipper.commands._common import configured, open_store, read_config
+from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.terminal import escape_controls, visible
 
 __all__ = ["command"]

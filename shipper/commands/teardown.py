@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kpanic.shipper.commands._common import configured, read_config
+from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands.setup import Servers, run_steps
 
 if TYPE_CHECKING:

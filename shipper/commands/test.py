@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from kpanic.shipper.commands._common import configured, made_inputs, made_outputs, read_config
+from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands._plugins import make_inputs, make_outputs
 from kpanic.shipper.terminal import say, visible
 
 __all__ = ["command"]
@@ -24,8 +25,8 @@ def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
     found = read_config(config_file, overrides, ("output", "setup"))
     for warning in found.warnings:
         say(f"kpanic: warning: {warning}")
-    made_inputs(found)
-    for output in made_outputs(found):
+    make_inputs(found)
+    for output in make_outputs(found):
         output.close()
     names = ", ".join(plugin.name for plugin in found.outputs) or "none"
     sys.stdout.write(
@@ -42,7 +43,7 @@ def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]
     from kpanic.shipper.api import Unavailable, hide_secrets  # noqa: PLC0415
 
     code = 0
-    outputs = made_outputs(read_config(config_file, overrides), name)
+    outputs = make_outputs(read_config(config_file, overrides), name)
     if not outputs:
         say("kpanic: no output is configured; crashes are kept in the store")
     for one in outputs:

@@ -110,6 +110,7 @@ class _Salvage:
         self._new.execute("COMMIT")
         salvaged = self._copy_documents()
         self._new.execute("BEGIN")
+        self._copy_sightings()
         self._copy_deliveries()
         self._copy_positions()
         self._copy_creation()
@@ -214,6 +215,15 @@ class _Salvage:
             self._new.execute("COMMIT")
         cursor.execute("DROP TABLE merged")
         return Salvaged(copied, lost)
+
+    def _copy_sightings(self) -> None:
+        query = "SELECT seq, stated, host, printed, provider, at, timed FROM sightings"
+        for seq, *columns in self._select(query):
+            if list(map(type, columns)) == [str, str, str, str, float, int]:
+                self._new.execute(
+                    "INSERT OR IGNORE INTO sightings SELECT new, ?, ?, ?, ?, ?, ? FROM numbers WHERE old = ?",
+                    (*columns, seq),
+                )
 
     def _copy_deliveries(self) -> None:
         all_retries_known = self._is_whole("retries")

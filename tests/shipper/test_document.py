@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import time
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +59,8 @@ def crash(**changes: object) -> CrashReport:
         (1.6e9, 2e9, True),
         (1.6e9, 1.7e9, None),  # read long after: the clock of its host lags
         (1.4e9, 2e9, None),
+        (2.1e9, 2.2e9, None),  # the clock was years ahead when the store was made
+        (math.inf, math.inf, True),
     ],
 )
 def test_a_crash_from_before_the_store_is_history(

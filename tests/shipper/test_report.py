@@ -81,12 +81,13 @@ def test_the_report_of_an_engine_says_what_the_report_of_the_store_says(
 def test_pages_of_an_engine_s_answer_follow_each_other_without_a_gap(
     kpanic: Run, shipped: list[str], monkeypatch: pytest.MonkeyPatch, namespace: str
 ) -> None:
-    from kpanic.shipper.commands._common import made_outputs, read_config  # noqa: PLC0415
+    from kpanic.shipper.commands._configuration import read_config  # noqa: PLC0415
+    from kpanic.shipper.commands._plugins import make_outputs  # noqa: PLC0415
     from kpanic.shipper.outputs import search  # noqa: PLC0415
 
     monkeypatch.setattr(search, "PAGE", 7)
     monkeypatch.setattr(search, "WHOLE_PAGE", 5)
-    (output,) = made_outputs(read_config(None, tuple(shipped[1::2])))
+    (output,) = make_outputs(read_config(None, tuple(shipped[1::2])))
     index = f"logs-kernel.panic-{namespace}"
     found = list(search.documents(output, index, ["event.id"], 10**6))
     with Store(kpanic.store, readonly=True) as store:

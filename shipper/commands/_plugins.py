@@ -1,0 +1,78 @@
+"""The inputs and outputs that the configuration names, and what is known of their crashes."""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import TYPE_CHECKING
+
+from kpanic.shipper.cli import Failure
+from kpanic.shipper.document import Origin
+
+if TYPE_CHECKING:
+    from kpanic.shipper.api import Input, Output
+    from kpanic.shipper.config import Config
+
+__all__ = ["make_inputs", "make_outputs", "origin"]
+
+
+def origin(
+    config: Config | None = None,
+    *,
+    backfill_before: float | None = None,
+    backfill_until: float = math.inf,
+) -> Origin:
+    """Return what is known of every crash before it is read; see :class:`Origin`."""
+    host = socket.gethostname()
+    if config is None:
+        return Origin("file", agent_host=host)
+    from kpanic.shipper.redact import DEFAULT_PATTERNS, Redactor  # noqa: PLC0415
+
+    return Origin(
+        "file",
+        agent_host=host,
+        namespace=config.data_stream.namespace,
+        tags=tuple(config.tags),
+        labels=config.labels,
+        backfill_before=backfill_before,
+        backfill_until=backfill_until,
+        redactor=Redactor(DEFAULT_PATTERNS + tuple(config.redact.command_line)),
+    )
+
+
+def make_inputs(config: Config) -> list[Input]:
+    """Make the configured inputs.
+
+    :raises Failure: one cannot be made as it is configured.
+    """
+    from kpanic.plugins import load  # noqa: PLC0415
+    from kpanic.shipper.config import INPUTS  # noqa: PLC0415
+
+    made: list[Input] = []
+    for number, plugin in enumerate(config.inputs):
+        try:
+            made.append(load(INPUTS, plugin.name)(plugin.settings))
+        except ValueError as error:
+            raise Failure(f"{config.source or 'configuration'}: inputs[{number}]: {error}", 2) from None
+    return made
+
+
+def make_outputs(config: Config, only: str | None = None) -> list[Output]:
+    """Make the configured outputs, or the one named ``only``.
+
+    :raises Failure: one cannot be made as it is configured, or is not configured.
+    """
+    from kpanic.plugins import load  # noqa: PLC0415
+    from kpanic.shipper.config import OUTPUTS  # noqa: PLC0415
+
+    chosen = [plugin for plugin in config.outputs if only in (None, plugin.name)]
+    if only is not None and not chosen:
+        have = ", ".join(plugin.name for plugin in config.outputs) or "none"
+        raise Failure(f"output.{only} is not configured; there is {have}", 2)
+    outputs: list[Output] = []
+    for plugin in chosen:
+        try:
+            outputs.append(load(OUTPUTS, plugin.name)(plugin.settings))
+        except ValueError as error:
+            raise Failure(f"{config.source or 'configuration'}: output.{plugin.name}: {error}", 2) from None
+    return outputs

@@ -1,7 +1,7 @@
 """The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""
 
 CHECKSUMS: dict[str, int] = {
-    'kpanic.grammars.blocks.backtrace': 2799041696,
+    'kpanic.grammars.blocks.backtrace': 3744226008,
     'kpanic.grammars.blocks.boot': 290918583,
     'kpanic.grammars.blocks.code': 1755916087,
     'kpanic.grammars.blocks.end': 3909625976,

@@ -48,12 +48,13 @@ class Trace:
     :param linked: such frames need no line that opens them.
     """
 
-    __slots__ = ("_frame", "_frames", "_text", "linked", "machine")
+    __slots__ = ("_frame", "_frames", "_places", "_text", "linked", "machine")
 
     def __init__(self, text: str, frame: Sentence, machine: str = "", *, linked: bool = False) -> None:
         self._text = text
         self._frame = frame
         self._frames: tuple[Frame, ...] | None = None
+        self._places: tuple[int, ...] = ()
         self.machine = machine
         self.linked = linked
 
@@ -89,13 +90,15 @@ class Trace:
     def frames(self) -> tuple[Frame, ...]:
         """The frames, in the kernel's order: the innermost first."""
         if self._frames is None:
-            self._frames = tuple(frame for _, frame in _read_frames(self._text, self._frame))
+            found = list(_read_frames(self._text, self._frame))
+            self._frames = tuple([frame for _, frame in found])
+            self._places = tuple([place for place, _ in found])
         return self._frames
 
     @property
     def places(self) -> tuple[int, ...]:
         """Index of each frame's line among the lines."""
-        return tuple(place for place, _ in _read_frames(self._text, self._frame))
+        return self._places if self.frames else ()
 
     @property
     def modular(self) -> tuple[Frame, ...]:

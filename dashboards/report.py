@@ -16,6 +16,7 @@ import hashlib
 import json
 from array import array
 from base64 import b64encode
+from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -40,7 +41,9 @@ TEXT_BUDGET = 8_000_000
 IDS_LIMIT = 50_000
 """Above this number of incidents their ids, which do not compress, are left out."""
 SIGNED_LIMIT, UNSIGNED_LIMIT = 4_000, 1_000
-"""Examples at most: of signatures, and of incidents without one, which bring their own."""
+"""Maximum examples of signatures, and of incidents without one."""
+NEWEST = 100
+"""Newest incidents, each of which the page shows in full."""
 
 NAMES = tuple(sorted({name for source, name in fields() if source == "panics"} | set(FACETS) | set(SEARCHED)))
 """Fields that :func:`render_report` needs of every document, beside its ``_id``."""
@@ -115,6 +118,7 @@ class _Table:
         self.profile = array("I")
         self.examples: dict[str, tuple[tuple[bool, int, str], Mapping[str, Any]]] = {}
         self.unsigned = 0
+        self.newest: list[tuple[int, str, Any]] = []
 
     def add(self, document: Mapping[str, Any]) -> None:
         incident = first(document, "event.id")
@@ -131,6 +135,15 @@ class _Table:
             profile = self.profiles[key] = len(self.profiles)
         self.profile.append(profile)
         self._exemplify(document, incident, time)
+        if len(self.newest) < NEWEST or time >= self.newest[0][0]:
+            self._remember(document, incident, time)
+
+    def _remember(self, document: Mapping[str, Any], incident: str, time: int) -> None:
+        """Keep the document if its incident is among the newest; of an incident, the newest document."""
+        self.newest = [one for one in self.newest if one[1] != incident or one[0] > time]
+        if all(known != incident for _, known, _ in self.newest):
+            insort(self.newest, (time, incident, document), key=lambda one: one[:2])
+        del self.newest[:-NEWEST]
 
     def _code(self, place: int, found: object) -> int:
         words = self.dictionaries[place]
@@ -155,11 +168,15 @@ class _Table:
         self, whole: Callable[[Sequence[str]], Iterable[Mapping[str, Any]]] | None
     ) -> dict[str, dict[str, Any]]:
         """Return what the page shows of each example, by its signature or incident."""
-        chosen = {key: document for key, (_, document) in self.examples.items()}
+        chosen = {incident: document for _, incident, document in reversed(self.newest)}
+        chosen |= {key: document for key, (_, document) in self.examples.items()}
         if whole:
-            keys = {first(document, "_id"): key for key, document in chosen.items()}
+            keys: dict[str, list[str]] = {}
+            for key, document in chosen.items():
+                keys.setdefault(first(document, "_id"), []).append(key)
             for document in whole(list(keys)):
-                chosen[keys[first(document, "_id")]] = document
+                for key in keys[first(document, "_id")]:
+                    chosen[key] = document
         examples = {}
         left = TEXT_BUDGET
         for key, document in chosen.items():
@@ -292,15 +309,22 @@ FACTS = {
 """What an example says about itself, in reading order."""
 
 
+SCRIPTS = ("data", "counting", "state", "words", "panels", "changes", "crash", "charts", "filters", "page")
+"""Files of the page's script, which share one scope."""
+
+
 @cache
 def _script() -> str:
     """Return the page's one script: Vega-Lite and what it needs, then our own."""
     import vl_convert  # noqa: PLC0415  (a JavaScript engine; only a report needs it)
 
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
-    own = (files("kpanic.dashboards") / "page" / "report.js").read_text(encoding="utf-8")
-    # The bundle leaks its top-level names, and an HTML parser must not see an end tag inside.
-    script = f"(()=>{{{bundle}}})();\n{own}"
+    folder = files("kpanic.dashboards") / "page"
+    own = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    failed = (folder / "failed.js").read_text(encoding="utf-8")
+    # Both leak their top-level names into the page unless they stand in functions.
+    script = f'(()=>{{{bundle}}})();\n"use strict";\n(async () => {{\n{own}\n}})().catch({failed});'
+    # An HTML parser must not see an end tag inside.
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 

@@ -184,7 +184,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Report]]:
         *,
         scheme: Literal["light", "dark"] = "light",
         width: int = 1400,
-        **options: int,
+        **options: Any,  # noqa: ANN401 - those of render_report
     ) -> Report:
         path = tmp_path / f"report-{len(opened)}.html"
         path.write_text(render_report(documents, **options), encoding="utf-8")

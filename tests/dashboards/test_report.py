@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -117,13 +117,114 @@ def test_time_filters_by_day_of_utc(report: Report, documents: list[dict[str, An
     agree(report, [one for one in documents if first(one, "@timestamp")[:10] == day])
 
 
-def test_a_time_range_counts_back_from_the_newest_crash(
+def test_the_last_24_hours_are_those_before_the_page_was_made(
+    show: Callable[..., Report], documents: list[dict[str, Any]]
+) -> None:
+    moments = sorted(milliseconds(first(one, "@timestamp")) for one in documents)
+    made = datetime.fromtimestamp(moments[-1] / 1000 + 20 * 3600, UTC)
+    report = show(documents, made=made)
+    report.page.select_option("#last", "1")
+    start = made.timestamp() * 1000 - 86_400_000
+    recent = [one for one in documents if milliseconds(first(one, "@timestamp")) >= start]
+    assert 0 < len(recent) < len(documents)
+    agree(report, recent)
+    assert report.page.url.endswith("#last=1")
+    report.page.reload()
+    agree(report, recent)
+    assert "Last 24 hours" in report.page.inner_text("#chips")
+
+
+def test_a_single_crash_is_a_mark_on_a_day(
+    show: Callable[..., Report], documents: list[dict[str, Any]]
+) -> None:
+    fatal = next(one for one in documents if first(one, "kernel.panic.fatal") == "True")
+    report = show([fatal])
+    chart = report.page.locator("#panel-over-time .chart svg")
+    (bar,) = chart.locator("path[aria-roledescription='rect mark']").all()
+    assert bar.bounding_box()["width"] < chart.bounding_box()["width"] / 12
+    labels = report.page.evaluate(
+        "[...document.querySelectorAll('#panel-over-time svg .role-axis-label text')].map(e => e.textContent)"
+    )
+    day = datetime.fromisoformat(first(fatal, "@timestamp")).astimezone(UTC)
+    days = {f"{one:%b} {one.day}" for one in (day, day + timedelta(hours=12))}
+    assert sum(":00" in label for label in labels) >= 4
+    assert days & set(labels)
+
+
+def test_an_axis_names_months_where_they_begin(
+    show: Callable[..., Report], documents: list[dict[str, Any]]
+) -> None:
+    moved = copy.deepcopy(documents[:2])
+    for one, moment in zip(moved, ("2025-11-10T00:00:00Z", "2026-11-10T00:00:00Z"), strict=True):
+        one["@timestamp"] = moment
+        one["kernel"]["panic"]["fatal"] = True
+        one["event"]["id"] = moment
+    report = show(moved)
+    labels = report.page.evaluate(
+        "[...document.querySelectorAll('#panel-over-time svg .role-axis-label text')].map(e => e.textContent)"
+    )
+    names = [label for label in labels if " 20" in label]
+    assert names[0] == "Jan 2026"
+    assert names[-1] == "Nov 2026"
+
+
+def test_what_changed_stands_at_the_top(show: Callable[..., Report], documents: list[dict[str, Any]]) -> None:
+    def crash(title: str, kernel: str, host: str, moment: str) -> dict[str, Any]:
+        made = copy.deepcopy(documents[0])
+        made["@timestamp"] = moment
+        made["event"]["id"] = f"{title}{moment}"
+        made["host"] = {"name": host, "os": {"kernel": kernel}}
+        made["kernel"]["panic"] |= {"title": title, "fatal": True, "signature": {"id": f"v1-{title}"}}
+        return made
+
+    report = show(
+        [
+            crash("old", "6.1.9", "a", "2026-11-01T00:00:00Z"),
+            crash("both", "6.1.9", "b", "2026-11-02T00:00:00Z"),
+            crash("both", "6.1.10", "c", "2026-11-20T02:00:00Z"),
+            crash("fresh", "6.1.10", "c", "2026-11-20T01:00:00Z"),
+        ],
+        made=datetime(2026, 11, 20, 3, tzinfo=UTC),
+    )
+    parts = report.page.locator(".changes > div").all_inner_texts()
+    assert [part.split("\n") for part in parts] == [
+        ["1 new in the last 24 hours", "fresh"],
+        ["1 gone with kernel 6.1.10", "old"],
+        ["1 host crashed twice in 24 hours", "c 2 panics"],
+    ]
+
+
+def test_each_of_the_newest_incidents_opens_to_its_own_reading(
     report: Report, documents: list[dict[str, Any]]
 ) -> None:
-    report.page.select_option("#last", "7")
-    newest = max(milliseconds(first(one, "@timestamp")) for one in documents)
-    start = datetime.fromtimestamp(newest / 1000 - 6 * 86400, UTC).date().isoformat()
-    agree(report, [one for one in documents if first(one, "@timestamp")[:10] >= start])
+    report.page.click("#panel-incidents .rest button")
+    by_id = {first(one, "event.id"): one for one in documents}
+    rows = report.page.locator("#panel-incidents tr[data-key]")
+    assert rows.count() > 12
+    for place in range(12):
+        incident = by_id[rows.nth(place).get_attribute("data-key")]
+        rows.nth(place).locator(".opener").click()
+        inside = report.page.locator(f"#open-incidents-{place}")
+        assert first(incident, "event.id") in inside.locator("dl").inner_text()
+        cells = rows.nth(place).locator("td").all_inner_texts()
+        assert cells[0].replace("\n", "") == first(incident, "host.name")
+        assert cells[1].replace("\n", "") == first(incident, "host.os.kernel")
+    assert report.page.locator("#panel-incidents").bounding_box()["y"] < 900
+
+
+def test_nothing_scrolls_sideways_on_a_phone(
+    show: Callable[..., Report], documents: list[dict[str, Any]]
+) -> None:
+    report = show(documents, width=390)
+    for opener in report.page.locator(".opener").all()[:6]:
+        opener.click()
+    wide = """() => [document.documentElement, ...document.querySelectorAll("main *")]
+      .filter((e) => ["auto", "scroll"].includes(getComputedStyle(e).overflowX))
+      .filter((e) => e.scrollWidth > e.clientWidth + 1)
+      .filter((e) => e.tagName !== "PRE" && e.checkVisibility())
+      .map((e) => e.className)"""
+    assert report.page.evaluate(wide) == []
+    assert report.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_words_are_looked_for_in_names_and_traces(report: Report, documents: list[dict[str, Any]]) -> None:
@@ -214,8 +315,8 @@ def test_a_signature_has_a_page_of_its_own(report: Report, documents: list[dict[
 
 
 def test_every_incident_shows_what_was_printed(report: Report, documents: list[dict[str, Any]]) -> None:
-    incident = report.page.locator("#panel-incidents .documents > li").first
-    incident.locator("summary").first.click()
+    report.page.locator("#panel-incidents .opener").first.click()
+    incident = report.page.locator("#panel-incidents tr.inside").first
     incident.locator(".raw summary").click()
     text = incident.locator("pre").inner_text()
     assert any(first(one, "event.original")[:200].split("\n")[0] in text for one in documents)
@@ -270,8 +371,8 @@ def test_hostile_text_is_text(show: Callable[..., Report], documents: list[dict[
     assert report.number("panics") == len(HOSTILE)
     for opener in report.page.locator("#panel-top-signatures .opener").all():
         opener.click()
-    for summary in report.page.locator("#panel-incidents .documents > li > details > summary").all():
-        summary.click()
+    for opener in report.page.locator("#panel-incidents .opener").all():
+        opener.click()
     words = report.page.inner_text("main")
     assert HOSTILE[0] in words
     assert HOSTILE[1] in words
@@ -405,6 +506,10 @@ def test_it_prints_what_is_read_and_nothing_to_press(
         "e => [getComputedStyle(e).color, getComputedStyle(e.closest('.card')).backgroundColor]"
     )
     assert colours == ["rgb(22, 27, 38)", "rgb(255, 255, 255)"]
+    kept = report.page.locator("#panel-over-time .legend li").first.evaluate(
+        "e => getComputedStyle(e, '::before').printColorAdjust"
+    )
+    assert kept == "exact"
     assert report.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert report.page.pdf(format="A4").startswith(b"%PDF")
 

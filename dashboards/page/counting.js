@@ -1,0 +1,93 @@
+// Counts over rows: groups, distinct values, earliest and latest times, and which rows a panel is about.
+
+// A counter is made once a group and fed the group's rows in order. An incident's rows are neighbours,
+// so counting distinct incidents is to count the changes.
+function distinct(name) {
+  if (name === "event.id") {
+    return () => {
+      let last = -1;
+      let n = 0;
+      return { add: (row) => incident[row] !== last && (last = incident[row], n++), get: () => n };
+    };
+  }
+  const { codes, entries } = columns[name];
+  return () => {
+    const seen = new Set();
+    return {
+      add: (row) => seen.add(codes[row]),
+      get: () => new Set([...seen].flatMap((code) => entries[code])).size,
+    };
+  };
+}
+function measure(metric) {
+  if (metric.kind === "distinct") return distinct(metric.field);
+  if (metric.kind === "newest") {
+    return () => {
+      let best = -1;
+      return { add: (row) => (best < 0 || time[row] >= time[best]) && (best = row), get: () => (best < 0 ? undefined : value(metric.field, best)) };
+    };
+  }
+  const better = metric.kind === "earliest" ? (a, b) => a < b : (a, b) => a > b;
+  return () => {
+    let best;
+    return { add: (row) => (best === undefined || better(time[row], best)) && (best = time[row]), get: () => best };
+  };
+}
+const order = (a, b) => b.n - a.n || (a.key < b.key ? -1 : 1);
+function group(name, rows, counter) {
+  const { codes, entries } = columns[name];
+  const of = entries.map(() => null);
+  const byKey = new Map();
+  for (const row of rows) {
+    const code = codes[row];
+    if (!of[code]) {
+      of[code] = [...new Set(entries[code])].map((key) => {
+        if (!byKey.has(key)) byKey.set(key, { key, counter: counter() });
+        return byKey.get(key).counter;
+      });
+    }
+    for (const one of of[code]) one.add(row);
+  }
+  return [...byKey.values()].map(({ key, counter: c }) => ({ key, n: c.get() })).sort(order);
+}
+const counters = (metrics) => {
+  const makers = metrics.map(measure);
+  return () => {
+    const all = makers.map((make) => make());
+    return { add: (row) => { for (const one of all) one.add(row); }, get: () => all.map((one) => one.get()) };
+  };
+};
+function single(metric, rows) {
+  const counter = measure(metric)();
+  for (const row of rows) counter.add(row);
+  return counter.get();
+}
+function table(panel, rows) {
+  const found = group(panel.by, rows, counters(panel.metrics)).map(({ key, n }) => ({ key, values: n }));
+  return found.sort((a, b) => b.values[0] - a.values[0] || (a.key < b.key ? -1 : 1));
+}
+// A row's test for a field, decided once a word.
+const tester = (name, accept) => {
+  const { codes, entries } = columns[name];
+  const verdict = entries.map(accept);
+  return (row) => verdict[codes[row]];
+};
+// Most panels ask of the same rows: these are looked for once a drawing, and their incidents counted once.
+let selections = new Map();
+function select(panel, rows) {
+  const key = JSON.stringify([panel.source, panel.where]);
+  if (!selections.has(key)) selections.set(key, chosen(panel, rows));
+  return selections.get(key);
+}
+const counted = new WeakMap();
+function incidents(rows) {
+  if (!counted.has(rows)) counted.set(rows, single({ kind: "distinct", field: "event.id" }, rows));
+  return counted.get(rows);
+}
+function chosen(panel, rows) {
+  const tests = panel.where
+    .filter((term) => !(state.all && term.field === FATAL && term.value === true))
+    .map((term) => tester(term.field, (word) => word.includes(String(term.value)) !== term.negate));
+  if (panel.source === "signatures") tests.push((row) => firstRows.has(row));
+  return tests.length ? rows.filter((row) => tests.every((test) => test(row))) : rows;
+}

@@ -1,0 +1,37 @@
+// One crash in full: its reading, its call trace, what else is known of it, the text.
+
+// One crash in full: the reading on the left, what the kernel printed on the right.
+function example(key, id) {
+  const e = words.examples[id] ?? words.examples[key];
+  if (!e) return empty(`The text of ${id ?? key} is not in this file; it is in the store.`);
+  const verdict = e.vmcore === true ? ["vmcore needed", "bad"] : e.vmcore === false ? ["dmesg is enough", "good"] : null;
+  const place = e.facts.RIP;
+  const frames = e.trace.length || place
+    ? h("ol", { class: "trace mono", tabindex: 0 }, place && h("li", { class: "rip" }, clean(place.replace(/^[0-9a-f]{4}:/i, ""))),
+      e.trace.map((frame) => h("li", { class: frame.startsWith("?") ? "unsure" : guilty(frame, e) ? "guilty" : null }, clean(frame))))
+    : empty("No call trace was printed.");
+  return h("article", { class: "example" },
+    h("div", { class: "reading" },
+      id && !words.examples[id] && h("p", { class: "note" }, `Of this crash the page holds no text; this is another one of the same signature, of ${minute(e.time)} UTC.`),
+      h("h3", {}, "What happened", verdict && h("span", { class: `tag ${verdict[1]}` }, verdict[0])),
+      e.summary && h("p", { class: "summary" }, clean(e.summary)),
+      e.why && h("p", { class: "why" }, clean(e.why)),
+      e.steps.length ? h("ol", { class: "steps" }, e.steps.map((step) => h("li", {}, labelled(clean(step))))) : null,
+      e.next.length ? [h("h3", {}, "What to do now"), h("ul", { class: "steps" }, e.next.map((step) => h("li", {}, command(clean(step)))))] : null),
+    h("div", { class: "printed" },
+      h("h3", {}, "Call trace"), frames,
+      h("dl", {}, Object.entries(e.facts).filter(([label]) => !state.about || label !== "Signature").flatMap(([label, text]) => [h("dt", {}, label), h("dd", { class: "mono" }, clean(text))])),
+      e.text ? h("details", { class: "raw" }, h("summary", {}, "All that was printed", e.cut ? " (the beginning of it)" : ""), h("pre", { tabindex: 0 }, clean(e.text))) : null,
+      !state.about && words.names.includes(SIGNATURE) && key !== id && e.facts.Signature
+        ? h("p", {}, h("a", { class: "more", href: address({ ...state, about: key }) }, "Everything about this signature")) : null));
+}
+
+const command = (step) => {
+  const [line, ...words] = step.split(/ # /);
+  return [h("code", {}, line), words.length ? h("small", {}, words.join(" # ")) : null].filter(Boolean);
+};
+const labelled = (step) => {
+  const end = step.search(/: /) + 1;
+  return end && end < 24 ? [h("b", {}, step.slice(0, end)), step.slice(end)] : [step];
+};
+const guilty = (frame, e) => Boolean(e.facts["Guilty function"]) && frame.split(/[+.\s]/)[0] === e.facts["Guilty function"].split(".")[0];

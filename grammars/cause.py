@@ -38,10 +38,6 @@ CLOSE: Final = 10
 """Lines between them, where lines have no time."""
 LONG: Final = 60.0
 """Seconds between the OOM killer's first line and its verdict: it prints all tasks to a slow console."""
-CODES: Final = ("DSISR", "cause")
-"""Registers of powerpc and riscv that say what an exception was."""
-ADDRESSES: Final = ("badaddr", "DAR")
-"""Registers of riscv and powerpc that hold the faulting address."""
 _READABLE: Final = re.compile(r"(?:[0-9a-f]{2,8} ){4}")
 """Code that could be read."""
 _TRAPPED: Final = re.compile(r"[<(]([0-9a-f]+)[)>]")
@@ -80,10 +76,10 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
     if header == "general-protection":
         return _protected(detail, address, found, known)
     if address is None:
-        address = _address(found)
+        address = _address(found, known)
     code = oops.error_code if oops else None
     if code is None or known.code_apart:
-        code = _code(found, code)
+        code = _code(found, known, code)
     deed = known.access(code)
     if not known.says_fetch and at is not None and address is not None and at >> PAGE == address >> PAGE:
         deed = fetch(deed)
@@ -109,19 +105,23 @@ def _protected(detail: str, address: int | None, found: Gathered, machine: Machi
     return Settled(cause, _where(address, machine, NOTHING) or detail, address, found.oops)
 
 
-def _code(found: Gathered, known: int | None) -> int | None:
+def _code(found: Gathered, machine: Machine, known: int | None) -> int | None:
     """Return the error code that stands in another line than the oops."""
     if said := found.first("error code"):
         return hexadecimal(said.value["code"])
-    written = next((value for name, value in found.registers if name in CODES), None)
+    written = _register(found, machine.code_register)
     return known if written is None else hexadecimal(written)
 
 
-def _address(found: Gathered) -> int | None:
+def _address(found: Gathered, machine: Machine) -> int | None:
     """Return the faulting address that stands in another line than the header."""
     if said := found.first("fault address"):
         return 0 if "null" in said.value else hexadecimal(said.value["address"])
-    return hexadecimal(next((value for name, value in found.registers if name in ADDRESSES), None))
+    return hexadecimal(_register(found, machine.address_register))
+
+
+def _register(found: Gathered, name: str) -> str | None:
+    return next((value for other, value in found.registers if other == name), None)
 
 
 def triggered(trigger: Fact | None, head: Line) -> Fact | None:

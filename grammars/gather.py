@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import machines
-from kpanic.grammars.model import Process
+from kpanic.grammars.model import Hardware, Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from kpanic.grammars.blocks.code import Code
     from kpanic.grammars.blocks.modules import Modules
     from kpanic.grammars.blocks.owner import Owner
+    from kpanic.grammars.blocks.platform import Platform
     from kpanic.grammars.blocks.pointer import Pointer
     from kpanic.grammars.blocks.registers import Registers
     from kpanic.grammars.fact import Fact
-    from kpanic.grammars.model import Frame, Hardware, Oops
+    from kpanic.grammars.model import Frame, Oops
 
 __all__ = ["Gathered", "gather"]
 
@@ -37,6 +38,8 @@ class Gathered:
     pointer: Pointer | None = None
     """The first one that is in the kernel."""
     machine: str = ""
+    big_endian: bool = False
+    """The machine's byte order is not its usual one."""
     oops: Oops | None = None
     code: str = ""
     modules: tuple[str, ...] = ()
@@ -81,6 +84,14 @@ class Gathered:
         if self.hardware is not None:
             return False
         self.hardware = value
+        return True
+
+    def add_platform(self, value: Platform) -> bool:
+        """Take which machine prints such lines, and on what board."""
+        self.machine = self.machine or value.machine
+        self.big_endian = self.big_endian or value.big_endian
+        if value.hardware and self.hardware is None:
+            self.hardware = Hardware(value.hardware, product=value.hardware)
         return True
 
     def add_pointer(self, value: Pointer) -> bool:
@@ -146,6 +157,7 @@ class Gathered:
 _READERS: Final[dict[str, Callable[..., bool]]] = {
     "owner": Gathered.add_owner,
     "hardware": Gathered.add_hardware,
+    "platform": Gathered.add_platform,
     "pointer": Gathered.add_pointer,
     "oops": Gathered.add_oops,
     "code": Gathered.add_code,
@@ -177,4 +189,6 @@ def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
             found.facts.append(fact)
     if not found.machine and found.oops is not None:
         found.machine = machines.of_flags(found.oops.flags)
+    if found.big_endian:
+        found.machine = machines.find(found.machine).big_endian or found.machine
     return found

@@ -115,6 +115,7 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
     match = frame.regex.match
     known = frame.regex.groupindex
     fields = [field for field in _FIELDS if field in known]
+    called = "called" in known  # the first line of arm's names the innermost function, and where it is called
     missing = [None] * (len(_FIELDS) - len(fields))
     at, line = 0, -1
     while at < len(text):
@@ -123,6 +124,8 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
         at = text.index("\n", at) + 1
         if found is None:
             continue
+        if called and not line:
+            yield line, Frame(found["called"], stack=stack)
         row: list[str | None] = [*found.group(*fields), *missing]
         name, address, offset, size, place, rest, guess, mark, home, inside, number = row
         if mark:

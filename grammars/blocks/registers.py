@@ -60,11 +60,17 @@ def named(register: Sentence) -> Callable[[str], Iterator[tuple[str, str]]]:
 
 
 def registers(
-    read: Callable[[str], Iterable[tuple[str, str]]], machine: str = ""
+    read: Callable[[str], Iterable[tuple[str, str]]], machine: str | Mapping[int, str] = ""
 ) -> Callable[[Mapping[str, str]], Registers]:
-    """Return the meaning of a block whose field ``lines`` has registers."""
+    """Return the meaning of a block whose field ``lines`` has registers.
+
+    :param read: yields the name and the value of each register of the lines.
+    :param machine: ``uname -m`` of the machine that prints them, or by the length of the field ``digits``.
+    """
 
     def meaning(fields: Mapping[str, str]) -> Registers:
-        return Registers(fields["lines"], read, machine)
+        if isinstance(machine, str):
+            return Registers(fields["lines"], read, machine)
+        return Registers(fields["lines"], read, machine.get(len(fields.get("digits", "")), ""))
 
     return meaning

@@ -85,6 +85,28 @@ def page_fault() -> ParserElement:
 
 
 @_form(title=PAGING, cause="bad-pointer")
+def parisc() -> ParserElement:
+    """Page fault: bad address: Code=26 (Data memory access rights trap) at addr f8c00000
+
+    Kernel Fault: Code=15 (Data TLB miss fault) at addr 0000000000000008
+
+    Kernel Fault: Code=26 regs=0000000040a4c9a0 (Addr=00000000)
+    """  # since 4.18; before
+    address = k.one_of(" at addr ", "(Addr=") + k.address
+    return k.one_of("Page fault: bad address: ", "Kernel Fault: ") + "Code=" + k.UpTo(address) + address
+
+
+@_form(title=PAGING, cause="bad-pointer")
+def arc() -> ParserElement:
+    """Path: /bin/busybox
+    CPU: 0 PID: 1 Comm: init Not tainted 5.1.0+ #1
+    [ECR   ]: 0x00050100 => Invalid Read @ 0x01200000 by insn @ 0x800a8bc6
+    """  # arch/arc/kernel/troubleshoot.c, below a line that says Oops
+    access = k.one_of("Read", "Write", "EX") + " @ 0x" + k.address
+    return "Path: " + k.rest_of_line + "\n" + "CPU: " + k.later("Invalid " + access, within=4)
+
+
+@_form(title=PAGING, cause="bad-pointer")
 def without_address() -> ParserElement:
     """Unable to handle kernel pointer dereference in virtual kernel address space"""  # s390x
     return (

@@ -46,6 +46,20 @@ FAULT: Final = ByWord(  # of ``Unhandled fault`` (arch/arm/mm/fsr-2level.c, arch
     default="bad-pointer",
 )
 
+SYNDROME: Final = ByWord(  # of an exception that arm64 did not expect (arch/arm64/kernel/traps.c)
+    "syndrome",
+    (
+        ("SError", "machine-check"),
+        ("BTI", "exec-protected"),
+        ("BRK", "breakpoint"),
+        ("DABT", "bad-pointer"),
+        ("IABT", "bad-pointer"),
+        ("FPAC", "general-protection"),
+        ("Alignment", "general-protection"),
+    ),
+    default="invalid-opcode",
+)
+
 cfi = Family("cfi")  # kernel/cfi.c announces the trap behind it: ud2, brk, or a warning where that is enough
 
 
@@ -237,10 +251,40 @@ def reserved_instruction() -> ParserElement:
     return k.one_of("Reserved", "Break")("what") + " instruction in kernel code[#" + k.rest_of_line
 
 
-@_form(title="Bad mode in {what} handler in {function}", cause="invalid-opcode")
+@_form(title="Bad mode in {what} handler in {function}", cause=SYNDROME)
 def bad_mode() -> ParserElement:
-    """Bad mode in Synchronous Abort handler detected on CPU0, code 0x86000006"""  # arm64, arm
-    return "Bad mode in " + k.UpTo(" handler", least=1)("what") + " handler" + k.rest_of_line
+    """Bad mode in Synchronous Abort handler detected on CPU0, code 0x86000006 -- IABT (current EL)
+
+    Bad mode in prefetch abort handler detected
+    """  # arm64 before 5.13; arm
+    syndrome = k.UpTo(" -- ") + " -- " + k.any_text("syndrome")
+    return "Bad mode in " + k.UpTo(" handler", least=1)("what") + " handler" + (syndrome | k.rest_of_line)
+
+
+@_form(title="Unhandled exception in {function}", cause=SYNDROME, detail="{syndrome}", fatal=True)
+def unhandled_exception() -> ParserElement:
+    """Unhandled 64-bit el1h sync exception on CPU0, ESR 0x0000000034000002 -- BTI"""  # arm64 since 5.13
+    bits = k.one_of("Unhandled 64-bit el", "Unhandled 32-bit el")
+    syndrome = k.UpTo(" -- ") + " -- " + k.any_text("syndrome")
+    return bits + k.Regex(r"\d[ht]?(?: \w{2,6}){1,2} exception on CPU") + k.number + syndrome
+
+
+@_form(title="Machine check in {function}", cause="machine-check")
+def machine_check_interrupt() -> ParserElement:
+    """Severe Machine check interrupt [Not recovered]
+
+    Machine check in kernel mode.
+    """  # powerpc: arch/powerpc/kernel/mce.c before 4.18; platforms of 32 bits
+    return (
+        k.one_of("Severe Machine check interrupt [Not recovered", "Machine check in kernel mode")
+        + k.rest_of_line
+    )
+
+
+@_form(title="Non-resumable error in {function}", cause="machine-check", fatal=True)
+def non_resumable_error() -> ParserElement:
+    """NON-RESUMABLE ERROR: Reporting on cpu 39"""  # sparc64: arch/sparc/kernel/traps_64.c
+    return "NON-RESUMABLE ERROR: Reporting on cpu " + k.number
 
 
 stack = Family("stack")

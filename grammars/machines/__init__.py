@@ -59,13 +59,19 @@ class Machine:
     says_trap: bool = False
     """The error code says what an exception was that is no page fault."""
     code_apart: bool = False
-    """The error code stands in a line of its own, and what ``Oops:`` has is none."""
+    """What ``Oops:`` has is no error code."""
     regions: Callable[[int], Address] = _split
     """What an address is that is no poison, error code or NULL."""
     ignored_bits: int = 0
     """Topmost bits of an address that may hold a tag."""
     shadow: int = 0
     """KASAN_SHADOW_OFFSET: an access is checked at an eighth of its address plus this."""
+    code_register: str = ""
+    """The register of the dump that holds the error code."""
+    address_register: str = ""
+    """The register of the dump that holds the faulting address."""
+    big_endian: str = ""
+    """``uname -m`` of the same machine in big-endian order."""
     untitled: bool = False
     """Frames may follow the registers without a line that opens them."""
     bug: frozenset[str] = frozenset()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
 from kpanic.grammars.blocks.backtrace import Trace
+from kpanic.grammars.blocks.platform import platform
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
 from kpanic.grammars.machines.access import NOTHING, Access, Deed, access, status
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from pyparsing import ParserElement
 
 __all__ = ["ARMV5", "ARMV6", "ARMV7"]
+
+
+@block("platform", platform("armv7l"))
+def own_words() -> ParserElement:
+    """8<--- cut here ---"""
+    return "8<--- cut here ---" + k.rest_of_line
 
 
 @sentence
@@ -54,8 +61,8 @@ def frame() -> ParserElement:
 
     [<c0101010>] (f) from [<c0202020>] (g file.c:12 [inline])
     """  # the function that was called, and where from; before 3.13; 6.0; since; symbolized
-    module = k.Opt(k.Regex(r" \[[\w-]+\]"))
-    called = ("(" + k.symbol_name + k.Regex(r"[^)\n]{0,120}\)")) | k.symbol_name + module
+    module = k.Regex(r"(?:\+[^)\n]{0,60})?(?: \[[\w-]{1,64}\])?\)?")
+    called = k.Opt("(") + k.symbol_name("called") + module
     address = k.Opt(k.Regex(r"\[<?(?:0x)?[0-9a-f]{0,16}>?\][ \t]*"))
     place = k.Opt(k.bracket + k.spaces) + k.Opt("(")
     return k.spaces + address + called + " from " + place + k.frame_symbol
@@ -96,7 +103,7 @@ ARMV7 = Machine(
     name="armv7l",
     words=("armmp", "armv7", "arm-linux", "armhf"),
     bits=32,
-    blocks=(rows, frames),
+    blocks=(rows, frames, own_words),
     flags=frozenset({"ARM", "THUMB2"}),
     fault=_fault,
     says_trap=True,

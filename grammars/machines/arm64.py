@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks.platform import platform
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
@@ -17,6 +18,29 @@ if TYPE_CHECKING:
     from pyparsing import ParserElement
 
 __all__ = ["AARCH64"]
+
+
+@block("platform", platform("aarch64"))
+def own_words() -> ParserElement:
+    """Mem abort info:
+
+    Unhandled 64-bit el1h sync exception on CPU0, ESR 0x0000000034000002 -- BTI
+
+    Bad mode in Error handler detected on CPU3, code 0xbf000002 -- SError
+
+    SError Interrupt on CPU2, code 0x00000000be000011 -- SError
+
+    swapper pgtable: 4k pages, 48-bit VAs, pgdp=0000000041f6a000
+    """
+    mode = "Bad mode in " + k.UpTo(" handler", most=60) + " handler detected on CPU"
+    words = (
+        "Mem abort info:",
+        "Unhandled 64-bit el",
+        "SError Interrupt on CPU",
+        "swapper pgtable: ",
+        "user pgtable: ",
+    )
+    return (k.one_of(*words) | mode) + k.rest_of_line
 
 
 @block("pointer", pointer("aarch64"))
@@ -110,7 +134,7 @@ def _regions(address: int) -> Address:
 AARCH64 = Machine(
     name="aarch64",
     words=("arm64",),
-    blocks=(pc, rows, syndrome, between),
+    blocks=(pc, rows, syndrome, between, own_words),
     fault=_fault,
     says_fetch=True,
     says_trap=True,

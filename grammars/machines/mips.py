@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import registers
 from kpanic.grammars.machines import Machine
+from kpanic.grammars.machines.access import NOTHING, Access, access
 from kpanic.grammars.machines.address import regions
+from kpanic.grammars.machines.disassembler import Disassembler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,10 +60,35 @@ def rows() -> ParserElement:
     return k.Combine((general | special) + k.rest_of_line)("lines")
 
 
+_DEEDS: Final = {
+    1: access("write", "protected"),
+    2: access("read", "absent"),
+    3: access("write", "absent"),
+    4: Access("misaligned read", "read"),
+    5: Access("misaligned write", "write"),
+    6: Access("instruction fetch that the bus refused", "execute"),
+    7: Access("access that the bus refused"),
+    9: Access("breakpoint: the trap of BUG() and WARN()"),
+    10: Access("instruction that does not exist"),
+    13: Access("trap instruction, of BUG_ON() and WARN_ON()"),
+}
+"""Exception codes in the Cause register (arch/mips/include/asm/mipsregs.h)."""
+
+
+def _fault(code: int) -> Access:
+    """Read the Cause register."""
+    return _DEEDS.get(code >> 2 & 0x1F, NOTHING)
+
+
+_DISASSEMBLER: Final = Disassembler(architecture="MIPS", modes=("MIPS32", "BIG_ENDIAN"), order="big")
 MIPS = Machine(
     name="mips",
     words=("4kc-malta", "mips-linux", "mipsel-linux", "mips-openwrt", "mipsel-openwrt"),
     bits=32,
+    fault=_fault,
+    code_register="Cause",
+    address_register="BadVA",
+    disassembler=_DISASSEMBLER,
     blocks=(epc, rows),
     regions=regions(  # arch/mips/include/asm/addrspace.h
         (0, 0x7FFFFFFF, "user", "an address of user space"),
@@ -76,6 +104,10 @@ MIPS = Machine(
 )
 MIPS64 = Machine(
     name="mips64",
+    fault=_fault,
+    code_register="Cause",
+    address_register="BadVA",
+    disassembler=replace(_DISASSEMBLER, modes=("MIPS64", "BIG_ENDIAN")),
     words=("5kc-malta", "mips64el", "octeon", "loongson-3", "mips64-"),
     regions=regions(
         (0, 0x3FFFFFFFFFFFFFFF, "user", "an address of user space"),

@@ -10,6 +10,7 @@ from kpanic.grammars.blocks import block, sentence
 from kpanic.grammars.blocks.backtrace import Trace
 from kpanic.grammars.blocks.code import Code
 from kpanic.grammars.blocks.owner import read_owner
+from kpanic.grammars.blocks.platform import platform
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
@@ -26,6 +27,24 @@ __all__ = ["PPC", "PPC64", "PPC64LE"]
 
 
 _BY_DIGITS: Final = {8: "ppc", 16: "ppc64le"}
+
+
+@block("platform", platform("ppc64le"))
+def little_endian() -> ParserElement:
+    """LE PAGE_SIZE=64K MMU=Radix SMP NR_CPUS=2048 NUMA PowerNV"""
+    return "LE PAGE_SIZE=" + _options() + k.rest_of_line("hardware")
+
+
+@block("platform", platform("", big_endian=True))
+def big_endian() -> ParserElement:
+    """BE PAGE_SIZE=4K MPC8544 DS"""
+    return "BE PAGE_SIZE=" + _options() + k.rest_of_line("hardware")
+
+
+def _options() -> ParserElement:
+    """Match what the kernel is built with; the platform's name is behind it."""
+    option = k.Regex(r"(?:MMU=\w+|PREEMPT\w*|SMP|NR_CPUS=\d+|DEBUG_PAGEALLOC|NUMA) ")
+    return k.word + " " + k.ZeroOrMore(option)
 
 
 @block("pointer", pointer(_BY_DIGITS))
@@ -99,7 +118,7 @@ def rows() -> ParserElement:
     return k.Combine("GPR" + k.Regex(r"\d\d: ") + k.rest_of_line)("lines")
 
 
-@block("registers", registers(_registers), each=register)
+@block("registers", registers(_registers, _BY_DIGITS), each=register)
 def special() -> ParserElement:
     """NIP:  c008000000335024 LR: c008000000335cf8 CTR: c008000000335008
 
@@ -108,7 +127,8 @@ def special() -> ParserElement:
     DAR: 0000000000000010, DSISR: 40000000
     """
     names = k.one_of("NIP:  ", "NIP: ", "REGS: ", "MSR:  ", "CFAR: ", "DAR: ", "DEAR: ")
-    return k.Combine(names + k.rest_of_line)("lines")
+    digits = k.FollowedBy(names + k.hex_number("digits"))
+    return k.Opt(digits) + k.Combine(names + k.rest_of_line)("lines")
 
 
 @block("code", lambda fields: Code(" ".join(fields.get("bytes", "").split())))
@@ -175,17 +195,34 @@ _DISASSEMBLER: Final = Disassembler(
 PPC64LE = Machine(
     name="ppc64le",
     words=("powerpc64le", "ppc64el"),
-    blocks=(nip, xmon, task, release, rows, special, dump, frames, faulting_instruction_address),
+    blocks=(
+        little_endian,
+        big_endian,
+        nip,
+        xmon,
+        task,
+        release,
+        rows,
+        special,
+        dump,
+        frames,
+        faulting_instruction_address,
+    ),
     fault=_fault,
     code_apart=True,
+    code_register="DSISR",
+    address_register="DAR",
+    big_endian="ppc64",
     regions=lambda address: USER if address < 1 << 56 else KERNEL,
     disassembler=_DISASSEMBLER,
 )
-PPC64 = replace(PPC64LE, name="ppc64", words=("powerpc64",))
+PPC64 = replace(PPC64LE, name="ppc64", words=("powerpc64",), big_endian="")
 PPC = replace(
     PPC64LE,
     name="ppc",
     words=("powerpc",),
+    big_endian="",
+    address_register="DEAR",
     bits=32,
     regions=split(0xC0000000),
     disassembler=replace(_DISASSEMBLER, modes=("32", "BIG_ENDIAN")),

@@ -80,6 +80,8 @@ RISCV64 = Machine(
     blocks=(epc, rows, status),
     fault=lambda code: _CAUSES.get(code, NOTHING),
     says_trap=True,
+    code_register="cause",
+    address_register="badaddr",
     untitled=True,
     regions=lambda address: USER if address < 1 << 56 else KERNEL,
     disassembler=Disassembler(architecture="RISCV", modes=("RISCV64", "RISCVC"), order="little", pairs=True),

@@ -9,6 +9,7 @@ from kpanic.grammars.blocks import block, sentence
 from kpanic.grammars.blocks.backtrace import Trace
 from kpanic.grammars.blocks.code import Code
 from kpanic.grammars.blocks.oops import read_oops
+from kpanic.grammars.blocks.platform import platform
 from kpanic.grammars.blocks.pointer import Jump, pointer
 from kpanic.grammars.blocks.registers import registers
 from kpanic.grammars.machines import Machine
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
 
 __all__ = ["S390X"]
+
+
+@block("platform", platform("s390x"))
+def own_words() -> ParserElement:
+    """Fault in home space mode while using kernel ASCE."""
+    return (
+        "Fault in "
+        + k.one_of("home", "primary", "secondary", "access register")
+        + " space mode"
+        + k.rest_of_line
+    )
 
 
 @block("pointer", pointer("s390x"))
@@ -156,7 +168,7 @@ _LOW: Final = Address(
 )
 S390X = Machine(
     name="s390x",
-    blocks=(psw, last_jump, general, code, frames, interruption, failing_address),
+    blocks=(psw, last_jump, general, code, frames, interruption, failing_address, own_words),
     fault=lambda code: _INTERRUPTIONS.get(code & 0x7F, NOTHING),
     regions=lambda address: _LOW if address < 1 << 56 else KERNEL,
     disassembler=Disassembler(

@@ -246,7 +246,7 @@ MACHINES = {
             "write to a non-present page by the kernel",
         ),
         ("r10", "bf0046c4"),
-        "vfs_write",
+        "boom_null_write",
     ),
     "arm of 3.4": (
         ARM_OLD,
@@ -259,7 +259,7 @@ MACHINES = {
             "write to a non-present page by the kernel",
         ),
         ("r9", "00000001"),
-        "usb_probe_interface",
+        "widget_probe",
     ),
     "mips": (
         MIPS,
@@ -269,7 +269,7 @@ MACHINES = {
             "kthread_data",
             ("kthread_data", 0x4, 0xC),
             0xFFFFFFF0,
-            "",
+            "read from a non-present page by the kernel",
         ),
         ("$3", "a25b0831"),
         "kthread_data",

@@ -1,7 +1,8 @@
 """Railroad diagrams of the grammar: ``python -m kpanic.grammars.diagram OUT.html``.
 
-The page has one diagram a form, by family, beside what the kernel prints and what kpanic calls it. Needs
-``pyparsing[diagrams]``.
+The page has one diagram a sentence beside what the kernel prints: the forms that head a report, by family,
+with what kpanic calls the crash; the blocks below a header, by kind and machine; what a boot says of itself.
+Needs ``pyparsing[diagrams]``.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 from jinja2 import Environment
 from pyparsing import diagram as railroad
 
-from kpanic.grammars import registry
+from kpanic.grammars import body, registry
+from kpanic.grammars.blocks import boot
 from kpanic.grammars.vocabulary import elements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyparsing as pp
 
-    from kpanic.grammars.family import Family, Form
+    from kpanic.grammars.family import Family
+    from kpanic.grammars.sentence import Sentence
 
 _PAGE: Final = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -48,10 +51,11 @@ _PAGE: Final = """<!doctype html>
   svg.railroad-diagram rect.group-box { stroke: #8c959f; stroke-dasharray: 6 4; fill: none }
   @media print { nav { display: none } main { margin: 0 } }
 </style>
-<nav><b>{{ forms }} forms</b>
+<nav><b>{{ forms }} forms, {{ blocks }} blocks</b>
 {% for module, families in modules %}<a href="#{{ module }}"><b>{{ module }}</b></a>
 {% for family in families %}<a class="family" href="#{{ family.name }}">{{ family.name }}</a>
-{% endfor %}{% endfor %}<a href="#words"><b>words</b></a></nav>
+{% endfor %}{% endfor %}{% for module in parts %}<a href="#block-{{ module }}"><b>{{ module }}</b></a>
+{% endfor %}<a href="#words"><b>words</b></a></nav>
 <main><h1>What Linux prints when it crashes</h1>
 <p>A form matches from the beginning of a report's header on. Round boxes are the kernel's own words, square
 ones are elements; a dashed box names the field that its text becomes. The first form of a family that matches
@@ -63,6 +67,12 @@ names the crash.</p>
 <p class="call">{{ form.title }}</p>
 <div class="rail">{{ drawn[form.sentence.key] | safe }}</div></section>
 {% endfor %}{% endfor %}{% endfor %}
+{% for module, sentences in parts.items() %}<h2 id="block-{{ module }}">{{ module }}</h2>
+<p>{{ docs[module] }}</p>
+{% for one in sentences %}<section class="block"><h3>{{ one.key }}</h3>
+<pre>{{ one.examples | join("\n\n") }}</pre>
+<div class="rail">{{ drawn[one.key] | safe }}</div></section>
+{% endfor %}{% endfor %}
 <h2 id="words">Words</h2><p>Elements that the forms share.</p>
 {% for name, svg in words.items() %}<section><h3>{{ name }}</h3>
 <div class="rail">{{ svg | safe }}</div></section>
@@ -71,40 +81,52 @@ names the crash.</p>
 
 
 def draw(path: Path) -> int:
-    """Write the page and return how many forms it shows.
+    """Write the page and return how many sentences it shows.
 
     :raises OSError: the file cannot be written.
     """
     families = registry.default().families
     forms = [form for family in families for form in family.forms]
-    grouped = [(name, list(group)) for name, group in groupby(families, key=_module)]
+    parts = [one for block in body.blocks() for one in block.sentences] + list(boot.SENTENCES)
+    drawn = {one.key: one for one in (*(form.sentence for form in forms), *parts)}
     page = Environment(autoescape=True).from_string(_PAGE)
     path.write_text(
         page.render(
             forms=len(forms),
-            modules=grouped,
-            docs={name: _doc(group[0].forms[0]) for name, group in grouped},
-            drawn={form.sentence.key: _form(form) for form in forms},
+            blocks=len(drawn) - len(forms),
+            modules=[(name, list(group)) for name, group in groupby(families, key=_of_family)],
+            parts=_by_module(list({one.key: one for one in parts}.values())),
+            docs={_module(one): _doc(one) for one in drawn.values()},
+            drawn={key: _drawn(one) for key, one in drawn.items()},
             words=dict(_words()),
         ),
         encoding="utf-8",
     )
-    return len(forms)
+    return len(drawn)
 
 
-def _module(family: Family) -> str:
-    return family.forms[0].sentence.module.rpartition(".")[2]
+def _module(sentence: Sentence) -> str:
+    return sentence.module.rpartition(".")[2]
 
 
-def _doc(form: Form) -> str:
-    return (sys.modules[form.sentence.module].__doc__ or "").partition("\n")[0]
+def _of_family(family: Family) -> str:
+    return _module(family.forms[0].sentence)
 
 
-def _form(form: Form) -> str:
-    """Return the diagram of a form as SVG."""
-    return _svg(
-        railroad.to_railroad(form.sentence.expression, vertical=2, show_results_names=True)[0].diagram
-    )
+def _by_module(sentences: Sequence[Sentence]) -> dict[str, list[Sentence]]:
+    found: dict[str, list[Sentence]] = {}
+    for one in sentences:
+        found.setdefault(_module(one), []).append(one)
+    return found
+
+
+def _doc(sentence: Sentence) -> str:
+    return (sys.modules[sentence.module].__doc__ or "").partition("\n")[0]
+
+
+def _drawn(sentence: Sentence) -> str:
+    """Return the diagram of a sentence as SVG."""
+    return _svg(railroad.to_railroad(sentence.expression, vertical=2, show_results_names=True)[0].diagram)
 
 
 def _words() -> Iterator[tuple[str, str]]:

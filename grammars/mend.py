@@ -108,7 +108,7 @@ _TAIL: Final = re.compile(
 )
 """How a line begins that continues another."""
 _OWN: Final = re.compile(
-    r"\s*"
+    r"\s*+"
     + _words(
         r"CPU:? ?\d",
         r"P[Ii][Dd]: ",

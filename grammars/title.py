@@ -17,7 +17,7 @@ _REPLACEMENTS: Final = (
     (re.compile(r"((?:^|[^a-zA-Z0-9]))(?:0x)?(?=[0-9a-f]*[0-9])[0-9a-f]{6,}(?![a-zA-Z0-9])"), r"\1ADDR"),
     (re.compile(r"(^|[^a-zA-Z0-9])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\d)"), r"\1IP"),
     (re.compile(r"(\.\w+)(?::\d+)+"), r"\1:LINE"),
-    (re.compile(r"([a-zA-Z][a-zA-Z0-9_.]*)\+0x[0-9a-z]+/0x[0-9a-z]+"), r"\1"),
+    (re.compile(r"([a-zA-Z][a-zA-Z0-9_.]{0,239})\+0x[0-9a-z]+/0x[0-9a-z]+"), r"\1"),
     (re.compile(r"CPU#\d+"), "CPU"),
     (re.compile(r"(^|[^a-zA-Z0-9])(?:0x)?\d+(?![a-zA-Z0-9])"), r"\1NUM"),
     (re.compile(r"\.(?:isra|constprop|part)\.NUM(?:\.\w+)*"), ".part.NUM"),

@@ -1,24 +1,33 @@
 """Every regular expression of the program, as JSON lines: ``python -m tests.patterns``.
 
-Importing all modules, reading the logs of the lab, and explaining them compiles the patterns; a hook in
-:mod:`re` records each with the module that asked for it.
+Importing all modules, reading the logs of the tests, and building all sentences compiles the patterns; a hook
+in :mod:`re` records each with the module that asks for it.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
+import gc
 import importlib
+import inspect
 import json
 import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
 
 LOGS = Path(__file__).parent / "logs"
 THROUGH = {"re", "functools", "enum", "pyparsing"}
-"""What compiles for somebody else."""
+"""Packages that compile for their callers."""
+SEARCHES = {"search", "finditer", "findall", "sub", "subn", "split"}
+"""Methods that try a pattern at every place of a text."""
 
 
 class Compiled(NamedTuple):
@@ -28,6 +37,8 @@ class Compiled(NamedTuple):
     pattern: str
     flags: int
     binary: bool
+    searched: bool
+    """The program looks for it anywhere in a text, and not only at one place."""
 
     def compile(self) -> re.Pattern[Any]:
         pattern: Any = self.pattern.encode("latin-1") if self.binary else self.pattern
@@ -42,46 +53,96 @@ def gathered() -> list[Compiled]:
     return [Compiled(*json.loads(line)) for line in done.stdout.splitlines()]
 
 
-def _asked_by() -> str:
-    """Return the module of the program that is compiling, or an empty string."""
-    frame = sys._getframe(2)  # noqa: SLF001
-    while frame:
-        name = frame.f_globals.get("__name__", "")
-        if name.partition(".")[0] not in THROUGH:
-            return name if name.startswith("kpanic") else ""
-        frame = frame.f_back
-    return ""
+class Recorder:
+    """What is compiled, by whom."""
+
+    def __init__(self) -> None:
+        self.seen: dict[tuple[str | bytes, int], str] = {}
+        self.searched: set[str | bytes] = set()
+        self._compile = re._compiler.compile  # type: ignore[attr-defined]  # noqa: SLF001
+        re._compiler.compile = self.record  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def record(self, pattern: Any, flags: int = 0) -> Any:  # noqa: ANN401
+        frame = inspect.currentframe()
+        functions = set()
+        while frame := frame and frame.f_back:
+            name = frame.f_globals.get("__name__", "")
+            if name.partition(".")[0] not in THROUGH:
+                break
+            functions.add(frame.f_code.co_name)
+        if frame and name.startswith("kpanic"):
+            self.seen.setdefault((pattern, int(flags)), name)
+            if functions & SEARCHES:
+                self.searched.add(pattern)
+        return self._compile(pattern, flags)
 
 
-def _modules() -> None:
+def _modules() -> Iterator[ModuleType]:
     import kpanic  # noqa: PLC0415 - after the hook
 
     for found in pkgutil.walk_packages(kpanic.__path__, "kpanic."):
-        if not found.name.endswith("__main__"):
-            importlib.import_module(found.name)
+        if found.name.endswith("__main__"):
+            continue
+        try:
+            yield importlib.import_module(found.name)
+        except ModuleNotFoundError as error:  # a module that writes artefacts needs an extra
+            if (error.name or "").startswith("kpanic"):
+                raise
+
+
+def _searched(modules: list[ModuleType]) -> Iterator[str | bytes]:
+    """Yield the patterns that a module keeps under a name, or in a container, and searches for."""
+    called = {module: _receivers(module) for module in modules}
+    for module in modules:
+        spaces = [vars(module)] + [vars(one) for one in vars(module).values() if inspect.isclass(one)]
+        named = {name: value for space in spaces for name, value in space.items()}
+        local = called[module] - named.keys()
+        for name, value in named.items():
+            if isinstance(value, re.Pattern):
+                users = [one for one in modules if one is module or vars(one).get(name) is value]
+                if any(name in called[user] for user in users):
+                    yield value.pattern
+            elif local:
+                yield from (one.pattern for one in _held(value))
+
+
+def _receivers(module: ModuleType) -> set[str]:
+    """Return the names of what a module calls a searching method of."""
+    return {
+        getattr(node.func.value, "attr", None) or getattr(node.func.value, "id", "")
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SEARCHES
+    }
+
+
+def _held(value: object) -> Iterator[re.Pattern[Any]]:
+    if isinstance(value, re.Pattern):
+        yield value
+    elif isinstance(value, dict):
+        yield from _held((*value.keys(), *value.values()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        for one in value:
+            yield from _held(one)
 
 
 def main() -> None:
     """Print one line a pattern."""
-    seen: set[Compiled] = set()
-    inner = re._compiler.compile  # type: ignore[attr-defined]  # noqa: SLF001
-
-    def record(pattern: Any, flags: int = 0) -> Any:  # noqa: ANN401
-        if module := _asked_by():
-            binary = isinstance(pattern, bytes)
-            seen.add(Compiled(module, pattern.decode("latin-1") if binary else pattern, int(flags), binary))
-        return inner(pattern, flags)
-
-    re._compiler.compile = record  # type: ignore[attr-defined]  # noqa: SLF001
-    _modules()
+    recorder = Recorder()
+    modules = list(_modules())
     from kpanic import document, parse  # noqa: PLC0415
+    from kpanic.grammars.sentence import Sentence  # noqa: PLC0415
 
     for path in sorted(LOGS.rglob("*.*")):
         if path.is_file():
             for report in parse(path.read_bytes()):
                 document(report)
-    for one in sorted(seen):
-        print(json.dumps(one))  # noqa: T201
+    for sentence in [one for one in gc.get_objects() if isinstance(one, Sentence)]:
+        assert sentence.regex
+    recorder.searched |= set(_searched(modules))
+    for (pattern, flags), module in sorted(recorder.seen.items(), key=lambda one: (one[1], repr(one[0]))):
+        binary = isinstance(pattern, bytes)
+        text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
+        print(json.dumps(Compiled(module, text, flags, binary, pattern in recorder.searched)))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.patterns import gathered
+from tests.growth import quadratic
+from tests.patterns import Compiled, gathered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.patterns import Compiled
 
 ONE_CHARACTER = {_constants.LITERAL, _constants.NOT_LITERAL, _constants.IN, _constants.ANY}
 
@@ -66,3 +65,25 @@ def test_no_group_is_repeated_possessively(patterns: list[Compiled]) -> None:
     assert len(patterns) > 200
     wrong = [(one.module, one.pattern) for one in patterns if repeats_groups_possessively(one.compile())]
     assert wrong == []
+
+
+@pytest.mark.parametrize(("text", "searched"), [("a+b", True), (r"x:\s*\s*y", False)])
+def test_growth_with_the_square_is_found(text: str, *, searched: bool) -> None:
+    assert quadratic(Compiled("here", text, 0, binary=False, searched=searched))
+
+
+@pytest.mark.parametrize(
+    ("text", "searched"),
+    [("(?<!a)a+b", True), ("a{1,64}b", True), (r"\s*+\s*x", False), (r"(?>(?:ab|a\w)*),", False)],
+)
+def test_growth_with_the_length_is_not(text: str, *, searched: bool) -> None:
+    assert quadratic(Compiled("here", text, 0, binary=False, searched=searched)) == ""
+
+
+@pytest.mark.parametrize(("share", "variety"), [(5, 1), pytest.param(1, 5, marks=pytest.mark.slow)])
+def test_no_pattern_s_time_grows_with_the_square_of_a_text(
+    patterns: list[Compiled], share: int, variety: int
+) -> None:
+    """The unit part tries a fifth of the patterns with the likeliest characters."""
+    found = {one: text for one in patterns[::share] if (text := quadratic(one, variety=variety))}
+    assert found == {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars import vocabulary as k
@@ -15,19 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKS", "Modules"]
 
-_MARKS: Final = re.compile(r"\(.*\)$")
-"""Taints of a module and whether it comes or goes: ``(OE+)``."""
-
 
 class Modules(NamedTuple):
-    """Names without the marks behind them."""
+    """Names without the marks behind them: taints, and whether a module comes or goes, as ``(OE+)``."""
 
     names: tuple[str, ...]
 
 
 def _modules(fields: Mapping[str, str]) -> Modules:
     names = fields.get("names", "").split("[last unloaded")[0].split()
-    return Modules(tuple(_MARKS.sub("", name) if name[-1] == ")" else name for name in names))
+    return Modules(tuple(name.partition("(")[0] if name[-1] == ")" else name for name in names))
 
 
 @block("modules", _modules)

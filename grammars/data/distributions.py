@@ -12,7 +12,7 @@ _EL: Final = re.compile(r"\.el(\d+)(?:_(\d+))?")
 _FEDORA: Final = re.compile(r"\.fc(\d+)\b")
 _AMAZON: Final = re.compile(r"\.amzn(\d+)\.")
 _DEBIAN: Final = re.compile(r"\+deb(\d+)u?")
-_UBUNTU: Final = re.compile(r"Ubuntu [^)]*~(\d\d\.\d\d)")
+_UBUNTU: Final = re.compile(r"Ubuntu [^)]{0,128}~(\d\d\.\d\d)")
 _REBUILDS: Final = (
     ("centos", "CentOS", "centos"),
     ("rockylinux", "Rocky Linux", "rocky"),

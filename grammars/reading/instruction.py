@@ -31,7 +31,7 @@ _VALUE: Final = re.compile(r"(?:[0-9a-f]{4}:)?(?:0x)?([0-9a-f]{1,16})(?:\(\w*\))
 _DIGITS: Final = re.compile(r"(?:[0-9a-f]{2}){1,6}")
 _IMMEDIATE: Final = re.compile(r"\$(\d+)\b(?!x)")
 """A number in AT&T's syntax, which objdump shows in hexadecimal."""
-_PAIR: Final = re.compile(r"(-?(?:0x)?[0-9a-f]*)\((\w+)\)")
+_PAIR: Final = re.compile(r"(-?(?:0x)?[0-9a-f]{0,16})\((\w+)\)")
 """``8(a5)``, of riscv's compressed instructions, which capstone takes apart differently."""
 _HALF: Final = 4
 """Digits of a marked word that is a compressed instruction."""

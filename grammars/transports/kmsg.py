@@ -36,7 +36,7 @@ _FRAGMENT: Final = re.compile(r"ncfrag=(\d+)/(\d+)")
 _CALLER: Final = re.compile(r"caller=([TC]\d+)")
 _UNENDED: Final = re.compile(
     r"(?:[^\s,;]{1,64}+,)?\d{1,4},(\d{1,20}),\d{1,20},[-c+]{1,4}(?:,(?!ncfrag)[a-z_]{1,16}=[^\s,;]{0,64}){0,4}"
-    r",ncfrag=\d{1,9}/\d{1,9}[^\s;]*;"
+    r",ncfrag=\d{1,9}/\d{1,9}[^\s;]{0,256};"
 )
 _PATIENCE: Final = 8
 """Maximum input lines between two fragments of a record."""

@@ -21,7 +21,7 @@ MOST_PARTS = 64
 MOST_DIGITS = 1000
 """Digits of a number."""
 
-_VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
+_VARIABLE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?(?P<end>\})?")
 
 
 class Tree:
@@ -269,6 +269,8 @@ class Tree:
         def variable(found: re.Match[str]) -> str:
             if found[0] == "$$":
                 return "$"
+            if not found["end"]:
+                return found[0].replace("$$", "$")
             name, default = found["name"], found["default"]
             self._used_variables.add(name)
             got = self._environment.get(name, default)

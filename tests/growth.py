@@ -1,0 +1,154 @@
+"""How the time of a regular expression grows with texts that are made to be slow for it."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from re import _constants, _parser  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.patterns import Compiled
+
+REPEATS = {_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT}
+MANY = 16
+"""A repeat that may go on longer than this can be pumped."""
+ALPHABET = " a0\n_.:AZfzx-([<\"/,\t\\=+#@?*)]>|{}~'`$%&!;^\x1b\u00e9"
+"""Characters that stand for the classes that hold them, the likeliest first."""
+SIZES = (32, 128, 512, 2048, 8192)
+"""Bytes of the longer of two texts; the shorter one has a quarter of it."""
+SLOW = 0.02
+"""Seconds after which no larger size is tried."""
+NOISE = 300e-6
+"""Seconds below which a time is the machine's."""
+LIMIT = 8.0
+"""Times that four times the text may take: 16 if the time grows with the square, 4 if with the length."""
+_CATEGORIES: dict[Any, Callable[[str], bool]] = {
+    _constants.CATEGORY_DIGIT: str.isdigit,
+    _constants.CATEGORY_NOT_DIGIT: lambda one: not one.isdigit(),
+    _constants.CATEGORY_SPACE: str.isspace,
+    _constants.CATEGORY_NOT_SPACE: lambda one: not one.isspace(),
+    _constants.CATEGORY_WORD: lambda one: one.isalnum() or one == "_",
+    _constants.CATEGORY_NOT_WORD: lambda one: not (one.isalnum() or one == "_"),
+}
+
+
+class Pump(NamedTuple):
+    """A text that grows: what comes before, what is repeated, and what ends it."""
+
+    before: str
+    piece: str
+    after: str
+
+
+def pumps(pattern: str | bytes, flags: int, *, variety: int = 5) -> Iterator[Pump]:
+    """Yield texts for each repeat of a pattern, with so many kinds of the characters that it takes."""
+    seen = set()
+    for before, piece in _repeats(_parser.parse(pattern, flags & ~re.UNICODE), "", variety):
+        for one in (
+            *(Pump(start, piece, after) for start in (before, "") for after in ("\x00", "", "\n")),
+            Pump("", before + piece, "\x00"),
+        ):
+            if one.piece and one not in seen:
+                seen.add(one)
+                yield one
+
+
+def quadratic(one: Compiled, *, variety: int = 5) -> str:
+    """Return the method and the text for which the time grows faster than it should, or an empty string."""
+    pattern = one.compile()
+    for pump in pumps(pattern.pattern, one.flags, variety=variety):
+
+        def text(length: int, pump: Pump = pump) -> str | bytes:
+            made = pump.before + pump.piece * (length // len(pump.piece)) + pump.after
+            return made.encode("latin-1", "replace") if one.binary else made
+
+        for method in ("match", "search") if one.searched else ("match",):
+            run = getattr(pattern, method)
+            if grows(run, text) > LIMIT and grows(run, text, times=7) > LIMIT:
+                return f"{method} on {pump!r}"
+    return ""
+
+
+def _repeats(parsed: Any, before: str, variety: int) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """Yield what leads to each repeat, and what it repeats."""
+    for operation, argument in parsed:
+        if operation in REPEATS:
+            least, most, body = argument
+            if most - least >= MANY or most is _constants.MAXREPEAT:
+                pieces = dict.fromkeys(_sample(body, turn) for turn in range(variety))
+                yield from ((before, piece) for piece in pieces)
+        for part in _parts(operation, argument):
+            yield from _repeats(part, before, variety)
+        before += _sample([(operation, argument)], 0)
+
+
+def _parts(operation: Any, argument: Any) -> list[Any]:  # noqa: ANN401
+    """Return the expressions in an operation."""
+    if operation in REPEATS:
+        return [argument[2]]
+    if operation is _constants.BRANCH:
+        return list(argument[1])
+    if operation is _constants.SUBPATTERN:
+        return [argument[-1]]
+    if operation is _constants.ATOMIC_GROUP:
+        return [argument]
+    if operation in {_constants.ASSERT, _constants.ASSERT_NOT}:
+        return [argument[1]]
+    return []
+
+
+def _sample(parsed: Any, turn: int) -> str:  # noqa: ANN401
+    """Return a text that the expression probably matches; ``turn`` chooses among characters and branches."""
+    made = []
+    for operation, argument in parsed:
+        if operation is _constants.LITERAL:
+            made.append(chr(argument))
+        elif operation in {_constants.IN, _constants.NOT_LITERAL, _constants.ANY}:
+            fitting = [one for one in ALPHABET if _takes(operation, argument, one)]
+            made.append(fitting[turn % len(fitting)] if fitting else "")
+        elif operation in REPEATS:
+            made.append(_sample(argument[2], turn) * min(argument[0], 64))
+        elif operation is _constants.BRANCH:
+            made.append(_sample(argument[1][turn % len(argument[1])], turn))
+        elif operation is not _constants.ASSERT_NOT and operation is not _constants.ASSERT:
+            made += [_sample(part, turn) for part in _parts(operation, argument)]
+    return "".join(made)
+
+
+def _takes(operation: Any, argument: Any, one: str) -> bool:  # noqa: ANN401
+    """Tell whether a class takes a character."""
+    if operation is _constants.ANY:
+        return one != "\n"
+    if operation is _constants.NOT_LITERAL:
+        return chr(argument) != one
+    negated = bool(argument) and argument[0][0] is _constants.NEGATE
+    for kind, value in argument:
+        if (
+            (kind is _constants.LITERAL and chr(value) == one)
+            or (kind is _constants.RANGE and value[0] <= ord(one) <= value[1])
+            or (kind is _constants.CATEGORY and _CATEGORIES[value](one))
+        ):
+            return not negated
+    return negated
+
+
+def grows(run: Callable[[Any], object], text: Callable[[int], Any], *, times: int = 3) -> float:
+    """Return how many times longer a text of four times the length takes; 0 if it is too quick to tell."""
+    for large in SIZES:
+        if _once(run, text(large)) > SLOW:
+            break
+    texts = text(large), text(large // 4)
+    if _once(run, texts[0]) < NOISE:
+        return 0.0
+    long, short = (statistics.median(_once(run, one) for _ in range(times)) for one in texts)
+    return long / short if long >= NOISE else 0.0
+
+
+def _once(run: Callable[[Any], object], text: Any) -> float:  # noqa: ANN401
+    began = time.thread_time()
+    run(text)
+    return time.thread_time() - began

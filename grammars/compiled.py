@@ -6,7 +6,7 @@ CHECKSUMS: dict[str, int] = {
     'kpanic.grammars.blocks.code': 1755916087,
     'kpanic.grammars.blocks.end': 3909625976,
     'kpanic.grammars.blocks.hardware': 2962449125,
-    'kpanic.grammars.blocks.modules': 813233735,
+    'kpanic.grammars.blocks.modules': 3090103944,
     'kpanic.grammars.blocks.oops': 3279469792,
     'kpanic.grammars.blocks.owner': 1712741898,
     'kpanic.grammars.blocks.pointer': 2106563931,

@@ -111,7 +111,8 @@ RULES: Final = (
         "locks for others",
         """
             kernel/locking/*.c kernel/locking/*.h kernel/rtmutex*.c kernel/rwsem.c kernel/mutex*.c
-            kernel/semaphore.c kernel/spinlock.c lib/spinlock_debug.c lib/rwsem*.c
+            drivers/tty/tty_ldsem.c fs/reiserfs/lock.c kernel/semaphore.c kernel/spinlock.c
+            lib/spinlock_debug.c lib/rwsem*.c
             include/linux/*spinlock*.h include/linux/*rwlock*.h include/linux/*seqlock*.h
             include/linux/*mutex*.h include/linux/*rwsem*.h include/linux/osq_lock.h
             include/linux/local_lock*.h include/linux/mmap_lock.h include/linux/hwspinlock.h
@@ -306,7 +307,7 @@ RULES: Final = (
         "handles the exception",
         """
             arch/*/kernel/traps*.c arch/*/mm/extable.c lib/extable.c kernel/extable.c
-            arch/arm64/kernel/debug-monitors.c arch/s390/kernel/pgm_check.S
+            arch/*/kernel/nmi.c arch/arm64/kernel/debug-monitors.c arch/s390/kernel/pgm_check.S
         """,
     ),
     Rule(

@@ -33,7 +33,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "prints what others say",
         r"""
-            printk ^netdev_(?:info|warn|err)
+            printk ^_*netdev_(?:info|notice|warn|err|alert|crit|emerg)
         """,
     ),
     (
@@ -127,7 +127,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "allocates memory",
         r"""
-            k?v?(?:m|z|c)alloc ^post_alloc_hook
+            k?v?(?:m|z|c)alloc ^post_alloc_hook ^_*memcg_slab_ ^k?v?memdup
         """,
     ),
     (
@@ -146,14 +146,15 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "copies for others",
         r"""
             copy_(?:from|to|in)_user ^_copy_ ^__copy_ copyin copyout ^simple_copy_to_iter
-            ^copy_(?:page_)?(?:from|to)_iter ^_copy_(?:from|to)_iter usercopy copy_folio_to_iter
+            ^copy_(?:page_)?(?:from|to)_iter ^_copy_(?:from|to)_iter ^(?:csum|hash)_and_copy_
+            ^check_object_size usercopy copy_folio_to_iter
             ^extract_(?:user|iter)_to_sg
         """,
     ),
     (
         "locks for others",
         r"""
-            spin_(?:lock|unlock|trylock|bug|dump|is) ^__pv_queued ^native_queued
+            spin_(?:lock|unlock|trylock|bug|dump|is|rq_) ^__pv_queued ^native_queued
             (?:read|write)_(?:lock|unlock|trylock) ^(?:__)?percpu_(?:down|up) ^owner_on_cpu
         """,
     ),
@@ -255,7 +256,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "handles packets for others",
         r"""
-            ^kfree_skb ^__kfree_skb ^sk_skb_reason
+            kfree_skb ^sk_skb_reason
         """,
     ),
     (

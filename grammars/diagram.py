@@ -126,7 +126,7 @@ def _doc(sentence: Sentence) -> str:
 
 def _drawn(sentence: Sentence) -> str:
     """Return the diagram of a sentence as SVG."""
-    return _svg(railroad.to_railroad(sentence.expression, vertical=2, show_results_names=True)[0].diagram)
+    return _svg(railroad.to_railroad(sentence.expression, vertical=5, show_results_names=True)[0].diagram)
 
 
 def _words() -> Iterator[tuple[str, str]]:
@@ -134,7 +134,7 @@ def _words() -> Iterator[tuple[str, str]]:
     for name in elements.__all__:
         element: pp.ParserElement | Any = getattr(elements, name)
         if hasattr(element, "exprs"):
-            drawn = railroad.to_railroad(element, vertical=2, show_results_names=True)
+            drawn = railroad.to_railroad(element, vertical=5, show_results_names=True)
             yield name, _svg(drawn[0].diagram)
 
 

@@ -6,6 +6,7 @@ back what it took: pyparsing is a parsing expression grammar. ``element("name")`
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import pyparsing as pp
@@ -55,6 +56,11 @@ __all__ = [
 ]
 
 
+def _short(element: ParserElement | None) -> str:
+    """Return an element's name as far as a diagram has room for it."""
+    return textwrap.shorten(str(element), 32, placeholder="…")
+
+
 class UpTo(pp.ParseElementEnhance):
     """The text of the line before a place where ``target`` matches.
 
@@ -70,7 +76,7 @@ class UpTo(pp.ParseElementEnhance):
         self.least, self.most = least, most
         self._may_return_empty = least == 0
         self.saveAsList = False
-        self.set_name(f"text up to {self.expr}")
+        self.set_name(f"text up to {_short(self.expr)}")
 
     def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
         """Take the text, for pyparsing."""
@@ -97,7 +103,7 @@ class Later(pp.ParseElementEnhance):
         super().__init__(target)
         self.within = within
         self._may_return_empty = False
-        self.set_name(f"one of the next {within} lines, up to {self.expr}")
+        self.set_name(f"one of the next {within} lines, up to {_short(self.expr)}")
 
     def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
         """Find the place, for pyparsing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.cli import Failure
+from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.document import Origin
 from kpanic.shipper.explain import Explained, Pair, comparison, explanation
 from kpanic.shipper.inputs.log_file import read
@@ -19,12 +21,19 @@ from kpanic.shipper.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.config import Config
+
+    Known = dict[str, dict[str, str]] | None
 
 __all__ = ["command"]
 
 
+LIMIT = 5_000
+"""Newest documents of the store that are looked at for a signature: more would take seconds."""
+
+
 @click.command("explain")
+@configured
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--format",
@@ -34,15 +43,22 @@ __all__ = ["command"]
     help="How to print; text unless given. JSON is one object a crash, on a line each.",
 )
 @click.option("--against", metavar="FILE", help="Compare with the crash in FILE: is it the same fault?")
-def command(files: tuple[str, ...], form: str, against: str | None) -> int:
+def command(
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    files: tuple[str, ...],
+    form: str,
+    against: str | None,
+) -> int:
     """Read the crashes of FILES step by step, as by hand, each finding with the lines that prove it.
 
+    The first three lines are the verdict; host, time and kernel; the signature, and if the store knows it.
     '-' is standard input; gzip, xz, zstd and bzip2 are read as they are. Lines count from 1.
     """
     if against is not None:
         return _against(files, against, form)
     faults: list[str] = []
-    crashes = _crashes(files, faults)
+    crashes = _crashes(files, faults, _known(read_config(config_file, overrides)))
     if form == "json":
         count = _json(explanation(crash) for crash in crashes)
     else:
@@ -61,16 +77,38 @@ def command(files: tuple[str, ...], form: str, against: str | None) -> int:
     return 1 if faults else 0
 
 
-def _crashes(files: Iterable[str], faults: list[str]) -> Iterator[Explained]:
-    """Yield the crashes of files; what is wrong with a file is said, and goes to ``faults``."""
+def _crashes(files: Iterable[str], faults: list[str], known: Known = None) -> Iterator[Explained]:
+    """Yield the crashes of files; what is wrong with a file is said, and goes to ``faults``.
+
+    :param known: the incidents of each signature in the store, if there is one.
+    """
+    from kpanic.shipper.explain.head import head  # noqa: PLC0415 - only crashes need it
+
     base = Origin("file")
     for path in files:
         try:
-            for report, _ in read(path, base):
-                yield Explained(path, STANDARD.report(report))
+            for report, origin in read(path, base):
+                shown = STANDARD.report(report)
+                yield Explained(path, shown, head(shown, origin, known, LIMIT))
         except Unreadable as error:
             faults.append(error.reason)
             say(f"kpanic: {path}: {error.reason}")
+
+
+def _known(config: Config) -> Known:
+    """Return the incidents of each signature in the store; nothing where there is none to be read."""
+    from kpanic.shipper.explain.head import earlier  # noqa: PLC0415
+    from kpanic.shipper.store import Store, StoreError  # noqa: PLC0415
+
+    if not os.access(config.store_path(), os.R_OK):
+        return None
+    names = ("@timestamp", "event.id", "kernel.panic.signature.id")
+    try:
+        with Store(config.store_path(), readonly=True) as store:
+            return earlier(store.documents(only=names, newest=LIMIT))
+    except StoreError as error:
+        say(f"kpanic: {error}")
+        return None
 
 
 def _json(objects: Iterable[dict[str, object]]) -> int:
@@ -108,10 +146,11 @@ def _one(path: str) -> Explained:
     :raises Failure: there is none.
     """
     faults: list[str] = []
-    found = [crash.report for crash in _crashes([path], faults)]
+    found = list(_crashes([path], faults))
     if not found:
         raise Failure(f"{path}: {'there is no crash to compare' if not faults else 'cannot be compared'}")
-    chosen: CrashReport = next((report for report in found if report.fatal), found[0])
+    chosen = next((crash for crash in found if crash.report.fatal), found[0])
     if len(found) > 1:
-        say(f"kpanic: {path}: {len(found)} crashes; the one of line {chosen.lines[0].number} is compared")
-    return Explained(path, chosen)
+        line = chosen.report.lines[0].number
+        say(f"kpanic: {path}: {len(found)} crashes; the one of line {line} is compared")
+    return chosen

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport, Line
     from kpanic.grammars.reading.compare import Comparison
+    from kpanic.shipper.explain.head import Head
 
 __all__ = ["Explained", "Pair", "comparison", "explanation", "shown"]
 
@@ -19,6 +20,7 @@ class Explained(NamedTuple):
 
     path: str
     report: CrashReport
+    head: Head
 
 
 class Pair(NamedTuple):
@@ -37,12 +39,14 @@ def shown(line: Line) -> str:
 def explanation(crash: Explained) -> dict[str, Any]:
     """Return the reading of one crash as an object for JSON.
 
+    ``head`` is the verdict; host, time and kernel; the signature and whether the store knows it.
     ``steps`` are in the order of the reading; ``line`` counts from 1 in the file, uncompressed, and ``text``
     is that whole line as it stands there (without its line ending).
     """
     report = crash.report
     analysis = report.analysis
     return {
+        "head": list(crash.head),
         "file": crash.path,
         "line": report.lines[0].number if report.lines else None,
         "title": report.title,

@@ -48,6 +48,11 @@ def crashes(found: Iterable[Explained]) -> None:
 
 def _crash(crash: Explained) -> Iterator[str]:
     report, analysis = crash.report, crash.report.analysis
+    verdict, which, signature = map(escape, crash.head)
+    yield f"{verdict}\\"
+    yield f"{which}\\"
+    yield signature
+    yield ""
     yield f"# {escape(report.title)}"
     yield ""
     yield escape(f"{crash.path}, line {report.lines[0].number}" if report.lines else crash.path)

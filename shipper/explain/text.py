@@ -73,6 +73,9 @@ def crashes(found: Iterable[Explained]) -> None:
 
 def _crash(page: _Page, crash: Explained) -> None:
     report = crash.report
+    for words, style in zip(crash.head, ("bold", "", "dim"), strict=True):
+        page.write("", words, style)
+    page.empty()
     page.write("", report.title, "bold red" if report.fatal else "bold yellow")
     first = f", line {report.lines[0].number}" if report.lines else ""
     page.write("", f"{crash.path}{first}", "dim")

@@ -135,6 +135,46 @@ def test_a_terminal_of_another_encoding_gets_what_it_can_show(tmp_path: Path) ->
     assert "SysRq : Trigger a crash \\xe9" in out
 
 
+# --- the first three lines -------------------------------------------------------------------------
+
+
+def first_lines(form: str, out: str) -> list[str]:
+    if form == "json":
+        return list(json.loads(out.splitlines()[0])["head"])
+    if form == "html":
+        return [line for line in words(out).splitlines() if line][:3]
+    return [re.sub(r"\\(.)|\*\*|\\$", r"\1", line) for line in out.splitlines()[:3]]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_reading_begins_with_the_verdict_which_crash_it_is_and_whether_it_is_known(
+    form: str, tmp_path: Path
+) -> None:
+    store = ("-E", f"path.data={tmp_path}")
+    verdict, crash, signature = first_lines(form, run("--format", form, *store, NULL)[0])
+    assert verdict.startswith(
+        "Kernel 6.1.0-56-amd64 used a NULL pointer in boom_null_read. The vmcore is needed"
+    )
+    assert crash == "Host unknown, 2026-11-22 19:05:50 UTC, kernel 6.1.0-56-amd64."
+    assert signature.startswith("Signature v1-")
+    assert signature.endswith("; there is no store here to look for it in.")
+
+
+def test_a_signature_is_known_by_the_other_crashes_of_the_store(tmp_path: Path) -> None:
+    store = ("-E", f"path.data={tmp_path}")
+
+    def known(path: Path) -> str:
+        return str(first_lines("json", run("--format", "json", *store, path)[0])[2])
+
+    def ship(path: Path) -> None:
+        subprocess.run([*KPANIC, "ship", *store, str(path)], check=True, capture_output=True, timeout=60)
+
+    ship(NULL)
+    assert known(NULL).endswith(", not seen before in this store's newest 5000 documents.")
+    ship(LOGS / "transports" / "vmcore-dmesg-6.1-null_read.txt")
+    assert re.search(r", seen once before in this store, last [-\d]+ [:\d]+ UTC\.$", known(NULL))
+
+
 # --- hostile text ----------------------------------------------------------------------------------
 
 

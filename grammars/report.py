@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.body import Body
     from kpanic.grammars.boot import Boot
     from kpanic.grammars.incident import Incident
-    from kpanic.grammars.model import Hardware
+    from kpanic.grammars.model import Hardware, Line
     from kpanic.grammars.registry import Registry
     from kpanic.grammars.report_lines import ReportText
 
@@ -50,6 +50,10 @@ LINES: Final = 200
 """Lines of a later report that are looked at."""
 NEAR: Final = 4
 """Lines of one header: a literal so close to the one before is of the same report."""
+ALONE: Final = 2.0
+"""Seconds that the lines of a report without a trace take at most."""
+_WIDER: Final = (64, 32)
+"""Bits of a machine, and of one that a word names wrongly."""
 PANIC: Final = "panic"
 """The family of panic()'s own line."""
 
@@ -103,9 +107,15 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
     )
 
 
-def _gathered(facts: Body, named: Named) -> Gathered:
-    """Collect a report's facts; KFENCE and KCSAN close theirs with who was running."""
-    return gather(facts, owner_last=named.title.startswith(("KFENCE: ", "KCSAN: ")))
+def _gathered(facts: Body, named: Named, head: Line) -> Gathered:
+    """Collect a report's facts; KFENCE and KCSAN close theirs with who was running.
+
+    What comes seconds after a line that the kernel prints alone is another report's.
+    """
+    own: Iterable[Fact] = facts
+    if named.reading is not None and named.reading.form.traceless and (time := head.time) is not None:
+        own = takewhile(lambda fact: (fact.lines[0].time or 0.0) <= time + ALONE, facts)
+    return gather(own, owner_last=named.title.startswith(("KFENCE: ", "KCSAN: ")))
 
 
 def _followed_by(registry: Registry, title: str, incident: Incident) -> Iterable[Fact]:
@@ -163,10 +173,18 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
         kernel = replace(
             kernel, release=release, build=found.owner.build, architecture=machines.named_in(release)
         )
-    if found.machine and not kernel.architecture:
+    if _tells(found.machine, kernel.architecture):
         kernel = replace(kernel, architecture=found.machine)
     known = distribution(kernel.release, kernel.banner or kernel.build)
     return kernel if known is None else replace(kernel, distribution=known)
+
+
+def _tells(machine: str, named: str) -> bool:
+    """Tell whether the report's registers say the machine better than a word in the kernel's name.
+
+    A build for a board may be named alike for its 32-bit and its 64-bit processors.
+    """
+    return bool(machine) and (not named or (machines.find(machine).bits, machines.find(named).bits) == _WIDER)
 
 
 def _hardware(boot: Boot, found: Gathered) -> Hardware | None:
@@ -180,8 +198,8 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     registry: Registry, boot: Boot, incident: Incident, text: ReportText, facts: Body, named: Named
 ) -> CrashReport:
     """Put together what is known."""
-    found = _gathered(facts, named)
     head = incident.lines[incident.heads[0].place]
+    found = _gathered(facts, named, head)
     form = named.reading.form if named.reading else None
     fields = named.reading.fields if named.reading else {}
     cause = "unknown" if form is None else form.cause if isinstance(form.cause, str) else form.cause(fields)

@@ -144,7 +144,7 @@ CAUSES: Final = {
     ),
     "slab-corruption": Cause("found a slab damaged", "who wrote over the slab", look=_MEMORY),
     "usercopy": Cause(
-        "copied more from or to user space than the object holds", why="the report names the object"
+        "copied more from or to user space than the object holds", why="the report names the copy"
     ),
     "fortify": Cause("copied more than a field holds", why="the report names the field or the function"),
     "bad-page": Cause("found a page in a bad state", "who used the page before", look=_MEMORY),
@@ -157,20 +157,20 @@ CAUSES: Final = {
         proof=("frames",),
         otherwise="the report names the context",
     ),
-    "lock-misuse": Cause("broke a locking rule", why="the report names the locks"),
-    "data-race": Cause("read and wrote the same data at once", why="the report names both sides"),
+    "lock-misuse": Cause("broke a locking rule", why="the report names the code that broke the rule"),
+    "data-race": Cause("read and wrote the same data at once", why="the report names the code that raced"),
     "memory-leak": Cause("lost memory that nothing points to", why="the report names who allocated it"),
     "allocation-failure": Cause(
         "could not allocate pages", why="the report names the order and the flags of the request"
     ),
     "filesystem": Cause(
         "was stopped by an error in a file system",
-        why="the file system's own messages say what it found",
+        why="the message names the file system",
         next=("Check the file system (fsck, xfs_repair) and the disk below it before it is mounted again.",),
     ),
     "driver": Cause(
         "had a driver or device that stopped responding",
-        why="the driver's own messages say what it waited for",
+        why="the message names the device",
     ),
     "warning": Cause(
         "met a condition that its code did not expect (WARN)", why="the warning names the condition's place"

@@ -115,6 +115,36 @@ def test_the_instruction_of_bug_makes_an_undefined_instruction_of_arm_a_bug(code
     assert crash.cause == cause
 
 
+def test_the_registers_say_the_machine_better_than_a_boards_name_in_the_release() -> None:
+    crash = read(
+        """\
+[   10.000001] Internal error: Oops: 0000000096000005 [#2] PREEMPT SMP
+[   10.000002] CPU: 3 UID: 0 PID: 2266 Comm: worker Tainted: G      D            6.12.20+rpt-rpi-2712 #1
+[   10.000003] pc : widget_copy+0xd8/0x240
+[   10.000004] lr : widget_read+0xf4/0x6a8
+[   10.000005] x29: ffffc00084d4bb60 x28: ffff800100da51b8 x27: 000000000000005b
+[   10.000006] Call trace:
+[   10.000007]  widget_read+0x300/0x960
+"""
+    )
+    assert crash.kernel.architecture == "aarch64"
+    assert crash.oops
+    assert crash.oops.error == "read from a non-present page by the kernel"
+
+
+def test_a_line_that_the_kernel_prints_alone_borrows_nothing_from_the_next_report() -> None:
+    crash, *_ = parse(
+        """\
+[ 1477.000001] widget 0000:02:00.0 eno1: NETDEV WATCHDOG: CPU: 9: transmit queue 0 timed out 9665 ms
+[ 1495.000002] task:kworker/u24:4   state:D stack:0     pid:91    ppid:2      flags:0x00004000
+[ 1495.000003] Call Trace:
+[ 1495.000004]  widget_wait+0x10/0x40
+"""
+    )
+    assert crash.call_trace == ()
+    assert crash.process.pid is None
+
+
 RECORD = """\
 [  100.000001] {1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 0
 [  100.000002] {1}[Hardware Error]: event severity: fatal

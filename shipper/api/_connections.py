@@ -33,5 +33,6 @@ def connection_error(error: BaseException) -> str:
             found = f"what answers does not speak HTTP: {str(current)[:100]}"
         waiting += current.args
         waiting += getattr(current, "errors", ())
-        waiting += (current.__cause__, current.__context__, getattr(current, "reason", None))
+        context = None if current.__suppress_context__ else current.__context__
+        waiting += (current.__cause__, context, getattr(current, "reason", None))
     return found or f"{type(error).__name__}: {error}"

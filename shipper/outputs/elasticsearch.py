@@ -19,6 +19,7 @@ from kpanic.shipper.api import (
     tls_context,
     trust_context_only,
 )
+from kpanic.shipper.outputs.bounded_answers import bound_answers
 from kpanic.shipper.outputs.bulk import BulkOutput, Reply, SearchConfig
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ class ElasticsearchOutput(BulkOutput):
     product = "Elasticsearch"
 
     def __init__(self, config: ElasticsearchConfig) -> None:
-        super().__init__(config)
+        password = read_secret(config.password, config.password_file, "password")
+        key = read_secret(config.api_key, config.api_key_file, "api_key")
+        super().__init__(config, (password, f"{config.username}:{password}" if password else "", key))
         import elasticsearch  # noqa: PLC0415 - slow to import, and most commands send nothing
 
         # It logs each failure with a traceback; ours is one line.
         logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
-        password = read_secret(config.password, config.password_file, "password")
-        key = read_secret(config.api_key, config.api_key_file, "api_key")
         options: dict[str, Any] = {}
         if any(url.startswith("https:") for url in self.urls):
             options["ssl_context"] = tls_context(config.ssl)
@@ -80,7 +81,7 @@ class ElasticsearchOutput(BulkOutput):
         self._no_answer = elasticsearch.TransportError
 
     def request(self, method: str, path: str, body: object = None) -> Reply:
-        """Ask the engine; see :meth:`BulkOutput.request`."""
+        """Send a request; see :meth:`BulkOutput.request`."""
         kind = "x-ndjson" if isinstance(body, bytes) else "json"
         headers = {"accept": "application/json", "content-type": f"application/{kind}"}
         try:
@@ -106,7 +107,7 @@ class ElasticsearchOutput(BulkOutput):
         return Reply(answer.meta.status, answer.body)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
 
     def _rights(self) -> Iterable[str]:
@@ -118,13 +119,14 @@ class ElasticsearchOutput(BulkOutput):
 
 
 def _node(level: int, tls: TLS) -> type[Urllib3HttpNode]:
-    """Make the client's node compress at ``level`` (its own is 9: three times slower) and trust as told."""
+    """Return the client's node with our rules of compression (its own level 9 is slow), trust and answers."""
     from elastic_transport import NodeConfig, Urllib3HttpNode  # noqa: PLC0415 - see above
     from elastic_transport.client_utils import DEFAULT, DefaultType  # noqa: PLC0415
 
     class Node(Urllib3HttpNode):
         def __init__(self, config: NodeConfig) -> None:
             super().__init__(config)
+            bound_answers(self.pool)
             if config.scheme == "https":
                 trust_context_only(self.pool, tls)
 

@@ -18,6 +18,7 @@ from kpanic.shipper.api import (
     tls_context,
     trust_context_only,
 )
+from kpanic.shipper.outputs.bounded_answers import bound_answers
 from kpanic.shipper.outputs.bulk import BulkOutput, Reply, SearchConfig
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ class OpenSearchOutput(BulkOutput):
     product = "OpenSearch"
 
     def __init__(self, config: SearchConfig) -> None:
-        super().__init__(config)
+        password = read_secret(config.password, config.password_file, "password")
+        super().__init__(config, (password, f"{config.username}:{password}" if password else ""))
         import opensearchpy  # noqa: PLC0415 - slow to import, and most commands send nothing
 
         # It logs each failure with a traceback; ours is one line.
         logging.getLogger("opensearch").setLevel(logging.CRITICAL)
-        password = read_secret(config.password, config.password_file, "password")
         self._client = opensearchpy.OpenSearch(
             self.urls,
             http_auth=(config.username, password) if config.username else None,
@@ -56,7 +57,7 @@ class OpenSearchOutput(BulkOutput):
         self._level = config.compression_level
 
     def request(self, method: str, path: str, body: object = None) -> Reply:
-        """Ask the engine; see :meth:`BulkOutput.request`."""
+        """Send a request; see :meth:`BulkOutput.request`."""
         headers = {}
         if isinstance(body, bytes):
             headers["content-type"] = "application/x-ndjson"
@@ -77,17 +78,18 @@ class OpenSearchOutput(BulkOutput):
         return Reply(200, data)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
 
 
 def _connection(tls: TLS) -> type[Urllib3HttpConnection]:
-    """Make the client's connection trust as told."""
+    """Return the client's connection with our rules of trust and of answers."""
     from opensearchpy import Urllib3HttpConnection  # noqa: PLC0415 - see above
 
     class Connection(Urllib3HttpConnection):
         def _create_urllib3_pool(self) -> None:
             super()._create_urllib3_pool()
+            bound_answers(self.pool)
             if self.use_ssl:
                 trust_context_only(self.pool, tls)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["count", "documents", "whole"]
 
 PAGE = 5_000  # documents an answer; an engine gives 10,000 at most
-WHOLE_PAGE = 100  # likewise, in full: some 10 KB each
+WHOLE_PAGE = 50  # likewise, in full: some 10 KB each, 250 KB at the most
 _ORDER = ("event.id", "event.provider", "host.name")
 """With the time, what no two documents share."""
 

@@ -235,25 +235,11 @@ def test_a_lost_acknowledgement_is_sent_again_as_the_same_chunk(
     assert set(incidents(there, 20)) == {f"v1-{namespace}-{number:06}" for number in range(10)}
 
 
-def test_a_record_that_is_never_acknowledged_is_rejected_alone(
-    receiver: Callable[..., Receiver],
-    connect: Callable[..., FluentdOutput],
-    through: Callable[[Receiver], TcpProxy],
-    namespace: str,
-) -> None:
-    there = receiver()
-    proxy = through(there)
-    proxy.lose = lambda data: b"POISON" in data
-    documents = batch(64, namespace)
-    documents[20] = stored(20, namespace, cause_detail="POISON")
-    outcomes = deliver(connect(proxy.host), documents)
-    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 63, DeliveryStatus.REJECTED: 1}
-    assert outcomes[20].status is DeliveryStatus.REJECTED
-    assert "never acknowledged, though others are" in outcomes[20].reason
-    assert len(incidents(there, 63)) == 63
+GIANT = "POISON" * 400_000
+"""More text than any other chunk has."""
 
 
-def test_a_record_that_is_never_acknowledged_is_rejected_though_no_other_follows(
+def test_a_record_too_large_for_the_receiver_is_rejected_while_others_are_acknowledged(
     receiver: Callable[..., Receiver],
     connect: Callable[..., FluentdOutput],
     through: Callable[[Receiver], TcpProxy],
@@ -263,10 +249,104 @@ def test_a_record_that_is_never_acknowledged_is_rejected_though_no_other_follows
     proxy = through(there)
     proxy.lose = lambda data: b"POISON" in data
     output = connect(proxy.host)
+    giant = stored(0, namespace, cause_detail=GIANT)
+    documents = [giant, *batch(64, namespace)[1:]]
+    outcomes = deliver(output, documents[1:])
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 63}
+    for number in range(100, 120):  # a crash now and then
+        with contextlib.suppress(Unavailable):
+            outcomes = output.send([giant, stored(number, namespace)])
+        if outcomes[0].status is DeliveryStatus.REJECTED:
+            break
+    assert outcomes[0].status is DeliveryStatus.REJECTED
+    assert number > 102, "not at its first tries"
+    assert "never acknowledged, though smaller ones are" in outcomes[0].reason
+
+
+def test_a_record_no_larger_than_what_was_acknowledged_is_never_rejected(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+) -> None:
+    there = receiver()
+    proxy = through(there)
+    proxy.lose = lambda data: b"POISON" in data
+    output = connect(proxy.host)
+    poison = stored(0, namespace, cause_detail="POISON")
+    assert statuses(output.send(batch(64, namespace)[1:])) == {DeliveryStatus.DELIVERED: 63}
+    for number in range(100, 112):
+        with contextlib.suppress(Unavailable):
+            assert output.send([poison, stored(number, namespace)])[0].status is DeliveryStatus.RETRY
+    proxy.lose = lambda _: False
+    assert statuses(deliver(output, [poison])) == {DeliveryStatus.DELIVERED: 1}
+
+
+@pytest.mark.parametrize("probes", [False, True], ids=["acknowledges nothing", "acknowledges empty chunks"])
+def test_a_receiver_that_is_full_leaves_every_document_pending(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    through: Callable[[Receiver], TcpProxy],
+    namespace: str,
+    probes: bool,  # noqa: FBT001
+) -> None:
+    """A full Fluentd acknowledges chunks without records; its buffer's file may be full for days."""
+    there = receiver()
+    proxy = through(there)
+    output = connect(proxy.host, ack_timeout=0.2)
     assert statuses(output.send(batch(3, namespace))) == {DeliveryStatus.DELIVERED: 3}
-    (outcome,) = deliver(output, [stored(3, namespace, cause_detail="POISON")])
-    assert outcome.status is DeliveryStatus.REJECTED
-    assert len(incidents(there, 3)) == 3
+    proxy.lose = (lambda data: len(data) > 200) if probes else (lambda _: True)
+    documents = [*batch(40, namespace)[3:], stored(40, namespace, cause_detail=GIANT)]
+    for _ in range(15):
+        with contextlib.suppress(Unavailable):
+            assert statuses(output.send(documents)) == {DeliveryStatus.RETRY: 38}
+    proxy.lose = lambda _: False
+    assert statuses(deliver(output, documents)) == {DeliveryStatus.DELIVERED: 38}
+    assert len(incidents(there, 41)) == 41
+
+
+def test_a_receiver_without_security_names_the_setting(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver()
+    with pytest.raises(Unavailable, match="if the receiver has no <security>, remove shared_key"):
+        connect(there.host, shared_key="the key", timeout=0.5).send(batch(1, namespace))
+
+
+def test_tls_to_a_plain_receiver_names_the_setting(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver()
+    with pytest.raises(Unavailable, match=r"if the receiver speaks no TLS, set ssl\.enabled to false"):
+        connect(there.host, ssl={"enabled": True}, timeout=0.5).send(batch(1, namespace))
+
+
+def test_plain_to_a_receiver_with_tls_names_the_setting(
+    receiver: Callable[..., Receiver],
+    connect: Callable[..., FluentdOutput],
+    namespace: str,
+    tls: dict[str, str],
+) -> None:
+    there = receiver(tls={"cert": tls["cert"], "key": tls["key"]})
+    with pytest.raises(Unavailable, match=r"if it speaks TLS, set ssl\.enabled"):
+        connect(there.host, ack_timeout=3).send(batch(1, namespace))
+
+
+def test_a_receiver_that_repeats_our_own_digest_is_not_believed(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    """The digest of a PING is that of a PONG which names us: whoever hears one could say the other."""
+    chunks: list[bytes] = []
+
+    def parrot(client: socket.socket) -> None:
+        client.sendall(msgpack.packb(["HELO", {"nonce": b"nonce", "auth": b"", "keepalive": True}]))
+        _, name, _, digest, *_ = msgpack.unpackb(client.recv(65536), raw=False)
+        client.sendall(msgpack.packb(["PONG", True, "", name, digest]))
+        chunks.append(client.recv(65536))
+
+    with served(parrot) as host, pytest.raises(Unavailable, match="answers with our own name"):
+        connect(host, shared_key="the key", timeout=2).send(batch(1, namespace))
+    assert not any(chunks), "no document is sent"
 
 
 def test_a_receiver_that_comes_and_goes_rejects_nothing(

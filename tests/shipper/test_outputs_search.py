@@ -123,13 +123,12 @@ def test_a_signature_says_what_an_alert_needs(
 ) -> None:
     del stream
     analysis = {"summary": "Somebody crashed it.", "why": "The dmesg is enough.", "steps": []}
-    one = stored(0, namespace, analysis=analysis, triage={"status": "known", "ticket": "OPS-1"})
-    body = json.loads(one.body)
-    body["error"] = {"stack_trace": "\n".join(f"f{number}+0x1/0x2" for number in range(40))}
-    connect().send([replace(one, body=json.dumps(body).encode())])
+    head = "\n".join(f"f{number}+0x1/0x2" for number in range(8))
+    triage = {"status": "known", "ticket": "OPS-1"}
+    connect().send([stored(0, namespace, analysis=analysis, triage=triage, trace_head=head)])
     (hit,) = engine.found("kernel-panic-signatures", {"term": {"id": f"v1-{namespace}0"}})
     told = hit["_source"]
-    assert told["trace"].splitlines() == [f"f{number}+0x1/0x2" for number in range(8)]
+    assert told["trace"] == head
     assert (told["summary"], told["why"]) == ("Somebody crashed it.", "The dmesg is enough.")
     assert told["triage"] == {"status": "known", "ticket": "OPS-1"}
     assert engine.found("kernel-panic-signatures", {"term": {"triage.status": "known"}})
@@ -333,7 +332,8 @@ def test_the_check_tells_what_was_reached(
     proxy.instead["/_index_template/kernel-panic"] = Answer(404)
     assert "index template is missing: run `kpanic setup --index-management`" in connect(proxy.url).check()
     for health in (b"{}", b"[]", b'"green"', b'{"status": null, "number_of_nodes": "many"}'):
-        proxy.instead["/_cluster/health"] = Answer(200, health)
+        product = (("x-elastic-product", "Elasticsearch"),)
+        proxy.instead["/_cluster/health"] = Answer(200, health, headers=product)
         assert f" at {proxy.url}: " in connect(proxy.url).check()
 
 

@@ -1,0 +1,246 @@
+"""Fluentd's forward protocol on top of fluent-logger: chunks that are acknowledged, the handshake, TLS.
+
+fluent-logger writes an event and does not wait for an answer. Here a chunk of events is sent and its
+acknowledgement awaited.
+
+:see: https://github.com/fluent/fluentd/wiki/Forward-Protocol-Specification-v1.5
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import hmac
+import secrets
+import socket
+import ssl
+import time
+from typing import Any, Final
+
+import msgpack
+import msgspec
+from fluent.sender import FluentSender
+
+from kpanic.shipper.api import connection_error
+
+__all__ = ["ForwardSender", "Handshake"]
+
+ANSWER_BYTES: Final = 65_536
+"""Maximum bytes of an answer: more than any HELO, PONG or acknowledgement."""
+
+
+class Handshake(msgspec.Struct, frozen=True):
+    """What the client proves to know, and asks the receiver to prove. Its representation shows no secret.
+
+    :param hostname: our name in the handshake; must differ from the receiver's.
+    """
+
+    shared_key: str
+    username: str
+    password: str
+    hostname: str
+
+    def __repr__(self) -> str:
+        return "Handshake(…)"
+
+    def perform(self, sender: ForwardSender) -> bool:
+        """Exchange HELO, PING and PONG; return whether the receiver keeps connections open.
+
+        :raises OSError: no answer in time, or one side does not know the key.
+        """
+        try:
+            greeting = sender.receive()
+        except TimeoutError:
+            raise TimeoutError(
+                "no HELO in time: no answer in time; if the receiver has no <security>, remove shared_key;"
+                " if it speaks TLS, set ssl.enabled"
+            ) from None
+        kind, options, *_ = _fields(greeting, 2)
+        if kind != b"HELO" or not isinstance(options, dict):
+            raise ConnectionError("no HELO; if the receiver has no <security>, remove shared_key")
+        nonce, auth = (_bytes(options.get(key, b"")) for key in (b"nonce", b"auth"))
+        # Fluent Bit takes the salt only as a string, and the PING only in one write.
+        salt = secrets.token_hex(16)
+        user = ""
+        if auth:
+            user = hashlib.sha512(auth + self.username.encode() + self.password.encode()).hexdigest()
+        ours = self._digest(salt, self.hostname.encode(), nonce)
+        sender.transmit(
+            msgpack.packb(["PING", self.hostname, salt, ours, self.username if auth else "", user])
+        )
+        try:
+            kind, accepted, reason, name, digest, *_ = _fields(sender.receive(), 5)
+        except ConnectionError as error:  # Fluent Bit refuses by closing
+            raise ConnectionError("closed after our PING: shared key or user refused") from error
+        if kind != b"PONG" or accepted is not True:
+            raise ConnectionError(f"shared key or user refused: {_bytes(reason).decode('utf-8', 'replace')}")
+        if _bytes(name) == self.hostname.encode():  # whose digest is ours, which the PING has just said
+            raise ConnectionError("the receiver answers with our own name; set self_hostname to another")
+        theirs = self._digest(salt, _bytes(name), nonce)
+        if not hmac.compare_digest(theirs.encode(), _bytes(digest)):
+            raise ConnectionError("the receiver does not know the shared key")
+        return options.get(b"keepalive", True) is not False
+
+    def _digest(self, salt: str, name: bytes, nonce: bytes) -> str:
+        return hashlib.sha512(salt.encode() + name + nonce + self.shared_key.encode()).hexdigest()
+
+
+class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
+    """A connection to one receiver.
+
+    Overrides private methods of fluent-logger, which is pinned to its minor version.
+
+    :param timeout: seconds to connect, and for each answer of the handshake.
+    :param ack_timeout: seconds for an acknowledgement; None to ask for none.
+    :param tls: None to speak plain TCP.
+    """
+
+    socket: Any
+
+    def __init__(  # noqa: PLR0913 - all that a connection may differ in
+        self,
+        tag: str,
+        address: tuple[str, int],
+        *,
+        timeout: float,
+        ack_timeout: float | None,
+        tls: ssl.SSLContext | None,
+        handshake: Handshake,
+    ) -> None:
+        host, port = address
+        super().__init__(tag, host, port, timeout=timeout, nanosecond_precision=True)
+        self.address = f"{host}:{port}"
+        self._ack_timeout = ack_timeout
+        self._tls = tls
+        self._handshake = handshake
+        self._unpacker = msgpack.Unpacker(raw=True)
+        self._keepalive = True
+
+    def connect(self) -> None:
+        """Connect and shake hands, unless that is done and the receiver is still there.
+
+        :raises OSError: refused, too slow, or not trusted.
+        """
+        with self.lock:
+            if self.socket and not self._alive():
+                self._close()
+            self._reconnect()
+
+    def forward(self, entries: bytes, count: int, chunk: str, *, compress: bool) -> None:
+        """Send ``count`` packed entries as one chunk, and wait until they are acknowledged.
+
+        :param chunk: the chunk's name.
+        :raises OSError: they were not acknowledged.
+        """
+        option: dict[str, Any] = {"size": count}
+        if self._ack_timeout is not None:
+            option["chunk"] = chunk
+        if compress:
+            entries, option["compressed"] = gzip.compress(entries, 1), "gzip"
+        with self.lock:
+            self._reconnect()
+            try:
+                self.transmit(msgpack.packb([self.tag, entries, option]))
+                if self._ack_timeout is not None:
+                    self._acknowledge(chunk, self._ack_timeout)
+            except ConnectionError as error:
+                self._close()
+                if self._tls is None:
+                    raise ConnectionError(
+                        f"{error.strerror or error}; if it speaks TLS, set ssl.enabled"
+                    ) from error
+                raise
+            except BaseException:
+                self._close()
+                raise
+            if not self._keepalive:
+                self._close()
+
+    def transmit(self, message: bytes) -> None:
+        """Write one message.
+
+        :raises OSError: it was not written.
+        """
+        self.socket.sendall(message)
+
+    def receive(self, seconds: float | None = None) -> object:
+        """Read one message within so many seconds, by default the timeout.
+
+        :raises OSError: none came, or it is not msgpack.
+        """
+        deadline = time.monotonic() + (seconds or self.timeout)
+        while True:
+            try:
+                for answer in self._unpacker:
+                    return answer
+                self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                if not (data := self.socket.recv(ANSWER_BYTES)):
+                    raise ConnectionError("closed by the receiver")
+                self._unpacker.feed(data)
+            except TimeoutError as error:
+                raise TimeoutError("no answer in time") from error
+            except (ValueError, msgpack.UnpackException, msgpack.BufferFull) as error:
+                raise ConnectionError("the answer is not of the forward protocol") from error
+            finally:
+                self.socket.settimeout(self.timeout)
+
+    def _reconnect(self) -> None:
+        if self.socket:
+            return
+        self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=ANSWER_BYTES)
+        self._keepalive = True
+        raw = socket.create_connection((self.host, self.port), self.timeout)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket = self._wrapped(raw)
+            if self._handshake.shared_key:
+                self._keepalive = self._handshake.perform(self)
+        except BaseException:
+            raw.close()
+            self._close()
+            raise
+
+    def _wrapped(self, raw: socket.socket) -> Any:  # noqa: ANN401 - plain or of TLS
+        if self._tls is None:
+            return raw
+        try:
+            return self._tls.wrap_socket(raw, server_hostname=self.host)
+        except ssl.SSLCertVerificationError:
+            raise
+        except OSError as error:
+            raise ConnectionError(
+                f"{connection_error(error)}; if the receiver speaks no TLS, set ssl.enabled to false"
+            ) from None
+
+    def _acknowledge(self, chunk: str, seconds: float) -> None:
+        answer = self.receive(seconds)
+        if isinstance(answer, list) and answer[:1] == [b"HELO"]:
+            raise ConnectionError("the receiver asks for a shared key; set shared_key")
+        if not isinstance(answer, dict) or _bytes(answer.get(b"ack", b"")) != chunk.encode():
+            raise ConnectionError("acknowledged something else")
+
+    def _alive(self) -> bool:
+        """Tell whether the receiver of an idle connection is still there."""
+        try:
+            self.socket.settimeout(0)
+            # Nothing is expected on an idle connection: neither an end nor a byte.
+            self.socket.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            pass
+        finally:
+            with contextlib.suppress(OSError):
+                self.socket.settimeout(self.timeout)
+        return False
+
+
+def _fields(answer: object, count: int) -> list[Any]:
+    if not isinstance(answer, list) or len(answer) < count:
+        raise ConnectionError("the answer is not of the forward protocol")
+    return answer
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""

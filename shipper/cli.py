@@ -1,4 +1,4 @@
-"""The command ``kpanic``: one file a command in :mod:`kpanic.shipper.commands`, imported when it is called.
+"""The command ``kpanic``; each command is a module of :mod:`kpanic.shipper.commands`, imported when called.
 
 Exit codes: 0 done; 1 something could not be delivered or parsed (said which, and kept); 2 the command or the
 configuration is wrong. Documents go to standard output, everything else to standard error.
@@ -24,23 +24,26 @@ __all__ = ["Failure", "main"]
 
 COMMANDS = {
     "parse": "Print the crashes of files as documents.",
-    "explain": "Read crashes step by step, with the lines that prove it.",
-    "ship": "Parse what is there and deliver it.",
-    "filter": "Lines in, documents out, inside another pipeline.",
-    "run": "Watch the inputs and deliver for ever.",
-    "report": "Write the local dashboard, one HTML file.",
-    "setup": "Bring templates, policies and dashboards into the stack.",
+    "explain": "Explain crashes step by step, with the lines that prove each step.",
+    "ship": "Parse files and folders, and deliver their crashes.",
+    "filter": "Turn lines into documents inside another pipeline.",
+    "run": "Run as a service: watch the inputs and deliver.",
+    "report": "Write the local dashboard as one HTML file.",
+    "setup": "Install templates, policies, dashboards and alert rules into the stack.",
     "teardown": "Remove from the stack what setup made.",
-    "export": "What setup installs, as files.",
+    "export": "Print what setup installs, as files.",
     "test": "Check the configuration or an output.",
-    "signatures": "The faults there are; be told of one again.",
-    "status": "What is in the store, what failed and why.",
-    "replay": "Deliver again.",
+    "signatures": "List faults; have the next crash of one alert again.",
+    "status": "Show what the store holds, what failed and why.",
+    "replay": "Deliver refused documents again.",
 }
 
 
-class Failure(Exception):  # noqa: N818 - the command's, not the program's
-    """The command cannot go on: one line for the operator, and the exit code."""
+class Failure(Exception):  # noqa: N818 - of the command, not of the program
+    """The command cannot go on. Its text is one line for the operator.
+
+    :ivar code: the exit code.
+    """
 
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
@@ -48,7 +51,7 @@ class Failure(Exception):  # noqa: N818 - the command's, not the program's
 
 
 class _Lazy(click.Group):
-    """A group that knows its commands' names and imports only the one that is called."""
+    """A group that imports only the command that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -81,11 +84,11 @@ def cli() -> None:
 
 
 class _OutError(OSError):
-    """Standard output cannot be written; a reader that went away is BrokenPipeError."""
+    """Standard output cannot be written. A reader that went away is a BrokenPipeError."""
 
 
 class _Out(io.FileIO):
-    """Standard output, whose errors can be told from those of other files."""
+    """Standard output, with errors of its own class."""
 
     def write(self, data: Buffer) -> int:
         try:
@@ -97,7 +100,7 @@ class _Out(io.FileIO):
 
 
 def _take_streams() -> None:
-    """Make standard output an :class:`_Out`; see that no file gets the number of a closed stream."""
+    """Make standard output an :class:`_Out`, and open files in the place of closed streams."""
     if sys.stdin is None:
         os.open(os.devnull, os.O_WRONLY)
     if sys.stdout is None:
@@ -123,19 +126,19 @@ def main() -> None:
         code = _run()
         out.flush()
     except (BrokenPipeError, _OutError) as error:
-        if isinstance(error, BrokenPipeError):  # the reader has seen enough
+        if isinstance(error, BrokenPipeError):  # the reader needs no more
             code = 0
         else:
             say(f"kpanic: standard output cannot be written: {error.strerror}")
             code = 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # for what is written when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # Python flushes it once more when it ends
     sys.exit(code)
 
 
 def _run() -> int:
-    """Run the command line and return its code, with all said but what standard output's end is.
+    """Run the command line, print its errors, and return its exit code.
 
-    :raises BrokenPipeError, _OutError: of standard output.
+    :raises BrokenPipeError, _OutError: standard output cannot be written.
     """
     try:
         code = cli.main(prog_name="kpanic", standalone_mode=False)

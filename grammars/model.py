@@ -1,4 +1,4 @@
-"""What one kernel crash is, once its text has been read.
+"""The data of one kernel crash, once its text has been read.
 
 Everything here is frozen and plain: strings, numbers, tuples. Nothing knows where the text came from
 (that is the shipper's business) nor how it is stored. Times are seconds since boot (printk's clock)
@@ -81,7 +81,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class InstructionPointer:
-    """Where the CPU was: RIP, EIP, pc, NIP, PSW or epc, literally."""
+    """The instruction pointer: RIP, EIP, pc, NIP, PSW or epc."""
 
     raw: str
     """The line's value as written, ``0010:sysrq_handle_crash+0x16/0x20``."""
@@ -126,7 +126,7 @@ class Hardware:
 
 
 class Distribution(NamedTuple):
-    """Whose kernel it is, in ECS's words for ``host.os``."""
+    """The distribution that built the kernel, in ECS's terms for ``host.os``."""
 
     name: str
     platform: str
@@ -136,7 +136,7 @@ class Distribution(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What ``Linux version …`` and the crash's own ``CPU: … Comm:`` line say."""
+    """The kernel, from its ``Linux version …`` line or the crash's ``CPU: … Comm:`` line."""
 
     release: str = ""
     """``uname -r``."""
@@ -164,7 +164,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """Whom the crash is attributed to, and by which rule."""
+    """The suspect function, and the rule that named it."""
 
     function: str = ""
     """Without compiler suffix and system call prefix; empty where nothing can be said."""
@@ -219,7 +219,7 @@ class Analysis:
     vmcore_needed: bool
     confidence: Confidence
     sure: str
-    """Why so sure of the cause."""
+    """Why the confidence is what it is."""
     why: str
     """Why the vmcore is or is not needed, and for which question."""
     next: tuple[str, ...] = ()
@@ -228,7 +228,7 @@ class Analysis:
 
 @dataclass(frozen=True, slots=True)
 class CrashReport:
-    """One crash: the first report is the cause, whatever followed belongs to it."""
+    """One crash: its first report is the cause, later reports of the incident follow from it."""
 
     title: str
     """As syzbot would name it."""
@@ -247,7 +247,7 @@ class CrashReport:
     reason: str = ""
     """The first line of the report, the kernel's own words."""
     cause_detail: str = ""
-    """What the cause's slug leaves out: ``NULL pointer plus 0x10, write``."""
+    """Details of the cause: ``NULL plus 0x10, write``."""
     blame: Blame = field(default_factory=Blame)
     signature: Signature | None = None
     ip: InstructionPointer | None = None
@@ -279,7 +279,7 @@ class CrashReport:
     hostname: str = ""
     """As ``systemd[1]: Hostname set to <…>`` or a later line of the boot names it."""
     facts: tuple[Fact, ...] = ()
-    """What the report says, and what its boot says of kernel, machine, clock and trigger."""
+    """Facts of the report, and of its boot: kernel, machine, clock, trigger."""
     followed_by: tuple[Fact, ...] = ()
     """Titles of the reports that followed from this one, each with the first line of its report."""
     preceded_by: tuple[Fact, ...] = ()

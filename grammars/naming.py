@@ -65,7 +65,7 @@ def name(
     return Named(plain(first[at:]), "corrupted", "the header has an unknown form", None, family, Blame())
 
 
-def _name(  # noqa: PLR0913 - all of it bears on the name
+def _name(  # noqa: PLR0913 - each of them is part of the name
     reading: Reading, family: Family, report: ReportText, facts: Body, at: int, *, brief: bool
 ) -> Named:
     form, fields = reading

@@ -197,7 +197,7 @@ def _hardware(boot: Boot, found: Gathered) -> Hardware | None:
 def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     registry: Registry, boot: Boot, incident: Incident, text: ReportText, facts: Body, named: Named
 ) -> CrashReport:
-    """Put together what is known."""
+    """Put the facts of the report and of its boot together."""
     head = incident.lines[incident.heads[0].place]
     found = _gathered(facts, named, head)
     form = named.reading.form if named.reading else None

@@ -66,7 +66,7 @@ def broken(report: ReportText, facts: Body) -> str:
 
 
 def symbolless(facts: Body) -> bool:
-    """Tell whether the kernel knows no symbols, as small ones do: then its trace is nothing but addresses."""
+    """Tell whether the kernel knows no symbols, as small ones do not: its trace has addresses alone."""
     frames = [frame for fact in facts if fact.kind == "frames" for frame in fact.value.frames]
     return len(frames) >= RAW and all(frame.address and not frame.symbol for frame in frames)
 

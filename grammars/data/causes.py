@@ -1,4 +1,4 @@
-"""What each cause means to whoever has to act: in words, whether the vmcore is needed, what to do."""
+"""The causes of crashes for the administrator: in words, whether the vmcore is needed, what to do."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ __all__ = ["CAUSES", "UNKNOWN", "Cause"]
 
 
 class Cause(NamedTuple):
-    """What a cause means."""
+    """The meaning of a cause."""
 
     words: str
-    """What happened, as the predicate of a sentence about the kernel."""
+    """The predicate of a sentence about the kernel: ``divided by zero``."""
     question: str = ""
-    """What only the vmcore can answer; empty where the dmesg explains the crash."""
+    """The question that only the vmcore answers; empty where the log explains the crash."""
     why: str = ""
-    """Why the dmesg is enough."""
+    """Why the log is enough."""
     proof: tuple[str, ...] = ("header",)
     """Kinds of the facts without which ``why`` is not said."""
     otherwise: str = ""
-    """What is said in its place."""
+    """The sentence without them."""
     next: tuple[str, ...] = ()
     """What to do besides looking at the vmcore."""
     servers: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What hardware complains with, and what else goes before a crash: literals, and what they are about."""
+"""Hardware errors, earlier troubles and triggers of crashes: the literals that find their lines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 
 class Complaint(NamedTuple):
-    """A line that says that something is wrong, and with what."""
+    """A line that reports trouble, and its subject."""
 
     literal: str
     """What the scan looks for."""
@@ -14,7 +14,7 @@ class Complaint(NamedTuple):
     """A regular expression that the line must hold too, empty where the literal suffices; its named groups
     become fields of the fact."""
     what: str
-    """What is complained about, in words."""
+    """The subject of the complaint, in words."""
     many: bool = False
     """Several lines that follow each other are one complaint."""
 
@@ -62,4 +62,4 @@ TRIGGERS: Final = (
     Complaint("NMI received for unknown reason", "", "an NMI"),
     Complaint("invoked oom-killer: ", r"^(?P<task>.{1,64}?) invoked oom-killer", "the OOM killer"),
 )
-"""What sets a crash off and is printed before the report: drivers/tty/sysrq.c, nmi.c, oom_kill.c."""
+"""Triggers of crashes, printed before the report: drivers/tty/sysrq.c, nmi.c, oom_kill.c."""

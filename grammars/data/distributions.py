@@ -1,4 +1,4 @@
-"""Distributions: how a kernel of theirs is known, and where its symbols are."""
+"""Distributions: how to recognise their kernels, and where to get the symbols."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REBUILDS: Final = (
 
 @functools.lru_cache(maxsize=256)
 def distribution(release: str, banner: str) -> Distribution | None:
-    """Say whose kernel it is, by ``uname -r`` and whoever built it; None where neither tells."""
+    """Return the distribution of a kernel by ``uname -r`` and its banner; None where neither tells."""
     if found := _EL.search(release):
         _, name, platform = next(row for row in _REBUILDS if row[0] in banner)
         return Distribution(name, platform, "redhat", f"{found[1]}.{found[2]}" if found[2] else found[1])
@@ -44,12 +44,12 @@ def distribution(release: str, banner: str) -> Distribution | None:
 
 
 class Symbols(NamedTuple):
-    """What ``crash``, ``drgn`` and the kernel's own scripts need of a kernel."""
+    """The symbols of a kernel, which ``crash``, ``drgn`` and the kernel's scripts need."""
 
     install: str
-    """The command that brings it."""
+    """The command that installs them."""
     vmlinux: str
-    """The kernel with its symbols, once it is there."""
+    """Path of the kernel with its symbols, once they are installed."""
 
 
 _SYMBOLS: Final = {
@@ -89,12 +89,12 @@ _MARKS: Final = (
     ),
     (re.compile(r"-default$|-azure$|-preempt$"), "suse"),
 )
-"""How a release ends, where no banner says whose kernel it is."""
+"""Ends of releases, for kernels without a banner."""
 
 
 @functools.lru_cache(maxsize=256)
 def symbols(release: str, known: Distribution | None) -> Symbols | None:
-    """Say how to get the symbols of a kernel; None where nobody is known to pack them."""
+    """Return how to get the symbols of a kernel; None where no distribution is known to package them."""
     if not release:
         return None
     key = next((name for pattern, name in _MARKS if pattern.search(release)), "")

@@ -148,9 +148,14 @@ def machine_check() -> ParserElement:
     """
     return _says(
         k.Opt(k.one_of("Fatal local ", "Fatal ", "Unrecoverable ")) + k.sentence("machine check")
-        | k.one_of("Fatal hardware error", "Timeout: Not all CPUs", "Timeout synchronizing machine check")
-        | "Uncorrected"
+        | k.one_of("Timeout: Not all CPUs", "Timeout synchronizing machine check", "Uncorrected")
     )
+
+
+@_reason(title="kernel panic: Fatal hardware error!", cause="machine-check", traceless=True)
+def hardware_error() -> ParserElement:
+    """Kernel panic - not syncing: Fatal hardware error!"""  # drivers/acpi/apei/ghes.c
+    return _says("Fatal hardware error")
 
 
 @_reason(title="kernel panic: {what}", cause="machine-check", traceless=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "what came before"
 SHOWN: Final = 6
-"""Maximum lines given as proof of missing messages, and taints that are put into words."""
+"""Maximum lines of missing messages that are shown, and taints that are explained."""
 
 
 def _quiet(report: CrashReport) -> bool:

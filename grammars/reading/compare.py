@@ -1,4 +1,4 @@
-"""Two crashes side by side: what is the same, what differs, and whether it is one fault."""
+"""Two crashes side by side: common points, differences, and whether they are one fault."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Answer = Literal["yes", "likely", "no", "unknown"]
 
 
 class Point(NamedTuple):
-    """One thing that is known of both."""
+    """A property of both crashes; empty where one does not have it."""
 
     name: str
     left: str
@@ -31,17 +31,17 @@ class Point(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Tell whether both have the same."""
+        """Tell whether both are equal."""
         return self.left == self.right
 
 
 class Comparison(NamedTuple):
-    """What two crashes have in common."""
+    """How two crashes compare."""
 
     same_fault: Answer
     why: str
     points: tuple[Point, ...]
-    """Only what at least one of both says."""
+    """Properties that at least one of them has."""
     trace: tuple[str, ...]
     """The functions of both traces, innermost first: ``  f`` in both, ``- f`` and ``+ f`` in one."""
 
@@ -66,7 +66,7 @@ def _judge(left: CrashReport, right: CrashReport, frames: list[list[str]]) -> tu
     one, other = left.signature, right.signature
     if one is not None and other is not None and one.id == other.id:
         if "weak" in {one.quality, other.quality}:
-            return "likely", "the signatures are equal, but rest on little"
+            return "likely", "the signatures are equal, but weak"
         return "yes", "the signatures are equal: the same title, and the same functions on the way to it"
     function = left.blame.function
     if left.title == right.title:
@@ -76,8 +76,8 @@ def _judge(left: CrashReport, right: CrashReport, frames: list[list[str]]) -> tu
         return "likely", "the title is the same; the traces differ"
     if function and function == right.blame.function:
         if left.cause == right.cause:
-            return "likely", f"the cause is the same, and {function} is blamed for both"
-        return "no", f"{function} is blamed for both, but for different causes"
+            return "likely", f"the cause is the same, and {function} is the suspect function of both"
+        return "no", f"{function} is the suspect function of both, but the causes differ"
     if left.cause == right.cause:
         return "no", "the cause is of the same kind, but at different places"
     return "no", "cause and place differ"
@@ -90,7 +90,7 @@ _NAMES: Final = (
 
 
 def _known(report: CrashReport) -> Iterable[str]:
-    """Yield what is known of a crash, in the order of ``_NAMES``."""
+    """Yield the points of a crash, in the order of ``_NAMES``."""
     ip, kernel, hardware, taint = report.ip, report.kernel, report.hardware, report.taint
     entered = enter(functions_of(report))
     yield report.title

@@ -161,7 +161,7 @@ SYMBOLLESS: Final = Claim(
     *("opening", "frames"),
     derived=("count", "modules"),
 )
-GUESSES: Final = Claim("The trace has nothing but guesses (the frames with ?).", "frames")
+GUESSES: Final = Claim("All frames of the trace are guesses (marked with ?).", "frames")
 UNENTERED: Final = Claim(
     "The trace has {count} and does not show how the kernel was entered.", "frames", derived=("count",)
 )
@@ -271,10 +271,10 @@ def _inside(report: CrashReport, functions: Sequence[str], found: Entry) -> tupl
 
 def _through(functions: Sequence[str], report: CrashReport) -> str:
     """Name the functions between an entry and the crash, from the entry on, without the helpers."""
-    blamed = report.blame.function
+    suspect = report.blame.function
     names = [base(symbol) for symbol in functions]
-    if blamed in names:
-        names = names[names.index(blamed) :]
+    if suspect in names:
+        names = names[names.index(suspect) :]
     else:
         while names and passed_over(names[0]):
             del names[0]

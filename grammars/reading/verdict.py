@@ -69,7 +69,7 @@ def _confidence(report: CrashReport) -> tuple[Confidence, str]:
 
 
 def conclude(report: CrashReport, steps: Sequence[Step]) -> Analysis:
-    """Return the analysis that the steps amount to."""
+    """Draw the conclusion of the steps."""
     known = CAUSES.get(report.cause, UNKNOWN)
     confidence, sure = _confidence(report)
     needed = bool(known.question) and (report.fatal or report.kind in {"oops", "bug", "unknown"})

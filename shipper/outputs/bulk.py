@@ -6,7 +6,6 @@ whole request decide only how to ask again: smaller, or later.
 
 from __future__ import annotations
 
-import base64
 from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
@@ -40,8 +39,6 @@ CHUNK_BYTES: Final = 5_000_000
 """Maximum bytes of a request; engines sync once a request, and half of it drains a spool a fifth slower."""
 PATIENCE: Final = 3
 """Refusals of a whole request before it is halved."""
-HIDDEN: Final = "[hidden]"
-"""Stands in messages for a secret that the server repeated."""
 
 
 class Signatures(Settings, frozen=True, kw_only=True):
@@ -92,18 +89,14 @@ class _Chunk(NamedTuple):
 
 
 class BulkOutput(ABC):
-    """A search engine that speaks ``_bulk``.
-
-    :param secrets: what no message shows, whatever the server repeats.
-    """
+    """A search engine that speaks ``_bulk``."""
 
     name: str
     product: str
     """The name as people write it."""
 
-    def __init__(self, config: SearchConfig, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, config: SearchConfig) -> None:
         self.urls = config.urls()
-        self._secrets = _forms(secrets)
         self._documents = config.bulk_max_size
         self._seeded = config.signatures.seeded
         self._busy = 0
@@ -198,7 +191,7 @@ class BulkOutput(ABC):
         if status == 200:  # noqa: PLR2004
             self._busy = 0
             return self._outcomes(chunk, data)
-        reason = self._hidden(f"{status}: {reason_of(data)}")
+        reason = f"{status}: {reason_of(data)}"
         if status == 413 or (status == 400 and names_documents(data)):  # noqa: PLR2004
             if len(chunk.stored) > 1:
                 return []
@@ -220,7 +213,7 @@ class BulkOutput(ABC):
         for stored, actions in zip(chunk.stored, chunk.actions, strict=True):
             found = [item_status(next(left), action.id) for action in actions]
             status, reason = max(found, key=lambda pair: _SEVERITY[pair[0]])
-            outcomes.append(Outcome(stored.id, status, self._hidden(reason)))
+            outcomes.append(Outcome(stored.id, status, reason))
         return outcomes
 
     def _refused(self, status: int, data: object) -> str:
@@ -230,21 +223,7 @@ class BulkOutput(ABC):
             403: "does not allow this user to write; it needs create_doc and auto_configure",
             429: "is too busy",
         }.get(status, "takes nothing" if status >= 500 else "is not answering as a search engine does")  # noqa: PLR2004
-        return self._hidden(f"{self.name}: {self.urls[0]} {what} ({status}: {reason_of(data)})")
-
-    def _hidden(self, text: str) -> str:
-        """Return a text without the secrets that a server repeated in it."""
-        for secret in self._secrets:
-            text = text.replace(secret, HIDDEN)
-        return text
-
-
-def _forms(secrets: Iterable[str]) -> list[str]:
-    """Return secrets as they are and as HTTP's basic authentication has them (RFC 7617)."""
-    found = [secret for secret in secrets if secret]
-    return sorted(
-        {*found, *(base64.b64encode(one.encode()).decode() for one in found)}, key=len, reverse=True
-    )
+        return f"{self.name}: {self.urls[0]} {what} ({status}: {reason_of(data)})"
 
 
 _SEVERITY: Final = {DeliveryStatus.DELIVERED: 0, DeliveryStatus.REJECTED: 1, DeliveryStatus.RETRY: 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus
+from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, hide_secrets
 
 __all__ = ["item_status", "names_documents", "reason_of"]
 
@@ -45,11 +45,11 @@ def names_documents(data: object) -> bool:
 
 
 def reason_of(data: object) -> str:
-    """Return the engine's own words, ``type: reason: type: reason`` of an error and its causes."""
+    """Return the engine's own words, ``type: reason: …`` of an error and its causes, without our secrets."""
     error = data.get("error", data) if isinstance(data, dict) else data
     words: list[str] = []
     while isinstance(error, dict) and len(words) < CAUSES:
         words += [str(error[key]) for key in ("type", "reason") if error.get(key)]
         error = error.get("caused_by")
     text = ": ".join(words) if words else " ".join(str(data)[: 4 * REASON_CHARACTERS].split())
-    return text[:REASON_CHARACTERS] or "no reason given"
+    return hide_secrets(text[: 4 * REASON_CHARACTERS])[:REASON_CHARACTERS] or "no reason given"

@@ -55,7 +55,7 @@ class ElasticsearchOutput(BulkOutput):
     def __init__(self, config: ElasticsearchConfig) -> None:
         password = read_secret(config.password, config.password_file, "password")
         key = read_secret(config.api_key, config.api_key_file, "api_key")
-        super().__init__(config, (password, f"{config.username}:{password}" if password else "", key))
+        super().__init__(config)
         import elasticsearch  # noqa: PLC0415 - slow to import, and most commands send nothing
 
         # It logs each failure with a traceback; ours is one line.

@@ -9,7 +9,7 @@ import io
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileConfig", "FileOutput"]
 
-TAIL_BYTES = 16_000_000  # read again when the file is opened; at most half of it is written at once
+TAIL_BYTES: Final = 16_000_000
+"""Bytes at the end of the file that are read when it is opened; at most half as many are written at once."""
 
 
 class FileConfig(Settings, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ class FileConfig(Settings, frozen=True, kw_only=True):
 
 
 class FileOutput:
-    """Appends; a file that was moved away (logrotate) is started anew.
+    """``output.file``: appends, and starts a new file where the old one was moved away (logrotate).
 
     A process that is killed between the write and the settling would write its last batch again, so
     the end of the file is read when it is opened, and that of the one which was moved away before it.
@@ -105,7 +106,7 @@ class FileOutput:
             self._file = -1
 
     def _open(self) -> None:
-        """Open the file unless it is the one that is open; cut off a line that a crash left unfinished."""
+        """Open the file unless it is open already; cut off a line that a crash left unfinished."""
         if self._file >= 0:
             try:
                 if os.path.samestat(os.fstat(self._file), self._path.stat()):
@@ -125,13 +126,13 @@ class FileOutput:
         complete = tail.rfind(b"\n") + 1
         if complete < len(tail) and (complete or size <= TAIL_BYTES):
             os.ftruncate(self._file, size - len(tail) + complete)
-        self._written = _names(tail[:complete])
+        self._written = _document_ids(tail[:complete])
         if not size:
-            self._written |= _names(self._before())
+            self._written |= _document_ids(self._before())
             _sync(self._path.parent)
 
     def _before(self) -> bytes:
-        """Return the end of the file that was this one until it was moved away, if it lies beside it."""
+        """Return the end of the file that was moved away last, if it lies beside this one."""
         moved = [
             path for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*") if path.is_file()
         ]
@@ -144,7 +145,7 @@ class FileOutput:
 
 
 def _sync(folder: Path) -> None:
-    """Make the name of a new file durable, as fsync of the file does for what is in it."""
+    """Make the name of a new file durable; fsync(2) of the file is for its content alone."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -163,10 +164,10 @@ class _Line(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-def _names(lines: bytes) -> set[str]:
-    """Name the documents that are there; what is none of ours has no name."""
-    names = set()
+def _document_ids(lines: bytes) -> set[str]:
+    """Return the IDs of the documents in some lines; other lines have none."""
+    ids = set()
     for line in io.BytesIO(lines):
         with contextlib.suppress(msgspec.DecodeError, UnicodeError):
-            names.add(_decode(line).labels.document_id)
-    return names - {""}
+            ids.add(_decode(line).labels.document_id)
+    return ids - {""}

@@ -36,7 +36,7 @@ class OpenSearchOutput(BulkOutput):
 
     def __init__(self, config: SearchConfig) -> None:
         password = read_secret(config.password, config.password_file, "password")
-        super().__init__(config, (password, f"{config.username}:{password}" if password else ""))
+        super().__init__(config)
         import opensearchpy  # noqa: PLC0415 - slow to import, and most commands send nothing
 
         # It logs each failure with a traceback; ours is one line.

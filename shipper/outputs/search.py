@@ -1,10 +1,10 @@
-"""Read back what an engine holds: every document newest first, or some of them whole."""
+"""Documents read back from an engine: all of them with a few fields, or some of them whole."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kpanic.shipper.api import Unavailable
 
@@ -15,25 +15,27 @@ if TYPE_CHECKING:
 
 __all__ = ["count", "documents", "whole"]
 
-PAGE = 5_000  # documents an answer; an engine gives 10,000 at most
-WHOLE_PAGE = 50  # likewise, in full: some 10 KB each, 250 KB at the most
+PAGE: Final = 5_000
+"""Documents with few fields in one answer; an engine gives 10,000 at most."""
+WHOLE_PAGE: Final = 50
+"""Whole documents in one answer; each takes some 10 KB, 250 KB at most."""
 _ORDER = ("event.id", "event.provider", "host.name")
-"""With the time, what no two documents share."""
+"""Fields that, with the time, no two documents share."""
 
 
 def count(output: BulkOutput, index: str) -> int:
-    """Return how many documents an index or data stream has; none where it is not there.
+    """Return the number of documents in an index or data stream; 0 if it does not exist.
 
-    :raises Unavailable: the engine does not answer, or not this question.
+    :raises Unavailable: the engine does not answer, or refuses.
     """
     return int(_ask(output, index, {"size": 0, "track_total_hits": True})["total"]["value"])
 
 
 def documents(output: BulkOutput, index: str, only: Iterable[str], newest: int) -> Iterator[dict[str, Any]]:
-    """Yield the documents, newest crash first, with their ``_id`` and no more than the fields ``only``.
+    """Yield documents, newest crash first, each with its ``_id`` and the fields ``only``.
 
-    :param newest: how many at most.
-    :raises Unavailable: the engine does not answer, or not this question.
+    :param newest: maximum number of documents.
+    :raises Unavailable: the engine does not answer, or refuses.
     """
     body: dict[str, Any] = {
         "size": min(PAGE, newest),
@@ -54,9 +56,9 @@ def documents(output: BulkOutput, index: str, only: Iterable[str], newest: int) 
 
 
 def whole(output: BulkOutput, index: str, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the documents of these ``_id``, with it.
+    """Yield the whole documents with these ``_id``, each with it.
 
-    :raises Unavailable: the engine does not answer, or not this question.
+    :raises Unavailable: the engine does not answer, or refuses.
     """
     left = iter(ids)
     while some := list(islice(left, WHOLE_PAGE)):
@@ -80,7 +82,7 @@ def _ask(output: BulkOutput, index: str, body: dict[str, Any]) -> dict[str, Any]
 
 
 def _reason(data: Any) -> str:  # noqa: ANN401 - whatever JSON says
-    """Find why in an engine's answer: a failed shard knows best."""
+    """Return why an engine refused; a failed shard says it best."""
     found = data
     for path in (("error", "root_cause", 0, "reason"), ("_shards", "failures", 0, "reason", "reason")):
         found = data

@@ -20,7 +20,7 @@ class StdoutConfig(Settings, frozen=True, kw_only=True):
 
 
 class StdoutOutput:
-    """What the reader of the pipe has taken, or the kernel for it, is delivered."""
+    """``output.stdout``: a document is delivered once the kernel has taken it for the reader of the pipe."""
 
     Config = StdoutConfig
     name = "stdout"
@@ -31,7 +31,7 @@ class StdoutOutput:
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Write and flush.
 
-        :raises Unavailable: nobody reads any more.
+        :raises Unavailable: nobody reads it any more.
         """
         moment = timestamp()
         try:
@@ -44,8 +44,8 @@ class StdoutOutput:
         return [Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in batch]
 
     def check(self) -> str:
-        """Say that it is there; nothing can be asked of it."""
+        """Return that it is open; nothing more can be known."""
         return "stdout: open"
 
     def close(self) -> None:
-        """Leave it open: it is not ours."""
+        """Do nothing: standard output stays open."""

@@ -155,6 +155,6 @@ def test_a_secret_that_the_server_repeats_is_shown_nowhere(connect: Callable[...
 
     with serving(echo) as url, pytest.raises(Unavailable) as told:
         connect(url, username="kpanic", password="hunter2").send(batch(1, "x"))  # noqa: S106
-    assert "[hidden]" in str(told.value)
+    assert "[secret]" in str(told.value)
     for secret in ("hunter2", base64.b64encode(b"kpanic:hunter2").decode()):
         assert secret not in str(told.value)

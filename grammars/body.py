@@ -37,6 +37,10 @@ COMMON: Final[tuple[Block, ...]] = (
 """What all machines print alike."""
 
 
+SHORTEST: Final = 2
+"""Characters of a beginning that is looked for as a literal."""
+
+
 class BlockSwitch:
     """Blocks, found by what their lines begin with.
 
@@ -44,21 +48,15 @@ class BlockSwitch:
     """
 
     def __init__(self, blocks: Sequence[Block]) -> None:
-        chosen: dict[str, list[Block]] = {literal: [] for one in blocks for literal in one.literals}
-        others = [one for one in blocks if not one.literals]
-        by_first: dict[str, list[str]] = {}
-        for literal in chosen:
-            by_first.setdefault(literal[0], []).append(literal)
-        for one in blocks:
-            for literal in one.literals:
-                for other in by_first[literal[0]]:
-                    found = chosen[other]
-                    if (other.startswith(literal) or literal.startswith(other)) and one not in found:
-                        found.append(one)
-        self._by_literal = chosen
-        self._others = others
+        blocks = tuple(blocks)
+        self._others = others = [one for one in blocks if min(map(len, one.literals), default=0) < SHORTEST]
+        literal = [one for one in blocks if one not in others]
+        literals = sorted({text for one in literal for text in one.literals}, key=len, reverse=True)
+        self._by_literal = {
+            text: [one for one in literal if text.startswith(one.literals)] for text in literals
+        }
         unnamed = [re.sub(r"\(\?P<\w+>", "(?:", one.pattern) for one in others]
-        words = "|".join(_by_first(sorted(chosen, key=len, reverse=True)))
+        words = "|".join(_by_first(self._by_literal))
         # by the newline before it a line is found much faster than by ``^``
         self._begin = re.compile(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
 
@@ -80,7 +78,8 @@ class BlockSwitch:
         """Yield the blocks that can begin at a place."""
         if literal := found[1]:
             yield from self._by_literal[literal]
-            yield from self._others
+            if literal[-1].isalnum():  # which may be the beginning of a word
+                yield from self._others
         else:
             yield self._others[(found.lastindex or 0) - 2]
 

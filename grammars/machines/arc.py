@@ -51,7 +51,7 @@ def rows() -> ParserElement:
     """r00: 0x00000063	r01: 0x80a3e000	r02: 0x00000001
     r03: 0x00000000	r04: 0x80a3e000	r05: 0x00000002
     """
-    row = "r" + k.Regex(r"\d\d: 0x[0-9a-f]{8}")
+    row = k.one_of(*[f"r{number:02}: 0x" for number in range(0, 25, 3)]) + k.hex_digits(8, 8)
     return k.Lines(row + k.rest_of_line)("lines")
 
 

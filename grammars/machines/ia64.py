@@ -57,7 +57,8 @@ def rows() -> ParserElement:
     r1  : a000000100d0c9b0 r2  : a000000100b0d6b8 r3  : a000000100b0d6c0
     """
     names = k.one_of("b0  : ", "f6  : ", "f8  : ", "f10 : ", "unat: ", "rnat: ", "ldrs: ", "csd : ")
-    return k.Lines((names | "r" + k.Regex(r"\d{1,2} {1,2}: (?=[0-9a-f]{16})")) + k.rest_of_line)("lines")
+    general = k.one_of("r1  : ", "r8  : ", *[f"r{number} : " for number in range(11, 32, 3)])
+    return k.Lines((names | general + k.FollowedBy(k.hex_digits(16, 16))) + k.rest_of_line)("lines")
 
 
 IA64 = Machine(

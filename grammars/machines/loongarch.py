@@ -77,7 +77,7 @@ def status() -> ParserElement:
 @block("fault address", dict)
 def bad_address() -> ParserElement:
     """BADV: 0000000000000040"""
-    return k.one_of(" BADV: ", "BADV: ", "BadVA : ") + k.hex_number("address") + k.rest_of_line
+    return k.one_of(" BADV: ", "BADV: ") + k.hex_number("address") + k.rest_of_line
 
 
 _CODES: Final = {
@@ -100,6 +100,7 @@ LOONGARCH64 = Machine(
     words=("loong64", "loongarch"),
     blocks=(return_address_and_era, era, era_first, rows, status, bad_address),
     fault=lambda code: _CODES.get(code >> 16 & 0x3F, NOTHING),
+    address_register="BadVA",  # before 6.2
     says_fetch=True,
     says_trap=True,
     regions=regions(  # arch/loongarch/include/asm/addrspace.h

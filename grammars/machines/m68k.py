@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["M68K"]
 
 
-@block("pointer", pointer("m68k"))
+@block("pointer", pointer())
 def pc() -> ParserElement:
-    """PC: [<0000280a>] sysrq_handle_crash+0x1a/0x40"""
+    """PC: [<0000280a>] sysrq_handle_crash+0x1a/0x40"""  # sh too
     return "PC: " + k.FollowedBy("[<") + k.FollowedBy(k.rest_of_line("raw")) + k.place + k.rest_of_line
 
 

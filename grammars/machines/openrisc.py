@@ -42,7 +42,8 @@ def rows() -> ParserElement:
     """GPR00: 00000000 GPR01: c1845e50 GPR02: c1845e8c GPR03: 00000000
     GPR04: c03a8000 GPR05: 00000001 GPR06: 00000000 GPR07: c0390000
     """
-    row = "GPR" + k.Regex(r"\d\d: [0-9a-f]{8} GPR\d\d: ")
+    first = k.one_of(*[f"GPR{number:02}: " for number in range(0, 32, 4)])
+    row = first + k.Regex(r"[0-9a-f]{8} GPR\d\d: ")
     return k.Lines(row + k.rest_of_line)("lines")
 
 

@@ -44,7 +44,7 @@ def rows() -> ParserElement:
     """a00: 900461bc d181de40 d02b6a00 00000001 00000000 d02f6b28 00000000 00000000
     a08: 00000000 d181de40 00000001 00000000 00000000 00000000 00000000 00000000
     """
-    return k.Lines("a" + k.Regex(r"\d\d:(?: [0-9a-f]{8}){1,8} {0,2}"))("lines")
+    return k.Lines(k.one_of("a00:", "a08:") + k.Regex(r"(?: [0-9a-f]{8}){1,8} {0,2}"))("lines")
 
 
 XTENSA = Machine(

@@ -33,8 +33,9 @@ KEPT: Final = 32
 NEAR: Final = 4
 """Lines between two of one complaint."""
 
-
 BANNER: Final = "Linux version "
+CRASH_UTILITY: Final = "crash> "
+"""The prompt of the crash utility: what stands behind it is its own output."""
 
 
 @dataclass(slots=True)
@@ -48,6 +49,10 @@ class Boot:
     hostname: str = ""
     timed: bool = True
     """The banner had a time stamp."""
+    reported: bool = False
+    """It printed a report: a banner that comes now is of the next boot."""
+    core: bool = False
+    """The crash utility reads its core: it is dead."""
     trigger: Fact | None = None
     """The last line that may have set a crash off."""
     facts: list[Fact] = field(default_factory=list)
@@ -71,7 +76,7 @@ def begins(boot: Boot, line: Line) -> bool:
     kernel prints it at the start of a line, with a time stamp where its other lines have one.
     """
     printed = line.text.startswith(BANNER) and (line.time is not None or not boot.timed)
-    return printed and bool(boot.kernel.banner)
+    return printed and (boot.reported or bool(boot.kernel.banner))
 
 
 class _NotSaidError(Exception):
@@ -140,6 +145,11 @@ def _said(complaint: Complaint, kind: str) -> Callable[[Line], Fact | None]:
     return read
 
 
+def _core(boot: Boot, line: Line, at: int) -> bool:
+    boot.core = boot.core or (not at and not line.transport)
+    return False
+
+
 def _continues(fact: Fact, more: Fact) -> bool:
     """Tell whether a line continues a complaint: GHES numbers its records, others follow line by line."""
     near = 0 < more.lines[0].number - fact.lines[-1].number <= NEAR
@@ -183,6 +193,7 @@ READERS: Final[tuple[tuple[str, str, Callable[[Boot, Line, int], bool]], ...]] =
     ("DMI: ", "machine", _machine),
     ("Machine model: ", "machine", _machine),
     ("setting system clock to ", "clock", _clock),
+    (CRASH_UTILITY, "core", _core),
     ("Hostname set to <", "host name", _hostname),
     ("Set hostname to <", "host name", _hostname),
     *((one.literal, "hardware error", _complaint(one, "hardware_errors")) for one in HARDWARE),

@@ -50,10 +50,24 @@ class Incident:
     """What may have set the crash off."""
     preceded_by: int = 0
     """Number of the boot's noteworthy lines (:attr:`Boot.preceded_by`) that came before the incident."""
+    copy: Incident | None = None
+    """Another copy of the same lines, which came before: people paste the first ones, then all."""
+    newest: Line | None = None
+    """The last header, kept or not."""
     last: float = 0.0
     """When its last line came, by the caller's clock."""
     last_head: float = 0.0
     """When its last header came, by the caller's clock."""
+
+    def repeats(self, line: Line) -> bool:
+        """Tell whether a line is the incident's first one, once more, behind others."""
+        first = self.lines[0]
+        return (
+            len(self.lines) > 1
+            and line.time is not None
+            and (line.time, line.text, line.host) == (first.time, first.text, first.host)
+            and self.lines[1].text != first.text  # a second console prints each line twice
+        )
 
     def keep(self, line: Line) -> bool:
         """Add a line; return False where the incident is full."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections import OrderedDict
 from dataclasses import replace
 from operator import attrgetter
@@ -14,12 +15,12 @@ from kpanic.grammars.ahead import read_ahead
 from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.finder import finder
-from kpanic.grammars.incident import HEADS, Head, Incident
+from kpanic.grammars.incident import HEADS, LINES, Head, Incident
 from kpanic.grammars.mend import mend
 from kpanic.grammars.model import Line
 from kpanic.grammars.reading import analyse
 from kpanic.grammars.scan import BLOCK, Scanner
-from kpanic.grammars.stream import QUIET, Stream, gap, over
+from kpanic.grammars.stream import Ended, Stream, over
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -37,6 +38,9 @@ LOOK: Final = 4 * BLOCK
 """Bytes with crashes in them between two checks of these limits."""
 HOSTS: Final = 4096
 """Maximum hosts that are kept apart at once."""
+CUT: Final = frozenset("[<")
+"""How a line of the kernel begins."""
+_WHOLE: Final = re.compile(r"(?:<\d+>)?\[[ \d.]+\]").match
 
 
 class Parser:
@@ -55,6 +59,9 @@ class Parser:
         self._now = 0.0
         self._taken = 0  # bytes
         self._last = Line(0, "")
+        self._echoes: list[Line] = []  # what repeats lines that come by another way
+        self._echoing = False
+        self._reported = False
 
     def feed(self, chunk: bytes, now: float = 0.0, count: int | None = None) -> list[CrashReport]:
         """Read a chunk; return the crashes that ended in it.
@@ -86,17 +93,16 @@ class Parser:
         """
         found: list[CrashReport] = []
         for stream in self._streams.values():
-            incident = stream.incident or (stream.ended and stream.ended[1])
+            incident = stream.incident or (stream.ended and stream.ended.incident)
             if incident and (incident.last <= last or incident.last_head <= last_head):
                 found += self._finish(stream)
         return found
 
     def close(self) -> list[CrashReport]:
         """Return the crashes that were still open."""
-        found = self._take(self._scanner.close())
-        for stream in self._streams.values():
-            found += self._finish(stream)
+        found = self.flush()
         self._streams.clear()
+        self._reported = False
         return found
 
     def flush(self) -> list[CrashReport]:
@@ -104,13 +110,40 @@ class Parser:
         found = self._take(self._scanner.close())
         for stream in self._streams.values():
             found += self._finish(stream)
+        echoes, self._echoes = self._echoes, []
+        if echoes and not found and not self._reported:
+            self._take_in(echoes, found)
+            for stream in self._streams.values():
+                found += self._finish(stream)
+        self._reported = self._reported or bool(found)
         return found
 
     def _take(self, lines: Sequence[Line]) -> list[CrashReport]:
         if not lines:
             return []
         found: list[CrashReport] = []
-        lines = self._attributed(lines)
+        lines = self._heard(self._attributed(lines))
+        self._take_in(lines, found)
+        self._reported = self._reported or bool(found)
+        return found
+
+    def _heard(self, lines: Sequence[Line]) -> Sequence[Line]:
+        """Return lines without those that repeat others; these count where no others are heard."""
+        echoing = self._finder.search.transports.echoes
+        if not self._echoing and not any(line.transport in echoing for line in lines):
+            return lines
+        heard = []
+        for line in lines:
+            self._echoing = line.transport in echoing or (
+                self._echoing and not line.transport and bool(line.text.strip())
+            )
+            if not self._echoing:
+                heard.append(line)
+            elif len(self._echoes) < LINES:
+                self._echoes.append(line)
+        return heard
+
+    def _take_in(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
         hits = self._finder.find(lines)
         at = 0
         for index in sorted(hits):
@@ -121,7 +154,6 @@ class Parser:
                 faults.note("header", error)
             at = index + 1
         self._follow(lines[at:], found)
-        return found
 
     def _attributed(self, lines: Sequence[Line]) -> Sequence[Line]:
         """Give lines without a prefix to the host whose line they stand right behind."""
@@ -150,6 +182,8 @@ class Parser:
                 stream.previous = lines[-1].text
                 if stream.incident is not None:
                     stream.incident.last = self._now
+                    if stream.boot.core:
+                        lines = [line for line in lines if line.transport]
                     stream.incident.extend(lines)
                 return
         for line in lines:
@@ -160,10 +194,13 @@ class Parser:
         stream = self._stream(line.host, found)
         if line.time is not None:
             if not stream.follows([line.time]):
-                found += self._restart(stream)
+                found += self._restart(stream, cut=_cut(line))
             stream.time = line.time
         previous, stream.previous = stream.previous, line.text
-        if families := self._facts(stream, line, numbers, found):
+        families = self._facts(stream, line, numbers, found)
+        if stream.boot.core and not line.transport:
+            return  # what the crash utility prints
+        if families:
             found += self._head(stream, line, families, previous)
         elif stream.incident is not None:
             stream.incident.last = self._now
@@ -193,7 +230,7 @@ class Parser:
         for number in numbers:
             if number >= families:
                 if READERS[number - families][0] == BANNER and begins(stream.boot, line):
-                    found += self._restart(stream)
+                    found += self._restart(stream, cut=_cut(line))
                 note(stream.boot, line, number - families)
                 if stream.ended is not None and stream.boot.kernel.command_line:
                     found += self._bury(stream)
@@ -212,44 +249,63 @@ class Parser:
         """Read a line on which a report may start."""
         text = line.text
         incident = stream.incident
-        if incident is not None and incident.truncated and gap(incident, line) <= QUIET:
-            incident.last = incident.last_head = self._now  # whichever it is, it is not kept
-            incident.fatal = incident.fatal or "Kernel panic" in text
-            return []
         hits = self._finder.headers(text, numbers, previous)
         if not hits:
             if incident is not None:
                 incident.keep(line)
             return []
         found: list[CrashReport] = []
-        if incident is None or over(incident, line, hits[0][0]):
-            found = self._finish(stream)
-            boot = stream.boot
-            incident = stream.incident = Incident(
-                trigger=boot.trigger,
-                preceded_by=len(boot.preceded_by),
-            )
+        if incident is not None and incident.repeats(line):
+            incident = stream.incident = self._opened(stream.boot, line, incident)
+        elif (
+            stream.ended is not None
+            and incident is None
+            and not stream.boot.kernel.banner
+            and stream.ended.incident.repeats(line)
+        ):
+            copy, stream.ended = stream.ended.incident, None
+            incident = stream.incident = self._opened(stream.boot, line, copy)
+        elif incident is None or over(incident, line, hits[0][0]):
+            found = self._finish(stream, more=True)
+            incident = stream.incident = self._opened(stream.boot, line)
         incident.last = incident.last_head = self._now
+        incident.newest = line
         if incident.keep(line) and len(incident.heads) < HEADS:
             incident.heads.append(Head(len(incident.lines) - 1, hits))
         incident.fatal = incident.fatal or "Kernel panic" in text
         return found
 
-    def _finish(self, stream: Stream) -> list[CrashReport]:
-        """Read the incidents that are open."""
+    @staticmethod
+    def _opened(boot: Boot, line: Line, copy: Incident | None = None) -> Incident:
+        """Return an incident that begins with a line."""
+        boot.reported = True
+        if not boot.kernel.banner:
+            boot.timed = line.time is not None
+        return Incident(
+            trigger=boot.trigger,
+            preceded_by=len(boot.preceded_by),
+            copy=copy and replace(copy, copy=None),
+        )
+
+    def _finish(self, stream: Stream, *, more: bool = False) -> list[CrashReport]:
+        """Read the incidents that are open.
+
+        :param more: the boot goes on with another incident: it did not die of this one.
+        """
         found = self._bury(stream)
         incident, stream.incident = stream.incident, None
-        if incident is not None and (crash := self._read(stream.boot, incident)) is not None:
+        died = stream.boot.core and not more
+        if incident is not None and (crash := self._read(stream.boot, incident, died=died)) is not None:
             found.append(crash)
             if len(stream.boot.preceded_by) < KEPT:
                 stream.boot.preceded_by.append(Fact("earlier", {"what": crash.title}, crash.lines[:1]))
         return found
 
-    def _restart(self, stream: Stream) -> list[CrashReport]:
+    def _restart(self, stream: Stream, *, cut: bool = False) -> list[CrashReport]:
         """Begin another boot; what it ended waits until it has said what it is."""
         found = self._bury(stream)
         if stream.incident is not None:
-            stream.ended = (stream.boot, stream.incident)
+            stream.ended = Ended(stream.boot, stream.incident, cut)
         stream.boot, stream.incident = Boot(), None
         return found
 
@@ -257,14 +313,17 @@ class Parser:
         """Read the incident of the boot before: a crash kernel boots only where the other one died."""
         if stream.ended is None:
             return []
-        (boot, incident), stream.ended = stream.ended, None
-        crash = self._read(boot, incident, died=CRASH_KERNEL in stream.boot.kernel.command_line)
+        ended, stream.ended = stream.ended, None
+        died = ended.cut or ended.boot.core or CRASH_KERNEL in stream.boot.kernel.command_line
+        crash = self._read(ended.boot, ended.incident, died=died)
         if crash is None:
             return []
         return [crash]
 
     def _read(self, boot: Boot, incident: Incident, *, died: bool = False) -> CrashReport | None:
         """Read an incident with what its boot had said before it."""
+        if incident.copy is not None and len(incident.copy.lines) > len(incident.lines):
+            incident = incident.copy
         known = replace(
             boot,
             trigger=incident.trigger,
@@ -291,6 +350,11 @@ class Parser:
             return incident
         heads = self._finder.heads(lines)
         return replace(incident, lines=list(lines), heads=heads) if heads else incident
+
+
+def _cut(line: Line) -> bool:
+    """Tell whether a line begins in the midst of another one of the kernel's."""
+    return line.raw[:1] in CUT and not _WHOLE(line.raw) and "[" in line.raw[1:]
 
 
 def died(report: CrashReport) -> CrashReport:

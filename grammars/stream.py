@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from operator import le
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars.boot import Boot
 
@@ -15,18 +16,40 @@ if TYPE_CHECKING:
     from kpanic.grammars.incident import Incident
     from kpanic.grammars.model import Line
 
-__all__ = ["QUIET", "Stream", "gap", "over"]
+__all__ = ["Ended", "Stream", "gap", "over"]
 
 QUIET: Final = 30.0
 """Seconds after a report that did not kill, within which the next one follows from it."""
 LASTING: Final = 200.0
 """Seconds between reports of a hang that lasts: stalls come every 63 or 183 s, hung tasks every 120."""
+APART: Final = 5.0
+"""Seconds after a report that the kernel goes on from unharmed, within which another kind follows from it."""
 HANGS: Final = frozenset({"stall", "lockup", "hang"})
 """Report kinds that repeat while the hang persists."""
+PASSING: Final = HANGS | {"warning", "lockdep", "leak", "unknown"}
+"""Report kinds that the kernel goes on from unharmed."""
 SILENT: Final = 600.0
 """Seconds after a panic, whatever the dead kernel may still print: a later report is of another boot."""
 BACK: Final = 5.0
 """Seconds that printk's clock goes back by at another boot: the clocks of two CPUs differ by less."""
+BACK_DEAD: Final = 0.5
+"""The same after a panic, when one CPU is left that prints."""
+NEAR: Final = 4
+"""Lines behind a header that are of its report, where no clock tells."""
+_FOLLOWS: Final = re.compile(
+    r"not syncing: *(?:Fatal exception|hung_task: |softlockup: |RCU Stall|[hH]ard LOCKUP|Watchdog detected"
+    r"|[^\n]{0,64}panic_on_)"
+)
+"""A panic that a setting makes of the report before it (kernel/panic.c, watchdog.c, hung_task.c)."""
+
+
+class Ended(NamedTuple):
+    """An incident that another boot ended, whose command line will say whether it is a crash kernel's."""
+
+    boot: Boot
+    incident: Incident
+    cut: bool
+    """The other boot began in the midst of a line: nobody shut the machine down."""
 
 
 @dataclass(slots=True)
@@ -38,22 +61,23 @@ class Stream:
     time: float | None = None
     previous: str = ""
     """Text of the line before."""
-    ended: tuple[Boot, Incident] | None = None
-    """The incident that the next boot ended: its command line will say whether it is a crash kernel's."""
+    ended: Ended | None = None
+    """The incident that the next boot ended."""
 
     def follows(self, times: Sequence[float]) -> bool:
         """Tell whether printk's clock did not go back: if it did, this is another boot."""
         if not times:
             return True
         forward = len(times) == 1 or all(map(le, times, times[1:]))
-        return forward and (self.time is None or times[0] >= self.time - BACK)
+        back = BACK_DEAD if self.incident is not None and self.incident.fatal else BACK
+        return forward and (self.time is None or times[0] >= self.time - back)
 
     def kept(self) -> tuple[int, int]:
         """Lines of incidents, and characters of all that is kept."""
         boots, incidents = [self.boot], [self.incident]
         if self.ended is not None:
-            boots.append(self.ended[0])
-            incidents.append(self.ended[1])
+            boots.append(self.ended.boot)
+            incidents.append(self.ended.incident)
         open_ = [incident for incident in incidents if incident is not None]
         return (
             sum(len(incident.lines) for incident in open_),
@@ -61,20 +85,38 @@ class Stream:
         )
 
 
-def gap(incident: Incident, line: Line) -> float:
-    """Return the seconds since the incident's last header; 0.0 where nothing tells them."""
-    last = incident.lines[incident.heads[-1].place]
-    if last.time is not None and line.time is not None:
-        return line.time - last.time
-    if last.epoch is not None and line.epoch is not None:
-        return line.epoch - last.epoch
-    return 0.0
+def gap(incident: Incident, line: Line) -> float | None:
+    """Return the seconds since the incident's last header; None where no clock tells them."""
+    last = incident.newest
+    if last is None:
+        return None
+    for one, other in ((last.time, line.time), (last.epoch, line.epoch), (last.clock, line.clock)):
+        if one is not None and other is not None:
+            return other - one
+    return None
 
 
 def over(incident: Incident, line: Line, family: Family) -> bool:
-    """Tell whether a report of a family is too late to follow from the incident."""
+    """Tell whether a report of a family that begins on a line does not follow from the incident."""
     seconds = gap(incident, line)
+    first = incident.heads[0].hits[0][0]
     if incident.fatal:
-        return seconds > SILENT
-    lasts = HANGS.issuperset((family.forms[0].kind, incident.heads[0].hits[0][0].forms[0].kind))
-    return seconds > (LASTING if lasts else QUIET)
+        return seconds is not None and seconds > SILENT
+    kinds, passed = _kinds(family), _kinds(first)
+    graver = kinds.isdisjoint(PASSING) and not _FOLLOWS.search(line.text)
+    if passed.isdisjoint(PASSING):
+        return seconds is not None and seconds > QUIET
+    if seconds is None:
+        near = len(incident.lines) <= incident.heads[-1].place + NEAR
+        return graver and (incident.truncated or (passed <= HANGS and not near))
+    if graver:
+        return incident.truncated or not 0 <= seconds <= APART
+    if HANGS.issuperset(kinds | passed) or (passed <= HANGS and kinds == {"panic"}):
+        return seconds > LASTING
+    if family.name == first.name or kinds == {"panic"}:
+        return seconds > QUIET
+    return not 0 <= seconds <= APART
+
+
+def _kinds(family: Family) -> frozenset[str]:
+    return frozenset(form.kind for form in family.forms)

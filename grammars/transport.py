@@ -163,6 +163,8 @@ class Transport:
     name: str
     reader: Callable[[Context], LineReader] | None = None
     """Makes what reads its lines; None where another transport's reader does."""
+    echoes: bool = False
+    """It repeats lines that also come by another way."""
     prefixes: bool = True
     """Its lines begin with a prefix of its own: a line without one continues the line before."""
     order: int = 50
@@ -199,6 +201,7 @@ class Transports:
         usual = next((transport for transport in self.all if transport.usual), Transport(""))
         self.usual, self.usual_name = usual.usual or r"(?!)()()()", usual.name
         self.unusual = tuple(word for transport in self.all for word in transport.unusual)
+        self.echoes = frozenset(transport.name for transport in self.all if transport.echoes)
         self.tells = tuple(text for transport in self.all for text in transport.tells)
         self.breaks = tuple(text for transport in self.all for text in transport.breaks)
         self.encoded = tuple(transport.encoded for transport in self.all if transport.encoded)

@@ -172,7 +172,6 @@ def test_a_run_of_lines_reads_as_each_of_them(line: str, known: dict[str, object
         "Sun 2026-11-22 18:53:41 UTC web1 systemd[1]: init.scope: Oops",
         "<13>1 2026-11-22T18:53:41Z web1 logger 12 - - Oops: 0002",
         "Message from syslogd@web1 at Nov 22 18:53:41 ...",
-        " kernel:[   12.345678] Oops: 0002 [#1] SMP",
         '{"MESSAGE":"Oops: 0002","_TRANSPORT":"syslog","SYSLOG_IDENTIFIER":"kernel"}',
         '{"MESSAGE":null,"_TRANSPORT":"kernel"}',
         "",

@@ -1,11 +1,11 @@
-"""What documents look like inside an engine and on a screen.
+"""Dashboards, alert rules and index templates for the documents of crashes.
 
-Panels are written once, as data; each renderer is one file. Nothing here knows of inputs, outputs
-or the grammar::
+Panels and rules are written once, as data; each product has a file in :mod:`kpanic.dashboards.products`.
+Nothing here imports the grammar or the shipper::
 
-    panels ─► query (an engine's aggregation)      alerts ─► Kibana, OpenSearch, ElastAlert2, …
+    panels ─► query (the aggregation of an engine)     rules ─► products (alerts)
            ─► embedded (the same over documents)
-           ─► report (HTML) · saved_objects (OpenSearch Dashboards, Kibana) · grafana
+           ─► report (HTML) · products (dashboards)
 """
 
 from __future__ import annotations

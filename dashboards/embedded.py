@@ -1,8 +1,8 @@
-"""The panels' questions, asked of documents at hand instead of an engine.
+"""Answers of panels over documents in memory, without an engine.
 
-The answers have the shape that :func:`kpanic.dashboards.query.read` gives for an engine's response, and the
-same numbers: a group counts every document that holds its value, a document without the field is in
-none, and incidents are distinct ``event.id``.
+Answers have the shape of :func:`kpanic.dashboards.query.read` and the numbers of an engine: a group counts
+every document that holds its value, a document without the field is in no group, and an incident is a
+distinct ``event.id``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from kpanic.dashboards.panels import TIME, Metric, Panel, Term
 
 Document = Mapping[str, Any]
 Value = str | int | None
-"""A date is milliseconds since 1970 UTC, as engines compute with it."""
+"""A number, a word, or a date in milliseconds since 1970 UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One group of a panel; ``values`` in the order of its metrics, without the group ``key`` is empty."""
+    """One group of a panel, with a value for each metric; ``key`` is empty if the panel has no groups."""
 
     key: str | int
     split: str
@@ -31,7 +31,7 @@ class Row:
 
 
 def values(document: Document, name: str) -> Sequence[Any]:
-    """Return what a document holds under a dotted name: none, one or many values."""
+    """Return the values that a document holds under a dotted name."""
     found: Any = document
     for part in _parts(name):
         if not isinstance(found, Mapping):
@@ -48,7 +48,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def first(document: Document, name: str) -> str:
-    """Return the first value under a dotted name as text, empty where there is none."""
+    """Return the first value under a dotted name as text, or an empty text."""
     found = values(document, name)
     return str(found[0]) if found else ""
 
@@ -68,11 +68,13 @@ def matches(document: Document, where: Iterable[Term]) -> bool:
 def evaluate(
     panel: Panel, documents: Iterable[Document], interval: timedelta = timedelta(days=1)
 ) -> list[Row]:
-    """Answer a panel that groups or counts.
+    """Return the rows of a panel that groups or counts.
 
-    ``documents`` are those of the panel's source. Groups come ordered and cut as an engine's terms
-    aggregation does it: by the first metric, the most first, ties by key; split groups likewise
-    within each group.
+    Groups are ordered and cut as by the terms aggregation of an engine: the greatest first metric first, then
+    by key. The parts of a split group have the same order.
+
+    :param documents: documents of the panel's source.
+    :param interval: width of a group of a date field.
     """
     whole: dict[str | int, list[Document]] = defaultdict(list)
     parts: dict[str | int, dict[str, list[Document]]] = defaultdict(lambda: defaultdict(list))
@@ -89,7 +91,7 @@ def evaluate(
         kept = sorted(whole, key=lambda key: (_rank(panel.metrics[0], whole[key]), key))[: panel.size]
     else:
         kept = list(whole)
-    if not kept and not panel.by:  # a whole of nothing is still an answer
+    if not kept and not panel.by:  # nothing counts as zero
         return [Row("", "", tuple(measure(metric, ()) for metric in panel.metrics))]
     rows = []
     for key in kept:
@@ -129,5 +131,5 @@ def measure(metric: Metric, documents: Iterable[Document]) -> Value:
 
 
 def age(document: Document) -> tuple[int, str]:
-    """Order documents by crash time; of the same instant the greater incident id is the newer."""
+    """Return a key that orders documents by crash time, then by incident id."""
     return milliseconds(first(document, TIME)), first(document, "event.id")

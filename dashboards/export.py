@@ -1,4 +1,4 @@
-"""What can be had as a file, by kind and by product."""
+"""Dashboards, templates, policies and alert rules as text, by kind and by product."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _artefact(name: str) -> Renderer:
 
 
 def _grafana(name: str) -> Renderer:
-    """Return a dashboard with the site's own number of hosts in its variable."""
+    """Return a renderer that puts the number of hosts into the dashboard's variable."""
 
     def render(options: Options) -> str:
         text = _artefact(name)(options)
@@ -53,7 +53,7 @@ EXPORTS: dict[str, dict[str, Renderer]] = {
     "dashboard": {
         "opensearch-dashboards": lambda options: saved_objects.ndjson(options.fleet),
         "kibana": lambda options: saved_objects.ndjson(options.fleet),
-        # Grafana's own types build these; its SDK is not needed to use them.
+        # Built by Grafana's SDK, which nobody needs to use them.
         "grafana": _grafana("grafana-opensearch-panics.json"),
         "grafana-signature": _grafana("grafana-opensearch-signature.json"),
         "grafana-elasticsearch": _grafana("grafana-elasticsearch-panics.json"),
@@ -75,13 +75,13 @@ EXPORTS: dict[str, dict[str, Renderer]] = {
         "watcher": lambda options: ndjson(watcher.requests(options)),
     },
 }
-"""Kind, then format, then what makes it."""
+"""Renderers by kind and format."""
 
 
 def export(kind: str, format: str, options: Options = DEFAULTS) -> str:  # noqa: A002
-    """Return a kind of thing in a product's format, as text; ``options`` are the site's.
+    """Return a dashboard, template, policy or the alert rules in the format of a product.
 
-    Raises ``LookupError`` naming the kinds or formats there are, where this one is not among them.
+    :raises LookupError: the kind or format does not exist; the text names those that do.
     """
     if kind not in EXPORTS:
         raise LookupError(f"no kind {kind!r}; there are {', '.join(EXPORTS)}")

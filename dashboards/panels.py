@@ -1,12 +1,11 @@
-"""Every panel, written once, as data.
+"""Panels of all dashboards, as data.
 
-A panel is a question about crashes and the few words that answer it: what is counted (``metrics``), by
-which field (``by``), split by which other (``split``), over which documents (``where``), how many
-groups (``size``) and in which form it is drawn. A renderer is one file that turns this into one
-product's words; a new panel is one entry here.
+A panel counts something (``metrics``) over some documents (``where``), grouped by a field (``by``), split by
+another (``split``), and is drawn in a form. A product's renderer is one file of
+:mod:`kpanic.dashboards.products`; a new panel is one entry here.
 
-Incidents are counted, never documents: one crash that arrived by netconsole, by pstore and by kdump is
-three documents with one ``event.id``.
+Panels count incidents, not documents: a crash that arrives by netconsole, pstore and kdump is three documents
+with one ``event.id``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Form = Literal["number", "histogram", "bars", "heatmap", "table", "documents"]
 Source = Literal["panics", "signatures"]
 
 INDEX: dict[Source, str] = {"panics": PATTERN, "signatures": SIGNATURES}
-"""Where a source is kept: the crashes, and one document a signature, written when it was first reported."""
+"""Index of each source: the crashes, and one document for each signature, of its first crash."""
 TIME = "@timestamp"
 GRID = 48
 """Columns of a dashboard."""
@@ -28,7 +27,7 @@ GRID = 48
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number or word about a group of documents."""
+    """One column: a number, date or word about a group of documents."""
 
     kind: Literal["distinct", "earliest", "latest", "newest"]
     """``distinct`` values of the field, its ``earliest`` or ``latest`` date, or the ``newest`` value."""
@@ -38,7 +37,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Documents whose field holds the value; with ``negate`` those whose field does not."""
+    """A condition: the field holds the value, or with ``negate`` does not."""
 
     field: str
     value: str | bool
@@ -47,20 +46,20 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One question and how it is answered."""
+    """A question about crashes, and how it is answered and drawn."""
 
     id: str
     title: str
     question: str
     form: Form
     metrics: tuple[Metric, ...]
-    """The first one orders the groups, the most first (dates: the newest first)."""
+    """Columns. The first orders the groups, the greatest or newest first."""
     narrow: tuple[Metric, ...] = ()
     """Metrics of a table whose columns are all of one width, where ``metrics`` would be cut."""
     by: str = ""
-    """Field whose values are the groups; a date field groups by interval."""
+    """Field to group by; a date is grouped by interval."""
     label: str = ""
-    """What one group is called, the head of its column."""
+    """Name of a group, as the head of its column."""
     split: str = ""
     size: int = 10
     where: tuple[Term, ...] = ()
@@ -70,21 +69,21 @@ class Panel:
     height: int = 12
     """Rows of about 20 pixels."""
     rate: bool = False
-    """Of a histogram: not how many, but how many for 1,000 hosts of the fleet and a day."""
+    """The histogram shows panics per 1,000 hosts of the fleet and day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Panels in reading order; rows fill up from the left."""
+    """Panels in reading order, which fill rows from the left."""
 
     id: str
     title: str
     description: str
     panels: tuple[Panel, ...]
     days: int
-    """Time range when it is opened, back from now."""
+    """Time range on opening: days back from now."""
     about: str = ""
-    """Field that one value is chosen for, where the dashboard is about one thing."""
+    """Field of which the reader chooses one value, if the dashboard is about one thing."""
 
 
 INCIDENTS = Metric("distinct", "event.id", "Panics")
@@ -141,7 +140,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "new",
             "New signatures",
-            "How many faults had never been seen?",
+            "How many faults were never seen before?",
             "number",
             (Metric("distinct", "id", "New signatures"),),
             where=NEWBORN,
@@ -152,7 +151,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "unparsed",
             "Not fully parsed",
-            "How many reports were not understood in full?",
+            "How many reports does the grammar not fully understand?",
             "number",
             (Metric("distinct", "event.id", "Not fully parsed"),),
             where=UNPARSED,
@@ -162,7 +161,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "over-time",
             "Panics over time",
-            "When did they die, and of what?",
+            "When did kernels die, and of what?",
             "histogram",
             (INCIDENTS,),
             by=TIME,
@@ -225,7 +224,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "kernel-signature",
             "Fault by kernel version",
-            "In which version did a crash appear, in which did it go away?",
+            "Which version brought a crash, and which one ended it?",
             "heatmap",
             (INCIDENTS,),
             by="host.os.kernel",
@@ -300,7 +299,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "newest-signatures",
             "Newest signatures",
-            "What has never been seen before?",
+            "What was never seen before?",
             "table",
             (FIRST, Metric("newest", "title", "Title"), Metric("newest", "cause", "Cause")),
             by="id",
@@ -313,7 +312,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "survived",
             "Survived",
-            "What did kernels complain of and live?",
+            "What did kernels report and survive?",
             "bars",
             (Metric("distinct", "event.id", "Reports"),),
             by="kernel.panic.cause",
@@ -325,7 +324,7 @@ KERNEL_PANICS = Dashboard(
         Panel(
             "by-triage",
             "Triage",
-            "Which of them are known, fixed, ignored, or back after their fix?",
+            "Which are known, fixed, ignored, or back after their fix?",
             "bars",
             (INCIDENTS,),
             by="kernel.panic.triage.status",
@@ -441,7 +440,7 @@ SIGNATURE = Dashboard(
         Panel(
             "signature-triage",
             "Triage",
-            "Who has it, under which ticket, and where is it fixed?",
+            "Who owns it, under which ticket, and where is it fixed?",
             "table",
             (
                 INCIDENTS,
@@ -476,7 +475,7 @@ FACETS = {
     "host.name": "Host",
     "kernel.panic.taint.flags": "Taint",
 }
-"""Filters that are always in reach, each of which can also leave a value out."""
+"""Filters at the top, each of which can also leave a value out."""
 RATE = Panel(
     "rate",
     "Panics per 1,000 hosts a day",
@@ -493,7 +492,7 @@ RATE = Panel(
 
 
 def of_fleet(size: int | None) -> tuple[Dashboard, ...]:
-    """Return the dashboards; where the fleet's size is known, with the rate below the histogram."""
+    """Return the dashboards; if the fleet's size is known, with the rate below the histogram."""
     if not size:
         return DASHBOARDS
     panels = list(KERNEL_PANICS.panels)
@@ -509,11 +508,11 @@ COLUMNS = (
     "kernel.panic.rip.signature",
     "event.provider",
 )
-"""What the list of documents shows beside the time."""
+"""Columns of the list of incidents, beside the time."""
 
 
 def flow(dashboard: Dashboard) -> list[tuple[Panel, int, int]]:
-    """Return each panel with its column and row: from the left, a new row where one no longer fits."""
+    """Return each panel with its column and row; a panel that no longer fits begins a new row."""
     places = []
     x = y = tallest = 0
     for panel in dashboard.panels:
@@ -526,7 +525,7 @@ def flow(dashboard: Dashboard) -> list[tuple[Panel, int, int]]:
 
 
 def fields(dashboards: tuple[Dashboard, ...] = DASHBOARDS) -> frozenset[tuple[Source, str]]:
-    """Every field that a panel asks for, with the index it asks."""
+    """Return each field that a panel asks for, with its source."""
     asked: set[tuple[Source, str]] = {("panics", column) for column in COLUMNS}
     for dashboard in dashboards:
         for panel in dashboard.panels:

@@ -1,4 +1,4 @@
-"""A panel as an engine's search, and an engine's answer as rows.
+"""A panel as the search of an engine, and the answer of the engine as rows.
 
 Aggregations that OpenSearch and Elasticsearch both have: ``terms``, ``date_histogram``, ``cardinality``,
 ``min``, ``max``, ``top_hits``.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 EXACT = 40_000
-"""Distinct values that a cardinality counts without estimating; the engines' greatest."""
+"""Distinct values up to which a cardinality is exact; the maximum of both engines."""
 
 __all__ = ["EXACT", "clause", "lucene", "query", "read"]
 
@@ -37,7 +37,7 @@ def clause(where: Iterable[Term]) -> Json:
 
 
 def lucene(where: Iterable[Term]) -> str:
-    """Return terms in Lucene's words, which Kibana's query language reads alike for these terms."""
+    """Return terms in Lucene's syntax, which for these terms is also that of Kibana's query language."""
     return " AND ".join(
         f"{'NOT ' if term.negate else ''}{term.field}: {_quoted(term.value)}" for term in where
     )
@@ -50,10 +50,12 @@ def _quoted(value: str | bool) -> str:  # noqa: FBT001
 
 
 def query(panel: Panel, where: Iterable[Term] = (), interval: timedelta = timedelta(days=1)) -> Json:
-    """Return the body of the search that answers a panel; ``where`` narrows it further.
+    """Return the body of the search that answers a panel.
 
-    Groups are those of :func:`kpanic.dashboards.embedded.evaluate`. A histogram's ``interval`` is fixed, from
-    1970 UTC.
+    Groups are those of :func:`kpanic.dashboards.embedded.evaluate`.
+
+    :param where: terms beside those of the panel.
+    :param interval: width of a histogram's groups, which begin at 1970 UTC.
     """
     body: Json = {"size": 0, "query": clause((*panel.where, *where))}
     metrics = {f"m{place}": _metric(metric) for place, metric in enumerate(panel.metrics)}
@@ -86,9 +88,9 @@ def _metric(metric: Metric) -> Json:
 
 
 def read(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
-    """Return an engine's answer to :func:`query` as rows.
+    """Return the answer of an engine to :func:`query` as rows.
 
-    Raises ``KeyError`` when the answer is not one to this panel's query.
+    :raises KeyError: the answer is to another query.
     """
     aggregations = response["aggregations"]
     if not panel.by:

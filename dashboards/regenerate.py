@@ -1,6 +1,6 @@
-"""Write the committed artefacts anew: ``python -m kpanic.dashboards.regenerate``.
+"""Write the committed artefacts again: ``python -m kpanic.dashboards.regenerate``.
 
-They are what :func:`kpanic.dashboards.export` gives; a test holds them to the model byte by byte.
+A test compares them with the model byte by byte.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "artefacts"
 
 
 def artefacts() -> dict[str, str]:
-    """Return each file's name below the folder and its text; needs Grafana's SDK."""
+    """Return the text of each file by its name; needs Grafana's SDK."""
     made = {"kernel-panics.ndjson": saved_objects.ndjson()}
     for engine in PLUGINS:
         for dashboard in DASHBOARDS:

@@ -1,12 +1,11 @@
 """The dashboards as one HTML file that needs nothing else, not even a network.
 
-The documents travel inside it as two compressed blocks. One is numbers: a row a document with its time,
-its incident, its host and its profile, and a row a profile, which is what else is counted by; each value
-is the number of a word in that column's dictionary, so that ten thousand incidents are some hundred
-kilobytes, a million some ten thousand, and every filter is a loop over integers. The other is the words,
-with one full example of each signature. Both are base64, so no text of a log can end as markup; the
-page's script puts words on the screen as text nodes only. A content security policy inside allows that
-one script, by its hash, and no request at all.
+The page holds the documents in two compressed blocks. One has numbers: for each document its time,
+incident, host and profile, and for each profile the other fields. A field is the number of a word in the
+dictionary of its column, so every filter is a loop over integers, and ten thousand incidents take some
+hundred kilobytes. The other block has the words, one full example of each signature, and the newest
+incidents in full. Both are base64, and the script writes words as text nodes only, so no text of a log
+becomes markup. A content security policy allows that one script, by its hash, and no request.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SEARCHED = ("kernel.panic.kind", "kernel.panic.function", "event.reason", "process.name")
-"""What free text looks at beside the panels' fields and each signature's example."""
+"""Fields that the search looks at, beside those of panels and the examples of signatures."""
 ROWS = ("host.name",)
-"""Fields whose values are kept a document; with the others nearly every document would be a profile."""
+"""Fields kept for each document; in a profile they would make one of nearly each document."""
 TEXT_LIMIT = 12_000
-"""Characters of one example's raw text that are kept."""
+"""Maximum characters of raw text of one example."""
 TEXT_BUDGET = 8_000_000
-"""Characters of raw text kept in all; the signatures that come after it go without."""
+"""Maximum characters of raw text in all; later examples go without."""
 IDS_LIMIT = 50_000
-"""Above this number of incidents their ids, which do not compress, are left out."""
+"""Number of incidents above which their ids, which do not compress, are left out."""
 SIGNED_LIMIT, UNSIGNED_LIMIT = 4_000, 1_000
 """Maximum examples of signatures, and of incidents without one."""
 NEWEST = 100
 """Newest incidents, each of which the page shows in full."""
 
 NAMES = tuple(sorted({name for source, name in fields() if source == "panics"} | set(FACETS) | set(SEARCHED)))
-"""Fields that :func:`render_report` needs of every document, beside its ``_id``."""
+"""Fields of a document that :func:`render_report` reads, beside its ``_id``."""
 
 
 def render_report(
@@ -59,11 +58,11 @@ def render_report(
 ) -> str:
     """Return the report as an HTML page.
 
-    ``documents`` are nested ECS documents in any order. They need no more than the fields :data:`NAMES`
-    where ``whole`` gives the documents of some ``_id`` in full: it is asked once, for the examples.
-    ``fleet`` is how many hosts there are in all: with it the page says panics per 1,000 hosts a day.
-    ``made`` is the time that the page gives as its own, now if it is not given. ``older`` is how many
-    documents there were that are not among these, which the page admits.
+    :param documents: nested ECS documents in any order, with the fields :data:`NAMES` at least.
+    :param whole: returns documents in full by their ``_id``; called once, for the examples.
+    :param fleet: number of hosts in all, for panics per 1,000 hosts a day.
+    :param made: time that the page gives as its own; now, unless given.
+    :param older: number of documents that the page leaves out and mentions.
     """
     from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415  (start-up time)
 
@@ -97,7 +96,7 @@ def render_report(
 
 
 class _Table:
-    """Documents as columns; see the module for why."""
+    """Documents as columns of word numbers."""
 
     def __init__(self) -> None:
         names = [name for name in NAMES if name not in {TIME, "event.id"}]
@@ -150,7 +149,7 @@ class _Table:
         return words.setdefault(found, len(words))
 
     def _exemplify(self, document: Mapping[str, Any], incident: str, time: int) -> None:
-        """Keep the document if it shows its signature best: understood in full, and the newest."""
+        """Keep the document if it is the best example of its signature: the newest parsed completely."""
         signature = first(document, "kernel.panic.signature.id")
         key = signature or incident
         rank = (first(document, "kernel.panic.parse.status") == "complete", time, incident)
@@ -232,7 +231,7 @@ class _Table:
 
 
 def _pick(node: Mapping[str, Any], plan: Mapping[str, Any], into: list[object]) -> None:
-    """Put the fields of a plan into their places, as what can be looked up."""
+    """Put the fields of a plan into their places, as keys of dictionaries."""
     for part, below in plan.items():
         found = node.get(part)
         if found is None:
@@ -288,7 +287,7 @@ FACTS = {
     "Reason": "event.reason",
     "Cause": "kernel.panic.cause",
     "Detail": "kernel.panic.cause_detail",
-    "Guilty function": "kernel.panic.function",
+    "Suspect function": "kernel.panic.function",
     "RIP": "kernel.panic.rip.raw",
     "Fault address": "kernel.panic.fault_address",
     "Process": "process.name",
@@ -306,7 +305,7 @@ FACTS = {
     "Read from": "event.provider",
     "File": "log.file.path",
 }
-"""What an example says about itself, in reading order."""
+"""Facts of an example, in reading order."""
 
 
 SCRIPTS = ("data", "counting", "state", "words", "panels", "changes", "crash", "charts", "filters", "page")

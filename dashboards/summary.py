@@ -1,4 +1,4 @@
-"""The counts of a report as plain data, for scripts and for comparing with an engine's."""
+"""Counts of incidents as plain data, for scripts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ COUNTED = {
     "hosts": "host.name",
     "signatures": "kernel.panic.signature.id",
 }
-"""What is counted, and the field a terms aggregation over the same documents would group by."""
+"""Names of the counts, and the field that each groups by."""
 NAMES = ("event.id", "kernel.panic.fatal", *COUNTED.values())
-"""Fields that :func:`summarise` needs of every document."""
+"""Fields of a document that :func:`summarise` reads."""
 
 
 def summarise(documents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Count incidents: distinct ``event.id``, whatever number of transports reported each.
+    """Count incidents: distinct ``event.id``, however many transports reported each.
 
-    Returns ``incidents``, ``panics`` (the incidents that killed the kernel) and, for each name of
-    :data:`COUNTED`, a list of ``{"key", "incidents", "panics"}``, the most first and then by key. The
-    numbers are those of a terms aggregation on the field with a cardinality of ``event.id`` below it
-    (``panics``: with ``kernel.panic.fatal: true`` in the query). A document without the field counts
-    in none of its groups.
+    The numbers are those of a terms aggregation with a cardinality of ``event.id`` below it; a document
+    without the field is in no group.
+
+    :returns: ``incidents``; ``panics``, the incidents that killed the kernel; and for each name of
+        :data:`COUNTED` a list of ``{"key", "incidents", "panics"}``, the greatest first, then by key.
     """
     incidents: set[str] = set()
     panics: set[str] = set()

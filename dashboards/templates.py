@@ -1,12 +1,12 @@
-"""How documents are indexed and how long they are kept, for both engines, as data.
+"""Index templates and retention policies of both engines, as data.
 
-One template for the panics (a data stream) and one for the signatures (a plain index), of types that
-OpenSearch and Elasticsearch both have in their core. What differs is written where it differs:
+There is a template for the crashes (a data stream) and one for the signatures (a plain index), with field
+types that OpenSearch and Elasticsearch both have in their core. The engines differ in two ways:
 
 - Elasticsearch 9 rebuilds ``_source`` of ``logs-*`` streams from the index, which sorts arrays and drops
-  repeats; ``synthetic_source_keep`` keeps those in which order matters. OpenSearch does not know it.
-- Retention is ILM in Elasticsearch (named in the index settings) and ISM in OpenSearch (which names its
-  indices itself). ILM counts from the rollover, so ISM is told to as well.
+  repeats; ``synthetic_source_keep`` keeps arrays whose order matters. OpenSearch does not know it.
+- Elasticsearch keeps by ILM, which the index settings name; OpenSearch by ISM, which names its indices
+  itself. ILM counts from the rollover, and ISM is told to do the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DOUBLE = {"type": "double"}
 BOOLEAN = {"type": "boolean"}
 IP = {"type": "ip"}
 KEPT = {"type": "keyword", "index": False, "doc_values": False}
-"""Shown, never searched; of any length."""
+"""Text of any length that is shown and never searched."""
 OPAQUE = {"type": "object", "enabled": False}
 ORDERED = KEYWORD | {"synthetic_source_keep": "arrays"}
 LABELS = {"type": "object", "dynamic": True}
@@ -168,7 +168,7 @@ FIELDS: dict[str, Json] = {
     "related.hosts": KEYWORD,
     "tags": KEYWORD,
 }
-"""Every field of a document; others are kept in it, but not indexed."""
+"""Indexed fields of a document; it keeps the others in its source."""
 
 SIGNATURE_FIELDS: dict[str, Json] = {
     "@timestamp": DATE,
@@ -193,18 +193,18 @@ SIGNATURE_FIELDS: dict[str, Json] = {
     "host.name": KEYWORD,
     "host.os.kernel": KEYWORD,
 }
-"""The document that a signature's first crash leaves; ``seeded``: known before, pages nobody.
+"""Fields of a signature's document, which its first crash creates; ``seeded`` ones alert nobody.
 
-Words of a message are keywords: what draws alerts from groups (Grafana) has them as labels.
+Texts of a message are keywords: Grafana shows of a document only what it is grouped by.
 """
 
 _META = {"managed_by": "kpanic", "description": "Kernel panics, one document each"}
 
 
 def panics_template(engine: Engine, *, lifecycle: bool = True) -> Json:
-    """Body of ``PUT _index_template/kernel-panic``.
+    """Return the body of ``PUT _index_template/kernel-panic``.
 
-    :param lifecycle: the engine can keep the policy that the settings name (Elasticsearch only).
+    :param lifecycle: name the policy in the settings; for an Elasticsearch that has ILM.
     """
     settings: Json = {
         "index.number_of_shards": 1,
@@ -224,7 +224,7 @@ def panics_template(engine: Engine, *, lifecycle: bool = True) -> Json:
 
 
 def signatures_template(engine: Engine) -> Json:
-    """Body of ``PUT _index_template/kernel-panic-signatures``: a deleted index comes back as it was."""
+    """Return the body of ``PUT _index_template/kernel-panic-signatures``."""
     return {
         "index_patterns": [SIGNATURES],
         "priority": PRIORITY,
@@ -238,12 +238,12 @@ def signatures_template(engine: Engine) -> Json:
 
 
 def policy_path(engine: Engine) -> str:
-    """Where the engine keeps the retention policy."""
+    """Return the path of the retention policy."""
     return f"/_ilm/policy/{NAME}" if engine == "elasticsearch" else f"/_plugins/_ism/policies/{NAME}"
 
 
 def policy(engine: Engine) -> Json:
-    """Retention: a new index each year or at 50 GB, gone two years after that."""
+    """Return the retention policy: a new index each year or at 50 GB, deleted two years later."""
     if engine == "elasticsearch":
         rollover = {"max_primary_shard_size": "50gb", "max_age": "365d"}
         return {
@@ -257,7 +257,7 @@ def policy(engine: Engine) -> Json:
         }
     return {
         "policy": {
-            "description": "Kernel panics: a new index each year or at 50 GB, gone two years after that",
+            "description": "Kernel panics: a new index each year or at 50 GB, deleted two years later",
             "default_state": "hot",
             "states": [
                 {
@@ -273,7 +273,7 @@ def policy(engine: Engine) -> Json:
 
 
 def _mappings(fields: dict[str, Json], engine: Engine) -> Json:
-    """Nest dotted names; what no field names is kept but not indexed, so nothing can flood the mapping."""
+    """Nest dotted names; other fields are not indexed, so that no text can flood the mapping."""
     properties: Json = {}
     for name, kind in fields.items():
         *parents, leaf = name.split(".")

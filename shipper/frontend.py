@@ -1,4 +1,4 @@
-"""Kibana and OpenSearch Dashboards as ``kpanic setup`` speaks to them, by the keys that Filebeat has.
+"""Clients of Kibana and OpenSearch Dashboards for ``kpanic setup``, configured by Filebeat's keys.
 
 :see: https://www.elastic.co/docs/api/doc/kibana (saved objects, alerting),
     https://docs.opensearch.org/latest/dashboards/management/multi-tenancy/
@@ -33,7 +33,7 @@ __all__ = ["AlertsConfig", "Frontend", "SetupConfig"]
 
 
 class _Server(Settings, frozen=True, kw_only=True):
-    """What both servers have."""
+    """Keys of both servers."""
 
     host: str = ""
     """``https://kibana:5601``, with its path if it has one."""
@@ -66,7 +66,7 @@ class SpaceConfig(Settings, frozen=True, kw_only=True):
     """``setup.kibana.space``."""
 
     id: str = ""
-    """The default space without one."""
+    """Id of the space; the default space if empty."""
 
 
 class KibanaConfig(_Server, frozen=True, kw_only=True):
@@ -87,26 +87,26 @@ class OpenSearchDashboardsConfig(_Server, frozen=True, kw_only=True):
     """``setup.opensearch_dashboards``."""
 
     tenant: str = ""
-    """The user's default tenant without one; ``global`` is everybody's."""
+    """Tenant; the user's default if empty, ``global`` for everybody."""
 
 
 class AlertsConfig(Settings, frozen=True, kw_only=True):
     """``setup.alerts``."""
 
     watched_causes: tuple[str, ...] = ("machine-check", "out-of-memory")
-    """Values of ``kernel.panic.cause`` of which every panic alerts."""
+    """Values of ``kernel.panic.cause`` that alert for each panic."""
     outbreak_hosts: Positive = 3
-    """On so many hosts within an hour one fault is an outbreak."""
+    """Number of hosts with one signature within an hour that make an outbreak."""
     opensearch_channel: str = ""
-    """Id of the notification channel that gets the messages of OpenSearch's monitors."""
+    """Id of the notification channel for messages of OpenSearch's monitors."""
     kibana_connector: str = ""
-    """Id of the connector that gets the messages of Kibana's rules."""
+    """Id of the connector for messages of Kibana's rules."""
     elastalert2: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
-    """Put into each of ElastAlert2's rules: ``alert: slack`` and what that needs."""
+    """Keys for each ElastAlert2 rule: ``alert: slack`` and its settings."""
 
 
 class SetupConfig(Settings, frozen=True, kw_only=True):
-    """``setup``: where dashboards and alert rules go."""
+    """``setup``: the servers that take dashboards and alert rules."""
 
     kibana: KibanaConfig = KibanaConfig()
     opensearch_dashboards: OpenSearchDashboardsConfig = OpenSearchDashboardsConfig()
@@ -114,9 +114,9 @@ class SetupConfig(Settings, frozen=True, kw_only=True):
 
 
 class Frontend:
-    """One Kibana, or one OpenSearch Dashboards.
+    """A connection to Kibana or OpenSearch Dashboards.
 
-    :raises ValueError: it cannot be used as it is configured.
+    :raises ValueError: the configuration is not usable.
     """
 
     def __init__(self, config: KibanaConfig | OpenSearchDashboardsConfig) -> None:
@@ -150,7 +150,7 @@ class Frontend:
             options["ssl_context"] = tls_context(config.ssl)
             if config.ssl.verification_mode != "full":
                 options["assert_hostname"] = False
-        # Nothing is done twice by asking twice; a redirect leads to a page to log in on.
+        # All requests can be repeated; a redirect leads to a login page.
         retries = urllib3.Retry(
             3, redirect=False, allowed_methods=None, status_forcelist=(502, 503, 504), backoff_factor=0.2
         )
@@ -158,7 +158,7 @@ class Frontend:
         self._errors = urllib3.exceptions.HTTPError
 
     def request(self, method: str, path: str, body: object = None) -> Reply:
-        """Ask; the answer's JSON, its text where it is none.
+        """Send a request; return the answer's JSON, or its text if it is not JSON.
 
         :raises Unavailable: there was no answer.
         """
@@ -195,5 +195,5 @@ class Frontend:
         return Reply(answer.status, data)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._pool.clear()

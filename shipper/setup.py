@@ -1,4 +1,4 @@
-"""Bring templates, retention and the signatures' index into an engine, and say what it cannot take."""
+"""Install index templates, the retention policy and the signatures' index in an engine."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 
 
 def setup_index_management(output: BulkOutput) -> Iterator[str]:
-    """Install or renew, in an order that leaves nothing half done; yields a line for each part.
+    """Install or renew each part, in an order that leaves nothing half done; yield a line for each.
 
-    Running it again changes nothing. A part that the engine lacks is left out, with the reason.
+    Running it again changes nothing. What the engine does not support is left out, with the reason.
 
     :raises Unavailable: the engine does not answer, or does not know or trust the user.
-    :raises ValueError: the engine refuses a part that it should know; the engine's words are in the text.
+    :raises ValueError: the engine refuses a part; its reason is in the text.
     """
     engine: templates.Engine = "elasticsearch" if output.name == "elasticsearch" else "opensearch"
     lifecycle, said = _policy(output, engine)
@@ -38,7 +38,7 @@ def setup_index_management(output: BulkOutput) -> Iterator[str]:
 
 
 def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
-    """Install the retention policy; tells whether the engine has one."""
+    """Install the retention policy; return whether the engine has it now, and the line."""
     kind = "lifecycle (ILM)" if engine == "elasticsearch" else "index state management (ISM)"
     path = templates.policy_path(engine)
     reply = output.request("GET", path)
@@ -47,7 +47,7 @@ def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
             return False, f"retention policy {templates.NAME}: not installed: {words(output, reply)}"
         return False, (
             f"retention policy {templates.NAME}: not installed: this engine has no {kind}; "
-            "nothing is deleted unless you do it"
+            "nothing is ever deleted"
         )
     query = ""
     if engine == "opensearch" and reply.status == OK:
@@ -131,7 +131,7 @@ def _dotted(settings: templates.Json, path: str = "") -> Iterator[tuple[str, Any
 
 
 def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
-    """Bring new fields to what the template's older version made; a template acts on new indices only."""
+    """Add new fields to existing data streams: a template acts on new indices only."""
     reply = output.request("GET", f"/{PATTERN}/_mapping?allow_no_indices=true&expand_wildcards=all")
     if reply.status != OK or not reply.data:
         return
@@ -153,7 +153,7 @@ def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
 
 
 def _signatures(output: BulkOutput) -> str:
-    """Make the index before the first crash: a monitor that finds none at its first run skips what comes."""
+    """Create the index before the first crash: a monitor whose first run finds no index skips what comes."""
     if output.request("GET", f"/{SIGNATURES}/_mapping").status == OK:
         return f"index {SIGNATURES}: there already"
     reply = output.request("PUT", f"/{SIGNATURES}")
@@ -163,14 +163,14 @@ def _signatures(output: BulkOutput) -> str:
 
 
 def _unknown_path(reply: Reply) -> bool:
-    """Tell "no such policy" from "no such thing as policies"; both can be a 404 or a 400."""
+    """Tell whether the engine has no policies at all, rather than not this one; both can be a 404 or 400."""
     return "no handler found" in str(reply.data) or reply.status in {400, 405, 501}
 
 
 def words(output: BulkOutput, reply: Reply) -> str:
-    """Say what the engine said; what is missing for which user is in its own words.
+    """Return the engine's status and reason, which names a right that the user lacks.
 
-    :raises Unavailable: the user is not known.
+    :raises Unavailable: the engine does not know the user.
     """
     error = reply.data.get("error", reply.data) if isinstance(reply.data, dict) else reply.data
     reason = error.get("reason", error) if isinstance(error, dict) else error
@@ -180,7 +180,7 @@ def words(output: BulkOutput, reply: Reply) -> str:
 
 
 def same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON
-    """Tell whether all that we ask for is there; a server adds defaults, and writes numbers as text."""
+    """Tell whether a server has all that is wanted; it adds defaults, and writes numbers as text."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(same(value, found.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):

@@ -1,4 +1,4 @@
-"""Bring dashboards into Kibana and OpenSearch Dashboards, and alert rules into whoever watches.
+"""Install dashboards in Kibana and OpenSearch Dashboards, and alert rules in Kibana and the engines.
 
 Each function yields lines for the operator: what was installed or renewed, is as it should be, or is left out
 and why. Doing it again changes nothing. What people added to a rule stays: their actions, and that it is off.
@@ -27,14 +27,14 @@ __all__ = ["frontend_words", "kibana_rules", "monitors", "saved_objects", "watch
 Json = dict[str, Any]
 OK, FORBIDDEN, NOT_FOUND, CONFLICT = 200, 403, 404, 409
 MESSAGES = (".server-log", ".slack", ".teams", ".webhook")
-"""Types of Kibana's connectors that need no more than a text."""
+"""Types of Kibana's connectors that need only a text."""
 
 
 def saved_objects(frontend: Frontend, options: Options) -> Iterator[str]:
-    """Import the dashboards, over those of before.
+    """Import the dashboards, replacing an earlier import.
 
-    :raises Unavailable: no answer.
-    :raises ValueError: some or all were refused; the server's words are in the text.
+    :raises Unavailable: the server does not answer.
+    :raises ValueError: the server refuses some objects; its reasons are in the text.
     """
     form = "kibana" if frontend.name == "kibana" else "opensearch-dashboards"
     path = "/api/saved_objects/_import?overwrite=true"
@@ -63,8 +63,8 @@ def _error(error: object) -> str:
 def kibana_rules(frontend: Frontend, options: Options) -> Iterator[str]:
     """Install the rules in Kibana.
 
-    :raises Unavailable: no answer.
-    :raises ValueError: Kibana refuses; its words are in the text.
+    :raises Unavailable: Kibana does not answer.
+    :raises ValueError: Kibana refuses a rule; its reason is in the text.
     """
     if options.kibana_connector:
         path = f"/api/actions/connector/{options.kibana_connector}"
@@ -76,7 +76,7 @@ def kibana_rules(frontend: Frontend, options: Options) -> Iterator[str]:
             options = replace(options, kibana_connector_type=kind)
         else:
             options = replace(options, kibana_connector="")
-            yield f"alerts: a connector of type {kind} needs more than a text: add it to the rules in Kibana"
+            yield f"alerts: a connector of type {kind} needs more than a text; add it to the rules in Kibana"
     for rule, wanted in zip(rules(options), kibana_alerting.requests(options), strict=True):
         found = frontend.request("GET", wanted.path)
         if found.status == NOT_FOUND:
@@ -110,8 +110,8 @@ def _ours(action: Json, rule: Rule, options: Options) -> bool:
 def monitors(output: BulkOutput, options: Options) -> Iterator[str]:
     """Install the monitors in OpenSearch's Alerting plugin, which gives them ids of its own.
 
-    :raises Unavailable: no answer, or the user is not known.
-    :raises ValueError: the engine refuses; its words are in the text.
+    :raises Unavailable: the engine does not answer, or does not know the user.
+    :raises ValueError: the engine refuses; its reason is in the text.
     """
     path = "/_plugins/_alerting/monitors"
     named = {"query": {"match_phrase_prefix": {"monitor.name": "kpanic"}}, "size": 1000}
@@ -119,7 +119,7 @@ def monitors(output: BulkOutput, options: Options) -> Iterator[str]:
     if "no handler found" in str(reply.data) or reply.status in {400, 405}:
         yield "alerts: not installed: this engine has no alerting plugin; see 'kpanic export alert'"
         return
-    if reply.status not in {OK, NOT_FOUND}:  # 404: nobody made one yet
+    if reply.status not in {OK, NOT_FOUND}:  # 404: there is no monitor yet
         raise ValueError(f"alerts: {words(output, reply)}")
     hits = reply.data["hits"]["hits"] if reply.status == OK else []
     there: dict[str, Json] = {}
@@ -161,8 +161,8 @@ def _keep_actions(wanted: Json, found: Json) -> None:
 def watches(output: BulkOutput, options: Options) -> Iterator[str]:
     """Install the watches in Elasticsearch.
 
-    :raises Unavailable: no answer, or the user is not known.
-    :raises ValueError: the engine refuses; its words are in the text.
+    :raises Unavailable: the engine does not answer, or does not know the user.
+    :raises ValueError: the engine refuses; its reason is in the text.
     """
     for wanted in watcher.requests(options):
         name = wanted.path.rpartition("/")[2]
@@ -185,7 +185,7 @@ def watches(output: BulkOutput, options: Options) -> Iterator[str]:
 
 
 def _silent(actions: object, key: str) -> str:
-    return "" if actions else f"; it tells nobody yet: set setup.alerts.{key}, or add an action to it"
+    return "" if actions else f"; it has no action: set setup.alerts.{key}, or add one"
 
 
 def frontend_words(frontend: Frontend, reply: Reply) -> str:

@@ -8,7 +8,7 @@ function example(key, id) {
   const place = e.facts.RIP;
   const frames = e.trace.length || place
     ? h("ol", { class: "trace mono", tabindex: 0 }, place && h("li", { class: "rip" }, clean(place.replace(/^[0-9a-f]{4}:/i, ""))),
-      e.trace.map((frame) => h("li", { class: frame.startsWith("?") ? "unsure" : guilty(frame, e) ? "guilty" : null }, clean(frame))))
+      e.trace.map((frame) => h("li", { class: frame.startsWith("?") ? "unsure" : suspect(frame, e) ? "suspect" : null }, clean(frame))))
     : empty("No call trace was printed.");
   return h("article", { class: "example" },
     h("div", { class: "reading" },
@@ -34,4 +34,4 @@ const labelled = (step) => {
   const end = step.search(/: /) + 1;
   return end && end < 24 ? [h("b", {}, step.slice(0, end)), step.slice(end)] : [step];
 };
-const guilty = (frame, e) => Boolean(e.facts["Guilty function"]) && frame.split(/[+.\s]/)[0] === e.facts["Guilty function"].split(".")[0];
+const suspect = (frame, e) => Boolean(e.facts["Suspect function"]) && frame.split(/[+.\s]/)[0] === e.facts["Suspect function"].split(".")[0];

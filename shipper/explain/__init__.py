@@ -1,4 +1,4 @@
-"""The reading of crashes for people: as text, Markdown, a page or JSON; one file a form."""
+"""Readings of crashes for people; each format has a file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["Explained", "Pair", "comparison", "explanation", "shown"]
 
 CONTAINER = 120
-"""Characters around the kernel's words from which on a line is shown without them."""
+"""Maximum characters that a log adds to a line and that are shown with it."""
 
 
 class Explained(NamedTuple):
-    """A crash, and where it was read."""
+    """A crash, the file that it was read from, and the first lines of its reading."""
 
     path: str
     report: CrashReport
@@ -24,7 +24,7 @@ class Explained(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two crashes, and what they have in common."""
+    """Two crashes and their comparison."""
 
     left: Explained
     right: Explained
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
 
 
 def shown(line: Line) -> str:
-    """Return a line for the eye: as it stands in the file, or out of the record (JSON) that carries it."""
+    """Return a line as the file has it, or only its text if a record (JSON) carries it."""
     return line.raw if line.raw and len(line.raw) <= len(line.text) + CONTAINER else line.text
 
 

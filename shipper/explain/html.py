@@ -1,4 +1,4 @@
-"""One self-contained page: no script, no network, everything out of a log escaped by the template."""
+"""Readings as one self-contained page without script and network; the template escapes all text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For a ticket or a pull request: GitHub's Markdown, in which no text of a log is markup."""
+"""Readings as GitHub's Markdown, for tickets; no text of a log becomes markup."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SAME: Final = {"yes": "yes", "likely": "likely", "no": "no", "unknown": "it can
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it is; links that it would make of bare addresses are cut off."""
+    """Return text that Markdown shows as it is; bare addresses become no links."""
     plain = _SPECIAL.sub(r"\\\1", visible(text))
     return _LINK.sub(lambda found: f"{found[1] or found[3]}<!-- -->{found[2] or found[4]}", plain)
 
 
 def _fenced(rows: Iterable[str]) -> Iterator[str]:
-    """Yield lines as code: between fences longer than any that they hold."""
+    """Yield lines as a code block, between fences longer than any in the lines."""
     lines = [visible(row) for row in rows]
     longest = max((len(ticks) for line in lines for ticks in _TICKS.findall(line)), default=0)
     fence = "`" * max(3, longest + 1)

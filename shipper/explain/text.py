@@ -1,4 +1,4 @@
-"""For a terminal, in its colours and width; in a pipe plain, and no line is broken."""
+"""Readings as text: with colours and wrapped on a terminal, plain and unwrapped in a pipe."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ANSWERS: Final = {
     "unknown": ("Whether it is the same fault cannot be told", "bold yellow"),
 }
 _LEAST: Final = 20
-"""Columns that text has, however narrow the terminal."""
+"""Minimum width of a paragraph."""
 
 
 class _Page:
-    """Writes lines, broken to the width if there is one."""
+    """Writes paragraphs, wrapped if the output is a terminal."""
 
     def __init__(self) -> None:
         if sys.stdout.encoding.lower() not in {"utf-8", "utf8"}:
@@ -56,7 +56,7 @@ class _Page:
 
     @property
     def column(self) -> int:
-        """Columns of one of two columns and a name beside each other."""
+        """Width of each of two columns beside a name."""
         return max(((self._width or 150) - 20) // 2, _LEAST)
 
 

@@ -225,8 +225,7 @@ def test_rules_go_to_kibana_once_and_keep_what_people_added(server: StandIn, kpa
     to = keys(setup__kibana__host=server.url)
     out, _ = kpanic("setup", "--alerts", *to)
     assert out.splitlines() == [
-        f"kibana: alert {name}: installed; it tells nobody yet: set setup.alerts.kibana_connector,"
-        " or add an action to it"
+        f"kibana: alert {name}: installed; it has no action: set setup.alerts.kibana_connector, or add one"
         for name in RULES
     ]
     assert server.rules.keys() == set(RULES.values())
@@ -248,7 +247,7 @@ def test_rules_go_to_kibana_once_and_keep_what_people_added(server: StandIn, kpa
 
 def test_a_kibana_connector_gets_the_messages(server: StandIn, kpanic: Run) -> None:
     to = keys(setup__kibana__host=server.url, setup__alerts__kibana_connector="c1")
-    assert "it tells nobody" not in kpanic("setup", "--alerts", *to)[0]
+    assert "it has no action" not in kpanic("setup", "--alerts", *to)[0]
     (action,) = server.rules[RULES["new-signature"]]["actions"]
     assert action["id"] == "c1"
     assert "{{#_source.title}}Title: {{.}}" in action["params"]["message"]

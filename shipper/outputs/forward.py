@@ -116,6 +116,8 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
         self._handshake = handshake
         self._unpacker = msgpack.Unpacker(raw=True)
         self._keepalive = True
+        self._late: set[str] = set()
+        """Chunks sent over this connection whose acknowledgement did not come in time, and may still come."""
 
     def connect(self) -> None:
         """Connect and shake hands, unless that is done and the receiver is still there.
@@ -130,6 +132,9 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
     def forward(self, entries: bytes, count: int, chunk: str, *, compress: bool) -> None:
         """Send ``count`` packed entries as one chunk, and wait until they are acknowledged.
 
+        A chunk whose acknowledgement was late is not sent again at once over the same connection: a receiver
+        that is slow has it in its socket already. It is waited for once more.
+
         :param chunk: the chunk's name.
         :raises OSError: they were not acknowledged.
         """
@@ -140,19 +145,19 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             entries, option["compressed"] = gzip.compress(entries, 1), "gzip"
         with self.lock:
             self._reconnect()
+            late = chunk in self._late
             try:
-                self.transmit(msgpack.packb([self.tag, entries, option]))
+                if not late:
+                    self.transmit(msgpack.packb([self.tag, entries, option]))
                 if self._ack_timeout is not None:
                     self._acknowledge(chunk, self._ack_timeout)
-            except ConnectionError as error:
+            except BaseException as error:
+                if isinstance(error, TimeoutError) and chunk in self._late and not late:
+                    raise
                 self._close()
-                if self._tls is None:
-                    raise ConnectionError(
-                        f"{error.strerror or error}; if it speaks TLS, set ssl.enabled"
-                    ) from error
-                raise
-            except BaseException:
-                self._close()
+                if isinstance(error, ConnectionError) and self._tls is None:
+                    hint = f"{error.strerror or error}; if it speaks TLS, set ssl.enabled"
+                    raise ConnectionError(hint) from error
                 raise
             if not self._keepalive:
                 self._close()
@@ -190,6 +195,7 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             return
         self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=ANSWER_BYTES)
         self._keepalive = True
+        self._late.clear()
         raw = socket.create_connection((self.host, self.port), self.timeout)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -214,26 +220,37 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             ) from None
 
     def _acknowledge(self, chunk: str, seconds: float) -> None:
-        answer = self.receive(seconds)
-        if isinstance(answer, list) and answer[:1] == [b"HELO"]:
-            raise ConnectionError("the receiver asks for a shared key; set shared_key")
-        if not isinstance(answer, dict) or _bytes(answer.get(b"ack", b"")) != chunk.encode():
-            raise ConnectionError("acknowledged something else")
+        """Wait for the acknowledgement of a chunk; those of chunks before it may come first."""
+        until = time.monotonic() + seconds
+        self._late.add(chunk)
+        while chunk in self._late:
+            answer = self.receive(max(0.001, until - time.monotonic()))
+            if isinstance(answer, list) and answer[:1] == [b"HELO"]:
+                raise ConnectionError("the receiver asks for a shared key; set shared_key")
+            name = (
+                _bytes(answer.get(b"ack", b"")).decode("utf-8", "replace") if isinstance(answer, dict) else ""
+            )
+            if name not in self._late:
+                raise ConnectionError("acknowledged something else")
+            self._late.discard(name)
 
     def _alive(self) -> bool:
         """Tell whether the receiver of an idle connection is still there."""
         try:
             self.socket.settimeout(0)
-            # Nothing is expected on an idle connection: neither an end nor a byte.
-            self.socket.recv(1)
+            data = self.socket.recv(ANSWER_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
             return True
         except OSError:
-            pass
+            return False
         finally:
             with contextlib.suppress(OSError):
                 self.socket.settimeout(self.timeout)
-        return False
+        # Nothing is expected but late acknowledgements: neither an end nor another byte.
+        if not data or not self._late:
+            return False
+        self._unpacker.feed(data)
+        return True
 
 
 def _fields(answer: object, count: int) -> list[Any]:

@@ -390,6 +390,58 @@ def test_a_receiver_that_takes_and_says_nothing_rejects_nothing(
             assert time.monotonic() - started < 2
 
 
+def test_a_receiver_that_is_slow_is_waited_for_before_anything_is_repeated(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    late = threading.Event()
+    seen: list[str] = []
+
+    def slow(client: socket.socket) -> None:
+        unpacker = msgpack.Unpacker(raw=False)
+        while data := client.recv(1 << 20):
+            unpacker.feed(data)
+            for message in unpacker:
+                seen.append(message[2]["chunk"])
+                late.wait(30)
+                client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
+
+    with served(slow) as host:
+        output = connect(host, ack_timeout=0.3)
+        with pytest.raises(Unavailable, match="no answer in time"):
+            output.send(batch(3, namespace))
+        late.set()
+        assert statuses(output.send(batch(3, namespace))) == {DeliveryStatus.DELIVERED: 3}
+        assert statuses(output.send(batch(5, namespace)[3:])) == {DeliveryStatus.DELIVERED: 2}
+    assert len(seen) == len(set(seen)) == 2, "no chunk is repeated"
+
+
+def test_a_late_acknowledgement_does_not_stand_for_another_chunk(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    late = threading.Event()
+    seen: list[str] = []
+
+    def slow(client: socket.socket) -> None:
+        unpacker = msgpack.Unpacker(raw=False)
+        while data := client.recv(1 << 20):
+            unpacker.feed(data)
+            for message in unpacker:
+                seen.append(message[2]["chunk"])
+                if len(seen) == 1:
+                    late.wait(30)
+                if len(seen) != 2:
+                    client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
+
+    with served(slow) as host:
+        output = connect(host, ack_timeout=0.3)
+        with pytest.raises(Unavailable):
+            output.send(batch(3, namespace))
+        late.set()
+        with pytest.raises(Unavailable):  # the first chunk is acknowledged, this one is not
+            output.send(batch(5, namespace)[3:])
+    assert len(seen) == 2
+
+
 def test_a_receiver_that_says_nothing_at_all_is_left_after_the_timeout(
     connect: Callable[..., FluentdOutput], namespace: str
 ) -> None:

@@ -62,8 +62,8 @@ class Release(NamedTuple):
     version: str
     files: Mapping[str, set[str]]
     """The files that define each function."""
-    interface: frozenset[str]
-    """Functions that headers declare, without leading underscores."""
+    headers: Mapping[str, set[str]]
+    """The headers that declare each function, which is without leading underscores here."""
 
 
 def unpack(package: Path, into: Path) -> None:
@@ -104,7 +104,10 @@ def read(version: str, tree: Path) -> Release:
     for name, file in tags(tree, "f", "."):
         files[name].add(file)
     headers = [str(folder.relative_to(tree)) for folder in (tree / "include", *tree.glob("arch/*/include"))]
-    return Release(version, files, frozenset(name.lstrip("_") for name, _ in tags(tree, "p", *headers)))
+    declared: defaultdict[str, set[str]] = defaultdict(set)
+    for name, file in tags(tree, "p", *headers):
+        declared[name.lstrip("_")].add(file)
+    return Release(version, files, declared)
 
 
 def pattern(globs: str) -> re.Pattern[str]:
@@ -119,6 +122,7 @@ class Classes:
     def __init__(self) -> None:
         self._ignored = pattern(IGNORED)
         self._rules = [(pattern(rule.files), number) for number, rule in enumerate(RULES)]
+        self._headers = [pattern(rule.interface) for rule in RULES]
         self._suspects = {name for _, names in SUSPECTS for name in names.split()}
         self._known: dict[str, int | None] = {}
 
@@ -137,10 +141,10 @@ class Classes:
         numbers = {file: number for file in release.files[name] if (number := self.of_file(file)) is not None}
         if sources := {file: number for file, number in numbers.items() if not file.endswith(".h")}:
             numbers = sources
-        declared = name.lstrip("_") in release.interface
+        declared = release.headers.get(name.lstrip("_"), set())
         helpers = {file: number for file, number in numbers.items() if number >= 0}
         if helpers:
-            known = declared or any(file.startswith("include/") for file in helpers)
+            known = bool(declared) or any(file.startswith("include/") for file in helpers)
             own = _OWN if known else _OWN[:1]
             numbers = helpers | {
                 file: number for file, number in numbers.items() if number < 0 and not file.startswith(own)
@@ -148,7 +152,9 @@ class Classes:
         if not numbers or _call.match(name):
             return None
         if name in self._suspects or any(
-            number < 0 or (RULES[number].scope == "interface" and not declared) for number in numbers.values()
+            number < 0
+            or (RULES[number].interface and not any(map(self._headers[number].fullmatch, declared)))
+            for number in numbers.values()
         ):
             return -1
         return Counter(sorted(numbers.values())).most_common(1)[0][0]

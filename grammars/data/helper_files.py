@@ -12,9 +12,7 @@ syzbot names them too.
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
-
-Scope = Literal["file", "interface"]
+from typing import Final, NamedTuple
 
 
 class Rule(NamedTuple):
@@ -26,9 +24,9 @@ class Rule(NamedTuple):
     """Why its functions are passed over, in a report's words."""
     files: str
     """Glob patterns with white space between them; ``*`` stops at a slash, ``**`` does not."""
-    scope: Scope = "file"
-    """``file``: every function of the file. ``interface``: those that a header below ``include/`` declares,
-    with or without leading underscores; the others work on the file's own state."""
+    interface: str = ""
+    """Glob patterns of headers: only what they declare counts, with or without leading underscores; the other
+    functions work on the file's own state. Empty where every function counts."""
     leaf: bool = False
     """Its functions call no others: the return address register still holds their caller."""
     last_resort: bool = False
@@ -228,7 +226,10 @@ RULES: Final = (
             mm/util.c mm/vmalloc.c mm/page_alloc.c mm/mempool.c mm/dmapool.c mm/percpu.c mm/nommu.c
             mm/page_frag*.c
         """,
-        "interface",
+        interface="""
+            include/linux/slab.h include/linux/gfp*.h include/linux/vmalloc.h include/linux/percpu.h
+            include/linux/mempool.h include/linux/dmapool.h include/linux/string.h
+        """,
     ),
     Rule(
         "allocators",
@@ -254,7 +255,7 @@ RULES: Final = (
         """
             kernel/workqueue.c
         """,
-        "interface",
+        interface="include/linux/workqueue.h",
     ),
     Rule(
         "work-queues",

@@ -127,13 +127,13 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "allocates memory",
         r"""
-            k?v?(?:m|z|c)alloc ^post_alloc_hook ^_*memcg_slab_ ^k?v?memdup
+            k?v?(?:m|z|c)alloc ^kvrealloc ^post_alloc_hook ^_*memcg_slab_ ^k?v?memdup
         """,
     ),
     (
         "frees what it is told to",
         r"""
-            ^__?free_pages
+            ^kvfree ^page_frag_free ^__?free_pages
         """,
     ),
     (
@@ -300,7 +300,7 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
     (
         "reports what others found",
         r"""
-            warn_slowpath ^fixup_bug
+            ^warn_alloc warn_slowpath ^fixup_bug
         """,
     ),
     (

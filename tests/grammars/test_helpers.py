@@ -22,8 +22,9 @@ ENTRIES = [line.split("\t") for line in helpers.TABLE.read_text(encoding="ascii"
 RELEASES = helpers.TABLE.read_text(encoding="ascii").split("\n", 1)[0].split("\t")[2].split()
 
 
-def release(version: str, *interface: str, **files: str) -> Release:
-    return Release(version, {name: set(where.split()) for name, where in files.items()}, frozenset(interface))
+def release(version: str, declared: str = "", header: str = "", **files: str) -> Release:
+    where = {name: set(paths.split()) for name, paths in files.items()}
+    return Release(version, where, {name: {header} for name in declared.split()})
 
 
 def rules(*releases: Release) -> dict[str, str]:
@@ -141,7 +142,8 @@ def test_a_drivers_own_function_hides_no_helper_that_all_the_kernel_knows() -> N
     found = rules(
         release(
             "1",
-            "known",
+            declared="known",
+            header="include/linux/string.h",
             known="lib/string.c drivers/widget.c",
             static="lib/string.c drivers/widget.c",
             list_add="include/linux/list.h drivers/widget/list.h",
@@ -152,7 +154,15 @@ def test_a_drivers_own_function_hides_no_helper_that_all_the_kernel_knows() -> N
 
 def test_of_an_allocator_its_interface_counts() -> None:
     found = rules(
-        release("1", "vunmap", vunmap="mm/vmalloc.c", __vunmap="mm/vmalloc.c", purge_list="mm/vmalloc.c")
+        release(
+            "1",
+            declared="vunmap",
+            header="include/linux/vmalloc.h",
+            vunmap="mm/vmalloc.c",
+            __vunmap="mm/vmalloc.c",
+            purge_list="mm/vmalloc.c",
+        ),
+        release("2", declared="late", header="include/linux/mm.h", late="mm/vmalloc.c"),
     )
     assert set(found) == {"vunmap", "__vunmap"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kpanic.shipper.document import Packed
+    from kpanic.shipper.packed import Packed
 
 __all__ = ["Batch"]
 

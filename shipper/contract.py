@@ -87,7 +87,8 @@ def stored_documents(count: int, first: int = 0) -> list[Stored]:
     :param first: number of the first crash.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
-    from kpanic.shipper.document import build, pack  # noqa: PLC0415
+    from kpanic.shipper.document import build  # noqa: PLC0415
+    from kpanic.shipper.packed import pack  # noqa: PLC0415
 
     found = []
     for number in range(first, first + count):
@@ -283,7 +284,7 @@ class MemoryFeed:
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
         """Keep them, unless ``blocked``."""
-        from kpanic.shipper.document import identify  # noqa: PLC0415
+        from kpanic.shipper.identity import identify  # noqa: PLC0415
 
         found: dict[str, Crash] = {}
         try:
@@ -311,7 +312,7 @@ class MemoryFeed:
 
     def delivered(self, crashes: Iterable[Crash]) -> bool:
         """Tell whether these were kept, and ``everywhere`` is set."""
-        from kpanic.shipper.document import identify  # noqa: PLC0415
+        from kpanic.shipper.identity import identify  # noqa: PLC0415
 
         return self.everywhere and all(identify(*crash)[1] in self.crashes for crash in crashes)
 

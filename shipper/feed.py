@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from kpanic.shipper.batch import Batch
 from kpanic.shipper.delivery import RETRY_STORE
-from kpanic.shipper.document import build, identify, pack
+from kpanic.shipper.document import build
+from kpanic.shipper.identity import identify
+from kpanic.shipper.packed import pack
 from kpanic.shipper.spool import spool
 from kpanic.shipper.store import Position, StoreDamaged, StoreError
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.api import Crash, DropReason, Stop
     from kpanic.shipper.delivery import Say
-    from kpanic.shipper.document import Origin, Packed
+    from kpanic.shipper.origin import Origin
+    from kpanic.shipper.packed import Packed
     from kpanic.shipper.store import Store
 
 __all__ = ["StoreFeed"]

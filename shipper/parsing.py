@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.batch import Batch
-from kpanic.shipper.document import Packed, build, pack
+from kpanic.shipper.document import build
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.packed import Packed, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
-    from kpanic.shipper.document import Origin
+    from kpanic.shipper.origin import Origin
 
 __all__ = ["Parsed", "parse_files"]
 

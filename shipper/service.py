@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.api import DropReason, Input, Output
     from kpanic.shipper.delivery import Say
-    from kpanic.shipper.document import Origin
+    from kpanic.shipper.origin import Origin
     from kpanic.shipper.store import Store
     from kpanic.shipper.triage import Triage
 

@@ -10,7 +10,7 @@ from kpanic.shipper.terminal import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from kpanic.shipper.document import Packed
+    from kpanic.shipper.packed import Packed
     from kpanic.shipper.store import Position, Store
 
 __all__ = ["spool"]

@@ -58,8 +58,8 @@ if TYPE_CHECKING:
         trust_context_only,
     )
     from kpanic.shipper.api._waiting import Stop, Waiter
-    from kpanic.shipper.document import Origin
     from kpanic.shipper.files import FilePath, ReadFile, open_named
+    from kpanic.shipper.origin import Origin
 
 __all__ = [
     "ALREADY_THERE",

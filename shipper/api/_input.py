@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api._settings import Settings
     from kpanic.shipper.api._waiting import Stop
-    from kpanic.shipper.document import Origin
+    from kpanic.shipper.origin import Origin
 
 __all__ = ["Crash", "DropReason", "Feed", "Input", "Unreadable"]
 

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.document import Origin
+from kpanic.shipper.origin import Origin
 
 if TYPE_CHECKING:
     from kpanic.shipper.api import Input, Output

@@ -12,9 +12,9 @@ import click
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
-from kpanic.shipper.document import Origin
 from kpanic.shipper.explain import Explained, Pair, comparison, explanation
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.origin import Origin
 from kpanic.shipper.redact import STANDARD
 from kpanic.shipper.terminal import say
 
@@ -112,7 +112,7 @@ def _known(config: Config) -> Known:
 
 
 def _json(objects: Iterable[dict[str, object]]) -> int:
-    from kpanic.shipper.document import encode  # noqa: PLC0415
+    from kpanic.shipper.packed import encode  # noqa: PLC0415
 
     count = 0
     for one in objects:

@@ -40,8 +40,9 @@ def command(close_quiet: float) -> None:
     message, msg, log or MESSAGE and the host's name beside them.
     """
     from kpanic.shipper.api import Stop  # noqa: PLC0415
-    from kpanic.shipper.document import build, encode  # noqa: PLC0415
+    from kpanic.shipper.document import build  # noqa: PLC0415
     from kpanic.shipper.inputs.piped_lines import PipedLines, follow_pipe  # noqa: PLC0415 - the grammar
+    from kpanic.shipper.packed import encode  # noqa: PLC0415
 
     if sys.stdin is None:
         raise Failure("standard input is closed")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kpanic.shipper.document import Origin
+from kpanic.shipper.origin import Origin
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.terminal import say, visible
 

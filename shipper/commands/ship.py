@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kpanic.shipper.config import Config
-    from kpanic.shipper.document import Packed
+    from kpanic.shipper.packed import Packed
     from kpanic.shipper.parsing import Parsed
     from kpanic.shipper.store import Store
 

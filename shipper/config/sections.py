@@ -45,11 +45,11 @@ class RetentionConfig(_Strict, frozen=True, kw_only=True):
     age: Annotated[
         str, msgspec.Meta(pattern=r"^\d{1,6}[hdwy]$", description="a time such as 36h, 90d, 8w or 2y")
     ] = "2y"
-    """After which what every output has may go: ``36h``, ``90d``, ``8w``, ``2y``."""
+    """Age at which a document's text is deleted, once every output has it: ``36h``, ``90d``, ``2y``."""
     size: Annotated[
         str, msgspec.Meta(pattern=r"^\d{1,6}(kb|mb|gb)$", description="a size such as 500mb or 4gb")
     ] = "4gb"
-    """Of the store's file; above it the oldest go, those that no output lacks first."""
+    """Size of the store's file above which texts are deleted, delivered ones first, then by age."""
 
     def seconds(self) -> float:
         """Return ``age`` in seconds."""
@@ -72,7 +72,7 @@ class MemoryConfig(_Strict, frozen=True, kw_only=True):
     limit: Annotated[
         str, msgspec.Meta(pattern=r"^\d{1,6}(kb|mb|gb)$", description="a size such as 64mb or 1gb")
     ] = "64mb"
-    """Of messages and log text that the inputs hold at once, without the program itself."""
+    """Messages and log text that the inputs hold at once, the program itself not counted."""
 
     def bytes(self) -> int:
         """Return ``limit`` in bytes."""
@@ -83,7 +83,7 @@ class FleetConfig(_Strict, frozen=True, kw_only=True):
     """``fleet``."""
 
     size: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Hosts there are in all, those that never crashed included: gives panics per 1,000 hosts a day."""
+    """Number of all hosts, those that never crashed included, for panics per 1,000 hosts and day."""
 
 
 class HttpConfig(_Strict, frozen=True, kw_only=True):
@@ -98,29 +98,29 @@ class RedactConfig(_Strict, frozen=True, kw_only=True):
     """``redact``."""
 
     command_line: list[str] = []
-    """Names of kernel parameters whose values are secret, with ``*`` and ``?``; beyond the usual ones."""
+    """More names of kernel parameters with secret values, with ``*`` and ``?``."""
 
 
 class TriageConfig(_Strict, frozen=True, kw_only=True):
     """``triage``."""
 
     path: FilePath = ""
-    """YAML file of what is known of faults, see the README; below the configuration's folder if relative."""
+    """YAML file of known faults, see the README; a relative path is below the configuration's folder."""
 
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Plugin(NamedTuple):
-    """One input or output as configured."""
+    """An input or output of the configuration."""
 
     name: str
     settings: Any
-    """The plugin's own struct."""
+    """An instance of the plugin's ``Config``."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of it."""
+    """The configuration."""
 
     path: PathConfig = PathConfig()
     data_stream: DataStreamConfig = DataStreamConfig()
@@ -131,20 +131,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     setup: SetupConfig = SetupConfig()
     triage: TriageConfig = TriageConfig()
     entries: list[Entry] = []
-    """Of the triage file."""
+    """The entries of the triage file."""
     http: HttpConfig = HttpConfig()
     shutdown_timeout: _Seconds = 20.0
-    """Seconds that what is in flight has when the service is to end; systemd's own patience is 90."""
+    """Seconds within which the service ends its threads; systemd's default for that is 90."""
     tags: list[str] = []
-    """Put on every document."""
+    """``tags`` of every document."""
     labels: dict[str, str] = {}
-    """Put on every document."""
+    """``labels`` of every document."""
     inputs: list[Plugin] = []
     outputs: list[Plugin] = []
     source: str = ""
     """The file that was read; empty without one."""
     warnings: list[str] = []
-    """What is odd but can be."""
+    """What may be a mistake."""
 
     def store_path(self) -> Path:
         """Return the path of the store's file."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.document import Origin
+    from kpanic.shipper.origin import Origin
 
 __all__ = ["Head", "earlier", "head"]
 

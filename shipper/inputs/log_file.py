@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.document import Origin
+    from kpanic.shipper.origin import Origin
 
 __all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "read"]
 

@@ -15,7 +15,7 @@ from kpanic.shipper.store.database import Database
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from kpanic.shipper.document import Packed
+    from kpanic.shipper.packed import Packed
     from kpanic.shipper.store.records import Position
 
 __all__ = ["Documents"]

@@ -2,7 +2,7 @@
 
 Every transport that carries printk's time states the same ``event.id`` for the same crash. A text without it
 (``dmesg -T``, ``journalctl``, plain syslog) states an incident of its own. It joins the one of the same host
-that printed the same (:class:`kpanic.shipper.document.Sighting`) at about the same time; so does a text with
+that printed the same (:class:`kpanic.shipper.identity.Sighting`) at about the same time; so does a text with
 printk's time that comes after one without. A provider brings a crash once: six boots that died alike stay six
 incidents, each with one document of either kind.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import sqlite3
 
-    from kpanic.shipper.document import Packed
+    from kpanic.shipper.packed import Packed
 
 __all__ = ["joined", "note"]
 

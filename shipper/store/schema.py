@@ -3,7 +3,7 @@
 - ``documents``: the ledger, one row for each document ever added, in the order of ``seq`` and without gaps.
   ``kept`` is 0 once its text has expired.
 - ``bodies``: the text of each kept document, zstd with a checksum.
-- ``sightings``: how each document's crash was seen (:class:`kpanic.shipper.document.Sighting`), and the
+- ``sightings``: how each document's crash was seen (:class:`kpanic.shipper.identity.Sighting`), and the
   incident that it states by itself.
 - ``outputs``: one row for each output. Documents up to ``cursor`` are settled but for ``retries``;
   ``cursor_copy`` is the same number, so that damage to one shows. ``sending`` is the last ``seq`` of a batch

@@ -25,9 +25,9 @@ import elasticsearch.helpers
 import opensearchpy.helpers
 
 from kpanic.shipper.delivery import Delivery
-from kpanic.shipper.document import Packed
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.packed import Packed
 from kpanic.shipper.setup import setup_index_management
 from kpanic.shipper.store import Store
 from tests.benchmarks.service import resident

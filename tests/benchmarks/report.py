@@ -32,7 +32,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kpanic import grammars
-from kpanic.shipper.document import Origin, Packed, build, encode
+from kpanic.shipper.document import build
+from kpanic.shipper.origin import Origin
+from kpanic.shipper.packed import Packed, encode
 from kpanic.shipper.store import Store
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kpanic.shipper.document import Packed
+from kpanic.shipper.packed import Packed
 from kpanic.shipper.store import Store
 from tests.engines import documents, parts
 from tests.engines.forward import Receiver

@@ -13,7 +13,8 @@ import pytest
 from kpanic import grammars
 from kpanic.dashboards import render_report, templates
 from kpanic.dashboards.embedded import age, first
-from kpanic.shipper.document import Origin, build
+from kpanic.shipper.document import build
+from kpanic.shipper.origin import Origin
 from kpanic.shipper.triage import Entry, Triage
 
 if TYPE_CHECKING:

@@ -22,7 +22,9 @@ with atheris.instrument_imports(include=["kpanic"]):
     from kpanic.grammars import Parser, registry
     from kpanic.grammars.boot import READERS
     from kpanic.grammars.report import FAULT
-    from kpanic.shipper.document import ORIGINAL_LIMIT, Origin, build, encode
+    from kpanic.shipper.document import ORIGINAL_LIMIT, build
+    from kpanic.shipper.origin import Origin
+    from kpanic.shipper.packed import encode
 
     PARSER = Parser()  # imports the families
 

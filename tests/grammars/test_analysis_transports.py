@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kpanic.grammars import CrashReport, parse
-from kpanic.shipper.document import Origin, identify
+from kpanic.shipper.identity import identify
+from kpanic.shipper.origin import Origin
 
 LOGS = Path(__file__).parent.parent / "logs"
 WAYS = sorted((LOGS / "transports").iterdir())

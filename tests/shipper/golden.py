@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from kpanic.shipper.document import Origin, build
+from kpanic.shipper.document import build
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.origin import Origin
 
 TESTS = Path(__file__).parent.parent
 FOLDER = Path(__file__).parent / "golden"

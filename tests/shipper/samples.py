@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from kpanic.shipper.document import Packed
+from kpanic.shipper.packed import Packed
 
 
 def packed(number: int, *, fatal: bool = True) -> Packed:

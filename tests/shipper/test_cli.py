@@ -18,8 +18,8 @@ import pytest
 
 from kpanic.shipper import parsing
 from kpanic.shipper.cli import COMMANDS
-from kpanic.shipper.document import Origin
 from kpanic.shipper.inputs import log_file
+from kpanic.shipper.origin import Origin
 from tests.shipper.ecs import faults
 from tests.shipper.screen import shown
 from tests.waiting import until

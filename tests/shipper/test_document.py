@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from kpanic import grammars
 from kpanic.dashboards import templates
 from kpanic.grammars.model import CrashReport, Frame, InstructionPointer, Kernel, Line, Oops, Process
-from kpanic.shipper.document import Origin, build, encode, identify, pack
+from kpanic.shipper.document import build
 from kpanic.shipper.fields import get
+from kpanic.shipper.identity import identify
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.origin import Origin
+from kpanic.shipper.packed import encode, pack
 from tests.shipper.ecs import faults, leaves
 
 LOGS = Path(__file__).parent.parent / "logs"

@@ -21,13 +21,13 @@ import zstandard
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.contract import crash_text
-from kpanic.shipper.document import Origin
 from kpanic.shipper.inputs import compression, memory_dump, pstore
 from kpanic.shipper.inputs.compression import Bomb, decompressor, unpack
 from kpanic.shipper.inputs.file import FileInput
 from kpanic.shipper.inputs.kdump import KdumpInput
 from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.inputs.pstore import PstoreInput
+from kpanic.shipper.origin import Origin
 from tests.shipper.feed import running
 from tests.shipper.test_kdump import program, refused
 from tests.waiting import until

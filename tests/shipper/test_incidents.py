@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from kpanic.grammars import parse
-from kpanic.shipper.document import Origin, build, pack
+from kpanic.shipper.document import build
+from kpanic.shipper.origin import Origin
+from kpanic.shipper.packed import pack
 from kpanic.shipper.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kpanic.shipper.document import Packed
+    from kpanic.shipper.packed import Packed
 
 LOG = Path(__file__).parents[1] / "logs" / "lab" / "6.1.0-56-amd64-x86_64-null_read.log"
 ROWS = [

@@ -12,10 +12,10 @@ import inotify_simple
 import pytest
 
 from kpanic.shipper.api import Unreadable
-from kpanic.shipper.document import Origin
 from kpanic.shipper.inputs import memory_dump
 from kpanic.shipper.inputs.kdump import KdumpInput
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.origin import Origin
 from tests.engines import parts
 from tests.shipper.feed import running
 from tests.waiting import stays, until

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from kpanic import grammars
 from kpanic.shipper.api import Unreadable
-from kpanic.shipper.document import Origin
 from kpanic.shipper.inputs import kdump_names
 from kpanic.shipper.inputs.file import FileInput
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.log_file import origin_of, read
+from kpanic.shipper.origin import Origin
 from tests.shipper.feed import running
 from tests.waiting import until
 

@@ -11,9 +11,9 @@ import pytest
 
 from kpanic.shipper.api import Crash, Stop, Unreadable
 from kpanic.shipper.batch import BYTES, DOCUMENTS
-from kpanic.shipper.document import Origin
 from kpanic.shipper.feed import StoreFeed
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.origin import Origin
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.store import Store
 

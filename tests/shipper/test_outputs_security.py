@@ -19,9 +19,9 @@ import trustme
 
 from kpanic.shipper.api import DeliveryStatus, Unavailable
 from kpanic.shipper.delivery import Delivery
-from kpanic.shipper.document import Packed
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.packed import Packed
 from kpanic.shipper.setup import setup_index_management
 from kpanic.shipper.store import Store
 from tests.engines import parts

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kpanic.shipper.api import DeliveryStatus, Outcome
-from kpanic.shipper.document import build, identify, pack
+from kpanic.shipper.document import build
+from kpanic.shipper.identity import identify
 from kpanic.shipper.inputs import pstore
 from kpanic.shipper.inputs.pstore import PstoreInput
+from kpanic.shipper.packed import pack
 from kpanic.shipper.store import Store
 from tests.shipper.feed import running
 from tests.waiting import stays, until

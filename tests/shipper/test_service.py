@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kpanic.shipper.document import Origin
 from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.origin import Origin
 from tests.benchmarks.service import resident, spent
 from tests.engines import parts
 from tests.waiting import stays, until

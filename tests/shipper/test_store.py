@@ -26,7 +26,7 @@ from tests.waiting import stays
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpanic.shipper.document import Packed
+    from kpanic.shipper.packed import Packed
 
 
 def outcomes(batch: list[Stored], verdict: DeliveryStatus, reason: str = "") -> list[Outcome]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from kpanic.shipper.api import DeliveryStatus, Outcome
-from kpanic.shipper.document import Packed
+from kpanic.shipper.packed import Packed
 from kpanic.shipper.store import Position, Store, StoreError
 from kpanic.shipper.store.database import PAGE_SIZE
 from kpanic.shipper.store.deliveries import DAMAGED_TEXT

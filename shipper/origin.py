@@ -1,0 +1,45 @@
+"""Where a crash was read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kpanic.shipper.redact import STANDARD, Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Origin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a crash was read, and all that is known of it beside its text."""
+
+    provider: str
+    """``kdump``, ``pstore``, ``netconsole``, ``serial``, ``journal``, ``kmsg``, ``syslog`` or ``file``."""
+    path: str = ""
+    """The file, as the user named it; empty for a socket."""
+    host_ip: str = ""
+    """Address of the host that crashed: kdump's folder name or netconsole's sender tells it."""
+    host_name: str = ""
+    """Name of the host that crashed, from the same sources."""
+    folder_epoch: float | None = None
+    """Wall clock in kdump's folder name, seconds since 1970 UTC."""
+    mtime: float | None = None
+    """Last change of the file, seconds since 1970 UTC."""
+    agent_host: str = ""
+    """Name of the host that this shipper runs on."""
+    relayed: bool = False
+    """The shipper's host is not the one that crashed, even if that one is unknown."""
+    namespace: str = "default"
+    """``data_stream.namespace``."""
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    backfill_before: float | None = None
+    """A crash before this moment is history and pages nobody, seconds since 1970 UTC; None for no history."""
+    backfill_until: float = math.inf
+    """A crash read after this moment is new, seconds since 1970 UTC: its host's clock may lag by years."""
+    redactor: Redactor = STANDARD

@@ -1,0 +1,63 @@
+"""Documents as the store takes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kpanic.shipper.identity import Sighting, sighting
+from kpanic.shipper.terminal import escape_controls
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Packed", "encode", "pack"]
+
+
+class Packed(NamedTuple):
+    """A document as the store takes it: its JSON, and the fields that the ledger repeats."""
+
+    id: str
+    """``_id``."""
+    incident: str
+    """``event.id``."""
+    occurred: str
+    """``@timestamp``."""
+    fatal: bool
+    body: bytes
+    sighting: Sighting | None = None
+    """None if too little is known to find other documents of the incident."""
+
+
+def pack(document: Mapping[str, Any]) -> Packed:
+    """Return a document of :func:`build`, encoded."""
+    return Packed(
+        document["_id"],
+        document["event"]["id"],
+        document["@timestamp"],
+        document["kernel"]["panic"]["fatal"],
+        encode(document),
+        sighting(document),
+    )
+
+
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Return a document as one line of JSON without a line feed, safe to print.
+
+    A lone surrogate, which UTF-8 cannot hold, becomes ``?``.
+    """
+    import msgspec  # noqa: PLC0415 - who only asks for a name need not wait for it
+
+    try:
+        return escape_controls(msgspec.json.encode(document))
+    except UnicodeEncodeError:
+        return escape_controls(msgspec.json.encode(_well_formed(document)))
+
+
+def _well_formed(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+    if isinstance(node, str):
+        return node.encode("utf-8", "replace").decode()
+    if isinstance(node, dict):
+        return {_well_formed(key): _well_formed(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_well_formed(child) for child in node]
+    return node

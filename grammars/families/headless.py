@@ -6,6 +6,7 @@ takes the header away; what follows it still names the report.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kpanic.grammars import vocabulary as k
@@ -50,3 +51,30 @@ def stalled() -> ParserElement:
     """
     detected = "(detected by " + k.number + ", t=" + k.number + " jiffies"
     return ("ticks this GP) idle=" | detected) + k.rest_of_line
+
+
+_die = partial(headless.form, title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
+
+
+@_die()
+def arm_registers() -> ParserElement:
+    """PC is at write_breakme+0xd0/0x1b4
+    LR is at write_breakme+0xc8/0x1b4
+    Process bash (pid: 1014, stack limit = 0xf4e0c2f8)
+    """  # arch/arm/kernel/traps.c: only a dying kernel names the process with its stack's limit
+    limit = k.UpTo(", stack limit = ") + ", stack limit = "
+    return "PC is at " + k.symbol + k.later("Process " + limit, within=24)
+
+
+@_die()
+def i386_end() -> ParserElement:
+    """EIP: [<c0123456>] boom_read+0x1/0x2 SS:ESP 0068:c0a80000"""  # die() repeats the place at its end
+    return "EIP: [<" + k.hex_number + ">] " + k.symbol + k.UpTo(" SS:ESP ") + " SS:ESP "
+
+
+@_die()
+def x86_64_end() -> ParserElement:
+    """RIP  [<ffffffff81234567>] boom_read+0x1/0x2
+    RSP <ffff880012345678>
+    """  # die(), before 4.18
+    return "RIP  [<" + k.hex_number + ">] " + k.symbol + k.later("RSP <", within=1)

@@ -130,3 +130,19 @@ def test_a_header_that_a_console_glued_to_another_line_is_read(line: str, title:
 @pytest.mark.parametrize("line", ["app: print3: 0000", "app: DEBUG: using cache", "app: ALARMoops: 1"])
 def test_a_short_text_inside_a_word_is_no_header(line: str) -> None:
     assert list(parse(f"[    1.000001] {line}\n")) == []
+
+
+def test_registers_without_a_header_are_a_report_only_where_the_kernel_died() -> None:
+    registers = (
+        "PC is at boom_write+0xd0/0x1b4\nLR is at boom_write+0xc8/0x1b4\n"
+        "pc : [<c0058220>]    lr : [<c005821c>]    psr: 60000013\n"
+    )
+    died = "Process bash (pid: 1014, stack limit = 0xf4e0c2f8)\n"
+    frames = "[<c0058220>] (boom_write+0x20/0x2c) from [<c0183678>] (vfs_write+0xdc/0x1bc)\n"
+    (crash,) = parse(registers + died + frames)
+    assert (crash.title, crash.blame.function, crash.process.name) == (
+        "Oops in boom_write",
+        "boom_write",
+        "bash",
+    )
+    assert list(parse("SysRq : Show Regs\n" + registers + frames)) == []

@@ -31,20 +31,27 @@ _BY_DIGITS: Final = {8: "ppc", 16: "ppc64le"}
 
 @block("platform", platform("ppc64le"))
 def little_endian() -> ParserElement:
-    """LE PAGE_SIZE=64K MMU=Radix SMP NR_CPUS=2048 NUMA PowerNV"""
-    return "LE PAGE_SIZE=" + _options() + k.rest_of_line("hardware")
+    """LE PAGE_SIZE=64K MMU=Radix SMP NR_CPUS=2048 NUMA PowerNV
+
+    LE SMP NR_CPUS=2048 NUMA PowerNV
+    """  # since 5.1; before
+    return "LE " + _board()
 
 
 @block("platform", platform("", big_endian=True))
 def big_endian() -> ParserElement:
-    """BE PAGE_SIZE=4K MPC8544 DS"""
-    return "BE PAGE_SIZE=" + _options() + k.rest_of_line("hardware")
+    """BE PAGE_SIZE=4K MPC8544 DS
+
+    BE PREEMPT SMP NR_CPUS=4 PowerMac
+    """
+    return "BE " + _board()
 
 
-def _options() -> ParserElement:
-    """Match what the kernel is built with; the platform's name is behind it."""
-    option = k.Regex(r"(?:MMU=\w+|PREEMPT\w*|SMP|NR_CPUS=\d+|DEBUG_PAGEALLOC|NUMA) ")
-    return k.word + " " + k.ZeroOrMore(option)
+def _board() -> ParserElement:
+    """Match what the kernel is built with, then the platform's name."""
+    options = k.ZeroOrMore(k.Regex(r"(?:MMU=\w+|PREEMPT\w*|SMP|NR_CPUS=\d+|DEBUG_PAGEALLOC|NUMA) "))
+    first = "PAGE_SIZE=" + k.word + " " | k.FollowedBy(k.one_of("PREEMPT", "SMP "))
+    return first + options + k.rest_of_line("hardware")
 
 
 @block("pointer", pointer(_BY_DIGITS))

@@ -9,8 +9,9 @@ Whoever needs to know something of a machine asks it, and never tests its name.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from kpanic import plugins
@@ -45,7 +46,7 @@ class Machine:
     name: str
     """``uname -m``."""
     words: tuple[str, ...] = ()
-    """What names it in a release or in the kernel's banner, its name left out."""
+    """Words of a release or of the kernel's banner that name it, compilers' included."""
     bits: int = 64
     """Of an address; 0 where they are not known."""
     blocks: tuple[Block, ...] = ()
@@ -103,11 +104,6 @@ class Machine:
                 return "write-protected"
         return header
 
-    @cached_property
-    def marks(self) -> tuple[str, ...]:
-        """All texts that name it in a release or a banner."""
-        return (*((self.name,) if self.name else ()), *self.words)
-
 
 UNKNOWN: Final = Machine(name="", bits=0)
 """A machine that no file describes."""
@@ -119,10 +115,13 @@ def _by_name() -> dict[str, Machine]:
 
 
 @lru_cache(maxsize=1)
-def _marks() -> list[tuple[str, str]]:
-    """Return texts that name machines, the longest first, as one may stand in another."""
-    marks = [(mark, machine.name) for machine in installed() for mark in machine.marks]
-    return sorted(marks, key=lambda mark: -len(mark[0]))
+def _words() -> tuple[tuple[re.Pattern[str], ...], dict[str, str]]:
+    """Return what finds words that name machines, a compiler's target first, and the machines by them."""
+    names = {word: machine.name for machine in installed() for word in machine.words}
+    words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))  # one may be part of another
+    word = rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])"
+    target = rf"{word}(?:(?<=-linux)|(?=-(?:\w{{1,20}}-)?linux))"
+    return (re.compile(target), re.compile(word)), names
 
 
 def installed() -> Iterable[Machine]:
@@ -142,4 +141,6 @@ def of_flags(flags: Iterable[str]) -> str:
 
 def named_in(text: str) -> str:
     """Return ``uname -m`` of the machine that a release or a banner names; empty where it names none."""
-    return next((name for mark, name in _marks() if mark in text), "")
+    patterns, names = _words()
+    found = next(filter(None, (pattern.search(text) for pattern in patterns)), None)
+    return names[found[0]] if found else ""

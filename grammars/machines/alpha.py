@@ -63,6 +63,7 @@ def rows() -> ParserElement:
 
 ALPHA = Machine(
     name="alpha",
+    words=("alpha-generic", "alpha-smp", "alpha-linux"),
     blocks=(pc, task, rows),
     regions=regions(  # arch/alpha/include/asm/pgtable.h
         (0, 0x3FFFFFFFFFF, "user", "an address of user space"),

@@ -57,7 +57,7 @@ def rows() -> ParserElement:
 
 ARC = Machine(
     name="arc",
-    words=("arceb", "arc-linux"),
+    words=("arc-linux", "arceb-linux", "arc-buildroot"),
     bits=32,
     blocks=(eret, instruction, efa, rows),
     regions=regions(  # arch/arc/include/asm/processor.h

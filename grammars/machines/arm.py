@@ -101,7 +101,16 @@ def _register(name: str) -> str:
 
 ARMV7 = Machine(
     name="armv7l",
-    words=("armmp", "armv7", "arm-linux", "armhf"),
+    words=(
+        "armv7l",
+        "armv7hl",
+        "armv7",
+        "armmp",
+        "armhf",
+        "arm-linux",
+        "arm-openwrt-linux",
+        "arm-poky-linux",
+    ),
     bits=32,
     blocks=(rows, frames, own_words),
     flags=frozenset({"ARM", "THUMB2"}),
@@ -121,5 +130,5 @@ ARMV7 = Machine(
         compressed=Disassembler(architecture="ARM", modes=("THUMB",), order="little", register=_register),
     ),
 )
-ARMV6 = replace(ARMV7, name="armv6l", words=("armv6", "-rpi"))
-ARMV5 = replace(ARMV7, name="armv5tel", words=("armv5", "-marvell", "-versatile"))
+ARMV6 = replace(ARMV7, name="armv6l", words=("armv6l", "armv6", "rpi"))
+ARMV5 = replace(ARMV7, name="armv5tel", words=("armv5tel", "armv5", "marvell", "versatile"))

@@ -133,7 +133,7 @@ def _regions(address: int) -> Address:
 
 AARCH64 = Machine(
     name="aarch64",
-    words=("arm64",),
+    words=("aarch64", "arm64"),
     blocks=(pc, rows, syndrome, between, own_words),
     fault=_fault,
     says_fetch=True,

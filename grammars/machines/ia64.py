@@ -63,7 +63,7 @@ def rows() -> ParserElement:
 
 IA64 = Machine(
     name="ia64",
-    words=("mckinley", "itanium"),
+    words=("ia64", "mckinley", "itanium"),
     blocks=(ip, task, release, rows),
     regions=regions(  # Documentation/arch/ia64: the upper three bits are a region's number
         (0, 0x9FFFFFFFFFFFFFFF, "user", "an address of user space"),

@@ -97,7 +97,7 @@ _CODES: Final = {
 
 LOONGARCH64 = Machine(
     name="loongarch64",
-    words=("loong64", "loongarch"),
+    words=("loongarch64", "loong64"),
     blocks=(return_address_and_era, era, era_first, rows, status, bad_address),
     fault=lambda code: _CODES.get(code >> 16 & 0x3F, NOTHING),
     address_register="BadVA",  # before 6.2

@@ -46,4 +46,4 @@ def rows() -> ParserElement:
 _APART: Final = Address(
     "kernel", "an address of the kernel or of user space, which m68k keeps apart otherwise"
 )
-M68K = Machine(name="m68k", bits=32, blocks=(pc, rows), regions=lambda _address: _APART)
+M68K = Machine(name="m68k", words=("m68k",), bits=32, blocks=(pc, rows), regions=lambda _address: _APART)

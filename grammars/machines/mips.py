@@ -83,7 +83,7 @@ def _fault(code: int) -> Access:
 _DISASSEMBLER: Final = Disassembler(architecture="MIPS", modes=("MIPS32", "BIG_ENDIAN"), order="big")
 MIPS = Machine(
     name="mips",
-    words=("4kc-malta", "mips-linux", "mipsel-linux", "mips-openwrt", "mipsel-openwrt"),
+    words=("mips", "mipsel", "4kc-malta"),
     bits=32,
     fault=_fault,
     code_register="Cause",
@@ -108,7 +108,7 @@ MIPS64 = Machine(
     code_register="Cause",
     address_register="BadVA",
     disassembler=replace(_DISASSEMBLER, modes=("MIPS64", "BIG_ENDIAN")),
-    words=("5kc-malta", "mips64el", "octeon", "loongson-3", "mips64-"),
+    words=("mips64", "mips64el", "5kc-malta", "octeon", "loongson-3", "loongson-2e", "loongson-2f"),
     regions=regions(
         (0, 0x3FFFFFFFFFFFFFFF, "user", "an address of user space"),
         (0x8000000000000000, 0xBFFFFFFFFFFFFFFF, "kernel", "an address of the kernel's direct map (xkphys)"),

@@ -49,7 +49,7 @@ def rows() -> ParserElement:
 
 OPENRISC = Machine(
     name="openrisc",
-    words=("or1k",),
+    words=("openrisc", "or1k"),
     bits=32,
     blocks=(pc, oops, rows),
     regions=split(0xC0000000),

@@ -57,8 +57,9 @@ _APART: Final = Address(
 )
 PARISC = Machine(
     name="parisc",
+    words=("parisc", "hppa"),
     bits=32,
     blocks=(iaoq, rows),
     regions=lambda _address: _APART,
 )
-PARISC64 = replace(PARISC, name="parisc64", bits=64)
+PARISC64 = replace(PARISC, name="parisc64", words=("parisc64", "hppa64"), bits=64)

@@ -201,7 +201,7 @@ _DISASSEMBLER: Final = Disassembler(
 )
 PPC64LE = Machine(
     name="ppc64le",
-    words=("powerpc64le", "ppc64el"),
+    words=("ppc64le", "ppc64el", "powerpc64le"),
     blocks=(
         little_endian,
         big_endian,
@@ -223,11 +223,11 @@ PPC64LE = Machine(
     regions=lambda address: USER if address < 1 << 56 else KERNEL,
     disassembler=_DISASSEMBLER,
 )
-PPC64 = replace(PPC64LE, name="ppc64", words=("powerpc64",), big_endian="")
+PPC64 = replace(PPC64LE, name="ppc64", words=("ppc64", "powerpc64"), big_endian="")
 PPC = replace(
     PPC64LE,
     name="ppc",
-    words=("powerpc",),
+    words=("powerpc", "ppc"),
     big_endian="",
     address_register="DEAR",
     bits=32,

@@ -77,6 +77,7 @@ _CAUSES: Final = {
 
 RISCV64 = Machine(
     name="riscv64",
+    words=("riscv64",),
     blocks=(epc, rows, status),
     fault=lambda code: _CAUSES.get(code, NOTHING),
     says_trap=True,
@@ -89,6 +90,7 @@ RISCV64 = Machine(
 RISCV32 = replace(
     RISCV64,
     name="riscv32",
+    words=("riscv32",),
     bits=32,
     regions=split(0xC0000000),
     disassembler=Disassembler(architecture="RISCV", modes=("RISCV32", "RISCVC"), order="little", pairs=True),

@@ -168,6 +168,7 @@ _LOW: Final = Address(
 )
 S390X = Machine(
     name="s390x",
+    words=("s390x",),
     blocks=(psw, last_jump, general, code, frames, interruption, failing_address, own_words),
     fault=lambda code: _INTERRUPTIONS.get(code & 0x7F, NOTHING),
     regions=lambda address: _LOW if address < 1 << 56 else KERNEL,

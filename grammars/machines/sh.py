@@ -38,7 +38,7 @@ def rows() -> ParserElement:
 
 SH = Machine(
     name="sh",
-    words=("sh4", "sh7751", "sh7785"),
+    words=("sh4", "sh4a", "sh7751r", "sh7785lcr", "sh-linux"),
     bits=32,
     blocks=(rows,),
     regions=regions(  # arch/sh/include/asm/addrspace.h

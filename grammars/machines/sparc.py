@@ -65,6 +65,7 @@ _LOW: Final = Address(
 )
 SPARC64 = Machine(
     name="sparc64",
+    words=("sparc64",),
     blocks=(tpc, non_resumable, oops, rows),
     regions=lambda address: _LOW if address < 1 << 51 else Address("kernel", "an address of the kernel"),
 )

@@ -188,7 +188,7 @@ def _padded(name: str) -> str:
 _OPERANDS: Final = ("div", "idiv", "call *", "callq *", "jmp *", "jmpq *")
 X86_64 = Machine(
     name="x86_64",
-    words=("amd64",),
+    words=("x86_64", "amd64"),
     blocks=(rip, ip, release, rows, exception, page_fault_code, overran),
     fault=_fault,
     says_fetch=True,
@@ -211,7 +211,7 @@ X86_64 = Machine(
 )
 I686 = Machine(
     name="i686",
-    words=("i386", "i586", "686-pae", "-686"),
+    words=("i686", "i586", "i386", "686", "686-pae"),
     bits=32,
     blocks=(eip, eip_is_at, ip, release, rows, exception, page_fault_code, overran),
     fault=_fault,

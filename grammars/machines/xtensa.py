@@ -49,6 +49,7 @@ def rows() -> ParserElement:
 
 XTENSA = Machine(
     name="xtensa",
+    words=("xtensa",),
     bits=32,
     blocks=(pc, rows),
     regions=regions(  # Documentation/arch/xtensa/mmu.rst

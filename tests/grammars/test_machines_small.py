@@ -317,8 +317,25 @@ def test_a_machine(name: str) -> None:
 def test_every_machine_is_found_by_its_name_and_by_what_names_it() -> None:
     for machine in machines.installed():
         assert machines.find(machine.name) is machine
-        for mark in machine.marks:
-            assert machines.named_in(f"6.1.0-1-{mark}") == machine.name
+        for word in machine.words:
+            assert machines.named_in(f"6.1.0-1-{word}") == machine.name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("3.10.0-1160.el7.x86_64", "x86_64"),
+        ("6.1.0-50-686-pae", "i686"),
+        ("6.12.107+deb13-powerpc64le", "ppc64le"),
+        ("5.10.0-200.fc33.armv7hl", "armv7l"),
+        ("5.15.134 (builder@buildhost) (mipsel-openwrt-linux-musl-gcc (OpenWrt GCC 12.3.0) 12.3.0)", "mips"),
+        ("5.4.0-generic (root@arch) (gcc version 9 (Ubuntu)) #1 human sha1 alphabet", ""),
+        ("5.10.0 (a@x86_64-builder) (aarch64-linux-gnu-gcc (Debian 12.2.0) 12.2.0)", "aarch64"),
+        ("6.1.0-alpha", ""),
+    ],
+)
+def test_a_word_of_a_release_or_a_banner_names_a_machine(text: str, name: str) -> None:
+    assert machines.named_in(text) == name
 
 
 @block("pointer", pointer("wizard"))
@@ -333,7 +350,7 @@ WIZARD = Machine(name="wizard", words=("merlin",), blocks=(spell,))
 @pytest.fixture
 def wizard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Block]:
     known = {**{machine.name: machine for machine in machines.installed()}, "wizard": WIZARD}
-    caches = (machines._marks, body._switch)  # noqa: SLF001 - made once for the machines that are installed
+    caches = (machines._words, body._switch)  # noqa: SLF001 - made once for the machines that are installed
     with monkeypatch.context() as patch:
         patch.setattr(machines, "_by_name", lambda: known)
         for cache in caches:

@@ -11,9 +11,11 @@ from kpanic.shipper.commands._configuration import (
     warn_of_unknown_causes,
 )
 from kpanic.shipper.commands._write import write, write_all
+from kpanic.shipper.terminal import say
 
 __all__ = ["command"]
 
+IMPORTED = {"kibana": "Kibana", "opensearch-dashboards": "OpenSearch Dashboards"}
 KINDS = ("dashboard", "template", "policy", "alert", "schema")
 
 
@@ -56,3 +58,5 @@ def command(
         write_all(target, elastalert2.files(options))
         return
     write(target, export(kind, form, options))
+    if form in IMPORTED and kind == "dashboard" and target != "-" and not target.endswith(".ndjson"):
+        say(f"kpanic: {target}: {IMPORTED[form]} imports it only from a file named .ndjson")

@@ -431,6 +431,13 @@ def test_tls_is_trusted_as_an_output_would(kpanic: Run, tmp_path: Path) -> None:
     server.close()
 
 
+def test_an_exported_dashboard_is_named_as_the_import_wants_it(kpanic: Run) -> None:
+    export_it = ("export", "dashboard", "--format", "opensearch-dashboards", "-o")
+    _, err = kpanic(*export_it, kpanic.folder / "panics.json")
+    assert err.endswith("panics.json: OpenSearch Dashboards imports it only from a file named .ndjson\n")
+    assert kpanic(*export_it, kpanic.folder / "panics.ndjson")[1] == ""
+
+
 def test_elastalert2_gets_a_file_a_rule_with_the_sites_way_out(kpanic: Run) -> None:
     (kpanic.folder / "kpanic.yml").write_text(
         "setup.alerts.elastalert2:\n  alert: [slack]\n  slack_webhook_url: https://hooks/x\n"

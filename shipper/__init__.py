@@ -1,6 +1,6 @@
-"""Everything around the grammar.
+"""Everything around the grammar: inputs, documents, the store, outputs, and the command.
 
-The way of the data is one line::
+Data flow one way::
 
     input ─► grammars.parse ─► document ─► store ─► output
 """

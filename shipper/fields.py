@@ -9,7 +9,7 @@ __all__ = ["get"]
 
 
 def get(document: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - JSON of any shape
-    """Return the value at ``name``, ``host.os.kernel``; None where there is none."""
+    """Return the value of a field such as ``host.os.kernel``; None if the document has none."""
     node: Any = document
     for part in name.split("."):
         if not isinstance(node, Mapping) or part not in node:

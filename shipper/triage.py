@@ -1,6 +1,7 @@
-"""What people know of a fault: the triage file, and its words on documents.
+"""Known faults: the triage file, and what it puts on documents.
 
-A YAML list, the first entry that fits counts, one that names a signature before those that name a title::
+The file is a YAML list. The first entry that matches counts; those with a signature come before those with a
+title::
 
     - signature: v1-bcacd554630c387c
       status: known                      # known | fixed | ignored
@@ -11,8 +12,8 @@ A YAML list, the first entry that fits counts, one that names a signature before
       fixed_in: [3.10.0-1160.25.1.el7, 5.14.0-427.13.1.el9]                     # as uname -r says it
       note: backported
 
-It is put on documents when they leave the store (to an output, to a report), so what is kept is never stale;
-what an engine has says how it stood when it was delivered.
+An entry is put on documents when they leave the store, for an output or a report, so that the store is never
+out of date. An engine has what was known at the time of the delivery.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Triage:
-    """The entries, ready to be asked."""
+    """The entries of a triage file, by signature and title."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._signatures: dict[str, Entry] = {}
@@ -78,15 +79,15 @@ class Triage:
         for entry in entries:
             if entry.signature:
                 self._signatures.setdefault(entry.signature, entry)
-            else:  # titles have brackets of their own: [nfs]
+            else:  # brackets in titles are literal: [nfs]
                 pattern = fnmatch.translate(entry.title.replace("[", "[[]"))
                 self._titles.append((re.compile(pattern), entry))
 
     def __bool__(self) -> bool:
         return bool(self._signatures or self._titles)
 
-    def words(self, signature: str, title: str, release: str) -> dict[str, Any]:
-        """Return ``kernel.panic.triage`` of a crash of the kernel ``release``; empty where nothing is known.
+    def known(self, signature: str, title: str, release: str) -> dict[str, Any]:
+        """Return ``kernel.panic.triage`` for a crash; empty if the fault is not known.
 
         ``status`` is the entry's, but of a fixed fault: ``regressed`` on a kernel that has the fix, and
         ``known`` on one of a line that no fix is named for.
@@ -108,39 +109,39 @@ class Triage:
         }
         return {key: value for key, value in found.items() if value}
 
-    def put(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return a document with what is known of it now, whatever it said before."""
+    def stamp_document(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a document with what is known of its fault now, in place of what it says."""
         panic = document.get("kernel", {}).get("panic", {})
         panic.pop("triage", None)
-        words = self.words(
+        known = self.known(
             panic.get("signature", {}).get("id", ""),
             panic.get("title", ""),
             document.get("host", {}).get("os", {}).get("kernel", ""),
         )
-        if words:
-            panic["triage"] = words
+        if known:
+            panic["triage"] = known
         return document
 
     def stamp(self, stored: Stored) -> Stored:
-        """Do the same to a document that is bytes, leaving all else as it stands."""
+        """Return a stored document with what is known of its fault; its other bytes stay the same."""
         from kpanic.shipper.api import Stored  # noqa: PLC0415 - needs msgspec only
 
-        told = _decode(stored.body)
-        panic = told.kernel.panic
-        words = self.words(panic.signature.id, panic.title, told.host.os.kernel)
-        if not words:
+        found = _decode(stored.body)
+        panic = found.kernel.panic
+        known = self.known(panic.signature.id, panic.title, found.host.os.kernel)
+        if not known:
             return stored
         top = _split(stored.body)
         kernel = _split(top["kernel"])
         inner = _split(kernel["panic"])
-        inner["triage"] = msgspec.Raw(_encode(words))
+        inner["triage"] = msgspec.Raw(_encode(known))
         kernel["panic"] = msgspec.Raw(_encode(inner))
         top["kernel"] = msgspec.Raw(_encode(kernel))
         return Stored(stored.seq, stored.id, _encode(top))
 
 
 def has_fix(release: str, fixes: Iterable[str]) -> bool | None:
-    """Tell whether a kernel is at or after its line's fix; None where no fix speaks of its line.
+    """Tell whether a kernel has the fix of its line of kernels; None if no fix is named for its line.
 
     A fix speaks of kernels that have its words: ``…el7`` of el7's, ``…-generic`` of Ubuntu's generic ones,
     ``6.1.55`` of all; the machine does not count. Of several the one with the most numbers in common decides
@@ -157,7 +158,7 @@ def has_fix(release: str, fixes: Iterable[str]) -> bool | None:
 
 
 class _Parts(msgspec.Struct, frozen=True):
-    """A kernel release: ``version`` in rpm's words, its ``numbers``, and the ``words`` that name its line."""
+    """A kernel release: ``version`` as rpm compares it, its numbers, and the words that name its line."""
 
     version: str
     numbers: tuple[int, ...]
@@ -168,7 +169,7 @@ class _Parts(msgspec.Struct, frozen=True):
 def _parts(release: str) -> _Parts:
     version = _MACHINES.sub("", re.sub(r"[^\w.+-]", ".", release, flags=re.ASCII))
     version = re.sub(r"^(\d+\.\d+)(?![.\d])", r"\1.0", version)  # 6.6 says uname as 6.6.0
-    version = re.sub(r"-(?=rc\d)", "~", version)  # rpm's mark of what comes before
+    version = re.sub(r"-(?=rc\d)", "~", version)  # rpm's mark for before a release
     numbers = tuple(int(digits) for digits in re.findall(r"\d+", version.partition("~")[0]))
     words = frozenset(re.findall(r"(?:el|amzn)\d+[a-z]*|[a-z]{2,}", version)) - {"rc"}
     return _Parts(version, numbers, words)
@@ -210,13 +211,13 @@ class _Host(msgspec.Struct):
     os: _System = msgspec.field(default_factory=_System)
 
 
-class _Told(msgspec.Struct):
-    """What of a document says which fault it is."""
+class _Identified(msgspec.Struct):
+    """The fields of a document that tell which fault it is."""
 
     kernel: _Kernel = msgspec.field(default_factory=_Kernel)
     host: _Host = msgspec.field(default_factory=_Host)
 
 
-_decode = msgspec.json.Decoder(_Told).decode
+_decode = msgspec.json.Decoder(_Identified).decode
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode

@@ -1,1 +1,1 @@
-"""The commands of ``kpanic``, one a file, each a click command named ``command``."""
+"""The commands of ``kpanic``: each module has a click command named ``command``."""

@@ -32,7 +32,7 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
             "-c",
             "config_file",
             metavar="FILE",
-            help="Configuration file; else /etc/kpanic/kpanic.yml if it is there.",
+            help="Configuration file; by default /etc/kpanic/kpanic.yml if it exists.",
         ),
     ):
         command = option(command)
@@ -42,8 +42,8 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_config(file: str | None, overrides: tuple[str, ...], files: Container[str] = ()) -> Config:
     """Read the configuration.
 
-    :param files: sections of which the files are looked at, too.
-    :raises Failure: it is wrong, with every fault.
+    :param files: the sections of which named files are opened, too.
+    :raises Failure: it is wrong; the text names every fault.
     """
     from kpanic.shipper.config import ConfigError, load  # noqa: PLC0415 - YAML and all its structs
 
@@ -54,7 +54,7 @@ def read_config(file: str | None, overrides: tuple[str, ...], files: Container[s
 
 
 def warn_of_unknown_causes(config: Config) -> None:
-    """Say which watched causes no crash has, as far as the built-in grammar goes."""
+    """Warn of watched causes that the built-in grammar never names."""
     import difflib  # noqa: PLC0415
 
     from kpanic.grammars.data.causes import CAUSES  # noqa: PLC0415
@@ -67,7 +67,7 @@ def warn_of_unknown_causes(config: Config) -> None:
 
 
 def site_options(config: Config) -> Options:
-    """Return what the configuration decides about dashboards and alert rules."""
+    """Return the configuration's options for dashboards and alert rules."""
     from kpanic.dashboards.rules import Options  # noqa: PLC0415
 
     wanted = config.setup.alerts

@@ -22,7 +22,7 @@ def origin(
     backfill_before: float | None = None,
     backfill_until: float = math.inf,
 ) -> Origin:
-    """Return what is known of every crash before it is read; see :class:`Origin`."""
+    """Return what is known of every crash before it is read."""
     host = socket.gethostname()
     if config is None:
         return Origin("file", agent_host=host)

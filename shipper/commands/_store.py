@@ -43,7 +43,7 @@ def open_store(
 
 
 def expire(store: Store, config: Config, tell: Callable[[str], None]) -> None:
-    """Let go of what the retention of the configuration does not keep; say so where it was not delivered."""
+    """Delete the texts that the configured retention does not keep; warn of those not delivered."""
     import time  # noqa: PLC0415
 
     expired = store.expire(
@@ -54,5 +54,5 @@ def expire(store: Store, config: Config, tell: Callable[[str], None]) -> None:
     if expired.undelivered:
         tell(
             f"{store.path}: retention.size {config.retention.size} is reached:"
-            f" let go of the text of {counted(expired.undelivered, 'document')} NOT delivered everywhere"
+            f" deleted the text of {counted(expired.undelivered, 'document')} NOT delivered everywhere"
         )

@@ -1,4 +1,4 @@
-"""``kpanic explain FILE…``: read crashes step by step, each finding with the lines that prove it."""
+"""``kpanic explain FILE…``: explain crashes step by step, each finding with the lines that prove it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LIMIT = 5_000
     "form",
     type=click.Choice(["text", "json", "markdown", "html"]),
     default="text",
-    help="How to print; text unless given. JSON is one object a crash, on a line each.",
+    help="Output format; by default text. JSON is one object for each crash, on a line of its own.",
 )
 @click.option("--against", metavar="FILE", help="Compare with the crash in FILE: is it the same fault?")
 def command(
@@ -50,10 +50,10 @@ def command(
     form: str,
     against: str | None,
 ) -> int:
-    """Read the crashes of FILES step by step, as by hand, each finding with the lines that prove it.
+    """Explain the crashes of FILES step by step, each finding with the lines that prove it.
 
     The first three lines are the verdict; host, time and kernel; the signature, and if the store knows it.
-    '-' is standard input; gzip, xz, zstd and bzip2 are read as they are. Lines count from 1.
+    '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed. Lines count from 1.
     """
     if against is not None:
         return _against(files, against, form)
@@ -78,7 +78,7 @@ def command(
 
 
 def _crashes(files: Iterable[str], faults: list[str], known: Known = None) -> Iterator[Explained]:
-    """Yield the crashes of files; what is wrong with a file is said, and goes to ``faults``.
+    """Yield the crashes of files. What is wrong with a file is said and added to ``faults``.
 
     :param known: the incidents of each signature in the store, if there is one.
     """
@@ -96,7 +96,7 @@ def _crashes(files: Iterable[str], faults: list[str], known: Known = None) -> It
 
 
 def _known(config: Config) -> Known:
-    """Return the incidents of each signature in the store; nothing where there is none to be read."""
+    """Return the incidents of each signature in the store; none if the store cannot be read."""
     from kpanic.shipper.explain.head import earlier  # noqa: PLC0415
     from kpanic.shipper.store import Store, StoreError  # noqa: PLC0415
 
@@ -141,7 +141,7 @@ def _against(files: tuple[str, ...], other: str, form: str) -> int:
 
 
 def _one(path: str) -> Explained:
-    """Return the crash that a file is about: the first that was fatal, or the first.
+    """Return the crash to compare: the first fatal one of a file, else its first.
 
     :raises Failure: there is none.
     """

@@ -1,4 +1,4 @@
-"""``kpanic export``: what ``kpanic setup`` installs, and the configuration's schema, as text."""
+"""``kpanic export``: print what ``kpanic setup`` installs, or the schema of the configuration."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ KINDS = ("dashboard", "template", "policy", "alert", "schema")
 @click.command("export")
 @configured
 @click.argument("kind", type=click.Choice(KINDS))
-@click.option("--format", "form", metavar="FORMAT", help="The product it is for; a wrong one lists them.")
+@click.option(
+    "--format", "form", metavar="FORMAT", help="The product to export for; a wrong name lists them."
+)
 @click.option(
     "-o",
     "--output",
     "target",
     metavar="FILE",
     default="-",
-    help="Default: standard output. ElastAlert2's rules are one a file: then the folder for them.",
+    help="File to write, by default standard output. ElastAlert2 wants a file for each rule: a folder.",
 )
 def command(
     config_file: str | None, overrides: tuple[str, ...], kind: str, form: str | None, target: str
@@ -52,7 +54,7 @@ def command(
     if kind == "alert":
         warn_of_unknown_causes(config)
     options = site_options(config)
-    if form == "elastalert2" and target != "-":  # it reads one rule a file
+    if form == "elastalert2" and target != "-":  # it wants a file for each rule
         from kpanic.dashboards.products import elastalert2  # noqa: PLC0415
 
         write_all(target, elastalert2.files(options))

@@ -1,4 +1,4 @@
-"""``kpanic filter``: lines in, documents out, for use inside a pipeline that is there already.
+"""``kpanic filter``: lines in, documents out, for use inside an existing pipeline.
 
 A document is printed as soon as its crash is complete: its host has been quiet for ``--close-quiet`` seconds,
 or goes on after it, or the input ends. SIGTERM and SIGINT end it like the end of the input.
@@ -31,10 +31,10 @@ __all__ = ["command"]
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="Silence of a host after which its crash counts as complete.",
+    help="Seconds without a line from a host after which its crash counts as complete.",
 )
 def command(close_quiet: float) -> None:
-    """Read lines from standard input, print a document for each crash.
+    """Read lines from standard input and print a document for each crash.
 
     A line is plain, in any form that a kernel's line travels in, or a record in JSON with the words in
     message, msg, log or MESSAGE and the host's name beside them.
@@ -57,7 +57,7 @@ def command(close_quiet: float) -> None:
         for host, report in complete:
             of = replace(base, path="-", host_name=host, relayed=bool(host))
             out.write(encode(build(report, of)) + b"\n")
-        out.flush()  # whoever reads has it now
+        out.flush()  # the reader does not wait for the next crash
 
     follow_pipe(
         sys.stdin.fileno(), PipedLines(close_quiet, lambda fault: say(f"kpanic: {fault}"), take), stop

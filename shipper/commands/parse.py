@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-UNBROKEN = 1000
-"""Columns of a table that goes to a file."""
+PIPE_WIDTH = 1000
+"""Columns of a table that does not go to a terminal."""
 
 
 @click.command("parse")
@@ -29,19 +29,19 @@ UNBROKEN = 1000
     "--format",
     "form",
     type=click.Choice(["ndjson", "table", "text"]),
-    help="How to print; ndjson unless standard output is a terminal.",
+    help="Output format; by default table on a terminal, else ndjson.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
 def command(files: tuple[str, ...], form: str | None, jobs: int) -> int:
     """Print the crashes of FILES as documents, in the order of the logs.
 
-    '-' is standard input; gzip, xz, zstd and bzip2 are read as they are.
+    '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed.
     """
     form = form or ("table" if sys.stdout.isatty() else "ndjson")
     base = Origin("file", agent_host=os.uname().nodename)
     faults = crashes = 0
 
-    def told() -> Iterator[Parsed]:
+    def reported() -> Iterator[Parsed]:
         nonlocal faults, crashes
         for parsed in parse_files(files, base, jobs):
             if parsed.fault:
@@ -50,7 +50,7 @@ def command(files: tuple[str, ...], form: str | None, jobs: int) -> int:
             crashes += len(parsed.documents)
             yield parsed
 
-    _PRINTERS[form](told())
+    _PRINTERS[form](reported())
     if not crashes and not faults:
         say("kpanic: no crash found")
     return 1 if faults else 0
@@ -92,7 +92,7 @@ def _table(parsed: Iterable[Parsed]) -> None:
                 )
             )
     if table.rows:
-        Console(width=None if sys.stdout.isatty() else UNBROKEN).print(table)
+        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def _text(parsed: Iterable[Parsed]) -> None:

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 LIMIT = 2_000_000
-"""Documents that one report holds; memory and the browser end somewhere."""
+"""Maximum documents of a report, for memory and the browser."""
 
 
 class Source(NamedTuple):
-    """Where documents are read from."""
+    """The store or an engine, to read documents from."""
 
     name: str
     total: int
     documents: Callable[[Iterable[str]], Iterator[dict[str, Any]]]
-    """At most :data:`LIMIT`, newest first, with the fields asked for."""
+    """Yields at most :data:`LIMIT` documents, newest first, with the named fields."""
     whole: Callable[[Sequence[str]], Iterator[dict[str, Any]]]
-    """Those of some ``_id``, in full."""
+    """Yields the documents of these ``_id`` with all fields."""
 
 
 @click.command("report")
@@ -47,7 +47,7 @@ class Source(NamedTuple):
     "--from",
     "source",
     metavar="OUTPUT",
-    help="Read an OpenSearch or Elasticsearch of the configuration instead of the store.",
+    help="Read a configured OpenSearch or Elasticsearch in place of the store.",
 )
 @click.option(
     "--format",
@@ -57,9 +57,12 @@ class Source(NamedTuple):
     help="html: a page; json: its figures, on standard output unless -o is given.",
 )
 @click.option(
-    "--fleet", type=click.IntRange(1), metavar="N", help="Hosts there are in all, for rates; over fleet.size."
+    "--fleet",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of all hosts, for rates; overrides fleet.size.",
 )
-def command(  # noqa: PLR0913, PLR0917 - the options
+def command(  # noqa: PLR0913, PLR0917 - one for each option
     config_file: str | None,
     overrides: tuple[str, ...],
     target: str | None,
@@ -67,7 +70,7 @@ def command(  # noqa: PLR0913, PLR0917 - the options
     form: str,
     fleet: int | None,
 ) -> int:
-    """Write what the store holds as one HTML file that needs no network; print its path."""
+    """Write the store's crashes as one HTML file that needs no network, and print its path."""
     from kpanic import dashboards  # noqa: PLC0415 - templates
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
@@ -75,8 +78,8 @@ def command(  # noqa: PLR0913, PLR0917 - the options
     target = target or ("kpanic-report.html" if form == "html" else "-")
     triage = Triage(config.entries)
 
-    def told(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-        return map(triage.put, documents) if triage else documents
+    def triaged(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+        return map(triage.stamp_document, documents) if triage else documents
 
     with _store(config) if source is None else _engine(config, source) as found:
         if not found.total:
@@ -89,8 +92,8 @@ def command(  # noqa: PLR0913, PLR0917 - the options
             text = json.dumps(dashboards.summarise(found.documents(dashboards.SUMMARISED)), indent=2) + "\n"
         else:
             text = dashboards.render_report(
-                told(found.documents(("_id", *dashboards.REPORTED))),
-                whole=lambda ids: told(found.whole(ids)),
+                triaged(found.documents(("_id", *dashboards.REPORTED))),
+                whole=lambda ids: triaged(found.whole(ids)),
                 fleet=fleet or config.fleet.size or None,
                 older=max(0, found.total - LIMIT),
             )

@@ -1,4 +1,4 @@
-"""``kpanic setup``: bring what the documents need into the stack."""
+"""``kpanic setup``: install templates, policies, dashboards and alert rules into the stack."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["Servers", "command", "run_steps"]
 @click.option("--dashboards", is_flag=True, help="Dashboards, into Kibana and OpenSearch Dashboards.")
 @click.option("--alerts", is_flag=True, help="Alert rules, into OpenSearch, and Kibana or Elasticsearch.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, by what is there now; change nothing.")
-def command(  # noqa: PLR0913 - the options
+def command(  # noqa: PLR0913 - one for each option
     config_file: str | None,
     overrides: tuple[str, ...],
     *,
@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913 - the options
     alerts: bool,
     dry_run: bool,
 ) -> int:
-    """Install into everything that the configuration names; without a choice, all of it.
+    """Install into every server of the configuration; without an option, everything.
 
     That is every output.opensearch and output.elasticsearch, setup.kibana and setup.opensearch_dashboards.
     Each line says what was installed, renewed, as it should be, or left alone and why. Doing it again changes
@@ -105,7 +105,7 @@ def run_steps(steps: Iterable[Step], servers: Servers, prefix: str = "") -> int:
     code = 0
     gone: set[str] = set()
     for name, lines in steps:
-        if name in gone:  # said once
+        if name in gone:  # its fault is said
             continue
         try:
             for line in lines:
@@ -122,7 +122,7 @@ def run_steps(steps: Iterable[Step], servers: Servers, prefix: str = "") -> int:
 
 
 def _made_frontends(config: Config) -> list[Frontend]:
-    """Make what the configuration names.
+    """Make the clients of Kibana and OpenSearch Dashboards.
 
     :raises Failure: one cannot be made as it is configured.
     """
@@ -142,7 +142,7 @@ def _made_frontends(config: Config) -> list[Frontend]:
 
 
 def _steps(config: Config, servers: Servers, chosen: set[str]) -> Iterator[Step]:
-    """Yield who takes what, in an order that leaves nothing half done: rules look at indices."""
+    """Yield each server's steps. Alert rules come last, as they look at indices."""
     from kpanic.shipper.setup import setup_index_management  # noqa: PLC0415
     from kpanic.shipper.setup_stack import kibana_rules, monitors, saved_objects, watches  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""``kpanic status``: what is in the store, what is not delivered, and why."""
+"""``kpanic status``: show what the store holds, what is not delivered, and why."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ __all__ = ["command"]
 
 @click.command("status")
 @configured
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", help="How to print.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="Output format."
+)
 @click.option("--dead", is_flag=True, help="List every document that an output refused, with its reason.")
 def command(config_file: str | None, overrides: tuple[str, ...], form: str, *, dead: bool) -> int:
-    """Say what is in the store, how far each output is, and what was refused and why."""
+    """Show what the store holds, how far each output is, and what was refused and why."""
     import msgspec  # noqa: PLC0415
 
     config = read_config(config_file, overrides)

@@ -1,4 +1,4 @@
-"""``kpanic test config|output``: check before it matters."""
+"""``kpanic test config|output``: check the configuration, or whether outputs can be reached."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def command() -> None:
 @command.command("config")
 @configured
 def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
-    """Check the configuration and everything it names."""
+    """Check the configuration and the files that it names."""
     found = read_config(config_file, overrides, ("output", "setup"))
     for warning in found.warnings:
         say(f"kpanic: warning: {warning}")
@@ -39,7 +39,7 @@ def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
 @click.argument("name", required=False)
 @configured
 def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]) -> int:
-    """Reach the outputs, or the one named NAME, as a delivery would."""
+    """Connect to the outputs, or to the one named NAME, as a delivery does."""
     from kpanic.shipper.api import Unavailable, hide_secrets  # noqa: PLC0415
 
     code = 0

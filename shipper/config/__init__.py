@@ -1,13 +1,13 @@
 """Configuration: one YAML file, overrides on the command line and in the environment.
 
-Dotted and nested keys mean the same. What counts, strongest first: ``-E key=value``; ``KPANIC_…`` in the
-environment (the key in capitals, ``_`` for ``.``: ``KPANIC_OUTPUT_OPENSEARCH_HOSTS``); the file. ``${NAME}``
-and ``${NAME:default}`` inside a value are taken from the environment; ``$$`` is a dollar. An empty variable
-counts as one that is not set.
+Dotted and nested keys mean the same. ``-E key=value`` overrides ``KPANIC_…`` in the environment (the key in
+capitals, ``_`` for ``.``: ``KPANIC_OUTPUT_OPENSEARCH_HOSTS``), which overrides the file. ``${NAME}`` and
+``${NAME:default}`` inside a value are replaced by variables of the environment; ``$$`` is a dollar. An empty
+variable counts as not set.
 
-Each plugin brings the struct of its own keys: an output as ``Config`` below ``output.<name>``, an input below
-the list ``inputs``. Errors name file, line and key, what was expected and the nearest key that exists; they
-never show a value.
+Each plugin has a struct of its own keys, ``Config``: an output's are below ``output.<name>``, an input's in
+an item of the list ``inputs``. Errors name file, line and key, what was expected and the nearest key that
+exists. They never show a value.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def load(
 ) -> Config:
     """Read and check the configuration.
 
-    :param file: must exist; without one, /etc/kpanic/kpanic.yml is read if it is there.
+    :param file: a file that must exist; by default /etc/kpanic/kpanic.yml, which need not.
     :param overrides: ``key=value``, as of ``-E``.
-    :param files: sections of which the secrets and certificates are looked at, too: ``output``, ``setup``.
-    :raises ConfigError: with every fault that was found.
+    :param files: the sections of which named files are opened, too: ``output``, ``setup``.
+    :raises ConfigError: something is wrong; the text has a line for each fault.
     """
     environment = os.environ if environment is None else environment
     reading = Reading(environment, files)

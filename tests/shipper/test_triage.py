@@ -91,7 +91,7 @@ def words(triage: Triage, **of: str) -> dict[str, Any]:
     """What a document says after it was stamped, which is what putting it says."""
     made = document(**of)
     stamped = json.loads(triage.stamp(Stored(1, "x", json.dumps(made).encode())).body)
-    assert stamped == triage.put(made)
+    assert stamped == triage.stamp_document(made)
     found: dict[str, Any] = stamped["kernel"]["panic"].pop("triage", {})
     assert stamped == document(**of)
     return found
@@ -129,7 +129,7 @@ def test_a_fixed_fault_is_back_on_a_kernel_that_has_the_fix() -> None:
 def test_what_was_known_before_goes() -> None:
     old = document()
     old["kernel"]["panic"]["triage"] = {"status": "ignored"}
-    assert Triage().put(old) == document()
+    assert Triage().stamp_document(old) == document()
 
 
 FILE = """\

@@ -72,7 +72,7 @@ def summary(config: Config, row: Row) -> dict[str, Any]:
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     incidents, hosts, first, last, title, cause, quality, kernel = row.values
-    triage = Triage(config.entries).words(str(row.key), str(title or ""), str(kernel or ""))
+    triage = Triage(config.entries).known(str(row.key), str(title or ""), str(kernel or ""))
     return {
         "id": row.key,
         "title": title,
@@ -101,7 +101,7 @@ def details(config: Config, source: str, signature: str) -> dict[str, Any]:
         body = {"size": MOST, "query": {"term": {FAULTS.field: signature}}, "sort": [{"@timestamp": "desc"}]}
         body["_source"] = {"excludes": ["event.original", "kernel.panic.registers"]}
         found = [hit["_source"] for hit in search(config, source, body)["hits"]["hits"]]
-    newest = Triage(config.entries).put(max(found, key=age))
+    newest = Triage(config.entries).stamp_document(max(found, key=age))
 
     def groups(field: str) -> dict[str, Any]:
         panel = Panel("show", "", "", "table", (INCIDENTS,), by=field, size=MOST)

@@ -308,7 +308,19 @@ FACTS = {
 """Facts of an example, in reading order."""
 
 
-SCRIPTS = ("data", "counting", "state", "words", "panels", "changes", "crash", "charts", "filters", "page")
+SCRIPTS = (
+    "data",
+    "counting",
+    "state",
+    "words",
+    "panels",
+    "changes",
+    "compare",
+    "crash",
+    "charts",
+    "filters",
+    "page",
+)
 """Files of the page's script, which share one scope."""
 
 

@@ -34,7 +34,11 @@ function draw() {
   // Who is called at night wants the newest crashes first.
   const list = dashboard.panels.findIndex((panel) => panel.form === "documents");
   cards.splice(numbersEnd + 1, 0, ...cards.splice(list, 1));
-  if (!state.about && count) top.push(changes(select({ source: "panics", where: panels.get("panics").where }, current)));
+  const deaths = select({ source: "panics", where: panels.get("panics").where }, current);
+  if (!state.about && count) {
+    top.push(changes(deaths));
+    cards.splice(cards.findIndex((one) => one.classList.contains("heatmap")) + 1, 0, comparison(deaths));
+  }
   main.replaceChildren(...(count ? [...cards.slice(0, numbersEnd), ...top, ...cards.slice(numbersEnd)]
     : [h("section", { class: "card welcome", style: { "--span": 48 } }, h("h2", {}, "No crash has been read yet"),
       h("p", {}, "Give kpanic a folder of crash logs and make this page again:"), h("pre", { tabindex: 0 }, "kpanic ship /var/crash\nkpanic report"))]));

@@ -3,10 +3,11 @@
 const DAY = 86400000;
 let state;
 function parse() {
-  const found = { is: Object.create(null), not: Object.create(null), from: "", to: "", last: "", q: "", all: false, about: "" };
+  const found = { is: Object.create(null), not: Object.create(null), from: "", to: "", last: "", a: "", b: "", q: "", all: false, about: "" };
   for (const [key, word] of new URLSearchParams(location.hash.slice(1))) {
     if (key === "q" || (["from", "to"].includes(key) && isMoment(word))) found[key] = word;
     else if (key === "last" && Number(word) > 0) found.last = String(Number(word));
+    else if (key === "a" || key === "b") found[key] = SIDE.test(word) ? word : "";
     else if (key === "signature") found.about = word;
     else if (key === "all") found.all = true;
     else {
@@ -22,7 +23,7 @@ function address(next) {
   if (next.about) out.set("signature", next.about);
   for (const [name, list] of Object.entries(next.is)) for (const word of list) out.append(name, word);
   for (const [name, list] of Object.entries(next.not)) for (const word of list) out.append(`!${name}`, word);
-  for (const key of ["from", "to", "last", "q"]) if (next[key]) out.set(key, next[key]);
+  for (const key of ["from", "to", "last", "a", "b", "q"]) if (next[key]) out.set(key, next[key]);
   if (next.all) out.set("all", "1");
   return `#${out}`;
 }

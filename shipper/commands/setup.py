@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Step = tuple[str, Iterable[str]]
 
-__all__ = ["Servers", "command", "run_steps"]
+__all__ = ["Servers", "choose", "command", "run_steps"]
 
 
 @click.command("setup")
@@ -53,20 +53,16 @@ def command(  # noqa: PLR0913 - one for each option
     nothing; 'kpanic teardown' removes it.
     """
     config = read_config(config_file, overrides)
-    everything = not (index_management or dashboards or alerts)
-    chosen = {
-        name
-        for name, wanted in (
-            ("index_management", index_management),
-            ("dashboards", dashboards),
-            ("alerts", alerts),
-        )
-        if wanted or everything
-    }
+    chosen = choose(index_management=index_management, dashboards=dashboards, alerts=alerts)
     servers = Servers(config, chosen, dry_run=dry_run)
     if dashboards and not servers.frontends:
         raise Failure("neither setup.kibana.host nor setup.opensearch_dashboards.host is configured", 2)
     return run_steps(_steps(config, servers, chosen), servers, "dry run: " if dry_run else "")
+
+
+def choose(**wanted: bool) -> set[str]:
+    """Return the names of the parts that are wanted, of all where none is."""
+    return {name for name in wanted if wanted[name]} or set(wanted)
 
 
 class Servers:

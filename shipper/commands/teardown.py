@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kpanic.shipper.commands._configuration import configured, read_config
-from kpanic.shipper.commands.setup import Servers, run_steps
+from kpanic.shipper.commands.setup import Servers, choose, run_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,16 +35,9 @@ def command(
     Documents stay, and so does everything that people made, actions of a removed rule excepted.
     """
     config = read_config(config_file, overrides)
-    chosen = {name for name, wanted in _chosen(index_management, dashboards, alerts) if wanted}
+    chosen = choose(index_management=index_management, dashboards=dashboards, alerts=alerts)
     servers = Servers(config, chosen)
     return run_steps(_steps(servers, chosen), servers)
-
-
-def _chosen(index_management: bool, dashboards: bool, alerts: bool) -> Iterator[tuple[str, bool]]:  # noqa: FBT001
-    everything = not (index_management or dashboards or alerts)
-    yield "index_management", everything or index_management
-    yield "dashboards", everything or dashboards
-    yield "alerts", everything or alerts
 
 
 def _steps(servers: Servers, chosen: set[str]) -> Iterator[Step]:

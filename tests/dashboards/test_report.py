@@ -194,6 +194,27 @@ def test_what_changed_stands_at_the_top(show: Callable[..., Report], documents: 
     ]
 
 
+def test_two_kernels_are_compared_by_what_each_has(report: Report, documents: list[dict[str, Any]]) -> None:
+    kernels = [key for key, _ in shown("by-kernel", documents)[:2]]
+    for key, kernel in zip(("a", "b"), kernels, strict=True):
+        report.page.select_option(f"#panel-compare select[data-key={key}]", f"kernel:{kernel}")
+        report.settle()
+    report.page.reload()
+    report.settle()
+    if report.page.locator("#panel-compare .rest button").count():
+        report.page.click("#panel-compare .rest button")
+        report.settle()
+    found = {key: tuple(counts) for key, counts in report.rows("compare")}
+    expected: dict[str, list[int]] = {}
+    for place, kernel in enumerate(kernels):
+        chosen = [one for one in documents if first(one, "host.os.kernel") == kernel]
+        for key, n in shown("top-signatures", chosen):
+            expected.setdefault(key, [0, 0])[place] = n
+    assert found == {key: tuple(counts) for key, counts in expected.items()}
+    assert "only in" in report.page.inner_text("#panel-compare")
+    assert findings(report) == []
+
+
 def test_each_of_the_newest_incidents_opens_to_its_own_reading(
     report: Report, documents: list[dict[str, Any]]
 ) -> None:

@@ -144,9 +144,9 @@ RULES: Final = (
         "counts for others",
         """
             lib/refcount.c lib/rcuref.c lib/dec_and_lock.c lib/atomic64.c lib/ref_tracker.c
-            include/linux/*refcount*.h include/linux/kref.h include/linux/rcuref.h
-            include/linux/ref_tracker.h include/linux/atomic*.h include/linux/atomic/*.h
-            include/asm-generic/*atomic*.h include/asm-generic/cmpxchg*.h
+            lib/percpu_counter.c include/linux/*refcount*.h include/linux/kref.h
+            include/linux/rcuref.h include/linux/ref_tracker.h include/linux/atomic*.h
+            include/linux/atomic/*.h include/asm-generic/*atomic*.h include/asm-generic/cmpxchg*.h
             arch/*/include/asm/*atomic*.h arch/*/include/asm/cmpxchg*.h arch/*/lib/*atomic*
             lib/cmpxchg-emu.c
         """,

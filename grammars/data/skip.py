@@ -27,7 +27,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "ends the system when told to",
         r"""
-            panic
+            ^_*crash_kexec ^machine_kexec panic
         """,
     ),
     (
@@ -312,7 +312,8 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
     (
         "handles the exception",
         r"""
-            ^invalid_op$ ^page_fault$ ^async_page_fault ^general_protection$ ^divide_error$ ^int3$
+            ^invalid_op$ ^page_fault$ ^async_page_fault ^do_async_page_fault ^trace_(?:do_)?page_fault
+            ^general_protection$ ^divide_error$ ^int3$
             ^stack_segment$
         """,
     ),
@@ -355,7 +356,7 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
     (
         "locks for others",
         r"""
-            ^__read_lock ^__write_lock ^(?:__)?down_ ^(?:__)?up_ ^rwsem_ ^call_rwsem
+            ^__read_lock ^__write_lock ^(?:__)?down_ ^(?:__)?up_ ^_*rwsem_ ^rt_spin_ ^call_rwsem
         """,
     ),
     (

@@ -232,3 +232,93 @@ def test_who_asserts_is_named_not_how(assertion: str) -> None:
         " widget_ddelete+0x11b/0x120 [widget]",
     )
     assert crash.blame.function == "widget_ddelete"
+
+
+POSTED = {
+    "force_qs_rnp": """
+        NMI watchdog: Watchdog detected hard LOCKUP on cpu 10
+        RIP: 0010:native_queued_spin_lock_slowpath+0x65/0x1e0
+        Call Trace:
+         _raw_spin_lock_irqsave+0x30/0x40
+         force_qs_rnp+0xa8/0x160
+         rcu_gp_kthread+0x7b2/0xfa0
+         ? __schedule+0x305/0x750
+         kthread+0x10d/0x130
+         ret_from_fork+0x35/0x40
+        """,
+    "vm_munmap": """
+        general protection fault: 0000 [#1] SMP
+        RIP: 0010:[<ffffffff810a61d0>]  [<ffffffff810a61d0>] __rwsem_do_wake+0x80/0x160
+        Call Trace:
+         [<ffffffff810a6386>] rwsem_wake+0x36/0x70
+         [<ffffffff8130cca4>] call_rwsem_wake+0x14/0x20
+         [<ffffffff8118b2d1>] vm_munmap+0x51/0x60
+         [<ffffffff8118c1b2>] SyS_munmap+0x22/0x30
+        """,
+    "bfq_deactivate_entity": """
+        BUG: unable to handle page fault for address: 0000000100000008
+        RIP: 0010:rb_next+0x21/0x50
+        Call Trace:
+         rb_insert_color+0x21/0x170
+         bfq_deactivate_entity+0x50/0xc0
+         bfq_bfqq_expire+0x3b0/0x950
+        """,
+    "kdbus_pool_slice_free": """
+        BUG: unable to handle kernel NULL pointer dereference at           (null)
+        IP: [<ffffffff8128bd8b>] rb_erase+0x19b/0x360
+        RIP: 0010:[<ffffffff8128bd8b>]  [<ffffffff8128bd8b>] rb_erase+0x19b/0x360
+        Call Trace:
+         [<ffffffff8159f882>] kdbus_pool_slice_free+0x92/0x120
+        """,
+    "page_vma_mapped_walk": """
+        BUG: unable to handle page fault for address: ffff8b4cd6855000
+        RIP: 0010:do_raw_spin_lock+0x6/0xb0
+        Call Trace:
+         page_vma_mapped_walk+0x1c5/0x2d0
+         page_referenced_one+0xa5/0x130
+        """,
+    "lod_object_write": """
+        kernel BUG at mm/slub.c:305!
+        RIP: 0010:__slab_free+0x2ff/0x4a0
+        Call Trace:
+         kfree+0x3b4/0x440
+         kvfree_sensitive+0x24/0x40
+         lod_object_write+0x141/0x2a0 [lod]
+        """,
+    "tcp_connect": """
+        WARNING: CPU: 0 PID: 1 at lib/refcount.c:28 refcount_warn_saturate+0xe7/0xf0
+        RIP: 0010:refcount_warn_saturate+0xe7/0xf0
+        Call Trace:
+         tcp_connect+0x141/0x2a0
+        """,
+    "ext4_put_super": """
+        WARNING: CPU: 3 PID: 77 at mm/percpu.c:2111 free_percpu+0x1a3/0x3b0
+        RIP: 0010:free_percpu+0x1a3/0x3b0
+        Call Trace:
+         percpu_counter_destroy_many+0x141/0x2a0
+         ext4_put_super+0x141/0x2a0
+        """,
+    "nvme_remove": """
+        BUG: unable to handle kernel NULL pointer dereference at 0000000000000008
+        RIP: 0010:mutex_spin_on_owner+0x30/0x90
+        Call Trace:
+         __mutex_lock.isra.5+0x1af/0x4e0
+         device_del+0x3c/0x390
+         nvme_remove+0x5b/0x140 [nvme]
+        """,
+    "xhci_irq": """
+        Unable to handle kernel paging request at virtual address ffff000012345678
+        pc : readl+0x4/0x10
+        lr : xhci_irq+0x7c/0x3d4
+        Call trace:
+         readl+0x4/0x10
+         usb_hcd_irq+0xb0/0x174
+        """,
+}
+"""What is blamed, and the report: as people post them, shortened."""
+
+
+@pytest.mark.parametrize("function", POSTED)
+def test_a_posted_report_is_blamed_on_who_handed_a_helper_something_bad(function: str) -> None:
+    lines = [line.removeprefix(" " * 8) for line in POSTED[function].strip("\n").splitlines()]
+    assert _crash(*lines[:-1]).blame.function == function

@@ -56,7 +56,8 @@ class Boot:
     trigger: Fact | None = None
     """The last line that may have set a crash off."""
     facts: list[Fact] = field(default_factory=list)
-    """What states any of the above: ``banner``, ``command line``, ``machine``, ``clock``, ``host name``."""
+    """What states any of the above: ``banner``, ``command line``, ``machine``, ``clock``, ``host name``; and
+    ``reboot``, what a panic announces."""
     preceded_by: list[Fact] = field(default_factory=list)
     """Earlier reports, and other lines that announce trouble (:data:`BEFORE`): ``earlier``."""
     hardware_errors: list[Fact] = field(default_factory=list)
@@ -196,6 +197,7 @@ READERS: Final[tuple[tuple[str, str, Callable[[Boot, Line, int], bool]], ...]] =
     (CRASH_UTILITY, "core", _core),
     ("Hostname set to <", "host name", _hostname),
     ("Set hostname to <", "host name", _hostname),
+    ("Rebooting in ", "reboot", lambda _boot, _line, at: not at),
     *((one.literal, "hardware error", _complaint(one, "hardware_errors")) for one in HARDWARE),
     *((one.literal, "earlier", _complaint(one, "preceded_by")) for one in BEFORE),
     *((one.literal, "trigger", _trigger(one)) for one in TRIGGERS),

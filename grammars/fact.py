@@ -32,4 +32,4 @@ class Fact(NamedTuple):
 
 def lines_of(facts: Iterable[Fact], *kinds: str) -> tuple[Line, ...]:
     """Return the lines of the facts of some kinds, or of all."""
-    return tuple(line for fact in facts if not kinds or fact.kind in kinds for line in fact.lines)
+    return tuple([line for fact in facts if not kinds or fact.kind in kinds for line in fact.lines])

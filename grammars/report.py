@@ -135,15 +135,13 @@ def _followed_by(registry: Registry, title: str, incident: Incident) -> Iterable
             yield Fact("consequence", named.title, (lines[head.place],), head.place)
 
 
-def _end(incident: Incident) -> Iterable[Fact]:
-    """Yield the panic, and what the kernel said that it would do then."""
+def _panic(incident: Incident) -> Iterable[Fact]:
+    """Yield the panic and its reason."""
     for head in incident.heads:
         at = next((at for family, at in head.hits if family.name == PANIC), None)
         if at is not None:
             line = incident.lines[head.place]
             yield Fact("panic", line.text[at:].partition(":")[2].strip(), (line,), head.place)
-            _, text = report_text(incident.lines[: head.place + LINES], head)
-            yield from (fact for fact in body.read(text) if fact.kind == "reboot")
             return
 
 
@@ -203,8 +201,9 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     form = named.reading.form if named.reading else None
     fields = named.reading.fields if named.reading else {}
     cause = "unknown" if form is None else form.cause if isinstance(form.cause, str) else form.cause(fields)
-    end = tuple(_end(incident))
-    fatal = (form is not None and form.fatal) or bool(end)
+    panic = tuple(_panic(incident))
+    end = incident.lines[-1].number + 1
+    fatal = (form is not None and form.fatal) or bool(panic)
     kernel = _kernel(boot, found)
     signed = None
     if named.status != "corrupted":
@@ -252,12 +251,13 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         host=head.host,
         hostname=boot.hostname,
         facts=(
-            *boot.facts,
+            *[fact for fact in boot.facts if fact.kind != "reboot"],
             *([trigger] if trigger else ()),
             Fact("header", fields, tuple(text.lines[:1])),
             *found.facts,
-            *end,
-            *_between(boot.hardware_errors, head.number, incident.lines[-1].number + 1),
+            *panic,
+            *_between(boot.hardware_errors, head.number, end),
+            *_between([fact for fact in boot.facts if fact.kind == "reboot"], head.number, end),
         ),
         followed_by=tuple(islice(_followed_by(registry, named.title, incident), CONSEQUENCES)),
         preceded_by=tuple(boot.preceded_by),

@@ -43,7 +43,7 @@ _CONTINUE: Final = _ANNOUNCE | {"fault", "trap", "lockdep", "panic", "generic", 
 
 def broken(report: ReportText, facts: Body) -> str:
     """Say why a report's traces cannot be trusted; empty where they can."""
-    if any(map(_INJECTED.fullmatch, _first_frames(facts))):
+    if any(name.startswith("should_fail") and _INJECTED.fullmatch(name) for name in _first_frames(facts)):
         return "the stack of an injected failure is mixed into it"
     if not report.lines[0].caller and _dumps(facts):
         return "another task's dump begins inside it"
@@ -118,7 +118,7 @@ def _first_frames(facts: Body) -> Iterator[str]:
                 return
             opened = True
         elif fact.kind == "frames":
-            yield from (frame.symbol for frame in fact.value.frames if frame.reliable)
+            yield from [frame.symbol for frame in fact.value.frames if frame.reliable]
 
 
 def _dumps(facts: Body) -> bool:

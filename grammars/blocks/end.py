@@ -29,10 +29,4 @@ def end() -> ParserElement:
     return "---[ end " + k.one_of("trace", "Kernel panic")("what") + k.rest_of_line
 
 
-@block("reboot", dict)
-def reboot() -> ParserElement:
-    """Rebooting in 5 seconds.."""
-    return k.Combine("Rebooting in " + k.number + k.rest_of_line)("words")
-
-
-BLOCKS: Final = (end, reboot)
+BLOCKS: Final = (end,)

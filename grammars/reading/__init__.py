@@ -68,7 +68,7 @@ def _own() -> tuple[tuple[str, Reader], ...]:
 
 def _bounded(step: Step) -> Step:
     """Cut sentences that hostile names made longer than anybody reads."""
-    if len(step.finding) <= LONGEST:
+    if sum([len(one.text) for one in step.sentences]) <= LONGEST:
         return step
     most = LONGEST // len(step.sentences)
     cut = [

@@ -40,9 +40,10 @@ class Claim:
 
         :param lines: the lines that prove it, if they are not those of all facts of its kinds.
         """
-        proof = lines_of(report.facts, *self.kinds) if lines is None else lines
-        evidence = once(proof)
-        return Sentence(self.words.format_map(fields), evidence) if evidence else None
+        evidence = once(lines_of(report.facts, *self.kinds) if lines is None else lines)
+        if not evidence:
+            return None
+        return Sentence(self.words.format_map(fields) if fields else self.words, evidence)
 
 
 class Absence:
@@ -61,7 +62,9 @@ class Absence:
 
         :param lines: the first and the last line that were read, where it names them.
         """
-        return Sentence(self.words.format_map(fields), once(lines)) if self.holds(report) else None
+        if not self.holds(report):
+            return None
+        return Sentence(self.words.format_map(fields) if fields else self.words, once(lines))
 
 
 SENTENCES: Final[list[Claim | Absence]] = []

@@ -41,7 +41,7 @@ ALIVE: Final = Absence(
     "No line that was read says that the kernel died of it.",
     lambda report: not report.fatal and report.kind not in {"oops", "bug"} and not _panicked(report),
 )
-REBOOT: Final = Claim('It ended with "{words}".', "reboot")
+REBOOT: Final = Claim('It ended with "Rebooting in {time}".', "reboot")
 
 
 def _errors(report: CrashReport) -> Sentence | None:
@@ -67,6 +67,6 @@ def read(report: CrashReport) -> Step:
             DIED.say(report),
             OPEN.say(report),
             ALIVE.say(report),
-            REBOOT.say(report, reboot.lines, words=reboot.value["words"].strip()) if reboot else None,
+            REBOOT.say(report, reboot.lines, time=reboot.value.strip()) if reboot else None,
         ),
     )

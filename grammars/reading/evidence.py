@@ -26,19 +26,20 @@ def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:
     """
     guess: tuple[Line, ...] = ()
     for fact in report.facts:
-        if fact.kind == "pointer" and _named(fact.value.ip.symbol, symbol):
+        if fact.kind == "pointer" and _is(fact.value.ip.symbol, symbol):
             return fact.lines[:1]
         if fact.kind != "frames":
             continue
         for place, one in zip(fact.value.places, fact.value.frames, strict=True):
-            if _named(one.symbol, symbol):
+            if one.symbol.startswith(symbol) and _is(one.symbol, symbol):
                 if one.reliable:
                     return (fact.lines[place],)
                 guess = guess or (fact.lines[place],)
     return guess
 
 
-def _named(symbol: str, wanted: str) -> bool:
+def _is(symbol: str, wanted: str) -> bool:
+    """Tell whether a symbol is a function, with or without the compiler's suffixes."""
     return symbol == wanted or (bool(symbol) and symbol.partition(".")[0] == wanted)
 
 
@@ -54,6 +55,8 @@ def register(report: CrashReport, wanted: Register) -> tuple[Line, ...]:
 
 def once(*groups: Iterable[Line]) -> tuple[Line, ...]:
     """Return lines of several groups, each once, in the order of the file."""
+    if len(groups) == 1 and isinstance(groups[0], tuple) and len(groups[0]) <= 1:
+        return groups[0]
     lines = {id(line): line for group in groups for line in group}
     return tuple(sorted(lines.values(), key=_NUMBER) if len(lines) > 1 else lines.values())
 

@@ -51,7 +51,7 @@ class Delivery(threading.Thread):
     """Delivers what the store holds to one output, until :meth:`finish` or :meth:`stop`.
 
     :param triage: is stamped on each document that is sent.
-    :param say: is told of trouble and of its end; without it, nobody is.
+    :param say: takes messages about trouble and its end; by default there are none.
     :param attempts: how often in a row an output may fail before the thread ends; None for no limit.
     :param on_damage: is called once if the store is found damaged, which ends the thread.
     :ivar trouble: why the thread ended before all was delivered; empty if it did not.

@@ -27,7 +27,7 @@ def spool(
     """Store documents together with how far their input is.
 
     :param outputs: the outputs that must have a document before its text may be deleted for a new one.
-    :param say: is told how many texts were deleted.
+    :param say: takes a message if texts were deleted.
     :return: how many documents were new.
     :raises StoreError: some of the documents may be stored, the positions are not.
     """

@@ -1,4 +1,4 @@
-"""What systemd is told of the service: sd_notify(3), ``Type=notify-reload`` and ``WatchdogSec=``.
+"""Notifications to systemd: sd_notify(3), ``Type=notify-reload`` and ``WatchdogSec=``.
 
 Each function does nothing if systemd does not listen.
 """

@@ -42,7 +42,7 @@ def open_store(
     return store
 
 
-def expire(store: Store, config: Config, tell: Callable[[str], None]) -> None:
+def expire(store: Store, config: Config, warn: Callable[[str], None]) -> None:
     """Delete the texts that the configured retention does not keep; warn of those not delivered."""
     import time  # noqa: PLC0415
 
@@ -52,7 +52,7 @@ def expire(store: Store, config: Config, tell: Callable[[str], None]) -> None:
         size=config.retention.bytes(),
     )
     if expired.undelivered:
-        tell(
+        warn(
             f"{store.path}: retention.size {config.retention.size} is reached:"
             f" deleted the text of {counted(expired.undelivered, 'document')} NOT delivered everywhere"
         )

@@ -1,4 +1,4 @@
-"""Values as the structs of sections and plugins, with each fault told once."""
+"""Values as the structs of sections and plugins; each fault has one line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Converter:
 
     def _converted(self, value: Any, kind: Any, path: Key) -> Any:  # noqa: ANN401 - any type
         before = self._faults.count
-        told: set[Key] = set()  # keys with a fault, and the keys that unknown ones were meant for
+        reported: set[Key] = set()  # keys with a fault, and the keys that unknown ones were meant for
         for _ in range(ROUNDS):
             try:
                 made = msgspec.convert(value, kind, strict=False)
@@ -72,10 +72,10 @@ class Converter:
                 if mended:
                     (value,) = mended
                     continue
-                about = self._add(problem, kind, path, below, told)
+                about = self._add(problem, kind, path, below, reported)
                 while about and isinstance(about[-1], int):
                     about = about[:-1]
-                told.add(about)
+                reported.add(about)
                 if problem.startswith("Object missing") or not _remove(value, about):
                     return None
             else:
@@ -126,22 +126,22 @@ class Converter:
         kind: Any,  # noqa: ANN401 - any type
         path: Key,
         below: Key,
-        told: set[Key],
+        reported: set[Key],
     ) -> Key:
-        """Add a fault, unless it follows from one of ``told``; return the key, below ``path``, of it."""
+        """Add a fault, unless it follows from one of ``reported``; return the key, below ``path``, of it."""
         kind = functools.reduce(type_below, below, kind)
         if found := re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL):
             near = self._faults.add_unknown((*path, *below, found[1]), field_names(kind))
-            told |= {(*below, name) for name in near}
+            reported |= {(*below, name) for name in near}
             return (*below, found[1])
         if found := re.fullmatch(r"Object missing required field `(.*)`", problem, re.DOTALL):
-            if (*below, found[1]) not in told:
+            if (*below, found[1]) not in reported:
                 self._faults.add_at((*path, *below, found[1]), "is needed and not there")
         elif problem.startswith(("Expected", "Invalid", "Unable")):
             self._faults.add_at((*path, *below), expected(problem, kind))
         else:
             about = (*below, *_leading_key(problem, kind))
-            if not any(one[: len(about)] == about for one in told):
+            if not any(one[: len(about)] == about for one in reported):
                 text = problem.partition(": ")[2] if about != below else problem
                 self._faults.add_at((*path, *about), text)
             return about
@@ -180,7 +180,7 @@ class Converter:
 
 
 def _remove(value: Any, below: Key) -> bool:  # noqa: ANN401 - any type
-    """Remove a key whose fault is told, so that the next fault shows; return whether that was possible."""
+    """Remove a key with a known fault, so that the next fault shows; return whether that was possible."""
     if not below:
         return False
     try:

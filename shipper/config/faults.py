@@ -18,7 +18,7 @@ __all__ = ["ConfigError", "Faults", "Where", "did_you_mean", "expected"]
 SIMILAR = 0.7
 """Ratio of difflib from which on one name may have been meant by another."""
 MOST = 100
-"""Faults that are told one by one."""
+"""Faults that have a line each; more are counted."""
 
 
 class ConfigError(Exception):
@@ -50,7 +50,7 @@ class Faults:
 
     @property
     def count(self) -> int:
-        """Faults so far, those that are not told one by one included."""
+        """Faults so far, those without a line included."""
         return len(self.lines) + self._more
 
     def add(self, line: str) -> None:
@@ -61,7 +61,7 @@ class Faults:
             self._more += 1
 
     def without_value(self, key: Key) -> None:
-        """Note that a key has no value because of a fault that is told; no other fault of it is."""
+        """Note that a key has no value because of a fault that has a line; it gets no other."""
         self._without_value.add(key)
 
     def concern(self, key: Key) -> bool:

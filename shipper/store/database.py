@@ -153,7 +153,7 @@ class Database:
         return StoreDamaged(f"{self.path}: is damaged ({what}); run again: it is set aside then")
 
     def _unpack(self, seq: int, body: object) -> bytes | None:
-        """Return a document's text; None if it is damaged, of which the first is told."""
+        """Return a document's text; None if it is damaged. Warns of the first damaged one."""
         text = self._bodies.unpack(body)
         if text is None and seq not in self._damaged_bodies:
             if not self._damaged_bodies:

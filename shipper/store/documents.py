@@ -13,12 +13,16 @@ from kpanic.shipper.store.damage import position_checksum
 from kpanic.shipper.store.database import Database
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from kpanic.shipper.packed import Packed
     from kpanic.shipper.store.records import Position
 
 __all__ = ["Documents"]
+
+MOST_VARIABLES = 500
+"""Values of one statement; SQLite takes at least 999."""
 
 
 class Documents(Database):
@@ -32,20 +36,24 @@ class Documents(Database):
         """
         now = time.time()
         added = 0
+        documents = list(documents)
         with self._transaction() as connection:
+            # not ON CONFLICT: that would use up a seq, and seqs have no gaps
+            known = _known(connection, [document.id for document in documents])
             for stated in documents:
+                if stated.id in known:
+                    continue
+                known.add(stated.id)
                 document = incidents.joined(connection, stated)
-                row = connection.execute(
-                    # Not ON CONFLICT: that would use up a seq, and seqs have no gaps.
-                    "INSERT INTO documents (id, incident, occurred, added, fatal) SELECT ?1, ?2, ?3, ?4, ?5"
-                    " WHERE NOT EXISTS (SELECT 1 FROM documents WHERE id = ?1) RETURNING seq",
+                inserted = connection.execute(
+                    "INSERT INTO documents (id, incident, occurred, added, fatal) VALUES (?, ?, ?, ?, ?)",
                     (document.id, document.incident, document.occurred, now, document.fatal),
-                ).fetchone()
-                if row is not None:
-                    body = self._bodies.pack(document.body)
-                    connection.execute("INSERT INTO bodies VALUES (?, ?)", (row[0], body))
-                    incidents.note(connection, row[0], stated)
-                    added += 1
+                )
+                seq = inserted.lastrowid or 0
+                body = self._bodies.pack(document.body)
+                connection.execute("INSERT INTO bodies VALUES (?, ?)", (seq, body))
+                incidents.note(connection, seq, stated)
+                added += 1
             for source, key, value in positions:
                 if value is None:
                     connection.execute("DELETE FROM positions WHERE input = ? AND key = ?", (source, key))
@@ -71,11 +79,7 @@ class Documents(Database):
     def known_ids(self, ids: Sequence[str]) -> set[str]:
         """Return those of ``ids`` that the ledger has."""
         with self._reading() as connection:
-            return {
-                row[0]
-                for one in ids
-                for row in connection.execute("SELECT id FROM documents WHERE id = ?", (one,))
-            }
+            return _known(connection, ids)
 
     def documents(
         self, *, only: Iterable[str] | None = None, newest: int | None = None
@@ -129,6 +133,17 @@ class Documents(Database):
         with self._transaction() as connection:
             connection.execute("UPDATE created SET at = ?", (now,))
         return now
+
+
+def _known(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Return those of ``ids`` that the ledger has."""
+    known: set[str] = set()
+    for start in range(0, len(ids), MOST_VARIABLES):
+        some = ids[start : start + MOST_VARIABLES]
+        places = ", ".join("?" * len(some))
+        rows = connection.execute(f"SELECT id FROM documents WHERE id IN ({places})", some)  # noqa: S608
+        known.update(row[0] for row in rows)
+    return known
 
 
 def _type_of_fields(names: Iterable[str]) -> Any:  # noqa: ANN401 - a type made here

@@ -51,7 +51,7 @@ class WriterLock:
             self.note_use()
 
     def note_use(self) -> None:
-        """Have others told which process writes."""
+        """Write down which process writes, for others to say."""
         self._write(f"{os.getpid()}\n")
 
     def note_damage(self) -> None:

@@ -1,4 +1,4 @@
-// What changed: signatures that are new, signatures that the newest kernel no longer has, hosts that crash again.
+// Changes: new signatures, signatures that the newest kernel no longer has, hosts that crash again.
 
 const FEW = 4;
 function changes(rows) {

@@ -54,7 +54,7 @@ function histogramSpec({ data, fresh, used, of, metric, label, height, domain })
           tooltip: [{ field: "from", title: "From, UTC" }, { field: "word", title: "What" }, { field: "n", title: metric }],
         },
       },
-      // Invisible, so that the axis begins and ends where the time asked for does.
+      // Invisible marks at the ends of the selected time, so that the axis spans it.
       { data: { values: domain.map((t) => ({ t })) }, mark: { type: "tick", opacity: 0, aria: false }, encoding: { x } },
       ...(fresh.length ? [{
         data: { values: fresh },
@@ -93,7 +93,7 @@ function heatSpec({ data, kernels, titles, metric, label }) {
     ],
   };
 }
-// The first and last time of a chart: those asked for, else those of the rows, with room around a single crash.
+// The first and last time of a chart: the selected ones, else those of the rows; at least a day.
 function extent(rows) {
   let [low, high] = range();
   let first = Infinity;

@@ -66,13 +66,13 @@ function table(panel, rows) {
   const found = group(panel.by, rows, counters(panel.metrics)).map(({ key, n }) => ({ key, values: n }));
   return found.sort((a, b) => b.values[0] - a.values[0] || (a.key < b.key ? -1 : 1));
 }
-// A row's test for a field, decided once a word.
+// A test of rows by a field, computed once for each word.
 const tester = (name, accept) => {
   const { codes, entries } = columns[name];
   const verdict = entries.map(accept);
   return (row) => verdict[codes[row]];
 };
-// Most panels ask of the same rows: these are looked for once a drawing, and their incidents counted once.
+// Most panels share their rows: these are selected once a drawing, and their incidents counted once.
 let selections = new Map();
 function select(panel, rows) {
   const key = JSON.stringify([panel.source, panel.where]);

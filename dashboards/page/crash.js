@@ -1,6 +1,5 @@
-// One crash in full: its reading, its call trace, what else is known of it, the text.
+// One crash in full: the reading on the left; call trace, facts and text on the right.
 
-// One crash in full: the reading on the left, what the kernel printed on the right.
 function example(key, id) {
   const e = words.examples[id] ?? words.examples[key];
   if (!e) return empty(`The text of ${id ?? key} is not in this file; it is in the store.`);

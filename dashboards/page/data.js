@@ -35,7 +35,7 @@ const TRIAGE = "kernel.panic.triage.status";
 const PARSED = "kernel.panic.parse.status";
 const KERNEL = "host.os.kernel";
 const [OVERVIEW, ABOUT] = model.dashboards;
-// A signature's document is made of its first crash; here that crash itself stands for it.
+// A signature's document holds fields of its first crash; here that crash stands for it.
 const FIRST_CRASH = { id: SIGNATURE, title: TITLE, cause: CAUSE, fatal: FATAL };
 for (const panel of model.dashboards.flatMap((d) => d.panels).filter((p) => p.source === "signatures")) {
   panel.by = FIRST_CRASH[panel.by] ?? panel.by;
@@ -45,7 +45,7 @@ for (const panel of model.dashboards.flatMap((d) => d.panels).filter((p) => p.so
 const panels = new Map(model.dashboards.flatMap((d) => d.panels.map((p) => [p.id, p])));
 const value = (name, row) => columns[name].entries[columns[name].codes[row]][0];
 
-// The values that a field has at all, the commonest first: filters offer them, colours follow them.
+// All values of a field, the most frequent first, for filters.
 const ranked = {};
 function values(name) {
   return (ranked[name] ??= group(name, allRows, distinct("event.id")).map(({ key, n }) => ({ key, n })));

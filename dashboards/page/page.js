@@ -1,4 +1,4 @@
-// The page: draws itself anew whenever the address changes.
+// The page, which is drawn again when the address changes.
 
 let current = allRows;
 const main = document.getElementById("main");
@@ -31,7 +31,7 @@ function draw() {
   }
   const cards = dashboard.panels.map((panel) => forms[panel.form](panel, select(panel, current)));
   const numbersEnd = dashboard.panels.findIndex((panel) => panel.form !== "number");
-  // Who is called at night wants the newest crashes first.
+  // On call, the newest crashes come first.
   const list = dashboard.panels.findIndex((panel) => panel.form === "documents");
   cards.splice(numbersEnd + 1, 0, ...cards.splice(list, 1));
   const deaths = select({ source: "panics", where: panels.get("panics").where }, current);

@@ -11,7 +11,7 @@ function h(tag, attributes = {}, ...children) {
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
-// A control or direction mark of a log must not rearrange what stands around it.
+// Control and direction marks of a log must not rearrange the text around them.
 const clean = (text) => String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 const number = (n) => new Intl.NumberFormat("en").format(n);
 const plural = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
@@ -32,7 +32,7 @@ const TAINTS = {
 };
 const spoken = (name, word) => (name === "kernel.panic.taint.flags" && TAINTS[word] ? `${word} · ${TAINTS[word]}` : clean(word));
 
-// Colours: what most panics are of has one each for good, whatever the filters leave.
+// Colours: the most frequent values of a field have one each, whatever the filters.
 const coloured = {};
 const PALETTE = {
   light: ["#2f62d9", "#d1432f", "#0b8a6f", "#a33fb0", "#b36a00", "#0a86b3", "#7a5af0", "#b52e6b"],

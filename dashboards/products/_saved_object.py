@@ -1,4 +1,4 @@
-"""What the saved objects of a panel have in common: ids, references, and the envelope of a visualization."""
+"""Common parts of saved objects: ids, references, and the envelope of a visualization."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def search_source(panel: Panel) -> Json:
 
 
 def envelope(panel: Panel, state: Json, meta: Json, references: list[Json]) -> Json:
-    """Return the object around what draws a panel."""
+    """Return the saved object around a visualization's state."""
     return {
         "id": object_id(panel),
         "type": "visualization",

@@ -48,8 +48,8 @@ __all__ = ["render"]
 Json = dict[str, Any]
 
 _FLEET = 1_000
-"""Hosts that the rate is of until somebody says how many there are, at the top of the dashboard."""
-_HALF = 2  # our grid has 48 columns of 20 pixels' rows, Grafana's 24 of about 38
+"""Fleet size that the rate is computed with until a reader sets the variable at the top."""
+_HALF = 2  # 48 columns and rows of 20 pixels are 24 columns and rows of about 38 in Grafana
 
 
 def render(of: Dashboard, product: Product) -> str:
@@ -100,7 +100,7 @@ def render(of: Dashboard, product: Product) -> str:
         )
         made.with_panel(_panel(panel, of, product).grid_pos(place))
     if any(panel.source == "signatures" for panel in of.panels):
-        made.annotation(_Target(_newborn(product)))  # type: ignore[arg-type] # in the plugins' own words
+        made.annotation(_Target(_newborn(product)))  # type: ignore[arg-type] # the plugins' own JSON
     return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
 
 
@@ -109,7 +109,7 @@ def _source(name: str, product: Product) -> DataSourceRef:
 
 
 def _newborn(product: Product) -> Json:
-    """Return the annotation that marks each new signature on the charts over time."""
+    """Return the annotation that marks new signatures on charts over time."""
     words = {"query": lucene(NEWBORN), "timeField": TIME, "textField": "title", "tagsField": "cause"}
     return {
         "name": "New signatures",
@@ -121,7 +121,7 @@ def _newborn(product: Product) -> Json:
 
 
 class _Target(variants.Dataquery, builder.Builder[variants.Dataquery]):
-    """A query in the words that both data source plugins share, and the few of OpenSearch's own."""
+    """A query as JSON, for which the SDK has no builder that fits both data sources."""
 
     def __init__(self, content: Json) -> None:
         self._content = content
@@ -134,7 +134,7 @@ class _Target(variants.Dataquery, builder.Builder[variants.Dataquery]):
 
 
 def _names(panel: Panel) -> dict[str, str]:
-    """Return the plugins' column names and ours: a metric's kind, with its field where it is not alone."""
+    """Return our name of each column by the plugins' own, which holds the field if two metrics are alike."""
     kinds = {"distinct": "Unique Count", "earliest": "Min", "latest": "Max"}
     names = {}
     for metric in panel.metrics:
@@ -166,7 +166,7 @@ def _number(panel: Panel) -> stat.Panel:
 def _histogram(panel: Panel) -> timeseries.Panel:
     made = timeseries.Panel()
     if panel.rate:
-        # Whatever the plugin calls the one series; the two operands of "binary" are a field and a number.
+        # A sum renames the one series, whatever the plugin calls it: "binary" takes a field by its name.
         steps: list[Json] = [
             {"mode": "reduceRow", "reduce": {"reducer": "sum"}, "alias": "panics"},
             {"mode": "binary", "binary": _binary("panics", "/", "${fleet}"), "alias": "a host"},

@@ -47,7 +47,7 @@ MINUTE = {"id": "date", "params": {"pattern": "YYYY-MM-DD HH:mm"}}
 
 
 def ndjson(fleet: int | None = None) -> str:
-    """Return the saved objects, one a line: what panels refer to comes before what refers to it.
+    """Return the saved objects, one a line, each after those that it refers to.
 
     ``fleet`` is how many hosts there are in all, for the panel of the rate.
     """
@@ -180,7 +180,7 @@ def _dashboard(dashboard: Dashboard) -> Json:
 
 
 def _filter(field: str, index: str) -> Json:
-    """Return a filter that is switched off, to be edited: neither product's controls are the other's.
+    """Return a disabled filter for readers to edit: the products share no controls.
 
     A click on it offers the field's values, and to leave one out.
     """

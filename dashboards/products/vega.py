@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def rate(panel: Panel, fleet: int) -> Json:
-    """Return a chart of its own for what no aggregation divides: Vega, which both products draw."""
+    """Return the saved object of the chart."""
     (histogram,) = query(panel)["aggs"].values()
     edges = {side: {"%timefilter%": side} for side in ("min", "max")}
     histogram["date_histogram"] |= {"min_doc_count": 0, "extended_bounds": edges}

@@ -24,7 +24,7 @@ def visualization(panel: Panel) -> Json:
 
 
 TRUNCATE = 30
-"""Characters of a label: the axis takes the room of the longest, and leaves the bars the rest."""
+"""Maximum characters of a label: the axis is as wide as its longest, and the bars get the rest."""
 HEAT = ((1, 2), (2, 5), (5, 20), (20, 100), (100, 1_000_000))
 """Ranges of a heat map's colours, so that one panic differs from none; the schema begins with yellow."""
 _TYPES = {
@@ -157,7 +157,7 @@ def _params(panel: Panel) -> Json:
 
 
 def _bars(panel: Panel, *, lying: bool) -> Json:
-    """Return what the bar charts of both products need; ``lying`` bars grow to the right."""
+    """Return the parameters of a bar chart; ``lying`` bars grow to the right."""
     return {
         "type": "histogram",
         "grid": {"categoryLines": False},

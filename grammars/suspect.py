@@ -393,9 +393,8 @@ class Walker:
                 return Blame(
                     name, f"the first frame of a module, {self.modules[function]}", tuple(self.skipped)
                 )
-            group = _grouped(name)
-            if group != name:
-                return Blame(group, "it waits for other CPUs", tuple(self.skipped))
+            if group := _grouped(name):
+                return Blame(*group, tuple(self.skipped))
             anchor = _dispatches(name)
             reason = _reason(name, STALL_SKIP) or ("" if anchor and previous else passed_over(name))
             if reason:
@@ -423,13 +422,13 @@ class Walker:
         """Pass over whatever blocks; a few blockers are answers themselves."""
         functions = list(self._trace(self.items))
         for name in map(base, functions):
-            for pattern, answer in BLOCKERS:
+            for pattern, answer, why in BLOCKERS:
                 if pattern.search(name):
-                    return Blame(answer, f"{name}: who waits for it is a victim", tuple(self.skipped))
+                    return Blame(answer, why, tuple(self.skipped))
         for function in functions:
             name = base(function)
-            waits = WAITS.match if function in self.modules else WAITS.search
-            reason = "waits for others" if waits(name) else self._helper(function, name)
+            anchored = function in self.modules
+            reason = _reason(name, WAITS, anchored) or self._helper(function, name)
             if not reason:
                 return self._blame(name, "the first frame of the task that does not just wait")
             self._pass(name, reason)
@@ -474,6 +473,6 @@ def _below(functions: Sequence[str]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _grouped(function: str) -> str:
-    """Name a function as its whole group is named: which of them it is depends on the kernel's version."""
-    return next((name for prefix, name in GROUPS if function.startswith(prefix)), function)
+def _grouped(function: str) -> tuple[str, str] | None:
+    """Return the name of the group that a function is of, and why it is named so; None without a group."""
+    return next(((name, why) for prefix, name, why in GROUPS if function.startswith(prefix)), None)

@@ -140,11 +140,22 @@ ANCHORS: Final = re.compile("|".join("|".join(patterns.split()) for _, patterns 
 STARTS: Final = re.compile("|".join(dict(DISPATCHERS)["starts threads"].split()))
 """Where a thread begins: the frame above it is the thread's main loop, which is as old as the thread."""
 
-ENTRIES: Final = re.compile(
-    r"apic_timer_interrupt|^asm_(?:sysvec|common)|^(?:common|ret_from)_(?:interrupt|intr)|^retint_|^el1_irq|^el1h?_\w*irq|^el1_interrupt"
-    r"|^__irq_svc|^(?:asm_)?exc_nmi|^end_repeat_nmi|^nmi$|^reschedule_interrupt|^call_function_(?:single_)?interrupt"
-    r"|^decrementer|^timer_interrupt|^hardware_interrupt|^ext_int_handler|^do_irq$|^handle_exception$|^ret_from_exception$|^irq_work_interrupt"
+INTERRUPTS: Final[tuple[tuple[str, str], ...]] = (
+    (
+        "enters interrupts on x86",
+        """
+            apic_timer_interrupt ^asm_(?:sysvec|common) ^(?:common|ret_from)_(?:interrupt|intr) ^retint_
+            ^reschedule_interrupt ^call_function_(?:single_)?interrupt ^irq_work_interrupt
+        """,
+    ),
+    ("enters NMIs on x86", "^(?:asm_)?exc_nmi ^end_repeat_nmi ^nmi$"),
+    ("enters interrupts on arm", r"^el1_irq ^el1h?_\w*irq ^el1_interrupt ^__irq_svc"),
+    ("enters interrupts on powerpc", "^decrementer ^timer_interrupt ^hardware_interrupt"),
+    ("enters interrupts on s390", "^ext_int_handler"),
+    ("enters interrupts on mips, riscv and others", "^do_irq$ ^handle_exception$ ^ret_from_exception$"),
 )
+"""What they do, and patterns of their names with white space between them."""
+ENTRIES: Final = re.compile("|".join("|".join(patterns.split()) for _, patterns in INTERRUPTS))
 """Where an interrupt came in: below it is what was going on."""
 
 STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
@@ -152,17 +163,34 @@ STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
 )
 """Passed over in stalls, besides what is passed over everywhere."""
 
-GROUPS: Final[tuple[tuple[str, str], ...]] = (("smp_call_function", "smp_call_function"),)
-"""Functions that are named as a group."""
-
-BLOCKERS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
-    (re.compile(r"rtnl_lock|^rtnetlink_rcv_msg"), "rtnl_lock"),
-    (re.compile(r"synchronize_(?:s?rcu|sched|net)"), "synchronize_rcu"),
+GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("smp_call_function", "smp_call_function", "it waits for other CPUs"),
 )
-"""Waits that hang half the system at once: whoever waits is a victim, so the wait itself is the answer."""
+"""Functions named as a group, by what they begin with: the kernel's version decides which it is; and why."""
 
-WAITS: Final = re.compile(
-    r"sched|_lock|_slowlock|down|rwsem|completion|kthread|wait|synchronize|context_switch|__switch_to|cancel_delayed_work"
-    r"|rcu_barrier|mutex|flush_work|^do_read_cache|^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)|^io_schedule"
+BLOCKERS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
+    (
+        re.compile(r"rtnl_lock|^rtnetlink_rcv_msg"),
+        "rtnl_lock",
+        "all that changes the network's set-up takes this lock: who waits for it is a victim",
+    ),
+    (
+        re.compile(r"synchronize_(?:s?rcu|sched|net)"),
+        "synchronize_rcu",
+        "a grace period waits for all CPUs: who waits for it is a victim",
+    ),
 )
-"""What a blocked task's stack begins with."""
+"""Waits that hang half the system at once are answers themselves; and why."""
+
+WAITING: Final[tuple[tuple[str, str], ...]] = (
+    ("gives the CPU up", "sched ^io_schedule context_switch __switch_to"),
+    ("waits for a lock", "_lock _slowlock down rwsem mutex"),
+    ("waits for an event", "completion wait"),
+    ("waits for work or threads", "kthread flush_work cancel_delayed_work"),
+    ("waits for a grace period", "synchronize rcu_barrier"),
+    ("waits for a page", "^do_read_cache"),
+    ("waits for a device's answer", "^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)"),
+)
+"""What a blocked task's stack begins with: a reason, and patterns with a space between them."""
+WAITS: Final = tuple(("|".join(patterns.split()), reason) for reason, patterns in WAITING)
+"""One pattern for each reason."""

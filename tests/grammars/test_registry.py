@@ -13,7 +13,7 @@ import pytest
 from kpanic import plugins
 from kpanic.grammars import Parser, names, registry
 from kpanic.grammars import vocabulary as k
-from kpanic.grammars.data.anchors import DISPATCHERS
+from kpanic.grammars.data.anchors import DISPATCHERS, INTERRUPTS, WAITING
 from kpanic.grammars.data.skip import HELPERS, OLDER, SKIP
 from kpanic.grammars.family import Family
 from kpanic.grammars.registry import GROUP, Registry
@@ -98,7 +98,7 @@ def test_an_entry_point_that_is_no_family_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_rule_has_a_reason_and_compiles() -> None:
-    for reason, patterns in (*HELPERS, *OLDER, *DISPATCHERS):
+    for reason, patterns in (*HELPERS, *OLDER, *DISPATCHERS, *INTERRUPTS, *WAITING):
         assert reason
         for pattern in patterns.split():
             re.compile(pattern)

@@ -100,13 +100,17 @@ def rows() -> ParserElement:
     """RAX: 000000000000000a RBX: ffffffffb44e4ce0 RCX: 0000000000000000
     FS:  00007f5b3c0f1740(0000) GS:ffff9b1b7fc00000(0000) knlGS:0000000000000000
     CS:  0010 DS: 0000 ES: 0000 CR0: 0000000080050033
-    """
+
+    eax: 00000000   ebx: c1a8f000   ecx: 00000001   edx: d6b3c000
+    esi: d6b3c000   edi: 00000000   ebp: d6b3cf9c   esp: d6b3cf90
+    """  # in small letters before 2.6.23
     names = k.one_of(
         *[f"R{name}" for name in _GENERAL],
         *[f"E{name}" for name in _GENERAL],
         *[f"R{number:02}" for number in range(8, 16)],
         *("CS", "DS", "FS", "GS", "CR0", "CR2", "CR3", "CR4", "CR8"),
         *("DR0", "DR1", "DR2", "DR3", "DR6", "DR7", "PKRU", "EFLAGS", "RFLAGS"),
+        *("eax", "esi", "ds"),
     )
     return k.Lines(names + ": " + k.rest_of_line)("lines")
 

@@ -24,6 +24,8 @@ from kpanic.grammars.model import Line
 from kpanic.grammars.transport import LineReader, Row, scrub
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kpanic.grammars.transport import Transports
 
 __all__ = ["Reader"]
@@ -34,7 +36,37 @@ NESTED: Final = 8
 _LINE: Final = functools.partial(tuple.__new__, Line)
 """Line, without the cost of a call in Python."""
 _TIMED: Final = itemgetter(1)
+_JOINED: Final = re.compile(
+    r"[^\n](?:<\d>)?\[ {0,5}(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? "
+)
+"""A stamp in the midst of a line."""
+TOGETHER: Final = 3600.0
+"""Maximum seconds between two records on one line."""
 _RETURNS: Final = re.compile(r"(?<!\r)\r+\n")
+
+
+def _parted(line: Line) -> Iterator[Line]:
+    """Yield the records that stand on one line, each behind its stamp, as the lines that they were."""
+    stamps = [
+        stamp
+        for stamp in _JOINED.finditer(line.text)
+        if line.time is not None and abs(float(stamp["time"]) - line.time) <= TOGETHER
+    ]
+    if not stamps:
+        yield line
+        return
+    yield line._replace(text=line.text[: stamps[0].start() + 1].rstrip())
+    ends = [*(stamp.start() + 1 for stamp in stamps[1:]), len(line.text)]
+    for stamp, end in zip(stamps, ends, strict=True):
+        text = line.text[stamp.end() : end]
+        text = text if end == len(line.text) else text.rstrip()
+        yield line._replace(
+            text=text,
+            time=float(stamp["time"]),
+            caller=stamp["caller"] or "",
+            lost=0,
+            raw=stamp[0][1:] + text,
+        )
 
 
 @functools.lru_cache(maxsize=4)
@@ -93,6 +125,8 @@ class Reader:
         self._nested = 0
         self._takers.clear()
         found = self.again(Row(number, text, raw, line))
+        if "] " in text:
+            found = [part for line in found for part in _parted(line)]
         if self._busy and text and not text.isspace():
             found = self._settled() + found
         return self._stated(found) if self.lost else found
@@ -133,6 +167,7 @@ class Reader:
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
         usual = quick and text.replace("\n", "").isprintable() and not any(word in text for word in unusual)
+        usual = usual and (text.count("] ") <= len(rows) or _JOINED.search(text) is None)
         if usual and all(map(_TIMED, rows)):
             return [
                 _LINE((number, words, float(time), caller, "", None, 0, raw, None, name))
@@ -142,7 +177,14 @@ class Reader:
             if (
                 quick
                 and time
-                and (usual or (raw.isprintable() and not any(word in words for word in unusual)))
+                and (
+                    usual
+                    or (
+                        raw.isprintable()
+                        and not any(word in words for word in unusual)
+                        and not ("] " in words and _JOINED.search(words))
+                    )
+                )
             ):
                 add(_LINE((number, words, float(time), caller, "", None, 0, raw, None, name)))
             else:

@@ -154,6 +154,7 @@ _PROGRAM: Final = re.compile(
 )
 """How a line of a program begins."""
 _MARK: Final = re.compile(r"\s{0,32}(?:\d{1,7}[:.|]?|[|#;*+-])\s")
+_PAGED: Final = re.compile(r"(?:^|\s)[^\s<>]{1,128}>$")
 _SOFT: Final = re.compile(r"[^=]=$")
 _ESCAPED: Final = re.compile(r"=(?:3D|20|09|5B|E2=80|C2=A0)")
 _MODULE: Final = re.compile(r"\s*\[[\w-]+\]\s*$")
@@ -172,6 +173,7 @@ class _Pair(NamedTuple):
 
 def mend(lines: Sequence[Line]) -> Sequence[Line]:
     """Return lines that were broken as one each; the same lines where none was."""
+    lines = _uncut(lines)
     bare = _bare(lines)
     if not bare:
         return lines
@@ -195,6 +197,20 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
         count += 1
         joined[-1] = _join(joined[-1], line, glue)
     return joined
+
+
+def _uncut(lines: Sequence[Line]) -> Sequence[Line]:
+    """Take off the words that a pager cut where the terminal ended, which it says by a ``>``."""
+    cut = [
+        index for index, line in enumerate(lines) if line.raw[-1:] == ">" and _PAGED.search(line.raw[-LOOK:])
+    ]
+    widths = {len(lines[index].raw) for index in cut}
+    if len(cut) < ENOUGH or len(widths) > 1 or max(len(line.raw) for line in lines) not in widths:
+        return lines
+    found = list(lines)
+    for index in cut:
+        found[index] = found[index]._replace(text=_PAGED.sub("", found[index].text).rstrip())
+    return found
 
 
 def _bare(lines: Sequence[Line]) -> list[int]:

@@ -24,6 +24,8 @@ LASTING: Final = 200.0
 """Seconds between reports of a hang that lasts: stalls come every 63 or 183 s, hung tasks every 120."""
 APART: Final = 5.0
 """Seconds after a report that the kernel goes on from unharmed, within which another kind follows from it."""
+AT_ONCE: Final = 1.0
+"""The same after a report of a single line."""
 HANGS: Final = frozenset({"stall", "lockup", "hang"})
 """Report kinds that repeat while the hang persists."""
 PASSING: Final = HANGS | {"warning", "lockdep", "leak", "unknown"}
@@ -110,7 +112,8 @@ def over(incident: Incident, line: Line, family: Family) -> bool:
         near = len(incident.lines) <= incident.heads[-1].place + NEAR
         return graver and (incident.truncated or (passed <= HANGS and not near))
     if graver:
-        return incident.truncated or not 0 <= seconds <= APART
+        alone = all(form.traceless for form in first.forms)  # its report is the one line
+        return incident.truncated or not 0 <= seconds <= (AT_ONCE if alone else APART)
     if HANGS.issuperset(kinds | passed) or (passed <= HANGS and kinds == {"panic"}):
         return seconds > LASTING
     if family.name == first.name or kinds == {"panic"}:

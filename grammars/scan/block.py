@@ -20,10 +20,16 @@ end in ``…``."""
 _ESCAPE: Final = re.compile(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
-_PASTED: Final = re.compile(rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)")
-"""What pages and mail programs write: spaces that do not break or have a width, ``^M`` as two characters."""
+_PASTED: Final = re.compile(
+    rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)|<br ?/?>(?=\r?\n)"
+)
+"""What pages and mail programs write: spaces that do not break or have a width, ``^M`` as two characters, and
+the line break of HTML."""
 _USUAL: Final = 256
 """Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
+_STAMP: Final = re.compile(rb"\[ {0,5}\d{1,7}\.\d{6}\]")
+_RECORD: Final = 1024
+"""Maximum bytes of a record of printk."""
 _MORE: Final = "…".encode()
 
 
@@ -37,7 +43,7 @@ class Numbered(NamedTuple):
 
 
 def _pasted(data: bytes) -> bool:
-    return b"\xc2\xa0" in data or b"\xe2\x80" in data or b"^M\n" in data
+    return b"\xc2\xa0" in data or b"\xe2\x80" in data or b"^M\n" in data or b"<br" in data
 
 
 def _without_pasted(data: bytes) -> bytes:
@@ -72,8 +78,14 @@ def cut(line: bytes) -> Iterator[bytes]:
     """Yield a line in pieces of :data:`LONGEST`; the last one is what is left, none begins with NULs."""
     at = 0
     while len(line) - at > LONGEST:
-        yield line[at : at + LONGEST] + _MORE
-        at += LONGEST
+        end = at + LONGEST
+        stamp = max((found.start() for found in _STAMP.finditer(line, end - _RECORD, end)), default=-1)
+        if stamp > at:  # records on one line: none of them is cut
+            yield line[at:stamp]
+            at = stamp
+            continue
+        yield line[at:end] + _MORE
+        at = end
         while line[at : at + 1] == b"\0":
             at += 1
     yield line[at:]

@@ -17,6 +17,8 @@ _CONSOLE: Final = rf"(?:<\d+>)?{PRINTK} ?(?P<text>.*)"
 _CONSOLE_LINE: Final = re.compile(_CONSOLE)
 _MONOTONIC: Final = re.compile(r"(?P<host>[^\s:]{1,255}) kernel(?:\[\d+\])?: (?P<text>.*)")
 """``host kernel: text`` behind such a stamp."""
+_VENDOR: Final = re.compile(r"[ -]?\(\d{1,3}\)\[\d{1,7}:[^\]\n]{1,32}\]")
+"""MediaTek's kernels: the CPU, and the task that printed, with a ``-`` where interrupts were off."""
 _DROPPED: Final = re.compile(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
 _LEVEL: Final = re.compile(r"<\d+>(?P<text>.*)")
 _INSIDE: Final = re.compile(
@@ -31,6 +33,8 @@ class _Console(LineReader):
             return None
         time, caller, text = match.groups("")
         host = ""
+        if ")[" in text and (vendor := _VENDOR.match(text)):
+            text = text[vendor.end() :]
         if " kernel" in text and (behind := _MONOTONIC.match(text)):
             host, text = behind.groups()
         return [Line(row.number, text, float(time), caller, host, None, 0, row.raw)]
@@ -65,7 +69,7 @@ CONSOLE: Final = Transport(
     order=40,
     starts="[<",
     usual=_CONSOLE,
-    unusual=(" kernel:", " kernel["),
+    unusual=(" kernel:", " kernel[", ")["),
     holds=rb"(?:<\d{1,3}>)?\[ *+\d++\.\d++\](?! ?[^\s:]{1,255}+ kernel[:\[])",
     heads=(b"[", b"<"),
     lines=1,

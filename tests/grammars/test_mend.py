@@ -182,3 +182,25 @@ def test_a_line_that_was_joined_keeps_what_stood_in_the_input() -> None:
     numbers = [line.number for line in crash.lines]
     assert numbers == sorted(numbers)
     assert all(re.match(r"\[95480\.", line.raw) for line in crash.lines)
+
+
+@pytest.mark.parametrize("joint", [" ", ""])
+def test_records_on_one_line_are_the_lines_that_they_were(joint: str) -> None:
+    assert known(read([joint.join(stamped("printk"))])) == WHOLE
+    assert known(read([joint.join(stamped("printk, caller"))])) == WHOLE
+    other = [f"[95490.{number:06}] nothing of note" for number in range(400)]
+    assert known(read([joint.join(stamped("printk") + other)])) == WHOLE
+
+
+def test_a_stamp_of_long_ago_in_a_line_is_quoted() -> None:
+    line = "[95480.000000] Kernel panic - not syncing: widget said [    1.000001] gone"
+    (crash,) = parse(line)
+    assert crash.reason == "Kernel panic - not syncing: widget said [    1.000001] gone"
+
+
+@pytest.mark.parametrize(
+    "prefix", [" (1)[4425:kworker/u98:1]", "-(1)[4425:kworker/u98:1]", "(1)[4425:kworker/u98:1]"]
+)
+def test_a_vendor_that_puts_the_task_before_each_line(prefix: str) -> None:
+    lines = [f"[95480.{28000 + n:06}] {prefix}{line}" for n, line in enumerate(REPORT.splitlines())]
+    assert known(read(lines)) == WHOLE

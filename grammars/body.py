@@ -132,7 +132,7 @@ class Body:
                     return
                 at, end, kind, value = found
                 self._at = max(end - 1, at + 1)  # it may have ended with the newline before the next line
-                place, last = self._report.index(at), self._report.index(max(end - 2, at))
+                place, last = self._report.span(at, max(end - 1, at + 1))
                 facts.append(Fact(kind, value, tuple(self._report.lines[place : last + 1]), place))
             yield facts[number]
 

@@ -42,17 +42,12 @@ class ReportText:
         self.text = "".join(texts)
         self._starts = list(accumulate(map(len, texts), initial=0))
 
-    def start(self, index: int) -> int:
-        """Return where line ``index`` starts."""
-        return self._starts[index]
-
-    def line(self, location: int) -> Line:
-        """Return the line that holds a location."""
-        return self.lines[self.index(location)]
-
-    def index(self, location: int) -> int:
-        """Return the index of the line that holds a location."""
-        return min(bisect_right(self._starts, location) - 1, len(self.lines) - 1)
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the indices of the first and the last line between two places in the text."""
+        starts = self._starts
+        first = bisect_right(starts, start) - 1
+        last = first if end <= starts[first + 1] else bisect_right(starts, end - 1, first) - 1
+        return first, min(last, len(self.lines) - 1)
 
 
 def _own(lines: Sequence[Line], head: int) -> Sequence[Line]:

@@ -1,7 +1,7 @@
 """Memory that text of strangers takes in this process: queues, parsers, files that are followed.
 
 Each holder has a :class:`Share` and counts what it holds. While all together hold more than the limit, those
-that hold more than an equal part let go of what is oldest, of the sender who has most.
+that hold more than an equal part drop what is oldest of the sender who has most.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Share:
 
     @property
     def exceeded(self) -> bool:
-        """Whether the holder has to let go of something."""
+        """Whether the holder has to drop something."""
         return not self.fits(0)
 
     def close(self) -> None:

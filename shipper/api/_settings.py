@@ -81,7 +81,7 @@ class TLS(Settings, frozen=True, kw_only=True):
 def split_address(text: str, default_port: int) -> tuple[str, int]:
     """Return host and port of ``collector:24224``, ``[::1]:24224`` or ``collector``.
 
-    :raises ValueError: it is none of these.
+    :raises ValueError: the text has another form.
 
     >>> split_address("[::1]:24224", 24224)
     ('::1', 24224)

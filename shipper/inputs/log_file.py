@@ -97,8 +97,8 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
     elif kdump_names.is_dump(os.path.basename(path)) and not chunks.fault:  # noqa: PTH119
         raise Unreadable(
             path,
-            "has a dump's name and is none: copy it again, or see in the log of the capture kernel why kdump"
-            " could not save it",
+            "has the name of a dump and is not one: copy it again, or see in the log of the capture kernel"
+            " why kdump could not save it",
         )
     elif chunks.looks_binary and not chunks.fault:
         raise Unreadable(path, "is binary, no kernel log was found in it")

@@ -156,8 +156,9 @@ class _Listening:
                 self._inbox.receive(made, LAST)
             else:
                 self._connections.accept_last(made, LAST)
-            made.close()
         self._connections.close(LAST)
+        for made in listening:  # not before: a connection would get the descriptor of one that is waited for
+            made.close()
 
     def _make(self, key: tuple[str, str]) -> Reader:
         return Reader(lambda fault: self._feed.say(f"{key[0]}: {fault}"), self._config.close_quiet)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kpanic.shipper.inputs.inbox import Inbox
 from kpanic.shipper.inputs.netconsole import NetconsoleInput
 from kpanic.shipper.inputs.sockets import ListenAddress
 from kpanic.shipper.inputs.syslog import SyslogInput
@@ -374,6 +375,25 @@ def test_what_syslog_sent_before_the_end_is_read_to_its_end(kind: socket.SocketK
             over_tcp(to, b"".join(message + b"\n" for message in sent), 65_536)
     assert len(feed.crashes) == 2001
     assert (feed.said, feed.dropped) == ([], {})
+
+
+def test_a_connection_that_comes_at_the_end_is_read_though_another_socket_is_listened_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    to = port(socket.SOCK_STREAM)
+    protocol = _protocol({"udp": {"host": f"127.0.0.1:{to}"}, "tcp": {"host": f"127.0.0.1:{to}"}})
+    crash = b"".join(message + b"\n" for message in messages(OOPS, "web-1"))
+    receive = Inbox.receive
+
+    def receive_and_send(inbox: Inbox, listening: socket.socket, seconds: float) -> None:
+        receive(inbox, listening, seconds)
+        over_tcp(to, crash, 65_536)
+
+    with syslog(protocol=protocol, close_quiet=600.0) as feed:
+        until(lambda: _opens(to) and _bound(to))
+        monkeypatch.setattr(Inbox, "receive", receive_and_send)  # the last look at the other socket
+        feed.stop.set()
+    assert feed.hosts() == ["web-1"]
 
 
 @given(

@@ -111,7 +111,7 @@ def test_what_has_a_dump_s_name_and_is_none_is_told(tmp_path: Path, content: byt
     folder.mkdir()
     (folder / "vmcore").write_bytes(content)
     (found,) = walk(str(tmp_path))
-    assert fault(found.path).startswith("has a dump's name and is none: copy it again")
+    assert fault(found.path).startswith("has the name of a dump and is not one: copy it again")
 
 
 def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_what_kdump_saved_last_is_what_the_machine_died_of(tmp_path: Path) -> No
     plain.rename(saved)
     last = [crash.report for crash in read(str(saved), BASE)][-1]
     assert last.fatal
-    assert "the kernel did not survive it" in " ".join(step.finding for step in last.analysis.steps)
+    assert "The kernel did not survive it" in " ".join(step.finding for step in last.analysis.steps)
 
 
 @pytest.mark.parametrize(

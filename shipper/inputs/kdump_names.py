@@ -22,7 +22,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
@@ -76,6 +75,8 @@ def logs(folder: str, names: list[str]) -> list[str] | None:
 
     :param names: names of the files in the folder.
     """
+    import shutil  # noqa: PLC0415 - slow to import, and one file needs none of it
+
     dumps = sorted(name for name in names if is_dump(name))
     if _folder(PurePath(folder).name) is None and not dumps:
         return None

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import IO, Final
 
@@ -57,6 +54,10 @@ def log_of(path: str, head: bytes) -> IO[bytes]:
     :param head: the first bytes of the file.
     :raises Unreadable: it could not be extracted.
     """
+    import shutil  # noqa: PLC0415 - few files are dumps
+    import subprocess  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
     if head.startswith(_FLATTENED):
         raise Unreadable(
             path,

@@ -110,13 +110,13 @@ def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa
 
 
 def passed_over(function: str) -> str:
-    """Return why a function is never blamed; empty where it may be."""
+    """Return why a function is passed over; empty where it may be the suspect."""
     name = base(function)
     return _reason(name, SKIP) or helpers.reason(name)
 
 
 class Walker:
-    """Looks for the guilty function in what the grammar read."""
+    """Looks for the suspect function in the facts of a report."""
 
     def __init__(self, items: Body, extra: Rules = ()) -> None:
         """Start a walk over the items behind a header; ``extra`` are the family's own rules."""

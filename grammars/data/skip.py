@@ -313,8 +313,7 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
         "handles the exception",
         r"""
             ^invalid_op$ ^page_fault$ ^async_page_fault ^do_async_page_fault ^trace_(?:do_)?page_fault
-            ^general_protection$ ^divide_error$ ^int3$
-            ^stack_segment$
+            ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$
         """,
     ),
     (

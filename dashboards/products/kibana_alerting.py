@@ -41,6 +41,10 @@ LIST_COLUMNS = {
     "Actions": "kernel.panic.analysis.next",
 }
 """Columns of any group in ES|QL: the field's first ten values."""
+BLOCKS = {"Trace", "Actions"}
+"""Columns of several lines, which begin on a line of their own."""
+LINE, COMMA = r'"\n"', '", "'
+"""Texts of ES|QL between the values of a column."""
 _EDGE = 2
 """Minutes within which a group came to exceed the limit: runs are a minute apart, but not to the second."""
 
@@ -122,7 +126,7 @@ def _group_lines(rule: Rule, options: Options) -> str:
     one, many = _columns(rule)
     for label in (*one, *many):
         column = f"_source.{label.lower()}"
-        gap = "\n" if label == "Trace" else " "
+        gap = "\n" if label in BLOCKS else " "
         lines.append(f"{{{{#{column}}}}}{label}:{gap}{{{{.}}}}\n{{{{/{column}}}}}")
     if one:
         if options.kibana_url:
@@ -157,7 +161,10 @@ def _esql(rule: Rule) -> str:
     one, many = _columns(rule)
     values = [f"{label.lower()} = MAX({column})" for label, column in one.items()]
     values += [f"{label.lower()} = VALUES({column})" for label, column in many.items()]
-    shown = [f'{label.lower()} = MV_CONCAT(MV_SLICE({label.lower()}, 0, 9), ", ")' for label in many]
+    shown = [
+        f"{label.lower()} = MV_CONCAT(MV_SLICE({label.lower()}, 0, 9), {LINE if label in BLOCKS else COMMA})"
+        for label in many
+    ]
     if "Trace" in one:
         shown.append('trace = MV_CONCAT(MV_SLICE(SPLIT(trace, "\\n"), 0, 7), "\\n")')
     return (

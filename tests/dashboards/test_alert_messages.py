@@ -113,7 +113,10 @@ def kibana_message(rule: Rule, crashes: list[Json]) -> tuple[str, Json]:
         columns = dict(re.findall(r"(\w+) = (?:MAX|VALUES)\(([\w.]+)\)", statement))
         hits = [
             {
-                "_source": {name: ", ".join(map(str, values(one, field))) for name, field in columns.items()}
+                "_source": {
+                    name: ("\n" if name == "actions" else ", ").join(map(str, values(one, field)))
+                    for name, field in columns.items()
+                }
                 | {"key": key(rule, one), "count": 3}
                 | ({"trace": "\n".join(TRACE[:8])} if "trace" in columns else {})
             }
@@ -185,7 +188,8 @@ GROUPED = {
         "Hosts: node7",
         "Summary: The kernel found a bug.",
         "Verdict: The dmesg is enough.",
-        f"Actions: {', '.join(NEXT)}",
+        "Actions:",
+        *NEXT,
         "Trace:",
         *TRACE[:8],
         "To silence it, give it status: ignored in the triage file, by signature: v1-00.",

@@ -12,8 +12,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import structs
 
 from kpanic.grammars import faults, machines
 from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, machine
@@ -96,7 +98,7 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
         return False
     fields = _read(banner, line, at)
     release = fields["release"]
-    boot.kernel = replace(
+    boot.kernel = structs.replace(
         boot.kernel,
         release=release,
         build=fields.get("build", ""),
@@ -112,7 +114,7 @@ def _command_line(boot: Boot, line: Line, at: int) -> bool:
         return False
     words = _read(command_line, line, at).get("line", "").strip()
     image = next((word[11:] for word in words.split() if word.startswith("BOOT_IMAGE=")), "")
-    boot.kernel = replace(boot.kernel, command_line=words, boot_image=image)
+    boot.kernel = structs.replace(boot.kernel, command_line=words, boot_image=image)
     return True
 
 

@@ -8,8 +8,9 @@ read-only memory or an access to user memory. A header says ``sysrq triggered cr
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import structs
 
 from kpanic.grammars import machines
 from kpanic.grammars.machines.access import NOTHING, Access, fetch
@@ -86,7 +87,7 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
     if deed.deed == "execute" and not deed.page and _READABLE.match(found.code):
         deed = deed._replace(page="protected")  # what can be read, and not run
     if deed.words and oops:
-        oops = replace(oops, error=deed.words)
+        oops = structs.replace(oops, error=deed.words)
     overran = header != "sysrq" and found.first("stack overrun") is not None
     return Settled(
         "stack-overflow" if overran else known.cause(header, deed, address),

@@ -7,8 +7,9 @@ unless a name says ``epoch``; addresses are integers; texts are as the kernel wr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from kpanic.grammars.fact import Fact
@@ -60,8 +61,7 @@ class Line(NamedTuple):
     """Name of the transport whose prefix stood before the text; empty where nothing stood there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One frame of a call trace; ``sysrq_handle_crash+0x16/0x20 [module]``."""
 
     symbol: str
@@ -79,8 +79,7 @@ class Frame:
     inline: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionPointer:
+class InstructionPointer(Struct, frozen=True):
     """The instruction pointer: RIP, EIP, pc, NIP, PSW or epc."""
 
     raw: str
@@ -92,8 +91,7 @@ class InstructionPointer:
     address: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Oops:
+class Oops(Struct, frozen=True):
     """``Oops: 0002 [#1] SMP``."""
 
     number: int | None
@@ -104,8 +102,7 @@ class Oops:
     """The error code in words: ``write to a non-present page by the kernel``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taint:
+class Taint(Struct, frozen=True):
     """``Tainted: G    B   W  OE``; Documentation/admin-guide/tainted-kernels.rst, 6.12."""
 
     raw: str
@@ -113,8 +110,7 @@ class Taint:
     """The letters that are set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(Struct, frozen=True):
     """``Hardware name: VENDOR PRODUCT, BIOS VERSION DATE``."""
 
     name: str
@@ -134,8 +130,7 @@ class Distribution(NamedTuple):
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(Struct, frozen=True):
     """The kernel, from its ``Linux version …`` line or the crash's ``CPU: … Comm:`` line."""
 
     release: str = ""
@@ -152,8 +147,7 @@ class Kernel:
     distribution: Distribution | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Struct, frozen=True):
     """The ``CPU: 0 PID: 1 Comm: init`` line."""
 
     pid: int | None = None
@@ -162,8 +156,7 @@ class Process:
     uid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Blame:
+class Blame(Struct, frozen=True):
     """The suspect function, and the rule that named it."""
 
     function: str = ""
@@ -174,8 +167,7 @@ class Blame:
     """``(function, reason)`` of every frame passed over on the way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """Names the fault: the same after a reboot, a rebuild, on other hardware."""
 
     id: str
@@ -191,8 +183,7 @@ class Sentence(NamedTuple):
     evidence: tuple[Line, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of the reading: what it found, in plain sentences with the lines that prove them."""
 
     name: str
@@ -210,8 +201,7 @@ class Step:
         return tuple(sorted(lines.values(), key=lambda line: line.number))
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """The reading of one crash, as an administrator does it by hand."""
 
     summary: str
@@ -226,8 +216,7 @@ class Analysis:
     """What to do now, in commands or sentences."""
 
 
-@dataclass(frozen=True, slots=True)
-class CrashReport:
+class CrashReport(Struct, frozen=True):
     """One crash: its first report is the cause, later reports of the incident follow from it."""
 
     title: str

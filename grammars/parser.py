@@ -9,6 +9,8 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from msgspec import structs
+
 from kpanic.grammars import faults, report
 from kpanic.grammars import registry as registry_
 from kpanic.grammars.ahead import read_ahead
@@ -333,14 +335,14 @@ class Parser:
             whole = self._mended(incident)
             crash = report.read(self._registry, known, whole)
             if crash is not None and whole is not incident:
-                crash = replace(crash, repaired=True)
+                crash = structs.replace(crash, repaired=True)
         except Exception as error:  # noqa: BLE001 - of whichever family: the other crashes are still read
             faults.note("report", error)
             crash = report.unread(known, incident, error, fatal=incident.fatal)
         if crash is None:
             return None
         if died and not crash.fatal:
-            crash = replace(crash, fatal=True)
+            crash = structs.replace(crash, fatal=True)
         return _analysed(crash)
 
     def _mended(self, incident: Incident) -> Incident:
@@ -359,16 +361,18 @@ def _cut(line: Line) -> bool:
 
 def died(report: CrashReport) -> CrashReport:
     """Return the report as one that the kernel died of, which where it was found says: kdump's folder."""
-    return report if report.fatal else _analysed(replace(report, fatal=True))
+    return report if report.fatal else _analysed(structs.replace(report, fatal=True))
 
 
 def _analysed(crash: CrashReport) -> CrashReport:
     """Return a crash with its reading; without one where a step has a fault."""
     try:
-        return replace(crash, analysis=analyse(crash))
+        return structs.replace(crash, analysis=analyse(crash))
     except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
         faults.note("reading", error)
-        return replace(crash, status="corrupted", doubt=report.fault_of(error), signature=None, analysis=None)
+        return structs.replace(
+            crash, status="corrupted", doubt=report.fault_of(error), signature=None, analysis=None
+        )
 
 
 CRASH_KERNEL: Final = "elfcorehdr="

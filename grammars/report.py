@@ -12,6 +12,8 @@ from itertools import islice, takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars import body, machines, signature
 from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.cause import settle, triggered
@@ -168,13 +170,13 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
     kernel = boot.kernel
     if found.owner is not None and found.owner.release and not kernel.release:
         release = found.owner.release
-        kernel = replace(
+        kernel = structs.replace(
             kernel, release=release, build=found.owner.build, architecture=machines.named_in(release)
         )
     if _tells(found.machine, kernel.architecture):
-        kernel = replace(kernel, architecture=found.machine)
+        kernel = structs.replace(kernel, architecture=found.machine)
     known = distribution(kernel.release, kernel.banner or kernel.build)
-    return kernel if known is None else replace(kernel, distribution=known)
+    return kernel if known is None else structs.replace(kernel, distribution=known)
 
 
 def _tells(machine: str, named: str) -> bool:

@@ -8,8 +8,9 @@ functions of the same kind, which are read before the verdict.
 from __future__ import annotations
 
 import functools
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import structs
 
 from kpanic import plugins
 from kpanic.grammars.model import Sentence, Step
@@ -74,7 +75,7 @@ def _bounded(step: Step) -> Step:
     cut = [
         one if len(one.text) <= most else one._replace(text=f"{one.text[:most]}...") for one in step.sentences
     ]
-    return replace(step, sentences=tuple(cut))
+    return structs.replace(step, sentences=tuple(cut))
 
 
 def analyse(report: CrashReport) -> Analysis:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from kpanic import grammars
 from kpanic.dashboards import templates
@@ -52,7 +53,7 @@ def crash(**changes: object) -> CrashReport:
         lines=tuple(Line(n, text, raw=f"[  790.37] {text}") for n, text in enumerate(words, 1)),
         kernel=Kernel(release="3.10.0-1160.el7.x86_64", architecture="x86_64"),
     )
-    return dataclasses.replace(report, **changes)  # type: ignore[arg-type]
+    return structs.replace(report, **changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tracemalloc
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from kpanic.shipper.api import Crash, Stop, Unreadable
 from kpanic.shipper.batch import BYTES, DOCUMENTS
@@ -101,7 +101,7 @@ def test_large_crashes_make_small_batches(file: Path, feed: StoreFeed) -> None:
 
     def crashes() -> Iterator[Crash]:
         for number in range(400):
-            yield Crash(replace(first.report, time=float(number), lines=(large,)), first.origin)
+            yield Crash(structs.replace(first.report, time=float(number), lines=(large,)), first.origin)
 
     tracemalloc.start()
     feed.keep(crashes())

@@ -7,12 +7,12 @@ read-only memory or an access to user memory. A header says ``sysrq triggered cr
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import structs
 
 from kpanic.grammars import machines
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.machines.access import NOTHING, Access, fetch
 from kpanic.grammars.machines.address import NULL_PAGE
 from kpanic.grammars.numbers import hexadecimal
@@ -39,9 +39,9 @@ CLOSE: Final = 10
 """Lines between them, where lines have no time."""
 LONG: Final = 60.0
 """Seconds between the OOM killer's first line and its verdict: it prints all tasks to a slow console."""
-_READABLE: Final = re.compile(r"(?:[0-9a-f]{2,8} ){4}")
+_READABLE: Final = regex(r"(?:[0-9a-f]{2,8} ){4}")
 """Code that could be read."""
-_TRAPPED: Final = re.compile(r"[<(]([0-9a-f]+)[)>]")
+_TRAPPED: Final = regex(r"[<(]([0-9a-f]+)[)>]")
 """The instruction that trapped."""
 
 

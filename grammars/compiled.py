@@ -1,14 +1,14 @@
 """The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""
 
 CHECKSUMS: dict[str, int] = {
-    'kpanic.grammars.blocks.backtrace': 3103851245,
+    'kpanic.grammars.blocks.backtrace': 4232863312,
     'kpanic.grammars.blocks.boot': 1551099691,
     'kpanic.grammars.blocks.code': 3440055265,
     'kpanic.grammars.blocks.end': 3081688505,
-    'kpanic.grammars.blocks.hardware': 1522379602,
+    'kpanic.grammars.blocks.hardware': 1221557543,
     'kpanic.grammars.blocks.modules': 3757653613,
     'kpanic.grammars.blocks.oops': 2445081715,
-    'kpanic.grammars.blocks.owner': 2857413197,
+    'kpanic.grammars.blocks.owner': 5209193,
     'kpanic.grammars.blocks.pointer': 3365586084,
     'kpanic.grammars.blocks.remarks': 2361610198,
     'kpanic.grammars.families.bug': 3184269821,

@@ -7,11 +7,11 @@ The table is read once, when the first crash needs it, and searched as sorted li
 from __future__ import annotations
 
 import functools
-import re
 from pathlib import Path
 from typing import Final
 
 from kpanic.grammars.data.helper_files import RULES, Rule
+from kpanic.grammars.lazy import regex
 
 TABLE: Final = Path(__file__).parent / "data" / "helpers.tsv"
 """Written by :mod:`kpanic.grammars.data.generate`: function, rule, and the releases if not all have it."""
@@ -27,7 +27,7 @@ def folded(function: str) -> str:
     return function.removeprefix("__pfx_").removeprefix("__cfi_").removesuffix("_noprof")
 
 
-_COPY: Final = re.compile("asm_|__pi_")
+_COPY: Final = regex("asm_|__pi_")
 """Before a function: its entry in assembly (x86), its copy that runs at any address (arm64, riscv, x86)."""
 
 

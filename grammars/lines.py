@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import faults
 from kpanic.grammars import transport as transport_
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import LineReader, Row, scrub
 
@@ -36,13 +37,11 @@ NESTED: Final = 8
 _LINE: Final = functools.partial(tuple.__new__, Line)
 """Line, without the cost of a call in Python."""
 _TIMED: Final = itemgetter(1)
-_JOINED: Final = re.compile(
-    r"[^\n](?:<\d>)?\[ {0,5}(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? "
-)
+_JOINED: Final = regex(r"[^\n](?:<\d>)?\[ {0,5}(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? ")
 """A stamp in the midst of a line."""
 TOGETHER: Final = 3600.0
 """Maximum seconds between two records on one line."""
-_RETURNS: Final = re.compile(r"(?<!\r)\r+\n")
+_RETURNS: Final = regex(r"(?<!\r)\r+\n")
 
 
 def _parted(line: Line) -> Iterator[Line]:

@@ -14,9 +14,10 @@ whether the second one begins as no line does. Output of programs between the ke
 from __future__ import annotations
 
 import quopri
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ def _words(*alternatives: str) -> str:
     return "(?:" + "|".join(alternatives) + ")"
 
 
-_OPEN: Final = re.compile(
+_OPEN: Final = regex(
     _words(
         r"[,(\[<=/+-]",
         r"\b[A-Z][A-Z\d_]+:",  # a register without its value
@@ -63,7 +64,7 @@ _OPEN: Final = re.compile(
     + "$"
 )
 """How a line ends that goes on: no line of the kernel ends so."""
-_CLOSED: Final = re.compile(
+_CLOSED: Final = regex(
     _words(
         "Call [Tt]race:",
         "</?[A-Z]+>",
@@ -76,16 +77,14 @@ _CLOSED: Final = re.compile(
     + "$"
 )
 """How a line ends that is whole."""
-_ADDRESSES: Final = re.compile(
-    r"\s*(?>(?:[({]?\[?<?(?:0x)?[0-9a-f]{8,16}>?\]?[)}]?:?\s*+)+)(?:[?(]|from)?\s*$"
-)
+_ADDRESSES: Final = regex(r"\s*(?>(?:[({]?\[?<?(?:0x)?[0-9a-f]{8,16}>?\]?[)}]?:?\s*+)+)(?:[?(]|from)?\s*$")
 """A frame without its symbol."""
-_SYMBOL: Final = re.compile(r"\s*\(?[A-Za-z_][\w.$]*\+0x")
-_DUMP: Final = re.compile(r"\s*(?:[0-9a-f]{2} ){8}[0-9a-f ]{0,64} {2}\S{1,32}$")
+_SYMBOL: Final = regex(r"\s*\(?[A-Za-z_][\w.$]*\+0x")
+_DUMP: Final = regex(r"\s*(?:[0-9a-f]{2} ){8}[0-9a-f ]{0,64} {2}\S{1,32}$")
 """A line of a dump of memory, with its characters."""
-_LIST: Final = re.compile(r"\s*(?:Modules linked in:|Code: |Instruction dump:)")
+_LIST: Final = regex(r"\s*(?:Modules linked in:|Code: |Instruction dump:)")
 """A line that is a list of words, as many as there are."""
-_TAIL: Final = re.compile(
+_TAIL: Final = regex(
     _words(
         r"(?:Not )?tainted\b",
         r"loaded\b",
@@ -107,7 +106,7 @@ _TAIL: Final = re.compile(
     )
 )
 """How a line begins that continues another."""
-_OWN: Final = re.compile(
+_OWN: Final = regex(
     r"\s*+"
     + _words(
         r"CPU:? ?\d",
@@ -139,7 +138,7 @@ _OWN: Final = re.compile(
     )
 )
 """How a line of a report begins."""
-_PROGRAM: Final = re.compile(
+_PROGRAM: Final = regex(
     r"\s*"
     + _words(
         r"[\w./-]{1,64}\[\d{1,9}\]: ",
@@ -153,11 +152,11 @@ _PROGRAM: Final = re.compile(
     )
 )
 """How a line of a program begins."""
-_MARK: Final = re.compile(r"\s{0,32}(?:\d{1,7}[:.|]?|[|#;*+-])\s")
-_PAGED: Final = re.compile(r"(?:^|\s)[^\s<>]{1,128}>$")
-_SOFT: Final = re.compile(r"[^=]=$")
-_ESCAPED: Final = re.compile(r"=(?:3D|20|09|5B|E2=80|C2=A0)")
-_MODULE: Final = re.compile(r"\s*\[[\w-]+\]\s*$")
+_MARK: Final = regex(r"\s{0,32}(?:\d{1,7}[:.|]?|[|#;*+-])\s")
+_PAGED: Final = regex(r"(?:^|\s)[^\s<>]{1,128}>$")
+_SOFT: Final = regex(r"[^=]=$")
+_ESCAPED: Final = regex(r"=(?:3D|20|09|5B|E2=80|C2=A0)")
+_MODULE: Final = regex(r"\s*\[[\w-]+\]\s*$")
 
 
 class _Pair(NamedTuple):

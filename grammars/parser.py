@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections import OrderedDict
 from dataclasses import replace
 from operator import attrgetter
@@ -18,6 +17,7 @@ from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.finder import finder
 from kpanic.grammars.incident import HEADS, LINES, Head, Incident
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.mend import mend
 from kpanic.grammars.model import Line
 from kpanic.grammars.reading import analyse
@@ -42,7 +42,7 @@ HOSTS: Final = 4096
 """Maximum hosts that are kept apart at once."""
 CUT: Final = frozenset("[<")
 """How a line of the kernel begins."""
-_WHOLE: Final = re.compile(r"(?:<\d+>)?\[[ \d.]+\]").match
+_WHOLE: Final = regex(r"(?:<\d+>)?\[[ \d.]+\]").match
 
 
 class Parser:

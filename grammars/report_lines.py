@@ -6,12 +6,12 @@ the way from a place in the text back to its line.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.incident import Head
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ReportText", "report_text"]
 
-_INDENT: Final = re.compile(r"[ \t>]+")
-_WORD: Final = re.compile(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
+_INDENT: Final = regex(r"[ \t>]+")
+_WORD: Final = regex(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
 """Of what a console puts before a line."""
-_DIGITS: Final = re.compile(r"\d+")
+_DIGITS: Final = regex(r"\d+")
 _DEBUGGER: Final = ("cpu 0x", "Entering kdb", "Entering xmon")
 """How a debugger begins that the kernel enters: it stamps none of its lines."""
 ALIKE: Final = 8

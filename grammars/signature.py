@@ -8,9 +8,9 @@ modules and the hashes of BPF programs are left out. Where there is no frame eit
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Signature
 from kpanic.grammars.suspect import bare, base
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import Frame
 
 VERSION: Final = 1
-_BPF: Final = re.compile(r"bpf_prog_(?:[0-9a-f]{16}|ADDR)")
+_BPF: Final = regex(r"bpf_prog_(?:[0-9a-f]{16}|ADDR)")
 """A BPF program is named after a hash of its instructions (kernel/bpf/core.c), and what it was loaded as."""
 DEPTH: Final = 3
 """Frames that identify a fault whose title names no function."""

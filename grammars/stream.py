@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from operator import le
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars.boot import Boot
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ BACK_DEAD: Final = 0.5
 """The same after a panic, when one CPU is left that prints."""
 NEAR: Final = 4
 """Lines behind a header that are of its report, where no clock tells."""
-_FOLLOWS: Final = re.compile(
+_FOLLOWS: Final = regex(
     r"not syncing: *(?:Fatal exception|hung_task: |softlockup: |RCU Stall|[hH]ard LOCKUP|Watchdog detected"
     r"|[^\n]{0,64}panic_on_)"
 )

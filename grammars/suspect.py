@@ -10,7 +10,6 @@ Where a CPU was found somewhere in a loop, the walk goes down to what dispatched
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +27,7 @@ from kpanic.grammars.data.anchors import (
     WAITS,
 )
 from kpanic.grammars.data.skip import SKIP
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Blame
 from kpanic.grammars.names import Names
 
@@ -42,10 +42,10 @@ Rules = tuple[tuple[str, str], ...]
 
 _RUST = "_R"
 """What Rust's mangled names begin with (RFC 2603)."""
-_MANGLED = re.compile(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
+_MANGLED = regex(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
 """Frames whose reason for being passed over is kept."""
-IDLE: Final = re.compile(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|arch_cpu_halt")
+IDLE: Final = regex(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|arch_cpu_halt")
 RUNAWAY: Final = 8
 """Frames of one function in one stack that are a recursion without an end."""
 BEHIND: Final = "is only the address behind a call that never returns"

@@ -6,24 +6,25 @@ number.
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from kpanic.grammars.lazy import regex
 
 LONGEST: Final = 120
 """Characters of a title that is the kernel's own sentence."""
 
 _REPLACEMENTS: Final = (
-    (re.compile(r"\bsyz-executor\.?\d+(?:[/:]\d+)?"), "syz-executor"),
-    (re.compile(r"((?:^|[^a-zA-Z0-9]))(?:0x)?(?=[0-9a-f]*[0-9])[0-9a-f]{6,}(?![a-zA-Z0-9])"), r"\1ADDR"),
-    (re.compile(r"(^|[^a-zA-Z0-9])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\d)"), r"\1IP"),
-    (re.compile(r"(\.\w+)(?::\d+)+"), r"\1:LINE"),
-    (re.compile(r"([a-zA-Z][a-zA-Z0-9_.]{0,239})\+0x[0-9a-z]+/0x[0-9a-z]+"), r"\1"),
-    (re.compile(r"CPU#\d+"), "CPU"),
-    (re.compile(r"(^|[^a-zA-Z0-9])(?:0x)?\d+(?![a-zA-Z0-9])"), r"\1NUM"),
-    (re.compile(r"\.(?:isra|constprop|part)\.NUM(?:\.\w+)*"), ".part.NUM"),
+    (regex(r"\bsyz-executor\.?\d+(?:[/:]\d+)?"), "syz-executor"),
+    (regex(r"((?:^|[^a-zA-Z0-9]))(?:0x)?(?=[0-9a-f]*[0-9])[0-9a-f]{6,}(?![a-zA-Z0-9])"), r"\1ADDR"),
+    (regex(r"(^|[^a-zA-Z0-9])\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?!\d)"), r"\1IP"),
+    (regex(r"(\.\w+)(?::\d+)+"), r"\1:LINE"),
+    (regex(r"([a-zA-Z][a-zA-Z0-9_.]{0,239})\+0x[0-9a-z]+/0x[0-9a-z]+"), r"\1"),
+    (regex(r"CPU#\d+"), "CPU"),
+    (regex(r"(^|[^a-zA-Z0-9])(?:0x)?\d+(?![a-zA-Z0-9])"), r"\1NUM"),
+    (regex(r"\.(?:isra|constprop|part)\.NUM(?:\.\w+)*"), ".part.NUM"),
 )
-_DIGIT: Final = re.compile(r"\d")
-_STAMP: Final = re.compile(r"\[ *\d+\.\d+\]")
+_DIGIT: Final = regex(r"\d")
+_STAMP: Final = regex(r"\[ *\d+\.\d+\]")
 
 
 def stamped(title: str) -> bool:

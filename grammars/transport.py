@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from kpanic import plugins
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ GROUP: Final = "kpanic.transports"
 RECORD: Final = 4
 """Input lines of one record, of a transport that does not say."""
 
-_ESCAPE: Final = re.compile(
-    r"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
-)
+_ESCAPE: Final = regex(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _VISIBLE: Final = {
     **{code: 0x2400 + code for code in range(0x20) if code != ord("\t")},
     0x7F: 0x2421,

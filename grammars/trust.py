@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import machines
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,9 +27,9 @@ RAW: Final = 3
 """Frames that are a trace though none has a symbol."""
 SOON: Final = 16
 """Lines behind a header within which more of its report comes."""
-_INJECTED: Final = re.compile(r"should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?")
+_INJECTED: Final = regex(r"should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?")
 """Functions that dump a stack before they let an allocation fail (lib/fault-inject.c)."""
-_SAID: Final = re.compile(r"[a-z]{2}|[^\w\s]")
+_SAID: Final = regex(r"[a-z]{2}|[^\w\s]")
 """A word or a mark: ``CPU 1`` has neither."""
 _TITLES: Final = ("Subject:", "reason:")
 """The words before a title in a mail and in ABRT's list."""

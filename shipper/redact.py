@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, structs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +93,7 @@ class Redactor:
         """Return a report whose texts hold none of the secrets of its command line."""
         line, secrets = self.command_line(report.kernel.command_line)
         if line != report.kernel.command_line:
-            report = replace(report, kernel=replace(report.kernel, command_line=line))
+            report = structs.replace(report, kernel=structs.replace(report.kernel, command_line=line))
         if not secrets:
             return report
         wanted = re.compile("|".join(map(re.escape, sorted(secrets, key=len, reverse=True))))
@@ -101,7 +102,7 @@ class Redactor:
 
 
 def _rewritten(node: Any, change: Callable[[str], str], done: dict[int, Any]) -> Any:  # noqa: ANN401
-    """Return a value of strings, tuples and dataclasses with every string changed.
+    """Return a value of strings, tuples and structs with every string changed.
 
     :param done: what became of the values so far, by their ids: a report names each of its lines often.
     """
@@ -113,9 +114,11 @@ def _rewritten(node: Any, change: Callable[[str], str], done: dict[int, Any]) ->
     if isinstance(node, tuple):
         parts = [_rewritten(part, change, done) for part in node]
         made = type(node)(*parts) if hasattr(node, "_fields") else tuple(parts)
-    elif is_dataclass(node) and not isinstance(node, type):
-        names = [field.name for field in fields(node) if field.init and field.name not in _IDENTIFIERS]
-        made = replace(node, **{name: _rewritten(getattr(node, name), change, done) for name in names})
+    elif isinstance(node, Struct):
+        names = [name for name in node.__struct_fields__ if name not in _IDENTIFIERS]
+        made = structs.replace(
+            node, **{name: _rewritten(getattr(node, name), change, done) for name in names}
+        )
     done[id(node)] = made
     return made
 

@@ -17,7 +17,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +92,10 @@ def _modules() -> Iterator[ModuleType]:
                 raise
 
 
+PATTERNS: Final = (re.Pattern, type(regex("")))
+"""Compiled patterns, and those that are compiled when they are first used."""
+
+
 def _searched(modules: list[ModuleType]) -> Iterator[str | bytes]:
     """Yield the patterns that a module keeps under a name, or in a container, and searches for."""
     called = {module: _receivers(module) for module in modules}
@@ -98,7 +104,7 @@ def _searched(modules: list[ModuleType]) -> Iterator[str | bytes]:
         named = {name: value for space in spaces for name, value in space.items()}
         local = called[module] - named.keys()
         for name, value in named.items():
-            if isinstance(value, re.Pattern):
+            if isinstance(value, PATTERNS):
                 users = [one for one in modules if one is module or vars(one).get(name) is value]
                 if any(name in called[user] for user in users):
                     yield value.pattern
@@ -116,7 +122,7 @@ def _receivers(module: ModuleType) -> set[str]:
 
 
 def _held(value: object) -> Iterator[re.Pattern[Any]]:
-    if isinstance(value, re.Pattern):
+    if isinstance(value, PATTERNS):
         yield value
     elif isinstance(value, dict):
         yield from _held((*value.keys(), *value.values()))

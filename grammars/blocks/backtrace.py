@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Frame
 from kpanic.grammars.numbers import distance, hexadecimal
 
@@ -26,11 +27,11 @@ _FIELDS: Final = (
     *("guess", "mark", "home", "inside", "number"),
 )
 """Fields of a frame: machines' own have the first six, and maybe the first few of the others."""
-_MODULE: Final = re.compile(r"\[([\w-]{1,64})[^\]\n]{0,200}\]")
-_PLACE: Final = re.compile(r"(?<![\w./-])[\w./-]{1,255}\.(?:c|h|S|rs):\d+")
-_BEHIND: Final = re.compile(r"\) ([\w-]+)[ \t]*$")
-_BRACKETED: Final = re.compile(r"^[ \t]*(?:</?#?[A-Z][A-Z0-9_]*>[ \t]*)?\[<?[0-9a-f]*>?\] ", re.MULTILINE)
-_IN_MODULE: Final = re.compile(r"/0x[0-9a-f]+ \[")
+_MODULE: Final = regex(r"\[([\w-]{1,64})[^\]\n]{0,200}\]")
+_PLACE: Final = regex(r"(?<![\w./-])[\w./-]{1,255}\.(?:c|h|S|rs):\d+")
+_BEHIND: Final = regex(r"\) ([\w-]+)[ \t]*$")
+_BRACKETED: Final = regex(r"^[ \t]*(?:</?#?[A-Z][A-Z0-9_]*>[ \t]*)?\[<?[0-9a-f]*>?\] ", re.MULTILINE)
+_IN_MODULE: Final = regex(r"/0x[0-9a-f]+ \[")
 
 
 class Opening(NamedTuple):

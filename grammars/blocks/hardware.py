@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Hardware
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKS", "read_hardware"]
 
-_BIOS: Final = re.compile(r"^(?P<box>.*?),? BIOS (?P<version>.*?)(?: (?P<date>\d\d/\d\d/\d{4}))?$")
+_BIOS: Final = regex(r"^(?P<box>.*?),? BIOS (?P<version>.*?)(?: (?P<date>\d\d/\d\d/\d{4}))?$")
 _VENDORS: Final = (
     "Dell Inc.",
     "To be filled by O.E.M.",

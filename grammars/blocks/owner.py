@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Process, Taint
 from kpanic.grammars.numbers import decimal
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKS", "Owner", "Task", "read_owner"]
 
-_LETTER: Final = re.compile(r"[A-Z]")
-_NAMED: Final = re.compile(r"\[([A-Z])\]")
+_LETTER: Final = regex(r"[A-Z]")
+_NAMED: Final = regex(r"\[([A-Z])\]")
 
 
 class Owner(NamedTuple):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars.lazy import regex
+
+if TYPE_CHECKING:
+    import re
 
 PREFIXES: Final = (
     "__x64_",
@@ -135,9 +139,9 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     ),
 )
 """What they do, and patterns of their names with a space between them."""
-ANCHORS: Final = re.compile("|".join("|".join(patterns.split()) for _, patterns in DISPATCHERS))
+ANCHORS: Final = regex("|".join("|".join(patterns.split()) for _, patterns in DISPATCHERS))
 
-STARTS: Final = re.compile("|".join(dict(DISPATCHERS)["starts threads"].split()))
+STARTS: Final = regex("|".join(dict(DISPATCHERS)["starts threads"].split()))
 """Where a thread begins: the frame above it is the thread's main loop, which is as old as the thread."""
 
 INTERRUPTS: Final[tuple[tuple[str, str], ...]] = (
@@ -155,7 +159,7 @@ INTERRUPTS: Final[tuple[tuple[str, str], ...]] = (
     ("enters interrupts on mips, riscv and others", "^do_irq$ ^handle_exception$ ^ret_from_exception$"),
 )
 """What they do, and patterns of their names with white space between them."""
-ENTRIES: Final = re.compile("|".join("|".join(patterns.split()) for _, patterns in INTERRUPTS))
+ENTRIES: Final = regex("|".join("|".join(patterns.split()) for _, patterns in INTERRUPTS))
 """Where an interrupt came in: below it is what was going on."""
 
 STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
@@ -170,12 +174,12 @@ GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
 
 BLOCKERS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
     (
-        re.compile(r"rtnl_lock|^rtnetlink_rcv_msg"),
+        regex(r"rtnl_lock|^rtnetlink_rcv_msg"),
         "rtnl_lock",
         "all that changes the network's set-up takes this lock: who waits for it is a victim",
     ),
     (
-        re.compile(r"synchronize_(?:s?rcu|sched|net)"),
+        regex(r"synchronize_(?:s?rcu|sched|net)"),
         "synchronize_rcu",
         "a grace period waits for all CPUs: who waits for it is a victim",
     ),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import Final, NamedTuple
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Distribution
 
-_EL: Final = re.compile(r"\.el(\d+)(?:_(\d+))?")
-_FEDORA: Final = re.compile(r"\.fc(\d+)\b")
-_AMAZON: Final = re.compile(r"\.amzn(\d+)\.")
-_DEBIAN: Final = re.compile(r"\+deb(\d+)u?")
-_UBUNTU: Final = re.compile(r"Ubuntu [^)]{0,128}~(\d\d\.\d\d)")
+_EL: Final = regex(r"\.el(\d+)(?:_(\d+))?")
+_FEDORA: Final = regex(r"\.fc(\d+)\b")
+_AMAZON: Final = regex(r"\.amzn(\d+)\.")
+_DEBIAN: Final = regex(r"\+deb(\d+)u?")
+_UBUNTU: Final = regex(r"Ubuntu [^)]{0,128}~(\d\d\.\d\d)")
 _REBUILDS: Final = (
     ("centos", "CentOS", "centos"),
     ("rockylinux", "Rocky Linux", "rocky"),
@@ -79,15 +79,15 @@ _SYMBOLS: Final = {
     ),
 }
 _MARKS: Final = (
-    (re.compile(r"\.el[67][._]|\.amzn[12]\."), "yum"),
-    (re.compile(r"\.el\d+uek"), "uek"),
-    (re.compile(r"\.el\d|\.fc\d|\.amzn\d"), "redhat"),
-    (re.compile(r"-generic$|-lowlatency$|-aws$|-azure$|-gcp$|-oracle$|-kvm$"), "ubuntu"),
+    (regex(r"\.el[67][._]|\.amzn[12]\."), "yum"),
+    (regex(r"\.el\d+uek"), "uek"),
+    (regex(r"\.el\d|\.fc\d|\.amzn\d"), "redhat"),
+    (regex(r"-generic$|-lowlatency$|-aws$|-azure$|-gcp$|-oracle$|-kvm$"), "ubuntu"),
     (
-        re.compile(r"-(?:amd64|arm64|686|686-pae|armmp|armmp-lpae|powerpc64le|s390x|riscv64)$"),
+        regex(r"-(?:amd64|arm64|686|686-pae|armmp|armmp-lpae|powerpc64le|s390x|riscv64)$"),
         "debian",
     ),
-    (re.compile(r"-default$|-azure$|-preempt$"), "suse"),
+    (regex(r"-default$|-azure$|-preempt$"), "suse"),
 )
 """Ends of releases, for kernels without a banner."""
 

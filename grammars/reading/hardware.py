@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.boot import KEPT
 from kpanic.grammars.fact import lines_of
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.reading.evidence import listed
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAME: Final = "hardware"
 _YEAR: Final = 365.2425
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_DATE: Final = re.compile(r"(\d\d)/(\d\d)/(\d{4})$")
-_BUILT: Final = re.compile(r"\b((?:19|20)\d\d)\b(?!\.)")
+_DATE: Final = regex(r"(\d\d)/(\d\d)/(\d{4})$")
+_BUILT: Final = regex(r"\b((?:19|20)\d\d)\b(?!\.)")
 
 MACHINE: Final = Claim("The machine is {machine}{bios}.", "machine", "hardware", "owner", derived=("bios",))
 NO_MACHINE: Final = Absence(

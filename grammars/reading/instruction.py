@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars import machines
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,11 +27,11 @@ __all__ = ["Instruction", "Register", "Registers", "decode"]
 
 LONGEST: Final = 15
 """Bytes of an instruction, on x86."""
-_VALUE: Final = re.compile(r"(?:[0-9a-f]{4}:)?(?:0x)?([0-9a-f]{1,16})(?:\(\w*\))?")
-_DIGITS: Final = re.compile(r"(?:[0-9a-f]{2}){1,6}")
-_IMMEDIATE: Final = re.compile(r"\$(\d+)\b(?!x)")
+_VALUE: Final = regex(r"(?:[0-9a-f]{4}:)?(?:0x)?([0-9a-f]{1,16})(?:\(\w*\))?")
+_DIGITS: Final = regex(r"(?:[0-9a-f]{2}){1,6}")
+_IMMEDIATE: Final = regex(r"\$(\d+)\b(?!x)")
 """A number in AT&T's syntax, which objdump shows in hexadecimal."""
-_PAIR: Final = re.compile(r"(-?(?:0x)?[0-9a-f]{0,16})\((\w+)\)")
+_PAIR: Final = regex(r"(-?(?:0x)?[0-9a-f]{0,16})\((\w+)\)")
 """``8(a5)``, of riscv's compressed instructions, which capstone takes apart differently."""
 _HALF: Final = 4
 """Digits of a marked word that is a compressed instruction."""

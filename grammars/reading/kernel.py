@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.reading.evidence import span
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport, Sentence
 
 NAME: Final = "kernel and boot image"
-_RESERVED: Final = re.compile(r"\bcrashkernel=(\S+)")
+_RESERVED: Final = regex(r"\bcrashkernel=(\S+)")
 CRASH_KERNEL: Final = "elfcorehdr="
 """What kexec tells the kernel that it starts after a crash: where the dead one's memory is."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.reading.evidence import frame, listed, once
@@ -24,7 +24,7 @@ CALLS: Final = 4
 PASSED: Final = 3
 """Functions passed over that are named."""
 
-_CALL: Final = re.compile(
+_CALL: Final = regex(
     r"^(?:compat_)?(?:__)?(?:do_|se_|x64_|ia32_|arm64_|riscv_|s390x?_)*(?:sys|ksys|SyS|SYSC)_"
     r"(?!imageblit|copyarea|fillrect)(\w+)$"  # of the frame buffer, in memory of the system
 )
@@ -88,7 +88,7 @@ _ENTRIES: Final = (
     ),
 )
 """What functions show of the way in, by what they begin with; the first that one matches."""
-_ENTRY: Final = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern, _ in _ENTRIES))
+_ENTRY: Final = regex("|".join(f"(?P<{kind}>{pattern})" for kind, pattern, _ in _ENTRIES))
 _WORDS: Final = {kind: words for kind, _, words in _ENTRIES}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import machines
 from kpanic.grammars.fact import lines_of
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.machines.address import NULL_PAGE
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
@@ -34,8 +34,8 @@ _TRAPS: Final = {
     "tdnei": "the trap of BUG_ON() and WARN_ON()",
 }
 """Instructions that are there to trap."""
-_AT: Final = re.compile(r"[<(]([0-9a-f ]+)[)>]")
-_NOT_READ: Final = re.compile(r"Unable to access|Bad [RE]?[IP]\w* value|bad PC")
+_AT: Final = regex(r"[<(]([0-9a-f ]+)[)>]")
+_NOT_READ: Final = regex(r"Unable to access|Bad [RE]?[IP]\w* value|bad PC")
 
 
 AT: Final = Claim("The CPU was at {place}, in {home}.", "pointer", derived=("home",))
@@ -194,7 +194,7 @@ def _holders(registers: Registers, fault: int, ip: int | None) -> list[Register]
     return [one for one in registers.holding(fault) if not _NO_DATA.fullmatch(one.name.lower())]
 
 
-_NO_DATA: Final = re.compile(
+_NO_DATA: Final = regex(
     r"dar|cfar|badaddr|nip|e?pc|[cdefgs]s|knlgs|[er]flags|psr|pstate|orig_rax|pkru|[cd]r\d"
 )
 """Registers that say where the fault was or how, not what the code worked with."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,17 +18,15 @@ LONGEST: Final = 8 * 1024
 """Maximum bytes of a line. A printk record has 1 KiB, in JSON or escaped 6; longer lines come in pieces that
 end in ``…``."""
 
-_ESCAPE: Final = re.compile(
+_ESCAPE: Final = regex(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
-_PASTED: Final = re.compile(
-    rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)|<br ?/?>(?=\r?\n)"
-)
+_PASTED: Final = regex(rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)|<br ?/?>(?=\r?\n)")
 """What pages and mail programs write: spaces that do not break or have a width, ``^M`` as two characters, and
 the line break of HTML."""
 _USUAL: Final = 256
 """Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
-_STAMP: Final = re.compile(rb"\[ {0,5}\d{1,7}\.\d{6}\]")
+_STAMP: Final = regex(rb"\[ {0,5}\d{1,7}\.\d{6}\]")
 _RECORD: Final = 1024
 """Maximum bytes of a record of printk."""
 _MORE: Final = "…".encode()

@@ -11,11 +11,11 @@ are cut at :data:`LONGEST`, a window is a number of lines, and :data:`HOSTS` hos
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars import faults
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.lines import Reader
 from kpanic.grammars.scan.block import BLOCK, LONGEST, Block, Numbered, cut, overlong
 from kpanic.grammars.scan.held import Held
@@ -33,7 +33,7 @@ __all__ = ["HISTORY", "Scanner"]
 
 SHORT: Final = BLOCK // 2
 """Maximum bytes that are read at once, whatever is in them: most logs are one such block."""
-_LEADING_NULS: Final = re.compile(rb"\n\0+")
+_LEADING_NULS: Final = regex(rb"\n\0+")
 
 
 class _Unread(NamedTuple):

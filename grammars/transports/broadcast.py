@@ -14,18 +14,18 @@ Sources: rsyslog tools/omusrmsg.c, systemd src/journal/journald-wall.c.
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import Context, LineReader, Row, Transport
 from kpanic.grammars.transports.stamps import PRINTK, STAMP, clock
 
-_FROM: Final = re.compile(
+_FROM: Final = regex(
     rf"(?:Message from syslogd@(?P<host>[^\s(]{{1,255}}) at |Broadcast message from systemd-journald@"
     rf"(?P<other>[^\s(]{{1,255}}) \(){STAMP}"
 )
-_SAID: Final = re.compile(rf"[ \t]{{0,8}}kernel(?:\[\d{{1,9}}\])?: ?(?:{PRINTK} ?)?(?P<text>.*)")
+_SAID: Final = regex(rf"[ \t]{{0,8}}kernel(?:\[\d{{1,9}}\])?: ?(?:{PRINTK} ?)?(?P<text>.*)")
 
 
 class _Broadcast(LineReader):

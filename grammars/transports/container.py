@@ -9,17 +9,17 @@ Source: Kubernetes CRI logging format.
 
 from __future__ import annotations
 
-import re
 import string
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport
 from kpanic.grammars.transports.stamps import ISO
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
 
-_LINE: Final = re.compile(rf"{ISO} (?:stdout|stderr) [FP] (?P<text>.+)")
+_LINE: Final = regex(rf"{ISO} (?:stdout|stderr) [FP] (?P<text>.+)")
 
 
 class _Reader(LineReader):

@@ -5,21 +5,21 @@ Source: util-linux sys-utils/dmesg.c.
 
 from __future__ import annotations
 
-import re
 import string
 from typing import Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import Context, LineReader, Row, Transport
 from kpanic.grammars.transports.stamps import CALLER, DAY, MONTH, ZONE, clock, epoch, wall
 
-_CTIME: Final = re.compile(
+_CTIME: Final = regex(
     rf"(?:<\d+>)?\[(?:(?:[^\W\d_]{{1,5}}\.? )?{MONTH} ?(?P<date>[ \d]?\d) (?P<hour>\d\d:\d\d(?::\d\d)?)"
     r"(?: (?P<year>\d{4}))?"
     rf"|(?=[ +]*[<+]) *(?:\+(?P<since>\d{{1,9}}\.\d+))?)(?: *< *[\d.+]+>)?\]{CALLER}(?: |$)(?P<text>.*)"
 )
-_DECODED: Final = re.compile(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.+)")
-_ISO: Final = re.compile(rf"{DAY}(?P<fraction>,\d+){ZONE}{CALLER} (?P<text>.*)")
+_DECODED: Final = regex(r"[a-z]+\d? *:[a-z]+ *: (?P<text>.+)")
+_ISO: Final = regex(rf"{DAY}(?P<fraction>,\d+){ZONE}{CALLER} (?P<text>.*)")
 
 
 class _Ctime(LineReader):

@@ -6,20 +6,20 @@ Source: util-linux sys-utils/dmesg.c, lib/jsonwrt.c.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import Context, LineReader, Row, Transport, rows
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
 
-_MEMBER: Final = re.compile(
+_MEMBER: Final = regex(
     r' +"(?:(?P<other>fac|pri|dmesg)":|time": *(?P<time>\d{1,12}\.\d{1,9})'
     r'|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?'
 )
 """A member of a record, on its line."""
-_BRACKETS: Final = re.compile(r" {3}(?: {3})?[]{},]+$")
+_BRACKETS: Final = regex(r" {3}(?: {3})?[]{},]+$")
 """The line between two records."""
 
 

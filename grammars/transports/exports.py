@@ -17,10 +17,10 @@ pages.
 from __future__ import annotations
 
 import json
-import re
 import string
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport, scrub
 from kpanic.grammars.transports.stamps import ISO
 
@@ -38,10 +38,10 @@ HOSTS: Final = ("host", "hostname", "host.name", "node", "instance", "name")
 WRAPPERS: Final = ("_source", "jsonPayload", "fields", "labels", "kubernetes", "stream")
 """Members whose own members count too."""
 
-_MEMBER: Final = re.compile(rf'\s+"(?:{"|".join(MESSAGES)})": (?P<text>"(?:[^"\\]|\\.)*"),?')
-_LOGCLI: Final = re.compile(rf"{ISO} \{{(?P<labels>[^{{}}]*)\}} (?P<text>.*)")
-_LABEL: Final = re.compile(rf'(?:^|[ ,])(?:{"|".join(HOSTS[:-1])})="(?P<host>[^"]{{1,255}})"')
-_CSV: Final = re.compile(rf'"?{ISO}"?,"(?P<text>(?:[^"]|"")*)"')
+_MEMBER: Final = regex(rf'\s+"(?:{"|".join(MESSAGES)})": (?P<text>"(?:[^"\\]|\\.)*"),?')
+_LOGCLI: Final = regex(rf"{ISO} \{{(?P<labels>[^{{}}]*)\}} (?P<text>.*)")
+_LABEL: Final = regex(rf'(?:^|[ ,])(?:{"|".join(HOSTS[:-1])})="(?P<host>[^"]{{1,255}})"')
+_CSV: Final = regex(rf'"?{ISO}"?,"(?P<text>(?:[^"]|"")*)"')
 
 
 def _carried(reader: LineReader, row: Row, message: str, host: str = "") -> list[Line]:

@@ -9,9 +9,9 @@ Sources: systemd docs/JOURNAL_EXPORT_FORMATS.md, man systemd.journal-fields.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import Context, Encoded, LineReader, Row, Transport, rows
 
 if TYPE_CHECKING:
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import Line
 
-_OPENING: Final = re.compile(
+_OPENING: Final = regex(
     r"(?:__[A-Z_]+|_(?:BOOT_ID|TRANSPORT|HOSTNAME|MACHINE_ID|RUNTIME_SCOPE|SOURCE_[A-Z_]+|UDEV_[A-Z_]+|KERNEL_[A-Z_]+)"
     r"|MESSAGE|PRIORITY|SYSLOG_[A-Z_]+)="
 )
 """A line that only an export entry begins with."""
-_VERBOSE: Final = re.compile(r"[^\W\d_]{2,5}\.? \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[s=[0-9a-f]+;")
+_VERBOSE: Final = regex(r"[^\W\d_]{2,5}\.? \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[s=[0-9a-f]+;")
 """The line above an entry of ``-o verbose``."""
-_PRETTY: Final = re.compile(r"""\t"([A-Z_][A-Z0-9_]*)" : (".*"),?$""")
-_FIELD: Final = re.compile(r"(?P<name>[A-Z_][A-Z0-9_]*)(?:=(?P<value>.*))?$")
+_PRETTY: Final = regex(r"""\t"([A-Z_][A-Z0-9_]*)" : (".*"),?$""")
+_FIELD: Final = regex(r"(?P<name>[A-Z_][A-Z0-9_]*)(?:=(?P<value>.*))?$")
 """``NAME=value``, or ``NAME`` alone before eight bytes of length and a value that holds control codes."""
 
-_BYTES: Final = re.compile(rb"(\d{1,3}+(?>(?:,\d{1,3}+)*))\]")
+_BYTES: Final = regex(rb"(\d{1,3}+(?>(?:,\d{1,3}+)*))\]")
 _INDENTS: Final = frozenset(" \t")
-_MISSED: Final = re.compile(r"Missed (\d{1,9}) kernel messages")
+_MISSED: Final = regex(r"Missed (\d{1,9}) kernel messages")
 _MOST: Final = 128
 """Maximum lines of an entry."""
 _ENTRY: Final = 8 * 1024

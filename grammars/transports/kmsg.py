@@ -9,32 +9,34 @@ Sources: Documentation/ABI/testing/dev-kmsg, Documentation/networking/netconsole
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import Context, LineReader, Row, Transport, rows
 from kpanic.grammars.transports.stamps import STAMP
 
 if TYPE_CHECKING:
+    import re
+
     from kpanic.grammars.model import Line
 
-_RECORD: Final = re.compile(
+_RECORD: Final = regex(
     r"(?:[^\s,;]+,)?(?P<priority>\d+),(?P<sequence>\d+),(?P<microseconds>\d+),[-c+]+"
     r"(?P<fields>(?:,[a-z_]+=[^\s,;]*)*);(?P<text>.*)"
 )
 """One record, or one fragment of it."""
-_STAMPED: Final = re.compile(rf"{STAMP} (?:[\w.:-]+ )?(?=\S*\d,\d+,\d+,)")
+_STAMPED: Final = regex(rf"{STAMP} (?:[\w.:-]+ )?(?=\S*\d,\d+,\d+,)")
 """What a receiver puts before the records."""
-_PROPERTY: Final = re.compile(r" [A-Z]+=")
+_PROPERTY: Final = regex(r" [A-Z]+=")
 """Of the device that a record is about."""
 _QUOTES: Final = ("b'", 'b"')
 """What begins a datagram in a capture that was printed one ``repr`` a line."""
-_QUOTED: Final = re.compile(r"\\(?:x([0-9a-f]{2})|(.))")
+_QUOTED: Final = regex(r"\\(?:x([0-9a-f]{2})|(.))")
 _QUOTED_CODES: Final = {"n": "", "t": "\t", "r": ""}
-_ESCAPED: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")
-_FRAGMENT: Final = re.compile(r"ncfrag=(\d+)/(\d+)")
-_CALLER: Final = re.compile(r"caller=([TC]\d+)")
-_UNENDED: Final = re.compile(
+_ESCAPED: Final = regex(r"(?:\\x[0-9a-f]{2})+")
+_FRAGMENT: Final = regex(r"ncfrag=(\d+)/(\d+)")
+_CALLER: Final = regex(r"caller=([TC]\d+)")
+_UNENDED: Final = regex(
     r"(?:[^\s,;]{1,64}+,)?\d{1,4},(\d{1,20}),\d{1,20},[-c+]{1,4}(?:,(?!ncfrag)[a-z_]{1,16}=[^\s,;]{0,64}){0,4}"
     r",ncfrag=\d{1,9}/\d{1,9}[^\s;]{0,256};"
 )

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import html
-import re
 import string
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
 
-_QUOTE: Final = re.compile(r"(?:> ?)+(?P<text>.+)")
-_MARK: Final = re.compile(
+_QUOTE: Final = regex(r"(?:> ?)+(?P<text>.+)")
+_MARK: Final = regex(
     r"(?:\s{1,64}|\s{0,64}(?:\d{1,7}[:.|]?|[|#;*+-])\s{1,64})"
     r"(?P<text>(?:<\d+>)?(?:\[(?: *\d+\.\d|[^\W\d_]{1,5}\.? ?\S{1,5} )"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d).*)"

@@ -6,22 +6,22 @@ systemd src/shared/logs-show.c (``journalctl -o short-monotonic``).
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import LineReader, Row, Transport
 from kpanic.grammars.transports.stamps import PRINTK
 
 _CONSOLE: Final = rf"(?:<\d+>)?{PRINTK} ?(?P<text>.*)"
-_CONSOLE_LINE: Final = re.compile(_CONSOLE)
-_MONOTONIC: Final = re.compile(r"(?P<host>[^\s:]{1,255}) kernel(?:\[\d+\])?: (?P<text>.*)")
+_CONSOLE_LINE: Final = regex(_CONSOLE)
+_MONOTONIC: Final = regex(r"(?P<host>[^\s:]{1,255}) kernel(?:\[\d+\])?: (?P<text>.*)")
 """``host kernel: text`` behind such a stamp."""
-_VENDOR: Final = re.compile(r"[ -]?\(\d{1,3}\)\[\d{1,7}:[^\]\n]{1,32}\]")
+_VENDOR: Final = regex(r"[ -]?\(\d{1,3}\)\[\d{1,7}:[^\]\n]{1,32}\]")
 """MediaTek's kernels: the CPU, and the task that printed, with a ``-`` where interrupts were off."""
-_DROPPED: Final = re.compile(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
-_LEVEL: Final = re.compile(r"<\d+>(?P<text>.*)")
-_INSIDE: Final = re.compile(
+_DROPPED: Final = regex(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
+_LEVEL: Final = regex(r"<\d+>(?P<text>.*)")
+_INSIDE: Final = regex(
     r".*?(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? (?P<text>.*)"
 )
 

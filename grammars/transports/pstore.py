@@ -9,19 +9,15 @@ Sources: fs/pstore/platform.c (pstore_dump), fs/pstore/ram.c, kernel/printk/prin
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import Transport
 
 _REASONS: Final = ("Panic", "Oops", "Emergency", "Shutdown", "Unknown", "Restart", "Halt", "Poweroff")
-_HEADER: Final = re.compile(
-    rf"(?P<reason>{'|'.join(_REASONS)})#(?P<count>\d{{1,9}}) Part(?P<part>\d{{1,9}})$"
-)
+_HEADER: Final = regex(rf"(?P<reason>{'|'.join(_REASONS)})#(?P<count>\d{{1,9}}) Part(?P<part>\d{{1,9}})$")
 """``Oops#1 Part1``."""
-_TRAILER: Final = re.compile(
-    r"ECC: No errors detected|\d+ Corrected bytes, \d+ unrecoverable blocks|#### .*|$"
-)
+_TRAILER: Final = regex(r"ECC: No errors detected|\d+ Corrected bytes, \d+ unrecoverable blocks|#### .*|$")
 """What ramoops puts after a record, or a script that prints one file after the other."""
 
 _MOST: Final = 4 * 1024 * 1024

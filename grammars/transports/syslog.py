@@ -13,32 +13,35 @@ Sources: RFC 3164, RFC 5424, systemd src/shared/logs-show.c, BusyBox sysklogd/sy
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import LineReader, Row, Transport
 from kpanic.grammars.transports.stamps import ISO, PRINTK, STAMP, clock, epoch, wall
 
+if TYPE_CHECKING:
+    import re
+
 _PRIORITY: Final = r"[a-z]+\d?\.(?:emerg|alert|crit|err(?:or)?|warn(?:ing)?|notice|info|debug) "
 _KERNEL: Final = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]{{1,255}}) )?(?:{_PRIORITY})?kernel(?:\[\d+\])?:"
 _REST: Final = rf"(?: ?{PRINTK} ?)?(?P<text>.*)"
-_SYSLOG: Final = re.compile(rf"(?:<\d+>)?{STAMP} (?:{_KERNEL} ?|\s*(?:<\d+>)?(?=\[ *\d+\.\d+\])){_REST}")
+_SYSLOG: Final = regex(rf"(?:<\d+>)?{STAMP} (?:{_KERNEL} ?|\s*(?:<\d+>)?(?=\[ *\d+\.\d+\])){_REST}")
 """The kernel's line; or a stamp that a console server put before the kernel's own."""
-_RFC5424: Final = re.compile(
+_RFC5424: Final = regex(
     rf"<\d+>1 (?:{ISO}|-) (?P<host>\S{{1,255}}) (?P<program>\S+) \S+ \S+ "
     rf'(?:-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: \ufeff?{_REST}|$)'
 )
-_PROGRAM: Final = re.compile(rf"(?:<\d+>)?{STAMP} ")
+_PROGRAM: Final = regex(rf"(?:<\d+>)?{STAMP} ")
 """The line of any other program: not the kernel's words."""
-_RUNNER: Final = re.compile(r"(?P<day>\d{4}/\d\d/\d\d) (?P<hour>\d\d:\d\d:\d\d) (?P<text>.*)")
-_MISSED: Final = re.compile(r".*systemd-journald\[\d+\]: Missed (?P<lost>\d{1,9}) kernel messages")
-_STAMP_ALONE: Final = re.compile(
+_RUNNER: Final = regex(r"(?P<day>\d{4}/\d\d/\d\d) (?P<hour>\d\d:\d\d:\d\d) (?P<text>.*)")
+_MISSED: Final = regex(r".*systemd-journald\[\d+\]: Missed (?P<lost>\d{1,9}) kernel messages")
+_STAMP_ALONE: Final = regex(
     rf"(?:<\d+>)?{STAMP} (?P<text>(?P<begins>BUG: |Kernel panic - |[kK]ernel BUG at |general protection "
     r"fault|Unable to handle kernel |Oops: |INFO: task |(?:rcu: )?INFO: rcu_|WARNING: CPU: "
     r"|------------\[ cut here|(?:NMI )?watchdog: )?.*)"
 )
-_OCTAL: Final = re.compile(r"#01[125]")
+_OCTAL: Final = regex(r"#01[125]")
 _CONTROLS: Final = {"#011": "\t", "#012": "\n", "#015": ""}
 """As rsyslog writes tab, newline and carriage return."""
 _SPACES: Final = frozenset(" \t")

@@ -44,7 +44,7 @@ NEEDS = {
     "kpanic": "process",
 }
 """Markers of the tests that use a fixture, by its name."""
-SLOW = {"engine", "browser", "java", "journal", "lab", "nodejs", "process", "root"}
+SLOW = {"engine", "browser", "java", "journal", "lab", "nodejs", "process", "root", "timed"}
 """Markers of what the unit part goes without."""
 
 

@@ -117,6 +117,7 @@ def test_the_kept_patterns_are_those_of_the_sources() -> None:
     assert fresh["CHECKSUMS"] == compiled.CHECKSUMS, "run python -m kpanic.grammars.regenerate"
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_sentence(tmp_path: Path) -> None:
     picture = tmp_path / "grammar.html"
     sentences = regenerate.sentences()

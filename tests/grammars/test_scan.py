@@ -275,6 +275,7 @@ def test_memory_is_bounded(unit: bytes) -> None:
     assert peak < 100 * BLOCK
 
 
+@pytest.mark.slow
 def test_ten_thousand_hosts_keep_a_bounded_number_of_windows() -> None:
     scanner = Scanner(Search([Literal("Oops: ", after=1000)]))
     for n in range(10_000):
@@ -288,6 +289,7 @@ def test_history_is_bounded() -> None:
     assert len(lines) <= 10 * HISTORY + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unit", "size"),
     [

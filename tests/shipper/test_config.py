@@ -292,6 +292,7 @@ LAUGHS = "".join(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -320,6 +321,7 @@ def test_what_is_made_to_do_harm_is_one_line(tmp_path: Path, text: str, expected
         read(tmp_path, "triage.path: triage.yml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [
@@ -420,6 +422,7 @@ def test_a_configuration_does_not_show_its_secrets(tmp_path: Path) -> None:
     assert SECRET not in repr(config)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.recursive(

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from tests.engines.proxy import HttpProxy
     from tests.engines.search import Engine
 
+pytestmark = pytest.mark.timed
 QUIET = 0.3
 
 

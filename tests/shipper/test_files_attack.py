@@ -44,6 +44,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PACK)
 def test_a_bomb_is_unpacked_by_pieces_and_left_off(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "SMALL", 8 << 20)

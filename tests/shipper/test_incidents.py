@@ -197,6 +197,7 @@ def test_six_boots_that_come_several_ways_are_six_incidents(
     assert store.status().incidents == 6
 
 
+@pytest.mark.slow
 def test_clones_that_a_kernel_kills_at_boot_are_as_many_incidents(store: Store) -> None:
     clones = [Boot(NOON, 0.000001 * number, f"clone{number}") for number in range(200)]
     store.add([seen("kdump", boot) for boot in clones])

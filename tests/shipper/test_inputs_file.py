@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from kpanic.shipper.inputs import followed_file
 from kpanic.shipper.inputs.file import FileInput
 from kpanic.shipper.inputs.file_patterns import expand
@@ -16,10 +18,9 @@ from tests.shipper.feed import running
 from tests.waiting import stays, until
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.shipper.feed import Feed
 
+pytestmark = pytest.mark.timed
 LAB = Path(__file__).parent.parent / "logs" / "lab"
 PANIC = (LAB / "6.1.0-56-amd64-x86_64-panic.log").read_bytes().replace(b"\r\n", b"\n")
 AT = PANIC.index(b"\n", PANIC.index(b"Kernel panic - not syncing") + 500) + 1

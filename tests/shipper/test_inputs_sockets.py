@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.shipper.feed import Feed
 
+pytestmark = pytest.mark.timed
 LOGS = Path(__file__).parent.parent / "logs"
 PLAIN, EXTENDED = (
     [

@@ -271,6 +271,7 @@ def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -
     }
 
 
+@pytest.mark.slow
 def test_a_tree_deeper_than_a_path_is_long_is_walked_as_far_as_paths_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_records_that_wait_for_one_that_never_comes_are_bounded() -> None:
         assert reader.size < 2 * LATE_BYTES + (2 << 20)
 
 
+@pytest.mark.slow
 def test_crashes_of_ever_new_hosts_are_kept_within_the_memory(memory: Memory) -> None:
     memory.limit = 1 << 20
     kept: list[tuple[str, CrashReport]] = []
@@ -231,6 +232,7 @@ def test_one_long_entry_of_the_journal_costs_time_in_proportion_to_its_length_an
     assert seconds(split, long * 4 + b"\n{}\n") < LINEAR * seconds(split, long + b"\n{}\n")
 
 
+@pytest.mark.slow
 def test_a_record_that_is_piped_byte_by_byte_costs_time_in_proportion_to_its_length() -> None:
     def pipe(record: bytes) -> None:
         lines = PipedLines(10, lambda _: None, lambda _: None)

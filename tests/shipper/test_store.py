@@ -454,6 +454,7 @@ def test_kill_9_while_writing_loses_nothing_that_was_acknowledged(path: Path) ->
             assert store.known_ids([f"id{n}" for n in range(position)]) == {f"id{n}" for n in range(position)}
 
 
+@pytest.mark.slow
 def test_status_looks_at_few_pages_of_many_documents(tmp_path: Path) -> None:
     with Store(tmp_path / "kpanic.db") as store:
         store.register_output("a")

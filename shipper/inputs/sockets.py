@@ -14,6 +14,7 @@ __all__ = ["ListenAddress", "kernel_drops", "parse_listen_address", "sender_addr
 
 RECEIVE_BUFFER: Final = 4 << 20
 """Bytes that the kernel may hold for a UDP socket: the whole crash of many hosts at once."""
+SO_RCVBUFFORCE: Final = 33
 SO_MEMINFO: Final = 55
 MEMINFO_DROPS: Final = 8
 """``SK_MEMINFO_DROPS`` of include/uapi/linux/sock_diag.h."""
@@ -56,6 +57,14 @@ def kernel_drops(listening: socket.socket) -> int:
     return numbers[MEMINFO_DROPS] if len(numbers) > MEMINFO_DROPS else 0
 
 
+def _enlarge_buffer(made: socket.socket) -> None:
+    """Ask for :data:`RECEIVE_BUFFER` bytes; without CAP_NET_ADMIN, net.core.rmem_max limits them."""
+    try:
+        made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except OSError:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
 class ListenAddress:
     """An address to listen at, which may appear later than the service, as a network does at boot.
 
@@ -94,7 +103,7 @@ class ListenAddress:
         try:
             made.setblocking(False)  # noqa: FBT003 - the library's signature
             if self._kind == socket.SOCK_DGRAM:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+                _enlarge_buffer(made)
             else:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(self._address)

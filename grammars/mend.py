@@ -288,12 +288,15 @@ class _Breaks:
     def __init__(self, lines: Sequence[Line], pairs: Sequence[_Pair], *, stamped: bool) -> None:
         self._lines = lines
         self._stamped = stamped
-        candidates = [pair for pair in pairs if not self._separate(pair)]
-        self._width, fits = _width(candidates)
-        if not stamped:  # any line may continue the one before: where they were broken the widest ends
+        if stamped:
+            candidates = [pair for pair in pairs if not self._separate(pair)]
+            self._width, fits = _width(candidates)
+        else:  # any line may continue the one before: where they were broken the widest ends
             widest = max(len(line.raw.rstrip()) for line in lines)
             self._width = widest if MAIL <= widest <= WIDE else 0
-            fits = sum(pair.length <= self._width < pair.length + pair.word for pair in candidates)
+            pairs = [pair for pair in pairs if pair.length <= self._width < pair.length + pair.word]
+            candidates = [pair for pair in pairs if not self._separate(pair)]
+            fits = len(candidates)
         self._worth = 1 + (fits >= MANY and fits >= MOST * len(candidates)) + (fits == len(candidates) > 1)
         """Points for a pair that fits the width."""
         self._mixed = len(candidates) >= MANY and fits < MOST * len(candidates)

@@ -71,6 +71,7 @@ _CLOSED: Final = regex(
         r"\]-+",
         r"\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[\S+\])?",
         r"\bcut here.*",
+        r"\.[chS]:\d+(?: \[inline\])?",  # a frame with its place in the sources
         r"\.\.\.",
         r"#\d+",
     )
@@ -134,7 +135,7 @@ _OWN: Final = regex(
         r"\[<?\(ptrval",
         r"\??\s*[A-Za-z_][\w.$]*\+0x[0-9a-f]+/0x[0-9a-f]+",
         "Allocated by|Freed by|The buggy|(?:Read|Write) of size|Memory state|(?:page|raw|head|flags): ",
-        r">?ffff[0-9a-f]{12}: |comm \"|hex dump|backtrace",
+        r">?[0-9a-f]{4,16}: |comm \"|hex dump|backtrace",
     )
 )
 """How a line of a report begins."""

@@ -204,3 +204,19 @@ def test_a_stamp_of_long_ago_in_a_line_is_quoted() -> None:
 def test_a_vendor_that_puts_the_task_before_each_line(prefix: str) -> None:
     lines = [f"[95480.{28000 + n:06}] {prefix}{line}" for n, line in enumerate(REPORT.splitlines())]
     assert known(read(lines)) == WHOLE
+
+
+def test_frames_with_their_sources_are_lines_of_their_own() -> None:
+    frames = """\
+    widget_alloc_recursive include/linux/widget.h:44 [inline]
+    widget_post_alloc_hook mm/widget.c:4951 [inline]
+    widget_make+0x20/0x40 lib/widget.c:7
+"""
+    head = """\
+BUG: memory leak
+unreferenced object 0xffff888120320240 (size 192):
+  comm "worker", pid 77, jiffies 4294976980
+  backtrace:
+"""
+    crash = read((head + frames * 3).splitlines())
+    assert [line.raw for line in crash.lines if "\n" in line.raw] == []

@@ -39,6 +39,8 @@ _LINE: Final = functools.partial(tuple.__new__, Line)
 _TIMED: Final = itemgetter(1)
 _JOINED: Final = regex(r"[^\n](?:<\d>)?\[ {0,5}(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? ")
 """A stamp in the midst of a line."""
+_STAMPED: Final = regex(r"\[(?<=[^\n]\[) {0,5}\d{1,7}\.\d{6}\]")
+"""Whether there is one: a pattern that begins with a literal is searched for much faster."""
 TOGETHER: Final = 3600.0
 """Maximum seconds between two records on one line."""
 _RETURNS: Final = regex(r"(?<!\r)\r+\n")
@@ -166,7 +168,7 @@ class Reader:
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
         usual = quick and text.replace("\n", "").isprintable() and not any(word in text for word in unusual)
-        usual = usual and (text.count("] ") <= len(rows) or _JOINED.search(text) is None)
+        usual = usual and (text.count("] ") <= len(rows) or _STAMPED.search(text) is None)
         if usual and all(map(_TIMED, rows)):
             return [
                 _LINE((number, words, float(time), caller, "", None, 0, raw, None, name))
@@ -181,7 +183,7 @@ class Reader:
                     or (
                         raw.isprintable()
                         and not any(word in words for word in unusual)
-                        and not ("] " in words and _JOINED.search(words))
+                        and not ("] " in words and _STAMPED.search(words))
                     )
                 )
             ):

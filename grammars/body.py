@@ -55,7 +55,8 @@ class BlockSwitch:
         self._by_literal = {
             text: [one for one in literal if text.startswith(one.literals)] for text in literals
         }
-        unnamed = [re.sub(r"\(\?P<\w+>", "(?:", one.pattern) for one in others]
+        # a block that repeats a line begins with one of them: all of it is read once it is chosen
+        unnamed = [re.sub(r"\(\?P<\w+>", "(?:", (one.each or one).pattern) for one in others]
         words = "|".join(_by_first(self._by_literal))
         # by the newline before it a line is found much faster than by ``^``
         self._begin = re.compile(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")

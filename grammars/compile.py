@@ -5,7 +5,7 @@ back what an element took. Atomic groups, ``(?>…)``, mean the same to :mod:`re
 translation is exact, and a pattern made of them cannot take exponential time::
 
     Literal, str          the text, escaped           a + b           AB
-    Word, Regex           (?>…)                       a | b           (?>A|B)
+    Word, Regex           (?>…), …+                    a | b           (?>A|B)
     Opt(a)                (?>(?:A)?)                  OneOrMore(a)    (?>(?:A)+)
     a("name")             (?P<name>A)                 ~a              (?!A)
     FollowedBy(a)         (?=A)                       UpTo(a)         (?>(?:(?!A)[^\n])*)
@@ -36,6 +36,13 @@ SHORTEST: Final = 4
 ALTERNATIVES: Final = 64
 """Beginnings that one expression may have."""
 _TRANSPARENT: Final = (pp.Combine, pp.Suppress, pp.Group, pp.Forward)
+
+
+_SPECIAL: Final = re.compile(r"[\\.^$*+?{}\[\]|()]")
+_SIMPLE: Final = re.compile(
+    r"(?P<characters>\[\^?\]?(?:\\.|[^\]\\])*\]|\\[wWsSdD])(?P<times>[*+?]|\{\d+(?:,\d*)?\})?"
+)
+"""Characters of one kind."""
 
 
 class GrammarError(ValueError):
@@ -76,17 +83,22 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
             leaf = element.pattern
             if not isinstance(leaf, str) or element.flags or re.compile(leaf).groups:
                 raise GrammarError(f"a Regex is one word, a text without groups and flags: {leaf!r}")
-            return f"(?>{leaf})"
+            return _atomic(leaf)
         case pp.Literal():
-            return re.escape(element.match)
+            return _SPECIAL.sub(r"\\\g<0>", element.match)
         case pp.Word():
-            return f"(?>{element.reString})"
+            return _atomic(element.reString)
         case pp.And():
             return "".join([_translate(one, names) for one in element.exprs])
         case pp.MatchFirst():
             return f"(?>{'|'.join([_translate(one, names) for one in element.exprs])})"
         case pp.Opt():
-            return f"(?>(?:{_translate(element.expr, names)})?)"
+            inner = _translate(element.expr, names)
+            if isinstance(element.expr, pp.MatchFirst) and inner.startswith("(?>"):
+                inner = inner.removeprefix("(?>").removesuffix(
+                    ")"
+                )  # the group around it gives nothing back either
+            return f"(?>(?:{inner})?)"
         case pp.OneOrMore() | pp.ZeroOrMore():
             before = names and names.total()
             repeat = "+" if isinstance(element, pp.OneOrMore) else "*"
@@ -115,6 +127,13 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
         case _ if isinstance(element, _TRANSPARENT) and element.expr is not None:
             return _translate(element.expr, names)
     raise GrammarError(f"{type(element).__name__} has no translation: {element}")
+
+
+def _atomic(leaf: str) -> str:
+    """Return a leaf that gives nothing back, in the form that :mod:`re` compiles and matches fastest."""
+    if simple := _SIMPLE.fullmatch(leaf):
+        return f"{leaf}+" if simple["times"] else leaf
+    return f"(?>{leaf})"
 
 
 def beginnings(expression: pp.ParserElement) -> tuple[str, ...]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from typing import Final
 
 __all__ = ["counts", "note"]
 
-_LOG: Final = logging.getLogger(__name__)
 _counts: Counter[str] = Counter()
 
 
@@ -19,7 +16,11 @@ def note(stage: str, error: Exception) -> None:
     """
     _counts[stage] += 1
     if _counts[stage] == 1:
-        _LOG.warning("the grammar has a fault in %s, please report it", stage, exc_info=error)
+        import logging  # noqa: PLC0415 - faults are rare
+
+        logging.getLogger(__name__).warning(
+            "the grammar has a fault in %s, please report it", stage, exc_info=error
+        )
 
 
 def counts() -> dict[str, int]:

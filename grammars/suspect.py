@@ -109,10 +109,16 @@ def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa
     return _compiled(rules).reason(function, anchored=anchored)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
+def _skipped(function: str, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
+    """Return why a function is passed over everywhere: the rules are many, and slow to hash as a key."""
+    return _compiled(SKIP).reason(function, anchored=anchored)
+
+
 def passed_over(function: str) -> str:
     """Return why a function is passed over; empty where it may be the suspect."""
     name = base(function)
-    return _reason(name, SKIP) or helpers.reason(name)
+    return _skipped(name) or helpers.reason(name)
 
 
 class Walker:
@@ -197,7 +203,7 @@ class Walker:
     def _helper(self, function: str, name: str) -> str:
         """Return why a function is passed over; a module's must be named like a helper from its start."""
         anchored = function in self.modules
-        if reason := (self.extra and _reason(name, self.extra, anchored)) or _reason(name, SKIP, anchored):
+        if reason := (self.extra and _reason(name, self.extra, anchored)) or _skipped(name, anchored):
             return reason
         rule = helpers.rule(name)
         if rule is None:

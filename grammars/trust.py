@@ -43,7 +43,7 @@ _CONTINUE: Final = _ANNOUNCE | {"fault", "trap", "lockdep", "panic", "generic", 
 
 def broken(report: ReportText, facts: Body) -> str:
     """Say why a report's traces cannot be trusted; empty where they can."""
-    if any(name.startswith("should_fail") and _INJECTED.fullmatch(name) for name in _first_frames(facts)):
+    if any(map(_INJECTED.fullmatch, _first_frames(facts, "should_fail"))):
         return "the stack of an injected failure is mixed into it"
     if not report.lines[0].caller and _dumps(facts):
         return "another task's dump begins inside it"
@@ -109,15 +109,15 @@ def mentioned(head: Head, report: ReportText, facts: Body, later: Sequence[Head]
     return first is None or first.place >= end
 
 
-def _first_frames(facts: Body) -> Iterator[str]:
-    """Yield the functions of the first trace that are no guesses, with their suffixes."""
+def _first_frames(facts: Body, beginning: str) -> Iterator[str]:
+    """Yield the functions of the first trace that begin so and are no guesses, with their suffixes."""
     opened = False
     for fact in facts:
         if fact.kind == "opening":
             if opened:
                 return
             opened = True
-        elif fact.kind == "frames":
+        elif fact.kind == "frames" and fact.value.mentions(beginning):
             yield from [frame.symbol for frame in fact.value.frames if frame.reliable]
 
 

@@ -77,6 +77,10 @@ class Trace:
             return iter(self._frames)
         return (frame for _, frame in _read_frames(self._text, self._frame))
 
+    def mentions(self, text: str) -> bool:
+        """Tell whether the lines hold a text: a glance that spares to take them apart."""
+        return text in self._text
+
     @property
     def sound(self) -> bool:
         """Tell whether there is a frame that is no guess, or one of a kernel that can but guess."""

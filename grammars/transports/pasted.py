@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import string
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +36,8 @@ class _Page(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         if not any(entity in row.text for entity in _ENTITIES):
             return None
+        import html  # noqa: PLC0415 - its table of entities is large, and few texts come from a page
+
         text = html.unescape(row.text)
         return self.context.again(row._replace(text=text)) if text != row.text else None
 

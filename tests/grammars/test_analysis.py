@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -257,11 +256,11 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
     def install(value: str) -> None:
         others = plugins.points
-        entry = EntryPoint("rack", value, reading.GROUP)
+        entry = plugins.Point("rack", value, reading.GROUP)
         monkeypatch.setattr(
             plugins, "points", lambda group: (entry,) if group == reading.GROUP else others(group)
         )
-        monkeypatch.setattr(EntryPoint, "load", lambda _: globals().get(value))
+        monkeypatch.setattr(plugins.Point, "load", lambda _: globals().get(value))
         reading._own.cache_clear()  # noqa: SLF001
 
     yield install

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,7 @@ def test_a_fault_of_the_reading_step_by_step_costs_the_steps_alone(monkeypatch: 
 
 
 def test_an_entry_point_that_is_no_family_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = EntryPoint("wrong", "re:compile", GROUP)
+    wrong = plugins.Point("wrong", "re:compile", GROUP)
     monkeypatch.setattr(plugins, "points", lambda _group: (wrong,))
     with pytest.raises(TypeError, match=r"'wrong' of kpanic\.families"):
         list(plugins.installed(GROUP, Family))

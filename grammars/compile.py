@@ -27,7 +27,7 @@ import pyparsing as pp
 from kpanic.grammars.vocabulary.elements import Later, Lines, UpTo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["GrammarError", "beginnings", "literals", "pattern"]
 
@@ -60,7 +60,11 @@ def pattern(expression: pp.ParserElement) -> str:
 
 def _translate(element: pp.ParserElement, names: Counter[str] | None) -> str:
     """Translate an element; ``names`` counts the fields so far, None where fields are not wanted."""
-    inside = _inside(element, names)
+    return _named(element, _inside(element, names), names)
+
+
+def _named(element: pp.ParserElement, inside: str, names: Counter[str] | None) -> str:
+    """Make a field of an element's pattern, if the element is one and fields are wanted."""
     if names is None or not element.resultsName:
         return inside
     name = element.resultsName
@@ -89,7 +93,7 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
         case pp.Word():
             return _atomic(element.reString)
         case pp.And():
-            return "".join([_translate(one, names) for one in element.exprs])
+            return _in_sequence(element.exprs, names)
         case pp.MatchFirst():
             return f"(?>{'|'.join([_translate(one, names) for one in element.exprs])})"
         case pp.Opt():
@@ -127,6 +131,45 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
         case _ if isinstance(element, _TRANSPARENT) and element.expr is not None:
             return _translate(element.expr, names)
     raise GrammarError(f"{type(element).__name__} has no translation: {element}")
+
+
+def _in_sequence(elements: Sequence[pp.ParserElement], names: Counter[str] | None) -> str:
+    """Translate elements that follow each other.
+
+    What ends a text mostly follows it. Then it need not be written twice: the shortest text before it is the
+    one that ends where it first matches.
+    """
+    pieces: list[str] = []
+    at = 0
+    while at < len(elements):
+        element = elements[at]
+        at += 1
+        end = _end_of(element, elements, at)
+        before = ""
+        if end is None:
+            pieces.append(_translate(element, names))
+            continue
+        if isinstance(element, Later):  # lines, and then the text before the target
+            before = rf"(?:\n[^\n]*+){{0,{element.within - 1}}}?\n[^\n]*?"
+        elif isinstance(element, UpTo):
+            before = _named(element, f"[^\\n]{{{element.least},{element.most}}}?", names)
+        pieces.append(f"(?>{before}{_in_sequence(elements[at:end], names)})")
+        at = end
+    return "".join(pieces)
+
+
+def _end_of(element: pp.ParserElement, elements: Sequence[pp.ParserElement], at: int) -> int | None:
+    """Return where the elements from ``at`` on end that also end the text of an element; None without one."""
+    if not isinstance(element, UpTo | Later):
+        return None
+    target, following = _translate(element.expr, None), ""
+    for end in range(at, len(elements)):
+        following += _translate(elements[end], None)
+        if following == target:
+            return end + 1
+        if not target.startswith(following):
+            break
+    return None
 
 
 def _atomic(leaf: str) -> str:

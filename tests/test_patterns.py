@@ -84,6 +84,9 @@ def test_growth_with_the_length_is_not(text: str, *, searched: bool) -> None:
 def test_no_pattern_s_time_grows_with_the_square_of_a_text(
     patterns: list[Compiled], share: int, variety: int
 ) -> None:
-    """The unit part tries a fifth of the patterns with the likeliest characters."""
-    found = {one: text for one in patterns[::share] if (text := quadratic(one, variety=variety))}
-    assert found == {}
+    """The unit part tries a fifth of the patterns with the likeliest characters.
+
+    What else runs on the machine can make one reading grow, not three.
+    """
+    found = [one for one in patterns[::share] if all(quadratic(one, variety=variety) for _ in range(3))]
+    assert found == []

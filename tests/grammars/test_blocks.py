@@ -91,7 +91,7 @@ def test_pyparsing_and_the_patterns_agree_on_every_line(sentence: Sentence) -> N
 
 
 @by_sentence
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(data=st.data())
 def test_pyparsing_and_the_patterns_agree_on_texts_of_the_grammar(
     sentence: Sentence, data: st.DataObject

@@ -101,7 +101,7 @@ def _unstamped(path: Path) -> str:
 
 
 @by_form
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(data=st.data())
 def test_pyparsing_and_the_pattern_agree_on_texts_of_the_grammar(
     family: Family, form: Form, data: st.DataObject

@@ -79,6 +79,7 @@ def test_a_crash_is_read_from_the_records_and_how_far_is_kept(tmp_path: Path) ->
         (f"{uuid.uuid4()} 5", ""),  # another boot's
         ("", ""),
     ],
+    ids=["some lost", "none", "another boot", "first start"],
 )
 def test_what_was_overwritten_while_nobody_read_is_told(tmp_path: Path, before: str, told: str) -> None:
     path = str(tmp_path / "kmsg")

@@ -108,6 +108,7 @@ def test_a_compressed_answer_is_refused_before_it_is_unpacked(connect: Callable[
         connect(url).send(batch(2, "x"))
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("part", ["status", "headers", "body"])
 def test_an_answer_that_drips_is_left_after_the_timeout(connect: Callable[..., Any], part: str) -> None:
     sent = {

@@ -271,7 +271,7 @@ def test_reading_what_is_not_there_says_how_to_start(path: Path) -> None:
 def test_who_may_only_read_reads(path: Path) -> None:
     with Store(path) as store:
         store.add([packed(1)])
-    folders = [path.parent, *path.parents[1:4]]
+    folders = [path.parent, *path.parents[1:5]]
     modes = [folder.stat().st_mode for folder in folders]
     user = os.geteuid()
     for folder in folders:

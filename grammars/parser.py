@@ -341,6 +341,7 @@ class Parser:
             crash = report.unread(known, incident, error, fatal=incident.fatal)
         if crash is None:
             return None
+        boot.hardware = boot.hardware or crash.hardware  # later reports of the boot need not repeat it
         if died and not crash.fatal:
             crash = structs.replace(crash, fatal=True)
         return _analysed(crash)

@@ -12,16 +12,9 @@ from tests.wild_answers import answers, cases
 
 FOLDER: Final = Path(__file__).parent.parent / "wild"
 CASES: Final = cases(FOLDER)
-WRONG: Final = {}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=pytest.mark.xfail(reason=WRONG[case]) if case in WRONG else ())
-        for case in sorted(CASES)
-    ],
-)
+@pytest.mark.parametrize("case", sorted(CASES))
 def test_a_text_is_read_as_a_person_reads_it(case: str) -> None:
     assert [one for one in answers(FOLDER, case, CASES[case]) if not one.right] == []
 

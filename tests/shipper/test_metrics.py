@@ -47,7 +47,8 @@ def test_half_requests_take_few_descriptors_and_an_honest_scrape_is_answered(por
             one.sendall(b"GET /metrics HTTP/1.1\r\nHost")
         until(lambda: descriptors() - before <= 200 + metrics.CONNECTIONS)
         assert "kpanic_store_bytes 0.0" in scraped(port)
-        assert descriptors() - before <= 201 + metrics.CONNECTIONS
+        # The thread of a client that was cut off closes its socket, a moment later.
+        until(lambda: descriptors() - before <= 200 + metrics.CONNECTIONS)
     until(lambda: descriptors() <= before + 1)
 
 

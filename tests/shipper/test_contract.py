@@ -66,26 +66,34 @@ def test_file(tmp_path: Path) -> None:
 
 
 def test_kdump(tmp_path: Path) -> None:
+    crashes = tmp_path / "crash"
+    crashes.mkdir()
     seconds = iter(range(60))
 
     def write(text: bytes) -> None:
-        folder = tmp_path / f"127.0.0.1-2026-04-29-20:32:{next(seconds):02}"
-        folder.mkdir()
-        (folder / "vmcore-dmesg.txt").write_bytes(text)
+        appear(crashes / f"127.0.0.1-2026-04-29-20:32:{next(seconds):02}", "vmcore-dmesg.txt", text)
 
-    check_input(made(KdumpInput, paths=[str(tmp_path)], settle=0, scan_interval=0.2), write, lasting=True)
+    check_input(made(KdumpInput, paths=[str(crashes)], settle=0, scan_interval=0.2), write, lasting=True)
+
+
+def appear(folder: Path, name: str, text: bytes) -> None:
+    """Make a folder with one file, whole at once: an empty one that is met halfway moves the positions."""
+    beside = folder.parent.parent / "made"
+    beside.mkdir()
+    (beside / name).write_bytes(text)
+    beside.rename(folder)
 
 
 def test_pstore(tmp_path: Path) -> None:
+    records = tmp_path / "pstore"
+    records.mkdir()
     numbers = iter(range(100))
 
     def write(text: bytes) -> None:
         number = next(numbers)
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        (folder / f"dmesg-efi-{number}").write_bytes(text)
+        appear(records / str(number), f"dmesg-efi-{number}", text)
 
-    check_input(made(PstoreInput, paths=[str(tmp_path)], scan_interval=0.2), write, lasting=True)
+    check_input(made(PstoreInput, paths=[str(records)], scan_interval=0.2), write, lasting=True)
 
 
 @pytest.mark.journal

@@ -133,7 +133,6 @@ from kpanic.shipper.outputs.file import FileConfig, FileOutput
 from kpanic.shipper.delivery import Delivery
 from kpanic.shipper.store import Position, Store, StoreError
 from tests.shipper.samples import packed
-from tests.waiting import stays
 
 folder = Path(sys.argv[1])
 try:
@@ -142,12 +141,16 @@ try:
         start = int(store.positions("test").get("next", 0))
         delivery = Delivery(store, FileOutput(FileConfig(path=str(folder / "out.ndjson"))), attempts=1)
         delivery.start()
-        for number in range(start, start + 3 * int(sys.argv[2]), 3):
-            position = Position("test", "next", str(number + 3))
-            store.add([packed(n) for n in range(number, number + 3)], [position])
-            delivery.wake()
-            stays(delivery.is_alive, 0.003)  # or a fast machine fills the drive before the power goes
-            os.write(1, b"%d %d\\n" % (number + 3, store.outputs()[0].delivered))
+        try:
+            for number in range(start, start + 3 * int(sys.argv[2]), 3):
+                position = Position("test", "next", str(number + 3))
+                store.add([packed(n) for n in range(number, number + 3)], [position])
+                delivery.wake()
+                delivery.join(0.003)  # or a fast machine fills the drive before the power goes
+                os.write(1, b"%d %d\\n" % (number + 3, store.outputs()[0].delivered))
+        except StoreError:
+            delivery.stop()
+            raise
         delivery.finish()
         delivery.join()
         assert not delivery.trouble, delivery.trouble

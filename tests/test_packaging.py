@@ -107,7 +107,7 @@ def test_a_wheel_holds_one_package(wheel: Path) -> None:
 
 def test_a_wheel_holds_every_file_of_the_packages(clone: Path, wheel: Path) -> None:
     tracked = set(run("git", "ls-files", *PACKAGES, cwd=clone).split()) - NOT_INSTALLED
-    assert {"dashboards/page/report.js", "grammars/data/helpers.tsv"} <= tracked
+    assert {"dashboards/page/page.js", "grammars/data/helpers.tsv"} <= tracked
     public = {
         path for path in run("git", "ls-files", "kpanic", cwd=clone).split() if path[7:] not in PACKAGES
     }

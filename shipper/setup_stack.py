@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["frontend_words", "kibana_rules", "monitors", "saved_objects", "watches"]
 
 Json = dict[str, Any]
-OK, FORBIDDEN, NOT_FOUND, CONFLICT = 200, 403, 404, 409
+OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 MESSAGES = (".server-log", ".slack", ".teams", ".webhook")
 """Types of Kibana's connectors that need only a text."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KERNEL", "NULL_PAGE", "USER", "Address", "Place", "regions", "special", "split"]
+__all__ = ["KERNEL", "NULL_PAGE", "USER", "Address", "Place", "apart", "regions", "special", "split"]
 
 Place = Literal["null", "poison", "error", "user", "kernel", "non-canonical"]
 
@@ -47,6 +47,13 @@ _POISONS_32: Final = (
 )
 _DELETED_32: Final = frozenset({0x100, 0x122})
 """LIST_POISON1 and 2 where CONFIG_ILLEGAL_POINTER_VALUE is 0."""
+
+
+def apart(machine: str) -> Address:
+    """Return what an address is where a machine tells the two kinds apart by other means than their value."""
+    return Address(
+        "kernel", f"an address of the kernel or of user space, which {machine} keeps apart otherwise"
+    )
 
 
 def special(address: int, bits: int) -> Address | None:

@@ -45,8 +45,7 @@ def register() -> ParserElement:
 
     pc = [<fffffc0000310f40>]
     """
-    value = k.Regex(r"[0-9a-f]{4,16}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[a-z]\w{1,2}")("name") + k.Regex(r" ?= (?:\[<)?") + value
+    return k.register(r"[a-z]\w{1,2}", k.Regex(r" ?= (?:\[<)?"), (4, 16))
 
 
 @block("registers", registers(named(register), "alpha"), each=register)

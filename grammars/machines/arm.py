@@ -35,8 +35,7 @@ def register() -> ParserElement:
 
     pc : [<8015df40>]
     """
-    value = k.Regex(r"[0-9a-f]{8}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[a-z]{1,6}\d{0,2}")("name") + k.Regex(r" ?: ?(?:\[<)?") + value
+    return k.register(r"[a-z]{1,6}\d{0,2}", k.Regex(r" ?: ?(?:\[<)?"), (8, 8))
 
 
 @block("registers", registers(named(register), "armv7l"), each=register)

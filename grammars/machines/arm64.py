@@ -70,8 +70,7 @@ def register() -> ParserElement:
 
     pc : [<ffffff8008085b34>]
     """
-    value = k.Regex(r"[0-9a-f]{8,16}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[a-z]{1,6}\d{0,2}")("name") + k.Regex(r" ?: ?(?:\[<)?") + value
+    return k.register(r"[a-z]{1,6}\d{0,2}", k.Regex(r" ?: ?(?:\[<)?"), (8, 16))
 
 
 @block("registers", registers(named(register), "aarch64"), each=register)

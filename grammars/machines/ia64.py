@@ -46,8 +46,7 @@ def register() -> ParserElement:
 
     r14 : 0000000000000001
     """
-    value = k.Regex(r"[0-9a-f]{8,21}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[a-z]{1,4}\d{0,2}")("name") + k.Regex(r" {0,3}: ?") + value
+    return k.register(r"[a-z]{1,4}\d{0,2}", k.Regex(r" {0,3}: ?"), (8, 21))
 
 
 @block("registers", registers(named(register), "ia64"), each=register)

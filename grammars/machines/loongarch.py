@@ -55,8 +55,7 @@ def register() -> ParserElement:
 
     BADV: 0000000000000040
     """
-    value = k.Regex(r"[0-9a-f]{8,16}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)(?:[a-z]{1,2}\d?|[A-Z]{4,5})")("name") + k.Regex(":? ") + value
+    return k.register(r"(?:[a-z]{1,2}\d?|[A-Z]{4,5})", k.Regex(":? "), (8, 16))
 
 
 @block("registers", registers(named(register), "loongarch64"), each=register)

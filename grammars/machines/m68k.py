@@ -9,7 +9,7 @@ from kpanic.grammars.blocks import block, sentence
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
-from kpanic.grammars.machines.address import Address
+from kpanic.grammars.machines.address import apart
 
 if TYPE_CHECKING:
     from pyparsing import ParserElement
@@ -29,8 +29,7 @@ def register() -> ParserElement:
 
     SR: 2204
     """
-    value = k.Regex(r"[0-9a-f]{4,8}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)(?:[ad]\d|S[RP])")("name") + ": " + value
+    return k.register(r"(?:[ad]\d|S[RP])", ": ", (4, 8))
 
 
 @block("registers", registers(named(register), "m68k"), each=register)
@@ -43,7 +42,5 @@ def rows() -> ParserElement:
     return k.Lines(row + k.rest_of_line)("lines")
 
 
-_APART: Final = Address(
-    "kernel", "an address of the kernel or of user space, which m68k keeps apart otherwise"
-)
+_APART: Final = apart("m68k")
 M68K = Machine(name="m68k", words=("m68k",), bits=32, blocks=(pc, rows), regions=lambda _address: _APART)

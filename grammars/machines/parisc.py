@@ -10,7 +10,7 @@ from kpanic.grammars.blocks import block, sentence
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
-from kpanic.grammars.machines.address import Address
+from kpanic.grammars.machines.address import apart
 
 if TYPE_CHECKING:
     from pyparsing import ParserElement
@@ -35,8 +35,7 @@ def register() -> ParserElement:
 
     CR30: 000000007f9a0000
     """
-    value = k.Regex(r"[0-9a-f]{8,16}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[A-Z_]{2,6}\d{0,2}")("name") + ": " + value
+    return k.register(r"[A-Z_]{2,6}\d{0,2}", ": ", (8, 16))
 
 
 @block("registers", registers(named(register), "parisc"), each=register)
@@ -52,9 +51,7 @@ def rows() -> ParserElement:
     return k.Lines((lead | cpu) + k.rest_of_line)("lines")
 
 
-_APART: Final = Address(
-    "kernel", "an address of the kernel or of user space, which parisc keeps apart otherwise"
-)
+_APART: Final = apart("parisc")
 PARISC = Machine(
     name="parisc",
     words=("parisc", "hppa"),

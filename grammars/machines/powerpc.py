@@ -100,8 +100,7 @@ def register() -> ParserElement:
 
     NIP:  c008000000335024
     """
-    value = k.Regex(r"[0-9a-f]{4,16}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[A-Z]{2,6}\d{0,2}")("name") + k.Regex(":  ? ?") + value
+    return k.register(r"[A-Z]{2,6}\d{0,2}", k.Regex(":  ? ?"), (4, 16))
 
 
 @sentence

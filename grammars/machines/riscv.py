@@ -38,8 +38,7 @@ def register() -> ParserElement:
 
     s11: ff60000000220000
     """
-    value = k.Regex(r"[0-9a-f]{8,16}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[a-z]{1,7}\d{0,2}")("name") + k.Regex(" ?: ?") + value
+    return k.register(r"[a-z]{1,7}\d{0,2}", k.Regex(" ?: ?"), (8, 16))
 
 
 @block("registers", registers(named(register), "riscv64"), each=register)

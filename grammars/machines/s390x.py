@@ -14,7 +14,7 @@ from kpanic.grammars.blocks.pointer import Jump, pointer
 from kpanic.grammars.blocks.registers import registers
 from kpanic.grammars.machines import Machine
 from kpanic.grammars.machines.access import NOTHING, Access, access
-from kpanic.grammars.machines.address import KERNEL, Address
+from kpanic.grammars.machines.address import KERNEL, apart
 from kpanic.grammars.machines.disassembler import Disassembler
 
 if TYPE_CHECKING:
@@ -163,9 +163,7 @@ def _register(name: str) -> str:
     return f"gpr{number}" if number.isdecimal() and name != "0" else ""
 
 
-_LOW: Final = Address(
-    "kernel", "an address of the kernel or of user space, which s390x keeps apart otherwise"
-)
+_LOW: Final = apart("s390x")
 S390X = Machine(
     name="s390x",
     words=("s390x",),

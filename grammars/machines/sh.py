@@ -22,8 +22,7 @@ def register() -> ParserElement:
 
     PC  : 8c0a6fae
     """
-    value = k.Regex(r"[0-9a-f]{8}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[A-Z]{1,4}\d{0,2}")("name") + k.Regex(" {0,3}: ") + value
+    return k.register(r"[A-Z]{1,4}\d{0,2}", k.Regex(" {0,3}: "), (8, 8))
 
 
 @block("registers", registers(named(register), "sh"), each=register)

@@ -10,7 +10,7 @@ from kpanic.grammars.blocks.oops import read_oops
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
-from kpanic.grammars.machines.address import Address
+from kpanic.grammars.machines.address import Address, apart
 
 if TYPE_CHECKING:
     from pyparsing import ParserElement
@@ -45,8 +45,7 @@ def register() -> ParserElement:
 
     TSTATE: 0000004411001606
     """
-    value = k.Regex(r"[0-9a-f]{8,16}(?!\w)")("value")
-    return k.Regex(r"(?<!\w)[A-Za-z_]{1,6}\d?")("name") + ": " + value
+    return k.register(r"[A-Za-z_]{1,6}\d?", ": ", (8, 16))
 
 
 @block("registers", registers(named(register), "sparc64"), each=register)
@@ -60,9 +59,7 @@ def rows() -> ParserElement:
     return k.Lines(names + k.hex_digits(16, 16) + k.rest_of_line)("lines")
 
 
-_LOW: Final = Address(
-    "kernel", "an address of the kernel or of user space, which sparc64 keeps apart otherwise"
-)
+_LOW: Final = apart("sparc64")
 SPARC64 = Machine(
     name="sparc64",
     words=("sparc64",),

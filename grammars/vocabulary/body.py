@@ -20,7 +20,18 @@ from kpanic.grammars.vocabulary.elements import (
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
-__all__ = ["bracket", "code", "decoded", "exception", "frame_symbol", "link", "mark", "place", "soon"]
+__all__ = [
+    "bracket",
+    "code",
+    "decoded",
+    "exception",
+    "frame_symbol",
+    "link",
+    "mark",
+    "place",
+    "register",
+    "soon",
+]
 
 decoded = Regex(r" \([^\s():]{1,200}:[\d?]").set_name("(file:line")
 """Behind a symbol: where scripts/decode_stacktrace.sh found it."""
@@ -56,6 +67,19 @@ size, module."""
 
 link = (symbol_name("caller") + (Literal("+0x") | FollowedBy(decoded))).set_name("caller")
 """The function that a link register points into; its field is ``caller``."""
+
+
+def register(name: str, between: str | ParserElement, digits: tuple[int, int]) -> ParserElement:
+    """Return the expression of a register that stands anywhere on a line; its fields are name and value.
+
+    :param name: regular expression of its name.
+    :param digits: the least and the most hexadecimal digits of its value.
+    """
+    least, most = digits
+    count = str(least) if least == most else f"{least},{most}"
+    value = Regex(rf"[0-9a-f]{{{count}}}(?!\w)")("value")
+    return Regex(rf"(?<!\w){name}")("name") + between + value
+
 
 _inlined = Regex(r"[ \t]+") + Regex(r"[^\s:]+:\d+")("place") + Regex(r"[ \t]+\[inline\]")
 frame_symbol = (

@@ -62,6 +62,14 @@ def through() -> Iterator[Callable[[Receiver], TcpProxy]]:
         proxy.close()
 
 
+def messages(client: socket.socket, *, raw: bool = False) -> Iterator[Any]:
+    """Yield what a sender says, until it hangs up."""
+    unpacker = msgpack.Unpacker(raw=raw)
+    while data := client.recv(1 << 20):
+        unpacker.feed(data)
+        yield from unpacker
+
+
 def incidents(receiver: Receiver, count: int) -> Counter[str]:
     return Counter(entry["record"]["event"]["id"] for entry in receiver.entries(count))
 
@@ -397,13 +405,10 @@ def test_a_receiver_that_is_slow_is_waited_for_before_anything_is_repeated(
     seen: list[str] = []
 
     def slow(client: socket.socket) -> None:
-        unpacker = msgpack.Unpacker(raw=False)
-        while data := client.recv(1 << 20):
-            unpacker.feed(data)
-            for message in unpacker:
-                seen.append(message[2]["chunk"])
-                late.wait(30)
-                client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
+        for message in messages(client):
+            seen.append(message[2]["chunk"])
+            late.wait(30)
+            client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
 
     with served(slow) as host:
         output = connect(host, ack_timeout=0.3)
@@ -422,15 +427,12 @@ def test_a_late_acknowledgement_does_not_stand_for_another_chunk(
     seen: list[str] = []
 
     def slow(client: socket.socket) -> None:
-        unpacker = msgpack.Unpacker(raw=False)
-        while data := client.recv(1 << 20):
-            unpacker.feed(data)
-            for message in unpacker:
-                seen.append(message[2]["chunk"])
-                if len(seen) == 1:
-                    late.wait(30)
-                if len(seen) != 2:
-                    client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
+        for message in messages(client):
+            seen.append(message[2]["chunk"])
+            if len(seen) == 1:
+                late.wait(30)
+            if len(seen) != 2:
+                client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
 
     with served(slow) as host:
         output = connect(host, ack_timeout=0.3)
@@ -497,12 +499,9 @@ def test_a_chunk_is_one_packed_forward_message_below_the_receivers_limit(
     seen: list[Any] = []
 
     def acknowledge(client: socket.socket) -> None:
-        unpacker = msgpack.Unpacker(raw=True)
-        while data := client.recv(1 << 20):
-            unpacker.feed(data)
-            for message in unpacker:
-                seen.append(message)
-                client.sendall(msgpack.packb({"ack": message[2][b"chunk"].decode()}))
+        for message in messages(client, raw=True):
+            seen.append(message)
+            client.sendall(msgpack.packb({"ack": message[2][b"chunk"].decode()}))
 
     with served(acknowledge) as host:
         connect(host, compress="gzip").send(batch(700, namespace))
@@ -544,12 +543,9 @@ def test_the_handshake_is_what_each_receiver_reads(
         salt = pings[-1][2]
         digest = hashlib.sha512(salt + b"collector" + NONCE + KEY).hexdigest()
         client.sendall(msgpack.packb(["PONG", True, "", "collector", digest]))
-        unpacker = msgpack.Unpacker(raw=False)
-        while data := client.recv(1 << 20):
-            unpacker.feed(data)
-            for message in unpacker:
-                chunks.append(message)
-                client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
+        for message in messages(client):
+            chunks.append(message)
+            client.sendall(msgpack.packb({"ack": message[2]["chunk"]}))
 
     with served(serve) as host:
         output = connect(host, shared_key="the key", username="me", password="word", bulk_max_size=2)  # noqa: S106

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyparsing as pp
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.sentence import Sentence
 
+LOGS = [
+    path
+    for folder in ("../logs", "reports")
+    for path in sorted((Path(__file__).parent / folder).rglob("*"))
+    if path.suffix in {".log", ".txt"}
+]
 _LOOKAHEAD = re.compile(r"\(\?[=!](?:[^()]|\([^()]*\))*\)")
 LINE = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
 

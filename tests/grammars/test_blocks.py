@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING
 
@@ -14,18 +13,14 @@ from hypothesis import strategies as st
 from kpanic.grammars import body
 from kpanic.grammars.model import Line
 from kpanic.grammars.report_lines import ReportText
-from tests.grammars.sentences import agree, damaged, texts
+from tests.grammars.sentences import LOGS, agree, damaged, texts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kpanic.grammars.blocks import Block
     from kpanic.grammars.sentence import Sentence
 
-LOGS = [
-    path
-    for folder in ("../logs", "reports")
-    for path in sorted((Path(__file__).parent / folder).rglob("*"))
-    if path.suffix in {".log", ".txt"}
-]
 BLOCKS = body.blocks()
 SENTENCES = list(dict.fromkeys(sentence for block in BLOCKS for sentence in block.sentences))
 by_block = pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,17 +14,13 @@ from kpanic.grammars import vocabulary as k
 from kpanic.grammars.compile import GrammarError, literals, pattern
 from kpanic.grammars.registry import default
 from kpanic.grammars.report import FAULT
-from tests.grammars.sentences import agree, damaged, texts
+from tests.grammars.sentences import LOGS, agree, damaged, texts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kpanic.grammars.family import Family, Form
 
-LOGS = [
-    path
-    for folder in ("../logs", "reports")
-    for path in sorted((Path(__file__).parent / folder).rglob("*"))
-    if path.suffix in {".log", ".txt"}
-]
 FORMS = [(family, form) for family in default().families for form in family.forms]
 by_form = pytest.mark.parametrize(("family", "form"), FORMS, ids=[form.sentence.key for _, form in FORMS])
 

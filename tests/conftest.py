@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kpanic.shipper.api import _secrets
 from tests.engines import parts
 from tests.engines.forward import Receiver
 from tests.engines.proxy import HttpProxy
@@ -95,6 +96,12 @@ def pytest_configure() -> None:
     """End the engines with a run that is terminated, and watch the unit part."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.addaudithook(Unit.watch)
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the secrets of a test with it: the next one's messages may hold the same words."""
+    monkeypatch.setattr(_secrets, "_secrets", set(_secrets._secrets))  # noqa: SLF001
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ __all__ = ["hide_secrets", "remember_secret"]
 HIDDEN = "[secret]"
 SHORTEST = 4
 """Characters of a secret that is looked for; a shorter one would be found everywhere."""
+LONG = 8
+"""Characters from which a secret is hidden inside a word too: ``pass[secret]`` would tell a short one."""
 
 _secrets: set[str] = set()
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
@@ -29,7 +31,10 @@ def hide_secrets(text: str) -> str:
     A receiver may answer with what it was sent.
     """
     for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+        if len(secret) >= LONG:
+            text = text.replace(secret, HIDDEN)
+        else:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
     if _secrets:
         text = _BASE64.sub(_hidden_if_secret, text)
     return _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)

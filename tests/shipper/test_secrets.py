@@ -88,6 +88,8 @@ def test_messages_hide_secrets_as_they_are_in_base64_and_in_urls() -> None:
         assert "[secret]" in hidden
         for secret in ("swordfish", basic.rstrip("="), "other-secret"):
             assert secret not in hidden
+    remember_secret("word")
+    assert hide_secrets("password of word: (word)") == "password of [secret]: ([secret])"
     for text in ("abc is too short to look for", "0123456789abcdef" * 3, "index logs-kernel.panic-default"):
         assert hide_secrets(text) == text
 

@@ -215,7 +215,7 @@ def test_a_file_and_nothing_at_all_can_be_standard_input(
 
 
 def test_rsyslog_starts_it_and_keeps_what_it_prints(tmp_path: Path) -> None:
-    """As the README has it: omprog, the documents in a file."""
+    """As docs/pipelines.md has it: omprog, the documents in a file."""
     program = tmp_path / "kpanic"
     main = "from kpanic.shipper.cli import main; main()"
     program.write_text(f"#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -c '{main}' \"$@\"\n")

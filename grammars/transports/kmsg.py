@@ -74,7 +74,7 @@ class _Kmsg(LineReader):
 
     def read(self, row: Row) -> list[Line] | None:
         text = row.text
-        if self.open and text[0] == " " and _PROPERTY.match(text):
+        if self.open and text.startswith(" ") and _PROPERTY.match(text):
             return []
         if ";" not in text:
             return None

@@ -58,7 +58,7 @@ def one_input(data: bytes) -> None:
 
 def dictionary(folder: Path) -> Path:
     """Write the words that the scan looks for, and those of a report's body, as libFuzzer wants them."""
-    words = [literal for literal, _ in registry.default().literals] + [literal for literal, _ in READERS]
+    words = [literal for literal, *_ in (*registry.default().literals, *READERS)]
     words += [
         "Call Trace:\n",
         "\n f+0x1/0x2\n",

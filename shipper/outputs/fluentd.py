@@ -49,6 +49,8 @@ CHUNK_BYTES: Final = 2_000_000
 """Maximum bytes of a chunk; Fluent Bit closes at 6,144,000, without a word."""
 PATIENCE: Final = 3
 """Tries without an acknowledgement before a chunk is halved, or a document alone is rejected."""
+MOST_SILENCES: Final = 2
+"""Chunks in a row that are waited for in vain, in one try."""
 
 
 class ForwardTLS(TLS, frozen=True, kw_only=True):
@@ -77,7 +79,7 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     timeout: Seconds = 10
     """To connect, and for each answer of the handshake."""
     ack_timeout: Seconds = 60
-    """For an acknowledgement; a receiver that is slower gets documents twice."""
+    """For an acknowledgement. A receiver that needs ten times as long may get documents twice."""
     bulk_max_size: Positive = 250
 
     def __post_init__(self) -> None:
@@ -94,7 +96,16 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
 
 
 class Unacknowledged(Exception):  # noqa: N818 - a property of the chunk
-    """A chunk was sent, and whether it arrived is not known."""
+    """A chunk was sent, and whether it arrived is not known.
+
+    :ivar in_flight: it may still be acknowledged.
+    :ivar overdue: it is in flight for far longer than the receiver needed for others.
+    """
+
+    def __init__(self, message: str, *, in_flight: bool, overdue: bool) -> None:
+        super().__init__(message)
+        self.in_flight = in_flight
+        self.overdue = overdue
 
 
 class FluentdOutput:
@@ -143,13 +154,12 @@ class FluentdOutput:
         try:
             for chunk, error in self._attempts([stored for stored in batch if stored.id in packed], packed):
                 failure = error or failure
-                name = chunk[0].id
                 size = sum(len(packed[stored.id]) for stored in chunk)
                 if not error:
                     outcomes |= {stored.id: Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in chunk}
                     self._largest = max(self._largest, size)
                     self._lively |= self._alone.keys()
-                elif len(chunk) == 1 and self._tries[name] >= PATIENCE:
+                elif len(chunk) == 1 and self._tries[name := chunk[0].id] >= PATIENCE:
                     self._alone[name] = self._alone.get(name, 0) + (name in self._lively)
                     self._lively.discard(name)
                     if self._alone[name] >= PATIENCE and size > self._largest:
@@ -193,29 +203,48 @@ class FluentdOutput:
     def _attempts(
         self, batch: Sequence[Stored], packed: dict[str, bytes]
     ) -> Iterator[tuple[list[Stored], str]]:
-        """Send each chunk, halved if it was tried often enough; yield it and why it failed.
+        """Send each chunk, halved if it was tried often enough; yield chunks and why they failed.
+
+        A chunk that is in flight has not failed: the receiver may be slow, and what is sent again is stored
+        again. The smallest document of it goes behind it: once that is acknowledged, the chunk has failed.
+        Silence is yielded without a chunk.
 
         :raises Unavailable: no host takes connections.
         """
-        waiting = deque(_chunks(batch, packed, self._documents))
-        unanswered = 0
+        waiting = deque(self._chunks(batch, packed))
+        silent: list[list[Stored]] = []
+        unanswered = silences = 0
         # One bad document costs as many silences as there are halvings; more of them are an outage.
-        while waiting and unanswered <= len(batch).bit_length() + 1:
+        while waiting and unanswered <= len(batch).bit_length() + 1 and silences < MOST_SILENCES:
             chunk = waiting.popleft()
+            failure = None
             try:
                 self._forward(chunk, packed)
             except Unacknowledged as error:
-                for stored in chunk:
-                    self._tries[stored.id] = self._tries.get(stored.id, 0) + 1
-                yield chunk, str(error)
+                failure = error
                 unanswered += 1
-                if max(self._tries[stored.id] for stored in chunk) < PATIENCE:
+            for settled in self._settled(batch):
+                yield settled, ""
+                unanswered = silences = 0
+                for one in self._overtaken(silent, chunk, settled):
+                    yield one, "acknowledged a later chunk, and not this one"
+                    waiting.extendleft(_halves(one))
+            if failure is None:
+                continue
+            if failure.in_flight:
+                yield [], str(failure)
+                silences += 1
+                silent.append(chunk)
+                if not failure.overdue:
                     return
-                if half := len(chunk) // 2:
-                    waiting.extendleft((chunk[half:], chunk[:half]))
-            else:
-                yield chunk, ""
-                unanswered = 0
+                if len(chunk) > 1:
+                    waiting.appendleft([min(chunk, key=lambda stored: len(packed[stored.id]))])
+                continue
+            tries = self._count_try(chunk)
+            yield chunk, str(failure)
+            if tries < PATIENCE:
+                return
+            waiting.extendleft(_halves(chunk))
 
     def _forward(self, chunk: Sequence[Stored], packed: dict[str, bytes]) -> None:
         """Send to the first host that takes connections; the one that failed comes last next time.
@@ -223,9 +252,9 @@ class FluentdOutput:
         :raises Unavailable: none of them does.
         :raises Unacknowledged: the chunk was sent, and no more is known.
         """
-        # The same documents make the same chunk: a receiver that knows chunks can recognise this one.
-        identity = hashlib.sha256("\0".join(stored.id for stored in chunk).encode()).digest()[:16]
         entries = b"".join(packed[stored.id] for stored in chunk)
+        documents = tuple(stored.id for stored in chunk)
+        name = _chunk_name(documents)
         failures = []
         for _ in range(len(self._senders)):
             sender = self._senders[0]
@@ -236,26 +265,82 @@ class FluentdOutput:
                 self._senders.rotate(-1)
                 continue
             try:
-                sender.forward(entries, len(chunk), base64.b64encode(identity).decode(), compress=self._gzip)
+                sender.forward(entries, documents, name, compress=self._gzip)
             except OSError as error:
                 self._senders.rotate(-1)
-                raise Unacknowledged(f"fluentd: {sender.address}: {connection_error(error)}") from error
+                raise Unacknowledged(
+                    f"fluentd: {sender.address}: {connection_error(error)}",
+                    in_flight=name in sender.flights,
+                    overdue=sender.overdue(name),
+                ) from error
             return
         raise Unavailable(f"fluentd: {'; '.join(failures)}")
 
+    def _count_try(self, chunk: Sequence[Stored]) -> int:
+        """Count a try without an acknowledgement; return the most that a document of the chunk had."""
+        self._tries |= {stored.id: self._tries.get(stored.id, 0) + 1 for stored in chunk}
+        return max(self._tries[stored.id] for stored in chunk)
 
-def _chunks(batch: Sequence[Stored], packed: dict[str, bytes], documents: int) -> Iterator[list[Stored]]:
-    chunk: list[Stored] = []
-    size = 0
-    for stored in batch:
-        length = len(packed[stored.id])
-        if chunk and (size + length > CHUNK_BYTES or len(chunk) >= documents):
+    def _overtaken(
+        self, silent: list[list[Stored]], current: list[Stored], settled: list[Stored]
+    ) -> list[list[Stored]]:
+        """Take from the silent chunks those that were not acknowledged before a later one; return their rest.
+
+        :param current: the chunk that was sent last: it is not among them.
+        :param settled: what was acknowledged.
+        """
+        delivered = {stored.id for stored in settled}
+        overtaken = []
+        for one in list(silent):
+            if one is current or self._in_flight(one):
+                continue
+            silent.remove(one)
+            if left := [stored for stored in one if stored.id not in delivered]:
+                self._tries |= dict.fromkeys((stored.id for stored in left), PATIENCE)
+                overtaken.append(left)
+        return overtaken
+
+    def _in_flight(self, chunk: Sequence[Stored]) -> bool:
+        name = _chunk_name(tuple(stored.id for stored in chunk))
+        return any(name in sender.flights for sender in self._senders)
+
+    def _settled(self, batch: Sequence[Stored]) -> Iterator[list[Stored]]:
+        """Yield what of the batch was acknowledged since the last call, a chunk at a time."""
+        pending = {stored.id: stored for stored in batch}
+        for sender in self._senders:
+            flights, sender.acknowledged = sender.acknowledged, []
+            for flight in flights:
+                yield [pending[name] for name in flight.documents if name in pending]
+
+    def _chunks(self, batch: Sequence[Stored], packed: dict[str, bytes]) -> Iterator[list[Stored]]:
+        """Yield the chunks of a batch, those that are in flight first."""
+        rest = {stored.id: stored for stored in batch}
+        for flight in list(self._senders[0].flights.values()):
+            if all(name in rest for name in flight.documents):
+                yield [rest.pop(name) for name in flight.documents]
+        chunk: list[Stored] = []
+        size = 0
+        for stored in rest.values():
+            length = len(packed[stored.id])
+            if chunk and (size + length > CHUNK_BYTES or len(chunk) >= self._documents):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append(stored)
+            size += length
+        if chunk:
             yield chunk
-            chunk, size = [], 0
-        chunk.append(stored)
-        size += length
-    if chunk:
-        yield chunk
+
+
+def _halves(chunk: list[Stored]) -> list[list[Stored]]:
+    """Return the halves of a chunk, the second first; none of a document alone."""
+    half = len(chunk) // 2
+    return [chunk[half:], chunk[:half]] if half else []
+
+
+def _chunk_name(documents: tuple[str, ...]) -> str:
+    """Return the same name for the same documents: a receiver that knows chunks can recognise a repeat."""
+    identity = hashlib.sha256("\0".join(documents).encode()).digest()[:16]
+    return base64.b64encode(identity).decode()
 
 
 def _pack(batch: Sequence[Stored]) -> tuple[dict[str, bytes], dict[str, Outcome]]:

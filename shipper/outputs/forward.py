@@ -16,7 +16,7 @@ import secrets
 import socket
 import ssl
 import time
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import msgspec
@@ -24,10 +24,16 @@ from fluent.sender import FluentSender
 
 from kpanic.shipper.api import connection_error
 
-__all__ = ["ForwardSender", "Handshake"]
+__all__ = ["Flight", "ForwardSender", "Handshake"]
 
 ANSWER_BYTES: Final = 65_536
 """Maximum bytes of an answer: more than any HELO, PONG or acknowledgement."""
+GIVEN_UP: Final = 5
+"""Times as long as a chunk takes to be overdue, after which a silent connection is given up."""
+LONGEST_SILENCE: Final = 1800.0
+"""Seconds after which it is given up, however often that was in vain before."""
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+"""Seconds until a silent receiver's host is probed, seconds between probes, and their number."""
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -86,6 +92,15 @@ class Handshake(msgspec.Struct, frozen=True):
         return hashlib.sha512(salt.encode() + name + nonce + self.shared_key.encode()).hexdigest()
 
 
+class Flight(NamedTuple):
+    """A chunk that was sent and is not acknowledged."""
+
+    documents: tuple[str, ...]
+    """The ids of its documents."""
+    since: float
+    """When it was sent, on the monotonic clock."""
+
+
 class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
     """A connection to one receiver.
 
@@ -116,8 +131,13 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
         self._handshake = handshake
         self._unpacker = msgpack.Unpacker(raw=True)
         self._keepalive = True
-        self._late: set[str] = set()
-        """Chunks sent over this connection whose acknowledgement did not come in time, and may still come."""
+        self.flights: dict[str, Flight] = {}
+        """Chunks sent over this connection that may still be acknowledged, oldest first, by their names."""
+        self.acknowledged: list[Flight] = []
+        """Chunks that were acknowledged; whoever reads the list empties it."""
+        self._shortest = 2 * (ack_timeout or 0.0)
+        self._patience = self._shortest
+        """Seconds without an acknowledgement after which a chunk is overdue."""
 
     def connect(self) -> None:
         """Connect and shake hands, unless that is done and the receiver is still there.
@@ -129,30 +149,33 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
                 self._close()
             self._reconnect()
 
-    def forward(self, entries: bytes, count: int, chunk: str, *, compress: bool) -> None:
-        """Send ``count`` packed entries as one chunk, and wait until they are acknowledged.
+    def forward(self, entries: bytes, documents: tuple[str, ...], chunk: str, *, compress: bool) -> None:
+        """Send packed entries as one chunk unless it is in flight, and wait until it is acknowledged.
 
-        A chunk whose acknowledgement was late is not sent again at once over the same connection: a receiver
-        that is slow has it in its socket already. It is waited for once more.
+        A receiver that is slow has the chunk in its socket: sent again, it would be stored again. So a silent
+        connection is kept until it was silent for far longer than any answer took; the next one is given
+        twice that time.
 
+        :param documents: the ids of the entries' documents.
         :param chunk: the chunk's name.
-        :raises OSError: they were not acknowledged.
+        :raises TimeoutError: it is in flight, or the connection was given up.
+        :raises OSError: it was not acknowledged.
         """
-        option: dict[str, Any] = {"size": count}
-        if self._ack_timeout is not None:
-            option["chunk"] = chunk
-        if compress:
-            entries, option["compressed"] = gzip.compress(entries, 1), "gzip"
         with self.lock:
             self._reconnect()
-            late = chunk in self._late
             try:
-                if not late:
-                    self.transmit(msgpack.packb([self.tag, entries, option]))
-                if self._ack_timeout is not None:
+                if self._ack_timeout is None:
+                    self._send_chunk(entries, {"size": len(documents)}, compress=compress)
+                    self.acknowledged.append(Flight(documents, time.monotonic()))
+                else:
+                    if chunk not in self.flights:
+                        option = {"size": len(documents), "chunk": chunk}
+                        self._send_chunk(entries, option, compress=compress)
+                        self.flights[chunk] = Flight(documents, time.monotonic())
                     self._acknowledge(chunk, self._ack_timeout)
             except BaseException as error:
-                if isinstance(error, TimeoutError) and chunk in self._late and not late:
+                sent = self.flights.get(chunk)
+                if isinstance(error, TimeoutError) and sent and not self._give_up(sent):
                     raise
                 self._close()
                 if isinstance(error, ConnectionError) and self._tls is None:
@@ -161,6 +184,23 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
                 raise
             if not self._keepalive:
                 self._close()
+
+    def _send_chunk(self, entries: bytes, option: dict[str, Any], *, compress: bool) -> None:
+        if compress:
+            entries, option["compressed"] = gzip.compress(entries, 1), "gzip"
+        self.transmit(msgpack.packb([self.tag, entries, option]))
+
+    def _give_up(self, sent: Flight) -> bool:
+        """Tell whether a silent connection is given up; the next one is waited for longer."""
+        if time.monotonic() - sent.since < GIVEN_UP * self._patience:
+            return False
+        self._patience = max(self._patience, min(2 * self._patience, LONGEST_SILENCE / GIVEN_UP))
+        return True
+
+    def overdue(self, chunk: str) -> bool:
+        """Tell whether a chunk is in flight for far longer than others were."""
+        sent = self.flights.get(chunk)
+        return sent is not None and time.monotonic() - sent.since >= self._patience
 
     def transmit(self, message: bytes) -> None:
         """Write one message.
@@ -190,15 +230,21 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             finally:
                 self.socket.settimeout(self.timeout)
 
+    def _close(self) -> None:
+        self.flights.clear()
+        super()._close()
+
     def _reconnect(self) -> None:
         if self.socket:
             return
         self._unpacker = msgpack.Unpacker(raw=True, max_buffer_size=ANSWER_BYTES)
         self._keepalive = True
-        self._late.clear()
         raw = socket.create_connection((self.host, self.port), self.timeout)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE:
+                raw.setsockopt(socket.IPPROTO_TCP, option, value)
             self.socket = self._wrapped(raw)
             if self._handshake.shared_key:
                 self._keepalive = self._handshake.perform(self)
@@ -222,17 +268,26 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
     def _acknowledge(self, chunk: str, seconds: float) -> None:
         """Wait for the acknowledgement of a chunk; those of chunks before it may come first."""
         until = time.monotonic() + seconds
-        self._late.add(chunk)
-        while chunk in self._late:
+        while True:
             answer = self.receive(max(0.001, until - time.monotonic()))
             if isinstance(answer, list) and answer[:1] == [b"HELO"]:
                 raise ConnectionError("the receiver asks for a shared key; set shared_key")
             name = (
                 _bytes(answer.get(b"ack", b"")).decode("utf-8", "replace") if isinstance(answer, dict) else ""
             )
-            if name not in self._late:
+            if name not in self.flights:
                 raise ConnectionError("acknowledged something else")
-            self._late.discard(name)
+            # Acknowledgements come in order: what was sent before and is not acknowledged never will be.
+            for passed in list(self.flights):
+                sent = self.flights.pop(passed)
+                if passed == name:
+                    break
+            self.acknowledged.append(sent)
+            self._patience = max(self._shortest, 2 * (time.monotonic() - sent.since))
+            if name == chunk:
+                return
+            if chunk not in self.flights:
+                raise ConnectionError("acknowledged a later chunk")
 
     def _alive(self) -> bool:
         """Tell whether the receiver of an idle connection is still there."""
@@ -247,7 +302,7 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             with contextlib.suppress(OSError):
                 self.socket.settimeout(self.timeout)
         # Nothing is expected but late acknowledgements: neither an end nor another byte.
-        if not data or not self._late:
+        if not data or not self.flights:
             return False
         self._unpacker.feed(data)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import itertools
 import json
 import socket
 import threading
@@ -418,6 +419,68 @@ def test_a_receiver_that_is_slow_is_waited_for_before_anything_is_repeated(
         assert statuses(output.send(batch(3, namespace))) == {DeliveryStatus.DELIVERED: 3}
         assert statuses(output.send(batch(5, namespace)[3:])) == {DeliveryStatus.DELIVERED: 2}
     assert len(seen) == len(set(seen)) == 2, "no chunk is repeated"
+
+
+class Collector:
+    """A receiver that reads one chunk after another, also those of connections that were closed meanwhile.
+
+    :param seconds: it needs for a chunk.
+    :param takes: tells which chunks it takes, by their entries; no other one is acknowledged.
+    """
+
+    def __init__(self, seconds: float = 0, takes: Callable[[bytes], bool] = lambda _: True) -> None:
+        self.seconds, self.takes = seconds, takes
+        self.stored: Counter[str] = Counter()
+
+    def __call__(self, client: socket.socket) -> None:
+        for _, entries, option in messages(client):
+            threading.Event().wait(self.seconds)
+            if not self.takes(entries):
+                continue
+            unpacker = msgpack.Unpacker()
+            unpacker.feed(entries)
+            self.stored.update(record["labels"]["document_id"] for _, record in unpacker)
+            client.sendall(msgpack.packb({"ack": option["chunk"]}))
+
+
+@pytest.mark.parametrize("times", [1.5, 4, 8])
+def test_a_receiver_slower_than_the_timeout_gets_at_most_one_repeat(
+    connect: Callable[..., FluentdOutput], namespace: str, times: float
+) -> None:
+    """Crashes that come meanwhile change the batch, and not what is in flight."""
+    collector = Collector(0.2 * times)
+    pending, delivered = batch(4, namespace), 0
+    arriving = iter(batch(24, namespace)[4:])
+    with served(collector) as host:
+        output = connect(host, ack_timeout=0.2, bulk_max_size=8)
+        until = time.monotonic() + 60
+        while pending and time.monotonic() < until:
+            with contextlib.suppress(Unavailable):
+                settled = {one.id for one in output.send(pending) if one.status is DeliveryStatus.DELIVERED}
+                delivered += len(settled)
+                pending = [one for one in pending if one.id not in settled]
+            pending += itertools.islice(arriving, 4)
+    assert delivered == len(collector.stored) == 24
+    assert sum(collector.stored.values()) <= 24 + 8, "a chunk's documents twice, and no more"
+
+
+def test_a_chunk_that_is_dropped_in_silence_is_found_by_what_is_acknowledged_behind_it(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    """Fluentd drops a chunk above its chunk_size_limit, and keeps the connection."""
+    collector = Collector(takes=lambda entries: len(entries) < 1_000_000)
+    giant = stored(0, namespace, cause_detail=GIANT)
+    with served(collector) as host:
+        output = connect(host, ack_timeout=0.1)
+        pending = {one.id: one for one in [giant, *batch(64, namespace)[1:]]}
+        until = time.monotonic() + 30
+        while len(pending) > 1 and time.monotonic() < until:
+            with contextlib.suppress(Unavailable):
+                for one in output.send(list(pending.values())):
+                    if one.status is DeliveryStatus.DELIVERED:
+                        del pending[one.id]
+    assert list(pending) == [giant.id]
+    assert len(collector.stored) == 63
 
 
 def test_a_late_acknowledgement_does_not_stand_for_another_chunk(

@@ -12,10 +12,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from kpanic.grammars import faults, machines
 from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, machine
@@ -40,8 +39,7 @@ CRASH_UTILITY: Final = "crash> "
 """The prompt of the crash utility: what stands behind it is its own output."""
 
 
-@dataclass(slots=True)
-class Boot:
+class Boot(Struct):
     """One boot of one host, as read so far."""
 
     kernel: Kernel = field(default_factory=Kernel)

@@ -19,8 +19,9 @@ matches names the crash. The scan looks for what their expressions begin with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct, field
 
 from kpanic.grammars.sentence import Sentence
 
@@ -49,8 +50,7 @@ Walk = Literal["named", "chain", "trace", "ip", "interrupted", "stall", "down", 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ByWord:
+class ByWord(Struct, frozen=True):
     """The cause by the first of some words that a field of the header holds, whatever their case.
 
     :param field: name of the field.
@@ -68,8 +68,7 @@ class ByWord:
         return next((cause for word, cause in self.causes if word.lower() in what), self.default)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(Struct, frozen=True, kw_only=True):
     """One wording of a family."""
 
     sentence: Sentence
@@ -106,8 +105,7 @@ class Form:
         return {self.inside: beginnings} if self.inside else {one: (one,) for one in beginnings}
 
 
-@dataclass(slots=True)
-class Family:
+class Family(Struct):
     """All the wordings of one kind of crash."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from kpanic.grammars import machines
 from kpanic.grammars.model import Hardware, Process
@@ -27,8 +28,7 @@ REGISTERS: Final = 64
 """More than any machine has."""
 
 
-@dataclass(slots=True)
-class Gathered:
+class Gathered(Struct):
     """What a report says of itself."""
 
     facts: list[Fact] = field(default_factory=list)

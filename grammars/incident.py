@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +32,7 @@ class Head(NamedTuple):
     """Families whose literal the line holds, best first, each with the literal's offset in the line."""
 
 
-@dataclass(slots=True)
-class Incident:
+class Incident(Struct):
     """The lines of one crash, from its first header on.
 
     The first report is the cause; later reports of the same incident follow from it.

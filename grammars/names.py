@@ -1,8 +1,8 @@
 """Rules about names of functions, asked at the speed of ``str.startswith``.
 
 Nearly all rules are a plain word at the start of a name, some a word anywhere: these need no regular
-expression, and
-compiling hundreds of them would cost more than reading a report does. What is left is compiled together.
+expression, and compiling hundreds of them would cost more than reading a report does. What is left is
+compiled together.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WORD: Final = regex(r"\w+")
+_PART: Final = regex(r"(?:\(\?:([\w|]*)\)|(\w)(?=\?))(\??)|(\^|\$|\w+(?![?*+]))")
+"""A group of words or a letter, perhaps optional, or a character that stands for itself."""
 
 
 class Names:
@@ -61,8 +63,20 @@ class Names:
         return self._reasons[match.lastindex - 1] if match and match.lastindex else ""
 
 
+EXPANDED: Final = 40
+"""Words that one choice may be written out as; ``(?:a|b)_(?:c|d)`` is four."""
+
+
 def alternatives(pattern: str) -> list[str]:
-    """Split a pattern at its outermost ``|``; an optional ``_?`` in front of a word becomes two words."""
+    """Split a pattern at its outermost ``|``, and write out the groups of words inside a choice.
+
+    ``^(?:un)?lock_(?:page|buffer)`` becomes ``^lock_page``, ``^lock_buffer``, ``^unlock_page`` and
+    ``^unlock_buffer``; a choice that holds more than words and groups of words stays as it is.
+    """
+    return [word for choice in _split(pattern) if choice for word in _written_out(choice)]
+
+
+def _split(pattern: str) -> list[str]:
     choices: list[str] = []
     depth, start, at = 0, 0, 0
     while at < len(pattern):
@@ -78,4 +92,17 @@ def alternatives(pattern: str) -> list[str]:
             start = at + 1
         at += 1
     choices.append(pattern[start:])
-    return [choice for choice in choices if choice]
+    return choices
+
+
+def _written_out(choice: str) -> list[str]:
+    words = [""]
+    end = 0
+    for part in _PART.finditer(choice):
+        group, letter, optional, text = part.groups()
+        options = group.split("|") if group is not None else [letter or text]
+        words = [word + option for word in words for option in ([*options, ""] if optional else options)]
+        if part.start() != end or len(words) > EXPANDED:
+            return [choice]
+        end = part.end()
+    return words if end == len(choice) else [choice]

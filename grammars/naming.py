@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars import trust
 from kpanic.grammars.model import Blame
@@ -25,8 +26,7 @@ HEADER: Final = 8192
 """Characters behind a header that its grammar may look at."""
 
 
-@dataclass(slots=True)
-class Named:
+class Named(Struct):
     """A report that has a name."""
 
     title: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from kpanic.grammars import faults, report
 from kpanic.grammars import registry as registry_

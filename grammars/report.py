@@ -7,12 +7,12 @@ The header gives the crash its name (:mod:`kpanic.grammars.naming`), the facts o
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from itertools import islice, takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from kpanic.grammars import body, machines, signature
 from kpanic.grammars.blocks.hardware import read_hardware

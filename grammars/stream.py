@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from operator import le
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct, field
 
 from kpanic.grammars.boot import Boot
 from kpanic.grammars.lazy import regex
@@ -54,8 +55,7 @@ class Ended(NamedTuple):
     """The other boot began in the midst of a line: nobody shut the machine down."""
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(Struct):
     """One host: its boot, its open incident, its clock."""
 
     boot: Boot = field(default_factory=Boot)

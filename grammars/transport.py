@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from msgspec import Struct
 
 from kpanic import plugins
 from kpanic.grammars.lazy import regex
@@ -155,8 +156,7 @@ class Encoded(NamedTuple):
     """Takes the input and the offset behind the mark; returns the message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transport:
+class Transport(Struct, frozen=True):
     """One way in which lines of the kernel's log travel."""
 
     name: str

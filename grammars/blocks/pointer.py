@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "Jump", "Pointer", "pointer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(Struct, frozen=True):
     """An instruction pointer line."""
 
     ip: InstructionPointer

@@ -10,9 +10,10 @@ Whoever needs to know something of a machine asks it, and never tests its name.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic import plugins
 from kpanic.grammars.machines.access import NOTHING, Access
@@ -39,8 +40,7 @@ def _unknown(_code: int) -> Access:
     return NOTHING
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
+class Machine(Struct, frozen=True, kw_only=True):
     """What is particular to a machine."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence

@@ -163,6 +163,14 @@ def test_a_run_of_lines_reads_as_each_of_them(line: str, known: dict[str, object
     assert Reader().run(1, "".join(part + "\n" for part in lines).encode()) == read(*lines)
 
 
+@pytest.mark.parametrize("other", ["no stamp", "[   12.000000]"])
+def test_records_that_stand_on_one_line_are_parted_beside_any_other_line(other: str) -> None:
+    lines = [other, f"[   12.345678] {TEXT}[   12.345679] {TEXT}"]
+    found = Reader().run(1, "".join(line + "\n" for line in lines).encode())
+    assert found == read(*lines)
+    assert [line.time for line in found[1:]] == [12.345678, 12.345679]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -104,12 +104,14 @@ class Parser:
         """Return the crashes that were still open."""
         found = self.flush()
         self._streams.clear()
-        self._reported = False
+        self._last = Line(0, "")
+        self._echoing = self._reported = False
         return found
 
     def flush(self) -> list[CrashReport]:
         """Return the crashes that are open, as when the input has gone quiet; the boots stay known."""
         found = self._take(self._scanner.close())
+        self._last = self._last._replace(number=0)  # the scanner counts from 1 again
         for stream in self._streams.values():
             found += self._finish(stream)
         echoes, self._echoes = self._echoes, []

@@ -74,6 +74,16 @@ def test_pieces_give_the_same_crashes(cuts: list[int]) -> None:
     assert len(crashes) == 1
 
 
+def test_a_closed_parser_is_as_a_new_one() -> None:
+    """A line without a prefix belongs to no host of the text before."""
+    parser = Parser()
+    parser.feed(b"Nov 22 18:53:41 web1 kernel: [   12.345678] Kernel panic - not syncing: one")
+    (first,) = parser.close()
+    parser.feed(b"Kernel panic - not syncing: two")
+    (second,) = parser.close()
+    assert (first.host, second.host) == ("web1", "")
+
+
 MANY = b"9" * 5000
 
 

@@ -31,6 +31,9 @@ PACKAGES = {
     "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-arm": "qemu-system-arm",
     "qemu-system-i386": "qemu-system-x86",
+    "qemu-system-loongarch64": "qemu-system-misc",
+    "qemu-system-mips64el": "qemu-system-mips",
+    "qemu-system-mipsel": "qemu-system-mips",
     "qemu-system-ppc64": "qemu-system-ppc",
     "qemu-system-riscv64": "qemu-system-misc",
     "qemu-system-s390x": "qemu-system-misc",
@@ -58,7 +61,8 @@ class BuildError(Exception):
 
 def missing(machines: Iterable[Machine]) -> list[str]:
     """Return the Debian packages that crashing kernels of these machines needs and this one lacks."""
-    programs = {"apt-get", "bwrap", "dpkg", *(machine.qemu[0] for machine in machines)}
+    emulators = (machine.qemu[0] for machine in machines if not machine.emulator)
+    programs = {"apt-get", "bwrap", "dpkg", *emulators}
     return sorted({PACKAGES[program] for program in programs if not shutil.which(program)})
 
 
@@ -83,6 +87,9 @@ class Boot:
     boom: Path
     segv: Path
     trap: Path
+    dtb: Path | None = None
+    emulator: Path | None = None
+    """Root of the tree that holds QEMU; None for the host's own."""
 
     def initrd(self, extra: Mapping[str, bytes] | None = None) -> bytes:
         """Return the initrd, gzipped, with further files (path: content) in it."""
@@ -165,6 +172,7 @@ class Builder:
                     self.archive(machine.busybox, machine.name), [f"busybox-static:{machine.name}"], busybox
                 )
             built = self._build(kernel, machine, release)
+        emulator = self._emulator(machine) if machine.emulator else None
         return Boot(
             kernel=kernel,
             machine=machine,
@@ -175,7 +183,20 @@ class Builder:
             boom=built / "boom.ko",
             segv=built / "segv",
             trap=built / "trap",
+            dtb=next(folder.glob(f"**/{machine.dtb}")) if machine.dtb else None,
+            emulator=emulator,
         )
+
+    def _emulator(self, machine: Machine) -> Path:
+        """Return a tree with the QEMU of another suite."""
+        package = PACKAGES[machine.qemu[0]]
+        with locked(f"emulator-{machine.emulator}"):
+            tree = cache() / "emulators" / f"{machine.emulator}-{package}"
+            if not tree.exists():
+                archive = self.archive(machine.emulator, host())
+                packages = _merged(archive.closure((package, "base-files")))
+                _unpack(archive, packages, tree)
+        return tree
 
     def _build(self, kernel: Kernel, machine: Machine, release: str) -> Path:
         sources = [HERE / "boom/boom.c", HERE / "boom/Makefile", HERE / "segv.c"]
@@ -211,9 +232,7 @@ class Builder:
             if not stamp.exists():
                 wanted = (*BUILD_TOOLS, "libelf-dev", gcc)
                 packages = self.archive(kernel.toolchain, host()).closure(wanted)
-                # base-files first: it lays the links of /bin and /lib into /usr, where a suite merged them.
-                packages.sort(key=lambda name: not name.startswith("base-files:"))
-                self.archive(kernel.toolchain, host()).unpack(packages, tree)
+                self.archive(kernel.toolchain, host()).unpack(_merged(packages), tree)
                 (tree / "work").mkdir(exist_ok=True)
                 awk = tree / "usr/bin/awk"  # a link that only an installed package would have made
                 if not awk.is_symlink():
@@ -227,6 +246,11 @@ class Builder:
                 hosted = [f"{name}:{host()}" for name in names]
                 archive.unpack([f"{headers}:{machine.name}", *hosted], tree)
         return tree
+
+
+def _merged(packages: Sequence[str]) -> list[str]:
+    """Put base-files first: it links /bin and /lib into /usr where a suite has merged them."""
+    return sorted(packages, key=lambda name: not name.startswith("base-files:"))
 
 
 def _unpack(archive: Archive, packages: Sequence[str], folder: Path) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .archive import cache
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -92,13 +94,15 @@ def run(  # noqa: PLR0913
     with tempfile.TemporaryDirectory(prefix="kpanic-lab-") as folder:
         console = Path(folder) / "console"
         console.touch()
-        command = [*boot.machine.qemu, "-accel", "tcg", "-smp", str(cpus)]
+        command = [*_sandbox(boot, folder), *boot.machine.qemu, "-accel", "tcg", "-smp", str(cpus)]
         if shift is not None:
             command += ["-icount", f"shift={shift},sleep=off"]
         command += ["-seed", "42", "-display", "none", "-monitor", "stdio"]
         if not reboot:
             command += ["-no-reboot"]
         command += ["-serial", f"file:{console}", "-kernel", str(boot.image), "-append", append]
+        if boot.dtb is not None:
+            command += ["-dtb", str(boot.dtb)]
         if initrd is not None:
             file = Path(folder) / "initrd"
             file.write_bytes(initrd)
@@ -123,6 +127,15 @@ def run(  # noqa: PLR0913
         if not text:
             raise RuntimeError(f"{command[0]} gave no console: {complaint.decode(errors='replace').strip()}")
         return Run(text, ended, time.monotonic() - started)
+
+
+def _sandbox(boot: Boot, folder: str) -> list[str]:
+    """Return the command that runs QEMU in a tree of its own, if it has one."""
+    if boot.emulator is None:
+        return []
+    sandbox = ["bwrap", "--die-with-parent", "--bind", str(boot.emulator), "/", "--dev", "/dev"]
+    sandbox += ["--proc", "/proc", "--tmpfs", "/tmp"]  # noqa: S108 - of the sandbox
+    return [*sandbox, "--ro-bind", str(cache()), str(cache()), "--bind", folder, folder]
 
 
 class _Watch(NamedTuple):

@@ -27,6 +27,10 @@ class Machine:
     busybox: str
     """The suite whose busybox runs there."""
     triplet: str
+    emulator: str = ""
+    """The suite whose QEMU plays it, where that of the machine that builds is too old."""
+    dtb: str = ""
+    """File name of the device tree in the kernel's package, where QEMU makes none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,10 @@ static size_t written;
 #define UNMAPPED 0x0000deadbeef0000UL
 #elif defined(CONFIG_RISCV)
 #define UNMAPPED 0xffffffdeadbe0000UL
+#elif defined(CONFIG_LOONGARCH)
+#define UNMAPPED 0xffffdeadbe000000UL
+#elif defined(CONFIG_MIPS) && defined(CONFIG_64BIT)
+#define UNMAPPED 0xc00000deadbe0000UL
 #else
 #define UNMAPPED 0xefadbe00UL
 #endif
@@ -55,6 +59,8 @@ static size_t written;
 #define UNDEFINED ".inst 0x00000000"
 #elif defined(CONFIG_ARM)
 #define UNDEFINED ".inst 0xe7f000f0"
+#elif defined(CONFIG_MIPS)
+#define UNDEFINED ".insn\n.word 0x00000039"
 #else
 #define UNDEFINED ".long 0"
 #endif
@@ -337,6 +343,7 @@ KIND(mutex_deadlock)
 	return written;
 }
 
+#ifndef CONFIG_TINY_RCU /* whose grace periods end at once */
 unsigned long rcu_get_gp_seq(void); /* exported, and in no header */
 
 /* One grace period after another, so that there is one to stall. */
@@ -362,6 +369,7 @@ KIND(rcustall)
 		cpu_relax();
 	return written;
 }
+#endif
 
 KIND(atomic)
 {
@@ -566,7 +574,9 @@ static const struct {
 	{ "hardlockup", boom_hardlockup },
 	{ "hung", boom_hung },
 	{ "mutex_deadlock", boom_mutex_deadlock },
+#ifndef CONFIG_TINY_RCU
 	{ "rcustall", boom_rcustall },
+#endif
 	{ "atomic", boom_atomic },
 	{ "sleep_in_atomic", boom_sleep_in_atomic },
 	{ "list_add", boom_list_add },

@@ -7,6 +7,7 @@
     DMI: Dell Inc. PowerEdge R640/0W23H8, BIOS 2.10.2 02/24/2021
     rtc_cmos 00:00: setting system clock to 2021-04-29T11:19:16 UTC (1619695156)
     systemd[1]: Hostname set to <node1>.
+    node1 login:
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct, field, structs
 
 from kpanic.grammars import faults, machines
-from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, machine
+from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, machine, prompt
 from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
 from kpanic.grammars.fact import Fact, lines_of
-from kpanic.grammars.model import Hardware, Kernel
+from kpanic.grammars.model import NO_HOST, Hardware, Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,9 @@ NEAR: Final = 4
 """Lines between two of one complaint."""
 
 BANNER: Final = "Linux version "
+PROMPT: Final = " login:"
+NO_PROMPTS: Final = frozenset({"last", "failed", "invalid", "incorrect", "please", "user"})
+"""What else stands before ``login:`` at the start of a line, in lower case."""
 CRASH_UTILITY: Final = "crash> "
 """The prompt of the crash utility: what stands behind it is its own output."""
 
@@ -131,7 +135,26 @@ def _clock(boot: Boot, line: Line, at: int) -> bool:
 
 
 def _hostname(boot: Boot, line: Line, at: int) -> bool:
-    boot.hostname = _read(hostname, line, at)["name"]
+    return _named(boot, _read(hostname, line, at)["name"])
+
+
+def _prompt(boot: Boot, line: Line, _at: int) -> bool:
+    """Read the prompt that getty prints in front of the kernel's words, and its line."""
+    start = line.raw.rfind(" ", 0, line.raw.find(PROMPT)) + 1
+    found = prompt.match(line.raw, start)
+    if found is None or (start and line.raw[start - 2] != "]"):  # a console server's stamp may precede it
+        raise _NotSaidError
+    name = found[1]["name"]
+    if name.lower() in NO_PROMPTS or boot.hostname.partition(".")[0] == name:  # getty cuts the domain
+        return False
+    return _named(boot, name)
+
+
+def _named(boot: Boot, name: str) -> bool:
+    """Take the name of the host; the last one counts, as a network may give it later."""
+    if name.lower() in NO_HOST:
+        return False
+    boot.hostname = name
     return True
 
 
@@ -197,6 +220,7 @@ READERS: Final[tuple[tuple[str, str, Callable[[Boot, Line, int], bool]], ...]] =
     (CRASH_UTILITY, "core", _core),
     ("Hostname set to <", "host name", _hostname),
     ("Set hostname to <", "host name", _hostname),
+    (PROMPT, "host name", _prompt),
     ("Rebooting in ", "reboot", lambda _boot, _line, at: not at),
     *((one.literal, "hardware error", _complaint(one, "hardware_errors")) for one in HARDWARE),
     *((one.literal, "earlier", _complaint(one, "preceded_by")) for one in BEFORE),
@@ -213,11 +237,12 @@ def note(boot: Boot, line: Line, number: int) -> None:
     """Let reader ``number`` read a line."""
     literal, kind, reader = READERS[number]
     at = line.text.find(literal)
-    if at < 0:
+    if at < 0 and literal is not PROMPT:
         return
     try:
         if reader(boot, line, at) and len(boot.facts) < KEPT:
-            boot.facts.append(Fact(kind, line.text[at + len(literal) :], (line,)))
+            value = boot.hostname if kind == "host name" else line.text[at + len(literal) :]
+            boot.facts.append(Fact(kind, value, (line,)))
     except _NotSaidError:
         return
     except Exception as error:  # noqa: BLE001 - whatever hostile text provokes: the line is still a line

@@ -2,7 +2,7 @@
 
 CHECKSUMS: dict[str, int] = {
     'kpanic.grammars.blocks.backtrace': 4192420827,
-    'kpanic.grammars.blocks.boot': 718105205,
+    'kpanic.grammars.blocks.boot': 3420347891,
     'kpanic.grammars.blocks.code': 328544847,
     'kpanic.grammars.blocks.end': 3784130275,
     'kpanic.grammars.blocks.hardware': 2333882190,
@@ -356,4 +356,5 @@ SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {
     'boot.machine': ('(?>DMI: |Machine model: |Hardware name: )(?P<name>[^\\n]*+)', ('DMI: ', 'Hardware name: ', 'Machine model: ')),
     'boot.clock': ('setting system clock to (?>(?:(?!\\(\\d{6,11}+\\))[^\\n]){0,48})\\((?P<epoch>\\d{6,11}+)\\)', ('setting system clock to ',)),
     'boot.hostname': ('(?>Hostname set to <|Set hostname to <)(?P<name>[^>\\s]{1,253}+)>', ('Hostname set to <', 'Set hostname to <')),
+    'boot.prompt': ('(?P<name>(?>[A-Za-z0-9][A-Za-z0-9.-]{0,252})) login:(?> *+(?=$|[\\[<]))', ()),
 }

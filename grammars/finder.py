@@ -23,6 +23,8 @@ AFTER: Final = 800
 """Lines worth reading after a header."""
 BEFORE: Final = 8
 """Lines worth reading before a header."""
+INSIDE: Final = "inside"
+"""The transport of lines that begin behind something else."""
 
 
 class Finder:
@@ -56,7 +58,7 @@ class Finder:
         :data:`kpanic.grammars.boot.READERS` behind them.
         """
         found: dict[int, list[int]] = {}
-        data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
+        data = "\n".join([_searched(line) for line in lines]).encode("utf-8", "replace")
         position = index = stop = 0
         seen: set[int] = set()
         numbers: list[int] = []
@@ -99,6 +101,11 @@ class Finder:
             if families and (hits := self.headers(lines[index].text, families, previous)):
                 heads.append(Head(index, hits))
         return heads[:HEADS]
+
+
+def _searched(line: Line) -> str:
+    """Return a line's text; with the prompt in front of it where the kernel interrupted one."""
+    return line.raw if line.transport == INSIDE else line.text
 
 
 @functools.lru_cache(maxsize=4)

@@ -7,7 +7,7 @@ unless a name says ``epoch``; addresses are integers; texts are as the kernel wr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from msgspec import Struct, field
 
@@ -31,6 +31,18 @@ Kind = Literal[
 Status = Literal["complete", "partial", "corrupted"]
 Quality = Literal["strong", "weak"]
 Confidence = Literal["certain", "likely", "unknown"]
+
+NO_HOST: Final = frozenset(
+    {
+        "localhost",
+        "localhost.localdomain",
+        "localhost4.localdomain4",
+        "localhost6.localdomain6",
+        "(none)",
+        "unknown",
+    }
+)
+"""Names of a machine that was given none, in lower case: hostname(7), nss-myhostname(8), init/version.c."""
 
 
 class Line(NamedTuple):

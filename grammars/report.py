@@ -20,7 +20,7 @@ from kpanic.grammars.cause import settle, triggered
 from kpanic.grammars.data.distributions import distribution
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.gather import Gathered, gather
-from kpanic.grammars.model import CrashReport, Kernel, Process
+from kpanic.grammars.model import NO_HOST, CrashReport, Kernel, Process
 from kpanic.grammars.naming import Named, name
 from kpanic.grammars.numbers import decimal
 from kpanic.grammars.report_lines import report_text
@@ -83,6 +83,11 @@ def fault_of(error: Exception) -> str:
     return f"{FAULT} ({type(error).__name__}: {error}); please report it"[:LONGEST]
 
 
+def _named(host: str) -> str:
+    """Return the host of a stamp, empty where the machine had no name yet."""
+    return "" if host.lower() in NO_HOST else host
+
+
 def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> CrashReport:
     """Return what there is of an incident at which the grammar failed: its lines, and its boot."""
     head = incident.lines[incident.heads[0].place]
@@ -99,7 +104,7 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
         time=head.time,
         boot_epoch=boot.epoch,
         epoch=head.epoch,
-        host=head.host,
+        host=_named(head.host),
         hostname=boot.hostname,
         facts=tuple(boot.facts),
         preceded_by=tuple(boot.preceded_by),
@@ -250,7 +255,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         boot_epoch=boot.epoch,
         epoch=head.epoch,
         clock=head.clock,
-        host=head.host,
+        host=_named(head.host),
         hostname=boot.hostname,
         facts=(
             *[fact for fact in boot.facts if fact.kind != "reboot"],

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpanic import __version__
 from kpanic.shipper.crash_time import crash_time, iso
+from kpanic.shipper.crashed_host import crashed_host
 from kpanic.shipper.identity import identify
 from kpanic.shipper.origin import Origin
 
@@ -133,11 +134,10 @@ def _is_history(crashed: float, origin: Origin, now: float) -> bool:
 
 
 def _host(report: CrashReport, origin: Origin) -> dict[str, Any]:
-    own = "" if origin.relayed else origin.agent_host
-    hostname = report.hostname or report.host or origin.host_name
+    name = crashed_host(report, origin)[:KEYWORD_LIMIT]
     return {
-        "name": (hostname or origin.host_ip or own)[:KEYWORD_LIMIT],
-        "hostname": (hostname or ("" if origin.host_ip else own))[:KEYWORD_LIMIT],
+        "name": name,
+        "hostname": "" if name == origin.host_ip else name,
         "ip": [origin.host_ip] if origin.host_ip else [],
         "architecture": report.kernel.architecture,
         "uptime": int(report.time) if report.time is not None else None,

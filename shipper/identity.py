@@ -12,8 +12,9 @@ own. The store gives it the incident of the same host that printed the same at a
 (:class:`Sighting`). What a crash prints beside the time does not tell one boot from the next: a machine
 without address randomisation that dies at the same place prints the same each time.
 
-``_id`` adds the provider and the host as the input states it: two machines that die alike in the same
-microsecond are both kept, while a file that was copied, renamed or touched is the same document.
+``_id`` adds the provider and the host (:mod:`.crashed_host`): two machines that die alike in the same
+microsecond are both kept, while a file that was copied, renamed or touched is the same document unless its
+path says another host.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kpanic.shipper.crashed_host import crashed_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +63,7 @@ def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
         when = "\n".join(line.text.rstrip() for line in report.lines)
     registers = dict(reversed(report.registers))  # the first of each name
     incident = "v1-" + _digest(repr((when, *_printed(process.cpu, process.pid, process.name, registers))), 32)
-    host = report.hostname or report.host or origin.host_name or origin.host_ip
+    host = crashed_host(report, origin)
     return incident, "-".join(filter(None, (incident, origin.provider, host and _digest(host, 12))))
 
 

@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kpanic.shipper.crashed_host import HostRules
 from kpanic.shipper.redact import STANDARD, Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Origin"]
+
+UNSTATED = HostRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,12 @@ class Origin:
     """``kdump``, ``pstore``, ``netconsole``, ``serial``, ``journal``, ``kmsg``, ``syslog`` or ``file``."""
     path: str = ""
     """The file, as the user named it; empty for a socket."""
+    hosts: HostRules = UNSTATED
+    """The operator's word on which host each file is of."""
+    host_stated: str = ""
+    """Name of the host that crashed by the operator's word."""
     host_ip: str = ""
-    """Address of the host that crashed: kdump's folder name or netconsole's sender tells it."""
+    """Address of the host that crashed, by kdump's folder name or netconsole's sender."""
     host_name: str = ""
     """Name of the host that crashed, from the same sources."""
     folder_epoch: float | None = None
@@ -32,8 +39,10 @@ class Origin:
     """Last change of the file, seconds since 1970 UTC."""
     agent_host: str = ""
     """Name of the host that this shipper runs on."""
+    own: bool = False
+    """The source holds crashes of the shipper's host alone."""
     relayed: bool = False
-    """The shipper's host is not the one that crashed, even if that one is unknown."""
+    """The crash came from another host over the network: the shipper's host is the observer."""
     namespace: str = "default"
     """``data_stream.namespace``."""
     tags: tuple[str, ...] = ()

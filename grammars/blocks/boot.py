@@ -1,4 +1,5 @@
-"""What a boot says of itself (init/main.c, drivers/firmware/dmi_scan.c, drivers/rtc/class.c, systemd)."""
+"""What a boot says of itself (init/main.c, drivers/firmware/dmi_scan.c, drivers/rtc/class.c,
+systemd src/core/manager.c, util-linux term-utils/agetty.c)."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from kpanic.grammars.blocks import sentence
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
-__all__ = ["SENTENCES", "banner", "clock", "command_line", "hostname", "machine"]
+__all__ = ["SENTENCES", "banner", "clock", "command_line", "hostname", "machine", "prompt"]
 
 
 @sentence
@@ -49,5 +50,15 @@ def hostname() -> ParserElement:
     return k.one_of("Hostname set to <", "Set hostname to <") + k.Regex(r"[^>\s]{1,253}")("name") + ">"
 
 
-SENTENCES: Final = (banner, command_line, machine, clock, hostname)
+@sentence
+def prompt() -> ParserElement:
+    """web1 login:
+
+    web1 login: [  790.371036] SysRq : Trigger a crash
+    """
+    name = k.Regex(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")("name")
+    return name + " login:" + k.Regex(r" *+(?=$|[\[<])")
+
+
+SENTENCES: Final = (banner, command_line, machine, clock, hostname, prompt)
 """What a boot says of itself."""

@@ -17,8 +17,8 @@ Outputs                :class:`Output`, :class:`Stored`, :class:`Outcome`, :clas
                        :class:`Unavailable`, :data:`ALREADY_THERE`
 A document's encoding  :func:`with_delivery_fields`, :func:`timestamp`
 Files of strangers     :func:`open_named`
-Settings               :class:`Settings`, :data:`FilePath`, :data:`ReadFile`, :data:`Positive`,
-                       :data:`Seconds`, :func:`read_secret`, :func:`remember_secret`,
+Settings               :class:`Settings`, :class:`PathSettings`, :data:`FilePath`, :data:`ReadFile`,
+                       :data:`Positive`, :data:`Seconds`, :func:`read_secret`, :func:`remember_secret`,
                        :func:`hide_secrets`
 Hosts and TLS          :func:`split_address`, :func:`check_url`, :func:`base_url`, :class:`TLS`,
                        :func:`tls_context`, :func:`trust_context_only`, :func:`connection_error`
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from kpanic.shipper.api._secrets import hide_secrets, remember_secret
     from kpanic.shipper.api._settings import (
         TLS,
+        PathSettings,
         Positive,
         Seconds,
         Settings,
@@ -75,6 +76,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Output",
+    "PathSettings",
     "Positive",
     "ReadFile",
     "Reader",
@@ -139,6 +141,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "kpanic.shipper.api._settings": (
         "TLS",
+        "PathSettings",
         "Positive",
         "Seconds",
         "Settings",

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 
 from kpanic.shipper.api._secrets import remember_secret
-from kpanic.shipper.files import ReadFile, open_trusted
+from kpanic.shipper.crashed_host import HOST, HostRule, HostRules, glob_of
+from kpanic.shipper.files import FilePath, ReadFile, open_trusted
 
 if TYPE_CHECKING:
     import ssl
 
 __all__ = [
     "TLS",
+    "PathSettings",
     "Positive",
     "Seconds",
     "Settings",
@@ -56,6 +58,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
+
+
+class PathSettings(Settings, frozen=True, kw_only=True):
+    """Settings of an input that reads files, of one machine or of many."""
+
+    paths: list[FilePath]
+    """Files or folders. ``{host}`` stands for the name of the host that a file is of."""
+    host: str = ""
+    """Name of the host that all ``paths`` are of; excludes ``{host}`` in them."""
+
+    def __post_init__(self) -> None:
+        if self.host and any(HOST in path for path in self.paths):
+            raise ValueError(f"host: excludes {HOST} in paths")
+        for index, path in enumerate(self.paths):
+            try:
+                HostRules([HostRule(path, "" if HOST in path else "any")])
+            except ValueError as error:
+                raise ValueError(f"paths[{index}]: {error}") from None
+
+    def host_rules(self) -> list[HostRule]:
+        """Return whose crashes the paths hold, as far as the operator says."""
+        return [HostRule(path, self.host) for path in self.paths if self.host or HOST in path]
+
+    def folders(self) -> list[str]:
+        """Return the paths, each with ``{host}`` as those that are there now."""
+        import glob  # noqa: PLC0415
+
+        return [
+            found
+            for path in self.paths
+            for found in (sorted(glob.glob(glob_of(path))) if HOST in path else [path])  # noqa: PTH207
+        ]
 
 
 class TLS(Settings, frozen=True, kw_only=True):

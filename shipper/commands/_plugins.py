@@ -7,11 +7,12 @@ import socket
 from typing import TYPE_CHECKING
 
 from kpanic.shipper.cli import Failure
-from kpanic.shipper.origin import Origin
+from kpanic.shipper.origin import UNSTATED, Origin
 
 if TYPE_CHECKING:
     from kpanic.shipper.api import Input, Output
     from kpanic.shipper.config import Config
+    from kpanic.shipper.crashed_host import HostRules
 
 __all__ = ["make_inputs", "make_outputs", "origin"]
 
@@ -19,18 +20,20 @@ __all__ = ["make_inputs", "make_outputs", "origin"]
 def origin(
     config: Config | None = None,
     *,
+    hosts: HostRules = UNSTATED,
     backfill_before: float | None = None,
     backfill_until: float = math.inf,
 ) -> Origin:
     """Return what is known of every crash before it is read."""
     host = socket.gethostname()
     if config is None:
-        return Origin("file", agent_host=host)
+        return Origin("file", agent_host=host, hosts=hosts)
     from kpanic.shipper.redact import DEFAULT_PATTERNS, Redactor  # noqa: PLC0415
 
     return Origin(
         "file",
-        agent_host=host,
+        agent_host=config.name or host,
+        hosts=hosts,
         namespace=config.data_stream.namespace,
         tags=tuple(config.tags),
         labels=config.labels,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kpanic.shipper.commands._hosts import host_options, stated_hosts
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.terminal import say, visible
@@ -31,14 +32,17 @@ PIPE_WIDTH = 1000
     type=click.Choice(["ndjson", "table", "text"]),
     help="Output format; by default table on a terminal, else ndjson.",
 )
+@host_options
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
-def command(files: tuple[str, ...], form: str | None, jobs: int) -> int:
+def command(
+    files: tuple[str, ...], form: str | None, host: str, host_patterns: tuple[str, ...], jobs: int
+) -> int:
     """Print the crashes of FILES as documents, in the order of the logs.
 
     '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed.
     """
     form = form or ("table" if sys.stdout.isatty() else "ndjson")
-    base = Origin("file", agent_host=os.uname().nodename)
+    base = Origin("file", agent_host=os.uname().nodename, hosts=stated_hosts(host, host_patterns))
     faults = crashes = 0
 
     def reported() -> Iterator[Parsed]:

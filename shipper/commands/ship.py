@@ -13,8 +13,10 @@ from kpanic.shipper.batch import Batch
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands._deliver import delivering, say_delivered
+from kpanic.shipper.commands._hosts import host_options, stated_hosts
 from kpanic.shipper.commands._plugins import make_outputs, origin
 from kpanic.shipper.commands._store import expire, open_store
+from kpanic.shipper.crashed_host import HostRules
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.spool import spool
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kpanic.shipper.config import Config
+    from kpanic.shipper.origin import Origin
     from kpanic.shipper.packed import Packed
     from kpanic.shipper.parsing import Parsed
     from kpanic.shipper.store import Store
@@ -37,6 +40,7 @@ PATIENCE = 3.0
 @click.command("ship")
 @click.argument("paths", metavar="PATH...", nargs=-1)
 @configured
+@host_options
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
 @click.option("--backfill", is_flag=True, help="Mark these crashes as history: they page nobody.")
@@ -51,6 +55,8 @@ def command(  # noqa: PLR0913 - one for each option
     overrides: tuple[str, ...],
     jobs: int,
     *,
+    host: str,
+    host_patterns: tuple[str, ...],
     dry_run: bool,
     backfill: bool,
     no_backfill: bool,
@@ -66,7 +72,9 @@ def command(  # noqa: PLR0913 - one for each option
 
     if backfill and no_backfill:
         raise click.BadOptionUsage("--no-backfill", "--backfill and --no-backfill exclude each other")
+    stated = stated_hosts(host, host_patterns)
     config = read_config(config_file, overrides, () if dry_run else ("output",))
+    hosts = stated or configured_hosts(config)
     files: list[str] = []
     faults = 0
     for path in dict.fromkeys(paths or configured_paths(config)):
@@ -77,7 +85,7 @@ def command(  # noqa: PLR0913 - one for each option
             else:
                 files.append(found.path)
     if dry_run:
-        return _dry_run(config, files, faults, jobs)
+        return _dry_run(config, origin(config, hosts=hosts), files, faults, jobs)
     outputs = make_outputs(config)
     with open_store(config) as store:
         if not (backfill or no_backfill) and outputs and not store.status().documents:
@@ -85,7 +93,7 @@ def command(  # noqa: PLR0913 - one for each option
                 "first run here: what crashed before now is kept as history and alerts nobody (--no-backfill)"
             )
         before = float("inf") if backfill else None if no_backfill else store.created()
-        base = origin(config, backfill_before=before)
+        base = origin(config, hosts=hosts, backfill_before=before)
         parsed = parse_files(files, base, jobs)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
             names = [output.name for output in outputs]
@@ -112,6 +120,14 @@ def configured_paths(config: Config) -> list[str]:
     if not config.inputs:
         raise Failure("nothing to ship: name files or folders, or configure inputs", 2)
     return [path for plugin in config.inputs for path in load(INPUTS, plugin.name)(plugin.settings).paths]
+
+
+def configured_hosts(config: Config) -> HostRules:
+    """Return what the configured inputs say of the hosts of their files."""
+    from kpanic.shipper.api import PathSettings  # noqa: PLC0415 - needs msgspec
+
+    settings = [plugin.settings for plugin in config.inputs if isinstance(plugin.settings, PathSettings)]
+    return HostRules(rule for one in settings for rule in one.host_rules())
 
 
 def _spool_all(
@@ -159,12 +175,12 @@ def _spooled(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake
         time.sleep(PATIENCE)
 
 
-def _dry_run(config: Config, files: Sequence[str], faults: int, jobs: int) -> int:
+def _dry_run(config: Config, base: Origin, files: Sequence[str], faults: int, jobs: int) -> int:
     store = open_store(config, readonly=True) if config.store_path().exists() else None
     new: set[str] = set()
     known: set[str] = set()
     crashes, fresh = 0, set[str]()  # of one file
-    for parsed in parse_files(files, origin(config), jobs):
+    for parsed in parse_files(files, base, jobs):
         if parsed.fault:
             faults += 1
             say(f"kpanic: {parsed.path}: {parsed.fault}")

@@ -122,6 +122,8 @@ class Plugin(NamedTuple):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration."""
 
+    name: str = ""
+    """Name of this machine; by default its host name."""
     path: PathConfig = PathConfig()
     data_stream: DataStreamConfig = DataStreamConfig()
     fleet: FleetConfig = FleetConfig()
@@ -157,6 +159,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SECTIONS: dict[str, Any] = {
+    "name": str,
     "path": PathConfig,
     "data_stream": DataStreamConfig,
     "fleet": FleetConfig,

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import os
 import resource
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kpanic.shipper.api import MEMORY, FilePath, Seconds, Settings, Unreadable
+from kpanic.shipper.api import MEMORY, FilePath, PathSettings, Seconds, Unreadable
+from kpanic.shipper.crashed_host import HostRules, glob_of
 from kpanic.shipper.inputs.file_patterns import expand, rotated_files
 from kpanic.shipper.inputs.folder_watch import Watch
 from kpanic.shipper.inputs.followed_file import FollowedFile, identify_path, modified
@@ -26,11 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["FileConfig", "FileInput"]
 
 
-class FileConfig(Settings, frozen=True, kw_only=True):
+class FileConfig(PathSettings, frozen=True, kw_only=True):
     """``type: file``."""
 
     paths: list[FilePath]
-    """Files, with ``*``, ``?`` and ``**`` as shells know them; their rotated ones too: ``messages*``."""
+    """Files, with ``*``, ``?`` and ``**`` as shells know them, and ``{host}`` for the name of the host that a
+    file is of; their rotated ones too: ``messages*``."""
     scan_interval: Seconds = 10.0
     """Seconds between two looks where nothing reports changes, as on a network file system."""
     close_quiet: Seconds = 30.0
@@ -74,6 +77,7 @@ class _Files:
     def __init__(self, config: FileConfig, feed: Feed) -> None:
         self._config = config
         self._feed = feed
+        self._origin = replace(feed.origin, hosts=HostRules(config.host_rules()))
         self._followed: dict[str, FollowedFile] = {}
         self._said: dict[str, str] = {}
         self._matched: set[str] = set()
@@ -94,7 +98,7 @@ class _Files:
         for folder in {os.path.dirname(path) or "." for path in paths}:  # noqa: PTH120 - as the user wrote them
             watch.add(folder)
         for pattern in self._config.paths:
-            watch.add(os.path.dirname(pattern.partition("*")[0]) or ".")  # noqa: PTH120
+            watch.add(os.path.dirname(glob_of(pattern).partition("*")[0]) or ".")  # noqa: PTH120
         folders = {path for path in paths if os.path.isdir(path)}  # noqa: PTH112 - as the user wrote them
         for path in folders.intersection(self._config.paths):
             self._say_once(path, f"is a directory: name its files, such as {path}/*")
@@ -134,7 +138,7 @@ class _Files:
         """Read a file and what was rotated out of it; what is wrong with one is said once."""
         one = self._followed.get(live)
         if one is None:
-            one = FollowedFile(live, self._feed, self._config.close_quiet, self._kept)
+            one = FollowedFile(live, self._feed, self._origin, self._config.close_quiet, self._kept)
             self._followed[live] = one
         for path in sorted(rotated, key=modified):
             self._guarded(path, lambda path=path: one.read_rotated(path))  # type: ignore[misc]

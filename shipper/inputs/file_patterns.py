@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.shipper.crashed_host import glob_of
 from kpanic.shipper.inputs.folders import walk_folders
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ _ROTATED: Final = re.compile(
 
 
 def expand(pattern: str) -> Iterator[str]:
-    """Yield the paths that match a pattern; ``**`` goes through folders, but not through links to them."""
+    """Yield the paths that match a pattern; ``**`` goes through folders, but not through links to them.
+
+    ``{host}`` stands for a part of a name.
+    """
+    pattern = glob_of(pattern)
     if "**" not in pattern:
         yield from glob.iglob(pattern)  # noqa: PTH207 - paths stay as the user wrote them
         return

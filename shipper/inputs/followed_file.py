@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kpanic.grammars.model import CrashReport
-    from kpanic.shipper.api import Feed
+    from kpanic.shipper.api import Feed, Origin
 
 __all__ = ["FollowedFile", "identify_path", "modified"]
 
@@ -63,15 +63,17 @@ def modified(path: str) -> float:
 class FollowedFile:
     """One path, whichever file it is now, and the files that it was.
 
+    :param origin: what is known of every crash.
     :param quiet: seconds of silence after which a crash is complete.
     :param kept: states of files that an earlier run has read, by device and inode.
     :ivar done: states of files that this run has read to their end, likewise.
     """
 
-    def __init__(self, path: str, feed: Feed, quiet: float, kept: Mapping[str, str]) -> None:
+    def __init__(self, path: str, feed: Feed, origin: Origin, quiet: float, kept: Mapping[str, str]) -> None:
         self.done: dict[str, str] = {}
         self._path = path
         self._feed = feed
+        self._origin = origin
         self._quiet = quiet
         self._kept = kept
         self._reader = self._new_reader(path)
@@ -260,5 +262,5 @@ class FollowedFile:
     def _keep(self, reports: list[CrashReport], path: str = "") -> None:
         if reports:
             # the file changed last at its last line, not at the crash
-            origin = replace(origin_of(path or self._path, self._feed.origin), mtime=None)
+            origin = replace(origin_of(path or self._path, self._origin), mtime=None)
             self._feed.keep([Crash(report, origin) for report in reports])

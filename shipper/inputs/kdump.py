@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from kpanic.shipper.api import FilePath, Seconds, Settings, Unreadable
+from kpanic.shipper.api import FilePath, PathSettings, Seconds, Unreadable
+from kpanic.shipper.crashed_host import HostRules
 from kpanic.shipper.inputs.folder_watch import Watch, being_written
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.kdump_names import is_dump
@@ -28,11 +30,11 @@ INCOMPLETE_PATIENCE: Final = 12
 """Times as long as others a file must not have changed whose name says that it is incomplete."""
 
 
-class KdumpConfig(Settings, frozen=True, kw_only=True):
+class KdumpConfig(PathSettings, frozen=True, kw_only=True):
     """``type: kdump``."""
 
     paths: list[FilePath] = msgspec.field(default_factory=lambda: ["/var/crash"])
-    """Folders that hold kdump's folders."""
+    """Folders that hold kdump's folders; with ``{host}``, of many machines."""
     scan_interval: Seconds = 60.0
     """Seconds between two looks where nothing reports changes, as on a network file system."""
     settle: Annotated[float, msgspec.Meta(ge=0)] = 5.0
@@ -46,8 +48,12 @@ class KdumpInput:
     name = "kdump"
 
     def __init__(self, config: KdumpConfig) -> None:
-        self.paths = config.paths
         self._config = config
+
+    @property
+    def paths(self) -> list[str]:
+        """Folders that hold crashes now."""
+        return self._config.folders()
 
     def run(self, feed: Feed) -> None:
         """Look at the folders whenever they change; a file is read once it is complete."""
@@ -64,6 +70,7 @@ class _Folders:
     def __init__(self, config: KdumpConfig, feed: Feed) -> None:
         self._config = config
         self._feed = feed
+        self._origin = replace(feed.origin, hosts=HostRules(config.host_rules()))
         self._kept = feed.positions()
         """States of files that were read, by path."""
         self._said: dict[str, str] = {}
@@ -125,7 +132,7 @@ class _Folders:
         return 0.0
 
     def _found(self, watch: Watch) -> Iterator[tuple[str, str]]:
-        for path in self._config.paths:
+        for path in self._config.folders():
             if os.path.exists(path):  # noqa: PTH110 - paths stay as the user wrote them
                 yield from walk(path, watch.add)
             else:
@@ -139,7 +146,7 @@ class _Folders:
     def _read(self, path: str, state: str) -> bool:
         """Keep the crashes of a file; return whether it was read to its end."""
         try:
-            self._feed.keep(read(path, self._feed.origin), {path: state})
+            self._feed.keep(read(path, self._origin), {path: state})
         except Unreadable as error:
             self._say_once(path, error.reason)
             return False

@@ -154,5 +154,5 @@ class _Run:
 
     def _keep(self, reports: list[CrashReport]) -> None:
         if reports:
-            origin = replace(self._feed.origin, provider="kmsg")
+            origin = replace(self._feed.origin, provider="kmsg", own=True)
             self._feed.keep([Crash(report, origin) for report in reports])

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 from kpanic.shipper.api import Crash, Unreadable, parse_fault
+from kpanic.shipper.crashed_host import is_own
 from kpanic.shipper.files import NotRegularFile, open_named
 from kpanic.shipper.inputs import kdump_names, memory_dump
 from kpanic.shipper.inputs.compression import RATIO, WINDOW, Bomb, Trailing, decompressor, unpack
@@ -41,7 +42,8 @@ _TOO_MUCH_MEMORY = ("memory usage limit", "too much memory")
 def origin_of(path: str, base: Origin) -> Origin:
     """Return ``base`` with what a file's path and metadata say of the crashes in it."""
     if path == STANDARD_INPUT:
-        return replace(base, path=path)
+        return replace(base, path=path, host_stated=base.hosts.of(path))
+    stated = base.hosts.of(path)
     try:
         status = os.stat(path)  # noqa: PTH116 - half the cost of pathlib's, for each of thousands
     except OSError:
@@ -53,13 +55,16 @@ def origin_of(path: str, base: Origin) -> Origin:
             base,
             provider="kdump",
             path=path,
+            host_stated=stated,
             host_ip=folder.ip,
             host_name=folder.host,
+            own=is_own(path),
             folder_epoch=folder.epoch,
             mtime=mtime,
         )
-    provider = "pstore" if PSTORE.fullmatch(os.path.basename(path)) else base.provider  # noqa: PTH119
-    return replace(base, provider=provider, path=path, mtime=mtime)
+    if PSTORE.fullmatch(os.path.basename(path)):  # noqa: PTH119
+        return replace(base, provider="pstore", path=path, host_stated=stated, own=is_own(path), mtime=mtime)
+    return replace(base, path=path, host_stated=stated, mtime=mtime)
 
 
 def read(path: str, base: Origin) -> Iterator[Crash]:

@@ -17,6 +17,7 @@ import msgspec
 from kpanic.shipper.api import Crash, Positive, Readers, Seconds, Settings, Waiter
 from kpanic.shipper.inputs.inbox import DRAIN, LAST, Inbox
 from kpanic.shipper.inputs.netconsole_records import NetconsoleReader
+from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import LOCALHOST, AllowedSenders
 from kpanic.shipper.inputs.sockets import ListenAddress, parse_listen_address
 
@@ -40,6 +41,7 @@ class NetconsoleConfig(Settings, frozen=True, kw_only=True):
     """Maximum senders at once; the one that was silent longest makes room."""
     max_rate: Positive = 2_000_000
     """Bytes a second of one sender; what is above is dropped and counted."""
+    dns: DnsConfig = DnsConfig()
 
     def __post_init__(self) -> None:
         parse_listen_address("host", self.host)
@@ -70,12 +72,20 @@ class NetconsoleInput:
 
         def take(complete: list[tuple[str, CrashReport]]) -> None:
             origin = replace(feed.origin, provider="netconsole", relayed=True)
-            feed.keep([Crash(report, replace(origin, host_ip=sender)) for sender, report in complete])
+            feed.keep(
+                [
+                    Crash(report, replace(origin, host_ip=sender, host_name=names.of(sender)))
+                    for sender, report in complete
+                ]
+            )
 
         def parse(sender: str, datagram: bytes) -> bool:
             readers.feed(sender, datagram)
+            if sender in readers and readers[sender].open:
+                names.ask(sender)
             return True
 
+        names = SenderNames(self._config.dns, self._config.max_senders, feed.origin.agent_host)
         readers = Readers(make, take, self._config.max_senders)
         inbox = Inbox(feed, self._allowed, self._config.max_rate, self._config.max_senders)
         with listening, Waiter(feed.stop) as waiter:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from kpanic.shipper.api import Crash, FilePath, Reader, Seconds, Settings
+from kpanic.shipper.api import Crash, FilePath, PathSettings, Reader, Seconds
+from kpanic.shipper.crashed_host import HostRules, is_own
 from kpanic.shipper.files import NotRegularFile, open_beneath
 from kpanic.shipper.inputs.folders import open_folder_below, walk_folders
 from kpanic.shipper.inputs.log_file import PSTORE
@@ -40,13 +41,13 @@ _UNDECODED: Final = re.compile(r"dmesg-.*\.enc\.z", re.ASCII)
 """Records that the kernel could not decompress (fs/pstore/inode.c)."""
 
 
-class PstoreConfig(Settings, frozen=True, kw_only=True):
+class PstoreConfig(PathSettings, frozen=True, kw_only=True):
     """``type: pstore``."""
 
     paths: list[FilePath] = msgspec.field(
         default_factory=lambda: ["/sys/fs/pstore", "/var/lib/systemd/pstore"]
     )
-    """Folders of records, and those below them."""
+    """Folders of records, and those below them; with ``{host}``, of many machines."""
     scan_interval: Seconds = 60.0
     """Seconds between two looks; records appear at boot."""
     unlink: bool = False
@@ -61,7 +62,7 @@ class PstoreInput:
 
     def __init__(self, config: PstoreConfig) -> None:
         self._config = config
-        self.paths = [path for path in config.paths if os.path.isdir(path)]  # noqa: PTH112
+        self.paths = [path for path in config.folders() if os.path.isdir(path)]  # noqa: PTH112
 
     def run(self, feed: Feed) -> None:
         """Look at the folders again and again; a folder is read again when its records change."""
@@ -93,6 +94,7 @@ class _Folders:
     def __init__(self, config: PstoreConfig, feed: Feed) -> None:
         self._config = config
         self._feed = feed
+        self._hosts = HostRules(config.host_rules())
         self._kept = feed.positions()
         self._pending: dict[str, _Folder] = {}
         self._left: dict[str, str] = {}
@@ -149,7 +151,7 @@ class _Folders:
             self._say_once(f"{folder}: records cannot be removed: {error.strerror}")
 
     def _folders(self) -> Iterator[tuple[str, str, list[str]]]:
-        for root in self._config.paths:
+        for root in self._config.folders():
             for folder, names in walk_folders(root, self._refused):
                 records = sorted(name for name in names if PSTORE.fullmatch(name))
                 if records:
@@ -189,7 +191,14 @@ class _Folders:
             ):  # it is being moved; the next look finds what is left
                 self._say_once(f"{error.filename or folder}: cannot be read: {error.strerror}")
         reports += reader.flush()
-        origin = replace(self._feed.origin, provider="pstore", path=folder, mtime=newest or None)
+        origin = replace(
+            self._feed.origin,
+            provider="pstore",
+            path=folder,
+            host_stated=self._hosts.of(folder),
+            own=is_own(f"{folder}/"),
+            mtime=newest or None,
+        )
         crashes = [Crash(report, origin) for report in reports]
         return _Folder(root, stamp, crashes, identity, records, whole)
 

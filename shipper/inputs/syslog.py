@@ -16,6 +16,7 @@ import msgspec
 
 from kpanic.shipper.api import Crash, DropReason, Positive, Reader, Readers, Seconds, Settings, Waiter
 from kpanic.shipper.inputs.inbox import DRAIN, LAST, Inbox
+from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import LOCALHOST, AllowedSenders, Rates
 from kpanic.shipper.inputs.sockets import ListenAddress, parse_listen_address
 from kpanic.shipper.inputs.syslog_connections import Connections
@@ -75,6 +76,8 @@ class SyslogConfig(Settings, frozen=True, kw_only=True):
     """New hosts a second of one sender; its further messages wait."""
     max_message_size: Annotated[int, msgspec.Meta(ge=480)] = 65_536
     """Bytes of a message; a longer one is cut."""
+    dns: DnsConfig = DnsConfig()
+    """Of senders whose messages name no host."""
 
     def __post_init__(self) -> None:
         if not (self.protocol.udp.host or self.protocol.tcp.host):
@@ -117,6 +120,7 @@ class _Listening:
         self._inbox = Inbox(feed, allowed, config.max_rate, config.max_senders)
         self._new_hosts = Rates(config.max_new_hosts, config.max_senders)
         self._streams = Readers(self._make, self._take, config.max_senders, lambda key: key[0])
+        self._names = SenderNames(config.dns, config.max_senders, feed.origin.agent_host)
         self._waiter = Waiter(feed.stop)
         self._connections = Connections(
             self._inbox, self._waiter, config.protocol.tcp.max_connections, config.max_message_size
@@ -167,7 +171,14 @@ class _Listening:
         origin = replace(self._feed.origin, provider="syslog", relayed=True)
         self._feed.keep(
             [  # a relay's address is not that of the host that crashed
-                Crash(report, replace(origin, host_name=host, host_ip="" if host else address))
+                Crash(
+                    report,
+                    replace(
+                        origin,
+                        host_name=host or self._names.of(address),
+                        host_ip="" if host else address,
+                    ),
+                )
                 for (address, host), report in complete
             ]
         )
@@ -188,4 +199,6 @@ class _Listening:
             if not last and key not in self._streams and not self._new_hosts.of(address).allows(1):
                 return False
             self._streams.feed(key, message + b"\n")
+            if not header.host and key in self._streams and self._streams[key].open:
+                self._names.ask(address)
         return True

@@ -181,7 +181,7 @@ def test_variables_have_defaults_and_a_dollar_can_be_written(tmp_path: Path) -> 
             "kpanic.yml:1: close_quiet: there is no such key here; it is one of inputs of type file,",
         ),
         ("paht.data: x", "kpanic.yml:1: paht: there is no such key; the nearest is path"),
-        ("colour: x", "kpanic.yml:1: colour: there is no such key; there is path, data_stream, fleet,"),
+        ("colour: x", "kpanic.yml:1: colour: there is no such key; there is name, path, data_stream, fleet,"),
         (
             "output.opensearch.host: x",
             "kpanic.yml:1: output.opensearch.host: there is no such key; the nearest is hosts",

@@ -82,7 +82,7 @@ def test_the_crash_of_the_story_has_kernel_place_trace_and_folder_time() -> None
     expected = {
         "host.os.kernel": "3.10.0-1160.el7.x86_64",
         "host.os.name": "CentOS",
-        "host.name": "collector",
+        "host.name": None,
         "kernel.panic.boot_image": "/vmlinuz-3.10.0-1160.el7.x86_64",
         "kernel.panic.cause": "sysrq",
         "kernel.panic.fatal": True,
@@ -171,9 +171,13 @@ def test_the_time_of_the_crash_rests_on_the_best_that_is_there(
     [
         ({"hostname": "a", "host": "b"}, {"host_ip": "10.0.0.7"}, "a"),
         ({"host": "b"}, {"host_ip": "10.0.0.7"}, "b"),
-        ({}, {"host_ip": "10.0.0.7"}, "10.0.0.7"),
-        ({}, {}, "collector"),
-        ({}, {"relayed": True}, None),
+        ({"hostname": "a"}, {"host_stated": "c"}, "c"),
+        ({}, {"host_name": "c", "host_ip": "10.0.0.7"}, "c"),
+        ({}, {"host_name": "localhost", "host_ip": "10.0.0.7"}, "10.0.0.7"),
+        ({}, {"host_ip": "10.0.0.7", "own": True}, "10.0.0.7"),
+        ({}, {"own": True}, "collector"),
+        ({"host": "b"}, {"own": True}, "b"),
+        ({}, {}, None),
     ],
 )
 def test_the_host_is_the_one_that_crashed(
@@ -181,6 +185,8 @@ def test_the_host_is_the_one_that_crashed(
 ) -> None:
     document = build(crash(**changes), dataclasses.replace(BASE, **where))  # type: ignore[arg-type]
     assert document["host"].get("name") == expected
+    assert document.get("related", {}).get("hosts", []) == ([expected] if expected else [])
+    assert document["agent"]["name"] == "collector"
 
 
 def test_one_crash_is_one_incident_whatever_its_way_and_one_document_a_way() -> None:

@@ -1,0 +1,141 @@
+"""Which host crashed, from the best evidence that there is.
+
+1. The operator's word: ``host`` of an input, ``{host}`` in its paths, ``--host``, ``--host-from-path``.
+2. What the boot itself printed: systemd's ``Hostname set to <web1>``, the prompt ``web1 login:``.
+3. The stamp of the line: syslog, the journal, an export of a log store.
+4. What the input knows: the name in kdump's folder, in a syslog header or a record, or of the sender.
+5. The address of kdump's folder or of the sender.
+6. This machine, where the input reads what only this machine writes.
+
+``localhost`` and the like name no host. Where none of these says it, the host is unknown: the machine that
+collects is in ``agent`` and never stands in for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kpanic.grammars.model import NO_HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.origin import Origin
+
+__all__ = ["HOST", "HostRule", "HostRules", "crashed_host", "glob_of", "is_own"]
+
+HOST: Final = "{host}"
+"""What stands for the host in a path."""
+_OWN_FOLDERS: Final = ("/sys/fs/pstore", "/var/lib/systemd/pstore")
+"""Where a machine finds its own records."""
+_OWN_DUMPS: Final = "/var/crash"
+"""Where kdump of every distribution puts a machine's own dumps; those of others have a host in their name."""
+_LONG: Final = re.compile(r"(\*+|\{host\})")
+_SHORT: Final = re.compile(r"(\?|\[!?[^\]/]+\])")
+DASH: Final = r"\-"
+_JOINED: Final = re.compile(r"[*?\]]\{host\}|\{host\}[*?\[]")
+
+
+def crashed_host(report: CrashReport, origin: Origin) -> str:
+    """Return the name of the host that crashed, or its address; empty where nothing says it."""
+    known = "" if origin.host_name.lower() in NO_HOST else origin.host_name
+    own = origin.agent_host if origin.own else ""
+    return origin.host_stated or report.hostname or report.host or known or origin.host_ip or own
+
+
+def is_own(path: str) -> bool:
+    """Tell whether a file is where this machine's own crashes are: kdump's folder, pstore's records."""
+    folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - as the user wrote it
+    if os.path.dirname(folder) == _OWN_DUMPS:  # noqa: PTH120
+        return True
+    return any(folder == own or folder.startswith(f"{own}/") for own in _OWN_FOLDERS)
+
+
+class HostRule(NamedTuple):
+    """The host of the files below a path.
+
+    :param pattern: a path with ``*``, ``?``, ``**`` and ``{host}``, for all that is below it.
+    :param name: the host, where the pattern has no ``{host}``.
+    """
+
+    pattern: str
+    name: str = ""
+
+
+class HostRules:
+    """The operator's word on which host the files at a path are of; the first rule that fits counts.
+
+    :raises ValueError: a rule cannot be used; the text says why.
+
+    >>> HostRules([HostRule("/srv/consoles/{host}.log")]).of("/srv/consoles/web1.example.com.log")
+    'web1.example.com'
+    """
+
+    def __init__(self, rules: Iterable[HostRule] = ()) -> None:
+        self._rules = [(_compiled(rule), rule.name) for rule in rules]
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def of(self, path: str) -> str:
+        """Return the host of the file at a path; empty where no rule fits."""
+        if not self._rules:
+            return ""
+        path = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
+        for pattern, name in self._rules:
+            if found := pattern.fullmatch(path):
+                return name or found["host"]
+        return ""
+
+
+def glob_of(pattern: str) -> str:
+    """Return a path with ``*`` in the place of ``{host}``."""
+    return pattern.replace(HOST, "*")
+
+
+def _compiled(rule: HostRule) -> re.Pattern[str]:
+    """Return the expression of a rule, which takes no more than quadratic time."""
+    if not rule.name and rule.pattern.count(HOST) != 1:
+        raise ValueError(f"expected {HOST} once, such as /var/log/consoles/{HOST}/*.log")
+    if _JOINED.search(rule.pattern):
+        raise ValueError(f"put a character between {HOST} and a wildcard")
+    path = os.path.abspath(rule.pattern).rstrip("/")  # noqa: PTH100
+    if path.count("**") > 1:
+        raise ValueError("expected ** once at most")
+    names = ["(?:/.*)?" if name == "**" else f"/{_name(name)}" for name in path.split("/")[1:]]
+    return re.compile(f"{''.join(names)}(?:/.*)?", re.DOTALL)
+
+
+def _name(pattern: str) -> str:
+    """Return the expression of one name of a path.
+
+    Each ``*`` and ``{host}`` ends where what follows it comes first, the last one where the name ends.
+    """
+    fixed, *wild = _LONG.split(pattern)
+    expression = _fixed(fixed)
+    for index in range(0, len(wild), 2):
+        end, more = _fixed(wild[index + 1]), index + 2 < len(wild)
+        repeat = "+" if wild[index] == HOST else "*"
+        part = f"[^/]{repeat}?" if more else f"[^/]{repeat}"
+        part = f"(?P<host>{part})" if wild[index] == HOST else part
+        expression += f"(?>{part}{end})" if more else f"{part}{end}"
+    return expression
+
+
+def _fixed(pattern: str) -> str:
+    """Return the expression of a text with ``?`` and ``[…]``, each of which is one character."""
+    text, *wild = _SHORT.split(pattern)
+    expression = re.escape(text)
+    for index in range(0, len(wild), 2):
+        letters = wild[index][1:-1]
+        if not letters:
+            expression += "[^/]"
+        elif letters[0] == "!":
+            expression += f"[^/{re.escape(letters[1:]).replace(DASH, '-')}]"
+        else:
+            expression += f"[{re.escape(letters).replace(DASH, '-')}]"
+        expression += re.escape(wild[index + 1])
+    return expression

@@ -10,10 +10,11 @@ Nothing here imports the grammar or the shipper::
 
 from __future__ import annotations
 
+from kpanic.dashboards.crashes import Crashes, gather
 from kpanic.dashboards.export import export
 from kpanic.dashboards.report import NAMES as REPORTED
 from kpanic.dashboards.report import render_report
 from kpanic.dashboards.summary import NAMES as SUMMARISED
 from kpanic.dashboards.summary import summarise
 
-__all__ = ["REPORTED", "SUMMARISED", "export", "render_report", "summarise"]
+__all__ = ["REPORTED", "SUMMARISED", "Crashes", "export", "gather", "render_report", "summarise"]

@@ -13,26 +13,33 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import subprocess
+import sys
 from array import array
 from base64 import b64encode
-from bisect import insort
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, chain, compress, islice
+from operator import ne
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kpanic.dashboards.embedded import first, milliseconds, values
 from kpanic.dashboards.panels import COLUMNS, FACETS, TIME, fields, of_fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from kpanic.dashboards.crashes import Crashes
 
 SEARCHED = ("kernel.panic.kind", "kernel.panic.function", "event.reason", "process.name")
 """Fields that the search looks at, beside those of panels and the examples of signatures."""
-ROWS = ("host.name",)
-"""Fields kept for each document; in a profile they would make one of nearly each document."""
+HOST = "host.name"
+SIGNATURE = "kernel.panic.signature.id"
 TEXT_LIMIT = 12_000
 """Maximum characters of raw text of one example."""
 TEXT_BUDGET = 8_000_000
@@ -45,34 +52,38 @@ NEWEST = 100
 """Newest incidents, each of which the page shows in full."""
 
 NAMES = tuple(sorted({name for source, name in fields() if source == "panics"} | set(FACETS) | set(SEARCHED)))
-"""Fields of a document that :func:`render_report` reads, beside its ``_id``."""
+"""Fields of a document that a report is made of."""
 
 
 def render_report(
-    documents: Iterable[Mapping[str, Any]],
+    crashes: Crashes,
     *,
-    whole: Callable[[Sequence[str]], Iterable[Mapping[str, Any]]] | None = None,
     fleet: int | None = None,
     made: datetime | None = None,
     older: int = 0,
 ) -> str:
     """Return the report as an HTML page.
 
-    :param documents: nested ECS documents in any order, with the fields :data:`NAMES` at least.
-    :param whole: returns documents in full by their ``_id``; called once, for the examples.
+    :param crashes: profiles need the fields :data:`NAMES`.
     :param fleet: number of hosts in all, for panics per 1,000 hosts a day.
     :param made: time that the page gives as its own; now, unless given.
     :param older: number of documents that the page leaves out and mentions.
     """
     from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415  (start-up time)
 
-    table = _Table()
-    for document in documents:
-        table.add(document)
-    words = {"examples": table.examples_of(whole)}
-    numbers, more = table.blocks()
-    words |= more
-    del table
+    with ThreadPoolExecutor(1) as executor:
+        script_to_come = executor.submit(_script)
+        table = _Table(crashes)
+        examples = table.examples()
+        numbers, words = table.blocks()
+        del table
+        words_block = _block(
+            json.dumps(words | {"examples": examples}, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        )
+        del examples, words
+        numbers_block = _block(numbers)
+        del numbers
+        script = script_to_come.result()
     model = {
         "dashboards": [asdict(dashboard) for dashboard in of_fleet(fleet)],
         "facets": FACETS,
@@ -81,7 +92,6 @@ def render_report(
         "older": older,
         "made": (made or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
     }
-    script = _script()
     page = Environment(
         loader=PackageLoader("kpanic.dashboards", "page"), autoescape=select_autoescape(default=True)
     ).get_template("report.html.j2")
@@ -90,144 +100,141 @@ def render_report(
         script_hash=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=(files("kpanic.dashboards") / "page" / "report.css").read_text(encoding="utf-8"),
         model=_block(json.dumps(model, default=str).encode()),
-        words=_block(json.dumps(words, ensure_ascii=False).encode("utf-8", "backslashreplace")),
-        numbers=_block(numbers),
+        words=words_block,
+        numbers=numbers_block,
     )
 
 
+_Word = TypeVar("_Word", bound=Hashable)
+
+
+class _Codes(dict[_Word, int]):
+    """Numbers of words in the order in which they are asked for."""
+
+    def __missing__(self, word: _Word) -> int:
+        self[word] = code = len(self)
+        return code
+
+
 class _Table:
-    """Documents as columns of word numbers."""
+    """Crashes as columns of word numbers."""
 
-    def __init__(self) -> None:
-        names = [name for name in NAMES if name not in {TIME, "event.id"}]
-        self.names = [*ROWS, *(name for name in names if name not in ROWS)]
-        self.plan: dict[str, Any] = {}
-        for place, name in enumerate(self.names):
-            *path, leaf = name.split(".")
-            node = self.plan
-            for part in path:
-                node = node.setdefault(part, {})
-            node[leaf] = place
-        self.dictionaries: list[dict[object, int]] = [{(): 0} for _ in self.names]
-        self.incidents: dict[str, int] = {}
-        self.profiles: dict[tuple[object, ...], int] = {}
-        self.time = array("d")
-        self.incident = array("I")
-        self.rows = [array("I") for _ in ROWS]
-        self.profile = array("I")
-        self.examples: dict[str, tuple[tuple[bool, int, str], Mapping[str, Any]]] = {}
-        self.unsigned = 0
-        self.newest: list[tuple[int, str, Any]] = []
+    def __init__(self, crashes: Crashes) -> None:
+        self._crashes = crashes
+        self._time = array("d")
+        self._incident = array("I")
+        self._host = array("I")
+        self._profile = array("I")
+        self._hosts = _Codes[str]({"": 0})
+        self._profiles = _Codes[int]()
+        self._incident_keys: list[int] = []
+        """Of all incidents, or of more than :data:`IDS_LIMIT`."""
+        self._newest: deque[tuple[int, int, int]] = deque(maxlen=NEWEST)
+        """Number and key of the newest incidents, and one document of each."""
+        self._unsigned: deque[int] = deque(maxlen=UNSIGNED_LIMIT)
+        """Documents without a signature."""
+        self._last: dict[int, tuple[int, int]] = {}
+        """Time and key of each profile's newest document."""
+        self._read()
 
-    def add(self, document: Mapping[str, Any]) -> None:
-        incident = first(document, "event.id")
-        time = milliseconds(first(document, TIME))
-        self.time.append(time)
-        self.incident.append(self.incidents.setdefault(incident, len(self.incidents)))
-        found: list[object] = [()] * len(self.names)
-        _pick(document, self.plan, found)
-        for place, column in enumerate(self.rows):
-            column.append(self._code(place, found[place]))
-        key = tuple(found[len(ROWS) :])
-        profile = self.profiles.get(key)
-        if profile is None:
-            profile = self.profiles[key] = len(self.profiles)
-        self.profile.append(profile)
-        self._exemplify(document, incident, time)
-        if len(self.newest) < NEWEST or time >= self.newest[0][0]:
-            self._remember(document, incident, time)
+    def _read(self) -> None:
+        unsigned = {key for key, fields in self._crashes.profiles.items() if not first(fields, SIGNATURE)}
+        before = -1
+        number = -1
+        for rows in self._crashes.rows():
+            at, incident, host, profile, document = zip(*rows, strict=True)
+            new = list(map(ne, incident, chain((before,), incident)))
+            numbers = array("I", islice(accumulate(new, initial=number), 1, None))
+            before, number = incident[-1], numbers[-1]
+            self._time.extend(at)
+            self._incident.extend(numbers)
+            self._host.extend(map(self._hosts.__getitem__, host))
+            self._profile.extend(map(self._profiles.__getitem__, profile))
+            if len(self._incident_keys) <= IDS_LIMIT:
+                self._incident_keys.extend(compress(incident, new))
+            self._newest.extend(compress(zip(numbers, incident, document, strict=True), new))
+            self._last.update(zip(profile, zip(at, document, strict=True), strict=True))
+            self._unsigned.extend(compress(document, map(unsigned.__contains__, profile)))
 
-    def _remember(self, document: Mapping[str, Any], incident: str, time: int) -> None:
-        """Keep the document if its incident is among the newest; of an incident, the newest document."""
-        self.newest = [one for one in self.newest if one[1] != incident or one[0] > time]
-        if all(known != incident for _, known, _ in self.newest):
-            insort(self.newest, (time, incident, document), key=lambda one: one[:2])
-        del self.newest[:-NEWEST]
+    def _ids(self) -> dict[int, str]:
+        """Return the ``event.id`` of incidents by number: of all, or of the newest where they are many."""
+        if len(self._incident_keys) <= IDS_LIMIT:
+            return dict(enumerate(self._crashes.incident_ids(self._incident_keys)))
+        numbers, keys, _ = zip(*self._newest, strict=True)
+        return dict(zip(numbers, self._crashes.incident_ids(keys), strict=True))
 
-    def _code(self, place: int, found: object) -> int:
-        words = self.dictionaries[place]
-        return words.setdefault(found, len(words))
+    def _best(self) -> Iterator[int]:
+        """Yield the best document of each signature: the newest that was parsed completely."""
+        best: dict[str, tuple[bool, int, int]] = {}
+        for profile, (at, document) in self._last.items():
+            fields = self._crashes.profiles.get(profile, {})
+            signature = first(fields, SIGNATURE)
+            rank = (first(fields, "kernel.panic.parse.status") == "complete", at)
+            if signature and (signature not in best or best[signature][:2] < rank):
+                best[signature] = (*rank, document)
+        found = sorted(best.values(), key=lambda one: one[1], reverse=True)
+        return (document for _, _, document in found[:SIGNED_LIMIT])
 
-    def _exemplify(self, document: Mapping[str, Any], incident: str, time: int) -> None:
-        """Keep the document if it is the best example of its signature: the newest parsed completely."""
-        signature = first(document, "kernel.panic.signature.id")
-        key = signature or incident
-        rank = (first(document, "kernel.panic.parse.status") == "complete", time, incident)
-        kept = self.examples.get(key)
-        if kept is None:
-            if signature and len(self.examples) - self.unsigned >= SIGNED_LIMIT:
-                return
-            if not signature and self.unsigned >= UNSIGNED_LIMIT:
-                return
-            self.unsigned += not signature
-        if kept is None or kept[0] < rank:
-            self.examples[key] = (rank, document)
-
-    def examples_of(
-        self, whole: Callable[[Sequence[str]], Iterable[Mapping[str, Any]]] | None
-    ) -> dict[str, dict[str, Any]]:
-        """Return what the page shows of each example, by its signature or incident."""
-        chosen = {incident: document for _, incident, document in reversed(self.newest)}
-        chosen |= {key: document for key, (_, document) in self.examples.items()}
-        if whole:
-            keys: dict[str, list[str]] = {}
-            for key, document in chosen.items():
-                keys.setdefault(first(document, "_id"), []).append(key)
-            for document in whole(list(keys)):
-                for key in keys[first(document, "_id")]:
-                    chosen[key] = document
-        examples = {}
+    def examples(self) -> dict[str, dict[str, Any]]:
+        """Return what the page shows of whole documents, by their signature or incident."""
+        best = set(self._best())
+        own = {*(document for _, _, document in self._newest), *self._unsigned}
+        examples: dict[str, dict[str, Any]] = {}
         left = TEXT_BUDGET
-        for key, document in chosen.items():
-            examples[key] = _example(document, TEXT_LIMIT if left > 0 else 0)
-            left -= len(examples[key]["text"])
+        for key, document in self._crashes.whole(list(dict.fromkeys([*best, *own]))):
+            example = _example(document, TEXT_LIMIT if left > 0 else 0)
+            left -= len(example["text"])
+            if key in best:
+                examples[first(document, SIGNATURE)] = example
+            if key in own:
+                examples[first(document, "event.id")] = example
         return examples
 
     def blocks(self) -> tuple[bytes, dict[str, Any]]:
         """Return the numbers, little-endian arrays one after the other, and the words they stand for.
 
         The arrays: a row a document its time (milliseconds since 1970 UTC, 8 bytes), its incident, its
-        fields of :data:`ROWS`, its profile; a row a profile its other fields (4 bytes each).
+        host, its profile; a row a profile its other fields (4 bytes each).
         """
-        last = array("d", [float("-inf")]) * len(self.incidents)
-        for incident, time in zip(self.incident, self.time, strict=True):
-            last[incident] = max(last[incident], time)
-        # The page counts distinct incidents in one pass, so an incident's documents stay together.
-        order = sorted(range(len(self.time)), key=self.time.__getitem__)
-        order.sort(key=self.incident.__getitem__)
-        order.sort(key=lambda row: last[self.incident[row]])
-        number, before = -1, -1
-        incidents = array("I")
-        shown = array("I")
-        for row in order:
-            if self.incident[row] != before:
-                before = self.incident[row]
-                number += 1
-                shown.append(before)
-            incidents.append(number)
-        places = range(len(ROWS), len(self.names))
-        profiled = [array("I") for _ in places]
-        for found in self.profiles:
-            for place, column, value in zip(places, profiled, found, strict=True):
-                column.append(self._code(place, value))
+        names = [name for name in NAMES if name not in {TIME, "event.id", HOST}]
+        plan = _plan(names)
+        words = [_Codes[Hashable]({(): 0}) for _ in names]
+        profiled = [array("I") for _ in names]
+        for profile in self._profiles:
+            found: list[Hashable] = [()] * len(names)
+            _pick(self._crashes.profiles.get(profile, {}), plan, found)
+            for column, codes, value in zip(profiled, words, found, strict=True):
+                column.append(codes[value])
         columns: list[array[float] | array[int]] = [
-            array("d", (self.time[row] for row in order)),
-            incidents,
-            *(array("I", (column[row] for row in order)) for column in (*self.rows, self.profile)),
+            self._time,
+            self._incident,
+            self._host,
+            self._profile,
             *profiled,
         ]
-        ids = list(self.incidents) if len(self.incidents) <= IDS_LIMIT else []
-        words = {
-            "rows": len(order),
-            "profiles": len(self.profiles),
-            "names": self.names,
-            "own": len(ROWS),
+        return b"".join(map(_little_endian, columns)), {
+            "rows": len(self._time),
+            "profiles": len(self._profiles),
+            "names": [HOST, *names],
+            "own": 1,
             "dictionaries": [
-                [[_word(word) for word in _many(found)] for found in known] for known in self.dictionaries
+                [[host] if host else [] for host in self._hosts],
+                *([[_word(word) for word in _many(found)] for found in codes] for codes in words),
             ],
-            "incidents": [ids[incident] for incident in shown] if ids else [],
+            "incidents": self._ids(),
         }
-        return b"".join(map(_little_endian, columns)), words
+
+
+def _plan(names: Sequence[str]) -> dict[str, Any]:
+    """Return dotted names as a tree, each with its place among them."""
+    plan: dict[str, Any] = {}
+    for place, name in enumerate(names):
+        *path, leaf = name.split(".")
+        node = plan
+        for part in path:
+            node = node.setdefault(part, {})
+        node[leaf] = place
+    return plan
 
 
 def _pick(node: Mapping[str, Any], plan: Mapping[str, Any], into: list[object]) -> None:
@@ -251,8 +258,6 @@ def _word(value: object) -> str:
 
 
 def _little_endian(column: array[float] | array[int]) -> bytes:
-    import sys  # noqa: PLC0415
-
     if sys.byteorder == "big":
         column.byteswap()
     return column.tobytes()
@@ -324,12 +329,16 @@ SCRIPTS = (
 """Files of the page's script, which share one scope."""
 
 
+_BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
+
+
 @cache
 def _script() -> str:
     """Return the page's one script: Vega-Lite and what it needs, then our own."""
-    import vl_convert  # noqa: PLC0415  (a JavaScript engine; only a report needs it)
-
-    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for a snippet
+    # The JavaScript engine that makes the bundle takes 140 MB, which a process of its own gives back.
+    bundle = subprocess.run(  # noqa: S603 - a fixed text
+        [sys.executable, "-P", "-c", _BUNDLE], capture_output=True, check=True, encoding="utf-8"
+    ).stdout
     folder = files("kpanic.dashboards") / "page"
     own = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     failed = (folder / "failed.js").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kpanic.shipper.columns import Columns, columns
 from kpanic.shipper.identity import Sighting, sighting
 from kpanic.shipper.terminal import escape_controls
 
@@ -26,6 +27,8 @@ class Packed(NamedTuple):
     body: bytes
     sighting: Sighting | None = None
     """None if too little is known to find other documents of the incident."""
+    columns: Columns | None = None
+    """None for the time alone."""
 
 
 def pack(document: Mapping[str, Any]) -> Packed:
@@ -37,6 +40,7 @@ def pack(document: Mapping[str, Any]) -> Packed:
         document["kernel"]["panic"]["fatal"],
         encode(document),
         sighting(document),
+        columns(document),
     )
 
 

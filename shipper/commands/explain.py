@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -22,14 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kpanic.shipper.config import Config
-
-    Known = dict[str, dict[str, str]] | None
+    from kpanic.shipper.explain.head import Seen
 
 __all__ = ["command"]
-
-
-LIMIT = 5_000
-"""Newest documents of the store that are looked at for a signature: more would take seconds."""
 
 
 @click.command("explain")
@@ -57,8 +53,13 @@ def command(
     """
     if against is not None:
         return _against(files, against, form)
+    with _store(read_config(config_file, overrides)) as seen:
+        return _explain(files, form, seen)
+
+
+def _explain(files: tuple[str, ...], form: str, seen: Seen | None) -> int:
     faults: list[str] = []
-    crashes = _crashes(files, faults, _known(read_config(config_file, overrides)))
+    crashes = _crashes(files, faults, seen)
     if form == "json":
         count = _json(explanation(crash) for crash in crashes)
     else:
@@ -77,10 +78,10 @@ def command(
     return 1 if faults else 0
 
 
-def _crashes(files: Iterable[str], faults: list[str], known: Known = None) -> Iterator[Explained]:
+def _crashes(files: Iterable[str], faults: list[str], seen: Seen | None = None) -> Iterator[Explained]:
     """Yield the crashes of files. What is wrong with a file is said and added to ``faults``.
 
-    :param known: the incidents of each signature in the store, if there is one.
+    :param seen: looks into the store, if there is one.
     """
     from kpanic.shipper.explain.head import head  # noqa: PLC0415 - only crashes need it
 
@@ -89,26 +90,28 @@ def _crashes(files: Iterable[str], faults: list[str], known: Known = None) -> It
         try:
             for report, origin in read(path, base):
                 shown = STANDARD.report(report)
-                yield Explained(path, shown, head(shown, origin, known, LIMIT))
+                yield Explained(path, shown, head(shown, origin, seen))
         except Unreadable as error:
             faults.append(error.reason)
             say(f"kpanic: {path}: {error.reason}")
 
 
-def _known(config: Config) -> Known:
-    """Return the incidents of each signature in the store; none if the store cannot be read."""
-    from kpanic.shipper.explain.head import earlier  # noqa: PLC0415
+@contextmanager
+def _store(config: Config) -> Iterator[Seen | None]:
+    """Open the store for questions about signatures; yield None if it cannot be read."""
     from kpanic.shipper.store import Store, StoreError  # noqa: PLC0415
 
-    if not os.access(config.store_path(), os.R_OK):
-        return None
-    names = ("@timestamp", "event.id", "kernel.panic.signature.id")
-    try:
-        with Store(config.store_path(), readonly=True) as store:
-            return earlier(store.documents(only=names, newest=LIMIT))
-    except StoreError as error:
-        say(f"kpanic: {error}")
-        return None
+    store = None
+    if os.access(config.store_path(), os.R_OK):
+        try:
+            store = Store(config.store_path(), readonly=True)
+        except StoreError as error:
+            say(f"kpanic: {error}")
+    if store is None:
+        yield None
+        return
+    with store:
+        yield store.seen
 
 
 def _json(objects: Iterable[dict[str, object]]) -> int:

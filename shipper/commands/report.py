@@ -19,7 +19,9 @@ from kpanic.shipper.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from kpanic.dashboards import Crashes
     from kpanic.shipper.config import Config
+    from kpanic.shipper.triage import Triage
 
 __all__ = ["command"]
 
@@ -28,14 +30,15 @@ LIMIT = 2_000_000
 
 
 class Source(NamedTuple):
-    """The store or an engine, to read documents from."""
+    """The store or an engine, to read crashes from."""
 
     name: str
     total: int
-    documents: Callable[[Iterable[str]], Iterator[dict[str, Any]]]
-    """Yields at most :data:`LIMIT` documents, newest first, with the named fields."""
-    whole: Callable[[Sequence[str]], Iterator[dict[str, Any]]]
-    """Yields the documents of these ``_id`` with all fields."""
+    """Number of documents."""
+    crashes: Callable[[Sequence[str]], Crashes]
+    """Returns the crashes with the named fields."""
+    older: int
+    """Number of documents that are left out."""
 
 
 @click.command("report")
@@ -77,48 +80,53 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     config = read_config(config_file, overrides)
     target = target or ("kpanic-report.html" if form == "html" else "-")
     triage = Triage(config.entries)
-
-    def triaged(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-        return map(triage.stamp_document, documents) if triage else documents
-
-    with _store(config) if source is None else _engine(config, source) as found:
+    with _store(config, triage) if source is None else _engine(config, source, triage) as found:
         if not found.total:
             say(f"kpanic: {found.name} holds no crash yet; 'kpanic ship /var/crash' reads what is there")
-        if found.total > LIMIT:
+        if found.older:
             say(f"kpanic: {found.name} holds {found.total} documents; the report is of the newest {LIMIT}")
         if form == "json":
             import json  # noqa: PLC0415
 
-            text = json.dumps(dashboards.summarise(found.documents(dashboards.SUMMARISED)), indent=2) + "\n"
+            text = json.dumps(dashboards.summarise(found.crashes(dashboards.SUMMARISED)), indent=2) + "\n"
         else:
             text = dashboards.render_report(
-                triaged(found.documents(("_id", *dashboards.REPORTED))),
-                whole=lambda ids: triaged(found.whole(ids)),
+                found.crashes(dashboards.REPORTED),
                 fleet=fleet or config.fleet.size or None,
-                older=max(0, found.total - LIMIT),
+                older=found.older,
             )
     write(target, text)
     return 0
 
 
 @contextmanager
-def _store(config: Config) -> Iterator[Source]:
+def _store(config: Config, triage: Triage) -> Iterator[Source]:
+    from kpanic.dashboards import Crashes  # noqa: PLC0415
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     with open_store(config, readonly=True) as store:
+
+        def crashes(_: Sequence[str]) -> Crashes:
+            profiles = store.profiles()
+            if triage:
+                profiles = {key: triage.stamp_document(fields) for key, fields in profiles.items()}
+            return Crashes(partial(store.crashes, older), profiles, store.incident_ids, whole)
+
+        def whole(seqs: Sequence[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+            for seq, document in store.documents_by_seq(seqs):
+                yield seq, triage.stamp_document(document) if triage else document
+
         try:
-            yield Source(
-                str(store.path),
-                store.status().kept,
-                lambda names: store.documents(only=names, newest=LIMIT),
-                store.documents_by_id,
-            )
+            total = store.status().kept
+            older = max(0, total - LIMIT)
+            yield Source(str(store.path), total, crashes, older)
         except StoreError as error:
             raise Failure(str(error)) from None
 
 
 @contextmanager
-def _engine(config: Config, name: str) -> Iterator[Source]:
+def _engine(config: Config, name: str, triage: Triage) -> Iterator[Source]:
+    from kpanic.dashboards import gather  # noqa: PLC0415
     from kpanic.shipper.api import Unavailable  # noqa: PLC0415
     from kpanic.shipper.outputs import search  # noqa: PLC0415
     from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
@@ -128,11 +136,20 @@ def _engine(config: Config, name: str) -> Iterator[Source]:
         if not isinstance(output, BulkOutput):
             raise Failure(f"output.{name} cannot be read back; --from takes opensearch or elasticsearch", 2)
         index = data_stream(config.data_stream.namespace)
+        total = search.count(output, index)
+
+        def triaged(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+            return map(triage.stamp_document, documents) if triage else documents
+
         yield Source(
             f"{index} of {output.product} at {', '.join(output.urls)}",
-            search.count(output, index),
-            lambda names: search.documents(output, index, names, LIMIT),
-            partial(search.whole, output, index),
+            total,
+            lambda names: gather(
+                triaged(search.documents(output, index, names, LIMIT)),
+                names,
+                lambda ids: triaged(search.whole(output, index, ids)),
+            ),
+            max(0, total - LIMIT),
         )
     except Unavailable as error:
         raise Failure(

@@ -1,14 +1,14 @@
 """The store: one SQLite file that is spool, ledger, dead-letter box and the data of the local dashboard.
 
 A document is stored before anything is acknowledged to its input, and it stays until every output has it.
-What
-:meth:`Store.add` and :meth:`Store.settle` have returned from survives a power cut. One process writes, any
-    number
-may read meanwhile.
+What :meth:`Store.add` and :meth:`Store.settle` have returned from survives a power cut. One process writes,
+any number may read meanwhile.
 
 ==================  ============================================================
 ``schema``          the tables
 ``documents``       documents and the positions of inputs
+``crashes``         their columns, for lists and reports
+``incidents``       which incident a document is of
 ``deliveries``      cursors of outputs, retries, dead letters
 ``retention``       what expires
 ``database``        opening the file, transactions, errors
@@ -21,6 +21,8 @@ may read meanwhile.
 
 from __future__ import annotations
 
+from kpanic.shipper.columns import stamp
+from kpanic.shipper.store.crashes import Crash, Crashes, Selection
 from kpanic.shipper.store.deliveries import Deliveries
 from kpanic.shipper.store.documents import Documents
 from kpanic.shipper.store.errors import StoreDamaged, StoreError, StoreFull, StoreInUse
@@ -28,11 +30,13 @@ from kpanic.shipper.store.records import DeadLetter, Expired, OutputStatus, Posi
 from kpanic.shipper.store.retention import Retention
 
 __all__ = [
+    "Crash",
     "DeadLetter",
     "Expired",
     "OutputStatus",
     "Position",
     "Refusal",
+    "Selection",
     "Status",
     "Store",
     "StoreDamaged",
@@ -42,20 +46,32 @@ __all__ = [
 ]
 
 
-class Store(Documents, Deliveries, Retention):
+class Store(Documents, Crashes, Deliveries, Retention):
     """The store of one machine; see :class:`~kpanic.shipper.store.database.Database` for its arguments."""
 
     def status(self) -> Status:
         """Count what the store holds."""
         with self._reading() as connection:
-            documents, kept, first, last = connection.execute(
-                "SELECT count(*), coalesce(sum(kept), 0), CAST(min(occurred) AS TEXT),"
-                " CAST(max(occurred) AS TEXT) FROM documents"
+            documents, expired = connection.execute(
+                "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM documents WHERE NOT kept)"
             ).fetchone()
             incidents, fatal = connection.execute(
-                "SELECT count(*), coalesce(sum(fatal), 0) FROM"
-                " (SELECT max(fatal) AS fatal FROM documents GROUP BY incident)"
+                "SELECT count(*), coalesce(sum(fatal), 0) FROM incidents"
             ).fetchone()
+            first, last = (
+                None if at is None else stamp(at)
+                for at in connection.execute(
+                    "SELECT (SELECT min(at) FROM crashes), (SELECT max(at) FROM crashes)"
+                ).fetchone()
+            )
         return Status(
-            str(self.path), self.size(), documents, kept, incidents, fatal, first, last, self.outputs()
+            str(self.path),
+            self.size(),
+            documents,
+            documents - expired,
+            incidents,
+            int(fatal),
+            first,
+            last,
+            self.outputs(),
         )

@@ -1,14 +1,22 @@
-"""The text of documents as it stands in the file: zstd, with a checksum that shows damage."""
+"""The text of documents as it stands in the file: zstd, with a checksum that shows damage.
+
+Texts are compressed with a dictionary of what kernels print (``texts-1.zdict``; a text names it by number).
+It stands in the package and not in the file, where damage to it would be damage to every text. A dictionary
+of a release stays in the package.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from zstandard import ZstdCompressionDict
 
 __all__ = ["Bodies", "id_in"]
 
@@ -33,7 +41,9 @@ class Bodies:
         """Return the function that compresses a text; one thread at a time may call it."""
         import zstandard  # noqa: PLC0415 - a status needs none of it
 
-        return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress
+        dictionary = _dictionary()
+        dictionary.precompute_compress(level=LEVEL)
+        return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, dict_data=dictionary).compress
 
     @cached_property
     def unpack(self) -> _Unpacker:
@@ -47,14 +57,24 @@ class _Unpacker(threading.local):
     def __init__(self) -> None:
         import zstandard  # noqa: PLC0415 - a status needs none of it
 
-        self._decompress = zstandard.ZstdDecompressor().decompress
-        self._size = zstandard.frame_content_size
+        self._with = zstandard.ZstdDecompressor(dict_data=_dictionary()).decompress
+        self._without = zstandard.ZstdDecompressor().decompress
+        self._parameters = zstandard.get_frame_parameters
         self._error = zstandard.ZstdError
 
     def __call__(self, body: object) -> bytes | None:
         if not isinstance(body, bytes):
             return None
         try:
-            return self._decompress(body) if 0 <= self._size(body) <= LARGEST else None
+            parameters = self._parameters(body)
+            decompress = self._with if parameters.dict_id else self._without
+            return decompress(body) if parameters.content_size <= LARGEST else None
         except (self._error, MemoryError):
             return None
+
+
+@cache
+def _dictionary() -> ZstdCompressionDict:
+    import zstandard  # noqa: PLC0415
+
+    return zstandard.ZstdCompressionDict((files("kpanic.shipper.store") / "texts-1.zdict").read_bytes())

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from kpanic.shipper.store import schema
 from kpanic.shipper.store.bodies import Bodies
+from kpanic.shipper.store.columns import fill, mend
 from kpanic.shipper.store.damage import check_tables, check_whole, is_damage
 from kpanic.shipper.store.errors import StoreDamaged, StoreError, StoreFull
 from kpanic.shipper.store.folder import ADVICE, make_private, own_folder, refuse_other_kinds
@@ -38,6 +39,8 @@ BUSY_TIMEOUT = 30.0
 
 _ENDS = ("", "-wal", "-shm")
 NO_STORE_YET = "{}: there is no store yet; 'kpanic ship' starts one"
+
+OLDER = "{}: is of an older kpanic (schema {}); the next 'kpanic ship', or the service, brings it up to date"
 
 
 def _beside(path: Path, end: str) -> Path:
@@ -185,8 +188,11 @@ class Database:
             uri += "&immutable=1"  # nobody writes, and SQLite could not make the file that readers share
         try:
             connection = self._connected(uri, uri=True)
-            if not self._examine(connection):
+            version = self._examine(connection)
+            if not version:
                 raise StoreError(NO_STORE_YET.format(self.path))
+            if version < len(schema.MIGRATIONS):
+                raise StoreError(OLDER.format(self.path, version))
         except sqlite3.DatabaseError as error:
             if not is_damage(error, writable=self._writable()):
                 raise StoreError(f"{self.path}: cannot be read by this user: {error}") from None
@@ -253,8 +259,9 @@ class Database:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             self._leave_room(connection)
-            schema.migrate(connection)
+            schema.migrate(connection, fill)
             check_tables(connection)
+            mend(connection)
             connection.execute("PRAGMA shrink_memory")  # the pages that the checks have read
         except BaseException:
             connection.close()

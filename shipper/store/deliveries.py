@@ -246,7 +246,8 @@ class Deliveries(Database):
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT CAST(name AS TEXT), CAST(delivered AS INTEGER),"
-                " (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq > cursor),"
+                " max(0, (SELECT coalesce(max(seq), 0) FROM documents) - cursor)"
+                " - (SELECT count(*) FROM documents WHERE NOT kept AND seq > cursor),"
                 " (SELECT count(*) FROM retries WHERE output = name),"
                 " (SELECT count(*) FROM dead_letters WHERE output = name),"
                 " CAST(last_delivery AS REAL), CAST(trouble AS TEXT), CAST(trouble_since AS REAL)"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 
-from kpanic.shipper.store import incidents
+from kpanic.shipper.columns import NO_PROFILE, Columns, milliseconds
+from kpanic.shipper.store import columns, incidents
 from kpanic.shipper.store.damage import position_checksum
 from kpanic.shipper.store.database import Database
 
@@ -45,6 +46,7 @@ class Documents(Database):
                     continue
                 known.add(stated.id)
                 document = incidents.joined(connection, stated)
+                first = incidents.first(connection, document.incident)
                 inserted = connection.execute(
                     "INSERT INTO documents (id, incident, occurred, added, fatal) VALUES (?, ?, ?, ?, ?)",
                     (document.id, document.incident, document.occurred, now, document.fatal),
@@ -53,6 +55,8 @@ class Documents(Database):
                 body = self._bodies.pack(document.body)
                 connection.execute("INSERT INTO bodies VALUES (?, ?)", (seq, body))
                 incidents.note(connection, seq, stated)
+                incidents.count(connection, seq if first is None else first, fatal=document.fatal)
+                columns.note(connection, seq, seq if first is None else first, _columns(document))
                 added += 1
             for source, key, value in positions:
                 if value is None:
@@ -96,7 +100,7 @@ class Documents(Database):
                 (
                     row[0]
                     for row in connection.execute(
-                        "SELECT seq FROM documents WHERE kept ORDER BY occurred DESC, seq DESC LIMIT ?",
+                        "SELECT seq FROM crashes ORDER BY at DESC, seq DESC LIMIT ?",
                         (-1 if newest is None else newest,),
                     )
                 ),
@@ -108,16 +112,14 @@ class Documents(Database):
             if text is not None:
                 yield decode(text)
 
-    def documents_by_id(self, ids: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Yield the documents of these ``_id`` whose text is kept."""
-        for one in ids:
+    def documents_by_seq(self, seqs: Iterable[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the documents of these ``seq`` whose text is kept and whole."""
+        for seq in seqs:
             with self._reading() as connection:
-                row = connection.execute(
-                    "SELECT seq, body FROM bodies JOIN documents USING (seq) WHERE id = ?", (one,)
-                ).fetchone()
-            text = None if row is None else self._unpack(*row)
+                row = connection.execute("SELECT body FROM bodies WHERE seq = ?", (seq,)).fetchone()
+            text = None if row is None else self._unpack(seq, row[0])
             if text is not None:
-                yield msgspec.json.decode(text)
+                yield seq, msgspec.json.decode(text)
 
     def created(self) -> float:
         """Return when this store was made, seconds since 1970 UTC: crashes before that are history.
@@ -133,6 +135,10 @@ class Documents(Database):
         with self._transaction() as connection:
             connection.execute("UPDATE created SET at = ?", (now,))
         return now
+
+
+def _columns(document: Packed) -> Columns:
+    return document.columns or Columns(milliseconds(document.occurred), "", NO_PROFILE)
 
 
 def _known(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:

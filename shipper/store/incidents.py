@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.packed import Packed
 
-__all__ = ["joined", "note"]
+__all__ = ["count", "count_all", "first", "joined", "note"]
 
 CLOSE: Final = 120.0
 """Seconds between two stamps of one crash: a clock is set, a core is written, a relay was late."""
@@ -39,6 +39,27 @@ def note(connection: sqlite3.Connection, seq: int, document: Packed) -> None:
             "INSERT INTO sightings VALUES (?, ?, ?, ?, ?, ?, ?)",
             (seq, document.incident, seen.host, seen.printed, seen.provider, seen.at, seen.timed),
         )
+
+
+def first(connection: sqlite3.Connection, incident: str) -> int | None:
+    """Return the ``seq`` of an incident's first document; None if there is none."""
+    row = connection.execute("SELECT min(seq) FROM documents WHERE incident = ?", (incident,)).fetchone()
+    return None if row is None else row[0]
+
+
+def count(connection: sqlite3.Connection, first: int, *, fatal: bool) -> None:
+    """Count an incident by its first document; it is fatal if one of its documents is."""
+    connection.execute(
+        "INSERT INTO incidents VALUES (?, ?)"
+        " ON CONFLICT (first) DO UPDATE SET fatal = max(fatal, excluded.fatal)",
+        (first, fatal),
+    )
+
+
+def count_all(connection: sqlite3.Connection) -> None:
+    """Count the incidents of all documents anew."""
+    connection.execute("DELETE FROM incidents")
+    connection.execute("INSERT INTO incidents SELECT min(seq), max(fatal) FROM documents GROUP BY incident")
 
 
 def _known(connection: sqlite3.Connection, document: Packed) -> str | None:

@@ -76,6 +76,6 @@ class Status(msgspec.Struct, frozen=True):
     fatal: int
     """Incidents that killed the kernel."""
     first: str | None
-    """``@timestamp`` of the earliest crash."""
+    """``@timestamp`` of the earliest crash that is kept."""
     last: str | None
     outputs: list[OutputStatus]

@@ -1,9 +1,10 @@
-"""Retention: the text of old documents goes, by age, by size, or for a full disk; the ledger stays."""
+"""Retention: text and columns of old documents go, by age, size, or for a full disk; the ledger stays."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kpanic.shipper.store import columns
 from kpanic.shipper.store.database import PAGE_SIZE, Database
 from kpanic.shipper.store.records import Expired
 
@@ -62,13 +63,14 @@ class Retention(Database):
         )
         condition = f"{where} AND kept{delivered * len(outputs)}"
         names = [name for output in outputs for name in (output, output, output)]
-        most = max(1, self._log_pages // 4)  # a page or two each, and the write-ahead log has to hold them
+        most = max(1, self._log_pages // 8)  # some pages each, and the write-ahead log has to hold them
         with self._transaction() as connection:
             gone = connection.execute(
                 f"SELECT seq FROM documents WHERE {condition} ORDER BY seq LIMIT ?",  # noqa: S608 - fixed texts
                 (*values, *names, most),
             ).fetchall()
             connection.executemany("DELETE FROM bodies WHERE seq = ?", gone)
+            columns.forget(connection, gone)
             connection.executemany("DELETE FROM retries WHERE seq = ?", gone)
             connection.executemany("UPDATE documents SET kept = 0 WHERE seq = ?", gone)
         return len(gone)

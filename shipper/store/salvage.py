@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from kpanic.shipper.store.bodies import Bodies
+from kpanic.shipper.store.columns import derive
 from kpanic.shipper.store.damage import position_checksum
+from kpanic.shipper.store.incidents import count_all
 from kpanic.shipper.store.pages import rows
 
 if TYPE_CHECKING:
@@ -209,11 +211,13 @@ class _Salvage:
                 )
                 if body is not None:
                     self._new.execute("INSERT INTO bodies VALUES (?, ?)", (number, body))
+                    derive(self._new, number, columns[1], self._unpack(body))
                     copied += 1
                 if old is not None:
                     self._new.execute("INSERT OR IGNORE INTO numbers VALUES (?, ?)", (old, number))
             self._new.execute("COMMIT")
         cursor.execute("DROP TABLE merged")
+        count_all(self._new)
         return Salvaged(copied, lost)
 
     def _copy_sightings(self) -> None:

@@ -12,12 +12,22 @@
 - ``dead_letters``: documents that an output's receiver will never take.
 - ``positions``: how far each input has read its sources, with a CRC-32 of the row.
 - ``created``: when the store was made.
+- ``incidents``: the first document of each incident, and whether one of its documents is fatal.
+- ``crashes``: what lists and reports ask of each kept document; ``first`` is that of its incident.
+- ``profiles``: the other fields that they ask for (:data:`kpanic.shipper.columns.PROFILE`), once for all
+  documents that agree in them. The number of a profile is a digest of its values.
+
+``incidents``, ``crashes`` and ``profiles`` follow from the ledger and the texts.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MIGRATIONS", "is_empty", "is_marked", "is_of", "migrate", "version"]
 
@@ -83,8 +93,53 @@ MIGRATIONS = (
     CREATE TABLE created (at REAL NOT NULL);
     INSERT INTO created VALUES ((julianday('now') - 2440587.5) * 86400.0);
     """,
+    """
+    CREATE INDEX documents_expired ON documents (seq) WHERE NOT kept;
+    DROP INDEX documents_incident;
+    CREATE INDEX documents_incident ON documents (incident);
+    CREATE TABLE incidents (
+        first INTEGER PRIMARY KEY REFERENCES documents (seq),
+        fatal INTEGER NOT NULL
+    );
+    CREATE TABLE profiles (
+        profile INTEGER PRIMARY KEY,
+        "event.provider" TEXT,
+        "event.reason" TEXT,
+        "host.os.kernel" TEXT,
+        "kernel.panic.cause" TEXT,
+        "kernel.panic.fatal" INTEGER,
+        "kernel.panic.function" TEXT,
+        "kernel.panic.hardware.bios_version" TEXT,
+        "kernel.panic.hardware.product" TEXT,
+        "kernel.panic.kind" TEXT,
+        "kernel.panic.parse.status" TEXT,
+        "kernel.panic.rip.module" TEXT,
+        "kernel.panic.rip.signature" TEXT,
+        "kernel.panic.rip.symbol" TEXT,
+        "kernel.panic.signature.id" TEXT,
+        "kernel.panic.signature.quality" TEXT,
+        "kernel.panic.taint.flags" TEXT,
+        "kernel.panic.title" TEXT,
+        "process.name" TEXT
+    );
+    CREATE INDEX profiles_kernel ON profiles ("host.os.kernel");
+    CREATE INDEX profiles_cause ON profiles ("kernel.panic.cause");
+    CREATE INDEX profiles_signature ON profiles ("kernel.panic.signature.id");
+    CREATE TABLE crashes (
+        seq INTEGER PRIMARY KEY REFERENCES documents (seq),
+        at INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        profile INTEGER NOT NULL REFERENCES profiles (profile)
+    );
+    CREATE INDEX crashes_at ON crashes (at);
+    CREATE INDEX crashes_host ON crashes (host, at);
+    CREATE INDEX crashes_profile ON crashes (profile, at);
+    """,
 )
 """One script for each version of the schema; a script of a release is never changed."""
+WITH_COLUMNS = 2
+"""Version from which on documents have columns."""
 
 
 def version(connection: sqlite3.Connection) -> int:
@@ -92,12 +147,23 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a file to the newest version."""
+def migrate(connection: sqlite3.Connection, fill: Callable[[sqlite3.Connection], object]) -> None:
+    """Bring a file to the newest version.
+
+    :param fill: derives ``incidents``, ``crashes`` and ``profiles`` of the documents that a file has.
+    """
     have = version(connection)
     for number, script in enumerate(MIGRATIONS[have:], have + 1):
-        marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number}"
-        connection.executescript(f"BEGIN; {script}; {marks}; COMMIT;")
+        try:
+            connection.executescript(f"BEGIN; {script}")
+            if have and number == WITH_COLUMNS:
+                fill(connection)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:

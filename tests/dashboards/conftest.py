@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from kpanic import grammars
-from kpanic.dashboards import render_report, templates
+from kpanic.dashboards import REPORTED, gather, render_report, templates
 from kpanic.dashboards.embedded import age, first
 from kpanic.shipper.document import build
 from kpanic.shipper.origin import Origin
@@ -188,7 +188,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Report]]:
         **options: Any,  # noqa: ANN401 - those of render_report
     ) -> Report:
         path = tmp_path / f"report-{len(opened)}.html"
-        path.write_text(render_report(documents, **options), encoding="utf-8")
+        path.write_text(render_report(gather(documents, REPORTED), **options), encoding="utf-8")
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
         opened.append(Report(context.new_page(), path.as_uri()))
         return opened[-1].open()

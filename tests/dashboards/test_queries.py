@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kpanic.dashboards.crashes import gather
 from kpanic.dashboards.embedded import evaluate, first
 from kpanic.dashboards.panels import DASHBOARDS, Panel, Term, of_fleet
 from kpanic.dashboards.query import lucene, query, read
-from kpanic.dashboards.summary import COUNTED, summarise
+from kpanic.dashboards.summary import COUNTED, NAMES, summarise
 
 if TYPE_CHECKING:
     from tests.dashboards.conftest import Held, Indexed
@@ -37,7 +38,7 @@ def test_a_panel_shows_the_same_numbers_from_an_engine_and_from_documents(
 def test_a_dashboard_of_one_signature_is_the_same_from_both(
     engine: Engine, indexed: Indexed, documents: list[dict[str, Any]]
 ) -> None:
-    signature = summarise(documents)["signatures"][0]["key"]
+    signature = summarise(gather(documents, NAMES))["signatures"][0]["key"]
     chosen = [one for one in documents if first(one, "kernel.panic.signature.id") == signature]
     for panel in DASHBOARDS[1].panels:
         body = query(panel, [Term("kernel.panic.signature.id", signature)], HOUR)
@@ -48,7 +49,7 @@ def test_a_dashboard_of_one_signature_is_the_same_from_both(
 def test_the_summary_is_the_engines_terms_by_incident(
     engine: Engine, indexed: Indexed, documents: list[dict[str, Any]]
 ) -> None:
-    summary = summarise(documents)
+    summary = summarise(gather(documents, NAMES))
     count = {"incidents": {"cardinality": {"field": "event.id", "precision_threshold": 40_000}}}
     for name, field in COUNTED.items():
         groups = {"groups": {"terms": {"field": field, "size": 1000}, "aggs": count}}
@@ -74,13 +75,13 @@ def test_the_words_for_people_select_what_the_query_selects(
 
 
 def test_one_crash_by_two_ways_counts_once(documents: list[dict[str, Any]]) -> None:
-    summary = summarise(documents)
+    summary = summarise(gather(documents, NAMES))
     assert summary["incidents"] * 2 <= len(documents)
-    assert summarise(documents + documents) == summary
+    assert summarise(gather(documents + documents, NAMES)) == summary
 
 
 def test_nothing_counts_as_nothing() -> None:
-    assert summarise([]) == {
+    assert summarise(gather([], NAMES)) == {
         "incidents": 0,
         "panics": 0,
         "kernels": [],

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from kpanic.dashboards import render_report
+from kpanic.dashboards import REPORTED, gather, render_report
 from kpanic.dashboards.embedded import evaluate, first, milliseconds, values
 from kpanic.dashboards.panels import KERNEL_PANICS, SIGNATURE, Panel
 
@@ -562,7 +562,7 @@ def findings(report: Report) -> list[str]:
 
 
 def test_the_policy_allows_one_script_and_no_request(documents: list[dict[str, Any]]) -> None:
-    html = render_report(documents[:3])
+    html = render_report(gather(documents[:3], REPORTED))
     assert "default-src 'none'; script-src 'sha256-" in html
     assert "unsafe-eval" not in html.split("<style>")[0]
     assert html.count("<script") == 4
@@ -570,7 +570,8 @@ def test_the_policy_allows_one_script_and_no_request(documents: list[dict[str, A
 
 def test_the_same_documents_give_the_same_page(documents: list[dict[str, Any]]) -> None:
     made = datetime(2026, 11, 22, tzinfo=UTC)
-    assert render_report(documents, made=made) == render_report(iter(documents), made=made)
+    pages = [render_report(gather(given, REPORTED), made=made) for given in (documents, iter(documents))]
+    assert pages[0] == pages[1]
 
 
 def fleet(incidents: int, documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -586,4 +587,4 @@ def fleet(incidents: int, documents: list[dict[str, Any]]) -> Iterator[dict[str,
 
 def test_ten_thousand_incidents_are_a_small_file(documents: list[dict[str, Any]]) -> None:
     """How quickly it is there is measured by ``tests/benchmarks/report.py``."""
-    assert len(render_report(fleet(10_000, documents)).encode()) <= 8_000_000
+    assert len(render_report(gather(fleet(10_000, documents), REPORTED)).encode()) <= 8_000_000

@@ -333,7 +333,7 @@ def test_one_damaged_text_costs_that_document_and_no_other(store: Store, path: P
     said: list[str] = []
     with Store(path, warn=said.append) as again:
         assert len(list(again.documents())) == 6
-        assert len(list(again.documents_by_id(packed(n).id for n in range(9)))) == 6
+        assert [seq for seq, _ in again.documents_by_seq(range(1, 10))] == [2, 3, 4, 6, 7, 8]
         while batch := again.pending("a", 2):
             again.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
         (a, b) = again.outputs()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.commands.signatures.engines import search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from kpanic.dashboards.embedded import Row
-    from kpanic.dashboards.panels import Metric, Panel
+    from kpanic.dashboards.embedded import Row, Value
+    from kpanic.dashboards.panels import Panel
     from kpanic.shipper.config import Config
+    from kpanic.shipper.store import Store
 
 __all__ = ["details", "rows", "summary"]
 
@@ -43,10 +44,15 @@ def _panel() -> Panel:
     )
 
 
-def _documents(config: Config, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the store's documents with only the fields ``names``."""
-    with open_store(config, readonly=True) as store:
-        yield from store.documents(only=names)
+def _of_store(store: Store) -> Iterator[Row]:
+    from kpanic.dashboards.embedded import Row, first  # noqa: PLC0415
+    from kpanic.shipper.store import Selection  # noqa: PLC0415
+
+    names = ("kernel.panic.title", "kernel.panic.cause", "kernel.panic.signature.quality", "host.os.kernel")
+    for name, *counts in store.signatures()[:MOST]:
+        (crash,) = store.newest_crashes(1, Selection(fields={"kernel.panic.signature.id": name}))
+        fields = store.profiles([crash.profile])[crash.profile]
+        yield Row(name, "", (*counts, *(first(fields, one) or None for one in names)))
 
 
 def rows(config: Config, source: str) -> list[Row]:
@@ -54,17 +60,13 @@ def rows(config: Config, source: str) -> list[Row]:
 
     :param source: ``store``, or the name of an output.
     """
-    from kpanic.dashboards.embedded import evaluate  # noqa: PLC0415
     from kpanic.dashboards.query import query, read  # noqa: PLC0415
 
-    panel = _panel()
     if source == "store":
-        return evaluate(panel, _documents(config, {panel.by, "event.id", *_fields(panel.metrics)}))
+        with open_store(config, readonly=True) as store:
+            return list(_of_store(store))
+    panel = _panel()
     return read(panel, search(config, source, query(panel)))
-
-
-def _fields(metrics: Iterable[Metric]) -> Iterator[str]:
-    return (metric.field for metric in metrics)
 
 
 def summary(config: Config, row: Row) -> dict[str, Any]:
@@ -88,27 +90,13 @@ def summary(config: Config, row: Row) -> dict[str, Any]:
 
 def details(config: Config, source: str, signature: str) -> dict[str, Any]:
     """Return everything about one signature as an object for JSON."""
-    from kpanic.dashboards.embedded import age, evaluate, first, values  # noqa: PLC0415
-    from kpanic.dashboards.panels import FAULTS, FIRST, HOSTS, INCIDENTS, LAST, Panel  # noqa: PLC0415
+    from kpanic.dashboards.embedded import first, values  # noqa: PLC0415
     from kpanic.shipper.fields import get  # noqa: PLC0415
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
-    found: list[dict[str, Any]]
-    if source == "store":
-        with open_store(config, readonly=True) as store:
-            found = [one for one in store.documents() if signature in values(one, FAULTS.field)]
-    else:
-        body = {"size": MOST, "query": {"term": {FAULTS.field: signature}}, "sort": [{"@timestamp": "desc"}]}
-        body["_source"] = {"excludes": ["event.original", "kernel.panic.registers"]}
-        found = [hit["_source"] for hit in search(config, source, body)["hits"]["hits"]]
-    newest = Triage(config.entries).stamp_document(max(found, key=age))
-
-    def groups(field: str) -> dict[str, Any]:
-        panel = Panel("show", "", "", "table", (INCIDENTS,), by=field, size=MOST)
-        return {str(row.key): row.values[0] for row in evaluate(panel, found)}
-
-    whole = Panel("show", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST))
-    incidents, hosts, since, until = evaluate(whole, found)[0].values
+    find = _found_in_store if source == "store" else _found_in_engine
+    (incidents, hosts, since, until), by_host, by_kernel, document = find(config, source, signature)
+    newest = Triage(config.entries).stamp_document(document)
     return {
         "id": signature,
         "title": first(newest, "kernel.panic.title"),
@@ -119,11 +107,54 @@ def details(config: Config, source: str, signature: str) -> dict[str, Any]:
         "first": _day(since),
         "last": _day(until),
         "triage": get(newest, "kernel.panic.triage") or {},
-        "by_host": groups("host.name"),
-        "by_kernel": groups("host.os.kernel"),
+        "by_host": by_host,
+        "by_kernel": by_kernel,
         "trace": list(values(newest, "kernel.panic.call_trace")),
         "reading": list(values(newest, "kernel.panic.analysis.steps")),
     }
+
+
+class _Found(NamedTuple):
+    """All about one signature."""
+
+    counts: tuple[Value, ...]
+    """Incidents, hosts, first and last time."""
+    by_host: dict[str, Value]
+    by_kernel: dict[str, Value]
+    newest: dict[str, Any]
+    """The newest document."""
+
+
+def _found_in_store(config: Config, _source: str, signature: str) -> _Found:
+    from kpanic.shipper.store import Selection  # noqa: PLC0415
+
+    with open_store(config, readonly=True) as store:
+        ((_, *counts),) = store.signatures(signature)
+        (crash,) = store.newest_crashes(1, Selection(fields={"kernel.panic.signature.id": signature}))
+        newest = next((document for _, document in store.documents_by_seq([crash.seq])), {})
+        return _Found(
+            tuple(counts),
+            {**store.incidents_by("host", signature)},
+            {**store.incidents_by("host.os.kernel", signature)},
+            newest,
+        )
+
+
+def _found_in_engine(config: Config, source: str, signature: str) -> _Found:
+    from kpanic.dashboards.embedded import age, evaluate  # noqa: PLC0415
+    from kpanic.dashboards.panels import FAULTS, FIRST, HOSTS, INCIDENTS, LAST, Panel  # noqa: PLC0415
+
+    body = {"size": MOST, "query": {"term": {FAULTS.field: signature}}, "sort": [{"@timestamp": "desc"}]}
+    body["_source"] = {"excludes": ["event.original", "kernel.panic.registers"]}
+    found = [hit["_source"] for hit in search(config, source, body)["hits"]["hits"]]
+
+    def groups(field: str) -> dict[str, Value]:
+        panel = Panel("show", "", "", "table", (INCIDENTS,), by=field, size=MOST)
+        return {str(row.key): row.values[0] for row in evaluate(panel, found)}
+
+    whole = Panel("show", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST))
+    counts = evaluate(whole, found)[0].values
+    return _Found(counts, groups("host.name"), groups("host.os.kernel"), max(found, key=age))
 
 
 def _day(moment: str | int | None) -> str:

@@ -1,0 +1,138 @@
+"""Columns of a document: what lists, reports and panels ask for, so that they need not read its text.
+
+Documents that agree in everything but host and time share a profile. A fleet has far fewer profiles than
+crashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kpanic.shipper.fields import get
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "NO_PROFILE",
+    "PROFILE",
+    "Columns",
+    "Profile",
+    "columns",
+    "digest",
+    "milliseconds",
+    "nested",
+    "stamp",
+]
+
+PROFILE: Final = (
+    "event.provider",
+    "event.reason",
+    "host.os.kernel",
+    "kernel.panic.cause",
+    "kernel.panic.fatal",
+    "kernel.panic.function",
+    "kernel.panic.hardware.bios_version",
+    "kernel.panic.hardware.product",
+    "kernel.panic.kind",
+    "kernel.panic.parse.status",
+    "kernel.panic.rip.module",
+    "kernel.panic.rip.signature",
+    "kernel.panic.rip.symbol",
+    "kernel.panic.signature.id",
+    "kernel.panic.signature.quality",
+    "kernel.panic.taint.flags",
+    "kernel.panic.title",
+    "process.name",
+)
+"""Fields of a profile, in the order of its values and of the store's columns."""
+LISTS: Final = frozenset({"kernel.panic.taint.flags"})
+"""Fields with many values; a profile holds them as JSON."""
+BOOLEANS: Final = frozenset({"kernel.panic.fatal"})
+
+_ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{8,16}\b")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Profile = tuple[str | int | None, ...]
+
+
+class Columns(NamedTuple):
+    """Columns of one document."""
+
+    at: int
+    """``@timestamp``, milliseconds since 1970 UTC."""
+    host: str
+    """``host.name``; empty if the document has none."""
+    profile: Profile
+    """Values of :data:`PROFILE`."""
+
+
+NO_PROFILE: Final[Profile] = (None,) * len(PROFILE)
+
+
+def columns(document: Mapping[str, Any]) -> Columns:
+    """Return the columns of a document of any shape."""
+    host = get(document, "host.name")
+    return Columns(
+        milliseconds(get(document, "@timestamp")),
+        host if isinstance(host, str) else "",
+        tuple(_stored(name, get(document, name)) for name in PROFILE),
+    )
+
+
+def milliseconds(stamp: object) -> int:
+    """Return an ISO 8601 stamp as milliseconds since 1970 UTC; 0 if it is none."""
+    try:
+        moment = datetime.fromisoformat(str(stamp))
+    except ValueError:
+        return 0
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def stamp(at: int) -> str:
+    """Return milliseconds since 1970 UTC as documents write ``@timestamp``."""
+    return (_EPOCH + timedelta(milliseconds=at)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def digest(profile: Profile) -> int:
+    """Return the number of a profile: 63 bits of a digest, so that damage to its values shows."""
+    import msgspec  # noqa: PLC0415
+
+    return int.from_bytes(hashlib.blake2b(msgspec.json.encode(profile), digest_size=8).digest()) >> 1
+
+
+def nested(profile: Profile) -> dict[str, Any]:
+    """Return a profile as a part of a document."""
+    import msgspec  # noqa: PLC0415 - a status needs none of it
+
+    document: dict[str, Any] = {}
+    for name, value in zip(PROFILE, profile, strict=True):
+        if value is None:
+            continue
+        *path, leaf = name.split(".")
+        node = document
+        for part in path:
+            node = node.setdefault(part, {})
+        if name in LISTS:
+            node[leaf] = msgspec.json.decode(str(value))
+        else:
+            node[leaf] = bool(value) if name in BOOLEANS else value
+    return document
+
+
+def _stored(name: str, value: object) -> str | int | None:
+    """Return a field's value as a column has it; an address in a reason would make each profile its own."""
+    import msgspec  # noqa: PLC0415
+
+    if name in LISTS:
+        many = [str(one) for one in value] if isinstance(value, list) else []
+        return msgspec.json.encode(many).decode() if many else None
+    if isinstance(value, bool):
+        return int(value)
+    if not isinstance(value, str):
+        return None
+    text = value.encode("utf-8", "replace").decode()
+    return _ADDRESS.sub("…", text) if name == "event.reason" else text

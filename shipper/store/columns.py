@@ -1,0 +1,108 @@
+"""Writing the columns of documents: ``incidents``, ``crashes`` and ``profiles``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from kpanic.shipper.columns import NO_PROFILE, PROFILE, Columns, Profile, columns, digest
+from kpanic.shipper.store import incidents
+from kpanic.shipper.store.bodies import Bodies
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+__all__ = ["VALUES", "derive", "fill", "forget", "mend", "note", "restored"]
+
+TRIED: Final = 20
+"""Texts that are looked into for a damaged profile."""
+VALUES: Final = ", ".join(f'"{name}"' for name in PROFILE)
+_IN_USE: Final = """
+    WITH RECURSIVE used (profile) AS (
+        SELECT min(profile) FROM crashes
+        UNION ALL SELECT (SELECT min(profile) FROM crashes WHERE profile > used.profile) FROM used
+        WHERE used.profile IS NOT NULL
+    )
+    SELECT profile FROM used WHERE profile IS NOT NULL
+"""
+_PLACES: Final = ", ".join("?" * len(PROFILE))
+
+
+def note(connection: sqlite3.Connection, seq: int, first: int, found: Columns) -> None:
+    """Add the columns of a document.
+
+    :param first: ``seq`` of the first document of its incident.
+    """
+    profile = digest(found.profile)
+    connection.execute(
+        f"INSERT OR IGNORE INTO profiles VALUES (?, {_PLACES})",  # noqa: S608 - fixed texts
+        (profile, *found.profile),
+    )
+    connection.execute(
+        "INSERT INTO crashes VALUES (?, ?, ?, ?, ?)", (seq, found.at, first, found.host, profile)
+    )
+
+
+def forget(connection: sqlite3.Connection, seqs: Iterable[tuple[int]]) -> None:
+    """Delete the columns of documents, and the profiles that no other has."""
+    for (seq,) in seqs:
+        row = connection.execute("SELECT profile FROM crashes WHERE seq = ?", (seq,)).fetchone()
+        connection.execute("DELETE FROM crashes WHERE seq = ?", (seq,))
+        if row is not None:
+            connection.execute(
+                "DELETE FROM profiles WHERE profile = ?1"
+                " AND NOT EXISTS (SELECT 1 FROM crashes WHERE profile = ?1)",
+                row,
+            )
+
+
+def derive(connection: sqlite3.Connection, seq: int, incident: str, text: bytes | None) -> None:
+    """Add the columns of a document of the ledger from its text.
+
+    :param text: None if it is damaged: its columns are empty.
+    """
+    first = incidents.first(connection, incident)
+    note(connection, seq, seq if first is None else first, _columns(text))
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """Derive the columns of all documents of a store that has none."""
+    incidents.count_all(connection)
+    unpack = Bodies().unpack
+    rows = connection.execute(
+        "SELECT seq, CAST(incident AS TEXT), body FROM documents JOIN bodies USING (seq)"
+    )
+    for seq, incident, body in rows:
+        derive(connection, seq, incident, unpack(body))
+
+
+def restored(connection: sqlite3.Connection, number: int) -> Profile:
+    """Return the values of a profile out of the text of a document that has it; none if no text tells."""
+    unpack = Bodies().unpack
+    query = "SELECT body FROM crashes JOIN bodies USING (seq) WHERE profile = ? LIMIT ?"
+    for (body,) in connection.execute(query, (number, TRIED)):
+        profile = _columns(unpack(body)).profile
+        if digest(profile) == number:
+            return profile
+    return NO_PROFILE
+
+
+def mend(connection: sqlite3.Connection) -> None:
+    """Restore the profiles that are damaged: their values are not those that their number was made of."""
+    for number in connection.execute(_IN_USE).fetchall():
+        row = connection.execute(f"SELECT {VALUES} FROM profiles WHERE profile = ?", number).fetchone()  # noqa: S608
+        if row is None or digest(row) != number[0]:
+            connection.execute(
+                f"INSERT OR REPLACE INTO profiles VALUES (?, {_PLACES})",  # noqa: S608 - fixed texts
+                (*number, *restored(connection, *number)),
+            )
+
+
+def _columns(text: bytes | None) -> Columns:
+    try:
+        document = msgspec.json.decode(text or b"{}", type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return Columns(0, "", NO_PROFILE)
+    return columns(document)

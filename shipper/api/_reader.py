@@ -50,15 +50,19 @@ class Reader:
 
     :param say: logs a line for the operator, see :meth:`Feed.say`.
     :param quiet: seconds of silence after which a report is complete.
+    :param clock: returns seconds that only grow.
     """
 
-    def __init__(self, say: Callable[[str], None], quiet: float) -> None:
+    def __init__(
+        self, say: Callable[[str], None], quiet: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
         self._new = grammars.Parser
         self._parser = self._new()
         self._say = say
         self._quiet = quiet
+        self._now = clock
         self._last: float | None = None
         self._bytes = 0
         self._lines = 0
@@ -67,7 +71,7 @@ class Reader:
 
     def feed(self, chunk: bytes) -> list[CrashReport]:
         """Parse the next bytes of the text; return the reports that are complete."""
-        now = self._last = time.monotonic()
+        now = self._last = self._now()
         self._bytes += len(chunk)
         self._lines += chunk.count(b"\n")
         self._wide = self._wide or not chunk.isascii()
@@ -77,7 +81,7 @@ class Reader:
         """Return the reports that are complete by now."""
         if self._last is None:
             return []
-        now = time.monotonic()
+        now = self._now()
         if now - self._last >= self._quiet:
             return self.flush()
         if not self._parser.open:
@@ -108,7 +112,7 @@ class Reader:
         """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
         if self._last is None:
             return None
-        left = self._last + self._quiet - time.monotonic()
+        left = self._last + self._quiet - self._now()
         return max(0.0, min(left, max(LOOK, self._quiet / 4)) if self._parser.open else left)
 
     def _guarded(self, step: Callable[[], list[CrashReport]]) -> list[CrashReport]:
@@ -135,6 +139,7 @@ class Readers(Generic[Key, One]):
     :param most: maximum number of readers.
     :param owner: returns who a key belongs to, such as the address of a sender of many hosts' messages; by
         default each key is its own owner.
+    :param clock: the readers' clock.
     """
 
     def __init__(
@@ -143,7 +148,9 @@ class Readers(Generic[Key, One]):
         take: Callable[[list[tuple[Key, CrashReport]]], None],
         most: int,
         owner: Callable[[Key], Hashable] = lambda key: key,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._now = clock
         self._make = make
         self._take = take
         self._most = most
@@ -186,16 +193,17 @@ class Readers(Generic[Key, One]):
 
     def settle(self) -> None:
         """Hand over the reports that are complete by now; takes :data:`SLICE` at most."""
-        now = time.monotonic()
+        now = self._now()
         if self._more or now - self._looked >= LOOK:
             self._looked, self._more = now, False
+            until = time.monotonic() + SLICE
             for _ in range(len(self._unsettled)):
                 key, reader = self._unsettled.popitem(last=False)
                 self._gather(key, reader.settle())
                 self._weigh(key, reader.size)
                 if reader.wait is not None:
                     self._unsettled[key] = reader
-                if time.monotonic() - now > SLICE:
+                if time.monotonic() > until:
                     self._more = True
                     break
         self._give()

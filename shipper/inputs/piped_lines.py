@@ -1,30 +1,34 @@
-"""Lines that come through a pipe: plain, or each a record in JSON, of one host or of many.
+"""Lines that come through a pipe: plain, or each a record in JSON or MessagePack, of one host or of many.
 
 Log collectors pass lines on as records: the text is in ``message``, ``msg``, ``log`` or ``MESSAGE``, the host
-beside it. Of records that name their program only the kernel's count.
+beside it. Of records that name their program only the kernel's count. In MessagePack a record stands alone,
+or as Fluentd writes an event: ``[time, record]`` or ``[tag, time, record]``.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from kpanic.shipper.api import Reader, Readers, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Stop
 
-__all__ = ["PipedLines", "follow_pipe"]
+__all__ = ["NotMessagePack", "Piped", "PipedLines", "PipedRecords", "follow_pipe"]
 
 CHUNK: Final = 1 << 18
 """Bytes read at a time."""
 LONGEST: Final = 1 << 20
 """Maximum bytes of a record; a longer line is read as plain text."""
+MOST_BUFFERED: Final = 64 << 20
+"""Maximum bytes of a record in MessagePack."""
 HOSTS: Final = 4096
 """Maximum hosts that are kept apart."""
 
@@ -53,22 +57,128 @@ _PROGRAM_KEYS: Final = (
 )
 
 
-class PipedLines:
-    """A parser for what comes through a pipe.
+class NotMessagePack(ValueError):  # noqa: N818 - a property of the pipe
+    """What comes through the pipe is no MessagePack; where the next record begins is not known."""
+
+
+class Piped(Protocol):
+    """What comes through a pipe, as :func:`follow_pipe` sees it."""
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds until :meth:`settle` has something to do; None: not before there is more."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+    def settle(self) -> None:
+        """Hand over the crashes that are complete by now."""
+
+    def flush(self) -> None:
+        """Hand over all crashes: the pipe has ended."""
+
+
+class _Hosts:
+    """The parsers of the hosts whose lines come through a pipe.
 
     :param quiet: seconds of silence after which a crash is complete.
     :param say: logs a line for the operator.
     :param take: receives crashes, each with its host, which is empty where no record names one.
+    :param clock: returns the time in seconds.
     """
 
     def __init__(
-        self, quiet: float, say: Callable[[str], None], take: Callable[[list[tuple[str, CrashReport]]], None]
+        self,
+        quiet: float,
+        say: Callable[[str], None],
+        take: Callable[[list[tuple[str, CrashReport]]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._readers = Readers(lambda _host: Reader(say, quiet), take, HOSTS)
+        self._readers = Readers(lambda _host: Reader(say, quiet, clock), take, HOSTS, clock=clock)
+
+    def settle(self) -> None:
+        """Hand over the crashes that are complete by now."""
+        self._readers.settle()
+
+    def settle_all(self) -> None:
+        """Hand over the crashes that are complete by now, however long it takes."""
+        self._readers.settle()
+        while self._readers.wait == 0:
+            self._readers.settle()
+
+    def flush(self) -> None:
+        """Hand over all crashes: the pipe has ended."""
+        self._readers.flush()
+
+    @property
+    def open(self) -> bool:
+        """Whether a crash is incomplete."""
+        return self._readers.open
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
+        return self._readers.wait
+
+    def _feed_texts(self, texts: Iterable[tuple[str, bytes]]) -> None:
+        """Parse lines, each with its host, those of each host together."""
+        by_host: dict[str, list[bytes]] = {}
+        for host, text in texts:
+            by_host.setdefault(host, []).append(text)
+        for host, lines in by_host.items():
+            self._readers.feed(host, b"\n".join((*lines, b"")))
+
+
+class PipedRecords(_Hosts):
+    """A parser for records in MessagePack."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - those of _Hosts
+        super().__init__(*arguments, **named)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with a record: what is held of another will not be completed."""
+        import msgpack  # noqa: PLC0415 - few pipes need it
+
+        self._unpacker = msgpack.Unpacker(
+            strict_map_key=False, unicode_errors="replace", max_buffer_size=MOST_BUFFERED
+        )
+        self._faults = (ValueError, msgpack.UnpackException, msgpack.BufferFull)
+
+    def feed(self, chunk: bytes) -> None:
+        """Parse the next bytes.
+
+        :raises NotMessagePack: they are something else.
+        """
+        records = []
+        try:
+            self._unpacker.feed(chunk)
+            for value in self._unpacker:
+                if not isinstance(value, list | dict):
+                    raise NotMessagePack(f"a record is a map, not {type(value).__name__}")
+                records.append(value[-1] if isinstance(value, list) and value else value)
+        except self._faults as error:
+            raise NotMessagePack(str(error) or type(error).__name__) from error
+        finally:
+            self._feed_texts(text for record in records for text in _unwrap(record, None))
+
+
+class PipedLines(_Hosts):
+    """A parser for lines: plain text, or a record in JSON each."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - those of _Hosts
+        super().__init__(*arguments, **named)
         self._held = bytearray()
         """The beginning of a record."""
         self._inside = False
         """The last line was plain and is not complete."""
+
+    def begin(self) -> None:
+        """Begin with a line: what is held of another will not be completed."""
+        self._held.clear()
+        if self._inside:
+            self._inside = False
+            self._readers.feed("", b"\n")
 
     def feed(self, chunk: bytes) -> None:
         """Parse the next bytes."""
@@ -92,21 +202,12 @@ class PipedLines:
             self._readers.feed("", rest)
             self._inside = True
 
-    def settle(self) -> None:
-        """Hand over the crashes that are complete by now."""
-        self._readers.settle()
-
     def flush(self) -> None:
         """Hand over all crashes: the pipe has ended."""
         if self._held:
             self._records(bytes(self._held))
             self._held.clear()
-        self._readers.flush()
-
-    @property
-    def wait(self) -> float | None:
-        """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
-        return self._readers.wait
+        super().flush()
 
     def _go_on(self, part: bytes, *, complete: bool) -> None:
         """Add a part to the record that is not complete."""
@@ -121,29 +222,35 @@ class PipedLines:
 
     def _records(self, lines: bytes) -> None:
         """Parse lines of which some are records, those of each host together."""
-        by_host: dict[str, list[bytes]] = {}
-        for line in lines.splitlines(keepends=False):
-            for host, text in _unwrap(line) if line.startswith(b"{") else (("", line),):
-                by_host.setdefault(host, []).append(text)
-        for host, texts in by_host.items():
-            self._readers.feed(host, b"\n".join((*texts, b"")))
+        self._feed_texts(
+            text
+            for line in lines.splitlines(keepends=False)
+            for text in (_unwrap(_decoded(line), line) if line.startswith(b"{") else (("", line),))
+        )
 
 
-def _unwrap(line: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield host and text of a record; the line itself if it is not one, or the journal's."""
+def _decoded(line: bytes) -> object:
     try:
-        record = msgspec.json.decode(line)
+        return msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        record = None
+        return None
+
+
+def _unwrap(record: object, line: bytes | None) -> Iterator[tuple[str, bytes]]:
+    """Yield host and text of a record.
+
+    :param line: its JSON; yielded instead if it is no record, or the journal's.
+    """
     text = _first(record, _TEXT_KEYS) if isinstance(record, dict) else None
     if not isinstance(record, dict) or text is None:
-        yield "", line
+        if line is not None:
+            yield "", line
         return
     host = record.get("host")
     name = _first(host, _KEYS_OF_HOST) if isinstance(host, dict) else None
     name = name or _first(record, _HOST_KEYS) or ""
     if "_TRANSPORT" in record:
-        yield name, line
+        yield name, line if line is not None else msgspec.json.encode(record)
     elif (_first(record, _PROGRAM_KEYS) or "kernel") == "kernel":
         yield name, text.rstrip("\n").encode("utf-8", "replace")
 
@@ -153,7 +260,7 @@ def _first(record: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     return next((record[key] for key in keys if isinstance(record.get(key), str)), None)
 
 
-def follow_pipe(descriptor: int, lines: PipedLines, stop: Stop) -> None:
+def follow_pipe(descriptor: int, lines: Piped, stop: Stop) -> None:
     """Read a pipe to its end, or until told to stop.
 
     :raises OSError: it cannot be read any more.

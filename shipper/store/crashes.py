@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["ALL", "Crash", "Crashes", "Selection", "Signature"]
 
 SIGNATURE: Final = '"kernel.panic.signature.id"'
+RECENT: Final = 1_000
+"""Rows among which a selection is looked for first."""
 ROWS: Final = 10_000
 """Rows that are taken from SQLite at once."""
 
@@ -95,7 +97,7 @@ class Crashes(Database):
             wanted *= 2
 
     def _newest(self, count: int, only: Selection) -> list[Crash]:
-        """Return rows, each found by the index that leads to the fewest others."""
+        """Return the newest rows."""
         values: dict[str, object] = {f"value{n}": value for n, value in enumerate(only.fields.values())}
         values |= {"count": count, "host": only.host, "since": only.since, "until": only.until}
         like = " AND ".join(f'"{name}" = :value{n}' for n, name in enumerate(only.fields))
@@ -104,20 +106,29 @@ class Crashes(Database):
             *["at < :until"] * (only.until is not None),
             *["host = :host"] * (only.host is not None),
         ]
-        newest = "ORDER BY at DESC, seq DESC LIMIT :count"
-        source = "crashes"
-        if only.fields and only.host is not None:
-            within.append(f"profile IN (SELECT profile FROM profiles WHERE {like})")  # noqa: S608 - columns
-        elif only.fields:
-            # Of each profile no more than are asked for: a fault may be common, or its crashes all old.
-            own = " AND ".join(["own.profile = profiles.profile", *within])
-            of_each = f"SELECT seq FROM crashes AS own WHERE {own} {newest}"  # noqa: S608 - likewise
-            source = f"profiles CROSS JOIN crashes ON seq IN ({of_each})"
-            within = [like]
         where = " AND ".join(within) or "1"
-        query = f"SELECT at, first, host, crashes.profile, seq FROM {source} WHERE {where} {newest}"  # noqa: S608
+        newest = "ORDER BY at DESC, seq DESC LIMIT :count"
+        rows = "SELECT at, first, host, crashes.profile, seq FROM"
+        queries = [f"{rows} crashes WHERE {where} {newest}"]
+        if only.fields:
+            # Most of what is asked for is among the newest rows. Else each profile is looked at, and no more
+            # of its rows than are asked for: a fault may be common, or its crashes all old.
+            recent = f"SELECT * FROM crashes WHERE {where} ORDER BY at DESC, seq DESC LIMIT {RECENT}"  # noqa: S608
+            own = f"own.profile = profiles.profile AND {where}"
+            of_each = f"SELECT seq FROM crashes AS own WHERE {own} {newest}"  # noqa: S608 - no word of others
+            queries = [
+                f"{rows} ({recent}) AS crashes JOIN profiles USING (profile) WHERE {like} {newest}",
+                f"{rows} profiles CROSS JOIN crashes ON seq IN ({of_each}) WHERE {like} {newest}"
+                if only.host is None
+                else f"{rows} crashes JOIN profiles USING (profile) WHERE {where} AND {like} {newest}",
+            ]
+        found: list[Crash] = []
         with self._reading() as connection:
-            return list(map(Crash._make, connection.execute(query, values)))
+            for query in queries:
+                found = list(map(Crash._make, connection.execute(query, values)))
+                if len(found) == count:
+                    break
+        return found
 
     def signatures(self, only: str | None = None) -> list[Signature]:
         """Count the crashes of each signature, or of one; those of most incidents first.

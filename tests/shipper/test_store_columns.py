@@ -115,10 +115,15 @@ def test_rows_of_an_incident_stand_together_the_oldest_incident_first(path: Path
     assert len(order) == len({one["event"]["id"] for one in DOCUMENTS})
 
 
+@pytest.fixture(params=[3, 1000])
+def recent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows among which a selection is looked for first: a few, or all."""
+    monkeypatch.setattr("kpanic.shipper.store.crashes.RECENT", request.param)
+
+
+@pytest.mark.usefixtures("recent")
 @pytest.mark.parametrize("host", [None, "host3"])
-@pytest.mark.parametrize(
-    ("since", "until"), [(None, None), ("2026-03-01", None), ("2026-02-01", "2026-06-01")]
-)
+@pytest.mark.parametrize("within", [(None, None), ("2026-03-01", None), ("2026-02-01", "2026-06-01")])
 @pytest.mark.parametrize(
     "fields",
     [
@@ -130,8 +135,12 @@ def test_rows_of_an_incident_stand_together_the_oldest_incident_first(path: Path
     ids=str,
 )
 def test_the_newest_crashes_are_those_that_a_look_at_every_document_finds(
-    path: Path, host: str | None, since: str | None, until: str | None, fields: dict[str, str | bool]
+    path: Path,
+    host: str | None,
+    within: tuple[str | None, str | None],
+    fields: dict[str, str | bool],
 ) -> None:
+    since, until = within
     found: dict[str, str] = {}
     for one in sorted(DOCUMENTS, key=lambda one: (one["@timestamp"], int(one["_id"][2:])), reverse=True):
         if (
@@ -141,7 +150,7 @@ def test_the_newest_crashes_are_those_that_a_look_at_every_document_finds(
             and all(get(one, name) == value for name, value in fields.items())
         ):
             found.setdefault(one["event"]["id"], one["_id"])
-    from_, to = (None if day is None else columns({"@timestamp": day}).at for day in (since, until))
+    from_, to = (None if day is None else columns({"@timestamp": day}).at for day in within)
     with made(path) as store:
         rows = store.newest_crashes(7, Selection(host, from_, to, fields))
         ids = [one["_id"] for _, one in store.documents_by_seq(row.seq for row in rows)]

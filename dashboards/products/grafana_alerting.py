@@ -111,6 +111,10 @@ def _rule(rule: Rule) -> Json:
         key = f'{{{{ index $labels "{field}" }}}}'
         lines.append(f"Dashboard: {{{{ externalURL }}}}d/kpanic-signature?var-signature={key}\n")
         lines.append(silence(key))
+    if rule.per and rule.per != SIGNATURE_ID:
+        key = f'{{{{ index $labels "{rule.per}" }}}}'
+        lines.append(f"Dashboard: {{{{ externalURL }}}}d/kpanic-panics?var-filters={rule.per}|=|{key}\n")
+        lines.append(silence())
     return {
         "uid": f"kpanic-{rule.id}",
         "title": rule.name,

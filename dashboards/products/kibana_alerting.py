@@ -32,16 +32,20 @@ SIGNATURE_COLUMNS = {
     "Verdict": "kernel.panic.analysis.why",
     "Trace": "error.stack_trace",
 }
-"""Columns of a signature in ES|QL: any of the field's values, as they are alike within a signature."""
+"""Columns of a signature in ES|QL: any of the field's values, as they are alike within a signature. A group
+that is not of one signature shows one of its traces."""
 LIST_COLUMNS = {
     "Hosts": "host.name",
     "Kernels": "host.os.kernel",
     "Titles": "kernel.panic.title",
+    "Causes": "kernel.panic.cause",
+    "Machines": "kernel.panic.hardware.product",
     "Signatures": SIGNATURE_ID,
+    "Verdicts": "kernel.panic.analysis.why",
     "Actions": "kernel.panic.analysis.next",
 }
 """Columns of any group in ES|QL: the field's first ten values."""
-BLOCKS = {"Trace", "Actions"}
+BLOCKS = {"Trace", "Verdicts", "Actions"}
 """Columns of several lines, which begin on a line of their own."""
 LINE, COMMA = r'"\n"', '", "'
 """Texts of ES|QL between the values of a column."""
@@ -115,7 +119,7 @@ def _actions(rule: Rule, options: Options) -> list[Json]:
 
 def _columns(rule: Rule) -> tuple[dict[str, str], dict[str, str]]:
     """Return the columns of one value, and those that are lists, of a rule's groups."""
-    one = SIGNATURE_COLUMNS if rule.per == SIGNATURE_ID else {}
+    one = SIGNATURE_COLUMNS if rule.per == SIGNATURE_ID else {"Trace": SIGNATURE_COLUMNS["Trace"]}
     known = {rule.per, *one.values()}
     return one, {label: field for label, field in LIST_COLUMNS.items() if field not in known}
 
@@ -128,12 +132,9 @@ def _group_lines(rule: Rule, options: Options) -> str:
         column = f"_source.{label.lower()}"
         gap = "\n" if label in BLOCKS else " "
         lines.append(f"{{{{#{column}}}}}{label}:{gap}{{{{.}}}}\n{{{{/{column}}}}}")
-    if one:
-        if options.kibana_url:
-            lines.append(f"Dashboard: {dashboard_url(options.kibana_url, '{{_source.key}}')}\n")
-        lines.append(silence("{{_source.key}}"))
-    else:
-        lines.append(silence())
+    if options.kibana_url:
+        lines.append(f"Dashboard: {dashboard_url(options.kibana_url, '{{_source.key}}', rule.per)}\n")
+    lines.append(silence("{{_source.key}}" if rule.per == SIGNATURE_ID else ""))
     return "".join(lines)
 
 
@@ -165,8 +166,7 @@ def _esql(rule: Rule) -> str:
         f"{label.lower()} = MV_CONCAT(MV_SLICE({label.lower()}, 0, 9), {LINE if label in BLOCKS else COMMA})"
         for label in many
     ]
-    if "Trace" in one:
-        shown.append('trace = MV_CONCAT(MV_SLICE(SPLIT(trace, "\\n"), 0, 7), "\\n")')
+    shown.append('trace = MV_CONCAT(MV_SLICE(SPLIT(trace, "\\n"), 0, 7), "\\n")')
     return (
         f"FROM {INDEX[rule.source]} | WHERE {conditions} | EVAL {made}"
         f" | STATS {', '.join(numbers + values)} BY key = {rule.per}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kpanic.dashboards.panels import SIGNATURE
+from kpanic.dashboards.panels import KERNEL_PANICS, SIGNATURE
 from kpanic.dashboards.rules import SIGNATURE_ID
 
 if TYPE_CHECKING:
@@ -83,12 +83,16 @@ def opening(rule: Rule) -> str:
     return f"{rule.name}: {rule.meaning}\n\n"
 
 
-def dashboard_url(base: str, signature: str) -> str:
-    """Return the address of a signature's dashboard below ``base``; empty without a base."""
+def dashboard_url(base: str, value: str, field: str = SIGNATURE_ID) -> str:
+    """Return the address of the dashboard below ``base`` that shows a field's value; empty without a base.
+
+    A signature has a dashboard of its own; another value is a filter of the overview.
+    """
     if not base:
         return ""
-    state = f"(query:(language:kuery,query:'{SIGNATURE_ID}:%22{signature}%22'))"
-    return f"{base}/app/dashboards#/view/kpanic-{SIGNATURE.id}?_a={state}"
+    of = SIGNATURE if field == SIGNATURE_ID else KERNEL_PANICS
+    state = f"(query:(language:kuery,query:'{field}:%22{value}%22'))"
+    return f"{base}/app/dashboards#/view/kpanic-{of.id}?_a={state}"
 
 
 def silence(signature: str = "") -> str:

@@ -194,14 +194,32 @@ GROUPED = {
         *TRACE[:8],
         "To silence it, give it status: ignored in the triage file, by signature: v1-00.",
     ],
-    "host.name": ["Host: node7", "Number of panics: 3", f"Titles: {HOSTILE}", "Signatures: v1-00"],
-    "host.os.kernel": ["Kernel: 6.1.0-56-amd64", "Number of panics: 3", "Hosts: node7", "Signatures: v1-00"],
+    "host.name": ["Host: node7", "Kernels: 6.1.0-56-amd64"],
+    "host.os.kernel": ["Kernel: 6.1.0-56-amd64", "Hosts: node7"],
 }
+for of_many in ("host.name", "host.os.kernel"):
+    GROUPED[of_many] += [
+        "Number of panics: 3",
+        f"Titles: {HOSTILE}",
+        "Causes: bug",
+        "Machines: QEMU Standard PC",
+        "Signatures: v1-00",
+        "Verdicts:",
+        "The dmesg is enough.",
+        "Actions:",
+        *NEXT,
+        "Trace:",
+        *TRACE[:8],
+    ]
 """Lines of a Kibana message about a group, by the field that it is a group of."""
 BOARD = (
     "/app/dashboards#/view/kpanic-signature"
     "?_a=(query:(language:kuery,query:'kernel.panic.signature.id:%22v1-00%22'))"
 )
+OVERVIEW = {
+    field: f"/app/dashboards#/view/kpanic-panics?_a=(query:(language:kuery,query:'{field}:%22{value}%22'))"
+    for field, value in {"host.name": "node7", "host.os.kernel": "6.1.0-56-amd64"}.items()
+}
 BASES = {
     "opensearch": "https://boards",
     "elastalert2": "https://boards",
@@ -221,8 +239,10 @@ def test_a_message_says_what_died_where_what_it_means_and_what_to_do(
     wanted = GROUPED[rule.per] if product == "kibana" and rule.per else WHOLE + DONE[rule.source]
     assert [line for line in wanted if line not in lines] == []
     assert sum(line.startswith("f") for line in lines) <= 16, "the first frames of each, not all"
-    if rule.per == SIGNATURE_ID or wanted[0] == WHOLE[0]:
-        assert f"Dashboard: {BASES[product]}{BOARD}" in lines
+    board = BOARD
+    if product == "kibana" and rule.per in OVERVIEW:
+        board = OVERVIEW[rule.per]
+    assert f"Dashboard: {BASES[product]}{board}" in lines
     assert "{" not in text.replace(HOSTILE, "")
 
 
@@ -269,8 +289,7 @@ def test_grafana_shows_what_groups_are_made_of() -> None:
         fields = [bucket["field"] for bucket in rule["data"][0]["model"]["bucketAggs"]]
         shown = re.findall(r'\$labels "([^"]+)"', rule["annotations"]["description"])
         assert fields == [*dict.fromkeys(shown), "event.ingested"]
-        if {"id", SIGNATURE_ID} & set(shown):
-            assert (
-                "{{ externalURL }}d/kpanic-signature?var-signature={{ index $labels "
-                in rule["annotations"]["description"]
-            )
+        link = "kpanic-signature?var-signature={{ index $labels "
+        if not {"id", SIGNATURE_ID} & set(shown):
+            link = f'kpanic-panics?var-filters={fields[0]}|=|{{{{ index $labels "{fields[0]}" }}}}'
+        assert f"{{{{ externalURL }}}}d/{link}" in rule["annotations"]["description"]

@@ -6,6 +6,7 @@ when no further report came for :data:`PATIENCE` times as long while the kernel 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -208,14 +209,25 @@ class Readers(Generic[Key, One]):
                     break
         self._give()
 
-    def flush(self) -> None:
-        """Hand over all reports, the incomplete ones too."""
+    def flush(self, until: float = math.inf, order: Callable[[Key], float] | None = None) -> int:
+        """Hand over all reports, the incomplete ones too; return how many readers could not be asked in time.
+
+        :param until: moment of the monotonic clock after which no reader is asked any more.
+        :param order: returns a number for a key; those with small ones are asked first.
+        """
         self._unsettled.clear()
-        for readers in self._readers.values():
-            for key, reader in readers.items():
-                self._gather(key, reader.flush())
-                self._weigh(key, reader.size)
+        waiting = [(key, reader) for readers in self._readers.values() for key, reader in readers.items()]
+        if order is not None:
+            waiting.sort(key=lambda one: order(one[0]))
+        late = 0
+        for key, reader in waiting:
+            if time.monotonic() > until:
+                late += reader.open
+                continue
+            self._gather(key, reader.flush())
+            self._weigh(key, reader.size)
         self._give()
+        return late
 
     @property
     def open(self) -> bool:

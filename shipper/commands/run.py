@@ -38,6 +38,8 @@ BACKFILL_TIME = 86_400.0
 """Seconds after the store was made within which inputs read crashes from before it."""
 EXPIRY_INTERVAL = 600.0
 """Seconds between two runs of the store's retention."""
+SWITCH = 0.001
+"""Seconds that a thread may keep the interpreter from the one that empties a socket."""
 REOPEN_DELAY = 1.0
 """Seconds until a damaged store is opened again."""
 
@@ -55,6 +57,7 @@ class _Setup(NamedTuple):
 def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Watch the configured inputs and deliver their crashes until it is stopped."""
     log = service_log()
+    sys.setswitchinterval(SWITCH)
     requests = Requests()
     parts = _make(read_config(config_file, overrides, ("output",)))
     while True:

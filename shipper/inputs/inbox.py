@@ -1,72 +1,224 @@
-"""Messages that arrived and are not parsed yet: a queue for each sender, read in turns.
+"""Messages that arrived and are not parsed yet: a queue for each sender, the calmest sender's read first.
 
-A socket is emptied at once, because the kernel drops what comes while its buffer is full. What was in it
-waits here, so that a sender of many messages delays only its own.
+A socket is emptied at once (:mod:`.datagrams`), because the kernel drops what comes while its buffer is full.
+What was in it waits here. Each sender is charged for what arrives and for the time that it takes to parse,
+and what it is charged with fades. Who is charged least is read first, so that a flood delays and drops what
+comes of the senders that make it. A new sender begins with a charge: addresses are cheap to invent.
 """
 
 from __future__ import annotations
 
+import heapq
+import math
+import os
+import threading
 import time
+import weakref
 from collections import Counter, OrderedDict, deque
 from typing import TYPE_CHECKING, Final
 
 from kpanic.shipper.api import MEMORY, DropReason
-from kpanic.shipper.inputs.senders import Rates
-from kpanic.shipper.inputs.sockets import kernel_drops, sender_address
+from kpanic.shipper.inputs.datagrams import Receiver, written
+from kpanic.shipper.inputs.senders import Rate
+from kpanic.shipper.inputs.sockets import kernel_drops
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from kpanic.shipper.api import Feed
+    from kpanic.shipper.inputs.datagrams import Batch
     from kpanic.shipper.inputs.senders import AllowedSenders
 
-__all__ = ["DRAIN", "LAST", "Inbox"]
+__all__ = ["DRAIN", "FINISH", "LAST", "Inbox"]
 
-DATAGRAM: Final = 65_535
-"""Bytes of the largest datagram."""
 SLICE: Final = 0.01
-"""Seconds of receiving before something is parsed, and of parsing before the sockets are looked at again."""
-TURN: Final = 16
-"""Messages of one sender that are parsed before the next sender's."""
+"""Seconds of parsing before the sockets are looked at again."""
+TURN: Final = 0.002
+"""Seconds that messages of one sender are parsed before the next sender's turn."""
 SHARE: Final = 4 << 20
 """Maximum bytes of one sender that wait."""
 OVERHEAD: Final = 100
 """Bytes that a message takes beside its own."""
+FADES: Final = 10.0
+"""Seconds in which a charge falls to its 2.7th part."""
+KNOWN: Final = 10.0
+"""Seconds after its first message from which a sender is known; before, it comes behind those who are."""
+BEHIND: Final = 100.0
+"""How far behind, as a logarithm."""
+MESSAGE: Final = 50e-6
+"""Seconds that a message is charged with when it arrives, and :data:`BYTE` for each of its bytes."""
+BYTE: Final = 1e-6
+CALM: Final = 1.0
+"""Seconds of charge up to which a known sender's messages may take all of the memory; others' have half."""
+LOOK: Final = 0.25
+"""Seconds between two looks at what the kernel dropped."""
+REFUSED: Final = 0.05
+"""Seconds for which datagrams of an address are dropped unseen after one of them was dropped."""
 REPORT: Final = 60.0
 """Seconds between two lines that say how much was dropped."""
+TOLD: Final = 64
+"""Maximum senders of which it is said by name that something was dropped."""
+TOO_MANY: Final = "comes while so many others wait that it cannot be heard"
 LAST: Final = 0.5
-"""Seconds at the end for what is in a socket."""
+"""Seconds at the end for what is in connections."""
 DRAIN: Final = 5.0
 """Seconds at the end for what waits to be parsed."""
+FINISH: Final = 7.0
+"""Seconds after that for reports that are open; both together are less than ``shutdown_timeout``."""
+
+
+class _Sender:
+    """Who sends, and what of it waits.
+
+    :ivar charge: seconds that it is charged with, as a logarithm that grows with the clock instead of fading:
+        charges of any two senders compare at any time.
+    :ivar behind: :data:`BEHIND` if it was new when it began to wait.
+    :ivar waits: something of it waits, or is being parsed.
+    """
+
+    __slots__ = ("address", "behind", "charge", "queue", "rate", "since", "size", "waits")
+
+    def __init__(self, address: str, rate: int, now: float) -> None:
+        self.address = address
+        self.since = now
+        self.rate = Rate(rate)
+        self.queue: deque[bytes] = deque()
+        self.size = 0
+        self.waits = False
+        self.behind = 0.0
+        self.charge = now / FADES
+
+    def known(self, now: float) -> bool:
+        """Tell whether it was heard some time ago."""
+        return now - self.since > KNOWN
+
+    @property
+    def turn(self) -> float:
+        """What those who wait are ordered by."""
+        return self.charge + self.behind
+
+    def charged(self, now: float) -> float:
+        """Return the seconds of charge that are left."""
+        return math.exp(self.charge - now / FADES)
+
+    def add(self, seconds: float, now: float) -> None:
+        """Charge so many seconds more."""
+        self.charge = math.log(self.charged(now) + seconds) + now / FADES
+
+
+class _Refused:
+    """An address whose datagrams are dropped unseen for a moment: looking at each costs what they are after.
+
+    :ivar why: the reason that they are counted with; None if they are not.
+    """
+
+    __slots__ = ("address", "datagrams", "until", "why")
+
+    def __init__(self, address: str, why: DropReason | None, until: float) -> None:
+        self.address = address
+        self.why = why
+        self.until = until
+        self.datagrams = 0
+
+
+class _Senders:
+    """All who are known, a bounded number: those who wait, those who are new, those who were heard for long.
+
+    New ones make room for new ones, so that invented addresses make no known sender forgotten.
+
+    :param most: of each of the three.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.waiting: dict[str, _Sender] = {}
+        self._new: OrderedDict[str, _Sender] = OrderedDict()
+        self._known: OrderedDict[str, _Sender] = OrderedDict()
+
+    def get(self, address: str) -> _Sender | None:
+        """Return a sender that is known."""
+        return self.waiting.get(address) or self._known.get(address) or self._new.get(address)
+
+    def add(self, sender: _Sender) -> bool:
+        """Take a new sender; return False if so many wait that it cannot be heard."""
+        if len(self.waiting) >= self._most:
+            return False
+        self._rest(self._new, sender)
+        return True
+
+    def wait(self, sender: _Sender, now: float) -> None:
+        """Something of a sender waits now."""
+        sender.waits = True
+        sender.behind = 0.0 if sender.known(now) else BEHIND
+        self._new.pop(sender.address, None)
+        self._known.pop(sender.address, None)
+        self.waiting[sender.address] = sender
+
+    def rest(self, sender: _Sender, now: float) -> None:
+        """Nothing of a sender waits any more."""
+        sender.waits = False
+        del self.waiting[sender.address]
+        self._rest(self._known if sender.known(now) else self._new, sender)
+
+    def _rest(self, where: OrderedDict[str, _Sender], sender: _Sender) -> None:
+        where[sender.address] = sender
+        if len(where) > self._most:
+            where.popitem(last=False)
 
 
 class Inbox:
-    """The queues.
+    """The queues. Datagrams are queued by threads of their own, all else is called from one thread.
 
     :param allowed: whose messages are taken.
     :param rate: bytes a second of one sender's datagrams.
-    :param senders: maximum number of senders whose rates are kept.
+    :param senders: maximum number of senders of whom something waits.
+    :param longest: bytes of a datagram that are taken.
     """
 
-    def __init__(self, feed: Feed, allowed: AllowedSenders, rate: int, senders: int) -> None:
+    def __init__(self, feed: Feed, allowed: AllowedSenders, rate: int, senders: int, longest: int) -> None:
+        self._longest = longest
         self._feed = feed
         self._allowed = allowed
+        self._rate = rate
         self._most = senders
-        self.rates = Rates(rate, senders)
-        """Bytes a second, by sender."""
-        self._queues: OrderedDict[str, deque[bytes]] = OrderedDict()
-        self._sizes: Counter[str] = Counter()
+        self._lock = threading.RLock()
+        self._senders = _Senders(senders)
+        self._heap: list[tuple[float, str]] = []
+        """The senders that wait, the one with the smallest charge first."""
         self._share = MEMORY.share()
         self._dropped: Counter[str] = Counter()
         self._lost: dict[socket.socket, int] = {}
         """Datagrams that the kernel dropped, by socket, as far as they were counted."""
-        self._reported = time.monotonic()
-        self._told: set[str] = set()
+        self._reported = self._looked = time.monotonic()
+        self._told: set[str | tuple[str, DropReason]] = set()
+        self._receivers: list[Receiver] = []
+        self._refused: dict[bytes, _Refused] = {}
+        self._fault: Exception | None = None
+        self._arrived = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._signalled = False
+        weakref.finalize(self, os.close, self._arrived)
+
+    def fileno(self) -> int:
+        """Return a descriptor that is readable from when datagrams arrived until :meth:`work`."""
+        return self._arrived
+
+    def listen(self, listening: socket.socket) -> None:
+        """Take the datagrams of a socket from now on."""
+        self._lost[listening] = 0
+        receiver = Receiver(listening, self._longest, self._take, self._fail)
+        self._receivers.append(receiver)
+        receiver.start()
+
+    def close(self) -> None:
+        """Take what the sockets have now, and no more after that."""
+        for receiver in self._receivers:
+            receiver.end()
+        self._count(time.monotonic() + REFUSED)
 
     def say_once(self, message: str) -> None:
-        """Log a line for the operator unless it was logged before."""
-        if message not in self._told and len(self._told) < self._most:
+        """Log a line for the operator unless it was logged before, or many others were."""
+        if message not in self._told and len(self._told) < TOLD:
             self._told.add(message)
             self._feed.say(message)
 
@@ -74,65 +226,67 @@ class Inbox:
         """Tell whether messages of an address are taken."""
         return self._allowed.allows(address, self._feed.say)
 
-    def receive(self, listening: socket.socket, seconds: float = SLICE) -> None:
-        """Take the datagrams that a socket has, for at most so many seconds."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            try:
-                data, peer = listening.recvfrom(DATAGRAM)
-            except BlockingIOError:
-                break
-            address = sender_address(peer)
-            if not data or not self.allows(address):
-                continue
-            if not self.rates.of(address).allows(len(data)):
-                self.drop(address, DropReason.RATE, "sends more than max_rate; what is above is dropped")
-            elif not self._fits(address, len(data)):
-                self.drop(address, DropReason.MEMORY, "sends more than can be read; what is above is dropped")
-            else:
-                self.put(address, data)
-        self._count_lost(listening)
-
     def put(self, address: str, message: bytes) -> None:
-        """Queue a message."""
-        self._queues.setdefault(address, deque()).append(message)
-        size = len(message) + OVERHEAD
-        self._sizes[address] += size
-        self._share.change(size)
+        """Queue a message of a connection, which rests while it is :meth:`full`."""
+        with self._lock:
+            now = time.monotonic()
+            sender = self._sender(address, now)
+            if sender is None:
+                self.drop(address, DropReason.MEMORY, TOO_MANY)
+            else:
+                self._put(sender, message, now)
+
+    def owes(self, address: str, size: int) -> float:
+        """Take received bytes from what a sender may send; return the seconds until it may send again."""
+        with self._lock:
+            now = time.monotonic()
+            sender = self._sender(address, now)
+            if sender is None:
+                return size / self._rate
+            sender.add(BYTE * size, now)
+            return sender.rate.owes(size)
 
     def full(self, address: str) -> bool:
         """Tell whether so much of a sender waits that its connections should rest."""
-        return not self._fits(address, 0)
+        with self._lock:
+            now = time.monotonic()
+            sender = self._sender(address, now)
+            return sender is None or not self._fits(sender, 0, now)
+
+    def charge(self, address: str) -> float:
+        """Return what senders are ordered by: the one with the smallest charge is read first."""
+        sender = self._senders.get(address)
+        if sender is None:
+            return math.inf
+        return sender.charge + (0.0 if sender.known(time.monotonic()) else BEHIND)
 
     def __bool__(self) -> bool:
-        return bool(self._queues)
+        return bool(self._heap)
 
     def work(self, parse: Callable[[str, bytes], bool], seconds: float = SLICE) -> bool:
-        """Parse messages, each sender's in turn, for at most so many seconds; return whether any was.
+        """Parse messages for at most so many seconds; return whether any was.
 
         :param parse: is given an address and a message; returns False where the message has to wait.
+        :raises Exception: a socket cannot be received from any more.
         """
+        if self._fault is not None:
+            raise self._fault
+        with self._lock:
+            if self._signalled:
+                self._signalled = False
+                os.eventfd_read(self._arrived)
         until = time.monotonic() + seconds
         any_parsed = False
-        for address in list(self._queues):
-            queue = self._queues[address]
-            for _ in range(TURN):
-                if not parse(address, queue[0]):
-                    break
-                any_parsed = True
-                size = len(queue.popleft()) + OVERHEAD
-                self._sizes[address] -= size
-                self._share.change(-size)
-                if not queue:
-                    break
-                if time.monotonic() > until:
-                    break
-            if queue:
-                self._queues.move_to_end(address)
+        resting: list[_Sender] = []
+        while time.monotonic() < until and (sender := self._next()) is not None:
+            parsed, rests = self._turn(sender, parse)
+            any_parsed = any_parsed or parsed
+            if rests:
+                resting.append(sender)
             else:
-                del self._queues[address], self._sizes[address]
-            if time.monotonic() > until:
-                break
+                self._return(sender)
+        for sender in resting:
+            self._return(sender)
         if time.monotonic() - self._reported > REPORT:
             self._report()
         return any_parsed
@@ -146,33 +300,178 @@ class Inbox:
 
         while self and time.monotonic() < until:
             self.work(parse_now)
-        for address, queue in self._queues.items():
-            for _ in queue:
-                self.drop(address, DropReason.SHUTDOWN, "could not be read to its end before this ended")
-        self._queues.clear()
+        for sender in self._senders.waiting.values():
+            self.drop(
+                sender.address,
+                DropReason.SHUTDOWN,
+                "could not be read to its end before this ended",
+                len(sender.queue),
+            )
+        self._heap.clear()
         self._share.close()
         self._report()
 
-    def drop(self, address: str, reason: DropReason, why: str) -> None:
-        """Count a message that is not taken.
+    def drop(self, address: str, reason: DropReason, why: str, messages: int = 1) -> None:
+        """Count messages that are not taken.
 
         :param why: the reason for the operator, who is told once.
         """
-        self.say_once(f"{address}: {why}")
-        known = address in self._dropped or len(self._dropped) < self._most
-        self._dropped[address if known else "others"] += 1
-        self._feed.drop(1, reason)
+        with self._lock:
+            if (address, reason) not in self._told and len(self._told) < TOLD:
+                self._told.add((address, reason))
+                self._feed.say(f"{address}: {why}")
+            self._drop(address, reason, messages)
 
-    def _fits(self, address: str, size: int) -> bool:
-        """Tell whether there is room: a sender who has less than an equal part of it always has some."""
-        size += self._sizes[address] + OVERHEAD
-        if size > SHARE:
+    def _drop(self, address: str, reason: DropReason, messages: int) -> None:
+        known = address in self._dropped or len(self._dropped) < self._most
+        self._dropped[address if known else "others"] += messages
+        self._feed.drop(messages, reason)
+
+    def _take(self, batch: Batch) -> None:
+        """Queue datagrams of a socket as far as there is room, or count them as dropped."""
+        refused = self._refused
+        with self._lock:
+            now = time.monotonic()
+            for at, address in enumerate(batch.addresses):
+                known = refused.get(address)
+                if known is not None and now < known.until:
+                    known.datagrams += 1
+                elif size := batch.lengths[at]:
+                    self._offer(address, size, batch.data, at, now)
+            if now - self._looked > LOOK:
+                self._looked = now
+                self._count(now)
+            if self._heap:
+                self._signal()
+
+    def _offer(self, raw: bytes, size: int, data: Callable[[int], memoryview], at: int, now: float) -> None:
+        """Queue a datagram, or refuse those of its address for a moment."""
+        address = written(raw)
+        if not self.allows(address):
+            self._refuse(raw, address, None, "", now)
+            return
+        sender = self._sender(address, now)
+        if sender is None:
+            self._refuse(raw, address, DropReason.MEMORY, TOO_MANY, now)
+            return
+        sender.add(MESSAGE + BYTE * size, now)
+        if not sender.rate.allows(size):
+            self._refuse(
+                raw, address, DropReason.RATE, "sends more than max_rate; what is above is dropped", now
+            )
+        elif not self._fits(sender, size, now):
+            self._refuse(
+                raw, address, DropReason.MEMORY, "sends more than can be read; what is above is dropped", now
+            )
+        else:
+            self._put(sender, bytes(data(at)), now)
+
+    def _refuse(self, raw: bytes, address: str, reason: DropReason | None, why: str, now: float) -> None:
+        if reason is not None:
+            self.drop(address, reason, why)
+        refused = self._refused.get(raw)
+        if refused is not None:
+            self._count_refused(refused, now)
+        if refused is not None or len(self._refused) < self._most:
+            self._refused[raw] = _Refused(address, reason, now + REFUSED)
+
+    def _count(self, now: float) -> None:
+        """Count what was dropped unseen, by the kernel or for a moment, since the last look."""
+        for raw, one in list(self._refused.items()):
+            self._count_refused(one, now)
+            if one.until < now:
+                del self._refused[raw]
+        for listening in self._lost:
+            self._count_lost(listening)
+
+    def _count_refused(self, one: _Refused, now: float) -> None:
+        if one.why is not None and one.datagrams:
+            self._drop(one.address, one.why, one.datagrams)
+            if sender := self._senders.get(one.address):
+                sender.add(MESSAGE * one.datagrams, now)
+        one.datagrams = 0
+
+    def _signal(self) -> None:
+        if not self._signalled:
+            self._signalled = True
+            os.eventfd_write(self._arrived, 1)
+
+    def _fail(self, error: Exception) -> None:
+        with self._lock:
+            self._fault = error
+            self._signal()
+
+    def _sender(self, address: str, now: float) -> _Sender | None:
+        """Return a sender, from now on a known one; None where too many others wait."""
+        sender = self._senders.get(address)
+        if sender is None:
+            sender = _Sender(address, self._rate, now)
+            if not self._senders.add(sender):
+                return None
+        return sender
+
+    def _put(self, sender: _Sender, message: bytes, now: float) -> None:
+        sender.queue.append(message)
+        size = len(message) + OVERHEAD
+        sender.size += size
+        self._share.change(size)
+        if not sender.waits:
+            self._senders.wait(sender, now)
+            heapq.heappush(self._heap, (sender.turn, sender.address))
+
+    def _fits(self, sender: _Sender, size: int, now: float) -> bool:
+        """Tell whether there is room: for calm senders in all of the memory, for others in half of it."""
+        size += OVERHEAD
+        if sender.size + size > SHARE:
             return False
-        return self._share.fits(size) or size <= MEMORY.part() // (len(self._queues) + 1)
+        if (sender.charged(now) > CALM or not sender.known(now)) and MEMORY.held + size > MEMORY.limit // 2:
+            return False
+        equal = MEMORY.part() // (len(self._senders.waiting) + 1)
+        return self._share.fits(size) or sender.size + size <= equal
+
+    def _next(self) -> _Sender | None:
+        """Take the sender whose turn it is out of the heap."""
+        with self._lock:
+            while self._heap:
+                turn, address = heapq.heappop(self._heap)
+                sender = self._senders.waiting[address]
+                if sender.turn <= turn:
+                    return sender
+                heapq.heappush(self._heap, (sender.turn, address))  # more came since it began to wait
+        return None
+
+    def _turn(self, sender: _Sender, parse: Callable[[str, bytes], bool]) -> tuple[bool, bool]:
+        """Parse messages of a sender; return whether any was, and whether the next one has to wait."""
+        began = time.thread_time()
+        parsed = rests = False
+        while sender.queue:
+            message = sender.queue[0]
+            if not parse(sender.address, message):
+                rests = True
+                break
+            parsed = True
+            with self._lock:
+                sender.queue.popleft()
+                size = len(message) + OVERHEAD
+                sender.size -= size
+            self._share.change(-size)
+            if time.thread_time() - began > TURN:
+                break
+        with self._lock:
+            sender.add(time.thread_time() - began, time.monotonic())
+        return parsed, rests
+
+    def _return(self, sender: _Sender) -> None:
+        """Put a sender back after its turn."""
+        with self._lock:
+            if sender.queue:
+                heapq.heappush(self._heap, (sender.turn, sender.address))
+            else:
+                self._senders.rest(sender, time.monotonic())
 
     def _count_lost(self, listening: socket.socket) -> None:
         """Count what the kernel dropped since the last look."""
-        drops, before = kernel_drops(listening), self._lost.get(listening, 0)
+        drops, before = kernel_drops(listening), self._lost[listening]
         if drops != before:
             lost = (drops - before) % (1 << 32)
             self._lost[listening] = drops
@@ -183,10 +482,11 @@ class Inbox:
     def _report(self) -> None:
         """Log how much was dropped since the last report."""
         self._reported = time.monotonic()
-        if self._dropped:
-            (worst, most), *others = self._dropped.most_common(8)
+        with self._lock:
+            dropped, self._dropped = self._dropped, Counter()
+        if dropped:
+            (worst, most), *others = dropped.most_common(8)
             also = "".join(f", {number} of {address}" for address, number in others)
-            rest = len(self._dropped) - 1 - len(others)
+            rest = len(dropped) - 1 - len(others)
             more = f" and {rest} others" if rest else ""
             self._feed.say(f"messages dropped: {most} of {worst}{also}{more}")
-            self._dropped.clear()

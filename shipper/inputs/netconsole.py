@@ -10,12 +10,12 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from kpanic.shipper.api import Crash, Positive, Readers, Seconds, Settings, Waiter
-from kpanic.shipper.inputs.inbox import DRAIN, LAST, Inbox
+from kpanic.shipper.api import Crash, DropReason, Positive, Readers, Seconds, Settings, Waiter
+from kpanic.shipper.inputs.inbox import DRAIN, FINISH, Inbox
 from kpanic.shipper.inputs.netconsole_records import NetconsoleReader
 from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import LOCALHOST, AllowedSenders
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from kpanic.shipper.api import Feed
 
 __all__ = ["NetconsoleConfig", "NetconsoleInput"]
+
+LONGEST: Final = 8192
+"""Bytes of a datagram that are taken; the kernel's have 1000 (MAX_PRINT_CHUNK)."""
 
 
 class NetconsoleConfig(Settings, frozen=True, kw_only=True):
@@ -87,14 +90,17 @@ class NetconsoleInput:
 
         names = SenderNames(self._config.dns, self._config.max_senders, feed.origin.agent_host)
         readers = Readers(make, take, self._config.max_senders)
-        inbox = Inbox(feed, self._allowed, self._config.max_rate, self._config.max_senders)
+        inbox = Inbox(feed, self._allowed, self._config.max_rate, self._config.max_senders, LONGEST)
         with listening, Waiter(feed.stop) as waiter:
-            waiter.add(listening, listening)
-            while not feed.stop.is_set():
-                if waiter.wait(0.0 if inbox else readers.wait):
-                    inbox.receive(listening)
-                inbox.work(parse)
-                readers.settle()
-            inbox.receive(listening, LAST)  # nobody sends it again
+            inbox.listen(listening)
+            waiter.add(inbox, None)
+            try:
+                while not feed.stop.is_set():
+                    waiter.wait(0.0 if inbox else readers.wait)
+                    inbox.work(parse)
+                    readers.settle()
+            finally:
+                inbox.close()
         inbox.drain(parse, time.monotonic() + DRAIN)
-        readers.flush()
+        if late := readers.flush(time.monotonic() + FINISH, inbox.charge):
+            feed.drop(late, DropReason.SHUTDOWN)

@@ -73,15 +73,16 @@ class NetconsoleReader(Reader):
         fragment = _FRAGMENT.search(header["fields"])
         offset, total = (int(fragment[1]), int(fragment[2])) if fragment else (0, 0)
         key = (sequence, offset)
+        released = b""
+        if self._next and (abs(sequence - self._next[0]) > SEEN or clock < self._clock - BACK):
+            released, self._next = self._release(), None  # another boot
+            self._seen.clear()
         if (*key, clock) in self._seen:
             return b""
         self._seen.append((*key, clock))
         end = offset + len(chunk) - header.end()
         after = (sequence, end) if end < total else (sequence + 1, 0)
         chunk = chunk if chunk.endswith(b"\n") else chunk + b"\n"
-        released = b""
-        if self._next and (abs(sequence - self._next[0]) > SEEN or clock < self._clock - BACK):
-            released, self._next = self._release(), None  # another boot
         self._clock = clock
         if self._next and key > self._next:
             self._early[key] = (after, chunk)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ListenAddress", "kernel_drops", "parse_listen_address", "sender_address"]
 
-RECEIVE_BUFFER: Final = 4 << 20
-"""Bytes that the kernel may hold for a UDP socket: the whole crash of many hosts at once."""
+RECEIVE_BUFFER: Final = 16 << 20
+"""Bytes that the kernel may hold for a UDP socket: the whole crash of many hosts at once, or a tenth of a
+second of a flood."""
 SO_RCVBUFFORCE: Final = 33
 SO_MEMINFO: Final = 55
 MEMINFO_DROPS: Final = 8

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from kpanic.shipper.api import Crash, DropReason, Positive, Reader, Readers, Seconds, Settings, Waiter
-from kpanic.shipper.inputs.inbox import DRAIN, LAST, Inbox
+from kpanic.shipper.inputs.inbox import DRAIN, FINISH, LAST, Inbox
 from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import LOCALHOST, AllowedSenders, Rates
 from kpanic.shipper.inputs.sockets import ListenAddress, parse_listen_address
@@ -30,6 +30,8 @@ __all__ = ["SyslogConfig", "SyslogInput"]
 
 PAUSE: Final = 0.1
 """Seconds until messages that have to wait are looked at again."""
+DATAGRAM: Final = 65_535
+"""Bytes of the largest datagram."""
 COMPRESSED: Final = b"zx"
 """How a message begins that rsyslog compressed (``ziplevel``): a letter and zlib's header."""
 
@@ -117,7 +119,9 @@ class _Listening:
     def __init__(self, config: SyslogConfig, allowed: AllowedSenders, feed: Feed) -> None:
         self._config = config
         self._feed = feed
-        self._inbox = Inbox(feed, allowed, config.max_rate, config.max_senders)
+        self._inbox = Inbox(
+            feed, allowed, config.max_rate, config.max_senders, min(config.max_message_size, DATAGRAM)
+        )
         self._new_hosts = Rates(config.max_new_hosts, config.max_senders)
         self._streams = Readers(self._make, self._take, config.max_senders, lambda key: key[0])
         self._names = SenderNames(config.dns, config.max_senders, feed.origin.agent_host)
@@ -129,38 +133,52 @@ class _Listening:
     def run(self, addresses: list[ListenAddress]) -> None:
         """Listen until the end."""
         listening: list[socket.socket] = []
-        with self._waiter as waiter:
-            pause: float | None = None
-            while not self._feed.stop.is_set():
-                for address in list(addresses):
-                    if made := address.listen(self._feed.say):
-                        addresses.remove(address)
-                        listening.append(made)
-                        udp = made.type == socket.SOCK_DGRAM
-                        waiter.add(made, (self._inbox.receive if udp else self._connections.accept, made))
-                waits = [pause if pause is not None else self._streams.wait, self._connections.wait]
-                if addresses:
-                    waits.append(ListenAddress.RETRY)
-                for act, source in waiter.wait(
-                    min((wait for wait in waits if wait is not None), default=None)
-                ):
-                    act(source)
-                parsed = self._inbox.work(self._parse)
-                pause = (0.0 if parsed else PAUSE) if self._inbox else None
-                self._connections.wake()
-                self._streams.settle()
-            self._receive_last(listening)
+        with self._waiter:
+            self._waiter.add(self._inbox, None)
+            try:
+                self._listen(addresses, listening)
+            finally:
+                self._receive_last(listening)
         self._inbox.drain(partial(self._parse, last=True), time.monotonic() + DRAIN)
-        self._streams.flush()
+        until = time.monotonic() + FINISH
+        if late := self._streams.flush(until, lambda key: self._inbox.charge(key[0])):
+            self._feed.drop(late, DropReason.SHUTDOWN)
+
+    def _listen(self, addresses: list[ListenAddress], listening: list[socket.socket]) -> None:
+        """Receive and parse until the service ends.
+
+        :param addresses: those that cannot be listened at yet.
+        :param listening: gets the sockets.
+        """
+        pause: float | None = None
+        while not self._feed.stop.is_set():
+            for address in list(addresses):
+                if made := address.listen(self._feed.say):
+                    addresses.remove(address)
+                    listening.append(made)
+                    if made.type == socket.SOCK_DGRAM:
+                        self._inbox.listen(made)
+                    else:
+                        self._waiter.add(made, (self._connections.accept, made))
+            waits = [pause if pause is not None else self._streams.wait, self._connections.wait]
+            if addresses:
+                waits.append(ListenAddress.RETRY)
+            for act, source in self._waiter.wait(
+                min((wait for wait in waits if wait is not None), default=None)
+            ):
+                act(source)
+            parsed = self._inbox.work(self._parse)
+            pause = (0.0 if parsed else PAUSE) if self._inbox else None
+            self._connections.wake()
+            self._streams.settle()
 
     def _receive_last(self, listening: list[socket.socket]) -> None:
         """Take what was sent before the end: nobody sends it again."""
         for made in listening:
-            if made.type == socket.SOCK_DGRAM:
-                self._inbox.receive(made, LAST)
-            else:
+            if made.type == socket.SOCK_STREAM:
                 self._connections.accept_last(made, LAST)
         self._connections.close(LAST)
+        self._inbox.close()
         for made in listening:  # not before: a connection would get the descriptor of one that is waited for
             made.close()
 

@@ -136,9 +136,7 @@ class Connections:
             return
         if self._inbox.full(connection.address):
             self._rest(one, REST, self._receive)
-        elif (size := self._receive_once(one)) and (
-            owed := self._inbox.rates.of(connection.address).owes(size)
-        ):
+        elif (size := self._receive_once(one)) and (owed := self._inbox.owes(connection.address, size)):
             self._rest(one, owed, self._receive)
 
     def _receive_once(self, one: socket.socket) -> int:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpanic.shipper.inputs.inbox import Inbox
 from kpanic.shipper.inputs.netconsole import NetconsoleInput
 from kpanic.shipper.inputs.sockets import ListenAddress
 from kpanic.shipper.inputs.syslog import SyslogInput
+from kpanic.shipper.inputs.syslog_connections import Connections
 from kpanic.shipper.inputs.syslog_messages import Framing, read_header
 from tests.shipper.feed import running
 from tests.shipper.rsyslog import rsyslog
@@ -384,15 +384,15 @@ def test_a_connection_that_comes_at_the_end_is_read_though_another_socket_is_lis
     to = port(socket.SOCK_STREAM)
     protocol = _protocol({"udp": {"host": f"127.0.0.1:{to}"}, "tcp": {"host": f"127.0.0.1:{to}"}})
     crash = b"".join(message + b"\n" for message in messages(OOPS, "web-1"))
-    receive = Inbox.receive
+    accept_last = Connections.accept_last
 
-    def receive_and_send(inbox: Inbox, listening: socket.socket, seconds: float) -> None:
-        receive(inbox, listening, seconds)
+    def send_and_accept(connections: Connections, listening: socket.socket, seconds: float) -> None:
         over_tcp(to, crash, 65_536)
+        accept_last(connections, listening, seconds)
 
     with syslog(protocol=protocol, close_quiet=600.0) as feed:
         until(lambda: _opens(to) and _bound(to))
-        monkeypatch.setattr(Inbox, "receive", receive_and_send)  # the last look at the other socket
+        monkeypatch.setattr(Connections, "accept_last", send_and_accept)
         feed.stop.set()
     assert feed.hosts() == ["web-1"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from tests.shipper.test_inputs_sockets import (
     PLAIN,
     _opens,
     _protocol,
+    _unread,
     messages,
     netconsole,
     over_tcp,
@@ -120,53 +122,139 @@ def test_crashes_of_ever_new_hosts_are_kept_within_the_memory(memory: Memory) ->
     assert memory.held == before
 
 
-def test_messages_that_wait_are_within_the_memory_and_an_honest_sender_has_room(memory: Memory) -> None:
-    memory.limit = 1 << 20
-    feed = Feed()
-    inbox = Inbox(feed, AllowedSenders(["0.0.0.0/0"]), 1 << 30, 10_000)
-    before = memory.held
+@contextmanager
+def receiving(feed: Feed, **options: int) -> Iterator[tuple[Inbox, Callable[[bytes], None]]]:
+    """Yield an inbox that takes the datagrams of a socket, and what sends to that as 127.0.0.9."""
+    inbox = Inbox(feed, AllowedSenders(["127.0.0.0/8"]), options.get("rate", 1 << 30), 10_000, 65_535)
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
+        if "buffer" in options:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, options["buffer"])
         listening.bind(("127.0.0.1", 0))
         listening.setblocking(False)  # noqa: FBT003
-        for number in range(60):
-            sender.sendto(b"x" * 60_000, listening.getsockname())
-            inbox.receive(listening)
-            assert memory.held - before < 1.1 * memory.limit, number
+        sender.bind(("127.0.0.9", 0))
+        inbox.listen(listening)
+        to = listening.getsockname()
+
+        def send_one(datagram: bytes) -> None:
+            sender.sendto(datagram, to)
+            until(lambda: "buffer" in options or not _unread(to[1]), every=0.0005)
+
+        yield inbox, send_one
+        inbox.close()
+
+
+def drained(inbox: Inbox, seconds: float = 10) -> list[tuple[str, bytes]]:
+    parsed: list[tuple[str, bytes]] = []
+    inbox.drain(lambda address, message: parsed.append((address, message)), time.monotonic() + seconds)
+    return parsed
+
+
+def test_messages_that_wait_are_within_the_memory_and_an_honest_sender_has_room(memory: Memory) -> None:
+    memory.limit = 1 << 20
+    feed = Feed()
+    before = memory.held
+    with receiving(feed) as (inbox, send_one):
+        for _ in range(60):
+            send_one(b"x" * 60_000)
+            assert memory.held - before < 1.1 * memory.limit
     assert feed.dropped["memory"] > 0
+    assert memory.held - before < 0.6 * memory.limit, "one who is new has half of it"
     assert not inbox.full("10.0.0.1"), "another sender has room"
-    parsed = 0
-
-    def parse(_address: str, _message: bytes) -> bool:
-        nonlocal parsed
-        parsed += 1
-        return True
-
-    inbox.drain(parse, time.monotonic() + 10)
-    assert parsed + feed.dropped["memory"] == 60, "every message is parsed or counted"
+    assert len(drained(inbox)) + feed.dropped["memory"] == 60, "every message is parsed or counted"
     assert memory.held == before
 
 
 def test_what_the_kernel_drops_is_counted() -> None:
     feed = Feed()
-    inbox = Inbox(feed, AllowedSenders(["127.0.0.0/8"]), 1 << 30, 10)
+    with receiving(feed, buffer=4096) as (inbox, send_one):
+        for _ in range(1000):
+            send_one(b"x" * 100)
+    parsed = drained(inbox)
+    assert len(parsed) + feed.dropped["kernel"] == 1000
+    assert not feed.dropped["kernel"] or "raise net.core.rmem_max" in feed.said[0]
+
+
+def test_datagrams_that_the_kernel_has_dropped_before_anybody_looks_are_counted() -> None:
+    feed = Feed()
+    inbox = Inbox(feed, AllowedSenders(["127.0.0.0/8"]), 1 << 30, 10, 65_535)
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listening.bind(("127.0.0.1", 0))
-        listening.setblocking(False)  # noqa: FBT003
         for _ in range(1000):
             sender.sendto(b"x" * 100, listening.getsockname())
-        inbox.receive(listening, 1.0)
-    parsed: list[bytes] = []
-    inbox.drain(lambda _, message: parsed.append(message), time.monotonic() + 5)
+        inbox.listen(listening)
+        inbox.close()
+    parsed = drained(inbox)
     assert 0 < len(parsed) < 1000
     assert feed.dropped == {"kernel": 1000 - len(parsed)}
     assert "raise net.core.rmem_max" in feed.said[0]
+
+
+def test_a_rate_is_kept_and_what_is_above_it_is_counted() -> None:
+    feed = Feed()
+    with receiving(feed, rate=5_000) as (inbox, send_one):
+        for _ in range(500):
+            send_one(b"x" * 100)
+    parsed = drained(inbox)
+    assert 50 <= len(parsed) < 150
+    assert feed.dropped == {"rate": 500 - len(parsed)}
+    assert feed.said[0] == "127.0.0.9: sends more than max_rate; what is above is dropped"
+
+
+def test_who_was_heard_before_and_sends_little_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    inbox = Inbox(Feed(), AllowedSenders(["0.0.0.0/0"]), 1 << 30, 10_000, 65_535)
+    for address in ("10.0.0.1", "10.0.0.66"):
+        inbox.put(address, b"hello")
+    while inbox:
+        inbox.work(lambda *_: True)
+    now += 60.0
+    for _ in range(20_000):
+        inbox.owes("10.0.0.66", 1000)
+    for number in range(200):
+        inbox.put("10.0.0.66", b"flood")
+        inbox.put(f"10.1.0.{number}", b"new")
+    inbox.put("10.0.0.1", b"crash")
+    parsed = [address for address, _ in drained(inbox)]
+    assert parsed[0] == "10.0.0.1"
+    assert parsed[1:201] == ["10.0.0.66"] * 200, "and who was heard before comes before who is new"
+
+
+def test_invented_addresses_make_no_known_sender_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    inbox = Inbox(Feed(), AllowedSenders(["0.0.0.0/0"]), 1 << 30, 100, 65_535)
+
+    def read() -> None:
+        while inbox:
+            inbox.work(lambda *_: True)
+
+    for _ in range(2):
+        inbox.put("10.0.0.1", b"hello")
+        read()
+        now += 60.0
+    for number in range(1000):
+        inbox.put(f"10.1.{number // 250}.{number % 250}", b"x")
+        read()
+    inbox.put("10.1.9.9", b"new")
+    inbox.put("10.0.0.1", b"crash")
+    assert [address for address, _ in drained(inbox)] == ["10.0.0.1", "10.1.9.9"]
+
+
+def test_a_receiver_that_fails_has_its_input_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    with receiving(Feed()) as (inbox, send_one):
+        monkeypatch.setattr(inbox, "_offer", lambda *_: 1 / 0)
+        send_one(b"x")
+        until(lambda: inbox._signalled)  # noqa: SLF001 - what its input waits for
+        with pytest.raises(ZeroDivisionError):
+            inbox.work(lambda *_: True)
 
 
 def test_a_quadratic_datagram_keeps_no_other_sender_from_being_heard() -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from kpanic.dashboards.panels import TIME, Metric, Panel, Term
+from kpanic.dashboards.panels import ANY, TIME, Metric, Panel, Term
 
 Document = Mapping[str, Any]
 Value = str | int | None
@@ -62,7 +62,11 @@ def milliseconds(stamp: object) -> int:
 
 def matches(document: Document, where: Iterable[Term]) -> bool:
     """Tell whether a document satisfies every term."""
-    return all((term.value in values(document, term.field)) is not term.negate for term in where)
+    return all(_holds(values(document, term.field), term.value) is not term.negate for term in where)
+
+
+def _holds(found: Sequence[Any], value: str | bool) -> bool:  # noqa: FBT001
+    return bool(found) if value == ANY else value in found
 
 
 def evaluate(

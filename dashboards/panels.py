@@ -23,6 +23,8 @@ INDEX: dict[Source, str] = {"panics": PATTERN, "signatures": SIGNATURES}
 TIME = "@timestamp"
 GRID = 48
 """Columns of a dashboard."""
+ANY = "*"
+"""Any value of a field, in a term."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A condition: the field holds the value, or with ``negate`` does not."""
+    """A condition: the field holds the value (:data:`ANY`: some value), or with ``negate`` does not."""
 
     field: str
     value: str | bool
@@ -99,6 +101,7 @@ TRIAGE = Metric("newest", "kernel.panic.triage.status", "Triage")
 FATAL = (Term("kernel.panic.fatal", value=True),)
 SURVIVED = (Term("kernel.panic.fatal", value=False),)
 NEWBORN = (Term("fatal", value=True),)
+UNKNOWN_HOST = (*FATAL, Term("host.name", ANY, negate=True))
 UNPARSED = (Term("kernel.panic.parse.status", "complete", negate=True),)
 
 KERNEL_PANICS = Dashboard(
@@ -114,7 +117,7 @@ KERNEL_PANICS = Dashboard(
             "number",
             (INCIDENTS,),
             where=FATAL,
-            width=10,
+            width=8,
             height=6,
         ),
         Panel(
@@ -124,7 +127,17 @@ KERNEL_PANICS = Dashboard(
             "number",
             (HOSTS,),
             where=FATAL,
-            width=10,
+            width=8,
+            height=6,
+        ),
+        Panel(
+            "unknown-hosts",
+            "Host unknown",
+            "How many panics do not tell their machine?",
+            "number",
+            (Metric("distinct", "event.id", "Host unknown"),),
+            where=UNKNOWN_HOST,
+            width=8,
             height=6,
         ),
         Panel(
@@ -134,7 +147,7 @@ KERNEL_PANICS = Dashboard(
             "number",
             (FAULTS,),
             where=FATAL,
-            width=10,
+            width=8,
             height=6,
         ),
         Panel(
@@ -145,7 +158,7 @@ KERNEL_PANICS = Dashboard(
             (Metric("distinct", "id", "New signatures"),),
             where=NEWBORN,
             source="signatures",
-            width=9,
+            width=8,
             height=6,
         ),
         Panel(
@@ -155,7 +168,7 @@ KERNEL_PANICS = Dashboard(
             "number",
             (Metric("distinct", "event.id", "Not fully parsed"),),
             where=UNPARSED,
-            width=9,
+            width=8,
             height=6,
         ),
         Panel(

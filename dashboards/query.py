@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from kpanic.dashboards.embedded import Row, Value, first
-from kpanic.dashboards.panels import COLUMNS, TIME, Metric, Panel, Term
+from kpanic.dashboards.panels import ANY, COLUMNS, TIME, Metric, Panel, Term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,14 +26,18 @@ __all__ = ["EXACT", "clause", "lucene", "query", "read"]
 def clause(where: Iterable[Term]) -> Json:
     """Return terms as a boolean query; without terms it matches everything."""
     terms = tuple(where)
-    wanted = [{"term": {term.field: term.value}} for term in terms if not term.negate]
-    unwanted = [{"term": {term.field: term.value}} for term in terms if term.negate]
+    wanted = [_condition(term) for term in terms if not term.negate]
+    unwanted = [_condition(term) for term in terms if term.negate]
     bool_query: Json = {}
     if wanted:
         bool_query["filter"] = wanted
     if unwanted:
         bool_query["must_not"] = unwanted
     return {"bool": bool_query} if bool_query else {"match_all": {}}
+
+
+def _condition(term: Term) -> Json:
+    return {"exists": {"field": term.field}} if term.value == ANY else {"term": {term.field: term.value}}
 
 
 def lucene(where: Iterable[Term]) -> str:
@@ -46,6 +50,8 @@ def lucene(where: Iterable[Term]) -> str:
 def _quoted(value: str | bool) -> str:  # noqa: FBT001
     if isinstance(value, bool):
         return str(value).lower()
+    if value == ANY:
+        return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

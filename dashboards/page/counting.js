@@ -67,6 +67,7 @@ function table(panel, rows) {
   return found.sort((a, b) => b.values[0] - a.values[0] || (a.key < b.key ? -1 : 1));
 }
 // A test of rows by a field, computed once for each word.
+const ANY = "*"; // any value of a field, in a term
 const tester = (name, accept) => {
   const { codes, entries } = columns[name];
   const verdict = entries.map(accept);
@@ -87,7 +88,7 @@ function incidents(rows) {
 function chosen(panel, rows) {
   const tests = panel.where
     .filter((term) => !(state.all && term.field === FATAL && term.value === true))
-    .map((term) => tester(term.field, (word) => word.includes(String(term.value)) !== term.negate));
+    .map((term) => tester(term.field, (word) => (term.value === ANY ? word.length > 0 : word.includes(String(term.value))) !== term.negate));
   if (panel.source === "signatures") tests.push((row) => firstRows.has(row));
   return tests.length ? rows.filter((row) => tests.every((test) => test(row))) : rows;
 }

@@ -33,13 +33,16 @@ LAB = Path(__file__).parents[1] / "logs" / "lab"
 
 @pytest.fixture(scope="session")
 def documents() -> list[dict[str, Any]]:
-    """Every crash of the lab on five hosts, each twice: read from a file and heard by netconsole."""
+    """Every crash of the lab, of five hosts or an unknown one, each twice: from a file and by netconsole."""
     made = []
     for number, path in enumerate(sorted(LAB.glob("*.log"))):
         for report in grammars.parse(path.read_bytes()):
             for provider in ("file", "netconsole"):
                 origin = Origin(
-                    provider=provider, path=path.name, mtime=1.7e9 + 3e5 * number, agent_host=f"n{number % 5}"
+                    provider=provider,
+                    path=path.name,
+                    mtime=1.7e9 + 3e5 * number,
+                    host_stated=f"n{number % 5}" if number % 7 else "",
                 )
                 made.append(json.loads(json.dumps(build(report, origin, now=1.8e9))))
     assert len(made) > 100

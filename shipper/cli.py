@@ -28,6 +28,8 @@ COMMANDS = {
     "ship": "Parse files and folders, and deliver their crashes.",
     "filter": "Turn lines into documents inside another pipeline.",
     "run": "Run as a service: watch the inputs and deliver.",
+    "last": "Show the newest crash and its reading in short.",
+    "list": "List crashes, by time, host, cause, fault or kernel.",
     "report": "Write the local dashboard as one HTML file.",
     "setup": "Install templates, policies, dashboards and alert rules into the stack.",
     "teardown": "Remove from the stack what setup made.",
@@ -142,6 +144,9 @@ def _run() -> int:
     """
     try:
         code = cli.main(prog_name="kpanic", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        code = error.exit_code
     except click.ClickException as error:
         say(f"kpanic: {' '.join(error.format_message().split())}")
         context = getattr(error, "ctx", None)

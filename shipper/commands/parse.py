@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-PIPE_WIDTH = 1000
-"""Columns of a table that does not go to a terminal."""
-
 
 @click.command("parse")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
@@ -71,32 +68,35 @@ def _ndjson(parsed: Iterable[Parsed]) -> None:
 
 def _table(parsed: Iterable[Parsed]) -> None:
     import msgspec  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
 
-    table = Table("time", "host", "kernel", "crash", "cause", "function", "file", box=None, pad_edge=False)
+    from kpanic.shipper.tables import Column, print_table, short_host  # noqa: PLC0415
+
+    columns = (
+        Column("time (UTC)"),
+        Column("host", order=2),
+        Column("crash", 36),
+        Column("cause", order=4),
+        Column("function", order=5),
+        Column("kernel", order=6),
+        Column("file", order=3),
+    )
+    rows = []
     for one in parsed:
         for packed in one.documents:
             document = msgspec.json.decode(packed.body)
             panic = document["kernel"]["panic"]
-            host = document["host"]
-            table.add_row(
-                *(
-                    Text(visible(str(cell)))
-                    for cell in (
-                        document["@timestamp"][:19].replace("T", " "),
-                        host.get("name", ""),
-                        host["os"].get("kernel", ""),
-                        panic["title"],
-                        panic["cause"],
-                        panic.get("function", ""),
-                        os.path.basename(one.path),  # noqa: PTH119
-                    )
+            rows.append(
+                (
+                    document["@timestamp"][:19].replace("T", " "),
+                    short_host(document["host"].get("name", "unknown")),
+                    panic["title"],
+                    panic["cause"],
+                    panic.get("function"),
+                    document["host"]["os"].get("kernel"),
+                    os.path.basename(one.path),  # noqa: PTH119
                 )
             )
-    if table.rows:
-        Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+    print_table(columns, rows)
 
 
 def _text(parsed: Iterable[Parsed]) -> None:

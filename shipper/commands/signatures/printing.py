@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from kpanic.shipper import tables
+from kpanic.shipper.tables import Column
 from kpanic.shipper.terminal import counted, escape_controls, visible
 
 __all__ = ["print_details", "print_json", "print_table"]
@@ -24,21 +26,22 @@ def _triage_words(triage: dict[str, Any]) -> str:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print summaries as a table."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("signature", "title", "cause", "incidents", "hosts", "first", "last", "quality", "triage"):
-        numeric = name in {"incidents", "hosts"}
-        whole = name in {"signature", "first", "last"}
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
-    for row in rows:
-        day = {"first": row["first"][:10], "last": row["last"][:10], "triage": _triage_words(row["triage"])}
-        cells = (row | day).values()
-        table.add_row(*(Text(visible(str(cell if cell is not None else ""))) for cell in cells))
-    terminal = sys.stdout.isatty()
-    Console(width=None if terminal else 1000, highlight=False, soft_wrap=False).print(table)
+    columns = (
+        Column("signature"),
+        Column("title", 28),
+        Column("cause", order=4),
+        Column("incidents", order=1, right=True),
+        Column("hosts", order=2, right=True),
+        Column("first", order=6),
+        Column("last", order=3),
+        Column("quality", order=7),
+        Column("triage", order=5),
+    )
+    days = (
+        {"first": row["first"][:10], "last": row["last"][:10], "triage": _triage_words(row["triage"])}
+        for row in rows
+    )
+    tables.print_table(columns, [tuple((row | day).values()) for row, day in zip(rows, days, strict=True)])
 
 
 def print_details(found: dict[str, Any]) -> None:

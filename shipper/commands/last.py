@@ -1,0 +1,144 @@
+"""``kpanic last``: the newest crash of the store, and its reading in short."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import sys
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands._crashes import Wanted, since_option, stored
+from kpanic.shipper.commands._store import open_store
+from kpanic.shipper.fields import get
+from kpanic.shipper.terminal import counted, say, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+__all__ = ["command"]
+
+NEAR = 64
+"""Documents behind the newest one among which others of its incident are looked for."""
+WIDEST = 100
+"""Columns of a paragraph, at most."""
+FRAMES = 5
+"""Frames of the call trace that are shown."""
+NAMES = {
+    "host.name": "host",
+    "host.os.kernel": "kernel",
+    "kernel.panic.hardware.name": "machine",
+    "kernel.panic.cause": "cause",
+    "kernel.panic.function": "function",
+    "process.name": "process",
+    "kernel.panic.signature.id": "signature",
+    "log.file.path": "log",
+}
+"""Fields that are shown, by their label."""
+
+
+@click.command("last")
+@configured
+@since_option
+@click.option("--host", default="", metavar="PATTERN", help="The newest of a host; * and ? are wildcards.")
+@click.option("--all", "every", is_flag=True, help="Reports that did not kill the kernel, too.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(  # noqa: PLR0913 - one for each option
+    config_file: str | None,
+    overrides: tuple[str, ...],
+    *,
+    since: datetime | None,
+    host: str,
+    every: bool,
+    form: str,
+) -> int:
+    """Show the newest crash of the store: what happened, where, and what to do next."""
+    from kpanic.shipper.packed import encode  # noqa: PLC0415 - needs msgspec
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415
+
+    config = read_config(config_file, overrides)
+    with open_store(config, readonly=True) as store:
+        wanted = Wanted(since, host, all=every)
+        document = _best(stored(store, wanted))
+        if document is None:
+            say("kpanic: no crash found")
+            return 0
+        more = len({one["event"]["id"] for one in stored(store, wanted, ())}) - 1 if since or host else 0
+    Triage(config.entries).stamp_document(document)
+    if form == "json":
+        sys.stdout.buffer.write(encode(document) + b"\n")
+        return 0
+    for line in _reading(document):
+        sys.stdout.write(f"{visible(line)}\n")
+    if more:
+        say(f"{counted(more, 'earlier crash')}: kpanic list")
+    return 0
+
+
+def _best(documents: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the document that says most of the newest incident."""
+    newest = next(documents, None)
+    if newest is None:
+        return None
+    others = [one for one in itertools.islice(documents, NEAR) if one["event"]["id"] == newest["event"]["id"]]
+    return max([newest, *others], key=_worth)
+
+
+def _worth(document: dict[str, Any]) -> tuple[bool, bool, int]:
+    return (
+        get(document, "kernel.panic.parse.status") == "complete",
+        bool(get(document, "host.name")),
+        len(str(get(document, "event.original") or "")),
+    )
+
+
+def _reading(document: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines."""
+    width = min(WIDEST, shutil.get_terminal_size().columns)
+    moment = str(document["@timestamp"])[:19].replace("T", " ")
+    host = get(document, "host.name") or "Host unknown"
+    title = get(document, "kernel.panic.title")
+    yield from _wrapped(f"{host}, {moment} UTC: {title}", width)
+    yield ""
+    said = (get(document, "kernel.panic.analysis.summary"), get(document, "kernel.panic.analysis.why"))
+    yield from _wrapped(" ".join(f"{str(one).rstrip('.')}." for one in said if one), width)
+    yield ""
+    for field, label in NAMES.items():
+        if value := get(document, field):
+            yield from _wrapped(f"{label:<11}{value}", width, " " * 11)
+    if triage := get(document, "kernel.panic.triage"):
+        words = [triage.get(name, "") for name in ("status", "ticket", "owner", "note")]
+        yield from _wrapped(f"{'triage':<11}{', '.join(filter(None, words))}", width, " " * 11)
+    yield from _list("trace", _frames(document), width)
+    yield from _list("next", get(document, "kernel.panic.analysis.next") or [], width)
+    if path := get(document, "log.file.path"):
+        yield ""
+        yield from _wrapped(f"All of the reading: kpanic explain {path}", width)
+
+
+def _frames(document: dict[str, Any]) -> list[str]:
+    trace = get(document, "kernel.panic.call_trace") or []
+    left = len(trace) - FRAMES
+    return [*trace[:FRAMES], *([f"… {left} more"] if left > 0 else [])]
+
+
+def _list(label: str, values: Iterable[str], width: int) -> Iterator[str]:
+    for number, value in enumerate(values):
+        first = f"{'' if number else label:<11}"
+        yield from _wrapped(f"{first}{value}", width, " " * 13)
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Return a paragraph; a word that is too long stays whole, so that it can be copied."""
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )

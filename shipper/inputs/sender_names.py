@@ -32,6 +32,8 @@ KNOWN: Final = 3600.0
 """Seconds that a name is remembered."""
 UNKNOWN: Final = 60.0
 """Seconds until an address without a name is asked again."""
+PAUSE: Final = 9.0
+"""Times that a wait for a name lasted until the next one: invented senders stop nobody for long."""
 _NAME: Final = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){0,126}\.?", re.ASCII)
 
 
@@ -75,6 +77,8 @@ class SenderNames:
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
         self._queue: queue.Queue[tuple[str, _Answer]] = queue.Queue(WAITING)
         self._threads = 0
+        self._patient = 0.0
+        """Moment from which a crash may wait for a name again."""
 
     def ask(self, address: str) -> None:
         """Ask for a name that :meth:`of` returns later, unless it is known or being asked for."""
@@ -99,11 +103,18 @@ class SenderNames:
             threading.Thread(target=self._work, name="sender names", daemon=True).start()
 
     def of(self, address: str) -> str:
-        """Return the name of an address that was asked for; empty if there is none within the time limit."""
+        """Return the name of an address that was asked for; empty if there is none within the time limit.
+
+        Waits for a tenth of the time at most, however many are asked for.
+        """
         answer = self._answers.get(address)
         if answer is None:
             return ""
-        answer.done.wait(max(0.0, answer.asked + self._config.timeout - time.monotonic()))
+        now = time.monotonic()
+        left = answer.asked + self._config.timeout - now
+        if left > 0 and now >= self._patient and not answer.done.is_set():
+            answer.done.wait(left)
+            self._patient = time.monotonic() + PAUSE * (time.monotonic() - now)
         return answer.name
 
     def _work(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from contextlib import contextmanager
 from statistics import median
@@ -16,6 +17,7 @@ from kpanic.shipper.inputs.inbox import Inbox
 from kpanic.shipper.inputs.journal_entries import EntrySplitter
 from kpanic.shipper.inputs.netconsole_records import LATE_BYTES, NetconsoleReader
 from kpanic.shipper.inputs.piped_lines import PipedLines
+from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import AllowedSenders
 from kpanic.shipper.inputs.syslog_messages import read_header
 from tests.shipper.feed import Feed
@@ -331,3 +333,16 @@ def test_a_record_that_is_piped_byte_by_byte_costs_time_in_proportion_to_its_len
     pipe(b"x")  # the grammar is built on first use
     record = b'{"message":"' + b"x" * 100_000
     assert seconds(pipe, record * 4 + b'"}\n') < LINEAR * max(seconds(pipe, record + b'"}\n'), 0.0005)
+
+
+def test_names_of_invented_senders_stop_nobody_for_long() -> None:
+    ended = threading.Event()
+    names = SenderNames(DnsConfig(timeout=0.1), 100, "here.x", lambda _: str(ended.wait(30)))
+    try:
+        began = time.monotonic()
+        for number in range(50):
+            names.ask(f"10.0.0.{number}")
+            assert names.of(f"10.0.0.{number}") == ""
+        assert time.monotonic() - began < 1, "50 waits last five seconds"
+    finally:
+        ended.set()

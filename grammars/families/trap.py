@@ -183,17 +183,10 @@ def system_reset() -> ParserElement:
     return "Oops: System Reset, sig: " + k.rest_of_line
 
 
-@_form(
-    title="divide error in {function}",
-    cause="divide-error",
-    skip=(("^__div0|^Ldiv0|^__aeabi_", "divides for others"),),
-)
+@_form(title="divide error in {function}", cause="divide-error")
 def division_by_zero() -> ParserElement:
-    """fixpoint divide exception: 0009 ilc:2 [#1] SMP
-
-    Division by zero in kernel.
-    """  # s390x; arm
-    return k.one_of("fixpoint divide exception: 0009 ilc:", "Division by zero in kernel") + k.rest_of_line
+    """fixpoint divide exception: 0009 ilc:2 [#1] SMP"""  # s390x
+    return "fixpoint divide exception: 0009 ilc:" + k.rest_of_line
 
 
 @_form(title="{what} exception in {function}", cause="general-protection")

@@ -215,3 +215,14 @@ def cut_off() -> ParserElement:
 def file_of_a_module() -> ParserElement:
     """WARNING: boom.c:39 at boom_warn+0x10/0x20 [boom], CPU#0: init/1"""
     return "WARNING: " + _place() + k.symbol + k.UpTo(", CPU#") + ", CPU#"
+
+
+@warning.form(
+    title="divide error in {function}",
+    kind="warning",
+    cause="divide-error",
+    skip=(("^__div0|^Ldiv0|^__aeabi_", "divides for others"),),
+)
+def division_by_zero() -> ParserElement:
+    """Division by zero in kernel."""  # arm, whose kernel takes 0 for the result and goes on
+    return "Division by zero in kernel" + k.rest_of_line

@@ -11,10 +11,13 @@ import gzip
 import hashlib
 import lzma
 import shutil
+import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import zstandard
 
 from .archive import Archive, cache, locked
 from .matrix import HERE
@@ -177,7 +180,7 @@ class Builder:
             kernel=kernel,
             machine=machine,
             release=release,
-            image=next(folder.glob("**/vmlinu[xz]*")),
+            image=_bootable(next(folder.glob("**/vmlinu[xz]*"))),
             modules=next(folder.glob("**/lib/modules/*/kernel")),
             busybox=next(busybox.glob("**/bin/busybox")),
             boom=built / "boom.ko",
@@ -246,6 +249,22 @@ class Builder:
                 hosted = [f"{name}:{host()}" for name in names]
                 archive.unpack([f"{headers}:{machine.name}", *hosted], tree)
         return tree
+
+
+def _bootable(image: Path) -> Path:
+    """Return an image that QEMU boots: it unpacks those of EFI's zboot that gzip packed, and no others.
+
+    The header is that of drivers/firmware/efi/libstub/zboot-header.S, 6.12.
+    """
+    with image.open("rb") as file:
+        magic, offset, size, packer = struct.unpack("<8s2I8x8s", file.read(32))
+        if magic != b"MZ\0\0zimg" or not packer.startswith(b"zstd"):
+            return image
+        unpacked = image.with_suffix(".unpacked")
+        if not unpacked.exists():
+            file.seek(offset)
+            unpacked.write_bytes(zstandard.ZstdDecompressor().decompressobj().decompress(file.read(size)))
+    return unpacked
 
 
 def _merged(packages: Sequence[str]) -> list[str]:

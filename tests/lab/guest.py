@@ -49,7 +49,8 @@ class Run:
 
 def command_line(boot: Boot, kind: Kind) -> str:
     told = kind.do or kind.name
-    return f"console={boot.machine.console} ignore_loglevel lab.kind={told} {kind.append}".strip()
+    machine = f"console={boot.machine.console} {boot.machine.append}".strip()
+    return f"{machine} ignore_loglevel lab.kind={told} {kind.append}".strip()
 
 
 def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 240.0) -> Run:
@@ -69,7 +70,7 @@ def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 240.
         devices=kind.devices,
         monitor=kind.monitor,
         guest_seconds=kind.seconds,
-        shift=kind.shift if counted and kind.cpus == 1 else None,
+        shift=kind.shift if counted and boot.machine.counted and kind.cpus == 1 else None,
         cpus=kind.cpus,
         timeout=timeout,
     )

@@ -29,6 +29,10 @@ class Machine:
     triplet: str
     emulator: str = ""
     """The suite whose QEMU plays it, where that of the machine that builds is too old."""
+    append: str = ""
+    """What its kernels need on their command line."""
+    counted: bool = True
+    """False where QEMU ends itself under an instruction counter."""
     dtb: str = ""
     """File name of the device tree in the kernel's package, where QEMU makes none."""
 

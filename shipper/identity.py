@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.origin import Origin
 
-__all__ = ["Sighting", "identify", "sighting"]
+__all__ = ["Sighting", "apart", "identify", "sighting"]
 
 _STACK_POINTERS = ("RSP", "ESP", "sp", "SP")
 
@@ -65,6 +65,11 @@ def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
     incident = "v1-" + _digest(repr((when, *_printed(process.cpu, process.pid, process.name, registers))), 32)
     host = crashed_host(report, origin)
     return incident, "-".join(filter(None, (incident, origin.provider, host and _digest(host, 12))))
+
+
+def apart(incident: str, host: str) -> str:
+    """Return the ``event.id`` of a host that died alike in the same microsecond as another one."""
+    return "v1-" + _digest(repr((incident, host)), 32)
 
 
 def _printed(cpu: int | None, pid: int | None, name: str, registers: Mapping[str, str]) -> tuple[object, ...]:

@@ -4,22 +4,29 @@ Every transport that carries printk's time states the same ``event.id`` for the 
 (``dmesg -T``, ``journalctl``, plain syslog) states an incident of its own. It joins the one of the same host
 that printed the same (:class:`kpanic.shipper.identity.Sighting`) at about the same time; so does a text with
 printk's time that comes after one without. A provider brings a crash once: six boots that died alike stay six
-incidents, each with one document of either kind.
+incidents, each with one document of either kind, and so do two machines that died alike in the same
+microsecond of their boots.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kpanic.shipper.identity import apart
+
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
+    from kpanic.shipper.identity import Sighting
     from kpanic.shipper.packed import Packed
 
 __all__ = ["count", "count_all", "first", "joined", "note"]
 
 CLOSE: Final = 120.0
 """Seconds between two stamps of one crash: a clock is set, a core is written, a relay was late."""
+ALIKE: Final = 64
+"""Maximum documents with one stated incident among which a host's own is looked for."""
 
 
 def joined(connection: sqlite3.Connection, document: Packed) -> Packed:
@@ -66,14 +73,14 @@ def _known(connection: sqlite3.Connection, document: Packed) -> str | None:
     seen = document.sighting
     if seen is None:
         return None
+    alike = connection.execute(
+        "SELECT incident, host, provider FROM sightings JOIN documents USING (seq) WHERE stated = ? LIMIT ?",
+        (document.incident, ALIKE),
+    ).fetchall()
+    if incident := _of(seen, alike):
+        return incident
     row = connection.execute(
-        "SELECT incident FROM sightings JOIN documents USING (seq) WHERE stated = ? LIMIT 1",
-        (document.incident,),
-    ).fetchone()
-    row = (
-        row
-        or connection.execute(
-            """
+        """
         SELECT incident FROM sightings AS seen JOIN documents USING (seq)
         WHERE printed = ?1 AND host = ?2 AND at BETWEEN ?3 - ?4 AND ?3 + ?4
         AND NOT EXISTS (
@@ -83,7 +90,28 @@ def _known(connection: sqlite3.Connection, document: Packed) -> str | None:
         )
         ORDER BY abs(at - ?3), seq LIMIT 1
         """,
-            (seen.printed, seen.host, seen.at, CLOSE, seen.provider, seen.timed),
-        ).fetchone()
-    )
-    return None if row is None else str(row[0])
+        (seen.printed, seen.host, seen.at, CLOSE, seen.provider, seen.timed),
+    ).fetchone()
+    if row is not None:
+        return str(row[0])
+    return apart(document.incident, seen.host) if alike else None
+
+
+def _of(seen: Sighting, alike: Sequence[tuple[str, str, str]]) -> str | None:
+    """Return the incident of a crash among those that state the same, its host's own first; None for another.
+
+    :param alike: incident, host and provider of each document that states the same.
+    """
+    taken = {
+        incident
+        for incident, host, provider in alike
+        if provider == seen.provider and not _is_host(host, seen.host)
+    }
+    free = [(incident, host) for incident, host, _ in alike if incident not in taken]
+    own = (incident for incident, host in free if _is_host(host, seen.host))
+    return next(own, free[0][0] if free else None)
+
+
+def _is_host(one: str, other: str) -> bool:
+    """Tell whether two names are of one host, with or without its domain."""
+    return one == other or one.startswith(other + ".") or other.startswith(one + ".")

@@ -205,6 +205,19 @@ def test_clones_that_a_kernel_kills_at_boot_are_as_many_incidents(store: Store) 
     assert len(set(incidents(store))) == 200
 
 
+def test_machines_that_die_alike_in_the_same_microsecond_are_as_many_incidents(store: Store) -> None:
+    for way in ("kdump", "netconsole", "syslog"):
+        store.add([seen(way, Boot(host=f"clone{number}")) for number in range(3)])
+    found = [(one["host"]["name"], one["event"]["id"]) for one in store.documents()]
+    assert len(found) == 9
+    assert len(set(found)) == len({incident for _, incident in found}) == 3
+
+
+def test_a_host_with_and_without_its_domain_is_one(store: Store) -> None:
+    store.add([seen("kdump", Boot()), seen("kdump", Boot(host="web1.example.com"))])
+    assert len(set(incidents(store))) == 1
+
+
 def test_a_text_without_printks_time_is_alone_where_nothing_was_seen_at_its_time(store: Store) -> None:
     store.add([seen("kdump", Boot()), seen("syslog", Boot(NOON + 3600)), seen("syslog", Boot(host="web2"))])
     assert len(set(incidents(store))) == 3

@@ -110,6 +110,31 @@ def test_a_graver_report_is_not_the_consequence_of_one_that_did_no_harm(
     assert titles(printed(first, 0), printed(then, seconds)) == expected
 
 
+def test_a_division_by_zero_that_arms_kernel_survives_is_a_warning() -> None:
+    division, oops = parse(
+        """\
+[    0.621481] Division by zero in kernel.
+[    0.621487] CPU: 0 PID: 1 Comm: swapper Not tainted 6.1.0-50-rpi #1  Debian 6.1.176-1
+[    0.621526]  unwind_backtrace from show_stack+0x18/0x1c
+[    0.621570]  show_stack from dump_stack_lvl+0x24/0x2c
+[    0.621614]  dump_stack_lvl from Ldiv0+0x8/0x10
+[    0.621666]  Ldiv0 from clk_bcm2835_i2c_recalc_rate+0x30/0x34
+[    0.621714]  clk_bcm2835_i2c_recalc_rate from __clk_register+0x5a0/0x924
+[    5.838174] Unhandled fault: page domain fault (0x01b) at 0x00000010
+[    5.838267] Internal error: : 1b [#1] ARM
+[    5.838410] PC is at widget_read+0x10/0x24 [widget]
+[    5.840014]  widget_read [widget] from vfs_write+0xb8/0x380
+[    5.840527] Kernel panic - not syncing: Fatal exception
+"""
+    )
+    assert (division.kind, division.fatal, division.blame.function) == (
+        "warning",
+        False,
+        "clk_bcm2835_i2c_recalc_rate",
+    )
+    assert (oops.cause, oops.fatal, oops.blame.function) == ("null-dereference", True, "widget_read")
+
+
 def test_without_a_clock_an_oops_does_not_follow_from_a_lockup() -> None:
     assert titles(LOCKUP, "br0: port 83(vnet162) entered forwarding state\n", OOPS) == [LOCKED, FAULTED]
     assert titles(WARNING, OOPS) == [WARNED]

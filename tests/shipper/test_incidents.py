@@ -119,10 +119,12 @@ WAYS = {
 }
 
 
-def seen(way: str, boot: Boot) -> Packed:
+def seen(way: str, boot: Boot, namespace: str = "default") -> Packed:
     (crash,) = parse(WAYS[way].write(boot))
     arrived = boot.began + CRASH[0][0] + boot.later + 20
-    origin = Origin(WAYS[way].provider, host_name=boot.host, mtime=arrived, agent_host=boot.host)
+    origin = Origin(
+        WAYS[way].provider, host_name=boot.host, mtime=arrived, agent_host=boot.host, namespace=namespace
+    )
     document = build(crash, origin, now=arrived)
     assert ("uptime" in document["kernel"]["panic"]) == WAYS[way].timed
     return pack(document)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from kpanic.dashboards.crashes import Crashes, gather
 from kpanic.dashboards.export import export
 from kpanic.dashboards.report import NAMES as REPORTED
-from kpanic.dashboards.report import render_report
+from kpanic.dashboards.report import NoVega, render_report
 from kpanic.dashboards.summary import NAMES as SUMMARISED
 from kpanic.dashboards.summary import summarise
 
-__all__ = ["REPORTED", "SUMMARISED", "Crashes", "export", "gather", "render_report", "summarise"]
+__all__ = ["REPORTED", "SUMMARISED", "Crashes", "NoVega", "export", "gather", "render_report", "summarise"]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import subprocess
 import sys
 from array import array
 from base64 import b64encode
@@ -313,6 +312,10 @@ FACTS = {
 """Facts of an example, in reading order."""
 
 
+class NoVega(Exception):  # noqa: N818 - a property of the package
+    """The package was built where Vega could not be had."""
+
+
 SCRIPTS = (
     "data",
     "counting",
@@ -329,17 +332,20 @@ SCRIPTS = (
 """Files of the page's script, which share one scope."""
 
 
-_BUNDLE = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
-
-
 @cache
 def _script() -> str:
-    """Return the page's one script: Vega-Lite and what it needs, then our own."""
-    # The JavaScript engine that makes the bundle takes 140 MB, which a process of its own gives back.
-    bundle = subprocess.run(  # noqa: S603 - a fixed text
-        [sys.executable, "-P", "-c", _BUNDLE], capture_output=True, check=True, encoding="utf-8"
-    ).stdout
+    """Return the page's one script: Vega-Lite and what it needs, then our own.
+
+    :raises NoVega: the package was built without.
+    """
     folder = files("kpanic.dashboards") / "page"
+    try:
+        bundle = (folder / "vega.js").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise NoVega(
+            "this kpanic was built without Vega, which draws the page; wheels of x86-64 or arm64 have it"
+            " and work everywhere: pip install --force-reinstall --no-deps kpanic-*.whl"
+        ) from None
     own = "\n".join((folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     failed = (folder / "failed.js").read_text(encoding="utf-8")
     # Both leak their top-level names into the page unless they stand in functions.

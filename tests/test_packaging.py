@@ -18,6 +18,10 @@ PACKAGES = ("grammars", "shipper", "dashboards")
 STORY = ROOT / "tests" / "logs" / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 NOT_INSTALLED = {"dashboards/report.png"}
 """Tracked files below the packages that only the repository's README shows."""
+BUILT = {"kpanic/dashboards/page/vega.js"}
+"""Files that packaging/build_backend.py makes."""
+LARGEST = 125_000_000
+"""Bytes that an installation may bring."""
 CONSUMER = """\
 import kpanic
 from kpanic.shipper.api import Output
@@ -111,7 +115,7 @@ def test_a_wheel_holds_every_file_of_the_packages(clone: Path, wheel: Path) -> N
     public = {
         path for path in run("git", "ls-files", "kpanic", cwd=clone).split() if path[7:] not in PACKAGES
     }
-    expected = {f"kpanic/{name}" for name in tracked} | public
+    expected = {f"kpanic/{name}" for name in tracked} | public | BUILT
     held = {name for name in contents(wheel) if name.startswith("kpanic/")}
     assert held == expected
 
@@ -134,6 +138,18 @@ def test_the_commands_work_where_it_is_installed(installed: Environment) -> None
     page = (installed.elsewhere / "report.html").read_text()
     assert page.startswith("<!doctype html>")
     assert all(part in page for part in ("<style>", "vega", 'id="numbers"'))
+
+
+def test_what_it_brings_is_small(installed: Environment) -> None:
+    folder = installed.folder / "lib"
+    site = next(folder.glob("python3*/site-packages"))
+    brought = [
+        path
+        for path in site.rglob("*")
+        if path.is_file() and path.relative_to(site).parts[0].partition("-")[0] not in {"pip", "setuptools"}
+    ]
+    assert len(brought) > 500
+    assert sum(path.stat().st_size for path in brought) < LARGEST
 
 
 def test_packages_of_the_same_names_elsewhere_do_not_matter(installed: Environment, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ or 32 bits on arm, arm64, powerpc and riscv (dump_instr, show_instructions), as 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.machines.disassembler import Disassembler
     from kpanic.grammars.model import CrashReport
 
-__all__ = ["Instruction", "Register", "Registers", "decode"]
+__all__ = ["Instruction", "Register", "Registers", "decode", "installed"]
 
 LONGEST: Final = 15
 """Bytes of an instruction, on x86."""
@@ -89,6 +90,12 @@ class Registers:
                 yield register
 
 
+@functools.cache
+def installed() -> bool:
+    """Tell whether capstone is installed: it has wheels for x86-64 and arm64 only."""
+    return importlib.util.find_spec("capstone") is not None
+
+
 def decode(report: CrashReport, registers: Registers | None = None) -> Instruction | None:
     """Decode the instruction that a crash happened at; None where the text does not have it."""
     registers = Registers(report) if registers is None else registers
@@ -99,6 +106,8 @@ def decode(report: CrashReport, registers: Registers | None = None) -> Instructi
     settings, data = taken
     if settings.trap and data.startswith(settings.trap):
         return Instruction(settings.trap_name, settings.trap.hex(" "))
+    if not installed():
+        return None
     at = report.ip.offset if report.ip.offset is not None else 0
     found = next(_engine(settings.architecture, settings.modes).disasm(data, at, 1), None)
     if found is None:

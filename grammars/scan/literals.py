@@ -1,30 +1,26 @@
 """The literals that the scan looks for, all at once.
 
-Hyperscan finds them at the speed of memory; nothing else looks at the noise between them.
+Nothing else looks at the noise between them.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-import hyperscan
 
 from kpanic.grammars import faults
 from kpanic.grammars import transport as transport_
+from kpanic.grammars.scan import matcher as matcher_
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
+    from kpanic.grammars.scan.matcher import Matcher
     from kpanic.grammars.transport import Encoded, Transports
 
 __all__ = ["SINGLE", "TOLD", "WINDOW", "Hit", "Literal", "Search"]
 
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
-_SHORTEST: Final = b"\xff\xfe"
-"""Looked for with the literals, in vain: Hyperscan steps through the text by a little less than the shortest
-of them is long, and by shorter steps it is twice as fast here, since fewer places look like a literal."""
 SENTENCE: Final = 3
 """Words that no prose has inside a word."""
 WINDOW, SINGLE, TOLD = range(3)
@@ -64,29 +60,6 @@ class Literal(NamedTuple):
         return bool(self.after or self.before or self.record)
 
 
-class _Matcher:
-    """Literals with numbers, compiled; all threads may scan with it."""
-
-    def __init__(self, texts: Sequence[bytes], numbers: Iterable[int], flags: int) -> None:
-        numbers = [*numbers, len(texts)]
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[*texts, _SHORTEST],
-            ids=numbers,
-            elements=len(numbers),
-            flags=[flags] * len(texts) + [hyperscan.HS_FLAG_SINGLEMATCH],
-            literal=True,
-        )
-        self._own = threading.local()
-
-    def scan(self, data: bytes, note: Callable[[int, int, int, int, object], None]) -> None:
-        """Call ``note`` with the number of each literal that is found, and as third where it ends."""
-        scratch = getattr(self._own, "scratch", None)
-        if scratch is None:  # a thread may not scan with another's
-            scratch = self._own.scratch = hyperscan.Scratch(self._database)
-        self._database.scan(data, match_event_handler=note, scratch=scratch)
-
-
 class Search:
     """Literals, ready to be looked for; all scanners and all threads share one.
 
@@ -95,8 +68,14 @@ class Search:
     those that begin a boot.
     """
 
-    def __init__(self, literals: Iterable[Literal], transports: Transports | None = None) -> None:
+    def __init__(
+        self,
+        literals: Iterable[Literal],
+        transports: Transports | None = None,
+        matcher: type[Matcher] | None = None,
+    ) -> None:
         """Compile the literals; of the same text the ones that ask for more."""
+        self._matcher = matcher or matcher_.default()
         self.transports = transports or transport_.default()
         encoded = self.transports.encoded
         kept: dict[str, Literal] = {}
@@ -124,24 +103,24 @@ class Search:
         self.boots = frozenset(number for number, literal in enumerate(self.literals) if literal.boot)
         numbers = {literal.text: number for number, literal in enumerate(self.literals)}
         self._encoded = {numbers[form.mark]: form for form in encoded}
-        self._all = _Matcher(texts, range(len(texts)), 0)
+        self._all = self._matcher(texts, range(len(texts)), once=False)
 
     @functools.cached_property
-    def _kinds(self) -> _Matcher:
+    def _kinds(self) -> Matcher:
         """The literals by their kinds: 20 ms to compile, five times as long as ``_all``."""
         tells = self.transports.tells
         singles = len(self.texts) - self.windows
-        return _Matcher(
+        return self._matcher(
             (*self.texts, *tells),
             (*[WINDOW] * self.windows, *[SINGLE] * singles, *[TOLD] * len(tells)),
-            hyperscan.HS_FLAG_SINGLEMATCH,
+            once=True,
         )
 
     def kinds(self, data: bytes) -> set[int]:
         """Return the kinds of literals that are found; sooner done than :meth:`ends`."""
         found: set[int] = set()
 
-        def note(kind: int, _start: int, _end: int, _flags: int, _context: object) -> None:
+        def note(kind: int, _end: int) -> None:
             found.add(kind)
 
         self._kinds.scan(data, note)
@@ -162,18 +141,18 @@ class Search:
         """Return where a literal ends and its number, for each that is found, in the order of the ends."""
         found: list[Hit] = []
         encoded: list[tuple[int, Encoded]] = []
-        none, forms = len(self.literals), self._encoded
+        forms = self._encoded
 
-        def note(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+        def note(number: int, end: int) -> None:
             if number in forms:
                 encoded.append((end, forms[number]))
-            elif number != none:
+            else:
                 found.append((end, number))
 
         self._all.scan(data, note)
         for end, form in encoded:
             found += self._inside(data, end, form)
-        found.sort()  # Hyperscan promises no order
+        found.sort()  # a matcher promises no order
         return found
 
     def _inside(self, data: bytes, at: int, form: Encoded) -> Iterator[Hit]:

@@ -1,6 +1,6 @@
 """Bytes in, lines worth reading out.
 
-Hyperscan looks for all literals at once; nothing else touches the noise between the hits but the count of its
+A matcher looks for all literals at once; nothing else touches the noise between the hits but the count of its
 lines. A hit makes its line worth reading, and as many lines of the same host after it (and a few before) as
 its literal asks for; every further hit keeps the window open. What lies in a window goes through
 :class:`kpanic.grammars.lines.Reader`, which takes the transport's prefixes off.

@@ -75,6 +75,11 @@ def _explain(files: tuple[str, ...], form: str, seen: Seen | None) -> int:
         importlib.import_module(f"kpanic.shipper.explain.{form}").crashes(counted())
     if not count and not faults:
         say("kpanic: no crash found")
+    if count:
+        from kpanic.grammars.reading import instruction  # noqa: PLC0415 - the grammar is built on import
+
+        if not instruction.installed():
+            say("kpanic: instructions are not decoded without capstone: pip install 'capstone>=5,<6'")
     return 1 if faults else 0
 
 

@@ -90,11 +90,14 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 
             text = json.dumps(dashboards.summarise(found.crashes(dashboards.SUMMARISED)), indent=2) + "\n"
         else:
-            text = dashboards.render_report(
-                found.crashes(dashboards.REPORTED),
-                fleet=fleet or config.fleet.size or None,
-                older=found.older,
-            )
+            try:
+                text = dashboards.render_report(
+                    found.crashes(dashboards.REPORTED),
+                    fleet=fleet or config.fleet.size or None,
+                    older=found.older,
+                )
+            except dashboards.NoVega as error:
+                raise Failure(str(error)) from None
     write(target, text)
     return 0
 

@@ -7,7 +7,7 @@ one, and none bounds what a few bytes unpack to.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Bomb", "Trailing", "decompressor", "unpack"]
 
 PIECE: Final = 1 << 18
-"""Bytes unpacked at a time; zstd, which cannot be told so, may give some times as many."""
+"""Maximum bytes unpacked at a time."""
 READ: Final = 1 << 14
 """Compressed bytes read at a time."""
 WINDOW: Final = 1 << 26
@@ -67,7 +67,10 @@ def decompressor(head: bytes) -> Callable[[], Decompressor] | None:
 
         return bz2.BZ2Decompressor
     if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return _Zstd
+        from kpanic.shipper.zstd import zstd  # noqa: PLC0415
+
+        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW.bit_length() - 1}
+        return lambda: zstd.ZstdDecompressor(options=options)
     return None
 
 
@@ -140,39 +143,3 @@ class _Gzip:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         return self._object.decompress(self._object.unconsumed_tail + data, max_length)
-
-
-class _Zstd:
-    """zstandard's decompressor, which takes no ``max_length``, given few bytes at a time."""
-
-    BITE: Final = 128
-    """Compressed bytes given at once: 4 MB of text at the very most, a block of 128 KB in 4 bytes each."""
-
-    def __init__(self) -> None:
-        import zstandard  # noqa: PLC0415
-
-        self._object: Any = zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj()
-        self._data = memoryview(b"")
-
-    @property
-    def eof(self) -> bool:
-        return bool(self._object.eof)
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._data
-
-    @property
-    def unused_data(self) -> bytes:
-        return bytes(self._object.unused_data) + bytes(self._data)
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        if data:
-            self._data = memoryview(bytes(self._data) + data)
-        pieces: list[bytes] = []
-        size = 0
-        while self._data and not self.eof and size < max_length:
-            bite, self._data = self._data[: self.BITE], self._data[self.BITE :]
-            pieces.append(self._object.decompress(bite))
-            size += len(pieces[-1])
-        return b"".join(pieces)

@@ -6,9 +6,9 @@ whole request decide only how to ask again: smaller, or later.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections import deque
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,8 @@ from kpanic.shipper.api import (
     Unavailable,
     base_url,
     check_url,
+    connection_error,
+    read_secret,
     timestamp,
 )
 from kpanic.shipper.outputs.bulk_actions import Action, bulk_actions
@@ -31,7 +33,7 @@ from kpanic.shipper.outputs.bulk_answers import item_status, names_documents, re
 from kpanic.shipper.terminal import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["BulkOutput", "Reply", "SearchConfig"]
 
@@ -70,8 +72,16 @@ class SearchConfig(Settings, frozen=True, kw_only=True):
             raise ValueError("password and password_file exclude each other")
 
     def urls(self) -> list[str]:
-        """Return the addresses with scheme and port, as both clients want them."""
+        """Return the addresses with scheme and port."""
         return [base_url(host, 9200, self.ssl) for host in self.hosts]
+
+    def authorization(self) -> str:
+        """Return the value of the header ``Authorization``; empty without a user.
+
+        :raises ValueError: a secret cannot be read; the text begins with its key.
+        """
+        password = read_secret(self.password, self.password_file, "password")
+        return f"Basic {b64encode(f'{self.username}:{password}'.encode()).decode()}" if self.username else ""
 
 
 class Reply(NamedTuple):
@@ -88,20 +98,29 @@ class _Chunk(NamedTuple):
     actions: list[list[Action]]
 
 
-class BulkOutput(ABC):
+class BulkOutput:
     """A search engine that speaks ``_bulk``."""
 
-    name: str
-    product: str
+    name: ClassVar[str]
+    product: ClassVar[str]
     """The name as people write it."""
 
     def __init__(self, config: SearchConfig) -> None:
+        authorization = config.authorization()
+        from kpanic.shipper.outputs.search_client import SearchClient  # noqa: PLC0415 - slow to import
+
         self.urls = config.urls()
         self._documents = config.bulk_max_size
         self._seeded = config.signatures.seeded
         self._busy = 0
+        self._client = SearchClient(
+            self.urls,
+            authorization=authorization,
+            tls=config.ssl,
+            compression_level=config.compression_level,
+            timeout=config.timeout,
+        )
 
-    @abstractmethod
     def request(self, method: str, path: str, body: object = None) -> Reply:
         """Send a request and return the answer, whatever its status.
 
@@ -109,10 +128,23 @@ class BulkOutput(ABC):
         :param body: bytes of newline delimited JSON, or anything that JSON can express.
         :raises Unavailable: there was no answer in time, or not one of this engine.
         """
+        from elastic_transport import ConnectionError, ConnectionTimeout  # noqa: A004, PLC0415
 
-    @abstractmethod
+        try:
+            meta, data = self._client.request(method, path, body)
+        except (ConnectionError, ConnectionTimeout) as error:
+            raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {connection_error(error)}") from error
+        except Exception as error:  # an answer of anybody else raises whatever its body provokes
+            raise Unavailable(
+                f"{self.name}: {self.urls[0]} gave no answer of {self.product}: {type(error).__name__}"
+            ) from error
+        if 200 <= meta.status < 300:  # noqa: PLR2004
+            self._recognise(meta.headers)
+        return Reply(meta.status, data)
+
     def close(self) -> None:
         """Close the connections."""
+        self._client.close()
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Send in chunks; a chunk that is refused as a whole is sent again in halves.
@@ -161,6 +193,13 @@ class BulkOutput(ABC):
         if status == 404:  # noqa: PLR2004
             said.append("the index template is missing: run `kpanic setup --index-management`")
         return f"{where}: {'; '.join(said)}"
+
+    def _recognise(self, headers: Mapping[str, str]) -> None:
+        """Check that an answer is this engine's.
+
+        :param headers: of an answer that reports success.
+        :raises Unavailable: it is another's.
+        """
 
     def _rights(self) -> Iterable[str]:
         """Return what the user may not do; nothing where the engine has no way to ask."""

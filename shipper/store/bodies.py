@@ -8,15 +8,14 @@ of a release stays in the package.
 from __future__ import annotations
 
 import re
-import threading
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zstandard import ZstdCompressionDict
+    from kpanic.shipper.zstd import zstd
 
 __all__ = ["Bodies", "id_in"]
 
@@ -39,42 +38,33 @@ class Bodies:
     @cached_property
     def pack(self) -> Callable[[bytes], bytes]:
         """Return the function that compresses a text; one thread at a time may call it."""
-        import zstandard  # noqa: PLC0415 - a status needs none of it
+        from kpanic.shipper.zstd import zstd  # noqa: PLC0415 - a status needs none of it
 
-        dictionary = _dictionary()
-        dictionary.precompute_compress(level=LEVEL)
-        return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True, dict_data=dictionary).compress
+        parameter = zstd.CompressionParameter
+        options: dict[int, int] = {parameter.compression_level: LEVEL, parameter.checksum_flag: 1}
+        compressor = zstd.ZstdCompressor(options=options, zstd_dict=_dictionary().as_digested_dict)
+        return partial(compressor.compress, mode=zstd.ZstdCompressor.FLUSH_FRAME)
 
-    @cached_property
-    def unpack(self) -> _Unpacker:
-        """Return the function that decompresses a text, or returns None if it is damaged."""
-        return _Unpacker()
+    def unpack(self, body: object) -> bytes | None:
+        """Decompress a text; None if it is damaged. All threads may call it."""
+        from kpanic.shipper.zstd import zstd  # noqa: PLC0415
 
-
-class _Unpacker(threading.local):
-    """A decompressor for each thread: they may not share one, and outputs read at the same time."""
-
-    def __init__(self) -> None:
-        import zstandard  # noqa: PLC0415 - a status needs none of it
-
-        self._with = zstandard.ZstdDecompressor(dict_data=_dictionary()).decompress
-        self._without = zstandard.ZstdDecompressor().decompress
-        self._parameters = zstandard.get_frame_parameters
-        self._error = zstandard.ZstdError
-
-    def __call__(self, body: object) -> bytes | None:
         if not isinstance(body, bytes):
             return None
         try:
-            parameters = self._parameters(body)
-            decompress = self._with if parameters.dict_id else self._without
-            return decompress(body) if parameters.content_size <= LARGEST else None
-        except (self._error, MemoryError):
+            frame = zstd.get_frame_info(body)
+            if frame.decompressed_size is None or frame.decompressed_size > LARGEST:
+                return None
+            dictionary = _dictionary().as_digested_dict if frame.dictionary_id else None
+            decompressor = zstd.ZstdDecompressor(zstd_dict=dictionary)
+            text = decompressor.decompress(body, frame.decompressed_size + 1)
+        except (zstd.ZstdError, MemoryError):
             return None
+        return text if decompressor.eof and len(text) == frame.decompressed_size else None
 
 
 @cache
-def _dictionary() -> ZstdCompressionDict:
-    import zstandard  # noqa: PLC0415
+def _dictionary() -> zstd.ZstdDict:
+    from kpanic.shipper.zstd import zstd  # noqa: PLC0415
 
-    return zstandard.ZstdCompressionDict((files("kpanic.shipper.store") / "texts-1.zdict").read_bytes())
+    return zstd.ZstdDict((files("kpanic.shipper.store") / "texts-1.zdict").read_bytes())

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import zstandard
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.contract import crash_text
@@ -29,6 +28,7 @@ from kpanic.shipper.inputs.kdump import KdumpInput
 from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.inputs.pstore import PstoreInput
 from kpanic.shipper.origin import Origin
+from kpanic.shipper.zstd import zstd
 from tests.shipper.feed import running
 from tests.shipper.test_kdump import program, refused
 from tests.waiting import until
@@ -43,7 +43,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "xz": lzma.compress,
     "bz2": bz2.compress,
-    "zst": zstandard.compress,
+    "zst": zstd.compress,
 }
 
 
@@ -84,8 +84,7 @@ def test_what_a_bomb_says_before_it_explodes_is_read(
 
 def test_a_window_of_half_a_gigabyte_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    window = zstandard.ZstdCompressionParameters(window_log=29)
-    long = zstandard.ZstdCompressor(compression_params=window).compressobj()
+    long = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 29})
     for packed in (
         lzma.compress(b"x", filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 512 << 20}]),
         long.compress(os.urandom(1 << 20)) + long.flush(),

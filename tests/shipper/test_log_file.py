@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from kpanic.shipper.inputs.file import FileInput
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.log_file import origin_of, read
 from kpanic.shipper.origin import Origin
+from kpanic.shipper.zstd import zstd
 from tests.shipper.feed import running
 from tests.waiting import until
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LOGS = Path(__file__).parent.parent / "logs"
 LOG = (LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt").read_bytes()
 BASE = Origin("file", agent_host="here")
-PACK = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress, "bz2": bz2.compress}
+PACK = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstd.compress, "bz2": bz2.compress}
 
 
 def titles(path: Path | str) -> list[str]:

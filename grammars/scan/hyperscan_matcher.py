@@ -1,0 +1,47 @@
+"""Literals found by Hyperscan, at 2 GB/s."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+import hyperscan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["HyperscanMatcher"]
+
+_SHORTEST: Final = b"\xff\xfe"
+"""Looked for with the literals, in vain: Hyperscan steps through the text by a little less than the shortest
+of them is long, and by shorter steps it is twice as fast here, since fewer places look like a literal."""
+
+
+class HyperscanMatcher:
+    """A :class:`kpanic.grammars.scan.matcher.Matcher`."""
+
+    def __init__(self, texts: Sequence[bytes], numbers: Sequence[int], *, once: bool) -> None:
+        self._none = max(numbers, default=0) + 1
+        flags = hyperscan.HS_FLAG_SINGLEMATCH
+        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+        self._database.compile(
+            expressions=[*texts, _SHORTEST],
+            ids=[*numbers, self._none],
+            elements=len(texts) + 1,
+            flags=[flags if once else 0] * len(texts) + [flags],
+            literal=True,
+        )
+        self._own = threading.local()
+
+    def scan(self, data: bytes, note: Callable[[int, int], object]) -> None:
+        """Call ``note`` with the number and the end of each literal in ``data``."""
+        scratch = getattr(self._own, "scratch", None)
+        if scratch is None:  # a thread may not scan with another's
+            scratch = self._own.scratch = hyperscan.Scratch(self._database)
+        none = self._none
+
+        def hit(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            if number != none:
+                note(number, end)
+
+        self._database.scan(data, match_event_handler=hit, scratch=scratch)

@@ -8,53 +8,38 @@ The Alerting and Index Management plugins are not published as zips; what reads 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.engines import parts
+from tests.engines import jvm
 from tests.engines.search import RELEASES
 
 if TYPE_CHECKING:
+    from tests.engines.jvm import Artifact
     from tests.engines.search import Engine
 
 Json = dict[str, Any]
 VERSION = RELEASES["opensearch"][1]
-MONITORS = (
+MONITORS: list[Artifact] = [
     ("org.opensearch", "common-utils", f"{VERSION}.0"),
     ("org.jetbrains.kotlin", "kotlin-stdlib", "2.2.0"),
     ("com.cronutils", "cron-utils", "9.1.7"),
     ("commons-codec", "commons-codec", "1.18.0"),
-)
-POLICIES = (
+]
+POLICIES: list[Artifact] = [
     ("org.opensearch.client", "opensearch-java", VERSION),
     ("jakarta.json", "jakarta.json-api", "2.1.3"),
     ("org.eclipse.parsson", "parsson", "1.1.7"),
     ("com.fasterxml.jackson.core", "jackson-databind", "2.18.2"),
     ("com.fasterxml.jackson.core", "jackson-annotations", "2.18.2"),
-)
+]
 MODEL = "org.opensearch.commons.alerting.model"
 TRIGGERS = ("QueryLevelTrigger", "BucketLevelTrigger", "DocumentLevelTrigger")
 
 
-def read(kind: str, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def read(kind: str, documents: list[Json]) -> list[Json]:
     """Return documents (``monitors`` or ``policies``) as the engine writes them after it has read them."""
-    jars = [parts.maven(*one) for one in (MONITORS if kind == "monitors" else POLICIES)]
-    group, version = RELEASES["opensearch"]
-    jars += sorted((parts.distribution(group, "opensearch", version) / "lib").glob("*.jar"))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.engines.monitors", kind, str(parts.java()), *map(str, jars)],
-        input=json.dumps(documents),
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    if done.returncode:
-        raise ValueError(done.stderr[-3000:])
-    found: list[dict[str, Any]] = json.loads(done.stdout)
+    artifacts = MONITORS if kind == "monitors" else POLICIES
+    found: list[Json] = jvm.call(f"tests.engines.monitors:{kind}", artifacts, documents)
     return found
 
 
@@ -107,7 +92,8 @@ def _at(bucket: dict[str, Any], path: str) -> float:
     return float(bucket["value"])
 
 
-def _monitors(texts: list[str]) -> list[str]:
+def monitors(documents: list[Json]) -> list[Json]:
+    """Read and write monitors; in the process with the Java machine."""
     import jpype  # noqa: PLC0415
 
     of = jpype.JClass
@@ -124,39 +110,28 @@ def _monitors(texts: list[str]) -> list[str]:
     nothing = of("org.opensearch.core.xcontent.ToXContent").EMPTY_PARAMS
     kinds = {str(kind.getValue()) for kind in of(f"{MODEL}.Monitor$MonitorType").values()}
     told = []
-    for text in texts:
-        assert json.loads(text)["monitor_type"] in kinds, text
+    for document in documents:
+        assert document["monitor_type"] in kinds, document
+        text = json.dumps(document)
         parser = content.createParser(registry, refuse, text)
         parser.nextToken()
         monitor = of(f"{MODEL}.Monitor").parse(parser)
-        told.append(str(monitor.toXContent(factory.jsonBuilder(), nothing).toString()))
+        told.append(json.loads(str(monitor.toXContent(factory.jsonBuilder(), nothing).toString())))
     return told
 
 
-def _policies(texts: list[str]) -> list[str]:
+def policies(documents: list[Json]) -> list[Json]:
+    """Read and write retention policies; in the process with the Java machine."""
     import jpype  # noqa: PLC0415
 
     of = jpype.JClass
     mapper = of("org.opensearch.client.json.jackson.JacksonJsonpMapper")()
     told = []
-    for text in texts:
-        parser = mapper.jsonProvider().createParser(of("java.io.StringReader")(text))
+    for document in documents:
+        reader = of("java.io.StringReader")(json.dumps(document))
+        parser = mapper.jsonProvider().createParser(reader)
         policy = of("org.opensearch.client.opensearch.ism.Policy")._DESERIALIZER.deserialize(  # noqa: SLF001
             parser, mapper
         )
-        told.append(str(policy.toJsonString()))
+        told.append(json.loads(str(policy.toJsonString())))
     return told
-
-
-def _main(kind: str, home: str, *jars: str) -> None:
-    import jpype  # noqa: PLC0415
-
-    jvm = next(Path(home).rglob("libjvm.so"))
-    jpype.startJVM(str(jvm), "-Xmx256m", classpath=list(jars), convertStrings=False)
-    texts = [json.dumps(one) for one in json.load(sys.stdin)]
-    told = (_monitors if kind == "monitors" else _policies)(texts)
-    sys.stdout.write(json.dumps([json.loads(text) for text in told]))
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TYPE_CHECKING
 
-from tests.engines import parts
+from tests.engines import jvm, parts
 from tests.engines.search import RELEASES
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from tests.engines.jvm import Artifact
+
 Template = tuple[str, dict[str, Any]]
 """A template and what it is rendered of."""
 TYPES = {"opensearch": "application/json", "watcher": "text/plain"}
@@ -30,25 +30,22 @@ process.stdin.on("data", (part) => (text += part)).on("end", () => {
 """
 
 
+ENGINE: list[Artifact] = [
+    ("org.opensearch.plugin", "lang-mustache-client", RELEASES["opensearch"][1]),
+    ("com.github.spullara.mustache.java", "compiler", "0.9.14"),
+]
+
+
 def render(product: Literal["opensearch", "watcher", "kibana"], templates: list[Template]) -> list[str]:
     """Return each template rendered."""
-    if product == "kibana":
-        command: list[str] = ["node", "-e", SCRIPT]
-        folder = parts.node_module("mustache", "4.2.0")
-    else:
-        group, version = RELEASES["opensearch"]
-        jars = [
-            parts.maven("org.opensearch.plugin", "lang-mustache-client", version),
-            parts.maven("com.github.spullara.mustache.java", "compiler", "0.9.14"),
-            *sorted((parts.distribution(group, "opensearch", version) / "lib").glob("*.jar")),
-        ]
-        command = [sys.executable, "-m", "tests.engines.mustache", TYPES[product], str(parts.java())]
-        command += map(str, jars)
-        folder = ROOT
+    made: list[str]
+    if product != "kibana":
+        made = jvm.call("tests.engines.mustache:opensearch", ENGINE, templates, TYPES[product])
+        return made
     done = subprocess.run(
-        command,
+        ["node", "-e", SCRIPT],
         input=json.dumps(templates),
-        cwd=folder,
+        cwd=parts.node_module("mustache", "4.2.0"),
         capture_output=True,
         text=True,
         check=False,
@@ -56,15 +53,14 @@ def render(product: Literal["opensearch", "watcher", "kibana"], templates: list[
     )
     if done.returncode:
         raise ValueError(done.stderr[-3000:])
-    made: list[str] = json.loads(done.stdout)
+    made = json.loads(done.stdout)
     return made
 
 
-def _main(kind: str, home: str, *jars: str) -> None:
+def opensearch(templates: list[Template], kind: str) -> list[str]:
+    """Render templates of a content type in OpenSearch's engine; in the process with the Java machine."""
     import jpype  # noqa: PLC0415
 
-    jvm = next(Path(home).rglob("libjvm.so"))
-    jpype.startJVM(str(jvm), "-Xmx256m", classpath=list(jars), convertStrings=False)
     of = jpype.JClass
     engine = of("org.opensearch.script.mustache.MustacheScriptEngine")()
     context = of("org.opensearch.script.TemplateScript").CONTEXT
@@ -74,11 +70,7 @@ def _main(kind: str, home: str, *jars: str) -> None:
     refuse = of("org.opensearch.core.xcontent.DeprecationHandler").THROW_UNSUPPORTED_OPERATION
     content = of("org.opensearch.common.xcontent.XContentType").JSON.xContent()
     made = []
-    for template, given in json.load(sys.stdin):
+    for template, given in templates:
         values = content.createParser(registry, refuse, json.dumps(given)).map()
         made.append(str(engine.compile("message", template, context, options).newInstance(values).execute()))
-    sys.stdout.write(json.dumps(made))
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    return made

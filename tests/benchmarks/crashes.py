@@ -63,11 +63,16 @@ def _crashes() -> Iterator[_Crash]:
             yield _Crash(_VARIED.split(text), kernel, found, document["kernel"]["panic"]["fatal"])
 
 
+def _size(crash: _Crash) -> int:
+    return sum(map(len, crash.pieces))
+
+
 def packed(incidents: int) -> Iterator[Packed]:
     """Yield documents as the store takes them, the same ones every time."""
     chance = random.Random(2026)  # noqa: S311
-    crashes = list(_crashes())
-    chance.shuffle(crashes)
+    crashes = sorted(_crashes(), key=_size)
+    typical = _size(crashes[len(crashes) // 2])
+    crashes.sort(key=lambda crash: abs(_size(crash) - typical))  # the commonest are of common size
     shares = list(accumulate(1 / (rank + 4) for rank in range(len(crashes))))  # few faults are most crashes
     for number in range(incidents):
         (crash,) = chance.choices(crashes, cum_weights=shares)

@@ -62,6 +62,12 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
+        "traps for others",  # on mips a function of its own, where the compiler does not inline it
+        r"""
+            ^BUG$
+        """,
+    ),
+    (
         "handles the exception on powerpc",
         r"""
             ^handle_page_fault ^do_hash_fault
@@ -314,6 +320,12 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
         r"""
             ^invalid_op$ ^page_fault$ ^async_page_fault ^do_async_page_fault ^trace_(?:do_)?page_fault
             ^general_protection$ ^divide_error$ ^int3$ ^stack_segment$
+        """,
+    ),
+    (
+        "traps for others",  # on mips a function of its own, where the compiler does not inline it
+        r"""
+            ^BUG$
         """,
     ),
     (

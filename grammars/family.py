@@ -115,6 +115,12 @@ class Family(Struct):
     """A regular expression for the line before: a beginning behind such a line is no crash."""
     last: bool = False
     """Only where no other family understands the line."""
+    before: int = 8
+    """Lines worth reading before a header."""
+    inner: bool = False
+    """Its header stands at a report's end: in an open one it begins nothing."""
+    scanned: bool = True
+    """The scan looks for its beginnings; else they count only above a line that ends a report."""
     forms: list[Form] = field(default_factory=list)
 
     def form(  # noqa: PLR0913 - the fields of a Form

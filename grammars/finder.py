@@ -21,10 +21,6 @@ __all__ = ["Finder", "finder"]
 
 AFTER: Final = 800
 """Lines worth reading after a header."""
-BEFORE: Final = 8
-"""Lines worth reading before a header."""
-INSIDE: Final = "inside"
-"""The transport of lines that begin behind something else."""
 
 
 class Finder:
@@ -36,7 +32,7 @@ class Finder:
         self.search = Search(
             (
                 *(
-                    Literal(text, AFTER, BEFORE)
+                    Literal(text, AFTER, family.before)
                     if any(not form.traceless for form in family.forms)
                     else Literal(text, 0, 1)
                     for text, family in registry.literals
@@ -58,7 +54,7 @@ class Finder:
         :data:`kpanic.grammars.boot.READERS` behind them.
         """
         found: dict[int, list[int]] = {}
-        data = "\n".join([_searched(line) for line in lines]).encode("utf-8", "replace")
+        data = "\n".join([line.text for line in lines]).encode("utf-8", "replace")
         position = index = stop = 0
         seen: set[int] = set()
         numbers: list[int] = []
@@ -98,14 +94,10 @@ class Finder:
         for index, numbers in sorted(self.find(lines).items()):
             families = [number for number in numbers if number < self.families]
             previous = lines[index - 1].text if index else None
-            if families and (hits := self.headers(lines[index].text, families, previous)):
+            hits = self.headers(lines[index].text, families, previous)
+            if hits and not (heads and all(family.inner for family, _ in hits)):
                 heads.append(Head(index, hits))
         return heads[:HEADS]
-
-
-def _searched(line: Line) -> str:
-    """Return a line's text; with the prompt in front of it where the kernel interrupted one."""
-    return line.raw if line.transport == INSIDE else line.text
 
 
 @functools.lru_cache(maxsize=4)

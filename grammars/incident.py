@@ -52,6 +52,8 @@ class Incident(Struct):
     """Number of the boot's noteworthy lines (:attr:`Boot.preceded_by`) that came before the incident."""
     copy: Incident | None = None
     """Another copy of the same lines, which came before: people paste the first ones, then all."""
+    above: tuple[Line, ...] = ()
+    """The lines before, where the incident begins with a line that ends a report or stands inside one."""
     newest: Line | None = None
     """The last header, kept or not."""
     last: float = 0.0

@@ -56,6 +56,7 @@ _OPEN: Final = regex(
         r"\b[A-Z][A-Z\d_]+:",  # a register without its value
         r"\b(?:Tainted|Comm|Kdump):",
         r"\b[Nn]ot",
+        r"\bat:",  # a lock is taken in a function
         r"\b(?:at|in|for|from|of|to|by|on|with|without|is|and|or|the|an?|than|more|set|last)",
         r"\b(?:unable|handle(?: kernel| page)?|virtual|NULL|pointer|paging|address|addr|probably)",
         r"\bTainted:[ A-Z]*",
@@ -73,6 +74,7 @@ _CLOSED: Final = regex(
         r"\bcut here.*",
         r"\.[chS]:\d+(?: \[inline\])?",  # a frame with its place in the sources
         r"\.\.\.",
+        r"[a-z]{4}\.",
         r"#\d+",
     )
     + "$"
@@ -99,6 +101,8 @@ _TAIL: Final = regex(
         r"<[0-9a-f]{2,8}>",
         r"#\d",
         r"\d+\.\d+\.\d\S*",  # a release
+        r"\d\d/\d\d/\d{4}$",  # of a BIOS
+        r"[\w./-]{1,200}\.[chS]:\d+",  # a place in the sources
         r"[a-z_]\w*[\])>]",
         r"\[[\w:./-]+\]$",  # a module, or a task with its number
         r"\S+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\]$",
@@ -158,6 +162,12 @@ _PAGED: Final = regex(r"(?:^|\s)[^\s<>]{1,128}>$")
 _SOFT: Final = regex(r"[^=]=$")
 _ESCAPED: Final = regex(r"=(?:3D|20|09|5B|E2=80|C2=A0)")
 _MODULE: Final = regex(r"\s*\[[\w-]+\]\s*$")
+_MACHINE: Final = regex(r"BIOS|\((?:DT|LPAR|KVM/Linux|z/VM [\d.]+)\)")
+"""How the name of a machine ends (drivers/firmware/dmi_scan.c, arch/arm64, arch/s390/kernel/early.c)."""
+_HYPHEN: Final = regex(r"\w[-/]$")
+"""How a line ends that was broken inside a word, behind a hyphen or a slash."""
+_HALF: Final = regex(r"\s*(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? ?")
+"""What stands behind a stamp's bracket that ends the line before."""
 
 
 class _Pair(NamedTuple):
@@ -178,6 +188,8 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
     if not bare:
         return lines
     lines = _unmarked(lines, bare)
+    lines = _stamped(lines)
+    bare = _bare(lines)
     if broken := _broken_softly(lines, bare):
         lines = _softened(lines, broken)
         bare = _bare(lines)
@@ -197,6 +209,26 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
         count += 1
         joined[-1] = _join(joined[-1], line, glue)
     return joined
+
+
+def _stamped(lines: Sequence[Line]) -> Sequence[Line]:
+    """Return lines with each stamp whole that was broken behind its bracket."""
+    found = list(lines)
+    broken = False
+    for index in range(1, len(found)):
+        first, line = found[index - 1 : index + 1]
+        if line.transport or not first.text.endswith("["):
+            continue
+        if half := _HALF.match(line.text):
+            found[index - 1] = first._replace(text=first.text[:-1].rstrip())
+            found[index] = line._replace(
+                text=line.text[half.end() :],
+                time=float(half["time"]),
+                caller=half["caller"] or "",
+                transport="inside",
+            )
+            broken = True
+    return found if broken else lines
 
 
 def _uncut(lines: Sequence[Line]) -> Sequence[Line]:
@@ -277,7 +309,10 @@ def _pairs(lines: Sequence[Line], bare: Sequence[int], *, stamped: bool) -> Iter
             continue
         if stamped and not line.transport and not line.text.strip():
             continue  # a blank line ends what was before
-        length = len(line.raw.rstrip().rpartition("\n")[2])
+        whole = index - 1  # of the records on one line the first one has all of it
+        while whole and lines[whole - 1].number == line.number:
+            whole -= 1
+        length = len(lines[whole].raw.rstrip().rpartition("\n")[2])
         indent = len(text) - len(text.lstrip()) - margin
         word = max(indent, 1) + len(text.split(maxsplit=1)[0])
         yield _Pair(index, length, word)
@@ -313,7 +348,7 @@ class _Breaks:
             if self._hard and pair.length == self._hard and self._spills(pair):
                 self.tails[pair.at] = ""
             elif self._points(pair) >= ENOUGH:
-                self.tails[pair.at] = " "
+                self.tails[pair.at] = "" if self._hyphenated(pair) else " "
 
     def _texts(self, pair: _Pair) -> tuple[str, str]:
         """Return the end of the first line and the beginning of the second."""
@@ -324,12 +359,27 @@ class _Breaks:
         first, second = self._texts(pair)
         return not second[0].isspace() and any(map(str.isalnum, first)) and not _own(first, second)
 
+    def _unnamed(self, pair: _Pair) -> bool:
+        """Tell whether the first line names a machine without how such a name ends, which comes soon."""
+        first = self._lines[pair.at - 1].text
+        soon = self._lines[pair.at : pair.at + 2]
+        return (
+            first.lstrip().startswith("Hardware name: ")
+            and not _MACHINE.search(first)
+            and any(_MACHINE.search(line.text) for line in soon if not line.transport)
+        )
+
+    def _hyphenated(self, pair: _Pair) -> bool:
+        """Tell whether the pair is one word that was broken behind a hyphen."""
+        first, second = self._texts(pair)
+        return second[0].isalnum() and _HYPHEN.search(first) is not None
+
     def _separate(self, pair: _Pair) -> bool:
         """Tell whether the second line is no continuation, whatever the width."""
         first, second = self._texts(pair)
         if _PROGRAM.match(second):
             return True
-        if not first.strip() or (_ADDRESSES.match(first) and _SYMBOL.match(second)):
+        if not first.strip() or _goes_on(first, second):
             return False
         if (_CLOSED.search(first) and not _MODULE.match(second)) or _DUMP.match(first):
             return True
@@ -341,7 +391,7 @@ class _Breaks:
         first, behind = self._lines[pair.at - 1], second.lstrip()
         if (self._stamped and not first.transport and pair.at - 1 not in self.tails) or self._separate(pair):
             return 0
-        if (self._stamped and not before) or (_ADDRESSES.match(before) and _SYMBOL.match(behind)):
+        if (self._stamped and (not before or self._unnamed(pair))) or _goes_on(before, behind):
             return ENOUGH
         points = 0
         if pair.length <= self._width < pair.length + pair.word:
@@ -353,6 +403,7 @@ class _Breaks:
         points += _TAIL.match(behind) is not None
         if self._stamped:
             points += first.raw.endswith(" ") - _own(before, second) - self._mixed
+            points += ENOUGH * (pair.at - 1 in self.tails)  # what was broken twice
         return points
 
 
@@ -373,6 +424,13 @@ def _hard(lines: Sequence[Line], pairs: Sequence[_Pair]) -> int:
     width, count = max(lengths.items(), key=lambda item: (item[1], item[0]))
     widest = max(len(line.raw.rstrip("\r")) for line in lines)
     return width if count >= MANY and NARROW <= width == widest and count >= MOST * len(pairs) else 0
+
+
+def _goes_on(first: str, second: str) -> bool:
+    """Tell whether the second line begins with the symbol that the first one announces."""
+    return _SYMBOL.match(second) is not None and (
+        _ADDRESSES.match(first) is not None or first.endswith(" at:")
+    )
 
 
 def _own(first: str, second: str) -> bool:

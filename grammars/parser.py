@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from kpanic.grammars import faults, report
 from kpanic.grammars import registry as registry_
+from kpanic.grammars.above import REMEMBERED, ends
 from kpanic.grammars.ahead import read_ahead
 from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
 from kpanic.grammars.fact import Fact
@@ -189,6 +190,8 @@ class Parser:
                     if stream.boot.core:
                         lines = [line for line in lines if line.transport]
                     stream.incident.extend(lines)
+                else:
+                    stream.recent.extend(lines[-REMEMBERED:])
                 return
         for line in lines:
             self._line(line, (), found)
@@ -209,6 +212,8 @@ class Parser:
         elif stream.incident is not None:
             stream.incident.last = self._now
             stream.incident.keep(line)
+        else:
+            stream.recent.append(line)
 
     def _relieve(self) -> list[CrashReport]:
         """Read what opened first where too much is open; forget hosts of which too much is known."""
@@ -254,7 +259,7 @@ class Parser:
         text = line.text
         incident = stream.incident
         hits = self._finder.headers(text, numbers, previous)
-        if not hits:
+        if not hits or (incident is not None and all(family.inner for family, _ in hits)):
             if incident is not None:
                 incident.keep(line)
             return []
@@ -272,6 +277,9 @@ class Parser:
         elif incident is None or over(incident, line, hits[0][0]):
             found = self._finish(stream, more=True)
             incident = stream.incident = self._opened(stream.boot, line)
+            if ends(line, hits[0][0]):
+                incident.above = tuple(stream.recent)
+            stream.recent.clear()
         incident.last = incident.last_head = self._now
         incident.newest = line
         if incident.keep(line) and len(incident.heads) < HEADS:
@@ -350,11 +358,11 @@ class Parser:
 
     def _mended(self, incident: Incident) -> Incident:
         """Return an incident without broken lines; the same one where none was."""
-        lines = mend(incident.lines)
+        lines, above = mend(incident.lines), mend(incident.above)
         if lines is incident.lines:
-            return incident
+            return incident if above is incident.above else replace(incident, above=tuple(above))
         heads = self._finder.heads(lines)
-        return replace(incident, lines=list(lines), heads=heads) if heads else incident
+        return replace(incident, lines=list(lines), heads=heads, above=tuple(above)) if heads else incident
 
 
 def _cut(line: Line) -> bool:

@@ -42,6 +42,7 @@ class Registry:
         places = [
             (literal, beginnings, family)
             for family in self.families
+            if family.scanned
             for literal, beginnings in _places(family).items()
         ]
         self.literals: tuple[tuple[str, Family], ...] = tuple(

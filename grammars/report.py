@@ -15,10 +15,12 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from kpanic.grammars import body, machines, signature
+from kpanic.grammars.above import with_rest
 from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.cause import settle, triggered
 from kpanic.grammars.data.distributions import distribution
 from kpanic.grammars.fact import Fact
+from kpanic.grammars.families.headless import ended
 from kpanic.grammars.gather import Gathered, gather
 from kpanic.grammars.model import NO_HOST, CrashReport, Kernel, Process
 from kpanic.grammars.naming import Named, name
@@ -70,6 +72,10 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
             continue
         named = name(registry, start, text, facts)
         if named is None:
+            continue
+        if incident.above and (whole := with_rest(incident, number, named.family)):
+            return read(registry, boot, whole)
+        if named.family is ended:
             continue
         if named.status != "corrupted" and mixed(named.family, incident.lines, heads, text, facts):
             named.status, named.doubt = "corrupted", "another report begins inside it"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from operator import le
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct, field
 
+from kpanic.grammars.above import REMEMBERED
 from kpanic.grammars.boot import Boot
 from kpanic.grammars.lazy import regex
 
@@ -63,6 +65,8 @@ class Stream(Struct):
     time: float | None = None
     previous: str = ""
     """Text of the line before."""
+    recent: deque[Line] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    """The last lines that belong to no incident."""
     ended: Ended | None = None
     """The incident that the next boot ended."""
 

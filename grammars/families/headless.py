@@ -7,7 +7,7 @@ takes the header away; what follows it still names the report.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.family import Family
@@ -15,7 +15,18 @@ from kpanic.grammars.family import Family
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
-headless = Family("headless", last=True)
+LEFT: Final = (
+    *("Modules linked in", "CPU: ", "Pid: ", "PID: ", "Hardware name: ", "Process ", "task: ", "Workqueue: "),
+    *("RIP: ", "RIP:", "EIP: ", "NIP: ", "NIP [", "pc : ", "PC is at ", "epc : ", "epc   : ", "Krnl PSW : "),
+    *("RSP: ", "RAX: ", "RDX: ", "EAX: ", "GPR00: ", "$ 0   : ", "sp : ", "x29: ", "r10: ", "Code: "),
+    *("Call Trace:", "Call trace:", "Backtrace:", "Stack:"),
+)
+"""How the lines below a header begin that may be missing."""
+
+headless = Family("headless", last=True, before=96)
+summary = Family("summary", last=True, before=96, inner=True)
+ended = Family("ended", last=True, before=96, inner=True)
+remains = Family("remains", scanned=False)
 
 
 @headless.form(
@@ -64,6 +75,26 @@ def arm_registers() -> ParserElement:
     """  # arch/arm/kernel/traps.c: only a dying kernel names the process with its stack's limit
     limit = k.UpTo(", stack limit = ") + ", stack limit = "
     return "PC is at " + k.symbol + k.later("Process " + limit, within=24)
+
+
+@remains.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
+def left() -> ParserElement:
+    """CPU: 4 PID: 630 Comm: NetworkManager Tainted: G        W  OE     5.10.120-tegra #1"""
+    return k.one_of(*LEFT) + k.rest_of_line
+
+
+@summary.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
+def executive_summary() -> ParserElement:
+    """---[ end trace 0000000000000000 ]---
+    RIP: 0010:boom_read+0x1/0x2
+    """  # x86 repeats the registers of an oops, in case it scrolled away (arch/x86/kernel/dumpstack.c)
+    return "---[ end trace " + k.later("RIP: ", within=1)
+
+
+@ended.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
+def end() -> ParserElement:
+    """---[ end trace 566410ba90b50e8b ]---"""
+    return "---[ end trace " + k.rest_of_line
 
 
 @_die()

@@ -28,7 +28,7 @@ def serror_interrupt() -> ParserElement:
     return "SError Interrupt on CPU" + k.number + ", code 0x" + k.hex_number + " -- " + k.any_text("what")
 
 
-panic = Family("panic", ignore=r"---\[ end Kernel panic")
+panic = Family("panic", ignore=r"---\[ end Kernel panic", before=96)
 _form = partial(panic.form, kind="panic", fatal=True)
 _reason = partial(_form, walk="none")
 _lost = partial(_form, walk="none", corrupted=LOST)

@@ -19,10 +19,14 @@ _MONOTONIC: Final = regex(r"(?P<host>[^\s:]{1,255}) kernel(?:\[\d+\])?: (?P<text
 """``host kernel: text`` behind such a stamp."""
 _VENDOR: Final = regex(r"[ -]?\(\d{1,3}\)\[\d{1,7}:[^\]\n]{1,32}\]")
 """MediaTek's kernels: the CPU, and the task that printed, with a ``-`` where interrupts were off."""
+_XEN: Final = regex(r" {1,8}(?:EMERG|ALERT|CRIT|ERR|WARN|NOTE|INFO|DBG|DEBUG): ")
+"""xen-crashdump-analyser writes the level of a record behind its stamp."""
 _DROPPED: Final = regex(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
 _LEVEL: Final = regex(r"<\d+>(?P<text>.*)")
+_CENT: Final = regex(r"¢([^¢!\n]{1,64})!")
 _INSIDE: Final = regex(
-    r".*?(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? (?P<text>.*)"
+    r"(?P<before>.*?)(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])?"
+    r"(?: (?P<text>.*)|$)"
 )
 
 
@@ -35,6 +39,8 @@ class _Console(LineReader):
         host = ""
         if ")[" in text and (vendor := _VENDOR.match(text)):
             text = text[vendor.end() :]
+        if ": " in text[:12] and (level := _XEN.match(text)):
+            text = text[level.end() :]
         if " kernel" in text and (behind := _MONOTONIC.match(text)):
             host, text = behind.groups()
         return [Line(row.number, text, float(time), caller, host, None, 0, row.raw)]
@@ -60,7 +66,24 @@ class _Inside(LineReader):
         match = _INSIDE.match(row.text) if "[" in row.text else None
         if match is None:
             return None
-        return [Line(row.number, match["text"], float(match["time"]), match["caller"] or "", raw=row.raw)]
+        line = Line(
+            row.number,
+            match["text"] or "",
+            float(match["time"]),
+            match["caller"] or "",
+            raw=row.raw,
+            transport="inside",
+        )
+        before = match["before"].rstrip()
+        return [Line(row.number, before, raw=row.raw), line] if before else [line]
+
+
+class _Terminal3270(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        if "¢" not in row.text:
+            return None
+        text = _CENT.sub(r"[\1]", row.text)
+        return self.context.again(row._replace(text=text)) if text != row.text else None
 
 
 CONSOLE: Final = Transport(
@@ -69,7 +92,7 @@ CONSOLE: Final = Transport(
     order=40,
     starts="[<",
     usual=_CONSOLE,
-    unusual=(" kernel:", " kernel[", ")["),
+    unusual=(" kernel:", " kernel[", ")[", " ALERT: ", "  WARN: ", " EMERG: "),
     holds=rb"(?:<\d{1,3}>)?\[ *+\d++\.\d++\](?! ?[^\s:]{1,255}+ kernel[:\[])",
     heads=(b"[", b"<"),
     lines=1,
@@ -78,5 +101,11 @@ DROPPED: Final = Transport(name="dropped", reader=_Dropped, order=35, starts="*"
 """``** 12 printk messages dropped **``: on a line of its own or, before 4.20, in front of the next one."""
 LEVEL: Final = Transport(name="level", reader=_Level, order=60, starts="<")
 """``<4>text``: ``dmesg -r`` of a kernel with printk.time=0."""
-INSIDE: Final = Transport(name="inside", reader=_Inside, order=90)
-"""Behind something that did not end its line: ``host login: [   12.345678] text``."""
+INSIDE: Final = Transport(name="inside", reader=_Inside, prefixes=False, order=90)
+"""Behind something that did not end its line: ``host login: [   12.345678] text``. That may be the rest of
+another line of the kernel's.
+"""
+TERMINAL_3270: Final = Transport(
+    name="3270 terminal", reader=_Terminal3270, prefixes=False, order=20, unusual=("¢",)
+)
+"""A terminal of z/VM, whose code page 037 has other characters in the places of ``[`` and ``]``."""

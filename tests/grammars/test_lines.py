@@ -98,10 +98,10 @@ FORMS = {
         {"host": "web1", "time": 12.345678, "epoch": NOON + 0.5},
     ),
     "JSON of a collector": (f'{{"log":"[   12.345678] {TEXT}\\n","stream":"stdout"}}', {"time": 12.345678}),
-    "login prompt": (f"web1 login: [   12.345678] {TEXT}", {"time": 12.345678}),
+    "login prompt": (f"web1 login: [   12.345678] {TEXT}", {"time": 12.345678, "before": "web1 login:"}),
     "words without an end": (
         f"[....] Starting rsyslogd[   12.345678][    T1] {TEXT}",
-        {"time": 12.345678, "caller": "T1"},
+        {"time": 12.345678, "caller": "T1", "before": "[....] Starting rsyslogd"},
     ),
     "quoted in a mail": (f"> [   12.345678] {TEXT}", {"time": 12.345678}),
     "serial line": (f"[   12.345678] {TEXT}\r", {"time": 12.345678}),
@@ -112,7 +112,8 @@ FORMS = {
 
 @pytest.mark.parametrize(("line", "known"), FORMS.values(), ids=FORMS)
 def test_a_form_gives_the_text_and_what_is_known(line: str, known: dict[str, object]) -> None:
-    (found,) = read(line)
+    *before, found = read(line)
+    assert [one.text for one in before] == [known.pop("before")] if "before" in known else not before
     expected = Line(1, TEXT, raw=line.removesuffix("\r"))._replace(**known)  # type: ignore[arg-type]
     assert found._replace(clock=None, transport="") == expected
     assert bool(found.transport) == (line != TEXT)

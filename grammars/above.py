@@ -1,0 +1,100 @@
+"""What is left of a report whose header is missing, above the line that a dying kernel prints at its end.
+
+A screen that scrolled, a ring buffer that wrapped or whoever copied the text took the header away. Then
+``Kernel panic - not syncing: Fatal exception`` is the first line that is known to be one of a report, but who
+was running, on which kernel, the registers and the trace stand above it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from kpanic.grammars.families.headless import LEFT, ended, headless, remains
+from kpanic.grammars.incident import Head
+from kpanic.grammars.lazy import regex
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kpanic.grammars.family import Family
+    from kpanic.grammars.incident import Incident
+    from kpanic.grammars.model import Line
+
+__all__ = ["REMEMBERED", "ends", "with_rest"]
+
+REMEMBERED: Final = 96
+"""Lines above that are looked at."""
+APART: Final = 2.0
+"""Seconds between two lines of one report, on a slow console."""
+NEAR: Final = 3
+"""Lines between the list of modules and who was running."""
+_ENDS: Final = regex(r"not syncing: *(?:[^\n]{0,40}Fatal exception|Aiee)", re.IGNORECASE)
+"""A panic that only an oops comes to (die() of arch/*/kernel/traps.c, do_exit() of kernel/exit.c)."""
+_DIES: Final = regex(r"\s*Code: (?:[0-9a-f]{4,8} ){2,16}\([0-9a-f]{4,8}\)")
+"""What die() of arm, arm64 and riscv prints last; their warnings show no code."""
+_OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux version ")
+"""A line that ends another report, or begins a boot."""
+_OWNER: Final = regex(r"\s*(?:CPU: \d|P[Ii][Dd]: \d)")
+_MODULES: Final = regex(r"\s*Modules linked in")
+_LEFT: Final = regex(r"\s*(?:" + "|".join(map(re.escape, LEFT)) + ")")
+
+
+def ends(line: Line, family: Family) -> bool:
+    """Tell whether a line ends a report, or stands inside one, though it is the first that is known of it."""
+    return family is headless or family.inner or _ENDS.search(line.text) is not None
+
+
+def with_rest(incident: Incident, number: int, family: Family) -> Incident | None:
+    """Return an incident with what is left of the report that its head ends, the head's own; None without.
+
+    :param number: index of the head.
+    :param family: what the head's line is known to be of.
+    """
+    place = incident.heads[number].place
+    line = incident.lines[place]
+    if not ends(line, family):
+        return None
+    above = _own((*incident.above, *incident.lines[:place]), line)
+    if family is ended and not (above and _DIES.match(above[-1].text)):
+        return None
+    first = _first(above)
+    if first is None:
+        return None
+    left = above[first:]
+    blank = len(left[0].text) - len(left[0].text.lstrip())
+    heads = [Head(head.place - place + len(left), head.hits) for head in incident.heads[number:]]
+    return replace(
+        incident,
+        lines=[*left, *incident.lines[place:]],
+        heads=[Head(0, ((remains, blank),)), *heads],
+        above=(),
+    )
+
+
+def _own(recent: Sequence[Line], line: Line) -> list[Line]:
+    """Return the lines that stand right above a line, without a gap, in their order."""
+    own: list[Line] = []
+    last = line
+    for one in reversed(recent):
+        number = one.number + one.raw.count("\n")
+        apart = None if one.time is None or last.time is None else last.time - one.time
+        if last.number > number + NEAR or (apart is not None and not 0 <= apart <= APART):
+            break
+        if _OVER.match(one.text) and len(own) > NEAR:
+            break
+        if one.caller == line.caller or not one.caller:
+            own.append(one)
+        last = one
+    return own[::-1]
+
+
+def _first(above: Sequence[Line]) -> int | None:
+    """Return the index of the first line that is left of the report; None where none is."""
+    for index in range(len(above) - 1, -1, -1):
+        if _OWNER.match(above[index].text):
+            near = range(max(index - NEAR, 0), index)
+            return next((at for at in near if _MODULES.match(above[at].text)), index)
+    return next((index for index, line in enumerate(above) if _LEFT.match(line.text)), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from kpanic.shipper.commands._configuration import (
@@ -13,10 +15,13 @@ from kpanic.shipper.commands._configuration import (
 from kpanic.shipper.commands._write import write, write_all
 from kpanic.shipper.terminal import say
 
+if TYPE_CHECKING:
+    from kpanic.shipper.config import Config
+
 __all__ = ["command"]
 
 IMPORTED = {"kibana": "Kibana", "opensearch-dashboards": "OpenSearch Dashboards"}
-KINDS = ("dashboard", "template", "policy", "alert", "schema")
+KINDS = ("dashboard", "template", "policy", "alert", "pipeline", "schema")
 
 
 @click.command("export")
@@ -36,7 +41,7 @@ KINDS = ("dashboard", "template", "policy", "alert", "schema")
 def command(
     config_file: str | None, overrides: tuple[str, ...], kind: str, form: str | None, target: str
 ) -> None:
-    """Print a dashboard, template, policy, alert rules, or the schema of the configuration file."""
+    """Print a dashboard, template, policy, alert rules, a pipeline, or the schema of the configuration."""
     if kind == "schema":
         if form is not None:
             raise click.BadOptionUsage("--format", "there is no --format of schema: it is always JSON")
@@ -45,6 +50,9 @@ def command(
         from kpanic.shipper.config import schema  # noqa: PLC0415 - every plugin's structs
 
         write(target, json.dumps(schema(), indent=2) + "\n")
+        return
+    if kind == "pipeline":
+        write(target, _pipeline(form, read_config(config_file, overrides)))
         return
     from kpanic.dashboards.export import EXPORTS, export  # noqa: PLC0415
 
@@ -62,3 +70,21 @@ def command(
     write(target, export(kind, form, options))
     if form in IMPORTED and kind == "dashboard" and target != "-" and not target.endswith(".ndjson"):
         say(f"kpanic: {target}: {IMPORTED[form]} imports it only from a file named .ndjson")
+
+
+def _pipeline(form: str | None, config: Config) -> str:
+    """Return another pipeline's configuration, with the first engine of ours behind it."""
+    from kpanic.shipper.outputs.bulk import SearchConfig  # noqa: PLC0415
+    from kpanic.shipper.pipelines import Engine, pipeline, products  # noqa: PLC0415
+
+    if form is None or form not in products():
+        raise click.BadOptionUsage("--format", f"--format of pipeline is one of: {', '.join(products())}")
+    engine = Engine()
+    for plugin in config.outputs:
+        if isinstance(plugin.settings, SearchConfig):
+            settings = plugin.settings
+            engine = Engine(plugin.name, settings.hosts[0], settings.username or engine.user)
+            break
+    if form == "filebeat" and engine == Engine():
+        engine = Engine("elasticsearch")
+    return pipeline(form, engine, config.data_stream.namespace)

@@ -23,6 +23,7 @@ from kpanic.shipper.api import (
     timestamp,
     with_delivery_fields,
 )
+from kpanic.shipper.signature_document import outline, signature_document
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,8 @@ class FileConfig(Settings, frozen=True, kw_only=True):
 
     path: FilePath
     permissions: int = 0o600
+    signatures: bool = False
+    """Write a document for each new signature too."""
 
 
 class FileOutput:
@@ -56,6 +59,7 @@ class FileOutput:
         self._path = Path(config.path)
         self._mode = config.permissions
         self._file = -1
+        self._signatures = config.signatures
         self._written: set[str] = set()
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
@@ -76,6 +80,8 @@ class FileOutput:
             there = stored.id in self._written
             if not there:
                 text += with_delivery_fields(stored.body, moment, document_id=stored.id) + b"\n"
+                if self._signatures:
+                    text += self._signature(stored, moment)
             outcomes.append(Outcome(stored.id, DeliveryStatus.DELIVERED, ALREADY_THERE if there else ""))
         try:
             while text:
@@ -87,6 +93,14 @@ class FileOutput:
             self.close()
             raise Unavailable(f"file: {self._path}: {error.strerror}") from error
         return outcomes
+
+    def _signature(self, stored: Stored, moment: str) -> bytes:
+        """Return the line of the document's signature, unless the file has it."""
+        name, document = signature_document(outline(stored.body), moment, seeded=False)
+        if not name or name in self._written:
+            return b""
+        self._written.add(name)
+        return with_delivery_fields(msgspec.json.encode(document), moment, document_id=name) + b"\n"
 
     def check(self) -> str:
         """Open the file.

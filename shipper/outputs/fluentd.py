@@ -27,6 +27,7 @@ from kpanic.shipper.api import (
     ReadFile,
     Seconds,
     Settings,
+    Stored,
     Unavailable,
     connection_error,
     read_secret,
@@ -36,11 +37,10 @@ from kpanic.shipper.api import (
     with_delivery_fields,
 )
 from kpanic.shipper.outputs.forward import ForwardSender, Handshake
+from kpanic.shipper.signature_document import outline, signature_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from kpanic.shipper.api import Stored
 
 __all__ = ["FluentdConfig", "FluentdOutput"]
 
@@ -65,6 +65,8 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     hosts: Annotated[list[str], msgspec.Meta(min_length=1)]
     """``collector:24224``; the next one is tried when one fails."""
     tag: Annotated[str, msgspec.Meta(min_length=1)] = "kernel.panic"
+    signatures: bool = False
+    """Send a document for each new signature too, with ``.signature`` behind the tag."""
     require_ack: bool = True
     """Without it, what the network or the receiver loses is lost."""
     compress: Literal["none", "gzip"] = "none"
@@ -131,6 +133,9 @@ class FluentdOutput:
         )
         self._gzip = config.compress == "gzip"
         self._documents = config.bulk_max_size
+        self._tag = config.tag
+        self._signed: set[str] | None = set() if config.signatures else None
+        """Signatures whose documents were acknowledged; None: they are not sent."""
         self._tries: dict[str, int] = {}
         """Tries of each document without an acknowledgement."""
         self._largest = 0
@@ -265,16 +270,37 @@ class FluentdOutput:
                 self._senders.rotate(-1)
                 continue
             try:
-                sender.forward(entries, documents, name, compress=self._gzip)
+                if self._signed is not None:
+                    self._forward_signatures(sender, chunk, self._signed)
+                sender.forward(entries, documents, name, tag=self._tag, compress=self._gzip)
             except OSError as error:
                 self._senders.rotate(-1)
                 raise Unacknowledged(
                     f"fluentd: {sender.address}: {connection_error(error)}",
-                    in_flight=name in sender.flights,
-                    overdue=sender.overdue(name),
+                    in_flight=bool(sender.flights),
+                    overdue=any(sender.overdue(one) for one in sender.flights),
                 ) from error
             return
         raise Unavailable(f"fluentd: {'; '.join(failures)}")
+
+    def _forward_signatures(self, sender: ForwardSender, chunk: Sequence[Stored], known: set[str]) -> None:
+        """Send the documents of the signatures that are new, and wait until they are acknowledged.
+
+        :raises OSError: they were not.
+        """
+        moment = timestamp()
+        found: dict[str, Stored] = {}
+        for stored in chunk:
+            name, document = signature_document(outline(stored.body), moment, seeded=False)
+            if name and name not in known:
+                found.setdefault(name, Stored(0, name, msgspec.json.encode(document)))
+        if found:
+            entries = b"".join(_entry(stored, moment) for stored in found.values())
+            names = tuple(found)
+            sender.forward(
+                entries, names, _chunk_name(names), tag=f"{self._tag}.signature", compress=self._gzip
+            )
+            known.update(names)
 
     def _count_try(self, chunk: Sequence[Stored]) -> int:
         """Count a try without an acknowledgement; return the most that a document of the chunk had."""

@@ -149,7 +149,9 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
                 self._close()
             self._reconnect()
 
-    def forward(self, entries: bytes, documents: tuple[str, ...], chunk: str, *, compress: bool) -> None:
+    def forward(
+        self, entries: bytes, documents: tuple[str, ...], chunk: str, *, tag: str, compress: bool
+    ) -> None:
         """Send packed entries as one chunk unless it is in flight, and wait until it is acknowledged.
 
         A receiver that is slow has the chunk in its socket: sent again, it would be stored again. So a silent
@@ -165,12 +167,12 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             self._reconnect()
             try:
                 if self._ack_timeout is None:
-                    self._send_chunk(entries, {"size": len(documents)}, compress=compress)
+                    self._send_chunk(tag, entries, {"size": len(documents)}, compress=compress)
                     self.acknowledged.append(Flight(documents, time.monotonic()))
                 else:
                     if chunk not in self.flights:
                         option = {"size": len(documents), "chunk": chunk}
-                        self._send_chunk(entries, option, compress=compress)
+                        self._send_chunk(tag, entries, option, compress=compress)
                         self.flights[chunk] = Flight(documents, time.monotonic())
                     self._acknowledge(chunk, self._ack_timeout)
             except BaseException as error:
@@ -185,10 +187,10 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             if not self._keepalive:
                 self._close()
 
-    def _send_chunk(self, entries: bytes, option: dict[str, Any], *, compress: bool) -> None:
+    def _send_chunk(self, tag: str, entries: bytes, option: dict[str, Any], *, compress: bool) -> None:
         if compress:
             entries, option["compressed"] = gzip.compress(entries, 1), "gzip"
-        self.transmit(msgpack.packb([self.tag, entries, option]))
+        self.transmit(msgpack.packb([tag, entries, option]))
 
     def _give_up(self, sent: Flight) -> bool:
         """Tell whether a silent connection is given up; the next one is waited for longer."""

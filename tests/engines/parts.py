@@ -107,6 +107,30 @@ def node_module(name: str, version: str) -> Path:
     return folder
 
 
+def syslog_ng() -> list[str]:
+    """Debian's syslog-ng without installing it, as it excludes rsyslog; the words of its command."""
+    folder = cache() / "syslog-ng"
+    packages = ["syslog-ng-core", "syslog-ng-mod-http", "libivykis0", "libnet1", "libwrap0", "libpcre3"]
+    try:
+        with made_once(folder) as work:
+            if work:
+                command = ["apt-get", "download", "-q", *packages]
+                subprocess.run(command, cwd=work, check=True, capture_output=True, timeout=120)
+                for package in work.glob("*.deb"):
+                    subprocess.run(["dpkg-deb", "-x", package, work], check=True, capture_output=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        missing("syslog-ng", error)
+    modules = next((folder / "usr/lib/syslog-ng").glob("[0-9]*"))
+    libraries = [
+        folder / "usr/lib/syslog-ng",
+        *folder.glob("usr/lib/*-linux-gnu"),
+        *folder.glob("lib/*-linux-gnu"),
+    ]
+    path = ":".join(map(str, libraries))
+    daemon = str(folder / "usr/sbin/syslog-ng")
+    return ["env", f"LD_LIBRARY_PATH={path}", daemon, f"--module-path={modules}"]
+
+
 def free_port(first: int) -> int:
     """A port below the ephemeral range, where no client's own port can take it, for this run alone.
 

@@ -41,6 +41,17 @@ def test_each_document_is_a_line_stamped_when_it_was_sent(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_document_of_each_new_signature_is_written_once(path: Path) -> None:
+    for count in (4, 9):
+        output = FileOutput(FileConfig(path=str(path), signatures=True))
+        output.send(batch(count, "a"))
+        output.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    signatures = [line for line in lines if "data_stream" not in line]
+    assert [line["labels"]["document_id"] for line in signatures] == ["v1-a0", "v1-a1", "v1-a2"]
+    assert len(lines) == 12
+
+
 def test_a_batch_that_was_written_but_not_settled_is_not_written_again(path: Path) -> None:
     FileOutput(FileConfig(path=str(path))).send(batch(3, "a"))
     again = FileOutput(FileConfig(path=str(path)))

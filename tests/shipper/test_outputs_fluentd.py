@@ -19,6 +19,7 @@ import pytest
 import trustme
 
 from kpanic.shipper.api import DeliveryStatus, Unavailable
+from kpanic.shipper.outputs.bulk_actions import bulk_actions
 from kpanic.shipper.outputs.fluentd import FluentdOutput
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import TcpProxy
@@ -544,6 +545,27 @@ def test_a_document_that_msgpack_cannot_say_is_rejected_alone(
     outcomes = connect(there.host).send(documents)
     assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 4, DeliveryStatus.REJECTED: 1}
     assert len(there.entries(4)) == 4
+
+
+def test_a_document_of_each_new_signature_goes_before_its_crashes(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    there = receiver()
+    output = connect(there.host, signatures=True, bulk_max_size=5)
+    assert statuses(output.send(batch(9, namespace))) == {DeliveryStatus.DELIVERED: 9}
+    entries = there.entries(12)
+    signatures = [entry for entry in entries if entry["tag"] == "kernel.panic.signature"]
+    assert len(entries) == 12
+    assert entries[:3] == signatures
+    for entry in signatures:
+        record, crash = entry["record"], entries[3]["record"]
+        _, action = bulk_actions(
+            stored(int(record["id"][-1]), namespace), record["event"]["ingested"], seeded=False, known=set()
+        )
+        head, body = (json.loads(line) for line in action.lines.splitlines())
+        assert record.pop("labels") == {"document_id": head["create"]["_id"]}
+        assert record == body
+        assert crash["kernel"]["panic"]["title"] == record["title"]
 
 
 def test_without_acknowledgement_it_is_sent_all_the_same(

@@ -1,0 +1,162 @@
+"""OpenTelemetry: ``output.otlp``, logs over gRPC or HTTP.
+
+A request is answered once the receiver has it in its queue: give that queue a storage on disk, or what it
+took dies with it. A repeat is not recognised by receivers; ``log.record.uid`` names a record for what stands
+behind. What a record looks like: :mod:`.otlp_records`.
+
+:see: https://opentelemetry.io/docs/specs/otlp/
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import msgspec
+
+from kpanic.shipper.api import (
+    TLS,
+    DeliveryStatus,
+    Outcome,
+    Positive,
+    Seconds,
+    Settings,
+    Unavailable,
+    check_url,
+    remember_secret,
+    timestamp,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kpanic.shipper.api import Stored
+    from kpanic.shipper.outputs.otlp_records import Records
+    from kpanic.shipper.outputs.otlp_transport import Transport
+
+__all__ = ["OtlpConfig", "OtlpOutput"]
+
+REQUEST_BYTES: Final = 3_000_000
+"""Maximum bytes of a request, if it has more than one record; receivers of gRPC refuse 4 MiB by default."""
+
+
+class OtlpConfig(Settings, frozen=True, kw_only=True):
+    """``output.otlp``."""
+
+    endpoint: str
+    """``http://collector:4317``; with https there is TLS. Over HTTP ``/v1/logs`` is added to no path."""
+    protocol: Literal["grpc", "http/protobuf"] = "grpc"
+    headers: dict[Annotated[str, msgspec.Meta(min_length=1)], str] = msgspec.field(default_factory=dict)
+    """Sent with each request, as for a key."""
+    compression: Literal["none", "gzip"] = "gzip"
+    ssl: TLS = TLS()
+    timeout: Seconds = 30
+    bulk_max_size: Positive = 100
+    signatures: bool = False
+    """Send a record for each new signature too."""
+
+    def __post_init__(self) -> None:
+        example = "http://collector:4317"
+        check_url(self.endpoint, "endpoint", example)
+        if "://" not in self.endpoint:
+            raise ValueError(f"endpoint: expected an address with its scheme like {example}")
+        for value in self.headers.values():
+            remember_secret(value)
+
+
+class Refused(Exception):  # noqa: N818 - a property of the request
+    """The receiver will not take a request as it is, however often it is sent."""
+
+
+class PartlyRefused(Exception):  # noqa: N818 - a property of the request
+    """The receiver took a request without some of its records, and does not say which."""
+
+
+class OtlpOutput:
+    """``output.otlp``."""
+
+    Config = OtlpConfig
+    name = "otlp"
+
+    def __init__(self, config: OtlpConfig) -> None:
+        needed = ["opentelemetry.proto"] + ["grpc"] * (config.protocol == "grpc")
+        if not all(_there(name) for name in needed):
+            raise ValueError("protocol: needs OpenTelemetry's packages: pip install 'kpanic[otlp]'")
+        from kpanic.shipper.outputs.otlp_records import Records  # noqa: PLC0415 - protobuf
+        from kpanic.shipper.outputs.otlp_transport import transport  # noqa: PLC0415
+
+        self._records: Records = Records(signatures=config.signatures)
+        self._transport: Transport = transport(config)
+        self._most = config.bulk_max_size
+        self.endpoint = config.endpoint
+
+    def send(self, batch: Sequence[Stored]) -> list[Outcome]:
+        """Send in requests; one that is refused is halved, so that one bad document keeps no others back.
+
+        Of a request that was taken in part each document is sent again alone, as the answer does not name
+        those that were refused: the others arrive twice.
+
+        :raises Unavailable: no document of the batch was settled.
+        """
+        outcomes: dict[str, Outcome] = {}
+        moment, failure = timestamp(), ""
+        waiting = deque(self._requests(batch, moment))
+        while waiting and not failure:
+            part = waiting.popleft()
+            try:
+                self._transport.send(self._records.request(part, moment))
+            except Unavailable as error:
+                failure = str(error)
+            except (Refused, PartlyRefused) as error:
+                if len(part) == 1:
+                    name = part[0].id
+                    outcomes[name] = Outcome(name, DeliveryStatus.REJECTED, str(error))
+                elif isinstance(error, PartlyRefused):
+                    waiting.extendleft([[stored] for stored in reversed(part)])
+                else:
+                    half = len(part) // 2
+                    waiting.extendleft((part[half:], part[:half]))
+            else:
+                self._records.delivered(part)
+                outcomes |= {stored.id: Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in part}
+        if batch and not outcomes:
+            raise Unavailable(failure)
+        return [
+            outcomes.get(stored.id) or Outcome(stored.id, DeliveryStatus.RETRY, failure) for stored in batch
+        ]
+
+    def check(self) -> str:
+        """Send a request without records.
+
+        :raises Unavailable: it is not answered.
+        """
+        try:
+            self._transport.send(self._records.request([], timestamp()))
+        except (Refused, PartlyRefused) as error:
+            raise Unavailable(f"otlp: {self.endpoint}: {error}") from None
+        return f"OTLP at {self.endpoint}: answers"
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def _requests(self, batch: Sequence[Stored], moment: str) -> Iterator[list[Stored]]:
+        part: list[Stored] = []
+        size = 0
+        for stored in batch:
+            length = self._records.request([stored], moment).ByteSize()
+            if part and (size + length > REQUEST_BYTES or len(part) >= self._most):
+                yield part
+                part, size = [], 0
+            part.append(stored)
+            size += length
+        if part:
+            yield part
+
+
+def _there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

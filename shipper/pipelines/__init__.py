@@ -1,0 +1,141 @@
+"""Configurations of other pipelines with kpanic in them, from one definition.
+
+Each product has a template beside this file. What they share stands here: the filter's command, the indices,
+the field that holds a document's ``_id``, the ports, and what the operator is told.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+from urllib.parse import urlsplit
+
+from kpanic.indices import SIGNATURES, data_stream
+
+__all__ = ["Engine", "Product", "Route", "pipeline", "products"]
+
+SYSLOG_PORT: Final = 514
+SYSLOG_TLS_PORT: Final = 601
+NETCONSOLE_PORT: Final = 6666
+FORWARD_PORT: Final = 24224
+OTLP_PORT: Final = 4317
+KPANIC_PORT: Final = 5140
+"""Where ``kpanic run`` listens for the syslog of a pipeline that starts no programs."""
+TAG: Final = "kernel.panic"
+FILTER: Final = "/usr/local/bin/kpanic filter --signatures"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The engine behind a pipeline.
+
+    :ivar name: ``opensearch`` or ``elasticsearch``.
+    """
+
+    name: str = "opensearch"
+    url: str = "https://search:9200"
+    user: str = "kpanic"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A kind of documents and its index.
+
+    :ivar tag: as ``kpanic filter --tag`` and ``output.fluentd`` say it.
+    :ivar name: an identifier for the product's configuration.
+    """
+
+    tag: str
+    name: str
+    index: str
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product and what its users are told.
+
+    :ivar needs: versions and plugins.
+    :ivar kept: what is guaranteed.
+    :ivar lost: what is not.
+    :ivar companion: ``kpanic.yml`` of the ``kpanic run`` beside it; empty where the product starts a filter.
+    :ivar comment: what a comment of its configuration begins with.
+    """
+
+    title: str
+    needs: str
+    kept: str
+    lost: str
+    companion: str = ""
+    comment: str = "#"
+
+
+_PORTS: Final = {
+    "syslog_port": SYSLOG_PORT,
+    "syslog_tls_port": SYSLOG_TLS_PORT,
+    "netconsole_port": NETCONSOLE_PORT,
+    "forward_port": FORWARD_PORT,
+    "otlp_port": OTLP_PORT,
+    "kpanic_port": KPANIC_PORT,
+}
+
+
+def products() -> dict[str, Product]:
+    """Return the products by the name of their format."""
+    text = (files(__package__) / "products.toml").read_text(encoding="utf-8")
+    return {name: Product(**values) for name, values in tomllib.loads(text).items()}
+
+
+def pipeline(form: str, engine: Engine, namespace: str = "default") -> str:
+    """Return the configuration of a product.
+
+    :param form: a key of :func:`products`.
+    :param namespace: ``data_stream.namespace``.
+    """
+    import jinja2  # noqa: PLC0415 - few commands need it
+
+    product, address = products()[form], urlsplit(engine.url)
+    template = (files(__package__) / f"{form}.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - no HTML
+    text = environment.from_string(template).render(
+        engine=engine.name,
+        url=engine.url,
+        scheme=address.scheme,
+        host=address.hostname,
+        port=address.port or 9200,
+        user=engine.user,
+        filter=FILTER,
+        routes=(
+            Route(TAG, "kernel_panics", data_stream(namespace)),
+            Route(f"{TAG}.signature", "kernel_panic_signatures", SIGNATURES),
+        ),
+        id="labels.document_id",
+        **_PORTS,
+    )
+    head = _head(product, engine)
+    if form == "syslog-ng":  # the version stands first
+        first, _, rest = text.partition("\n")
+        return f"{first}\n{head}{rest}"
+    return head + text
+
+
+def _head(product: Product, engine: Engine) -> str:
+    """Return the comment before a configuration."""
+    twice = (
+        "OpenSearch may get a crash twice, and no signatures"
+        if engine.name == "opensearch"
+        else "what the engine refuses"
+    )
+    values = {"engine": engine.name, "url": engine.url, "user": engine.user, "twice": twice}
+    lines = [
+        f"Kernel panics through {product.title}. Needs {product.needs.format(**values)}.",
+        f"Guaranteed: {product.kept.format(**values)}.",
+        f"Not guaranteed: {product.lost.format(**values)}.",
+        "Before the first start: kpanic setup --index-management (templates and retention).",
+    ]
+    if product.companion:
+        companion = product.companion.format(**values, **_PORTS)
+        lines += ["", "/etc/kpanic/kpanic.yml of the kpanic run beside it:"]
+        lines += [f"  {line}" for line in companion.splitlines()]
+    return "".join(f"{product.comment} {line}".rstrip() + "\n" for line in lines) + "\n"

@@ -2,81 +2,47 @@
 
 from __future__ import annotations
 
-import fnmatch
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kpanic.shipper.fields import get
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
-    from kpanic.shipper.store import Store
+    from kpanic.shipper.store import Selection
 
-__all__ = ["Wanted", "since_option", "stored"]
-
-FIELDS = frozenset(
-    {
-        "@timestamp",
-        "event.id",
-        "host.name",
-        "host.os.kernel",
-        "kernel.panic.cause",
-        "kernel.panic.fatal",
-        "kernel.panic.signature.id",
-    }
-)
-"""Fields that :class:`Wanted` looks at."""
+__all__ = ["selection", "since_option"]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which crashes: those to which everything that is not empty applies."""
+def selection(  # noqa: PLR0913 - one for each option
+    *,
+    since: datetime | None,
+    host: str,
+    every: bool,
+    kernel: str = "",
+    cause: str = "",
+    signature: str = "",
+) -> Selection:
+    """Return what options ask for: crashes to which every one that is given applies.
 
-    since: datetime | None = None
-    host: str = ""
-    """Pattern with ``*`` and ``?``."""
-    kernel: str = ""
-    """Pattern with ``*`` and ``?``."""
-    cause: str = ""
-    signature: str = ""
-    """The first characters are enough."""
-    all: bool = False
-    """Reports that did not kill the kernel, too."""
-
-    def takes(self, document: dict[str, Any]) -> bool:
-        """Tell whether a document is of such a crash, whenever it was."""
-        return (
-            (self.all or get(document, "kernel.panic.fatal") is True)
-            and _matches(get(document, "host.name"), self.host)
-            and _matches(get(document, "host.os.kernel"), self.kernel)
-            and (not self.cause or get(document, "kernel.panic.cause") == self.cause)
-            and str(get(document, "kernel.panic.signature.id") or "").startswith(self.signature)
-        )
-
-
-def _matches(value: object, pattern: str) -> bool:
-    return not pattern or fnmatch.fnmatch(str(value or ""), pattern)
-
-
-def stored(store: Store, wanted: Wanted, only: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the documents of the crashes that are wanted, the newest crash first.
-
-    :param only: dotted names of the fields to read beside :data:`FIELDS`; None for all.
+    :param host: pattern with ``*`` and ``?``; so is ``kernel``.
+    :param every: reports that did not kill the kernel, too.
+    :param signature: the first characters are enough.
     """
-    start = wanted.since.isoformat() if wanted.since else ""
-    if wanted.since:
-        from kpanic.shipper.crash_time import iso  # noqa: PLC0415
+    from kpanic.shipper.store import Selection  # noqa: PLC0415
 
-        start = iso(wanted.since.timestamp())
-    for document in store.documents(only=None if only is None else FIELDS | frozenset(only)):
-        if document["@timestamp"] < start:
-            return
-        if wanted.takes(document):
-            yield document
+    fields: dict[str, str | bool] = {
+        "host.os.kernel": kernel,
+        "kernel.panic.cause": cause,
+        "kernel.panic.signature.id": signature and f"{signature}*",
+        "kernel.panic.fatal": not every,
+    }
+    return Selection(
+        host,
+        None if since is None else round(since.timestamp() * 1000),
+        fields={name: value for name, value in fields.items() if value},
+    )
 
 
 def since_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import sys
 import textwrap
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kpanic.shipper.commands._configuration import configured, read_config
-from kpanic.shipper.commands._crashes import Wanted, since_option, stored
+from kpanic.shipper.commands._crashes import selection, since_option
 from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.fields import get
 from kpanic.shipper.terminal import counted, say, visible
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-NEAR = 64
-"""Documents behind the newest one among which others of its incident are looked for."""
 WIDEST = 100
 """Columns of a paragraph, at most."""
 FRAMES = 5
@@ -62,12 +59,14 @@ def command(  # noqa: PLR0913 - one for each option
 
     config = read_config(config_file, overrides)
     with open_store(config, readonly=True) as store:
-        wanted = Wanted(since, host, all=every)
-        document = _best(stored(store, wanted))
+        wanted = selection(since=since, host=host, every=every)
+        newest = store.newest_crashes(1, wanted)
+        found = [row.seq for crash in newest for row in store.crashes_of(crash.incident)]
+        document = max((one for _, one in store.documents_by_seq(found)), key=_worth, default=None)
         if document is None:
             say("kpanic: no crash found")
             return 0
-        more = len({one["event"]["id"] for one in stored(store, wanted, ())}) - 1 if since or host else 0
+        more = store.count_incidents(wanted) - 1 if since or host else 0
     Triage(config.entries).stamp_document(document)
     if form == "json":
         sys.stdout.buffer.write(encode(document) + b"\n")
@@ -77,15 +76,6 @@ def command(  # noqa: PLR0913 - one for each option
     if more:
         say(f"{counted(more, 'earlier crash')}: kpanic list")
     return 0
-
-
-def _best(documents: Iterator[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the document that says most of the newest incident."""
-    newest = next(documents, None)
-    if newest is None:
-        return None
-    others = [one for one in itertools.islice(documents, NEAR) if one["event"]["id"] == newest["event"]["id"]]
-    return max([newest, *others], key=_worth)
 
 
 def _worth(document: dict[str, Any]) -> tuple[bool, bool, int]:

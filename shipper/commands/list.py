@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kpanic.shipper.commands._configuration import configured, read_config
-from kpanic.shipper.commands._crashes import Wanted, since_option, stored
+from kpanic.shipper.commands._crashes import selection, since_option
 from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.fields import get
 from kpanic.shipper.tables import Column, print_table, short_host
 from kpanic.shipper.terminal import say, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from kpanic.shipper.config import Config
-    from kpanic.shipper.store import Store
+    from kpanic.shipper.store import Crash, Store
+    from kpanic.shipper.triage import Triage
 
 __all__ = ["command"]
 
@@ -38,6 +39,8 @@ FIELDS = {
     "path": "log.file.path",
 }
 """Columns of CSV, and the field of each."""
+LINES = 100
+"""Incidents of a table, unless it is asked for more."""
 COLUMNS = (
     Column("time (UTC)"),
     Column("host", order=1),
@@ -58,6 +61,12 @@ COLUMNS = (
 @click.option("--signature", default="", metavar="ID", help="Crashes of a fault; the first characters do.")
 @click.option("--all", "every", is_flag=True, help="Reports that did not kill the kernel, too.")
 @click.option(
+    "--newest",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Only the newest N incidents; by default {LINES} in a table, and all of them otherwise.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "ndjson"]),
@@ -75,60 +84,73 @@ def command(  # noqa: PLR0913 - one for each option
     cause: str,
     signature: str,
     every: bool,
+    newest: int | None,
     form: str,
 ) -> int:
     """List the crashes of the store, the newest first."""
     config = read_config(config_file, overrides)
-    wanted = Wanted(since, host, kernel, cause, signature, every)
+    wanted = selection(since=since, host=host, kernel=kernel, cause=cause, signature=signature, every=every)
     with open_store(config, readonly=True) as store:
-        found = _PRINTERS[form](config, store, wanted)
+        if form == "table":
+            found = _table(
+                config, store, store.newest_crashes((newest or LINES) + 1, wanted), newest or LINES
+            )
+        else:
+            crashes = store.each_crash(wanted) if newest is None else store.newest_crashes(newest, wanted)
+            found = (_csv if form == "csv" else _ndjson)(config, store, crashes)
     if not found:
         say("kpanic: no crash found")
     return 0
 
 
-def _incidents(config: Config, store: Store, wanted: Wanted) -> list[dict[str, Any]]:
-    """Return a row of :data:`FIELDS` for each incident; the fields that one document lacks are another's."""
+def _merged(documents: Iterable[dict[str, Any]], triage: Triage) -> dict[str, Any]:
+    """Return the row of :data:`FIELDS` of an incident; a field that one document lacks is another's."""
+    row: dict[str, Any] = dict.fromkeys(FIELDS)
+    providers: dict[str, None] = {}
+    for document in documents:
+        triage.stamp_document(document)
+        row = {
+            name: get(document, field) if row[name] is None else row[name] for name, field in FIELDS.items()
+        }
+        providers[get(document, FIELDS["seen_by"]) or ""] = None
+    return row | {"seen_by": " ".join(filter(None, providers))}
+
+
+def _table(config: Config, store: Store, crashes: list[Crash], most: int) -> int:
+    """Print the table from columns alone, and say so if there are more than ``most``."""
+    from kpanic.shipper.columns import stamp  # noqa: PLC0415
     from kpanic.shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
 
     triage = Triage(config.entries)
-    rows: dict[str, dict[str, Any]] = {}
-    for document in stored(store, wanted, FIELDS.values()):
-        triage.stamp_document(document)
-        seen = {name: get(document, field) for name, field in FIELDS.items()}
-        row = rows.setdefault(document["event"]["id"], seen)
-        if row is not seen:
-            row |= {name: value for name, value in seen.items() if row[name] is None}
-            if seen["seen_by"] not in row["seen_by"].split(" "):
-                row["seen_by"] += f" {seen['seen_by']}"
-    return list(rows.values())
+    lines = []
+    for crash in crashes[:most]:
+        rows = store.crashes_of(crash.incident)
+        profiles = store.profiles({row.profile for row in rows})
+        row = _merged((profiles.get(one.profile, {}) for one in rows), triage)
+        host = next((one.host for one in rows if one.host), "unknown")
+        names = ("crash", "cause", "kernel", "triage", "signature")
+        moment = stamp(crash.at)[:16].replace("T", " ")
+        lines.append((moment, short_host(host), *(row[name] for name in names)))
+    print_table(COLUMNS, lines)
+    if len(crashes) > most:
+        say(f"kpanic: these are the newest {most}; --newest N shows more")
+    return len(lines)
 
 
-def _table(config: Config, store: Store, wanted: Wanted) -> int:
-    rows = _incidents(config, store, wanted)
-    names = ("host", "crash", "cause", "kernel", "triage", "signature")
-    print_table(COLUMNS, [(_minute(row["time"]), *(row[name] for name in names)) for row in _shown(rows)])
-    return len(rows)
-
-
-def _shown(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        yield row | {"host": short_host(row["host"] or "unknown")}
-
-
-def _minute(stamp: str) -> str:
-    return stamp[:16].replace("T", " ")
-
-
-def _csv(config: Config, store: Store, wanted: Wanted) -> int:
+def _csv(config: Config, store: Store, crashes: Iterable[Crash]) -> int:
     import csv  # noqa: PLC0415
 
-    rows = _incidents(config, store, wanted)
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
+
+    triage = Triage(config.entries)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(FIELDS)
-    for row in rows:
+    incidents = dict.fromkeys(crash.incident for crash in crashes)
+    for incident in incidents:
+        documents = store.documents_by_seq(row.seq for row in store.crashes_of(incident))
+        row = _merged((document for _, document in documents), triage)
         out.writerow(_plain(list(row.values())))
-    return len(rows)
+    return len(incidents)
 
 
 def _plain(values: Sequence[object]) -> list[str]:
@@ -140,16 +162,13 @@ def _plain(values: Sequence[object]) -> list[str]:
     return cells
 
 
-def _ndjson(config: Config, store: Store, wanted: Wanted) -> int:
+def _ndjson(config: Config, store: Store, crashes: Iterable[Crash]) -> int:
     from kpanic.shipper.packed import encode  # noqa: PLC0415 - needs msgspec
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     triage = Triage(config.entries)
     found = 0
-    for document in stored(store, wanted):
+    for _, document in store.documents_by_seq(crash.seq for crash in crashes):
         sys.stdout.buffer.write(encode(triage.stamp_document(document)) + b"\n")
         found += 1
     return found
-
-
-_PRINTERS = {"table": _table, "csv": _csv, "ndjson": _ndjson}

@@ -37,7 +37,7 @@ def note(connection: sqlite3.Connection, seq: int, first: int, found: Columns) -
     """
     profile = digest(found.profile)
     connection.execute(
-        f"INSERT OR IGNORE INTO profiles VALUES (?, {_PLACES})",  # noqa: S608 - fixed texts
+        f"INSERT OR IGNORE INTO profiles VALUES (?, {_PLACES})",
         (profile, *found.profile),
     )
     connection.execute(
@@ -92,10 +92,10 @@ def restored(connection: sqlite3.Connection, number: int) -> Profile:
 def mend(connection: sqlite3.Connection) -> None:
     """Restore the profiles that are damaged: their values are not those that their number was made of."""
     for number in connection.execute(_IN_USE).fetchall():
-        row = connection.execute(f"SELECT {VALUES} FROM profiles WHERE profile = ?", number).fetchone()  # noqa: S608
+        row = connection.execute(f"SELECT {VALUES} FROM profiles WHERE profile = ?", number).fetchone()
         if row is None or digest(row) != number[0]:
             connection.execute(
-                f"INSERT OR REPLACE INTO profiles VALUES (?, {_PLACES})",  # noqa: S608 - fixed texts
+                f"INSERT OR REPLACE INTO profiles VALUES (?, {_PLACES})",
                 (*number, *restored(connection, *number)),
             )
 

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["ALL", "Crash", "Crashes", "Selection", "Signature"]
 
 SIGNATURE: Final = '"kernel.panic.signature.id"'
+_WILDCARDS: Final = frozenset("*?[")
+_ROW: Final = "at, first, crashes.host, crashes.profile, seq"
+_HOSTS: Final = """
+    WITH RECURSIVE known (host) AS (
+        SELECT min(host) FROM crashes
+        UNION ALL SELECT (SELECT min(host) FROM crashes WHERE host > known.host) FROM known
+        WHERE known.host IS NOT NULL
+    )
+    SELECT host FROM known WHERE host IS NOT NULL
+"""
+"""All hosts, each found by the index at once."""
 RECENT: Final = 1_000
 """Rows among which a selection is looked for first."""
 ROWS: Final = 10_000
@@ -50,16 +61,51 @@ class Signature(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Which crashes to return."""
+    """Which crashes to return. A text with ``*``, ``?`` or ``[`` is a pattern."""
 
-    host: str | None = None
-    """``host.name``."""
+    host: str = ""
+    """``host.name``; empty for any."""
     since: int | None = None
     """From this time on, milliseconds since 1970 UTC."""
     until: int | None = None
     """Before this time."""
     fields: Mapping[str, str | bool] = MappingProxyType({})
     """Values of fields of :data:`~kpanic.shipper.columns.PROFILE`."""
+
+    def values(self) -> dict[str, object]:
+        """Return the values of the conditions' parameters."""
+        given: dict[str, object] = {"since": self.since, "until": self.until, "host": self.host}
+        given |= {f"value{n}": value for n, value in enumerate(self.fields.values())}
+        return {
+            key: value.replace("[!", "[^") if _is_pattern(value) else value  # type: ignore[attr-defined] # a text
+            for key, value in given.items()
+        }
+
+    def of_times(self) -> str:
+        """Return the conditions on the time of a row of ``crashes``."""
+        since, until = self.since is not None, self.until is not None
+        return _all(["at >= :since"] * since + ["at < :until"] * until)
+
+    def of_rows(self) -> str:
+        """Return the conditions on a row of ``crashes``."""
+        return _all([self.of_times(), *[_compared("host", self.host, "host")] * bool(self.host)])
+
+    def of_profiles(self) -> str:
+        """Return the conditions on a row of ``profiles``."""
+        fields = enumerate(self.fields.items())
+        return _all([_compared(f'"{name}"', value, f"value{n}") for n, (name, value) in fields])
+
+
+def _is_pattern(value: object) -> bool:
+    return isinstance(value, str) and not _WILDCARDS.isdisjoint(value)
+
+
+def _compared(column: str, value: object, name: str) -> str:
+    return f"{column} {'GLOB' if _is_pattern(value) else '='} :{name}"
+
+
+def _all(conditions: list[str]) -> str:
+    return " AND ".join(conditions) or "1"
 
 
 ALL: Final = Selection()
@@ -97,38 +143,65 @@ class Crashes(Database):
             wanted *= 2
 
     def _newest(self, count: int, only: Selection) -> list[Crash]:
-        """Return the newest rows."""
-        values: dict[str, object] = {f"value{n}": value for n, value in enumerate(only.fields.values())}
-        values |= {"count": count, "host": only.host, "since": only.since, "until": only.until}
-        like = " AND ".join(f'"{name}" = :value{n}' for n, name in enumerate(only.fields))
-        within = [
-            *["at >= :since"] * (only.since is not None),
-            *["at < :until"] * (only.until is not None),
-            *["host = :host"] * (only.host is not None),
-        ]
-        where = " AND ".join(within) or "1"
+        """Return the newest rows.
+
+        Most of what is asked for is among the newest of all. Else each host or profile that is meant is read,
+        and no more of its rows than are asked for: a fault may be common, or its crashes all old.
+        """
         newest = "ORDER BY at DESC, seq DESC LIMIT :count"
-        rows = "SELECT at, first, host, crashes.profile, seq FROM"
-        queries = [f"{rows} crashes WHERE {where} {newest}"]
-        if only.fields:
-            # Most of what is asked for is among the newest rows. Else each profile is looked at, and no more
-            # of its rows than are asked for: a fault may be common, or its crashes all old.
-            recent = f"SELECT * FROM crashes WHERE {where} ORDER BY at DESC, seq DESC LIMIT {RECENT}"  # noqa: S608
-            own = f"own.profile = profiles.profile AND {where}"
-            of_each = f"SELECT seq FROM crashes AS own WHERE {own} {newest}"  # noqa: S608 - no word of others
-            queries = [
-                f"{rows} ({recent}) AS crashes JOIN profiles USING (profile) WHERE {like} {newest}",
-                f"{rows} profiles CROSS JOIN crashes ON seq IN ({of_each}) WHERE {like} {newest}"
-                if only.host is None
-                else f"{rows} crashes JOIN profiles USING (profile) WHERE {where} AND {like} {newest}",
-            ]
+        rows, like = only.of_rows(), only.of_profiles()
+        recent = f"SELECT * FROM crashes WHERE {rows} ORDER BY at DESC, seq DESC LIMIT {RECENT}"
+        queries = [
+            f"SELECT {_ROW} FROM ({recent}) AS crashes JOIN profiles USING (profile) WHERE {like} {newest}"
+        ]
+        if only.host:
+            hosts = f"SELECT host FROM ({_HOSTS}) WHERE {_compared('host', only.host, 'host')}"
+            of_each = f"""
+                SELECT seq FROM crashes AS own JOIN profiles USING (profile)
+                WHERE own.host = hosts.host AND {only.of_times()} AND {like} {newest}
+            """
+            source = f"({hosts}) AS hosts"
+        else:
+            of_each = f"""
+                SELECT seq FROM crashes AS own WHERE own.profile = chosen.profile AND {rows} {newest}
+            """
+            source = f"(SELECT profile FROM profiles WHERE {like}) AS chosen"
+        queries.append(f"SELECT {_ROW} FROM {source} CROSS JOIN crashes ON seq IN ({of_each}) {newest}")
         found: list[Crash] = []
         with self._reading() as connection:
             for query in queries:
-                found = list(map(Crash._make, connection.execute(query, values)))
+                found = list(map(Crash._make, connection.execute(query, only.values() | {"count": count})))
                 if len(found) == count:
                     break
         return found
+
+    def each_crash(self, only: Selection = ALL) -> Iterator[Crash]:
+        """Yield the rows of all crashes, the newest first."""
+        query = (
+            f"SELECT {_ROW} FROM crashes CROSS JOIN profiles USING (profile)"
+            f" WHERE {only.of_rows()} AND {only.of_profiles()} ORDER BY at DESC, seq DESC"
+        )
+        with self._reading() as connection:
+            for row in connection.execute(query, only.values()):
+                yield Crash._make(row)
+
+    def crashes_of(self, incident: int) -> list[Crash]:
+        """Return the rows of an incident, the newest first."""
+        query = (
+            f"SELECT {_ROW} FROM documents JOIN crashes USING (seq)"
+            " WHERE incident = (SELECT incident FROM documents WHERE seq = ?) ORDER BY at DESC, seq DESC"
+        )
+        with self._reading() as connection:
+            return list(map(Crash._make, connection.execute(query, (incident,))))
+
+    def count_incidents(self, only: Selection = ALL) -> int:
+        """Return the number of incidents."""
+        query = (
+            "SELECT count(DISTINCT first) FROM profiles JOIN crashes USING (profile)"
+            f" WHERE {only.of_rows()} AND {only.of_profiles()}"
+        )
+        with self._reading() as connection:
+            return int(connection.execute(query, only.values()).fetchone()[0])
 
     def signatures(self, only: str | None = None) -> list[Signature]:
         """Count the crashes of each signature, or of one; those of most incidents first.
@@ -141,7 +214,7 @@ class Crashes(Database):
             FROM profiles JOIN crashes USING (profile)
             WHERE {SIGNATURE} IS NOT NULL AND (:only IS NULL OR {SIGNATURE} = :only)
             GROUP BY {SIGNATURE} ORDER BY incidents DESC, {SIGNATURE}
-        """  # noqa: S608 - fixed texts
+        """
         with self._reading() as connection:
             return list(map(Signature._make, connection.execute(query, {"only": only})))
 
@@ -151,7 +224,7 @@ class Crashes(Database):
             SELECT "{column}" AS key, count(DISTINCT first) AS incidents
             FROM profiles JOIN crashes USING (profile)
             WHERE {SIGNATURE} = ? AND key != '' GROUP BY key ORDER BY incidents DESC, key
-        """  # noqa: S608 - fixed texts
+        """
         with self._reading() as connection:
             return dict(connection.execute(query, (signature,)).fetchall())
 
@@ -163,7 +236,7 @@ class Crashes(Database):
         query = f"""
             SELECT count(DISTINCT first), max(at) FROM profiles JOIN crashes USING (profile)
             WHERE {SIGNATURE} = ? AND first NOT IN (SELECT seq FROM documents WHERE incident = ?)
-        """  # noqa: S608 - fixed texts
+        """
         with self._reading() as connection:
             count, newest = connection.execute(query, (signature, other_than)).fetchone()
         return count, newest
@@ -175,7 +248,7 @@ class Crashes(Database):
         """
         found = {}
         with self._reading() as connection:
-            query = f"SELECT profile, {VALUES} FROM profiles"  # noqa: S608 - fixed texts
+            query = f"SELECT profile, {VALUES} FROM profiles"
             if only is None:
                 rows = connection.execute(query).fetchall()
             else:

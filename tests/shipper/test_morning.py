@@ -150,3 +150,11 @@ def test_help_is_help_where_no_command_is_named(kpanic: Run) -> None:
         assert lines[0].startswith("Usage: kpanic")
         assert "Commands:" in lines
         assert not any(line.startswith("kpanic: ") for line in lines)
+
+
+def test_a_table_shows_the_newest_and_says_that_there_are_more(kpanic: Run) -> None:
+    out, err = kpanic("list", "--newest", "2")
+    assert [line.split()[2] for line in out.splitlines()[1:]] == ["web1", "db1.example.com"]
+    assert "these are the newest 2; --newest N shows more" in err
+    assert [row["host"] for row in rows(kpanic, "--newest", "1")] == ["web1"]
+    assert kpanic("list", "--newest", "3")[1] == ""

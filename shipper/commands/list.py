@@ -92,12 +92,14 @@ def command(  # noqa: PLR0913 - one for each option
     wanted = selection(since=since, host=host, kernel=kernel, cause=cause, signature=signature, every=every)
     with open_store(config, readonly=True) as store:
         if form == "table":
-            found = _table(
-                config, store, store.newest_crashes((newest or LINES) + 1, wanted), newest or LINES
-            )
+            most = newest or LINES
+            found = _table(config, store, store.newest_crashes(most + 1, wanted), most)
         else:
-            crashes = store.each_crash(wanted) if newest is None else store.newest_crashes(newest, wanted)
-            found = (_csv if form == "csv" else _ndjson)(config, store, crashes)
+            rows = store.each_crash(wanted)
+            if newest is not None:
+                incidents = store.newest_crashes(newest, wanted)
+                rows = (row for crash in incidents for row in store.crashes_of(crash.incident))
+            found = (_csv if form == "csv" else _ndjson)(config, store, rows)
     if not found:
         say("kpanic: no crash found")
     return 0

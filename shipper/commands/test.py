@@ -22,7 +22,7 @@ def command() -> None:
 @configured
 def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Check the configuration and the files that it names."""
-    found = read_config(config_file, overrides, ("output", "setup"))
+    found = read_config(config_file, overrides, ("inputs", "output", "setup"))
     for warning in found.warnings:
         say(f"kpanic: warning: {warning}")
     make_inputs(found)

@@ -21,6 +21,7 @@ from kpanic.shipper.inputs.senders import LOCALHOST, AllowedSenders, Rates
 from kpanic.shipper.inputs.sockets import ListenAddress, parse_listen_address
 from kpanic.shipper.inputs.syslog_connections import Connections
 from kpanic.shipper.inputs.syslog_messages import read_header
+from kpanic.shipper.inputs.syslog_tls import ListenTLS, unreadable
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
@@ -32,8 +33,6 @@ PAUSE: Final = 0.1
 """Seconds until messages that have to wait are looked at again."""
 DATAGRAM: Final = 65_535
 """Bytes of the largest datagram."""
-COMPRESSED: Final = b"zx"
-"""How a message begins that rsyslog compressed (``ziplevel``): a letter and zlib's header."""
 
 
 class UdpConfig(Settings, frozen=True, kw_only=True):
@@ -53,6 +52,8 @@ class TcpConfig(UdpConfig, frozen=True, kw_only=True):
     max_connections: Positive = 512
     """Maximum connections. The sender of most loses its oldest to one that has fewer; else the new one is
     closed. A silent connection stays: what is written into a closed one is lost, and the crash with it."""
+    ssl: ListenTLS = ListenTLS()
+    """RFC 5425; the port is 6514 by custom."""
 
 
 class ProtocolConfig(Settings, frozen=True, kw_only=True):
@@ -126,8 +127,13 @@ class _Listening:
         self._streams = Readers(self._make, self._take, config.max_senders, lambda key: key[0])
         self._names = SenderNames(config.dns, config.max_senders, feed.origin.agent_host)
         self._waiter = Waiter(feed.stop)
+        tcp = config.protocol.tcp
         self._connections = Connections(
-            self._inbox, self._waiter, config.protocol.tcp.max_connections, config.max_message_size
+            self._inbox,
+            self._waiter,
+            tcp.max_connections,
+            config.max_message_size,
+            tcp.ssl.context() if tcp.ssl.enabled else None,
         )
 
     def run(self, addresses: list[ListenAddress]) -> None:
@@ -204,10 +210,8 @@ class _Listening:
     def _parse(self, address: str, message: bytes, *, last: bool = False) -> bool:
         """Parse a message; return False if it has to wait, as its sender names too many new hosts."""
         message = message[: self._config.max_message_size].strip(b"\0\r\n")
-        if message.startswith(COMPRESSED):
-            self._inbox.drop(
-                address, DropReason.ENCODING, "sends compressed messages; set ziplevel to 0 there"
-            )
+        if what := unreadable(message):
+            self._inbox.drop(address, DropReason.ENCODING, what)
             return True
         if b"\n" in message:  # escaped as rsyslog does; the grammar makes lines of it again
             message = message.replace(b"\r\n", b"\n").replace(b"\n", b"#012")

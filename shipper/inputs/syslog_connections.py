@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from kpanic.shipper.api import MEMORY, DropReason
 from kpanic.shipper.inputs.sockets import sender_address
 from kpanic.shipper.inputs.syslog_messages import Framing
+from kpanic.shipper.inputs.syslog_tls import handshake_fault, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +30,6 @@ NO_DESCRIPTOR: Final = 1.0
 """Seconds until a connection is accepted again after the process ran out of descriptors."""
 REST: Final = 0.1
 """Seconds until a connection is read again whose sender has too much waiting."""
-TLS_HANDSHAKE: Final = b"\x16\x03"
-"""The first bytes of a client that speaks TLS (RFC 8446, 5.1)."""
 
 
 class _Connection:
@@ -47,9 +47,13 @@ class Connections:
     :param waiter: waits for them, each with ``(method, socket)``.
     :param most: maximum number of connections.
     :param message_size: maximum bytes of a message.
+    :param tls: None to speak plain TCP.
     """
 
-    def __init__(self, inbox: Inbox, waiter: Waiter, most: int, message_size: int) -> None:
+    def __init__(
+        self, inbox: Inbox, waiter: Waiter, most: int, message_size: int, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self._inbox = inbox
         self._waiter = waiter
         self._most = most
@@ -93,6 +97,9 @@ class Connections:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in KEEPALIVE:
                 made.setsockopt(socket.IPPROTO_TCP, option, value)
+            if self._tls:
+                # the first reads shake hands: nobody waits for a client that does not
+                made = self._tls.wrap_socket(made, server_side=True, do_handshake_on_connect=False)
             self._connections[made] = _Connection(address, self._message_size)
             self._counts[address] += 1
             self._waiter.add(made, (self._receive, made))
@@ -144,16 +151,14 @@ class Connections:
         connection = self._connections[one]
         try:
             data = one.recv(RECEIVED)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return 0
-        except OSError:
+        except OSError as error:
             data = b""
-        if not connection.began and data.startswith(TLS_HANDSHAKE):
-            self._inbox.drop(
-                connection.address,
-                DropReason.ENCODING,
-                "speaks TLS, which this input does not; send plain TCP",
-            )
+            if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+                self._inbox.drop(connection.address, DropReason.ENCODING, handshake_fault(error))
+        if not connection.began and (what := unreadable(data)):
+            self._inbox.drop(connection.address, DropReason.ENCODING, what)
             data = b""
         connection.began = True
         for message in connection.framing.take(data):

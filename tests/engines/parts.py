@@ -115,7 +115,11 @@ def syslog_ng() -> list[str]:
         with made_once(folder) as work:
             if work:
                 command = ["apt-get", "download", "-q", *packages]
-                subprocess.run(command, cwd=work, check=True, capture_output=True, timeout=120)
+                if subprocess.run(
+                    command, cwd=work, check=False, capture_output=True, timeout=120
+                ).returncode:
+                    subprocess.run(["apt-get", "update", "-q"], check=True, capture_output=True, timeout=120)
+                    subprocess.run(command, cwd=work, check=True, capture_output=True, timeout=120)
                 for package in work.glob("*.deb"):
                     subprocess.run(["dpkg-deb", "-x", package, work], check=True, capture_output=True)
     except (OSError, subprocess.SubprocessError) as error:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING, TypeVar
 
-__all__ = ["counts", "note"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["counts", "guarded", "note"]
+
+Result = TypeVar("Result")
 
 _counts: Counter[str] = Counter()
 
@@ -12,7 +18,8 @@ _counts: Counter[str] = Counter()
 def note(stage: str, error: Exception) -> None:
     """Count a fault, and log the first one of a stage.
 
-    :param stage: which part failed: ``transport kmsg``, ``boot``, ``header``, ``reading``.
+    :param stage: which part failed: ``scan``, ``transport kmsg``, ``boot``, ``line``, ``header``, ``report``,
+        ``reading``, ``document``.
     """
     _counts[stage] += 1
     if _counts[stage] == 1:
@@ -21,6 +28,15 @@ def note(stage: str, error: Exception) -> None:
         logging.getLogger(__name__).warning(
             "the grammar has a fault in %s, please report it", stage, exc_info=error
         )
+
+
+def guarded(stage: str, step: Callable[[], Result], otherwise: Result) -> Result:
+    """Return what a step returns, or ``otherwise`` where it has a fault, which is noted."""
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+        note(stage, error)
+        return otherwise
 
 
 def counts() -> dict[str, int]:

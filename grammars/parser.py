@@ -73,7 +73,12 @@ class Parser:
         :param count: the line breaks in the chunk, where they have been counted.
         """
         self._now = now
-        lines = self._scanner.feed(chunk, count)
+        try:
+            lines = self._scanner.feed(chunk, count)
+        except Exception as error:  # noqa: BLE001 - it costs the chunk
+            faults.note("scan", error)
+            self._scanner = Scanner(self._finder.search)
+            return []
         if not lines:
             return []
         found = self._take(lines)
@@ -111,7 +116,7 @@ class Parser:
 
     def flush(self) -> list[CrashReport]:
         """Return the crashes that are open, as when the input has gone quiet; the boots stay known."""
-        found = self._take(self._scanner.close())
+        found = self._take(faults.guarded("scan", self._scanner.close, []))
         self._last = self._last._replace(number=0)  # the scanner counts from 1 again
         for stream in self._streams.values():
             found += self._finish(stream)
@@ -127,8 +132,8 @@ class Parser:
         if not lines:
             return []
         found: list[CrashReport] = []
-        lines = self._heard(self._attributed(lines))
-        self._take_in(lines, found)
+        heard = faults.guarded("line", lambda: self._heard(self._attributed(lines)), lines)
+        self._take_in(heard, found)
         self._reported = self._reported or bool(found)
         return found
 
@@ -149,16 +154,31 @@ class Parser:
         return heard
 
     def _take_in(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
-        hits = self._finder.find(lines)
+        try:
+            hits = self._finder.find(lines)
+        except Exception as error:  # noqa: BLE001 - it costs the line that provokes it
+            faults.note("line", error)
+            if len(lines) > 1:
+                for line in lines:
+                    self._take_in([line], found)
+            return
         at = 0
         for index in sorted(hits):
-            self._follow(lines[at:index], found)
+            self._between(lines[at:index], found)
             try:
                 self._line(lines[index], hits[index], found)
             except Exception as error:  # noqa: BLE001 - of whichever family: it costs the line
                 faults.note("header", error)
             at = index + 1
-        self._follow(lines[at:], found)
+        self._between(lines[at:], found)
+
+    def _between(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
+        """Read lines without a literal."""
+        if lines:
+            try:
+                self._follow(lines, found)
+            except Exception as error:  # noqa: BLE001 - it costs these lines
+                faults.note("line", error)
 
     def _attributed(self, lines: Sequence[Line]) -> Sequence[Line]:
         """Give lines without a prefix to the host whose line they stand right behind."""
@@ -177,8 +197,6 @@ class Parser:
 
     def _follow(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
         """Read lines without a literal: mostly all of one boot, and of an incident that is open."""
-        if not lines:
-            return
         if len(set(map(_HOST, lines))) == 1:
             stream = self._stream(lines[0].host, found)
             times = [time for line in lines if (time := line.time) is not None]
@@ -194,7 +212,10 @@ class Parser:
                     stream.recent.extend(lines[-REMEMBERED:])
                 return
         for line in lines:
-            self._line(line, (), found)
+            try:
+                self._line(line, (), found)
+            except Exception as error:  # noqa: BLE001 - it costs the line
+                faults.note("line", error)
 
     def _line(self, line: Line, numbers: Sequence[int], found: list[CrashReport]) -> None:
         """Read a line with the numbers of its literals."""

@@ -28,13 +28,15 @@ from kpanic.shipper.crash_time import crash_time, iso
 from kpanic.shipper.crashed_host import crashed_host
 from kpanic.shipper.identity import identify
 from kpanic.shipper.origin import Origin
+from kpanic.shipper.packed import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kpanic.grammars.model import Analysis, CrashReport, Frame, InstructionPointer
+    from kpanic.grammars.model import Analysis, CrashReport, Frame, InstructionPointer, Line
+    from kpanic.shipper.packed import Packed
 
-__all__ = ["ECS_VERSION", "build"]
+__all__ = ["ECS_VERSION", "build", "documented"]
 
 ECS_VERSION = "9.4.0"
 ORIGINAL_LIMIT = 65_536
@@ -121,6 +123,45 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
         host["os"] |= kernel.distribution._asdict()
     pruned: dict[str, Any] = _prune(document)
     return pruned
+
+
+def documented(report: CrashReport, origin: Origin) -> Packed:
+    """Return the document of a crash as the store takes it.
+
+    Where a step has a fault, it is a document of the crash's text and time alone; where even that fails, of
+    its title. Both have ``parse.status: corrupted``.
+    """
+    from kpanic.grammars import faults  # noqa: PLC0415 - imported already, as there is a report
+
+    attempt = report
+    for lines in (report.lines, (), ()):
+        try:
+            return pack(build(attempt, origin))
+        except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+            faults.note("document", error)
+            fault = error
+            attempt = _bare(report, lines, error)
+    raise fault
+
+
+def _bare(report: CrashReport, lines: tuple[Line, ...], error: Exception) -> CrashReport:
+    """Return a report with nothing of its contents but these lines."""
+    from kpanic.grammars.model import CrashReport  # noqa: PLC0415 - as above
+    from kpanic.grammars.report import fault_of  # noqa: PLC0415 - as above
+
+    return CrashReport(
+        title="unknown",
+        kind="unknown",
+        cause="unknown",
+        fatal=report.fatal,
+        status="corrupted",
+        doubt=fault_of(error),
+        time=report.time,
+        epoch=report.epoch,
+        host=report.host,
+        hostname=report.hostname,
+        lines=lines,
+    )
 
 
 def _is_history(crashed: float, origin: Origin, now: float) -> bool:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from kpanic.shipper.batch import Batch
 from kpanic.shipper.delivery import RETRY_STORE
-from kpanic.shipper.document import build
+from kpanic.shipper.document import documented
 from kpanic.shipper.identity import identify
-from kpanic.shipper.packed import pack
 from kpanic.shipper.spool import spool
 from kpanic.shipper.store import Position, StoreDamaged, StoreError
 
@@ -56,7 +55,7 @@ class StoreFeed:
         batch = Batch()
         try:
             for report, origin in crashes:
-                if not batch.add([pack(build(report, origin))]):
+                if not batch.add([documented(report, origin)]):
                     continue
                 if not self._store(batch.empty()) or self.stop.is_set():
                     return

@@ -18,7 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from kpanic import __version__
-from kpanic.shipper.api import MEMORY, DeliveryStatus, DropReason
+from kpanic.grammars import faults
+from kpanic.shipper.api import MEMORY, WATCHDOG, DeliveryStatus, DropReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,6 +148,20 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily(
             "kpanic_memory_held_bytes", "Bytes counted against memory.limit.", MEMORY.held
         )
+        yield GaugeMetricFamily("kpanic_memory_limit_bytes", "The value of memory.limit.", MEMORY.limit)
+        yield CounterMetricFamily(
+            "kpanic_watchdog_interruptions",
+            "Pieces of text that were given up, as reading them took too much of a processor.",
+            WATCHDOG.interrupted,
+        )
+        found = CounterMetricFamily(
+            "kpanic_grammar_faults",
+            "Faults of the program at a text, each of which is logged.",
+            labels=["stage"],
+        )
+        for stage, number in faults.counts().items():
+            found.add_metric([stage], number)
+        yield found
         documents = CounterMetricFamily(
             "kpanic_output_documents",
             "Outcomes of deliveries since the start; a document that is retried has several.",

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.batch import Batch
-from kpanic.shipper.document import build
+from kpanic.shipper.document import documented
 from kpanic.shipper.inputs.log_file import read
-from kpanic.shipper.packed import Packed, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from kpanic.shipper.origin import Origin
+    from kpanic.shipper.packed import Packed
 
 __all__ = ["Parsed", "parse_files"]
 
@@ -63,7 +63,7 @@ def _parse_file(path: str, base: Origin) -> Iterator[Parsed]:
     fault = ""
     try:
         for report, origin in read(path, base):
-            if batch.add([pack(build(report, origin))]):
+            if batch.add([documented(report, origin)]):
                 yield Parsed(path, batch.empty(), complete=False)
     except Unreadable as error:
         fault = error.reason

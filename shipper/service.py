@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from kpanic.shipper.api import Stop
+from kpanic.shipper.api import WATCHDOG, Stop
 from kpanic.shipper.delivery import RETRY_STORE, Delivery
 from kpanic.shipper.feed import StoreFeed
 from kpanic.shipper.store import StoreDamaged
@@ -80,6 +80,7 @@ class Service:
 
     def start(self) -> None:
         """Start all threads."""
+        WATCHDOG.start()
         for thread in (*self.deliveries, *self._inputs):
             thread.start()
 

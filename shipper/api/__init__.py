@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         Stored,
         Unavailable,
     )
-    from kpanic.shipper.api._reader import Reader, Readers, parse_fault
+    from kpanic.shipper.api._reader import Reader, Readers, parse_fault, too_costly
     from kpanic.shipper.api._secrets import hide_secrets, remember_secret
     from kpanic.shipper.api._settings import (
         TLS,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         trust_context_only,
     )
     from kpanic.shipper.api._waiting import Stop, Waiter
+    from kpanic.shipper.api._watchdog import WATCHDOG, TooCostly, cost
     from kpanic.shipper.files import FilePath, ReadFile, open_named
     from kpanic.shipper.origin import Origin
 
@@ -66,6 +67,7 @@ __all__ = [
     "ALREADY_THERE",
     "MEMORY",
     "TLS",
+    "WATCHDOG",
     "Crash",
     "DeliveryStatus",
     "DropReason",
@@ -86,12 +88,14 @@ __all__ = [
     "Share",
     "Stop",
     "Stored",
+    "TooCostly",
     "Unavailable",
     "Unreadable",
     "Waiter",
     "base_url",
     "check_url",
     "connection_error",
+    "cost",
     "hide_secrets",
     "open_named",
     "parse_fault",
@@ -100,6 +104,7 @@ __all__ = [
     "split_address",
     "timestamp",
     "tls_context",
+    "too_costly",
     "trust_context_only",
     "with_delivery_fields",
 ]
@@ -134,6 +139,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Reader",
         "Readers",
         "parse_fault",
+        "too_costly",
     ),
     "kpanic.shipper.api._secrets": (
         "hide_secrets",
@@ -155,6 +161,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "kpanic.shipper.api._waiting": (
         "Stop",
         "Waiter",
+    ),
+    "kpanic.shipper.api._watchdog": (
+        "WATCHDOG",
+        "TooCostly",
+        "cost",
     ),
     "kpanic.shipper.document": ("Origin",),
     "kpanic.shipper.files": (

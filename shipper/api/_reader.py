@@ -12,13 +12,14 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from kpanic.shipper.api._memory import MEMORY
+from kpanic.shipper.api._watchdog import WATCHDOG, TooCostly, cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from kpanic.grammars.model import CrashReport
 
-__all__ = ["Reader", "Readers", "parse_fault"]
+__all__ = ["Reader", "Readers", "parse_fault", "too_costly"]
 
 PATIENCE = 3
 """Quiet times after the last header until its report is complete, however slow the console."""
@@ -44,10 +45,15 @@ def parse_fault(error: Exception) -> str:
     return f"a fault of the grammar ends the reading ({type(error).__name__}: {error}); please report it"
 
 
+def too_costly(size: int) -> str:
+    """Return a line for the operator about text that was given up."""
+    return f"{size} bytes took more than {cost(size):.1f} s of a processor and are given up; please report it"
+
+
 class Reader:
     """A parser for text of one host.
 
-    An error of the grammar costs the reports that are open, not the input.
+    An error of the grammar costs the text that provokes it; reports that are open are handed over.
 
     :param say: logs a line for the operator, see :meth:`Feed.say`.
     :param quiet: seconds of silence after which a report is complete.
@@ -76,7 +82,8 @@ class Reader:
         self._bytes += len(chunk)
         self._lines += chunk.count(b"\n")
         self._wide = self._wide or not chunk.isascii()
-        return self._guarded(lambda: self._parser.feed(chunk, now))
+        size = self._bytes if self._parser.open else len(chunk)
+        return self._guarded(lambda: self._parser.feed(chunk, now), size)
 
     def settle(self) -> list[CrashReport]:
         """Return the reports that are complete by now."""
@@ -87,13 +94,16 @@ class Reader:
             return self.flush()
         if not self._parser.open:
             return []
-        return self._guarded(lambda: self._parser.settle(now - self._quiet, now - PATIENCE * self._quiet))
+        return self._guarded(
+            lambda: self._parser.settle(now - self._quiet, now - PATIENCE * self._quiet), self._bytes
+        )
 
     def flush(self) -> list[CrashReport]:
         """Return the reports that are open; what is known of the boot is kept."""
+        size = self._bytes
         self._last = None
         self._bytes, self._lines, self._wide = 0, 0, False
-        return self._guarded(self._parser.flush)
+        return self._guarded(self._parser.flush, size)
 
     @property
     def size(self) -> int:
@@ -116,12 +126,19 @@ class Reader:
         left = self._last + self._quiet - self._now()
         return max(0.0, min(left, max(LOOK, self._quiet / 4)) if self._parser.open else left)
 
-    def _guarded(self, step: Callable[[], list[CrashReport]]) -> list[CrashReport]:
+    def _guarded(self, step: Callable[[], list[CrashReport]], size: int) -> list[CrashReport]:
+        """Return what a step returns; where it fails or costs more than so many bytes may, what was open."""
         try:
-            return step()
+            return WATCHDOG.watched(step, lambda: cost(size))
+        except TooCostly:
+            self._say(too_costly(size))
         except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
             self._say(parse_fault(error))
-            self._parser = self._new()
+        parser, self._parser = self._parser, self._new()
+        try:
+            return WATCHDOG.watched(lambda: parser.settle(math.inf, math.inf), lambda: cost(size))
+        except (Exception, TooCostly):  # noqa: BLE001 - as above
+            self._say("a report that was open is lost with it")
             return []
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from kpanic.shipper.api import Crash, Unreadable, parse_fault
+from kpanic.shipper.api import WATCHDOG, Crash, TooCostly, Unreadable, cost, parse_fault, too_costly
 from kpanic.shipper.crashed_host import is_own
 from kpanic.shipper.files import NotRegularFile, open_named
 from kpanic.shipper.inputs import kdump_names, memory_dump
@@ -85,7 +85,10 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
     try:
         while True:
             try:
-                report = next(reports, None)
+                report = WATCHDOG.watched(lambda: next(reports, None), lambda: cost(chunks.size))
+            except TooCostly:
+                chunks.fault = too_costly(chunks.size)
+                break
             except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
                 chunks.fault = parse_fault(error)
                 break
@@ -116,6 +119,7 @@ class Chunks:
 
     :ivar fault: why it was not read to its end; empty if it was.
     :ivar looks_binary: whether it is not text.
+    :ivar size: bytes that were read, decompressed.
     :raises Unreadable: it cannot be opened, or is empty.
     """
 
@@ -123,6 +127,7 @@ class Chunks:
         self._path = path
         self.fault = ""
         self.looks_binary = False
+        self.size = 0
         if path == STANDARD_INPUT and sys.stdin is None:
             raise Unreadable(path, "standard input is closed")
         with _explained(path):
@@ -149,7 +154,9 @@ class Chunks:
             self.looks_binary = looks_binary(self._head)
         stream = _Rewound(self._head, self._file)
         try:
-            yield from unpack(stream.read, new) if new else iter(lambda: stream.read(CHUNK), b"")
+            for chunk in unpack(stream.read, new) if new else iter(lambda: stream.read(CHUNK), b""):
+                self.size += len(chunk)
+                yield chunk
         except Exception as error:  # noqa: BLE001 - each library has its own; all mean damaged bytes
             self.fault = _fault(error)
 

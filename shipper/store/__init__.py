@@ -56,7 +56,7 @@ class Store(Documents, Crashes, Deliveries, Retention):
                 "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM documents WHERE NOT kept)"
             ).fetchone()
             incidents, fatal = connection.execute(
-                "SELECT count(*), coalesce(sum(fatal), 0) FROM incidents"
+                "SELECT count(*), count(nullif(fatal, 0)) FROM incidents"
             ).fetchone()
             first, last = (
                 None if at is None else stamp(at)

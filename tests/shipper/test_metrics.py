@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import urllib.request
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kpanic.grammars import faults
 from kpanic.shipper import metrics
+from kpanic.shipper.api import WATCHDOG, DropReason
 from tests.engines import parts
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -33,6 +39,21 @@ def port() -> Iterator[int]:
 def scraped(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         return str(answer.read().decode())
+
+
+def test_every_metric_is_documented_and_every_documented_one_is_served(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "_counts", Counter({"line": 2}))
+    monkeypatch.setattr(WATCHDOG, "interrupted", 3)
+    text = scraped(port)
+    assert 'kpanic_grammar_faults_total{stage="line"} 2.0' in text
+    assert "kpanic_watchdog_interruptions_total 3.0" in text
+    served = set(re.findall(r"^# TYPE (kpanic_\w+)", text, re.MULTILINE))
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert served == set(re.findall(r"^\| `(kpanic_\w+)`", page, re.MULTILINE))
+    reasons = page[page.index("| reason |") :]
+    assert set(re.findall(r"^\| `(\w+)`", reasons, re.MULTILINE)) == set(DropReason)
 
 
 def descriptors() -> int:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from kpanic.shipper.api import timestamp, with_delivery_fields
-from kpanic.shipper.document import build
-from kpanic.shipper.packed import pack
+from kpanic.shipper.document import documented
 from kpanic.shipper.signature_document import outline, signature_document
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def documents(
     report: CrashReport, origin: Origin, known: Container[str], *, signatures: bool
 ) -> list[Printed]:
     """Return the documents of a crash, without those that are known, as an output would send them."""
-    packed = pack(build(report, origin))
+    packed = documented(report, origin)
     moment = timestamp()
     found = []
     if packed.id not in known:

@@ -1,0 +1,109 @@
+"""What reading one piece of text may cost: a line, a datagram, an entry, a file.
+
+Every pattern and every step takes time in proportion to its text, and tests hold them to it. This is for
+what they miss: a thread that spends more of a processor on a piece than its length explains is interrupted,
+and the piece costs itself, not what comes after it. What is inside one call of a C library ends first.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["WATCHDOG", "TooCostly", "Watchdog", "cost"]
+
+BASE: Final = 1.0
+"""Seconds of a processor that any piece may take."""
+BYTE: Final = 20e-6
+"""Seconds that each of its bytes may take beside that: ten times what the slowest texts take."""
+LOOK: float = 1.0
+"""Seconds between two looks at the threads."""
+
+Result = TypeVar("Result")
+
+
+class TooCostly(BaseException):
+    """Raised in a thread from outside; no ``except Exception`` on the way takes it for a fault of a line."""
+
+
+def cost(size: int) -> float:
+    """Return the seconds of a processor that so many bytes may take."""
+    return BASE + BYTE * size
+
+
+class _Watch:
+    __slots__ = ("allowed", "began", "clock", "interrupted")
+
+    def __init__(self, thread: int, allowed: Callable[[], float]) -> None:
+        self.clock = time.pthread_getcpuclockid(thread)
+        self.began = time.thread_time()
+        self.allowed = allowed
+        self.interrupted = 0
+
+
+class Watchdog:
+    """Looks after the steps of all threads, from :meth:`start` on.
+
+    :ivar interrupted: how many steps were.
+    """
+
+    def __init__(self) -> None:
+        self.interrupted = 0
+        self._lock = threading.Lock()
+        self._watches: dict[int, _Watch] = {}
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start; the thread ends with the process."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+            self._thread.start()
+
+    def watched(self, step: Callable[[], Result], allowed: Callable[[], float]) -> Result:
+        """Return what a step of this thread returns.
+
+        :param allowed: returns the seconds of a processor that it may take, as of now.
+        :raises TooCostly: it took more.
+        """
+        if self._thread is None:
+            return step()
+        thread = threading.get_ident()
+        watch = self._watches[thread] = _Watch(thread, allowed)
+        try:
+            return step()
+        finally:
+            with self._lock:
+                self._watches.pop(thread, None)
+                if watch.interrupted:  # perhaps not yet raised
+                    _raise(thread, None)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(LOOK)
+            for thread, watch in list(self._watches.items()):
+                with self._lock:
+                    if self._watches.get(thread) is watch and self._exceeded(watch):
+                        self.interrupted += not watch.interrupted
+                        watch.interrupted += 1
+                        _raise(thread, TooCostly)
+
+    @staticmethod
+    def _exceeded(watch: _Watch) -> bool:
+        """Tell whether a step has taken too much; an interruption that was swallowed is repeated."""
+        taken = time.clock_gettime(watch.clock) - watch.began
+        return taken > watch.allowed() * (1 + watch.interrupted)
+
+
+def _raise(thread: int, error: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread), ctypes.py_object(error) if error else None
+    )
+
+
+WATCHDOG = Watchdog()
+"""The one of this process; ``kpanic run`` starts it."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check_tables", "check_whole", "is_damage", "position_checksum"]
+__all__ = ["CHECKED_ALWAYS", "check_columns", "check_tables", "check_whole", "is_damage", "position_checksum"]
 
 CHECKED_ALWAYS = 16_000_000
 """Bytes of a file that is read whole at every opening; a larger one only if it was not closed."""
@@ -56,9 +56,30 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, thoroughly: bool)
     """
     if thoroughly or path.stat().st_size <= CHECKED_ALWAYS:
         _quick_check(connection, "1")
+        check_columns(connection)
         return
     for table in SMALL_TABLES:
         _quick_check(connection, table)
+
+
+def check_columns(connection: sqlite3.Connection) -> None:
+    """Check that the columns which lists and reports calculate with hold what can be calculated with.
+
+    :raises sqlite3.DatabaseError: one does not.
+    """
+    if connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'crashes')").fetchone()[0]:
+        for table, wrong in _WRONG_VALUES.items():
+            query = f"SELECT EXISTS (SELECT 1 FROM {table} WHERE {wrong})"  # noqa: S608 - fixed texts
+            if connection.execute(query).fetchone()[0]:
+                raise sqlite3.DatabaseError(f"the columns of {table} hold what they cannot")
+
+
+_WRONG_VALUES = {
+    "crashes": "typeof(at) != 'integer' OR at NOT BETWEEN -62135596800000 AND 253402300799999"
+    " OR typeof(first) != 'integer' OR typeof(host) != 'text' OR typeof(profile) != 'integer'",
+    "incidents": "typeof(first) != 'integer' OR typeof(fatal) != 'integer'",
+}
+"""The time is of the years 1 to 9999, in milliseconds since 1970."""
 
 
 def _quick_check(connection: sqlite3.Connection, argument: str) -> None:

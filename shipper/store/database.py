@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Self
 from kpanic.shipper.store import schema
 from kpanic.shipper.store.bodies import Bodies
 from kpanic.shipper.store.columns import fill, mend
-from kpanic.shipper.store.damage import check_tables, check_whole, is_damage
+from kpanic.shipper.store.damage import (
+    CHECKED_ALWAYS,
+    check_columns,
+    check_tables,
+    check_whole,
+    is_damage,
+)
 from kpanic.shipper.store.errors import StoreDamaged, StoreError, StoreFull
 from kpanic.shipper.store.folder import ADVICE, make_private, own_folder, refuse_other_kinds
 from kpanic.shipper.store.lock import WriterLock
@@ -193,6 +199,8 @@ class Database:
                 raise StoreError(NO_STORE_YET.format(self.path))
             if version < len(schema.MIGRATIONS):
                 raise StoreError(OLDER.format(self.path, version))
+            if self.size() <= CHECKED_ALWAYS:
+                check_columns(connection)
         except sqlite3.DatabaseError as error:
             if not is_damage(error, writable=self._writable()):
                 raise StoreError(f"{self.path}: cannot be read by this user: {error}") from None

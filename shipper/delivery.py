@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, Unavailable, hide_secrets
+from kpanic.shipper.crash_line import crash_lines
 from kpanic.shipper.store import StoreDamaged, StoreError
 
 if TYPE_CHECKING:
@@ -224,10 +225,24 @@ class Delivery(threading.Thread):
         self._settle(batch, outcomes)
         self.outcomes.update(outcome.status for outcome in outcomes)
         self.already_there += sum(outcome.reason == ALREADY_THERE for outcome in outcomes)
+        self._say_delivered(batch, outcomes)
         held = [outcome for outcome in outcomes if outcome.status is DeliveryStatus.RETRY]
         if held and len(held) == len(outcomes):
             return f"{self.output.name}: {held[0].reason or 'not now'}"
         return ""
+
+    def _say_delivered(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
+        """Log what the receiver has taken."""
+        if self._say is None:
+            return
+        taken = {
+            one.id
+            for one in outcomes
+            if one.status is DeliveryStatus.DELIVERED and one.reason != ALREADY_THERE
+        }
+        bodies = [stored.body for stored in batch if stored.id in taken]
+        for line in crash_lines(f"delivered to {self.output.name}", bodies):
+            self._say(line, level="info")
 
     def _settle(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
         """Record what became of a batch, however long the store takes: unrecorded, it would be sent again.

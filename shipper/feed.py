@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kpanic.shipper.batch import Batch
+from kpanic.shipper.crash_line import crash_lines
 from kpanic.shipper.delivery import RETRY_STORE
 from kpanic.shipper.document import documented
 from kpanic.shipper.identity import identify
@@ -70,8 +71,7 @@ class StoreFeed:
         self.crashes[self.input_name] += len(documents)
         while True:
             try:
-                if spool(self.store, documents, self.outputs, positions, say=self.say):
-                    self.wake()
+                new = self._spool(documents, positions)
             except StoreDamaged as error:
                 self.give_up(error)
                 return False
@@ -85,7 +85,19 @@ class StoreFeed:
                 if self._said:
                     self._said = ""
                     self.say(f"{self.store.path}: takes crashes again", level="info")
+                for line in crash_lines("kept", new):
+                    self.say(line, level="info")
                 return True
+
+    def _spool(self, documents: Sequence[Packed], positions: Sequence[Position]) -> list[bytes]:
+        """Store documents; return the texts of the new ones.
+
+        :raises StoreError: not all of it is stored.
+        """
+        known = self.store.known_ids([document.id for document in documents])
+        if spool(self.store, documents, self.outputs, positions, say=self.say):
+            self.wake()
+        return list({one.id: one.body for one in documents if one.id not in known}.values())
 
     def give_up(self, error: StoreDamaged) -> None:
         """End all inputs and have the store set aside."""

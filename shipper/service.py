@@ -29,6 +29,7 @@ class Service:
 
     :param origin: what is known of every crash before it is read.
     :param say: takes lines for the operator.
+    :param targets: outputs of messages; neither retention nor ``unlink`` waits for them.
     :param triage: is stamped on each document that is sent.
     :param on_damage: is called, from any thread, once the store is found damaged: nothing goes on then.
     :ivar crashes: how many crashes each input has read, by its name, known ones included.
@@ -43,6 +44,7 @@ class Service:
         outputs: Sequence[Output],
         say: Say,
         *,
+        targets: Sequence[Output] = (),
         triage: Triage | None = None,
         on_damage: Callable[[], None],
     ) -> None:
@@ -51,7 +53,8 @@ class Service:
         self._stop = Stop()
         self._say = say
         self.deliveries = [
-            Delivery(store, output, triage=triage, say=say, on_damage=on_damage) for output in outputs
+            Delivery(store, output, triage=triage, say=say, on_damage=on_damage)
+            for output in (*outputs, *targets)
         ]
         names = [output.name for output in outputs]
         self._inputs = [

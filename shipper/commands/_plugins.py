@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from kpanic.shipper.api import Input, Output
     from kpanic.shipper.config import Config
     from kpanic.shipper.crashed_host import HostRules
+    from kpanic.shipper.store import Store
 
-__all__ = ["make_inputs", "make_outputs", "origin"]
+__all__ = ["make_inputs", "make_outputs", "make_targets", "origin"]
 
 
 def origin(
@@ -79,3 +80,32 @@ def make_outputs(config: Config, only: str | None = None) -> list[Output]:
         except ValueError as error:
             raise Failure(f"{config.source or 'configuration'}: output.{plugin.name}: {error}", 2) from None
     return outputs
+
+
+def make_targets(config: Config, store: Store) -> list[Output]:
+    """Make the targets of ``notify``; a new one is told of what comes from now on.
+
+    :raises Failure: one cannot be made as it is configured.
+    """
+    if not config.notify.targets:
+        return []
+    from kpanic.dashboards.rules import rules  # noqa: PLC0415
+    from kpanic.shipper.commands._configuration import site_options  # noqa: PLC0415
+    from kpanic.shipper.notices import Notices  # noqa: PLC0415
+    from kpanic.shipper.notify import NotifyOutput  # noqa: PLC0415
+    from kpanic.shipper.triage import Triage  # noqa: PLC0415
+
+    options = site_options(config)
+    base = options.opensearch_dashboards_url or options.kibana_url
+    made: list[Output] = []
+    for number, target in enumerate(config.notify.targets):
+        wanted = [rule for rule in rules(options) if rule.id in target.rules]
+        try:
+            one = NotifyOutput(target, Notices(store, wanted, Triage(config.entries)), base)
+        except ValueError as error:
+            raise Failure(
+                f"{config.source or 'configuration'}: notify.targets[{number}].{error}", 2
+            ) from None
+        store.register_output(one.name, from_now=True)
+        made.append(one)
+    return made

@@ -18,7 +18,7 @@ import click
 from kpanic.shipper import systemd
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
-from kpanic.shipper.commands._plugins import make_inputs, make_outputs, origin
+from kpanic.shipper.commands._plugins import make_inputs, make_outputs, make_targets, origin
 from kpanic.shipper.commands._store import expire, open_store
 from kpanic.shipper.requests import Requests
 from kpanic.shipper.service_log import service_log
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+EXAMINED = ("output", "notify")
+"""Sections whose files are opened at the start."""
 BACKFILL_TIME = 86_400.0
 """Seconds after the store was made within which inputs read crashes from before it."""
 EXPIRY_INTERVAL = 600.0
@@ -59,7 +61,7 @@ def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
     log = service_log()
     sys.setswitchinterval(SWITCH)
     requests = Requests()
-    parts = _make(read_config(config_file, overrides, ("output",)))
+    parts = _make(read_config(config_file, overrides, EXAMINED))
     while True:
         with open_store(parts.config, warn=log) as store:
             renewed = _serve(store, parts, requests, log, (config_file, overrides))
@@ -99,6 +101,7 @@ def _serve(
         parts.inputs,
         parts.outputs,
         log,
+        targets=make_targets(config, store),
         triage=Triage(config.entries),
         on_damage=requests.damage,
     )
@@ -108,7 +111,8 @@ def _serve(
             log(warning)
         inputs = ", ".join(plugin.name for plugin in config.inputs)
         outputs = ", ".join(plugin.name for plugin in config.outputs) or "none, kept here"
-        log(f"running; inputs: {inputs}; outputs: {outputs}", level="info")
+        told = "".join(f"; tells {target.name}" for target in config.notify.targets)
+        log(f"running; inputs: {inputs}; outputs: {outputs}{told}", level="info")
         systemd.notify("READY=1")
         expired_at = -EXPIRY_INTERVAL
         renewed = None
@@ -138,7 +142,7 @@ def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say)
     """Read the configuration again; None if something in it is wrong, which is logged."""
     systemd.notify_reloading()
     try:
-        made = _make(read_config(*source, ("output",)))
+        made = _make(read_config(*source, EXAMINED))
         if made.config.store_path() != store.path:
             open_store(made.config, warn=log).close()
     except Failure as error:

@@ -149,6 +149,9 @@ class Converter:
 
     def _open_files(self, value: Any, kind: Any, path: Key) -> None:  # noqa: ANN401 - any type
         """Open the files that a value of ``kind`` names, also if something else is wrong with it."""
+        if isinstance(value, list) and getattr(kind, "__origin__", None) is list:
+            for index, one in enumerate(value):
+                self._open_files(one, kind.__args__[0], (*path, index))
         if not (isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
             return
         for field in msgspec.structs.fields(kind):
@@ -166,6 +169,9 @@ class Converter:
 
     def _examine(self, made: Any, path: Key) -> None:  # noqa: ANN401 - any struct
         """Let structs look at what they name."""
+        if isinstance(made, list):
+            for index, one in enumerate(made):
+                self._examine(one, (*path, index))
         if not isinstance(made, msgspec.Struct):
             return
         for field in msgspec.structs.fields(made):

@@ -10,6 +10,7 @@ import msgspec
 
 from kpanic.shipper.files import FilePath  # noqa: TC001 - msgspec looks at annotations
 from kpanic.shipper.frontend import SetupConfig
+from kpanic.shipper.notify_config import NotifyConfig
 from kpanic.shipper.triage import Entry  # noqa: TC001 - likewise
 
 INPUTS, OUTPUTS = "kpanic.inputs", "kpanic.outputs"
@@ -131,6 +132,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     retention: RetentionConfig = RetentionConfig()
     memory: MemoryConfig = MemoryConfig()
     setup: SetupConfig = SetupConfig()
+    notify: NotifyConfig = NotifyConfig()
     triage: TriageConfig = TriageConfig()
     entries: list[Entry] = []
     """The entries of the triage file."""
@@ -166,6 +168,7 @@ SECTIONS: dict[str, Any] = {
     "redact": RedactConfig,
     "retention": RetentionConfig,
     "memory": MemoryConfig,
+    "notify": NotifyConfig,
     "triage": TriageConfig,
     "setup": SetupConfig,
     "http": HttpConfig,

@@ -19,9 +19,10 @@ from kpanic.shipper.crashed_host import HostRules, glob_of
 from kpanic.shipper.inputs.file_patterns import expand, rotated_files
 from kpanic.shipper.inputs.folder_watch import Watch
 from kpanic.shipper.inputs.followed_file import FollowedFile, identify_path, modified
+from kpanic.shipper.obstacles import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kpanic.shipper.api import Feed
 
@@ -53,6 +54,10 @@ class FileInput:
     def paths(self) -> list[str]:
         """Files that hold crashes now; a pattern that matches none stands for itself."""
         return sorted({path for pattern in self._config.paths for path in list(expand(pattern)) or [pattern]})
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        yield from unreadable(self.paths)
 
     def run(self, feed: Feed) -> None:
         """Follow the files until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""

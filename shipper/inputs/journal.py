@@ -27,8 +27,11 @@ from kpanic.shipper.inputs.journal_entries import (
     host_of,
     log_lines,
 )
+from kpanic.shipper.obstacles import unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Feed
 
@@ -64,6 +67,12 @@ class JournalInput:
     def __init__(self, config: JournalConfig) -> None:
         self.paths: list[str] = []
         self._config = config
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        if shutil.which("journalctl") is None:
+            yield "journalctl is not installed; the journal cannot be read"
+        yield from unreadable(self._config.paths, "the group systemd-journal or CAP_DAC_READ_SEARCH")
 
     def run(self, feed: Feed) -> None:
         """Follow the journals until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""

@@ -18,6 +18,7 @@ from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.kdump_names import is_dump
 from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.inputs.memory_dump import PROGRAM
+from kpanic.shipper.obstacles import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,10 @@ class KdumpInput:
     def paths(self) -> list[str]:
         """Folders that hold crashes now."""
         return self._config.folders()
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        yield from unreadable(self.paths)
 
     def run(self, feed: Feed) -> None:
         """Look at the folders whenever they change; a file is read once it is complete."""

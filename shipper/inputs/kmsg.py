@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING
 from kpanic.shipper.api import Crash, Reader, Seconds, Settings, Waiter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Feed
 
@@ -55,6 +57,14 @@ class KmsgInput:
     def __init__(self, config: KmsgConfig) -> None:
         self.paths: list[str] = []
         self._config = config
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        path = self._config.path
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        except OSError as error:
+            yield f"{path}: cannot be read by this user: {error.strerror}; CAP_SYSLOG may be needed"
 
     def run(self, feed: Feed) -> None:
         """Follow the log until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""

@@ -20,8 +20,11 @@ from kpanic.shipper.inputs.netconsole_records import NetconsoleReader
 from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import LOCALHOST, AllowedSenders
 from kpanic.shipper.inputs.sockets import ListenAddress, parse_listen_address
+from kpanic.shipper.obstacles import unbindable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Feed
 
@@ -62,6 +65,10 @@ class NetconsoleInput:
         self._config = config
         self._allowed = AllowedSenders(config.allow)
         self._address = parse_listen_address("host", config.host)
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        yield from unbindable(socket.SOCK_DGRAM, self._config.host, self._address)
 
     def run(self, feed: Feed) -> None:
         """Listen until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""

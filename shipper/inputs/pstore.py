@@ -22,6 +22,7 @@ from kpanic.shipper.crashed_host import HostRules, is_own
 from kpanic.shipper.files import NotRegularFile, open_beneath
 from kpanic.shipper.inputs.folders import open_folder_below, walk_folders
 from kpanic.shipper.inputs.log_file import PSTORE
+from kpanic.shipper.obstacles import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,10 @@ class PstoreInput:
     def __init__(self, config: PstoreConfig) -> None:
         self._config = config
         self.paths = [path for path in config.folders() if os.path.isdir(path)]  # noqa: PTH112
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        yield from unreadable(self.paths)
 
     def run(self, feed: Feed) -> None:
         """Look at the folders again and again; a folder is read again when its records change."""

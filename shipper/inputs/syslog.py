@@ -22,8 +22,11 @@ from kpanic.shipper.inputs.sockets import ListenAddress, parse_listen_address
 from kpanic.shipper.inputs.syslog_connections import Connections
 from kpanic.shipper.inputs.syslog_messages import read_header
 from kpanic.shipper.inputs.syslog_tls import ListenTLS, unreadable
+from kpanic.shipper.obstacles import unbindable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Feed
 
@@ -108,6 +111,11 @@ class SyslogInput:
             )
             if host
         ]
+
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        for kind, text, address in self._addresses:
+            yield from unbindable(kind, text, address)
 
     def run(self, feed: Feed) -> None:
         """Listen until ``feed.stop`` is set; see :meth:`kpanic.shipper.api.Input.run`."""

@@ -23,10 +23,11 @@ from kpanic.shipper.api import (
     timestamp,
     with_delivery_fields,
 )
+from kpanic.shipper.obstacles import unwritable
 from kpanic.shipper.signature_document import outline, signature_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from kpanic.shipper.api import Stored
 
@@ -40,6 +41,7 @@ class FileConfig(Settings, frozen=True, kw_only=True):
     """``output.file``."""
 
     path: FilePath
+    """The file; its folder is made."""
     permissions: int = 0o600
     signatures: bool = False
     """Write a document for each new signature too."""
@@ -113,6 +115,10 @@ class FileOutput:
             raise Unavailable(f"file: {self._path}: {error.strerror}") from error
         return f"file {self._path}: writable"
 
+    def obstacles(self) -> Iterator[str]:
+        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        yield from unwritable(self._path)
+
     def close(self) -> None:
         """Close the file."""
         if self._file >= 0:
@@ -128,6 +134,7 @@ class FileOutput:
             except FileNotFoundError:
                 pass
             self.close()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
         status = os.fstat(self._file)
         if stat.S_ISFIFO(status.st_mode):

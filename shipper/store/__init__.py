@@ -8,6 +8,7 @@ any number may read meanwhile.
 ``schema``          the tables
 ``documents``       documents and the positions of inputs
 ``crashes``         their columns, for lists and reports
+``arrivals``        what came before a document, for rules that fire once
 ``incidents``       which incident a document is of
 ``deliveries``      cursors of outputs, retries, dead letters
 ``retention``       what expires
@@ -22,6 +23,7 @@ any number may read meanwhile.
 from __future__ import annotations
 
 from kpanic.shipper.columns import stamp
+from kpanic.shipper.store.arrivals import Arrivals
 from kpanic.shipper.store.crashes import Crash, Crashes, Selection
 from kpanic.shipper.store.deliveries import Deliveries
 from kpanic.shipper.store.documents import Documents
@@ -46,7 +48,7 @@ __all__ = [
 ]
 
 
-class Store(Documents, Crashes, Deliveries, Retention):
+class Store(Documents, Crashes, Arrivals, Deliveries, Retention):
     """The store of one machine; see :class:`~kpanic.shipper.store.database.Database` for its arguments."""
 
     def status(self) -> Status:

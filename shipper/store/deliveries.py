@@ -34,10 +34,20 @@ class Deliveries(Database):
     lists. A new output begins at 0 and so gets everything.
     """
 
-    def register_output(self, output: str) -> None:
-        """Make an output known, unless it is."""
+    def register_output(self, output: str, *, from_now: bool = False) -> None:
+        """Make an output known, unless it is.
+
+        :param from_now: it gets no document that is there already.
+        """
+        cursor = (
+            "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'documents'), 0)" if from_now else "0"
+        )
         with self._transaction() as connection:
-            connection.execute("INSERT INTO outputs (name) VALUES (?) ON CONFLICT DO NOTHING", (output,))
+            connection.execute(
+                f"INSERT INTO outputs (name, cursor, cursor_copy) VALUES (?, {cursor}, {cursor})"  # noqa: S608
+                " ON CONFLICT DO NOTHING",
+                (output,),
+            )
 
     def pending(self, output: str, limit: int, until: int | None = None) -> list[Stored]:
         """Return what is to be delivered next: first what is to be tried again, then what is new.
@@ -226,15 +236,18 @@ class Deliveries(Database):
             ).rowcount
             connection.execute("DELETE FROM dead_letters WHERE ?1 IS NULL OR output = ?1", (output,))
             if everything:
-                connection.execute("DELETE FROM retries WHERE ?1 IS NULL OR output = ?1", (output,))
+                chosen = "name = ?1 OR (?1 IS NULL AND name NOT GLOB 'notify.*')"  # nobody is told twice
+                names = f"SELECT name FROM outputs WHERE {chosen}"  # noqa: S608 - fixed texts
+                connection.execute(f"DELETE FROM retries WHERE output IN ({names})", (output,))  # noqa: S608
                 connection.execute(
-                    "UPDATE outputs SET cursor = 0, cursor_copy = 0, delivered = max(0, delivered -"
+                    "UPDATE outputs SET cursor = 0, cursor_copy = 0, delivered = max(0, delivered -"  # noqa: S608
                     " (SELECT coalesce(sum(kept), 0) FROM documents WHERE seq <= cursor))"
-                    " WHERE ?1 IS NULL OR name = ?1",
+                    f" WHERE {chosen}",
                     (output,),
                 )
                 outputs = connection.execute(
-                    "SELECT count(*) FROM outputs WHERE ?1 IS NULL OR name = ?1", (output,)
+                    f"SELECT count(*) FROM ({names})",  # noqa: S608
+                    (output,),
                 ).fetchone()[0]
                 revived = (
                     outputs * connection.execute("SELECT coalesce(sum(kept), 0) FROM documents").fetchone()[0]

@@ -12,7 +12,7 @@ from kpanic.shipper.store.errors import StoreError, StoreInUse
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["WriterLock"]
+__all__ = ["WriterLock", "writer"]
 
 DAMAGED = "damaged"
 """Stands in the file in place of a process if the store has to be set aside."""
@@ -72,3 +72,21 @@ class WriterLock:
         with contextlib.suppress(OSError):  # a full disk does not keep the lock from holding
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, text.encode(), 0)
+
+
+def writer(store: Path) -> str:
+    """Return the process that writes to a store, as its lock's file names it; empty if none does."""
+    try:
+        file = os.open(
+            store.with_name(f"{store.name}.lock"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        )
+    except OSError:
+        return ""
+    try:
+        holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return holder or "unknown"
+    finally:
+        os.close(file)
+    return ""

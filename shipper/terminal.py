@@ -6,11 +6,12 @@ import re
 
 __all__ = ["OperatorError", "counted", "escape_controls", "say", "visible"]
 
-# C0, DEL, C1; Unicode's invisible characters, and its line and direction controls, which show a text as other
-# than it is (general categories Cc, Cf, Zl, Zp)
+# C0, DEL, C1; what shows nothing (Default_Ignorable_Code_Point, Unicode 15.1, DerivedCoreProperties.txt); and
+# controls of lines and of direction, which show a text as other than it is (general categories Zl, Zp, Cf)
 _CONTROLS = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f"
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _SURROGATES = "\ud800-\udfff"
 _IN_TEXT = re.compile(f"[{_CONTROLS}{_SURROGATES}]")

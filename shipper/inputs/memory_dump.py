@@ -1,7 +1,7 @@
 """The kernel log inside a memory dump, as ``makedumpfile --dump-dmesg`` extracts it (makedumpfile(8)).
 
 The text is what ``vmcore-dmesg`` would have written. A dump is somebody's memory and may be made to mislead,
-so the program runs with bounded time, memory and output.
+so the program runs confined (:mod:`.confined`), with bounded time, memory and output.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import IO, Final
 
 from kpanic.shipper.api import Unreadable
+from kpanic.shipper.files import open_beneath, open_folder
+from kpanic.shipper.inputs import confined
 
 __all__ = ["PROGRAM", "is_dump", "log_of"]
 
@@ -25,22 +26,11 @@ LARGEST: int = 256 << 20
 MEMORY: int = 256 << 20
 """Maximum bytes of its address space: the bitmaps of a machine with 1 TB take 64 MB."""
 
+LOG: Final = "dmesg"
 _FLATTENED: Final = b"makedumpfile"
 _MAGIC: Final = (b"KDUMP   ", _FLATTENED, b"DISKDUMP", b"PAGEDUMP", b"LiME")
 _CORES: Final = (b"\x04\x00", b"\x00\x04")
 """``e_type`` of an ELF core, little and big endian."""
-_LIMITED: Final = """
-import os, resource, signal, sys
-space, size, seconds = map(int, sys.argv[1:4])
-for which, limit in (
-    (resource.RLIMIT_FSIZE, size), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0),
-    (resource.RLIMIT_NOFILE, 64), (resource.RLIMIT_AS, space),
-):
-    resource.setrlimit(which, (limit, limit))
-signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-os.execv(sys.argv[4], sys.argv[4:])
-"""
-"""Runs a program within limits; they hold before its first instruction."""
 
 
 def is_dump(head: bytes) -> bool:
@@ -71,18 +61,22 @@ def log_of(path: str, head: bytes) -> IO[bytes]:
             "is a memory dump without its log beside it: install makedumpfile, and the log is taken out of it"
             " (Red Hat before 10: kexec-tools)",
         )
-    with tempfile.TemporaryDirectory(prefix="kpanic-", ignore_cleanup_errors=True) as folder:
-        log, words = Path(folder) / "dmesg", Path(folder) / "words"
-        limits = (MEMORY, LARGEST, max(1, int(LONGEST)))
-        with words.open("wb") as said:
-            process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
-                [*_python(limits), program, "--dump-dmesg", str(Path(path).absolute()), str(log)],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TMPDIR": folder},
-                start_new_session=True,
-            )
+    with (
+        tempfile.TemporaryDirectory(prefix="kpanic-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryFile() as words,
+    ):
+        extract = [program, "--dump-dmesg", str(Path(path).absolute()), f"{folder}/{LOG}"]
+        if os.geteuid() == 0:
+            with contextlib.suppress(OSError):  # a container may forbid it, as it then does to become nobody
+                os.chown(folder, confined.NOBODY, confined.NOBODY)
+        process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
+            confined.command(MEMORY, LARGEST, max(1, int(LONGEST)), extract),
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TMPDIR": folder},
+            start_new_session=True,
+        )
         try:
             code = process.wait(LONGEST)
         except subprocess.TimeoutExpired:
@@ -93,19 +87,27 @@ def log_of(path: str, head: bytes) -> IO[bytes]:
             process.wait()
         if code:
             raise Unreadable(path, f"its log could not be extracted: {_reason(code, words)}")
-        return log.open("rb")
+        return _written(path, folder)
 
 
-def _python(limits: tuple[int, ...]) -> list[str]:
-    """Return the command that runs the program behind it within limits."""
-    return [sys.executable, "-I", "-S", "-c", _LIMITED, *map(str, limits)]
+def _written(path: str, folder: str) -> IO[bytes]:
+    """Open what was extracted; the program may have been made to leave something else in its place."""
+    descriptor = open_folder(folder)
+    try:
+        return open_beneath(descriptor, LOG)
+    except OSError as error:
+        raise Unreadable(path, f"its log could not be extracted: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
 
 
-def _reason(code: int, words: Path) -> str:
+def _reason(code: int, words: IO[bytes]) -> str:
     """Return what the program said last before its farewell, or the signal that ended it."""
     if code < 0:
         return f"{PROGRAM} was ended by {signal.Signals(-code).name}"
-    text = words.read_bytes()[-2000:].decode(errors="replace")
+    words.seek(0, os.SEEK_END)
+    words.seek(max(0, words.tell() - 2000))
+    text = words.read().decode(errors="replace")
     lines = [
         line.strip() for line in text.splitlines() if line.strip(" .") not in ("", "makedumpfile Failed")
     ]

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -30,7 +31,7 @@ from kpanic.shipper.inputs.pstore import PstoreInput
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.zstd import zstd
 from tests.shipper.feed import running
-from tests.shipper.test_kdump import program, refused
+from tests.shipper.test_kdump import DUMP, program, refused
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -262,6 +263,38 @@ print(len(feed.crashes))
         assert "may not be read" in child.stdout.readline()
         path.chmod(0o644)
         assert child.communicate("\n", timeout=40)[0] == "1\n"
+
+
+@pytest.mark.process
+def test_a_dump_is_read_without_network_and_privileges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    program(tmp_path, 'cat "$2" /proc/self/status /proc/net/dev > "$3"')
+    (tmp_path / "vmcore").write_bytes(DUMP)
+    (tmp_path / "vmcore").chmod(0o600)
+    with memory_dump.log_of(str(tmp_path / "vmcore"), DUMP) as log:
+        assert log.read(len(DUMP)) == DUMP
+        said = log.read().decode()
+    status = dict(line.split(":", 1) for line in said.splitlines() if ":\t" in line)
+    assert status["NoNewPrivs"].strip() == "1"
+    if os.geteuid() == 0:
+        assert status["Uid"].split() == status["Gid"].split() == ["65534"] * 4
+        assert status["Groups"].split() == []
+        assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 1 << 2, "CAP_DAC_READ_SEARCH"
+        assert re.findall(r"^ *(\w+):", said[said.index("Inter-|") :], re.MULTILINE) == ["lo"]
+    else:
+        assert int(status["CapEff"], 16) == 0
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("leaves", ["ln -s /etc/shadow", "mkfifo", "mkdir"])
+def test_a_program_that_was_taken_over_leaves_nothing_but_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves: str
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    program(tmp_path, f'{leaves} "$3"')
+    assert refused(tmp_path).startswith("its log could not be extracted: ")
 
 
 @pytest.mark.process

@@ -47,6 +47,8 @@ IDS_LIMIT = 50_000
 """Number of incidents above which their ids, which do not compress, are left out."""
 SIGNED_LIMIT, UNSIGNED_LIMIT = 4_000, 1_000
 """Maximum examples of signatures, and of incidents without one."""
+LEVEL = 6
+"""Of gzip; 9 takes eight times as long for half a percent less."""
 NEWEST = 100
 """Newest incidents, each of which the page shows in full."""
 
@@ -355,4 +357,4 @@ def _script() -> str:
 
 
 def _block(content: bytes) -> str:
-    return b64encode(gzip.compress(content, 9, mtime=0)).decode()
+    return b64encode(gzip.compress(content, LEVEL, mtime=0)).decode()

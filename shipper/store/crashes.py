@@ -5,6 +5,8 @@ One document of each transport brings a crash, so an incident may have several r
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -111,24 +113,35 @@ def _all(conditions: list[str]) -> str:
 ALL: Final = Selection()
 
 
+class _Hosts(dict[bytes, str]):
+    """Names of hosts, each decoded once."""
+
+    def __missing__(self, name: bytes) -> str:
+        self[name] = decoded = name.decode("utf-8", "replace")
+        return decoded
+
+
 class Crashes(Database):
     """What lists and reports ask for."""
 
-    def crashes(self, skip: int = 0) -> Iterator[list[Crash]]:
+    def crashes(self, skip: int = 0) -> Iterator[list[tuple[int, int, str, int, int]]]:
         """Yield the rows of all crashes in lists: those of an incident together, the oldest incident first.
+
+        They are plain tuples with what :class:`Crash` has: there may be millions.
 
         :param skip: number of rows to leave out at the beginning.
         """
+        hosts = _Hosts()
         query = (
-            "SELECT at, first, host, profile, seq FROM crashes AS own ORDER BY"
+            "SELECT at, first, CAST(host AS BLOB), profile, seq FROM crashes AS own ORDER BY"
             " iif(first = seq, at, coalesce((SELECT at FROM crashes WHERE seq = own.first), at)), first, at"
-            " LIMIT -1 OFFSET ?"
         )
         with self._reading() as connection:
             cursor = connection.cursor()
-            cursor.execute(query, (skip,))
+            cursor.execute(query)
+            deque(islice(cursor, skip), maxlen=0)  # with OFFSET, SQLite's sort takes three times as long
             while rows := cursor.fetchmany(ROWS):
-                yield list(map(Crash._make, rows))
+                yield [(at, first, hosts[host], profile, seq) for at, first, host, profile, seq in rows]
 
     def newest_crashes(self, count: int, only: Selection = ALL) -> list[Crash]:
         """Return a row of each of the newest incidents, the newest first."""

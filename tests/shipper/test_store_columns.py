@@ -17,7 +17,7 @@ from kpanic.shipper.api import DeliveryStatus, Outcome
 from kpanic.shipper.columns import PROFILE, columns, nested
 from kpanic.shipper.fields import get
 from kpanic.shipper.packed import encode, pack
-from kpanic.shipper.store import Selection, Store, StoreError
+from kpanic.shipper.store import Crash, Selection, Store, StoreError
 from kpanic.shipper.store.columns import restored
 from kpanic.shipper.store.schema import APPLICATION_ID, MIGRATIONS
 from tests.benchmarks import crashes
@@ -68,6 +68,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "kpanic.db"
 
 
+def rows_of(store: Store) -> list[Crash]:
+    return [Crash._make(row) for rows in store.crashes() for row in rows]
+
+
 def made(path: Path) -> Store:
     store = Store(path)
     store.add(map(pack, DOCUMENTS))
@@ -79,8 +83,7 @@ def everything(store: Store) -> list[tuple[Any, ...]]:
     profiles = store.profiles()
     return [
         (row.at, row.host, profiles[row.profile], *store.incident_ids([row.incident]), row.seq)
-        for rows in store.crashes()
-        for row in rows
+        for row in rows_of(store)
     ]
 
 
@@ -108,7 +111,8 @@ def test_documents_alike_share_a_profile_whatever_their_addresses(path: Path) ->
 
 def test_rows_of_an_incident_stand_together_the_oldest_incident_first(path: Path) -> None:
     with made(path) as store:
-        rows = [row for some in store.crashes() for row in some]
+        rows = rows_of(store)
+        assert [row for some in store.crashes(skip=50) for row in some] == rows[50:]
     order = list(dict.fromkeys(row.incident for row in rows))
     assert [row.incident for row in rows] == sorted((row.incident for row in rows), key=order.index)
     begins = [next(row.at for row in rows if row.incident == one) for one in order]
@@ -189,7 +193,7 @@ def test_what_expires_leaves_no_column(path: Path) -> None:
         assert store.expire(["a"], before=4e9).delivered == 60
         rows = everything(store)
         assert [row[-1] for row in sorted(rows, key=lambda row: row[-1])] == list(range(61, 121))
-        assert {row.profile for some in store.crashes() for row in some} == set(store.profiles())
+        assert {row.profile for row in rows_of(store)} == set(store.profiles())
         assert store.status().incidents == incidents
         while batch := store.pending("a", 60):
             store.settle("a", batch, [Outcome(one.id, DeliveryStatus.DELIVERED) for one in batch])

@@ -79,8 +79,7 @@ class BlockSwitch:
         """Yield the blocks that can begin at a place."""
         if literal := found[1]:
             yield from self._by_literal[literal]
-            if literal[-1].isalnum():  # which may be the beginning of a word
-                yield from self._others
+            yield from self._others  # the literal may be a part of what they begin with
         else:
             yield self._others[(found.lastindex or 0) - 2]
 

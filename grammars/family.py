@@ -90,6 +90,8 @@ class Form(Struct, frozen=True, kw_only=True):
     """The suspect function, where only one function prints this wording."""
     traceless: bool = False
     """The kernel prints no call trace with this one."""
+    harmless: bool = False
+    """What it heads is no report of the kernel's: a program did it."""
     inside: str = ""
     """Text in the midst of the header that the scan looks for, because its beginning is too common."""
 
@@ -136,6 +138,7 @@ class Family(Struct):
         corrupted: str = "",
         function: str = "",
         traceless: bool = False,
+        harmless: bool = False,
         inside: str = "",
     ) -> Callable[[Callable[[], ParserElement]], Callable[[], ParserElement]]:
         """Add the decorated function's expression as the next form; the fields are those of :class:`Form`."""
@@ -154,6 +157,7 @@ class Family(Struct):
                     corrupted=corrupted,
                     function=function,
                     traceless=traceless,
+                    harmless=harmless,
                     inside=inside,
                 )
             )

@@ -403,7 +403,7 @@ class _Breaks:
         points += _TAIL.match(behind) is not None
         if self._stamped:
             points += first.raw.endswith(" ") - _own(before, second) - self._mixed
-            points += ENOUGH * (pair.at - 1 in self.tails)  # what was broken twice
+            points += (ENOUGH + 1) * (pair.at - 1 in self.tails)  # what was broken twice
         return points
 
 

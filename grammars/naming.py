@@ -55,6 +55,8 @@ def name(
             continue
         reading = registry.read(family, report.text[at : min(at + HEADER, end)])
         if reading is not None:
+            if reading.form.harmless:
+                return None
             return _name(reading, family, report, facts, at, brief=brief)
     known = [
         (family, at) for family, at in head.hits if not registry.ignores(family, first) and not family.last

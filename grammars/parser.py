@@ -305,7 +305,7 @@ class Parser:
         incident.newest = line
         if incident.keep(line) and len(incident.heads) < HEADS:
             incident.heads.append(Head(len(incident.lines) - 1, hits))
-        incident.fatal = incident.fatal or "Kernel panic" in text
+        incident.fatal = incident.fatal or "kernel panic" in text.lower()
         return found
 
     @staticmethod

@@ -46,6 +46,9 @@ _MANGLED = regex(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
 """Frames whose reason for being passed over is kept."""
 IDLE: Final = regex(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|arch_cpu_halt")
+PANIC: Final = "panic"
+WATCHDOG: Final = 4
+"""Frames at the top of a stack of which one is panic() where the watchdog called it."""
 RUNAWAY: Final = 8
 """Frames of one function in one stack that are a recursion without an end."""
 BEHIND: Final = "is only the address behind a call that never returns"
@@ -418,8 +421,12 @@ class Walker:
         return None
 
     def _down(self) -> Blame:
-        """As a stall, of the stack in the report itself: nothing interrupted it."""
-        for functions, _ in self._stacks():
+        """As a stall, of the stack in the report itself.
+
+        Where the watchdog panics at once, that is its own stack, and what it interrupted is below.
+        """
+        for stack, _ in self._stacks():
+            functions = (PANIC in map(base, stack[:WATCHDOG]) and _below(stack)) or stack
             if blame := self._anchored(functions):
                 return blame
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))

@@ -75,7 +75,12 @@ class Trace:
         """Yield the frames, read as far as somebody asks."""
         if self._frames is not None:
             return iter(self._frames)
-        return (frame for _, frame in _read_frames(self._text, self._frame))
+        return (frame for _, frame in self._read())
+
+    def _read(self) -> Iterator[tuple[int, Frame]]:
+        """Yield each frame with the index of its line."""
+        read = _read_rows if "decimal" in self._frame.regex.groupindex else _read_frames
+        return read(self._text, self._frame)
 
     def mentions(self, text: str) -> bool:
         """Tell whether the lines hold a text: a glance that spares to take them apart."""
@@ -95,7 +100,7 @@ class Trace:
     def frames(self) -> tuple[Frame, ...]:
         """The frames, in the kernel's order: the innermost first."""
         if self._frames is None:
-            found = list(_read_frames(self._text, self._frame))
+            found = list(self._read())
             self._frames = tuple([frame for _, frame in found])
             self._places = tuple([place for place, _ in found])
         return self._frames
@@ -109,6 +114,14 @@ class Trace:
     def modular(self) -> tuple[Frame, ...]:
         """The frames in modules."""
         return tuple(frame for frame in self.frames if frame.module) if _IN_MODULE.search(self._text) else ()
+
+
+def _read_rows(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
+    """Read lines of several frames each, whose offsets are decimal."""
+    for number, line in enumerate(text.splitlines()):
+        for found in frame.regex.finditer(line):
+            address = hexadecimal(found["address"])
+            yield number, Frame(found["name"], int(found["decimal"]), None, found["home"] or "", address)
 
 
 def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
@@ -211,6 +224,29 @@ def behind_opening() -> ParserElement:
     return opening + k.FollowedBy("[<") + k.Lines(frame.build())("lines")
 
 
+@sentence
+def braced() -> ParserElement:
+    """<ffffffff8013f143>{run_timer_softirq+387}
+
+    <ffffffffa01b9b1c>{:ext3:ext3_get_block+44}
+    """
+    home = k.Opt(":" + k.Regex(r"[\w-]+")("home") + ":")
+    place = home + k.symbol_name("name") + k.Regex("[+_]") + k.number("decimal")
+    return "<" + k.hex_digits(16, 16)("address") + ">{" + place + "}"
+
+
+@block("frames", lambda fields: Trace(fields["lines"], braced, "x86_64", linked=True), each=braced)
+def braced_rows() -> ParserElement:
+    """Call Trace: <IRQ> <ffffffff8013f2a0>{process_timeout+0} <ffffffff8013f143>{run_timer_softirq+387}
+           <ffffffff8013b111>{__do_softirq+113} <ffffffff8010ee63>{call_softirq+31}
+
+    Call Trace:<ffffffffa01b9b1c>{:ext3:ext3_get_block+44}
+    """  # x86-64 before 2.6.16
+    frame = k.Regex(r" ?(?:<[A-Z/]{3,6}> ?){0,2}<[0-9a-f]{16}>\{[^}\n]{1,80}\}")
+    row = k.Regex(r"[ \t]*") + frame + k.rest_of_line
+    return k.one_of("Call Trace: ", "Call Trace:") + k.FollowedBy("<") + k.Lines(row)("lines")
+
+
 @block("opening", lambda fields: Opening(fields["label"].strip()))
 def opening() -> ParserElement:
     """Call Trace:
@@ -248,6 +284,6 @@ def opening() -> ParserElement:
     return k.Combine(label + ":")("label")
 
 
-BLOCKS: Final = (behind_opening, opening)
+BLOCKS: Final = (braced_rows, behind_opening, opening)
 FRAMES: Final = (frames,)
 """Tried last: nothing in them is literal."""

@@ -165,4 +165,16 @@ def task() -> ParserElement:
     )  # fmt: skip
 
 
-BLOCKS: Final = (running, pid, cpu, process, allocated, task, tainted)
+@block("task", lambda fields: Task(fields["comm"].strip(), fields["state"], decimal(fields["pid"])))
+def dumped() -> ParserElement:
+    """Task dump for CPU 0:
+    sh              R  running task        0  1315   1295 0x00000002
+    """  # of an RCU stall, before 5.9
+    state = k.Regex(r"[A-Z](?= )")("state")
+    comm = k.UpTo(k.Regex(" {1,15}[A-Z] "), least=1, most=16)("comm") + k.Regex(" {1,15}") + state
+    numbers = k.Regex(r" +(?=\d+ +\d+ 0x)")
+    pid = k.UpTo(numbers, most=60) + numbers + k.number("pid") + k.rest_of_line
+    return "Task dump for CPU " + k.number + ":\n" + comm + pid
+
+
+BLOCKS: Final = (running, pid, cpu, process, allocated, task, dumped, tainted)

@@ -42,7 +42,8 @@ def pointer(
 ) -> Callable[[Mapping[str, str]], Pointer]:
     """Return the meaning of a block with an instruction pointer.
 
-    :param machine: ``uname -m`` of the machine that prints it, or by how many digits its address has.
+    :param machine: ``uname -m`` of the machine that prints it, or by how many digits its address has, or the
+        field ``digits``.
     :param user: selectors of user mode.
 
     Its field ``raw`` is the value as written, ``selector`` what tells user mode, ``caller`` the function of
@@ -63,7 +64,7 @@ def pointer(
             ),
             fields.get("selector") in user and "name" not in fields,  # user mode Linux has symbols
             fields.get("caller", ""),
-            always or by_digits.get(len(fields.get("address", "")), ""),
+            always or by_digits.get(len(fields.get("digits") or fields.get("address", "")), ""),
         )
 
     return meaning

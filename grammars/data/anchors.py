@@ -193,6 +193,7 @@ WAITING: Final[tuple[tuple[str, str], ...]] = (
     ("waits for work or threads", "kthread flush_work cancel_delayed_work"),
     ("waits for a grace period", "synchronize rcu_barrier"),
     ("waits for a page", "^do_read_cache"),
+    ("throttles writers for others", "^_*rq_qos_"),
     ("waits for a device's answer", "^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)"),
 )
 """What a blocked task's stack begins with: a reason, and patterns with a space between them."""

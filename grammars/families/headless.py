@@ -17,8 +17,24 @@ if TYPE_CHECKING:
 
 LEFT: Final = (
     *("Modules linked in", "CPU: ", "Pid: ", "PID: ", "Hardware name: ", "Process ", "task: ", "Workqueue: "),
-    *("RIP: ", "RIP:", "EIP: ", "NIP: ", "NIP [", "pc : ", "PC is at ", "epc : ", "epc   : ", "Krnl PSW : "),
-    *("RSP: ", "RAX: ", "RDX: ", "EAX: ", "GPR00: ", "$ 0   : ", "sp : ", "x29: ", "r10: ", "Code: "),
+    *(
+        "RIP: ",
+        "RIP:",
+        "RIP  [",
+        "RIP [<",
+        "RIP[<",
+        "EIP: ",
+        "NIP: ",
+        "NIP [",
+        "pc : ",
+        "PC is at ",
+        "epc : ",
+        "epc   : ",
+        "Krnl PSW : ",
+    ),
+    *("RSP: ", "RAX: ", "RDX: ", "EAX: ", "GPR00: ", "$ 0   : ", "sp : ", "r10: ", "Code: "),
+    *(f"x{number}: " for number in range(29, 9, -1)),
+    *(f"x{number} : " for number in range(9, -1, -1)),
     *("Call Trace:", "Call trace:", "Backtrace:", "Stack:"),
 )
 """How the lines below a header begin that may be missing."""

@@ -340,5 +340,11 @@ def sleeping() -> ParserElement:
     skip=(("schedule|^(?:__)?(?:cond_)?resched|^wait_for|^[msf]sleep|^usleep_", "sleeps for others"),),
 )
 def scheduling() -> ParserElement:
-    """BUG: scheduling while atomic: bash/1/0x00000002"""
-    return "BUG: scheduling while atomic" + k.rest_of_line
+    """BUG: scheduling while atomic: bash/1/0x00000002
+
+    BUG: scheduling while atomic: ifconfig/0x00000100/2231
+    """  # before 2.6.22
+    preempted = "/0x" + k.hex_number
+    task = k.UpTo("/" + k.number + preempted, least=1, most=64)("comm") + "/" + k.number("pid") + preempted
+    older = k.UpTo(preempted + "/", least=1, most=64)("comm") + preempted + "/" + k.number("pid")
+    return "BUG: scheduling while atomic" + k.Opt(": " + (task | older)) + k.rest_of_line

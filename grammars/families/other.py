@@ -162,7 +162,7 @@ def device_warning() -> ParserElement:
     return k.Combine("WARNING: " + k.any_text)("what")
 
 
-generic = Family("generic", ignore=r"BUG: KASAN|\bDEBUG: ", last=True)
+generic = Family("generic", ignore=r"BUG: KASAN|\bDEBUG: |\bOops: Fatal exception", last=True)
 _oops = partial(generic.form, kind="oops", walk="ip")
 
 

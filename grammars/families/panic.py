@@ -36,7 +36,10 @@ _lost = partial(_form, walk="none", corrupted=LOST)
 
 def _says(reason: ParserElement | str) -> ParserElement:
     """Return the header with its reason, which some kernels print on the next line."""
-    announced = k.one_of("Kernel panic - not syncing:", "Kernel panic -not syncing:", "Kernel panic: ")
+    announced = k.one_of(
+        *("Kernel panic - not syncing:", "Kernel panic -not syncing:", "Kernel panic: "),
+        *("Kernel Panic - not syncing:", "kernel panic - not syncing:"),  # typed from a photograph
+    )
     return announced + k.Regex(r"\s{0,80}") + reason + k.rest_of_line
 
 
@@ -204,7 +207,7 @@ def no_init() -> ParserElement:
 @_reason(title="kernel panic: {what}", cause="no-root-filesystem")
 def no_root_filesystem() -> ParserElement:
     """Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"""
-    return _says(k.Combine("VFS: Unable to mount root" + k.rest_of_line)("what"))
+    return _says(k.Combine("VFS: " + k.sentence("unable to mount root") + k.rest_of_line)("what"))
 
 
 @_reason(title="kernel panic: {what}", cause="filesystem")

@@ -196,6 +196,23 @@ def program_check() -> ParserElement:
     return what("what") + " exception: " + k.hex_number + " ilc:" + k.rest_of_line
 
 
+@_form(title="{what}", cause="general-protection", harmless=True)
+def fault_of_a_program() -> ParserElement:
+    """Unhandled fault: alignment exception (0x811) at 0xb13eed96
+    pgd = 45acdb93
+
+    Alignment trap: not handling instruction f843b004 at [<b677bb2e>]
+    8<--- cut here ---
+    Unhandled fault: alignment exception (0x811) at 0xb13eed96
+    pgd = 45acdb93
+    """  # arm: a fault of the kernel's own goes on with "Internal error" (traps.c: arm_notify_die)
+    fault = k.one_of("Unhandled fault: ", "Unhandled prefetch abort: ")
+    trap = "Alignment trap: not handling " + k.later(fault, within=3)
+    died = k.rest_of_line + k.Later("Internal error: ", within=12)
+    header = (fault | trap) + k.Opt(k.Regex(r"[^\n(]+")("what"))
+    return header + ~died + k.later("pgd = ", within=2)
+
+
 @_form(title="Unhandled fault in {function}", cause=FAULT, detail="{what}")
 def unhandled_fault() -> ParserElement:
     """Unhandled fault: alignment exception (0x221) at 0xb6f12345

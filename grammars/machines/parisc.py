@@ -26,8 +26,10 @@ def iaoq() -> ParserElement:
     RP(r2): handle_unaligned+0x598/0x758
     """
     raw = k.FollowedBy(k.rest_of_line("raw"))
-    caller = k.one_of(" RP(r2): ", "RP(r2): ") + k.link
-    return k.one_of(" IAOQ[0]: ", "IAOQ[0]: ") + raw + k.place + k.soon(caller) + k.rest_of_line
+    caller = k.one_of("  RP(r2): ", " RP(r2): ", "RP(r2): ") + k.link
+    return (
+        k.one_of("  IAOQ[0]: ", " IAOQ[0]: ", "IAOQ[0]: ") + raw + k.place + k.soon(caller) + k.rest_of_line
+    )
 
 
 @sentence
@@ -47,8 +49,8 @@ def rows() -> ParserElement:
 
     ORIG_R28: 00000000
     """
-    lead = k.one_of(" IIR: ", "IIR: ", " ORIG_R28: ", "ORIG_R28: ")
-    cpu = k.one_of(" CPU: ", "CPU: ") + k.Regex(r" {1,12}\d{1,4} {1,4}CR30: ")
+    lead = k.one_of("  IIR: ", " IIR: ", "IIR: ", "  ORIG_R28: ", " ORIG_R28: ", "ORIG_R28: ")
+    cpu = k.one_of("  CPU: ", " CPU: ", "CPU: ") + k.Regex(r" {1,12}\d{1,4} {1,4}CR30: ")
     return k.Lines((lead | cpu) + k.rest_of_line)("lines")
 
 

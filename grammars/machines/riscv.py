@@ -21,16 +21,22 @@ if TYPE_CHECKING:
 __all__ = ["RISCV32", "RISCV64"]
 
 
-@block("pointer", pointer("riscv64"))
+_BY_DIGITS: Final = {8: "riscv32", 16: "riscv64", 0: "riscv64"}
+"""By the digits of a register; none where the text names functions alone."""
+
+
+@block("pointer", pointer(_BY_DIGITS))
 def epc() -> ParserElement:
     """epc : sysrq_handle_crash+0x10/0x1a
      ra : __handle_sysrq+0x8a/0x134
+    epc : ffffffff01e6b162 ra : ffffffff01e6b734 sp : ff2000000000ba30
 
     epc : ffffffff01e6b162 ra : ffffffff01e6b734 sp : ff2000000000ba30
     """
     raw = k.FollowedBy(k.UpTo(k.Regex(r" ra :|\(|$"))("raw"))
     caller = k.Opt(k.Regex(r"\s{1,3}ra : ") + k.link)
-    return k.one_of("epc : ", "epc: ") + raw + k.place + caller + k.rest_of_line
+    value = "epc : " + k.Regex("[0-9a-f]+(?= )")("digits")
+    return k.one_of("epc : ", "epc: ") + raw + k.place + caller + k.soon(value) + k.rest_of_line
 
 
 @sentence
@@ -42,7 +48,7 @@ def register() -> ParserElement:
     return k.register(r"[a-z]{1,7}\d{0,2}", k.Regex(" ?: ?"), (8, 16))
 
 
-@block("registers", registers(named(register), "riscv64"), each=register)
+@block("registers", registers(named(register), _BY_DIGITS), each=register)
 def rows() -> ParserElement:
     """gp : ffffffff81a1b0e8 tp : ff60000000220000 t0 : 0000000000000000
     t1 : 0000000000000001 t2 : ff60000000220000 s0 : ff2000000000ba40
@@ -51,13 +57,15 @@ def rows() -> ParserElement:
         *(" gp : ", " t0 : ", " t1 : ", " t2 : ", " s0 : ", " s1 : ", " s2 : ", " s5 : ", " s8 : "),
         *(" a0 : ", " a1 : ", " a2 : ", " a5 : ", " s11: ", " t5 : "),
     )
-    return k.Lines(first + k.rest_of_line)("lines")
+    row = first + k.rest_of_line
+    return k.FollowedBy(first + k.Regex("[0-9a-f]+")("digits")) + k.Lines(row)("lines")
 
 
-@block("registers", registers(named(register), "riscv64"), each=register)
+@block("registers", registers(named(register), _BY_DIGITS), each=register)
 def status() -> ParserElement:
     """status: 0000000200000120 badaddr: 0000000000000010 cause: 000000000000000d"""
-    return k.Combine("status: " + k.rest_of_line)("lines")
+    digits = k.FollowedBy("status: " + k.Regex("[0-9a-f]+")("digits"))
+    return digits + k.Combine("status: " + k.rest_of_line)("lines")
 
 
 _CAUSES: Final = {

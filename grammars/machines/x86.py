@@ -51,6 +51,26 @@ def rip() -> ParserElement:
     return "RIP: " + _no_inline() + _where()
 
 
+@block("pointer", pointer("x86_64", _USER))
+def rip_braced() -> ParserElement:
+    """RIP: 0010:[<ffffffff8012f369>] <ffffffff8012f369>{try_to_wake_up+57}
+
+    RIP: 0010:[<ffffffffa01b9b1c>] <ffffffffa01b9b1c>{:ext3:ext3_get_block+44}
+    """  # before 2.6.16
+    raw = k.FollowedBy(k.rest_of_line("raw"))
+    selector = k.Regex("[0-9a-f]{4}")("selector") + ":[<"
+    home = k.Opt(":" + k.Regex(r"[\w-]+")("home") + ":")
+    code = k.Regex(r"<[0-9a-f]{16}>\{") + home + k.symbol_name("name") + "+" + k.number + "}"
+    return "RIP: " + raw + selector + k.hex_digits(16, 16)("address") + ">] " + code + k.rest_of_line
+
+
+@block("pointer", pointer("x86_64", _USER))
+def rip_end() -> ParserElement:
+    """RIP  [<ffffffffb3c74856>] sysrq_handle_crash+0x16/0x20"""  # at the end of an oops, before 4.18
+    raw = k.FollowedBy(k.rest_of_line("raw"))
+    return k.one_of("RIP  ", "RIP ", "RIP") + k.FollowedBy("[<") + raw + k.place + k.rest_of_line
+
+
 @block("pointer", pointer("i686", _USER))
 def eip() -> ParserElement:
     """EIP: sysrq_handle_crash+0x16/0x20
@@ -193,7 +213,7 @@ _OPERANDS: Final = ("div", "idiv", "call *", "callq *", "jmp *", "jmpq *")
 X86_64 = Machine(
     name="x86_64",
     words=("x86_64", "amd64"),
-    blocks=(rip, ip, release, rows, exception, page_fault_code, overran),
+    blocks=(rip_braced, rip, rip_end, ip, release, rows, exception, page_fault_code, overran),
     fault=_fault,
     says_fetch=True,
     regions=_regions,

@@ -23,6 +23,8 @@ __all__ = ["command"]
 
 WIDEST = 100
 """Columns of a paragraph, at most."""
+STEPS = 3
+"""Lines of what to do next that are shown; ``explain`` shows all."""
 FRAMES = 5
 """Frames of the call trace that are shown."""
 NAMES = {
@@ -104,7 +106,7 @@ def _reading(document: dict[str, Any]) -> Iterator[str]:
         words = [triage.get(name, "") for name in ("status", "ticket", "owner", "note")]
         yield from _wrapped(f"{'triage':<11}{', '.join(filter(None, words))}", width, " " * 11)
     yield from _list("trace", _frames(document), width)
-    yield from _list("next", get(document, "kernel.panic.analysis.next") or [], width)
+    yield from _list("next", (get(document, "kernel.panic.analysis.next") or [])[:STEPS], width)
     if path := get(document, "log.file.path"):
         yield ""
         yield from _wrapped(f"All of the reading: kpanic explain {path}", width)

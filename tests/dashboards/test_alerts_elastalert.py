@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from kpanic.dashboards.panels import KERNEL_PANICS, Term
 from kpanic.dashboards.products import elastalert2
+from kpanic.dashboards.products._rule_search import counts as group_counts
+from kpanic.dashboards.products._rule_search import window
+from kpanic.dashboards.query import clause, query, read
+from kpanic.dashboards.rules import RULES
 from kpanic.shipper.store import Store
 from tests.engines import parts
 from tests.engines.elastalert import ElastAlert, Receiver
@@ -28,6 +33,8 @@ from tests.waiting import stays, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from kpanic.dashboards.embedded import Row
 
 CRASH = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-null_write.log").read_text()
 CRASH = CRASH[CRASH.index("[    2.164453] BUG: ") :]
@@ -196,6 +203,38 @@ def test_fifty_hosts_at_once_from_four_shippers_wake_once_for_the_fault_and_once
 
     site.ship(site.crash(shippers[0], "everywhere", 99))
     assert site.woken() == {}
+
+
+def test_consoles_of_fifty_hosts_in_one_tree_are_fifty_hosts_and_an_outbreak_that_counts_them(
+    site: Site,
+) -> None:
+    run = site.shipper("consoles")
+    for number in range(50):
+        console = run.folder / "consoles" / f"web{number:02}.example.com" / "tty.log"
+        console.parent.mkdir(parents=True)
+        text = re.sub(r"CR3: \w+", f"CR3: {number:016x}", CRASH)
+        console.write_text(text.replace("boom_null_write", "on_consoles"))
+    run("ship", "--host-from-path", "consoles/{host}/*.log", "consoles", *site.to())
+    woken = site.woken()
+    assert counts(woken) == {"new-signature": 1, "outbreak": 1}
+    mine = [Term("kernel.panic.function", "on_consoles")]
+
+    def shown(panel: str) -> list[Row]:
+        (asked,) = [one for one in KERNEL_PANICS.panels if one.id == panel]
+        return read(asked, site.node.ask("POST", "/logs-kernel.panic-*/_search", query(asked, mine)))
+
+    assert {name: shown(name)[0].values for name in ("panics", "hosts", "unknown-hosts")} == {
+        "panics": (50,),
+        "hosts": (50,),
+        "unknown-hosts": (0,),
+    }
+    assert {str(row.key)[3:] for row in shown("repeat-hosts")} <= {f"{n:02}.example.com" for n in range(50)}
+    (outbreak,) = [rule for rule in RULES if rule.id == "outbreak"]
+    now = f"{datetime.now(UTC) + timedelta(seconds=5):%Y-%m-%dT%H:%M:%SZ}"
+    groups = {"terms": {"field": outbreak.per}, "aggs": group_counts(outbreak, now)}
+    asked = {"size": 0, "query": {"bool": {"filter": [window(outbreak, now), clause(mine)]}}}
+    answer = site.node.ask("POST", "/logs-kernel.panic-*/_search", asked | {"aggs": {"groups": groups}})
+    assert [group["count"]["value"] for group in answer["aggregations"]["groups"]["buckets"]] == [50]
 
 
 def test_two_hosts_are_no_outbreak_and_the_third_is(site: Site) -> None:

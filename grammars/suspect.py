@@ -253,9 +253,10 @@ class Walker:
                     self.modules[frame.symbol] = frame.module
                 if frame.offset == 0 and frame.size:
                     name = base(frame.symbol)
-                    if not self._helper(frame.symbol, name):
+                    reason = self._helper(frame.symbol, name)
+                    if not reason:
                         self.resort = self.resort or name
-                    self._pass(name, BEHIND)
+                    self._pass(name, reason or BEHIND)
                     continue
                 yield frame.symbol
 

@@ -29,6 +29,8 @@ SOON: Final = 16
 """Lines behind a header within which more of its report comes."""
 _INJECTED: Final = regex(r"should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?")
 """Functions that dump a stack before they let an allocation fail (lib/fault-inject.c)."""
+_PLACES: Final = regex(r"Kernel relocated by | *\.(?:text|data|bss) +@ ")
+"""What mips prints between a panic and its end (arch/mips/kernel/relocate.c)."""
 _SAID: Final = regex(r"[a-z]{2}|[^\w\s]")
 """A word or a mark: ``CPU 1`` has neither."""
 _TITLES: Final = ("Subject:", "reason:")
@@ -62,7 +64,7 @@ def broken(report: ReportText, facts: Body) -> str:
         seen.add(kind)
         if not _framed(facts, number, fact):
             return f"{label} has no frames"
-    return "" if any_frames or _jumped(facts) else "there is no call trace"
+    return "" if any_frames or _jumped(facts) or _terse(report, facts) else "there is no call trace"
 
 
 def symbolless(facts: Body) -> bool:
@@ -161,6 +163,14 @@ def _pointer(facts: Iterable[Fact]) -> Pointer | None:
 def _nowhere(pointer: Pointer | None) -> bool:
     """Tell whether the CPU was where no code is: the unwinder can but guess from there."""
     return pointer is not None and not pointer.ip.symbol
+
+
+def _terse(report: ReportText, facts: Body) -> bool:
+    """Tell whether a panic ends at once: without DEBUG_BUGVERBOSE it prints no trace (kernel/panic.c)."""
+    end = next((fact.place for fact in facts if fact.kind == "end"), 0)
+    if not end or "Kernel panic" not in report.lines[0].text:
+        return False
+    return all(_PLACES.match(line.text) for line in report.lines[1:end])
 
 
 def _jumped(facts: Body) -> bool:

@@ -34,7 +34,8 @@ def machine() -> ParserElement:
 
     Machine model: linux,dummy-virt
     """
-    return k.one_of("DMI: ", "Machine model: ", "Hardware name: ") + k.rest_of_line("name")
+    none = k.Literal("not present or invalid")  # says dmi_scan.c of a machine without the table
+    return k.one_of("DMI: ", "Machine model: ", "Hardware name: ") + ~none + k.rest_of_line("name")
 
 
 @sentence

@@ -27,7 +27,8 @@ def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:
     guess: tuple[Line, ...] = ()
     for fact in report.facts:
         if fact.kind == "pointer" and _is(fact.value.ip.symbol, symbol):
-            return fact.lines[:1]
+            named = tuple(line for line in fact.lines if symbol in line.text)  # loongarch's ra comes first
+            return (named or fact.lines)[:1]
         if fact.kind != "frames":
             continue
         for place, one in zip(fact.value.places, fact.value.frames, strict=True):

@@ -66,6 +66,22 @@ Call Trace:
     assert (crash.hardware.vendor, crash.hardware.product) == ("Dell Inc.", "PowerEdge R730xd/0WCJNT")
 
 
+def test_a_machine_without_a_dmi_table_has_no_name() -> None:
+    assert read("DMI: not present or invalid.\nKernel panic - not syncing: widget").hardware is None
+
+
+def test_a_panic_of_a_kernel_that_prints_no_trace_is_complete() -> None:
+    mips = """\
+[    6.751881] Kernel panic - not syncing: widget
+[    6.751919] Kernel relocated by 0x56eed09a
+[    6.751964]  .text @ 0xdea9c59b
+[    6.752033]  .bss  @ 0x1ee052d5
+"""
+    end = "[    6.752076] ---[ end Kernel panic - not syncing: widget ]---\n"
+    assert read(mips + end).status == "complete"
+    assert read(mips + "[    6.752040] CPU: 0 PID: 1 Comm: init\n" + end).doubt == "there is no call trace"
+
+
 def test_a_leak_names_the_task_that_allocated_it() -> None:
     crash = read(
         """\

@@ -168,9 +168,10 @@ def _nowhere(pointer: Pointer | None) -> bool:
 def _terse(report: ReportText, facts: Body) -> bool:
     """Tell whether a panic ends at once: without DEBUG_BUGVERBOSE it prints no trace (kernel/panic.c)."""
     end = next((fact.place for fact in facts if fact.kind == "end"), 0)
-    if not end or "Kernel panic" not in report.lines[0].text:
+    panic = max((place for place in range(end) if "Kernel panic" in report.lines[place].text), default=-1)
+    if panic < 0 or (panic and "panic_on_warn" not in report.lines[panic].text):
         return False
-    return all(_PLACES.match(line.text) for line in report.lines[1:end])
+    return all(_PLACES.match(line.text) for line in report.lines[panic + 1 : end])
 
 
 def _jumped(facts: Body) -> bool:

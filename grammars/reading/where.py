@@ -55,7 +55,11 @@ INSTRUCTION: Final = Claim(
 )
 UNDECODED: Final = Claim("The bytes there, {bytes}, are no instruction that the decoder knows.", "code")
 UNREADABLE: Final = Claim("The kernel could not read the code there.", "code")
-HELD: Final = Claim("The faulting address was in {registers}.", "registers")
+HELD: Final = Claim(
+    "The faulting address was in {registers}.",
+    "registers",
+    derived=("registers",),  # mips and powerpc name the first register of a row
+)
 
 
 def read(report: CrashReport) -> Step:
@@ -195,6 +199,6 @@ def _holders(registers: Registers, fault: int, ip: int | None) -> list[Register]
 
 
 _NO_DATA: Final = regex(
-    r"dar|cfar|badaddr|nip|e?pc|[cdefgs]s|knlgs|[er]flags|psr|pstate|orig_rax|pkru|[cd]r\d"
+    r"dar|dear|cfar|badaddr|badva|nip|e?pc|[cdefgs]s|knlgs|[er]flags|psr|pstate|orig_rax|pkru|[cd]r\d"
 )
 """Registers that say where the fault was or how, not what the code worked with."""

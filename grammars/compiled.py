@@ -2,7 +2,7 @@
 
 CHECKSUMS: dict[str, int] = {
     'kpanic.grammars.blocks.backtrace': 2408757266,
-    'kpanic.grammars.blocks.boot': 3420347891,
+    'kpanic.grammars.blocks.boot': 681263745,
     'kpanic.grammars.blocks.code': 328544847,
     'kpanic.grammars.blocks.end': 3784130275,
     'kpanic.grammars.blocks.hardware': 2333882190,
@@ -363,7 +363,7 @@ SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {
     'backtrace.frames': ('(?P<lines>(?>(?:[ \\t]*+(?>(?:(?></?#?[A-Z][A-Z0-9_]*>(?!:)))?)[ \\t]*+(?>(?:(?>\\[<?(?:0x)?|<(?=[0-9a-f]{8}))(?>(?>\\(ptrval\\)|\\(____ptrval____\\))|[0-9a-f]{0,16}+)(?>>?\\]|>))?)(?>(?>(?<=[>\\]])(?=[ \\t]*(?:\\n|\\Z)))|[ \\t]*+(?>(?:(?>\\?[ \\t]+))?)(?>(?>(?::[\\w-]++:)?)(?>[A-Za-z_$][\\w$.]*(?:::[\\w$.]+)*|<[A-Za-z_][^>\\n]{0,200}(?:>[^>\\n+]{0,200}){1,4})(?>(?>\\+0x[0-9a-f]++(?>(?:/0x[0-9a-f]++)?)|[ \\t]++(?>[^\\s:]+:\\d+)(?>[ \\t]+\\[inline\\]))|(?=(?> \\([^\\s():]{1,200}:[\\d?])))[^\\n]*+|(?>\\(null\\)|0x(?>[0-9a-f]{4,16}(?![0-9a-f])))[ \\t]*+(?>(?:\\[[\\w-]++(?>@[^\\]\\n]{0,100}\\][ \\t]*))?)(?=(?>\\n|\\Z))))\\n){1,1000}))', ()),
     'boot.banner': ('Linux version (?P<release>\\S++)(?P<rest>(?>(?:(?! (?>#\\d[^\\n]*))[^\\n]){0,4096}))(?>(?: (?P<build>(?>#\\d[^\\n]*)))?)', ('Linux version ',)),
     'boot.command_line': ('(?>Kernel command line:|Command line:)[ \\t]*+(?P<line>[^\\n]*+)', ('Command line:', 'Kernel command line:')),
-    'boot.machine': ('(?>DMI: |Machine model: |Hardware name: )(?P<name>[^\\n]*+)', ('DMI: ', 'Hardware name: ', 'Machine model: ')),
+    'boot.machine': ('(?>DMI: |Machine model: |Hardware name: )(?!not present or invalid)(?P<name>[^\\n]*+)', ('DMI: ', 'Hardware name: ', 'Machine model: ')),
     'boot.clock': ('setting system clock to (?>(?:(?!\\(\\d{6,11}+\\))[^\\n]){0,48})\\((?P<epoch>\\d{6,11}+)\\)', ('setting system clock to ',)),
     'boot.hostname': ('(?>Hostname set to <|Set hostname to <)(?P<name>[^>\\s]{1,253}+)>', ('Hostname set to <', 'Set hostname to <')),
     'boot.prompt': ('(?P<name>(?>[A-Za-z0-9][A-Za-z0-9.-]{0,252})) login:(?> *+(?=$|[\\[<]))', ()),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import zstandard
+from kpanic.shipper.zstd import zstd
 
 from .archive import Archive, cache, locked
 from .matrix import HERE
@@ -263,7 +263,7 @@ def _bootable(image: Path) -> Path:
         unpacked = image.with_suffix(".unpacked")
         if not unpacked.exists():
             file.seek(offset)
-            unpacked.write_bytes(zstandard.ZstdDecompressor().decompressobj().decompress(file.read(size)))
+            unpacked.write_bytes(zstd.decompress(file.read(size)))
     return unpacked
 
 

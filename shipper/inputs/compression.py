@@ -7,12 +7,14 @@ one, and none bounds what a few bytes unpack to.
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Bomb", "Trailing", "decompressor", "unpack"]
+__all__ = ["Bomb", "Trailing", "decompressor", "one_at_a_time", "unpack"]
 
 PIECE: Final = 1 << 18
 """Maximum bytes unpacked at a time."""
@@ -25,6 +27,11 @@ RATIO: Final = 2000
 """Maximum ratio of text to file, beyond :data:`SMALL`; gzip reaches 1032, logs some dozens."""
 SMALL: Final = 256 << 20
 """Bytes that any file may unpack to."""
+
+
+TURN: Final = 60.0
+"""Seconds that a file waits for the one that is unpacked."""
+_UNPACKING = threading.Lock()
 
 
 class Bomb(Exception):  # noqa: N818 - a property of the file
@@ -72,6 +79,20 @@ def decompressor(head: bytes) -> Callable[[], Decompressor] | None:
         options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: WINDOW.bit_length() - 1}
         return lambda: zstd.ZstdDecompressor(options=options)
     return None
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait until no other thread of this process unpacks a file: two windows are more than there is room for.
+
+    A file that is not gone on with gives way after :data:`TURN`.
+    """
+    taken = _UNPACKING.acquire(timeout=TURN)
+    try:
+        yield
+    finally:
+        if taken:
+            _UNPACKING.release()
 
 
 def unpack(read: Callable[[int], bytes], new: Callable[[], Decompressor]) -> Iterator[bytes]:

@@ -68,6 +68,10 @@ FINISH: Final = 7.0
 """Seconds after that for reports that are open; both together are less than ``shutdown_timeout``."""
 
 
+NOTHING: Final[deque[bytes]] = deque(maxlen=0)
+"""The queue of all who do not wait: a deque of its own has 600 bytes."""
+
+
 class _Sender:
     """Who sends, and what of it waits.
 
@@ -83,7 +87,7 @@ class _Sender:
         self.address = address
         self.since = now
         self.rate = Rate(rate)
-        self.queue: deque[bytes] = deque()
+        self.queue = NOTHING
         self.size = 0
         self.waits = False
         self.behind = 0.0
@@ -150,6 +154,7 @@ class _Senders:
     def wait(self, sender: _Sender, now: float) -> None:
         """Something of a sender waits now."""
         sender.waits = True
+        sender.queue = deque()
         sender.behind = 0.0 if sender.known(now) else BEHIND
         self._new.pop(sender.address, None)
         self._known.pop(sender.address, None)
@@ -158,6 +163,7 @@ class _Senders:
     def rest(self, sender: _Sender, now: float) -> None:
         """Nothing of a sender waits any more."""
         sender.waits = False
+        sender.queue = NOTHING
         del self.waiting[sender.address]
         self._rest(self._known if sender.known(now) else self._new, sender)
 
@@ -411,13 +417,13 @@ class Inbox:
         return sender
 
     def _put(self, sender: _Sender, message: bytes, now: float) -> None:
+        if not sender.waits:
+            self._senders.wait(sender, now)
+            heapq.heappush(self._heap, (sender.turn, sender.address))
         sender.queue.append(message)
         size = len(message) + OVERHEAD
         sender.size += size
         self._share.change(size)
-        if not sender.waits:
-            self._senders.wait(sender, now)
-            heapq.heappush(self._heap, (sender.turn, sender.address))
 
     def _fits(self, sender: _Sender, size: int, now: float) -> bool:
         """Tell whether there is room: for calm senders in all of the memory, for others in half of it."""

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
@@ -18,7 +18,15 @@ from kpanic.shipper.api import WATCHDOG, Crash, TooCostly, Unreadable, cost, par
 from kpanic.shipper.crashed_host import is_own
 from kpanic.shipper.files import NotRegularFile, open_named
 from kpanic.shipper.inputs import kdump_names, memory_dump
-from kpanic.shipper.inputs.compression import RATIO, WINDOW, Bomb, Trailing, decompressor, unpack
+from kpanic.shipper.inputs.compression import (
+    RATIO,
+    WINDOW,
+    Bomb,
+    Trailing,
+    decompressor,
+    one_at_a_time,
+    unpack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,9 +162,10 @@ class Chunks:
             self.looks_binary = looks_binary(self._head)
         stream = _Rewound(self._head, self._file)
         try:
-            for chunk in unpack(stream.read, new) if new else iter(lambda: stream.read(CHUNK), b""):
-                self.size += len(chunk)
-                yield chunk
+            with one_at_a_time() if new else nullcontext():
+                for chunk in unpack(stream.read, new) if new else iter(lambda: stream.read(CHUNK), b""):
+                    self.size += len(chunk)
+                    yield chunk
         except Exception as error:  # noqa: BLE001 - each library has its own; all mean damaged bytes
             self.fault = _fault(error)
 

@@ -27,14 +27,19 @@ from kpanic.shipper.obstacles import unreadable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Feed
 
 __all__ = ["PstoreConfig", "PstoreInput"]
 
-LARGEST: Final = 16 << 20
+LARGEST: Final = 8 << 20
 """Maximum bytes of a record; a kernel's whole log is smaller."""
-LARGEST_FOLDER: Final = 64 << 20
+LARGEST_FOLDER: Final = 16 << 20
 """Maximum bytes of a folder's records; the backends keep some MB."""
+PIECE: Final = 1 << 16
+"""Bytes of a record that are read at a time."""
+MOST: Final = 1000
+"""Crashes of a folder at which no more of its records is read."""
 DELIVERY: Final = 5.0
 """Seconds between two checks whether a crash has been delivered."""
 
@@ -164,7 +169,7 @@ class _Folders:
 
     def _read(self, root: str, folder: str, names: list[str], stamp: str) -> _Folder:
         reader = Reader(lambda fault: self._feed.say(f"{folder}: {fault}"), self._config.scan_interval)
-        reports = []
+        reports: list[CrashReport] = []
         records: dict[str, str] = {}
         newest, size = 0.0, 0
         identity = (0, 0)
@@ -173,7 +178,7 @@ class _Folders:
             with _opened(root, folder) as descriptor:
                 identity = _identity(descriptor)
                 for name in names:
-                    if size > LARGEST_FOLDER:
+                    if size > LARGEST_FOLDER or len(reports) >= MOST:
                         self._say_once(f"{folder}: holds more than any backend keeps; the rest is left out")
                         break
                     path = os.path.join(folder, name)  # noqa: PTH118
@@ -186,9 +191,10 @@ class _Folders:
                         continue
                     if status is not None:
                         size += len(text)
-                        reports += reader.feed(text + b"\n")
+                        reports += _pieces(reader, text)
                         newest = max(newest, status.st_mtime)
-                        records[name] = _state(status)
+                        if len(reports) < MOST:  # else it stays, as not all of it was read
+                            records[name] = _state(status)
         except OSError as error:
             whole = False
             if not isinstance(
@@ -231,6 +237,16 @@ class _Folders:
         if message not in self._said:
             self._said.add(message)
             self._feed.say(message)
+
+
+def _pieces(reader: Reader, text: bytes) -> list[CrashReport]:
+    """Return the crashes of a record that are complete, up to about :data:`MOST`."""
+    reports: list[CrashReport] = []
+    for at in range(0, len(text), PIECE):
+        reports += reader.feed(text[at : at + PIECE])
+        if len(reports) >= MOST:
+            break
+    return reports + reader.feed(b"\n")
 
 
 @contextmanager

@@ -55,6 +55,8 @@ class Rate:
     :param limit: per second.
     """
 
+    __slots__ = ("_at", "_left", "_limit")
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._left = float(limit)

@@ -265,6 +265,35 @@ print(len(feed.crashes))
         assert child.communicate("\n", timeout=40)[0] == "1\n"
 
 
+def test_a_folder_of_records_with_too_many_crashes_is_read_in_part_and_said_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pstore, "MOST", 50)
+    monkeypatch.setattr(pstore, "PIECE", 4096)
+    for record in range(3):
+        crashes = range(100 * record, 100 * record + 100)
+        (tmp_path / f"dmesg-efi-{record}").write_bytes(b"".join(map(crash_text, crashes)))
+    with running(PstoreInput, paths=[str(tmp_path)], scan_interval=0.1) as feed:
+        until(lambda: feed.crashes)
+    assert 50 <= len(feed.crashes) < 60
+    assert feed.said == [f"{tmp_path}: holds more than any backend keeps; the rest is left out"]
+
+
+def test_archives_are_unpacked_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "TURN", 0.2)
+    for name in "ab":
+        (tmp_path / name).write_bytes(gzip.compress(crash_text(1) * 2000))
+    first, second = (read(str(tmp_path / name), Origin("file")) for name in "ab")
+    assert next(first)
+    began = time.monotonic()
+    assert next(second), "one that is not gone on with gives way"
+    assert time.monotonic() - began >= 0.2
+    first.close()
+    second.close()
+    assert compression._UNPACKING.acquire(timeout=1)  # noqa: SLF001
+    compression._UNPACKING.release()  # noqa: SLF001
+
+
 @pytest.mark.process
 def test_a_dump_is_read_without_network_and_privileges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

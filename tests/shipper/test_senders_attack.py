@@ -64,6 +64,11 @@ def seconds(step: Callable[[bytes], object], text: bytes) -> float:
     return median(times)
 
 
+def linear(step: Callable[[bytes], object], short: bytes, long: bytes) -> bool:
+    """Tell whether the cost grows with the length; what else runs can make one reading grow, not three."""
+    return any(seconds(step, long) < LINEAR * max(seconds(step, short), 0.0005) for _ in range(3))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -81,8 +86,7 @@ def test_a_datagram_costs_time_in_proportion_to_its_length(text: bytes) -> None:
     def feed(datagram: bytes) -> None:
         NetconsoleReader(lambda _: None, 10).feed(datagram)
 
-    short, long = seconds(feed, text), seconds(feed, text * 3 + text)
-    assert long < LINEAR * max(short, 0.0005)
+    assert linear(feed, text, text * 4)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,7 @@ def test_a_datagram_costs_time_in_proportion_to_its_length(text: bytes) -> None:
     ],
 )
 def test_a_message_s_header_costs_time_in_proportion_to_its_length(text: bytes) -> None:
-    assert seconds(read_header, text * 4) < LINEAR * max(seconds(read_header, text), 0.0005)
+    assert linear(read_header, text, text * 4)
 
 
 def test_records_that_wait_for_one_that_never_comes_are_bounded() -> None:
@@ -328,7 +332,7 @@ def test_one_long_entry_of_the_journal_costs_time_in_proportion_to_its_length_an
         assert splitter.dropped == 1
 
     long = b"x" * (8 << 20)
-    assert seconds(split, long * 4 + b"\n{}\n") < LINEAR * seconds(split, long + b"\n{}\n")
+    assert linear(split, long + b"\n{}\n", long * 4 + b"\n{}\n")
 
 
 @pytest.mark.slow
@@ -341,7 +345,7 @@ def test_a_record_that_is_piped_byte_by_byte_costs_time_in_proportion_to_its_len
 
     pipe(b"x")  # the grammar is built on first use
     record = b'{"message":"' + b"x" * 100_000
-    assert seconds(pipe, record * 4 + b'"}\n') < LINEAR * max(seconds(pipe, record + b'"}\n'), 0.0005)
+    assert linear(pipe, record + b'"}\n', record * 4 + b'"}\n')
 
 
 def test_names_of_invented_senders_stop_nobody_for_long() -> None:

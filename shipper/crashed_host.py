@@ -17,8 +17,6 @@ import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kpanic.grammars.model import NO_HOST
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -41,6 +39,8 @@ _JOINED: Final = re.compile(r"[*?\]]\{host\}|\{host\}[*?\[]")
 
 def crashed_host(report: CrashReport, origin: Origin) -> str:
     """Return the name of the host that crashed, or its address; empty where nothing says it."""
+    from kpanic.grammars.model import NO_HOST  # noqa: PLC0415 - a configuration loads no grammar
+
     known = "" if origin.host_name.lower() in NO_HOST else origin.host_name
     own = origin.agent_host if origin.own else ""
     return origin.host_stated or report.hostname or report.host or known or origin.host_ip or own

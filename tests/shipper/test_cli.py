@@ -145,6 +145,31 @@ def test_text_of_a_log_is_no_control_code_on_the_terminal(kpanic: Run, form: str
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
 
 
+AFTERWARDS = """
+import sys
+from kpanic.shipper.cli import main
+sys.argv = ["kpanic", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print(*(name for name in sys.modules if name.startswith("kpanic.grammars")), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", ["status", "list", "signatures", "report"])
+def test_a_command_that_reads_the_store_loads_no_grammar(kpanic: Run, command: str) -> None:
+    kpanic("ship", STORY)
+    done = subprocess.run(
+        [sys.executable, "-c", AFTERWARDS, command, "-E", f"path.data={kpanic.store.parent}"],
+        cwd=kpanic.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout
+    assert done.stderr == "\n"
+
+
 # --- ship, status, replay, report ------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ _OWN_FOLDERS: Final = ("/sys/fs/pstore", "/var/lib/systemd/pstore")
 _OWN_DUMPS: Final = "/var/crash"
 """Where kdump of every distribution puts a machine's own dumps; those of others have a host in their name."""
 _LONG: Final = re.compile(r"(\*+|\{host\})")
-_SHORT: Final = re.compile(r"(\?|\[!?[^\]/]+\])")
+_SHORT: Final = re.compile(r"(\?|\[!?[^\]/]{1,255}\])")
 DASH: Final = r"\-"
 _JOINED: Final = re.compile(r"[*?\]]\{host\}|\{host\}[*?\[]")
 

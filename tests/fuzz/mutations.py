@@ -170,7 +170,7 @@ def way(body: bytes) -> list[dict[str, Any]]:
 
 def _explained(report: CrashReport) -> Explained:
     shown = STANDARD.report(report)
-    crash = Explained("/fuzz", shown, head(shown, ORIGIN, None, 0))
+    crash = Explained("/fuzz", shown, head(shown, ORIGIN, None))
     json.loads(encode(explanation(crash)))
     return crash
 
@@ -215,9 +215,8 @@ class Fuzz:
 
     def _report(self) -> None:
         documents, self._documents = self._documents, []
-        by_id = {document["_id"]: document for document in documents}
         try:
-            dashboards.render_report(documents, whole=lambda ids: [by_id[one] for one in ids])
+            dashboards.render_report(dashboards.gather(documents, dashboards.REPORTED))
         except Exception as error:  # noqa: BLE001 - likewise
             self._found("exceptions", -1, json.dumps(documents).encode(), f"report: {error!r}")
 

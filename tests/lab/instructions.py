@@ -81,9 +81,11 @@ def normal(words: str, machine: str) -> str:
     """Return an instruction without what both disassemblers write each in its own way.
 
     On x86 the suffix that says the size, which objdump leaves out where a register says it too, and a
-    segment that goes without saying; elsewhere spaces.
+    segment that goes without saying; on mips the marks of registers and a distance of 0; elsewhere spaces.
     """
     words = _ALIASES.get(words, words).replace(", ", ",")
+    if machine.startswith("mips"):
+        return re.sub(r"(?<=[ ,])0\(", "(", words.replace("$", ""))
     if machine not in {"x86_64", "i686"}:
         return words
     name, _, operands = words.replace("rep ", "rep-").replace("lock ", "lock-").partition(" ")

@@ -25,6 +25,8 @@ __all__ = ["count", "count_all", "first", "joined", "note"]
 
 CLOSE: Final = 120.0
 """Seconds between two stamps of one crash: a clock is set, a core is written, a relay was late."""
+LABELS: Final = 8
+"""Maximum parts of a host's name that may be missing in another one of it."""
 ALIKE: Final = 64
 """Maximum documents with one stated incident among which a host's own is looked for."""
 
@@ -79,22 +81,35 @@ def _known(connection: sqlite3.Connection, document: Packed) -> str | None:
     ).fetchall()
     if incident := _of(seen, alike):
         return incident
+    names = _shorter(seen.host)
+    places = ", ".join(f"?{number}" for number in range(7, 7 + len(names)))
     row = connection.execute(
-        """
-        SELECT incident FROM sightings AS seen JOIN documents USING (seq)
-        WHERE printed = ?1 AND host = ?2 AND at BETWEEN ?3 - ?4 AND ?3 + ?4
-        AND NOT EXISTS (
+        f"""
+        WITH close AS (
+            SELECT seq, at FROM sightings WHERE printed = ?1 AND host IN ({places})
+            AND at BETWEEN ?3 - ?4 AND ?3 + ?4
+            UNION ALL
+            SELECT seq, at FROM sightings WHERE printed = ?1 AND host > ?2 || '.' AND host < ?2 || '/'
+            AND at BETWEEN ?3 - ?4 AND ?3 + ?4
+        )
+        SELECT incident FROM close JOIN documents USING (seq) WHERE NOT EXISTS (
             SELECT 1 FROM documents AS other JOIN sightings AS theirs USING (seq)
             WHERE other.incident = documents.incident
             AND (theirs.provider = ?5 OR (theirs.timed AND ?6))
         )
         ORDER BY abs(at - ?3), seq LIMIT 1
-        """,
-        (seen.printed, seen.host, seen.at, CLOSE, seen.provider, seen.timed),
+        """,  # noqa: S608 - no word of others
+        (seen.printed, seen.host, seen.at, CLOSE, seen.provider, seen.timed, *names),
     ).fetchone()
     if row is not None:
         return str(row[0])
     return apart(document.incident, seen.host) if alike else None
+
+
+def _shorter(host: str) -> list[str]:
+    """Return a name and what is left of it without parts of its domain."""
+    parts = host.split(".")[:LABELS]
+    return [host, *(".".join(parts[:count]) for count in range(1, len(parts)))]
 
 
 def _of(seen: Sighting, alike: Sequence[tuple[str, str, str]]) -> str | None:

@@ -159,6 +159,29 @@ def test_a_crash_that_comes_two_ways_is_one_incident(store: Store, first: str, s
     assert store.status().incidents == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "number"),
+    [
+        ("web1.example.com", "web1", 1),
+        ("web1", "web1.example.com", 1),
+        ("web1.example.com", "web1.example.org", 2),
+        ("web11", "web1", 2),
+    ],
+)
+def test_a_text_without_printks_time_joins_its_host_with_or_without_a_domain(
+    store: Store, first: str, second: str, number: int
+) -> None:
+    store.add([seen("netconsole", Boot(host=first))])
+    store.add([seen("syslog", Boot(host=second))])
+    assert len(set(incidents(store))) == number
+
+
+def test_two_addresses_that_begin_alike_are_two_hosts(store: Store) -> None:
+    store.add([seen("netconsole", Boot(host="10.0.0.7"))])
+    store.add([seen("syslog", Boot(host="10.0.0.8"))])
+    assert len(set(incidents(store))) == 2
+
+
 @pytest.mark.parametrize("order", [sorted(WAYS), sorted(WAYS, reverse=True)])
 def test_a_crash_that_comes_every_way_is_one_incident(store: Store, order: list[str]) -> None:
     ways = {WAYS[way].provider: way for way in order}  # a provider brings a crash once

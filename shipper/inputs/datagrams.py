@@ -1,8 +1,10 @@
-"""Datagrams of a socket, many in one system call, received by a thread that does nothing else.
+"""Datagrams of a port, many in one system call, received by a thread that does nothing else.
 
 The kernel drops what comes while a socket's buffer is full, honest or not. So the buffer is emptied by a
 thread of its own, with recvmmsg(2) and without giving the interpreter away in between: Python's ``recvfrom``
-does that for each datagram, and gets it back milliseconds later where another thread is busy.
+does that for each datagram, and gets it back milliseconds later where another thread is busy. And a sender
+that is known is set apart: a socket of the same port that is connected to it gets its datagrams (udp(7)), so
+that what others send fills another buffer.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import ctypes
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable  # noqa: TC003 - a field's type
 from typing import Final, NamedTuple
 
 from kpanic.shipper.api import Stop, Waiter
+from kpanic.shipper.inputs.sockets import kernel_drops
 
 __all__ = ["Batch", "Receiver", "written"]
 
@@ -24,6 +28,16 @@ NAME: Final = 28
 """Bytes of a ``struct sockaddr_in6``."""
 ROUNDS: Final = 256
 """Calls between two looks whether the thread has to end."""
+OWN_ROUNDS: Final = 4
+"""Calls for a sender that is set apart."""
+OWN_BUFFER: Final = 256 << 10
+"""Bytes that the kernel may hold for it: the crash of a machine, some times."""
+APART: Final = 128
+"""Maximum senders that are set apart: each takes a descriptor."""
+SILENT: Final = 600.0
+"""Seconds after which one that sent nothing makes room for another."""
+YOUNG: Final = 0.5
+"""Seconds until a socket of a sender is read, if the common one is not found empty earlier."""
 LAST_ROUNDS: Final = 1024
 """Calls after that: more than the socket's buffer holds."""
 
@@ -64,12 +78,16 @@ class Batch(NamedTuple):
     """Datagrams of one call.
 
     :ivar addresses: of their senders, as the kernel has them.
-    :ivar data: the bytes of a datagram by its number; valid until the next batch.
+    :ivar data: returns the bytes of a datagram by its number; they are valid until the next batch.
+    :ivar port: returns the port of its sender.
+    :ivar receiver: that received them.
     """
 
     addresses: list[bytes]
     lengths: list[int]
     data: Callable[[int], memoryview]
+    port: Callable[[int], int]
+    receiver: Receiver
 
 
 def written(address: bytes) -> str:
@@ -86,10 +104,9 @@ def written(address: bytes) -> str:
 class _Room:
     """Room for the datagrams of one call."""
 
-    def __init__(self, listening: socket.socket, longest: int) -> None:
+    def __init__(self, family: socket.AddressFamily, longest: int) -> None:
         self._longest = longest
-        self._descriptor = listening.fileno()
-        self._address = _NAMES[listening.family]
+        self._address = _NAMES[family]
         self._data = memoryview(bytearray(MANY * longest))
         self._names = bytearray(MANY * NAME)
         data, names = (ctypes.addressof(ctypes.c_char.from_buffer(one)) for one in (self._data, self._names))
@@ -103,22 +120,47 @@ class _Room:
         words = memoryview(self._messages).cast("B").cast("I")
         self._lengths = words[_Message.length.offset // _WORD :: ctypes.sizeof(_Message) // _WORD]
 
-    def receive(self) -> Batch:
-        """Return the datagrams that are there, without waiting for any."""
-        count = max(0, int(_recvmmsg(self._descriptor, self._messages, MANY, socket.MSG_DONTWAIT, None)))
+    def receive(self, source: socket.socket, receiver: Receiver) -> Batch:
+        """Return the datagrams that a socket has, without waiting for any."""
+        count = max(0, int(_recvmmsg(source.fileno(), self._messages, MANY, socket.MSG_DONTWAIT, None)))
         names = memoryview(self._names)[: count * NAME]
         addresses = [address for (address,) in self._address.iter_unpack(names)]
-        return Batch(addresses, self._lengths[:count].tolist(), self._datagram)
+        return Batch(addresses, self._lengths[:count].tolist(), self._datagram, self._port, receiver)
 
     def _datagram(self, at: int) -> memoryview:
         start = at * self._longest
         return self._data[start : start + self._lengths[at]]
 
+    def _port(self, at: int) -> int:
+        return int.from_bytes(self._names[at * NAME + 2 : at * NAME + 4])
+
+
+class _Source:
+    """A socket of the port.
+
+    :ivar heard: when it had something last.
+    :ivar since: since when it waits until what came before it is read; 0.0 once it is.
+    :ivar drops: datagrams that the kernel has dropped, as far as they were counted.
+    """
+
+    __slots__ = ("drops", "heard", "since", "socket")
+
+    def __init__(self, made: socket.socket, since: float = 0.0) -> None:
+        self.socket = made
+        self.since = self.heard = since
+        self.drops = 0
+
+    def lost(self) -> int:
+        """Return how many datagrams the kernel has dropped since the last call."""
+        drops, before = kernel_drops(self.socket), self.drops
+        self.drops = drops
+        return (drops - before) % (1 << 32)
+
 
 class Receiver(threading.Thread):
-    """Takes datagrams from a socket until :meth:`end`.
+    """Takes datagrams of a port until :meth:`end`.
 
-    :param listening: does not block.
+    :param listening: the port's socket, which does not block.
     :param longest: bytes of a datagram that are taken.
     :param take: is given up to :data:`MANY` datagrams at a time, in this thread.
     :param failed: is called, in this thread, with the error that ends it.
@@ -132,33 +174,106 @@ class Receiver(threading.Thread):
         failed: Callable[[Exception], None],
     ) -> None:
         super().__init__(name=f"{threading.current_thread().name} receiver", daemon=True)
-        self._listening = listening
+        self._common = _Source(listening)
         self._longest = longest
         self._take = take
         self._failed = failed
         self._ended = Stop()
+        self._waiter = Waiter(self._ended)
+        self._apart: dict[tuple[str, int], _Source] = {}
+        self._young = 0
+        """Number of sockets that are not read yet: what came before may still be in the common one."""
+        self._closed = 0
+        """Datagrams that the kernel dropped of sockets that are closed."""
 
     def run(self) -> None:
         """Receive."""
-        room = _Room(self._listening, self._longest)
+        room = _Room(socket.AddressFamily(self._common.socket.family), self._longest)
         try:
-            with Waiter(self._ended) as waiter:
-                waiter.add(self._listening, self._listening)
+            with self._waiter:
+                self._waiter.add(self._common.socket, self._common)
                 while not self._ended.is_set():
-                    waiter.wait(None)
-                    self._empty(room, ROUNDS)
-                self._empty(room, LAST_ROUNDS)  # nobody sends it again
+                    self._receive(room, self._waiter.wait(YOUNG if self._young else None))
+                self._common.since = 0.0
+                for source in (self._common, *self._apart.values()):  # nobody sends it again
+                    self._empty(room, source, LAST_ROUNDS)
         except Exception as error:  # noqa: BLE001 - the input raises it
             self._failed(error)
 
     def end(self) -> None:
-        """Take what the socket has now, and end."""
+        """Take what the sockets have now, and end."""
         self._ended.set()
         self.join()
 
-    def _empty(self, room: _Room, rounds: int) -> None:
+    def close(self) -> None:
+        """Close the sockets of senders that were set apart."""
+        for source in self._apart.values():
+            source.socket.close()
+
+    def lost(self) -> int:
+        """Return how many datagrams the kernel has dropped since the last call."""
+        closed, self._closed = self._closed, 0
+        return closed + sum(source.lost() for source in (self._common, *self._apart.values()))
+
+    def set_apart(self, address: str, port: int) -> None:
+        """Give a sender a socket of its own; to be called by ``take``.
+
+        Where that is not possible, or all that may be are in use, it shares the common one.
+        """
+        peer = address, port
+        if peer in self._apart or not self._has_room():
+            return
+        common = self._common.socket
+        try:
+            common.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # bound already: only this user's
+            made = socket.socket(common.family, socket.SOCK_DGRAM)
+        except OSError:
+            return
+        source = _Source(made, time.monotonic())
+        mapped = common.family == socket.AF_INET6 and "." in address
+        try:
+            made.setblocking(False)  # noqa: FBT003 - the library's signature
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, OWN_BUFFER)
+            made.bind(common.getsockname())
+            made.connect((f"::ffff:{address}" if mapped else address, port))
+        except OSError:
+            made.close()
+            return
+        self._apart[peer] = source
+        self._young += 1
+        self._waiter.add(made, source)
+
+    def _has_room(self) -> bool:
+        """Tell whether a sender may be set apart; one that was silent for long makes room."""
+        if len(self._apart) < APART:
+            return True
+        peer, source = min(self._apart.items(), key=lambda item: item[1].heard)
+        if source.since or time.monotonic() - source.heard < SILENT:
+            return False
+        self._waiter.remove(source.socket)
+        self._closed += source.lost()
+        source.socket.close()
+        del self._apart[peer]
+        return True
+
+    def _receive(self, room: _Room, sources: list[_Source]) -> None:
+        """Take what sockets have that are readable."""
+        for source in sources:
+            if not source.since:
+                self._empty(room, source, ROUNDS if source is self._common else OWN_ROUNDS)
+        if self._young:
+            now = time.monotonic()
+            empty = self._common not in sources
+            for source in self._apart.values():
+                if source.since and (empty or now - source.since >= YOUNG):
+                    source.since = 0.0
+                    self._young -= 1
+
+    def _empty(self, room: _Room, source: _Source, rounds: int) -> None:
+        source.heard = time.monotonic()
         for _ in range(rounds):
-            batch = room.receive()
+            batch = room.receive(source.socket, self)
             if batch.lengths:
                 self._take(batch)
             if len(batch.lengths) < MANY:

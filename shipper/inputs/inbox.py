@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final
 from kpanic.shipper.api import MEMORY, DropReason
 from kpanic.shipper.inputs.datagrams import Receiver, written
 from kpanic.shipper.inputs.senders import Rate
-from kpanic.shipper.inputs.sockets import kernel_drops
 
 if TYPE_CHECKING:
     import socket
@@ -78,14 +77,16 @@ class _Sender:
     :ivar charge: seconds that it is charged with, as a logarithm that grows with the clock instead of fading:
         charges of any two senders compare at any time.
     :ivar behind: :data:`BEHIND` if it was new when it began to wait.
+    :ivar port: that of the socket which it was given for itself.
     :ivar waits: something of it waits, or is being parsed.
     """
 
-    __slots__ = ("address", "behind", "charge", "queue", "rate", "since", "size", "waits")
+    __slots__ = ("address", "behind", "charge", "port", "queue", "rate", "since", "size", "waits")
 
     def __init__(self, address: str, rate: int, now: float) -> None:
         self.address = address
         self.since = now
+        self.port = 0
         self.rate = Rate(rate)
         self.queue = NOTHING
         self.size = 0
@@ -194,8 +195,6 @@ class Inbox:
         """The senders that wait, the one with the smallest charge first."""
         self._share = MEMORY.share()
         self._dropped: Counter[str] = Counter()
-        self._lost: dict[socket.socket, int] = {}
-        """Datagrams that the kernel dropped, by socket, as far as they were counted."""
         self._reported = self._looked = time.monotonic()
         self._told: set[str | tuple[str, DropReason]] = set()
         self._receivers: list[Receiver] = []
@@ -211,7 +210,6 @@ class Inbox:
 
     def listen(self, listening: socket.socket) -> None:
         """Take the datagrams of a socket from now on."""
-        self._lost[listening] = 0
         receiver = Receiver(listening, self._longest, self._take, self._fail)
         self._receivers.append(receiver)
         receiver.start()
@@ -221,6 +219,8 @@ class Inbox:
         for receiver in self._receivers:
             receiver.end()
         self._count(time.monotonic() + REFUSED)
+        for receiver in self._receivers:
+            receiver.close()
 
     def say_once(self, message: str) -> None:
         """Log a line for the operator unless it was logged before, or many others were."""
@@ -343,15 +343,16 @@ class Inbox:
                 if known is not None and now < known.until:
                     known.datagrams += 1
                 elif size := batch.lengths[at]:
-                    self._offer(address, size, batch.data, at, now)
+                    self._offer(batch, at, size, now)
             if now - self._looked > LOOK:
                 self._looked = now
                 self._count(now)
             if self._heap:
                 self._signal()
 
-    def _offer(self, raw: bytes, size: int, data: Callable[[int], memoryview], at: int, now: float) -> None:
+    def _offer(self, batch: Batch, at: int, size: int, now: float) -> None:
         """Queue a datagram, or refuse those of its address for a moment."""
+        raw = batch.addresses[at]
         address = written(raw)
         if not self.allows(address):
             self._refuse(raw, address, None, "", now)
@@ -370,7 +371,10 @@ class Inbox:
                 raw, address, DropReason.MEMORY, "sends more than can be read; what is above is dropped", now
             )
         else:
-            self._put(sender, bytes(data(at)), now)
+            self._put(sender, bytes(batch.data(at)), now)
+            if sender.port != (port := batch.port(at)) and sender.known(now):
+                sender.port = port
+                batch.receiver.set_apart(address, port)
 
     def _refuse(self, raw: bytes, address: str, reason: DropReason | None, why: str, now: float) -> None:
         if reason is not None:
@@ -387,8 +391,10 @@ class Inbox:
             self._count_refused(one, now)
             if one.until < now:
                 del self._refused[raw]
-        for listening in self._lost:
-            self._count_lost(listening)
+        if lost := sum(receiver.lost() for receiver in self._receivers):
+            self._dropped["the kernel"] += lost
+            self._feed.drop(lost, DropReason.KERNEL)
+            self.say_once("the kernel drops datagrams: its buffer is full; raise net.core.rmem_max")
 
     def _count_refused(self, one: _Refused, now: float) -> None:
         if one.why is not None and one.datagrams:
@@ -474,16 +480,6 @@ class Inbox:
                 heapq.heappush(self._heap, (sender.turn, sender.address))
             else:
                 self._senders.rest(sender, time.monotonic())
-
-    def _count_lost(self, listening: socket.socket) -> None:
-        """Count what the kernel dropped since the last look."""
-        drops, before = kernel_drops(listening), self._lost[listening]
-        if drops != before:
-            lost = (drops - before) % (1 << 32)
-            self._lost[listening] = drops
-            self._dropped["the kernel"] += lost
-            self._feed.drop(lost, DropReason.KERNEL)
-            self.say_once("the kernel drops datagrams: its buffer is full; raise net.core.rmem_max")
 
     def _report(self) -> None:
         """Log how much was dropped since the last report."""

@@ -6,7 +6,7 @@ import gc
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,14 @@ import pytest
 
 from kpanic.shipper.api import MEMORY, Memory, Reader, Readers
 from kpanic.shipper.contract import crash_text
+from kpanic.shipper.inputs import datagrams
 from kpanic.shipper.inputs.inbox import Inbox
 from kpanic.shipper.inputs.journal_entries import EntrySplitter
 from kpanic.shipper.inputs.netconsole_records import LATE_BYTES, NetconsoleReader
 from kpanic.shipper.inputs.piped_lines import PipedLines
 from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import AllowedSenders
+from kpanic.shipper.inputs.sockets import ListenAddress
 from kpanic.shipper.inputs.syslog_messages import read_header
 from tests.shipper.feed import Feed
 from tests.shipper.test_inputs_sockets import (
@@ -254,6 +256,84 @@ def test_invented_addresses_make_no_known_sender_forgotten(monkeypatch: pytest.M
     inbox.put("10.1.9.9", b"new")
     inbox.put("10.0.0.1", b"crash")
     assert [address for address, _ in drained(inbox)] == ["10.0.0.1", "10.1.9.9"]
+
+
+@pytest.mark.parametrize("local", ["127.0.0.1", "::1", "::"])
+def test_a_known_sender_loses_nothing_while_others_overflow_the_port(
+    monkeypatch: pytest.MonkeyPatch, local: str
+) -> None:
+    monkeypatch.setattr("kpanic.shipper.inputs.inbox.KNOWN", 0.0)
+    monkeypatch.setattr(Inbox, "allows", lambda *_: True)
+    family = socket.AF_INET6 if ":" in local else socket.AF_INET
+    to = "::1" if local == "::" else local
+    feed = Feed()
+    inbox = Inbox(feed, AllowedSenders(["127.0.0.0/8"]), 1 << 30, 10_000, 65_535)
+    got: list[bytes] = []
+
+    def keep(_: str, message: bytes) -> bool:
+        got.append(message)
+        return True
+
+    with (
+        socket.socket(family, socket.SOCK_DGRAM) as listening,
+        socket.socket(family, socket.SOCK_DGRAM) as honest,
+        socket.socket(family, socket.SOCK_DGRAM) as attacker,
+    ):
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind((local, 0))
+        listening.setblocking(False)  # noqa: FBT003
+        port = listening.getsockname()[1]
+        inbox.listen(listening)
+        honest.connect((to, port))
+        for word in (b"one", b"two"):
+            honest.send(word)
+            until(lambda: inbox.work(keep))
+        (receiver,) = inbox._receivers  # noqa: SLF001 - the thread that another one keeps busy
+        until(lambda: receiver._apart and not receiver._young)  # noqa: SLF001
+        with inbox._lock:  # noqa: SLF001
+            for number in range(100):
+                attacker.sendto(b"x" * 1000, (to, port))
+                honest.send(b"%d" % number)
+        until(lambda: inbox.work(keep) and b"99" in got)
+        inbox.close()
+        taken = ListenAddress(socket.SOCK_DGRAM, "here", (local, port))
+        assert taken.listen(feed.say) is None, "nobody else gets the port"
+        assert "cannot be listened at: Address already in use" in feed.said[-1]
+    inbox.drain(keep, time.monotonic() + 5)
+    mine = [message for message in got if not message.startswith(b"x")]
+    assert mine == [b"one", b"two", *(b"%d" % number for number in range(100))]
+    assert feed.dropped["kernel"] > 50
+
+
+def test_senders_that_are_set_apart_are_few_and_a_silent_one_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kpanic.shipper.inputs.inbox.KNOWN", 0.0)
+    monkeypatch.setattr(datagrams, "APART", 2)
+    monkeypatch.setattr(datagrams, "YOUNG", 0.01)
+    with receiving(Feed()) as (inbox, send_one), ExitStack() as others:
+        (receiver,) = inbox._receivers  # noqa: SLF001
+        to = receiver._common.socket.getsockname()  # noqa: SLF001
+
+        def send_as(address: str) -> None:
+            sender = others.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            sender.bind((address, 0))
+            for _ in range(2):
+                sender.sendto(b"x", to)
+                until(lambda: inbox.work(lambda *_: True))
+
+        def apart() -> set[str]:
+            until(lambda: not receiver._young)  # noqa: SLF001
+            return {address for address, _ in receiver._apart}  # noqa: SLF001
+
+        for number in range(11, 15):
+            send_as(f"127.0.0.{number}")
+        assert apart() == {"127.0.0.11", "127.0.0.12"}
+        monkeypatch.setattr(datagrams, "SILENT", 0.0)
+        send_as("127.0.0.15")
+        assert apart() == {"127.0.0.12", "127.0.0.15"}
+        send_one(b"still heard")
+        until(lambda: inbox.work(lambda *_: True))
 
 
 def test_a_receiver_that_fails_has_its_input_fail(monkeypatch: pytest.MonkeyPatch) -> None:

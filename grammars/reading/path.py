@@ -65,7 +65,7 @@ _ENTRIES: Final = (
         "interrupt",
         (
             r"(?:asm_)?(?:sysvec_|common_interrupt)|el1h?_\w*irq|ret_from_intr|(?:smp_)?apic_timer|do_IRQ"
-            r"|__irq_svc|do_irq$|do_ext_irq|handle_riscv_irq|do_interrupt_handler"
+            r"|__irq_svc|do_irq$|do_ext_irq|handle_riscv_irq|do_interrupt_handler|handle_v?int$|do_vint|plat_irq_dispatch"
         ),
         "an interrupt",
     ),
@@ -136,9 +136,10 @@ def _outermost(functions: Sequence[str], found: Entry) -> Entry:
 
 
 def functions_of(report: CrashReport) -> list[str]:
-    """Return the functions of the trace that can be relied on, the instruction pointer's first.
+    """Return the functions of the trace that can be relied on, the innermost first.
 
-    What an NMI ran is not between the entry and where the CPU was.
+    That is the instruction pointer's, unless the trace is of the interrupt that found it there. What an NMI
+    ran is not between the entry and where the CPU was.
     """
     pointed = report.ip is not None
     functions = [
@@ -146,9 +147,17 @@ def functions_of(report: CrashReport) -> list[str]:
         for frame in report.call_trace
         if frame.reliable and frame.symbol and not (pointed and frame.stack == "NMI")
     ]
-    if report.ip is not None and report.ip.symbol and report.ip.symbol not in functions[:1]:
+    if report.ip is not None and report.ip.symbol and not _reached(report.ip.symbol, functions):
         functions.insert(0, report.ip.symbol)
     return functions
+
+
+def _reached(symbol: str, functions: Sequence[str]) -> bool:
+    """Tell whether a trace begins in a function, or with the interrupt that hit it there."""
+    if symbol in functions[:1]:
+        return True
+    above = functions[: functions.index(symbol)] if symbol in functions else ()
+    return any(_way(function)[0] == "interrupt" for function in above)
 
 
 ENTERED: Final = Claim(

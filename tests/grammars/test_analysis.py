@@ -127,6 +127,18 @@ def test_a_step_says(kind: str, step: str, words: str) -> None:
     assert words in finding(kind, step)
 
 
+def test_the_watchdogs_interrupt_is_not_the_way_to_what_it_found() -> None:
+    """loongarch's trace goes on through the interrupt to the code that was running."""
+    (report,) = parse(console("softlockup", "7.2.13+deb14-loong64-loongarch64"))
+    assert report.analysis
+    (found,) = (step.finding for step in report.analysis.steps if step.name == "through what")
+    assert found.startswith(
+        "Read from its entry, the trace comes from the system call write"
+        " through vfs_write -> boom_softlockup. "
+        "An interrupt noticed it."
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "needed", "confidence"),
     [

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ByWord", "Family", "Form", "Walk"]
 
-Walk = Literal["named", "chain", "trace", "ip", "interrupted", "stall", "down", "hung", "only-named", "none"]
+Walk = Literal[
+    "named", "chain", "trace", "ip", "interrupted", "stall", "down", "deep", "hung", "only-named", "none"
+]
 """How the suspect function is looked for.
 
 ``named``: the function that the header names, then the frames of the first trace.
@@ -45,6 +47,7 @@ Walk = Literal["named", "chain", "trace", "ip", "interrupted", "stall", "down", 
 ``chain``: the functions that the report names, then the next frames, with or without a line that opens them.
 ``stall``: below the interrupt that noticed, down to an anchor, the frame above it.
 ``down``: down to an anchor, the frame above it.
+``deep``: the same; without an anchor, as ``ip``.
 ``hung``: the frames of a blocked task, without whatever blocks.
 ``none``: the report has no suspect function.
 """

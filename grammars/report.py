@@ -20,7 +20,7 @@ from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.cause import settle, triggered
 from kpanic.grammars.data.distributions import distribution
 from kpanic.grammars.fact import Fact
-from kpanic.grammars.families.headless import ended
+from kpanic.grammars.families.headless import ended, remains
 from kpanic.grammars.gather import Gathered, gather
 from kpanic.grammars.model import NO_HOST, CrashReport, Kernel, Process
 from kpanic.grammars.naming import Named, name
@@ -118,6 +118,12 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
         truncated=incident.truncated,
         lines=tuple(incident.lines),
     )
+
+
+def _said(incident: Incident, named: Named) -> str:
+    """Return the header; without one, the line by which the rest of its report is known."""
+    number = 1 if named.family is remains and len(incident.heads) > 1 else 0
+    return incident.lines[incident.heads[number].place].text
 
 
 def _gathered(facts: Body, named: Named, head: Line) -> Gathered:
@@ -242,7 +248,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         fatal=fatal,
         status=named.status,
         doubt=named.doubt,
-        reason=head.text,
+        reason=_said(incident, named),
         cause_detail=settled.detail,
         blame=named.blame,
         signature=signed,

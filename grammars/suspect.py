@@ -151,6 +151,7 @@ class Walker:
             "stall": self._stall,
             "hung": self._hung,
             "down": self._down,
+            "deep": self._deep,
             "ip": self._pointed,
             "interrupted": self._interrupted,
             "chain": self._chain,
@@ -415,9 +416,10 @@ class Walker:
             if anchor:
                 if spins and taker != previous and STARTS.search(name):
                     return self._blame(taker, f"it takes the lock that the CPU waits for in {spins}")
-                return Blame(
-                    bare(previous), f"the frame above {name}, which dispatches work", tuple(self.skipped)
-                )
+                rule = f"the frame above {name}, which dispatches work"
+                if previous == name:
+                    rule = "the CPU was in it, and no frame above it is left"
+                return Blame(bare(previous), rule, tuple(self.skipped))
             previous = name
         return None
 
@@ -431,6 +433,11 @@ class Walker:
             if blame := self._anchored(functions):
                 return blame
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
+
+    def _deep(self) -> Blame:
+        """As a lockup, of a stack that overflowed: whatever is on top where nothing dispatched the work."""
+        blame = self._down()
+        return blame if blame.function else self._pointed()
 
     def _hung(self) -> Blame:
         """Pass over whatever blocks; a few blockers are answers themselves."""

@@ -77,7 +77,8 @@ def _release() -> ParserElement:
 def _kernel(behind: ParserElement) -> ParserElement:
     """Match taints, release and build, with ``behind`` after them."""
     gap = k.Regex(r"[ \t]{1,80}")
-    taints = "Not tainted" | k.Combine("Tainted:" + k.UpTo(gap + _release() | _rest_blank(), most=160))
+    clean = k.sentence("not tainted")  # typed from a photograph
+    taints = clean | k.Combine("Tainted:" + k.UpTo(gap + _release() | _rest_blank(), most=160))
     build = " " + k.Opt("(") + k.Regex(r"#\S+")("build") + behind
     return taints("taints") + (gap + _release()("release") + (build | k.rest_of_line) | _rest_blank())
 

@@ -26,5 +26,7 @@ TAINTS: Final = {
     "N": "a test was run in the kernel",
     "J": "user space changed a device behind the kernel",
 }
+OF_ITSELF: Final = {"L": "soft-lockup", "W": "warning", "B": "bad-page"}
+"""Taints that a report of a cause sets itself, before a panic prints them."""
 EARLIER: Final = frozenset("MBDWL")
 """Taints that say that something went wrong before this."""

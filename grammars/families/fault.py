@@ -33,6 +33,29 @@ def _address() -> ParserElement:
     return k.one_of("at virtual address ", "at ", "address: ", "address ") + k.address
 
 
+def _sparc(what: str) -> ParserElement:
+    """Return a header of sparc64, whose die_if_kernel() names the task some lines below."""
+    task = k.Regex(r"[^\s(]{1,16}")("comm") + "(" + k.number("pid") + "): "
+    return "Unable to handle kernel " + what + k.rest_of_line + k.Later(task + "Oops [#", within=12) + task
+
+
+@_form(title=NULL, cause="null-dereference")
+def sparc_null() -> ParserElement:
+    """Unable to handle kernel NULL pointer dereference
+    tsk->{mm,active_mm}->context = 0000000000000b6d
+    swapper(0): Oops [#1]
+    """
+    return _sparc("NULL pointer dereference")
+
+
+@_form(title=PAGING, cause="bad-pointer")
+def sparc_paging() -> ParserElement:
+    """Unable to handle kernel paging request at virtual address fffff80100000000
+    swapper(0): Oops [#1]
+    """
+    return _sparc("paging request at virtual address ")
+
+
 @_form(title=NULL, cause="null-dereference")
 def null() -> ParserElement:
     """BUG: unable to handle kernel NULL pointer dereference at 0000000000000010

@@ -68,7 +68,7 @@ def stack_end() -> ParserElement:
     return _says("corrupted stack end")
 
 
-@_form(title="kernel stack overflow in {function}", cause="stack-overflow", walk="down")
+@_form(title="kernel stack overflow in {function}", cause="stack-overflow", walk="deep")
 def stack_overflow() -> ParserElement:
     """Kernel panic - not syncing: kernel stack overflow"""
     return _says(k.sentence("kernel stack overflow"))

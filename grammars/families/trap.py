@@ -320,7 +320,7 @@ def guard_page() -> ParserElement:
     return "stack guard page was hit" + k.rest_of_line
 
 
-@_stack(title="kernel stack overflow in {function}", walk="down")
+@_stack(title="kernel stack overflow in {function}", walk="deep")
 def overflow() -> ParserElement:
     """Insufficient stack space to handle exception!
 

@@ -10,6 +10,7 @@ from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
 from kpanic.grammars.machines.address import apart
+from kpanic.grammars.machines.disassembler import Disassembler
 
 if TYPE_CHECKING:
     from pyparsing import ParserElement
@@ -43,4 +44,11 @@ def rows() -> ParserElement:
 
 
 _APART: Final = apart("m68k")
-M68K = Machine(name="m68k", words=("m68k",), bits=32, blocks=(pc, rows), regions=lambda _address: _APART)
+M68K = Machine(
+    name="m68k",
+    words=("m68k",),
+    bits=32,
+    blocks=(pc, rows),
+    regions=lambda _address: _APART,
+    disassembler=Disassembler(architecture="M68K", modes=("BIG_ENDIAN", "M68K_040"), order="big"),
+)

@@ -125,8 +125,8 @@ def interruption() -> ParserElement:
 
 @block("fault address", dict)
 def failing_address() -> ParserElement:
-    """Failing address: 0000000000000000 TEID: 0000000000000483"""  # arch/s390/mm/fault.c
-    return "Failing address: " + k.hex_number("address") + k.rest_of_line
+    """Failing address: 0000000000000000 TEID: 0000000000000483"""  # arch/s390/mm/fault.c; before 4.13 small
+    return k.one_of("Failing address: ", "failing address: ") + k.hex_number("address") + k.rest_of_line
 
 
 _PAGES: Final = frozenset({0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks.backtrace import Trace
+from kpanic.grammars.blocks.code import Code
 from kpanic.grammars.blocks.oops import read_oops
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
 from kpanic.grammars.machines.address import Address, apart
+from kpanic.grammars.machines.disassembler import Disassembler
 
 if TYPE_CHECKING:
     from pyparsing import ParserElement
@@ -59,10 +62,40 @@ def rows() -> ParserElement:
     return k.Lines(names + k.hex_digits(16, 16) + k.rest_of_line)("lines")
 
 
+@sentence
+def caller() -> ParserElement:
+    """Caller[000000000046d20c]: handle_IRQ_event+0x38/0x78
+
+    Caller[0000000000000000]: 0x8
+    """
+    number = "0x" + k.hex_digits(1, 16)("number") + k.rest_of_line
+    return "Caller[" + k.hex_digits(8, 16)("address") + "]: " + (k.frame_symbol | number)
+
+
+@block("frames", lambda fields: Trace(fields["lines"], caller, "sparc64", linked=True), each=caller)
+def callers() -> ParserElement:
+    """Caller[000000000046d20c]: handle_IRQ_event+0x38/0x78
+    Caller[000000000046d308]: __do_IRQ+0xbc/0x13c
+    """
+    return k.FollowedBy("Caller[") + k.Lines(caller.build())("lines")
+
+
+@block("code", lambda fields: Code(fields["bytes"].strip()))
+def code() -> ParserElement:
+    """Instruction DUMP: da5a6000  c25a6008  8ea1e010 <da72400b> 92026008  c272400b"""
+    return "Instruction DUMP: " + k.rest_of_line("bytes")
+
+
 _LOW: Final = apart("sparc64")
 SPARC64 = Machine(
     name="sparc64",
     words=("sparc64",),
-    blocks=(tpc, non_resumable, oops, rows),
+    blocks=(tpc, non_resumable, oops, rows, callers, code),
+    disassembler=Disassembler(
+        architecture="SPARC",
+        modes=("V9", "BIG_ENDIAN"),
+        order="big",
+        register=lambda name: "i6" if name == "fp" else name,
+    ),
     regions=lambda address: _LOW if address < 1 << 51 else Address("kernel", "an address of the kernel"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.data.taints import EARLIER, TAINTS
+from kpanic.grammars.data.taints import EARLIER, OF_ITSELF, TAINTS
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
@@ -18,12 +18,21 @@ SHOWN: Final = 6
 """Maximum lines of missing messages that are shown, and taints that are explained."""
 
 
+def _earlier_flags(report: CrashReport) -> tuple[str, ...]:
+    """Return the taints but the one that this report set itself, which a panic behind its header shows."""
+    if report.taint is None:
+        return ()
+    panic, owner = lines_of(report.facts, "panic"), lines_of(report.facts, "owner")
+    behind = panic and owner and panic[0].number < owner[0].number
+    return tuple(flag for flag in report.taint.flags if not (behind and OF_ITSELF.get(flag) == report.cause))
+
+
 def _quiet(report: CrashReport) -> bool:
     """Tell whether nothing that was read says that anything went wrong before."""
     return not (
         report.preceded_by
         or report.hardware_errors
-        or (report.taint and EARLIER & set(report.taint.flags))
+        or EARLIER & set(_earlier_flags(report))
         or (report.oops and (report.oops.number or 1) > 1)
     )
 
@@ -54,7 +63,7 @@ def _taint(report: CrashReport) -> Sentence | None:
     )
     if said is None:
         return None
-    flags = said.value.taint.flags
+    flags = _earlier_flags(report)
     if not flags:
         return None if said.value.taint.raw else NOT_TAINTED.say(report, said.lines)
     words = listed((f"{TAINTS.get(flag, 'unknown flag')} ({flag})" for flag in flags), SHOWN)

@@ -32,14 +32,23 @@ DIED: Final = Absence(
     "The kernel did not survive it; no line that was read says how it ended.",
     lambda report: report.fatal and report.cause != "sysrq" and not _panicked(report),
 )
+SURVIVED: Final = frozenset({"atomic-sleep", "bad-page", "lock-misuse"})
+"""Causes of a BUG that the kernel goes on from: it prints them and kills nothing."""
+
+
+def _kills(report: CrashReport) -> bool:
+    """Tell whether the kernel at least kills the task."""
+    return report.kind in {"oops", "bug"} and report.cause not in SURVIVED
+
+
 OPEN: Final = Absence(
     "No panic stands in the lines that were read: without one the kernel kills the task and goes on "
     "in an undefined state.",
-    lambda report: not report.fatal and report.kind in {"oops", "bug"} and not _panicked(report),
+    lambda report: not report.fatal and _kills(report) and not _panicked(report),
 )
 ALIVE: Final = Absence(
     "No line that was read says that the kernel died of it.",
-    lambda report: not report.fatal and report.kind not in {"oops", "bug"} and not _panicked(report),
+    lambda report: not report.fatal and not _kills(report) and not _panicked(report),
 )
 REBOOT: Final = Claim('It ended with "Rebooting in {time}".', "reboot")
 

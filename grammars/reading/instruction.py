@@ -216,8 +216,8 @@ def _memory(found: capstone.CsInsn, settings: Disassembler) -> Iterator[_Parts]:
         if shift is not None and shift.type:
             scale <<= shift.value
         yield _Parts(
-            _name(found, memory.base, settings),
-            _name(found, getattr(memory, "index", 0), settings),
+            _name(found, getattr(memory, "base", 0) or getattr(memory, "base_reg", 0), settings),  # m68k
+            _name(found, getattr(memory, "index", 0) or getattr(memory, "index_reg", 0), settings),
             scale,
             memory.disp,
             _name(found, segment, settings) if segment else "",

@@ -9,7 +9,7 @@ from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.reading.evidence import frame, listed, once
-from kpanic.grammars.suspect import REMEMBERED, bare, base, passed_over
+from kpanic.grammars.suspect import PANIC, REMEMBERED, WATCHDOG, bare, base, passed_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,8 +153,8 @@ def functions_of(report: CrashReport) -> list[str]:
 
 
 def _reached(symbol: str, functions: Sequence[str]) -> bool:
-    """Tell whether a trace begins in a function, or with the interrupt that hit it there."""
-    if symbol in functions[:1]:
+    """Tell whether a trace begins in a function, or with the interrupt that hit it there, or panics."""
+    if symbol in functions[:1] or PANIC in map(base, functions[:WATCHDOG]):
         return True
     above = functions[: functions.index(symbol)] if symbol in functions else ()
     return any(_way(function)[0] == "interrupt" for function in above)
@@ -227,6 +227,8 @@ def _passed_over(report: CrashReport) -> Sentence | None:
 def _unentered(report: CrashReport) -> Sentence | None:
     """Say what there is of a trace that does not show how the kernel was entered."""
     trace = report.call_trace
+    if not trace:
+        return None
     if not any(one.symbol for one in trace):
         modules = listed({one.module: None for one in trace if one.module})
         inside = f", some of them in the modules {modules}" if modules else ""

@@ -84,6 +84,8 @@ def test_where_it_went_is_the_address_that_faulted(console: Path) -> None:
     ("machine", "code", "registers", "text", "address"),
     [
         ("x86_64", "90 <c7> 00 01 00 00 00", {"RAX": "0000000000000010"}, "movl $0x1,(%rax)", 0x10),
+        ("sparc64", "8ea1e010 <c25a6008> 92026008", {"o1": "0000000000000020"}, "ldx [%o1+8],%g1", 0x28),
+        ("m68k", "4e71 <2028> 0010 4e75", {"a0": "00000020"}, "move.l $0xa(a0),d0", 0x30),
         (
             "x86_64",
             "<49> 8b 44 c8 18",

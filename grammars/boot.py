@@ -138,13 +138,12 @@ def _hostname(boot: Boot, line: Line, at: int) -> bool:
     return _named(boot, _read(hostname, line, at)["name"])
 
 
-def _prompt(boot: Boot, line: Line, _at: int) -> bool:
-    """Read the prompt that getty prints in front of the kernel's words, and its line."""
-    start = line.raw.rfind(" ", 0, line.raw.find(PROMPT)) + 1
-    found = prompt.match(line.raw, start)
-    if found is None or (start and line.raw[start - 2] != "]"):  # a console server's stamp may precede it
-        raise _NotSaidError
-    name = found[1]["name"]
+def _prompt(boot: Boot, line: Line, at: int) -> bool:
+    """Read the prompt that getty prints, alone or in front of the kernel's words."""
+    start = line.text.rfind(" ", 0, at) + 1
+    if start and line.text[start - 2] != "]":  # a console server's stamp may precede it
+        return False
+    name = _read(prompt, line, start)["name"]
     if name.lower() in NO_PROMPTS or boot.hostname.partition(".")[0] == name:  # getty cuts the domain
         return False
     return _named(boot, name)
@@ -237,7 +236,7 @@ def note(boot: Boot, line: Line, number: int) -> None:
     """Let reader ``number`` read a line."""
     literal, kind, reader = READERS[number]
     at = line.text.find(literal)
-    if at < 0 and literal is not PROMPT:
+    if at < 0:
         return
     try:
         if reader(boot, line, at) and len(boot.facts) < KEPT:

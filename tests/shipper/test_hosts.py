@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -15,8 +17,9 @@ from kpanic.shipper.inputs.file import FileConfig, FileInput
 from kpanic.shipper.inputs.kdump import KdumpConfig, KdumpInput
 from kpanic.shipper.inputs.pstore import PstoreInput
 from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
+from tests.engines import parts
 from tests.shipper.feed import running
-from tests.shipper.test_cli import Run
+from tests.shipper.test_cli import KPANIC, Run
 from tests.waiting import until
 
 LOGS = Path(__file__).parent.parent / "logs"
@@ -218,3 +221,60 @@ def test_a_short_name_is_one_where_this_machine_has_one(monkeypatch: pytest.Monk
     names = SenderNames(DnsConfig(timeout=10), 8, "collector", lambda _: "web1.example.com")
     names.ask("10.0.0.7")
     assert names.of("10.0.0.7") == "web1"
+
+
+@pytest.mark.root
+def test_netconsole_s_sender_has_its_name_from_the_resolver_and_its_address_beside(tmp_path: Path) -> None:
+    hosts, out, config, errors = (tmp_path / name for name in ("hosts", "out", "kpanic.yml", "errors"))
+    hosts.write_text("127.0.0.1 localhost\n127.0.0.2 web1.example.com\n")
+    ports = []
+    for _ in range(2):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    config.write_text(
+        f"""
+path.data: {tmp_path}/data
+name: collector.example.org
+inputs:
+  - {{type: netconsole, host: '127.0.0.1:{ports[0]}', close_quiet: 0.5, dns.timeout: 30}}
+  - {{type: netconsole, host: '127.0.0.1:{ports[1]}', close_quiet: 0.5, dns.enabled: false}}
+output.file.path: {out}
+"""
+    )
+    with_hosts = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        'mount --bind "$0" /etc/hosts && exec "$@"',
+    ]
+    packets = (LOGS / "transports" / "netconsole-plain.txt.packets").read_text().splitlines()
+    with (
+        errors.open("wb") as sink,
+        subprocess.Popen(
+            [*with_hosts, str(hosts), *KPANIC, "run", "-c", str(config)],
+            stderr=sink,
+            cwd=LOGS.parent.parent,
+        ) as process,
+    ):
+        try:
+            until(lambda: b"running; inputs" in errors.read_bytes() or process.poll() is not None)
+            if b"running; inputs" not in errors.read_bytes():
+                parts.missing("a file in the place of /etc/hosts", "this user may not mount one")
+            for port in ports:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                    sender.bind(("127.0.0.2", 0))
+                    for packet in packets:
+                        sender.sendto(ast.literal_eval(packet), ("127.0.0.1", port))
+                until(
+                    lambda port=port: out.exists() and len(out.read_bytes().splitlines()) > ports.index(port)
+                )  # type: ignore[misc]
+        finally:
+            process.kill()
+    found = [json.loads(line)["host"] for line in out.read_bytes().splitlines()]
+    assert [(host["name"], host["ip"]) for host in found] == [
+        ("web1.example.com", ["127.0.0.2"]),
+        ("127.0.0.2", ["127.0.0.2"]),
+    ]

@@ -34,6 +34,9 @@ __all__ = ["serve"]
 
 CONNECTIONS: Final = 32
 """Maximum clients at once; the one connected longest makes room."""
+CROWDED: Final = 0.01
+"""Seconds until one more is accepted while there are so many: each then has as long times :data:`CONNECTIONS`
+for its request."""
 LONGEST: Final = 10.0
 """Seconds that a client may take from its connection to the end of the answer."""
 
@@ -76,6 +79,8 @@ class _Server(ThreadingHTTPServer):
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
+        if len(self._connected) >= CONNECTIONS:
+            time.sleep(CROWDED)
         with self._lock:
             if len(self._connected) >= CONNECTIONS:
                 self._cut(next(iter(self._connected)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections import OrderedDict
 from operator import attrgetter
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -418,8 +419,9 @@ def parse(
 ) -> Generator[CrashReport, None, None]:
     """Read a log and yield its crashes in order.
 
-    ``source`` is text, bytes, a binary stream or chunks of bytes. No text raises an error. ``ahead``: it may
-    be read by another thread, which is faster if nothing makes it wait.
+    ``source`` is text, bytes, a binary stream or chunks of bytes. No text raises an error; what reading the
+    source raises comes after the crashes before it. ``ahead``: it may be read by another thread, which is
+    faster if nothing makes it wait.
     """
     if isinstance(source, str):
         source = source.encode("utf-8", "surrogateescape")
@@ -431,6 +433,12 @@ def parse(
     else:
         chunks = source
     parser = Parser()
-    for chunk, count in read_ahead(chunks, CHUNK) if ahead else ((chunk, None) for chunk in chunks):
-        yield from parser.feed(chunk, count=count)
-    yield from parser.close()
+    try:
+        for chunk, count in read_ahead(chunks, CHUNK) if ahead else ((chunk, None) for chunk in chunks):
+            yield from parser.feed(chunk, count=count)
+        yield from parser.close()
+    except (GeneratorExit, KeyboardInterrupt):
+        raise
+    except BaseException:  # of the chunks, or an interruption: what is open is read before it is raised
+        yield from parser.settle(math.inf, math.inf)
+        raise

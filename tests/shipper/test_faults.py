@@ -21,7 +21,7 @@ from kpanic.shipper.origin import Origin
 from kpanic.shipper.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kpanic.shipper.delivery import Say
 
@@ -161,6 +161,17 @@ def test_what_is_open_stays_open_where_the_scan_fails(monkeypatch: Patch) -> Non
     (crash,) = found.feed(b"".join(rest[9:])) + found.close()
     assert crash.fatal, "its end is read"
     assert crash.kernel.release == "6.1.0-56-amd64", "its boot is known"
+
+
+def test_a_source_that_breaks_off_costs_what_it_does_not_give() -> None:
+    def broken() -> Iterator[bytes]:
+        yield crash_text(0) + crash_text(1)
+        raise OSError("stale file handle")
+
+    crashes = parser.parse(broken())
+    assert [next(crashes).process.pid, next(crashes).process.pid] == [1000, 1001]
+    with pytest.raises(OSError, match="stale file handle"):
+        next(crashes)
 
 
 def test_every_stage_that_notes_faults_is_provoked() -> None:

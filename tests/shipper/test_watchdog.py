@@ -97,4 +97,4 @@ def test_a_file_that_costs_too_much_is_said_to_and_its_earlier_crashes_are_kept(
     found: list[Crash] = []
     with pytest.raises(Unreadable, match="took more than"):
         found += log_file.read(str(path), Origin("file"))
-    assert [crash.report.process.pid for crash in found] == [1001]
+    assert [crash.report.process.pid for crash in found] == [1001, 1002]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
+from kpanic.shipper.signature_document import outline
 from kpanic.shipper.terminal import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from kpanic.shipper.signature_document import Outline
 
 __all__ = ["crash_lines"]
 
@@ -17,52 +18,20 @@ LINES: Final = 20
 """Maximum lines at once; what is more is counted."""
 
 
-class _Panic(msgspec.Struct):
-    title: str = ""
-    backfill: bool = False
-
-
-class _Kernel(msgspec.Struct):
-    panic: _Panic = msgspec.field(default_factory=_Panic)
-
-
-class _System(msgspec.Struct):
-    kernel: str = ""
-
-
-class _Host(msgspec.Struct):
-    name: str = ""
-    os: _System = msgspec.field(default_factory=_System)
-
-
-class _Event(msgspec.Struct):
-    provider: str = ""
-
-
-class _Crash(msgspec.Struct):
-    timestamp: str = msgspec.field(name="@timestamp", default="")
-    host: _Host = msgspec.field(default_factory=_Host)
-    kernel: _Kernel = msgspec.field(default_factory=_Kernel)
-    event: _Event = msgspec.field(default_factory=_Event)
-
-
-_decode = msgspec.json.Decoder(_Crash).decode
-
-
 def crash_lines(verb: str, bodies: Sequence[bytes]) -> Iterator[str]:
     """Yield a line for each document; crashes from before the store was made are counted in one.
 
     :param verb: what happened to them: ``kept``, ``delivered to opensearch``.
     """
-    crashes = [_decode(body) for body in bodies]
+    crashes = [outline(body) for body in bodies]
     yield from _lines(verb, [one for one in crashes if not one.kernel.panic.backfill])
     if history := sum(one.kernel.panic.backfill for one in crashes):
         yield f"{verb}: {counted(history, 'crash')} from before this store was made"
 
 
-def _lines(verb: str, crashes: Sequence[_Crash]) -> Iterable[str]:
+def _lines(verb: str, crashes: Sequence[Outline]) -> Iterable[str]:
     for one in crashes[:LINES]:
-        moment = one.timestamp[:19].replace("T", " ")
+        moment = (one.timestamp or "")[:19].replace("T", " ")
         kernel = f", kernel {one.host.os.kernel}" if one.host.os.kernel else ""
         yield (
             f"{verb}: {one.host.name or 'host unknown'}, {moment} UTC: {one.kernel.panic.title}"

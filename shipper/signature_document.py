@@ -66,6 +66,10 @@ class _Host(msgspec.Struct):
     os: _System = msgspec.field(default_factory=_System)
 
 
+class _Event(msgspec.Struct):
+    provider: str = ""
+
+
 class Outline(msgspec.Struct):
     """The few fields of a document that its delivery needs."""
 
@@ -73,6 +77,7 @@ class Outline(msgspec.Struct):
     data_stream: _Stream = msgspec.field(default_factory=_Stream)
     kernel: _Kernel = msgspec.field(default_factory=_Kernel)
     host: _Host = msgspec.field(default_factory=_Host)
+    event: _Event = msgspec.field(default_factory=_Event)
 
 
 outline = msgspec.json.Decoder(Outline).decode

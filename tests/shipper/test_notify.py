@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,6 +26,7 @@ from kpanic.shipper.origin import Origin
 from kpanic.shipper.packed import pack
 from kpanic.shipper.store import Store
 from kpanic.shipper.triage import Entry, Triage
+from tests.shipper.test_cli import KPANIC
 from tests.waiting import stays, until
 
 if TYPE_CHECKING:
@@ -84,11 +84,10 @@ notify.targets:
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()", "run", "-c"]
         with (
             self.errors.open("ab") as errors,
             subprocess.Popen(
-                [*command, str(self.config)],
+                [*KPANIC, "run", "-c", str(self.config)],
                 stderr=errors,
                 cwd=LOGS.parent.parent,
                 env={**os.environ, **self.environment},
@@ -147,6 +146,11 @@ def test_a_new_signature_is_told_once_through_an_outage_and_a_restart(tmp_path: 
         machines.die("web3")  # the third host: an outbreak
         until(lambda: told() == [2, 2, 2], 120)
         stays(lambda: told() == [2, 2, 2], 2)
+        tried = subprocess.run(
+            [*KPANIC, "test", "notify", "hook", "-c", str(machines.config)], capture_output=True, check=True
+        )
+        assert tried.stdout == b"hook: took the message\n"
+        assert json.loads(web.requests.pop().body)["title"] == "Test message of kpanic"
     slack.close()
     assert machines.has_said("delivered to notify.slack: web1, ")
     assert not any(token in line for line in machines.said() for token in TOKENS.split("/"))
@@ -183,17 +187,9 @@ class Arrivals:
         self.notices = Notices(self.store, chosen, self.triage)
         self._number = 0
 
-    def arrive(
-        self,
-        host: str,
-        log: Path = GPF,
-        *,
-        provider: str = "kdump",
-        history: bool = False,
-        again: bool = False,
-    ) -> list[str]:
+    def arrive(self, host: str, log: Path = GPF, **how: Any) -> list[str]:  # noqa: ANN401 - as of fired
         """Store a crash and return the rules that it fires."""
-        return [one.rule.id for one in self.fired(host, log, provider=provider, history=history, again=again)]
+        return [one.rule.id for one in self.fired(host, log, **how)]
 
     def fired(
         self,
@@ -220,7 +216,7 @@ class Arrivals:
         return fired
 
     def seqs(self) -> list[int]:
-        return [crash.seq for rows in self.store.crashes() for crash in rows]
+        return [crash.seq for crash in self.store.each_crash()]
 
 
 @pytest.fixture

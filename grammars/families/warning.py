@@ -114,8 +114,10 @@ def refcount() -> ParserElement:
     """WARNING: CPU: 0 PID: 1 at lib/refcount.c:25 refcount_warn_saturate+0x74/0x110
 
     WARNING: lib/refcount.c:25 at refcount_warn_saturate+0x74/0x110, CPU#0: init/1
-    """
-    return _at(r"lib/refcount\.c", r"\w*refcount_\w*")
+
+    WARNING: CPU: 0 PID: 1 at lib/refcount.c:25 widget_get+0x60/0x6c [widget]
+    """  # arm calls what warns last, so that its caller is named
+    return _at(r"lib/refcount\.c", r"\w+")
 
 
 @warning.form(

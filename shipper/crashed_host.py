@@ -33,7 +33,7 @@ _OWN_DUMPS: Final = "/var/crash"
 """Where kdump of every distribution puts a machine's own dumps; those of others have a host in their name."""
 _LONG: Final = re.compile(r"(\*+|\{host\})")
 _SHORT: Final = re.compile(r"(\?|\[!?[^\]/]{1,255}\])")
-DASH: Final = r"\-"
+_DASH: Final = r"\-"
 _JOINED: Final = re.compile(r"[*?\]]\{host\}|\{host\}[*?\[]")
 
 
@@ -134,8 +134,8 @@ def _fixed(pattern: str) -> str:
         if not letters:
             expression += "[^/]"
         elif letters[0] == "!":
-            expression += f"[^/{re.escape(letters[1:]).replace(DASH, '-')}]"
+            expression += f"[^/{re.escape(letters[1:]).replace(_DASH, '-')}]"
         else:
-            expression += f"[{re.escape(letters).replace(DASH, '-')}]"
+            expression += f"[{re.escape(letters).replace(_DASH, '-')}]"
         expression += re.escape(wild[index + 1])
     return expression

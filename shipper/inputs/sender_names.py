@@ -53,6 +53,14 @@ class _Answer:
     name: str = ""
 
 
+def _name_of(address: str) -> str:
+    """Ask the resolver for a name.
+
+    :raises OSError: there is none.
+    """
+    return socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[0]
+
+
 class SenderNames:
     """The names of senders.
 
@@ -66,9 +74,7 @@ class SenderNames:
         config: DnsConfig,
         most: int,
         own: str,
-        look_up: Callable[[str], str] = lambda address: socket.getnameinfo((address, 0), socket.NI_NAMEREQD)[
-            0
-        ],
+        look_up: Callable[[str], str] = _name_of,
     ) -> None:
         self._config = config
         self._most = most

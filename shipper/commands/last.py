@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import click
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+REPORT = "kpanic-report.html"
+"""The page that ``kpanic report`` writes by default."""
 WIDEST = 100
 """Columns of a paragraph, at most."""
 STEPS = 3
@@ -107,9 +112,13 @@ def _reading(document: dict[str, Any]) -> Iterator[str]:
         yield from _wrapped(f"{'triage':<11}{', '.join(filter(None, words))}", width, " " * 11)
     yield from _list("trace", _frames(document), width)
     yield from _list("next", (get(document, "kernel.panic.analysis.next") or [])[:STEPS], width)
-    if path := get(document, "log.file.path"):
-        yield ""
-        yield from _wrapped(f"All of the reading: kpanic explain {path}", width)
+    yield ""
+    path = get(document, "log.file.path") or ""
+    if os.path.isfile(path):  # noqa: PTH113 - as the input was named
+        yield from _wrapped(f"All of the reading: kpanic explain {shlex.quote(path)}", width)
+    if signature := get(document, "kernel.panic.signature.id"):
+        chosen = {"signature": signature} | ({"host.name": host} if get(document, "host.name") else {})
+        yield from _wrapped(f"In the page of 'kpanic report': {REPORT}#{urlencode(chosen)}", width)
 
 
 def _frames(document: dict[str, Any]) -> list[str]:

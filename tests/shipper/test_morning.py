@@ -56,7 +56,8 @@ def test_last_is_the_newest_crash_with_its_reading_in_short(kpanic: Run) -> None
     assert "kernel panic" in out.splitlines()[0]
     for label in ("kernel ", "cause ", "signature  v1-", "trace ", "next "):
         assert f"\n{label}" in out
-    assert out.rstrip().endswith(f"kpanic explain consoles/web1/{PANIC.name}")
+    assert f"\nAll of the reading: kpanic explain consoles/web1/{PANIC.name}\n" in out
+    assert re.search(r"kpanic-report.html#signature=v1-[0-9a-f]+&host.name=web1$", out)
     assert err == ""
 
 

@@ -62,6 +62,7 @@ def render_report(
     fleet: int | None = None,
     made: datetime | None = None,
     older: int = 0,
+    answers: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the report as an HTML page.
 
@@ -69,6 +70,8 @@ def render_report(
     :param fleet: number of hosts in all, for panics per 1,000 hosts a day.
     :param made: time that the page gives as its own; now, unless given.
     :param older: number of documents that the page leaves out and mentions.
+    :param answers: what the page shows of those too, as long as nothing is filtered
+        (:func:`kpanic.dashboards.engine.answers`).
     """
     from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415  (start-up time)
 
@@ -91,6 +94,7 @@ def render_report(
         "columns": COLUMNS,
         "fleet": fleet,
         "older": older,
+        "answers": answers,
         "made": (made or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds"),
     }
     page = Environment(

@@ -96,21 +96,16 @@ function heatSpec({ data, kernels, titles, metric, label }) {
 // The first and last time of a chart: the selected ones, else those of the rows; at least a day.
 function extent(rows) {
   let [low, high] = range();
-  let first = Infinity;
-  let final = -Infinity;
-  for (const row of rows) {
-    first = Math.min(first, time[row]);
-    final = Math.max(final, time[row]);
-  }
+  const [, , first, final] = extremes(rows);
   low ??= first;
   high ??= Math.max(final, state.last ? MADE : final);
   const missing = state.from && state.to ? 0 : DAY - (high - low);
   return missing > 0 ? [low - missing / 2, high + missing / 2] : [low, high];
 }
 // The width of a bar in milliseconds, and its name.
-function interval(span) {
+function interval(span, least = 0) {
   const steps = [[60000, "minute"], [600000, "10 minutes"], [3600000, "hour"], [3 * 3600000, "3 hours"], [DAY / 2, "12 hours"], [DAY, "day"], [7 * DAY, "week"], [28 * DAY, "4 weeks"], [364 * DAY, "year"]];
-  return steps.find(([width]) => span / width <= 72) ?? steps.at(-1);
+  return steps.find(([width]) => width >= least && span / width <= 72) ?? steps.at(-1);
 }
 // The interpreter that draws without generated code takes a time in an axis only by its parts.
 function axisTicks(low, high) {

@@ -73,6 +73,26 @@ const tester = (name, accept) => {
   const verdict = entries.map(accept);
   return (row) => verdict[codes[row]];
 };
+// What an engine answered about all documents, of which the page has the newest: rows of key, split and values.
+// It stands as long as nothing is filtered.
+const unfiltered = () => !state.about && !state.q && !state.from && !state.to && !state.last && !state.all
+  && [state.is, state.not].every((lists) => Object.values(lists).every((list) => !list.length));
+const given = (v) => v ?? undefined;
+function answered(panel) {
+  const rows = model.answers && unfiltered() ? model.answers.panels[panel.id] : undefined;
+  return rows?.map(([key, split, ...found]) => ({ key, split, values: found.map(given), n: found[0] }));
+}
+// Reports, hosts, first and last time of what is shown.
+function extremes(rows) {
+  if (model.answers && unfiltered()) return model.answers.all;
+  let low = Infinity;
+  let high = -Infinity;
+  for (const row of rows) {
+    low = Math.min(low, time[row]);
+    high = Math.max(high, time[row]);
+  }
+  return [incidents(rows), single({ kind: "distinct", field: "host.name" }, rows), low, high];
+}
 // Most panels share their rows: these are selected once a drawing, and their incidents counted once.
 let selections = new Map();
 function select(panel, rows) {

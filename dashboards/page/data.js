@@ -65,5 +65,7 @@ const firstRows = (() => {
     const before = first.get(code);
     if (code && (before === undefined || time[row] < time[before])) first.set(code, row);
   }
+  // Of a signature that older documents have, no document here is the first.
+  for (const [code, row] of first) if (model.answers?.firsts[value(SIGNATURE, row)]?.at < time[row]) first.delete(code);
   return new Set(first.values());
 })();

@@ -25,8 +25,7 @@ function draw() {
   } else {
     title.textContent = OVERVIEW.title;
     document.title = OVERVIEW.title;
-    const hosts = single({ kind: "distinct", field: "host.name" }, current);
-    const all = incidents(current);
+    const [all, hosts] = extremes(current);
     subtitle.textContent = count ? `${plural(all, "report")} of ${plural(hosts, "host")} · ${span()}` : "The store is empty.";
   }
   const cards = dashboard.panels.map((panel) => forms[panel.form](panel, select(panel, current)));
@@ -51,15 +50,10 @@ function draw() {
 }
 function span() {
   if (!current.length) return "nothing with these filters";
-  let low = Infinity;
-  let high = -Infinity;
-  for (const row of current) {
-    low = Math.min(low, time[row]);
-    high = Math.max(high, time[row]);
-  }
+  const [, , low, high] = extremes(current);
   return day(low) === day(high) ? `${day(low)}, UTC` : `${day(low)} to ${day(high)}, UTC`;
 }
-document.getElementById("foot").textContent = `Made by kpanic, ${model.made.slice(0, 16).replace("T", " ")} UTC. Counted by incident: one crash that arrived by several ways counts once. Times are UTC.${model.older ? ` The newest ${number(count)} documents; ${number(model.older)} older ones are not in this file.` : ""}`;
+document.getElementById("foot").textContent = `Made by kpanic, ${model.made.slice(0, 16).replace("T", " ")} UTC. Counted by incident: one crash that arrived by several ways counts once. Times are UTC.${model.older ? ` The newest ${number(count)} documents; ${number(model.older)} older ones are not in this file${model.answers ? ", and are counted as long as nothing is filtered" : ""}.` : ""}`;
 document.querySelector("[data-skip]").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

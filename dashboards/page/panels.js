@@ -15,7 +15,8 @@ const unfolded = new Set();
 const forms = {
   number(panel, rows) {
     const [metric] = panel.metrics;
-    const found = rows.length || metric.kind === "distinct" ? single(metric, rows) : undefined;
+    const all = answered(panel);
+    const found = all ? all[0].values[0] : rows.length || metric.kind === "distinct" ? single(metric, rows) : undefined;
     const text = found === undefined ? "–" : isDate(metric) ? minute(found) : number(found);
     return card(panel, rows,
       h("h2", { id: `head-${panel.id}`, title: panel.question }, titled(panel)),
@@ -23,13 +24,14 @@ const forms = {
       h("p", { class: "note" }, ...[note(panel, found) ?? panel.question].flat()));
   },
   bars(panel, rows) {
-    const found = group(panel.by, rows, distinct("event.id"));
+    const all = answered(panel);
+    const found = all ?? group(panel.by, rows, distinct("event.id"));
     const shown = found.slice(0, panel.size);
     const most = Math.max(1, ...shown.map(({ n }) => n));
     const total = incidents(rows);
     const having = single({ kind: "distinct", field: "event.id" }, rows.filter(tester(panel.by, (word) => word.length > 0)));
     const colour = panel.by === CAUSE ? scale(CAUSE).of : null;
-    const rest = [
+    const rest = all ? "" : [
       found.length > shown.length && `${plural(found.length - shown.length, "other")}`,
       total > having && `${number(total - having)} without one`,
     ].filter(Boolean).join(" · ");
@@ -44,8 +46,9 @@ const forms = {
   },
   histogram(panel, rows) {
     if (!rows.length) return card(panel, rows, empty());
-    const [low, high] = extent(rows);
-    const [width, step] = interval(high - low);
+    const all = answered(panel);
+    const [low, high] = all?.length ? [all[0].key, all.at(-1).key + DAY] : extent(rows);
+    const [width, step] = interval(high - low, all && DAY);
     const domain = [Math.floor(low / width) * width, (Math.floor(high / width) + 1) * width];
     const { top, of } = scale(panel.split);
     const buckets = new Map();
@@ -53,10 +56,18 @@ const forms = {
     const metric = panel.rate ? panel.title : named(panel.metrics[0]);
     const { codes, entries } = columns[panel.split] ?? { codes: allRows, entries: [] };
     const round = panel.rate ? (n) => Number(((1000 * DAY * n) / model.fleet / width).toPrecision(3)) : (n) => n;
-    for (const row of rows) {
+    const nameOf = (word) => (!panel.split || top.includes(word) || word === "not known" ? word : "other");
+    for (const { key: t, split, n } of all ?? []) {
+      const at = Math.floor(t / width) * width;
+      const name = nameOf(split || metric);
+      const key = `${at} ${name}`;
+      const before = buckets.get(key)?.counter.get() ?? 0;
+      buckets.set(key, { t: at, u: at + width, word: name, counter: { get: () => before + n } });
+    }
+    for (const row of all ? [] : rows) {
       const at = Math.floor(time[row] / width) * width;
       for (const word of !panel.split ? [metric] : entries[codes[row]].length ? entries[codes[row]] : ["not known"]) {
-        const name = !panel.split || top.includes(word) || word === "not known" ? word : "other";
+        const name = nameOf(word);
         const key = `${at} ${name}`;
         if (!buckets.has(key)) buckets.set(key, { t: at, u: at + width, word: name, counter: tests() });
         buckets.get(key).counter.add(row);
@@ -66,10 +77,11 @@ const forms = {
     const used = [...(panel.split ? [...top, "other", "not known"] : [metric])].filter((word) => data.some((d) => d.word === clean(word)));
     const born = new Map();
     if (panel.split === CAUSE) {
-      for (const row of rows) {
-        if (!firstRows.has(row)) continue;
-        const at = Math.floor(time[row] / width) * width;
-        born.set(at, [...(born.get(at) ?? []), clean(value(TITLE, row) ?? "?")]);
+      const first = all ? Object.values(model.answers.firsts).filter((one) => one.fatal)
+        : [...rows].filter((row) => firstRows.has(row)).map((row) => ({ at: time[row], title: value(TITLE, row) }));
+      for (const one of first) {
+        const at = Math.floor(one.at / width) * width;
+        born.set(at, [...(born.get(at) ?? []), clean(one.title || "?")]);
       }
     }
     const fresh = [...born].map(([t, titles]) => ({
@@ -87,12 +99,18 @@ const forms = {
         h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${titled(panel)} as a table` }, matrix("Time, UTC", data.map((d) => ({ row: d.from, column: d.word, n: d.n })), used.map(clean)))));
   },
   heatmap(panel, rows) {
-    const kernels = group(panel.by, rows, distinct("event.id")).slice(0, panel.size).map(({ key }) => key).sort(versions);
-    const titles = group(panel.split, rows, distinct("event.id")).slice(0, panel.size).map(({ key }) => key);
+    const all = answered(panel);
+    const kernels = (all ? [...new Set(all.map(({ key }) => key))]
+      : group(panel.by, rows, distinct("event.id")).slice(0, panel.size).map(({ key }) => key)).sort(versions);
+    const titles = (answered({ id: `${panel.id}-lines` }) ?? group(panel.split, rows, distinct("event.id")))
+      .slice(0, panel.size).map(({ key }) => key);
     if (!kernels.length || !titles.length) return card(panel, rows, empty());
     const cells = new Map();
     const make = distinct("event.id");
-    for (const row of rows) {
+    for (const { key: k, split: t, n } of all ?? []) {
+      if (titles.includes(t)) cells.set(JSON.stringify([k, t]), { k, t, counter: { get: () => n } });
+    }
+    for (const row of all ? [] : rows) {
       const k = value(panel.by, row);
       const t = value(panel.split, row);
       if (!kernels.includes(k) || !titles.includes(t)) continue;
@@ -110,7 +128,8 @@ const forms = {
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${titled(panel)} as a table` }, matrix("Fault", data.map((d) => ({ row: d.title, column: d.kernel, n: d.n })), kernels.map(clean)))));
   },
   table(panel, rows) {
-    const found = table(panel, rows);
+    const all = answered(panel);
+    const found = all ?? table(panel, rows);
     if (!found.length) return card(panel, rows, empty());
     const whole = found.slice(0, panel.size);
     const shown = unfolded.has(panel.id) ? whole : whole.slice(0, FOLD);
@@ -157,7 +176,7 @@ const forms = {
       seen.add(incident[rows[i]]);
     }
     if (!newest.length) return card(panel, rows, empty());
-    const total = incidents(rows);
+    const total = answered(panels.get("panics"))?.[0].n ?? incidents(rows);
     const shown = unfolded.has(panel.id) ? newest : newest.slice(0, NEWEST);
     const heads = ["What", "Host", "Kernel", "Time, UTC"];
     const body = shown.flatMap((row, line) => {
@@ -211,16 +230,16 @@ function heatList(panel, data, kernels, titles) {
 function note(panel, found) {
   if (panel.id === "panics" && model.fleet && newest > oldest) {
     const [from, to] = range();
-    const days = Math.max(1, ((to ?? (state.last ? MADE : newest)) - (from ?? oldest)) / DAY);
+    const days = Math.max(1, ((to ?? (state.last ? MADE : newest)) - (from ?? model.answers?.all[2] ?? oldest)) / DAY);
     return `${((found / model.fleet / days) * 1000).toPrecision(2)} per 1,000 hosts a day`;
   }
   if (panel.id === "unparsed" && count) {
-    const all = incidents(current);
+    const [all] = extremes(current);
     const share = all && `${((100 * found) / all).toFixed(found && found * 1000 < all ? 2 : 1).replace(/\.0$/, "")} % of ${plural(all, "report")}`;
     const them = address({ ...state, all: true, not: { ...state.not, [PARSED]: ["complete"] } });
     return all ? [share, ...(found ? [" · ", h("a", { href: them }, "show them")] : [])] : null;
   }
-  if (panel.id === "new") return range()[0] ? "first seen in this time" : `first seen since ${count ? day(oldest) : "–"}`;
+  if (panel.id === "new") return range()[0] ? "first seen in this time" : `first seen since ${count ? day(model.answers?.all[2] ?? oldest) : "–"}`;
   return null;
 }
 function versions(a, b) {

@@ -42,8 +42,10 @@ const OTHER = { light: "#8a93a3", dark: "#7f899b" };
 const theme = () => document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 function scale(name) {
   if (!name) return { top: [], of: () => (theme() === "dark" ? "#8db1ff" : "#1f55c7") }; // one colour, the links'
-  const top = (coloured[name] ??= group(name, allRows.filter(tester(FATAL, (word) => word.includes("true"))), distinct("event.id"))
-    .slice(0, 8).map(({ key }) => key));
+  const all = model.answers?.panels[OVERVIEW.panels.find((panel) => panel.form === "bars" && panel.by === name)?.id];
+  const ranking = () => all?.map(([key]) => key)
+    ?? group(name, allRows.filter(tester(FATAL, (word) => word.includes("true"))), distinct("event.id")).map(({ key }) => key);
+  const top = (coloured[name] ??= ranking().slice(0, 8));
   const colours = PALETTE[theme()];
   return { top, of: (word) => (top.includes(word) ? colours[top.indexOf(word)] : OTHER[theme()]) };
 }

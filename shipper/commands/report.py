@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 LIMIT = 2_000_000
-"""Maximum documents of a report, for memory and the browser."""
+"""Maximum documents of the store in a report, for memory and the browser."""
+ENGINE_LIMIT = 200_000
+"""Maximum documents that a report fetches from an engine, which answers for the others."""
 
 
 class Source(NamedTuple):
@@ -39,6 +41,10 @@ class Source(NamedTuple):
     """Returns the crashes with the named fields."""
     older: int
     """Number of documents that are left out."""
+    figures: Callable[[], dict[str, Any]]
+    """Returns the figures of all documents."""
+    answers: Callable[[], dict[str, Any] | None]
+    """Returns what panels show of all documents; None if the crashes are all."""
 
 
 @click.command("report")
@@ -83,18 +89,20 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     with _store(config, triage) if source is None else _engine(config, source, triage) as found:
         if not found.total:
             say(f"kpanic: {found.name} holds no crash yet; 'kpanic ship /var/crash' reads what is there")
-        if found.older:
-            say(f"kpanic: {found.name} holds {found.total} documents; the report is of the newest {LIMIT}")
+        if found.older and form == "html":
+            newest = found.total - found.older
+            say(f"kpanic: {found.name} holds {found.total} documents; the page has the newest {newest}")
         if form == "json":
             import json  # noqa: PLC0415
 
-            text = json.dumps(dashboards.summarise(found.crashes(dashboards.SUMMARISED)), indent=2) + "\n"
+            text = json.dumps(found.figures(), indent=2) + "\n"
         else:
             try:
                 text = dashboards.render_report(
                     found.crashes(dashboards.REPORTED),
                     fleet=fleet or config.fleet.size or None,
                     older=found.older,
+                    answers=found.answers(),
                 )
             except dashboards.NoVega as error:
                 raise Failure(str(error)) from None
@@ -104,7 +112,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 
 @contextmanager
 def _store(config: Config, triage: Triage) -> Iterator[Source]:
-    from kpanic.dashboards import Crashes  # noqa: PLC0415
+    from kpanic.dashboards import SUMMARISED, Crashes, summarise  # noqa: PLC0415
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     with open_store(config, readonly=True) as store:
@@ -122,14 +130,16 @@ def _store(config: Config, triage: Triage) -> Iterator[Source]:
         try:
             total = store.status().kept
             older = max(0, total - LIMIT)
-            yield Source(str(store.path), total, crashes, older)
+            yield Source(
+                str(store.path), total, crashes, older, lambda: summarise(crashes(SUMMARISED)), lambda: None
+            )
         except StoreError as error:
             raise Failure(str(error)) from None
 
 
 @contextmanager
 def _engine(config: Config, name: str, triage: Triage) -> Iterator[Source]:
-    from kpanic.dashboards import gather  # noqa: PLC0415
+    from kpanic.dashboards import engine, gather  # noqa: PLC0415
     from kpanic.shipper.api import Unavailable  # noqa: PLC0415
     from kpanic.shipper.outputs import search  # noqa: PLC0415
     from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
@@ -141,6 +151,11 @@ def _engine(config: Config, name: str, triage: Triage) -> Iterator[Source]:
         index = data_stream(config.data_stream.namespace)
         total = search.count(output, index)
 
+        def ask(body: dict[str, Any]) -> dict[str, Any]:
+            return search.answer(output, index, body)
+
+        older = max(0, total - ENGINE_LIMIT)
+
         def triaged(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
             return map(triage.stamp_document, documents) if triage else documents
 
@@ -148,11 +163,13 @@ def _engine(config: Config, name: str, triage: Triage) -> Iterator[Source]:
             f"{index} of {output.product} at {', '.join(output.urls)}",
             total,
             lambda names: gather(
-                triaged(search.documents(output, index, names, LIMIT)),
+                triaged(search.documents(output, index, names, ENGINE_LIMIT)),
                 names,
                 lambda ids: triaged(search.whole(output, index, ids)),
             ),
-            max(0, total - LIMIT),
+            older,
+            lambda: engine.figures(ask),
+            lambda: engine.answers(ask) if older else None,
         )
     except Unavailable as error:
         raise Failure(

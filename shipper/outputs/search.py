@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.outputs.bulk import BulkOutput
 
-__all__ = ["count", "documents", "whole"]
+__all__ = ["answer", "count", "documents", "whole"]
 
 PAGE: Final = 5_000
 """Documents with few fields in one answer; an engine gives 10,000 at most."""
@@ -69,10 +69,19 @@ def whole(output: BulkOutput, index: str, ids: Sequence[str]) -> Iterator[dict[s
 
 
 def _ask(output: BulkOutput, index: str, body: dict[str, Any]) -> dict[str, Any]:
+    hits: dict[str, Any] = answer(output, index, body)["hits"]
+    return hits
+
+
+def answer(output: BulkOutput, index: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the whole answer to a search.
+
+    :raises Unavailable: the engine does not answer, or refuses.
+    """
     status, data = output.request("POST", f"/{index}/_search?ignore_unavailable=true", body)
     if status == 200 and not data.get("timed_out") and not data["_shards"]["failed"]:  # noqa: PLR2004
-        hits: dict[str, Any] = data["hits"]
-        return hits
+        found: dict[str, Any] = data
+        return found
     where = f"{output.name}: {output.urls[0]}"
     if status == 401:  # noqa: PLR2004
         raise Unavailable(f"{where} does not know this user or password; check username and password")

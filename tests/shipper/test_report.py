@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,12 @@ def shipped(kpanic: Run, engine: Engine, namespace: str) -> Iterator[list[str]]:
         "-E",
         f"data_stream.namespace={namespace}",
     ]
+    logs = kpanic.folder / "logs"
+    shutil.copytree(LOGS, logs)
+    for number, path in enumerate(sorted(logs.rglob("*"))):
+        os.utime(path, (1.76e9 + 60 * number,) * 2)  # the time of those that have no clock: no two are alike
     kpanic("setup", "--index-management", *options)
-    kpanic("ship", LOGS, *options)
+    kpanic("ship", logs, *options)
     engine.ask("POST", f"/logs-kernel.panic-{namespace}/_refresh")
     yield options
     engine.ask("DELETE", f"/_data_stream/logs-kernel.panic-{namespace}")
@@ -76,6 +81,53 @@ def test_the_report_of_an_engine_says_what_the_report_of_the_store_says(
         page.close()
     assert said[0] == said[1]
     assert len(said[0]) > 15
+
+
+def counted(page: Page) -> dict[str, Any]:
+    """The numbers of a page's panels: figures, bars, rows of tables, and the charts as tables."""
+    page.wait_for_function(
+        "() => document.documentElement.dataset.painted === document.documentElement.dataset.turn"
+    )
+    found: dict[str, Any] = {}
+    for panel in page.locator("main [id^=panel-]").all():
+        name = panel.get_attribute("id") or ""
+        if name in {"panel-incidents", "panel-compare"}:
+            continue
+        found[name] = panel.evaluate(
+            """(panel) => [
+                ...[...panel.querySelectorAll('.figure, .bars button')].map(({dataset}) => ({...dataset})),
+                ...[...panel.querySelectorAll('tr')].map((row) => row.innerText).sort(),
+            ]"""
+        )
+    return found
+
+
+def test_an_engine_answers_for_the_documents_that_the_page_leaves_out(
+    kpanic: Run, engine: Engine, shipped: list[str], browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unfiltered, the page of the newest documents has the numbers of the page of all."""
+    from kpanic.shipper.commands import report  # noqa: PLC0415
+
+    pages = []
+    monkeypatch.chdir(kpanic.folder)
+    for limit in (10_000, 30):
+        monkeypatch.setattr(report, "ENGINE_LIMIT", limit)
+        path = kpanic.folder / f"{limit}.html"
+        report.command.main(
+            ["--from", engine.product, "-o", str(path), *shipped], "report", standalone_mode=False
+        )
+        page = browser.new_page()
+        page.goto(path.as_uri())
+        pages.append(page)
+    whole, newest = pages
+    assert counted(newest) == counted(whole)
+    assert newest.inner_text("#subtitle") == whole.inner_text("#subtitle")
+    assert "are counted as long as nothing is filtered" in newest.inner_text("#foot")
+    newest.locator("#panel-by-cause .bars button").first.click()
+    whole.locator("#panel-by-cause .bars button").first.click()
+    assert counted(newest) != counted(whole)  # of the newest documents alone
+    for page in pages:
+        page.close()
 
 
 def test_pages_of_an_engine_s_answer_follow_each_other_without_a_gap(

@@ -68,6 +68,19 @@ def without_place() -> ParserElement:
     return k.sentence("kernel ") + k.one_of("BUG ", "bug detected[#") + k.rest_of_line
 
 
+verify = Family("verify")
+
+
+@verify.form(title="VERIFY failed in {function}", kind="bug", cause="bug", walk="named", detail="{what}")
+def spl_panic() -> ParserElement:
+    """VERIFY3(0 == remove_reference(hdr, hdr)) failed (0 == 1)
+    PANIC at arc.c:6624:arc_write_done()
+    """  # OpenZFS, module/os/linux/spl/spl-err.c: the thread that asserts waits for ever
+    panic = "PANIC at " + k.path + ":" + k.number + ":"
+    what = k.Combine(k.one_of("VERIFY3", "VERIFY(", "ASSERT3", "ASSERT(") + k.rest_of_line)("what")
+    return what + k.Later(panic, within=1) + panic + k.function("function") + "()"
+
+
 corrupted_list = Family("list")
 
 

@@ -230,8 +230,9 @@ def _unentered(report: CrashReport) -> Sentence | None:
     if not trace:
         return None
     if not any(one.symbol for one in trace):
-        modules = listed({one.module: None for one in trace if one.module})
-        inside = f", some of them in the modules {modules}" if modules else ""
+        modules = {one.module: None for one in trace if one.module}
+        named = f"module{'s' if len(modules) > 1 else ''} {listed(modules)}"
+        inside = f", some of them in the {named}" if modules else ""
         return SYMBOLLESS.say(report, count=len(trace), modules=inside)
     count = sum(one.reliable and bool(one.symbol) for one in trace)
     if not count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,11 @@ _MARK: Final = regex(
     r"(?:\s{1,64}|\s{0,64}(?:\d{1,7}[:.|]?|[|#;*+-])\s{1,64})"
     r"(?P<text>(?:<\d+>)?(?:\[(?: *\d+\.\d|[^\W\d_]{1,5}\.? ?\S{1,5} )"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d).*)"
+)
+_MARKUP: Final = regex(
+    r"(?:\[(?:code|quote|spoiler|php|noparse)(?:=[^\]\n]{1,64})?\]|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`{1,3})+"
+    r"(?P<text>.+)",
+    re.IGNORECASE,
 )
 _ENTITIES: Final = ("&lt;", "&gt;")
 
@@ -32,6 +38,12 @@ class _Mark(LineReader):
         return self.context.again(row._replace(text=match["text"])) if match else None
 
 
+class _Markup(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _MARKUP.match(row.text)
+        return self.context.again(row._replace(text=match["text"])) if match else None
+
+
 class _Page(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         if not any(entity in row.text for entity in _ENTITIES):
@@ -44,6 +56,8 @@ class _Page(LineReader):
 
 QUOTE: Final = Transport(name="quotation", reader=_Quote, prefixes=False, order=10, starts=">")
 PAGE: Final = Transport(name="web page", reader=_Page, prefixes=False, order=5, unusual=_ENTITIES)
+MARKUP: Final = Transport(name="markup", reader=_Markup, prefixes=False, order=8, starts="[<`")
+"""Tags of HTML, BBCode and Markdown in front of a text's first line."""
 MARK: Final = Transport(
     name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + string.digits
 )

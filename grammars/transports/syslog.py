@@ -28,6 +28,10 @@ _KERNEL: Final = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]{{1,255}}) )?(?:{_PRIORITY}
 _REST: Final = rf"(?: ?{PRINTK} ?)?(?P<text>.*)"
 _SYSLOG: Final = regex(rf"(?:<\d+>)?{STAMP} (?:{_KERNEL} ?|\s*(?:<\d+>)?(?=\[ *\d+\.\d+\])){_REST}")
 """The kernel's line; or a stamp that a console server put before the kernel's own."""
+_CONSOLE: Final = regex(
+    rf"(?:<\d+>)?{STAMP} (?P<host>[^\s:]{{1,255}}) [^\s:]{{1,64}}:(?= ?\[ *\d{{1,7}}\.\d{{6}}\]){_REST}"
+)
+"""The kernel's line, as what collects a console hands it on under its own name."""
 _RFC5424: Final = regex(
     rf"<\d+>1 (?:{ISO}|-) (?P<host>\S{{1,255}}) (?P<program>\S+) \S+ \S+ "
     rf'(?:-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: \ufeff?{_REST}|$)'
@@ -110,6 +114,8 @@ class _Programs(LineReader):
             return [Line(row.number, alone["text"], epoch=epoch(alone), raw=row.raw, clock=clock(alone))]
         if _PROGRAM.match(text) is None:
             return None
+        if ": [" in text and (console := _CONSOLE.match(text)):
+            return _lines(row, console)
         missed = _MISSED.match(text)
         self.context.lost += int(missed["lost"]) if missed else 0
         return []

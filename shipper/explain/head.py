@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Head", "Seen", "head"]
 
-SOURCES = {"mtime": ", when its file was written", "folder": ", by the name of its folder"}
+SOURCES = {
+    "clock": ", by a clock whose zone the text does not say",
+    "mtime": ", when its file was written",
+    "folder": ", by the name of its folder",
+}
 """What the time of a crash rests on (``kernel.panic.timestamp_source``), where that is not the text."""
 
 

@@ -105,7 +105,7 @@ def test_a_kernel_without_symbols_names_modules_alone_and_is_signed_weakly() -> 
     assert crash.analysis is not None
     said = {step.name: step.finding for step in crash.analysis.steps}
     assert "to which the kernel gave no name" in said["where"]
-    assert "3 addresses, some of them in the modules widget: " in said["through what"]
+    assert "3 addresses, some of them in the module widget: " in said["through what"]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Notices:
         return None if any(self._about(rule, before)) else Fired(rule, document)
 
     def _new(self, rule: Rule, stored: Stored) -> Fired | None:
-        """Return a rule about signatures if the document is the first of its."""
+        """Return a rule about signatures if the document is the first of its signature."""
         known = outline(stored.body)
         identity, made = signature_document(known, "", seeded=False)
         panic = known.kernel.panic

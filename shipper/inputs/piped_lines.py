@@ -160,7 +160,7 @@ class PipedRecords(_Hosts):
         except self._faults as error:
             raise NotMessagePack(str(error) or type(error).__name__) from error
         finally:
-            self._feed_texts(text for record in records for text in _unwrap(record, None))
+            self._feed_texts(text for record in records for text in _unwrap(_as_text(record), None))
 
 
 class PipedLines(_Hosts):
@@ -234,6 +234,15 @@ def _decoded(line: bytes) -> object:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
+
+
+def _as_text(value: object) -> object:
+    """Return a record whose bytes are text: Ruby packs a string of no encoding as such."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, dict):
+        return {_as_text(key): _as_text(child) for key, child in value.items()}
+    return value
 
 
 def _unwrap(record: object, line: bytes | None) -> Iterator[tuple[str, bytes]]:

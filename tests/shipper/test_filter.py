@@ -67,15 +67,23 @@ def test_settings_of_the_service_are_its_settings_too() -> None:
     assert document["data_stream"]["namespace"] == "lab"
 
 
-@pytest.mark.parametrize("kind", ["record", "event", "tagged event"])
+@pytest.mark.parametrize("kind", ["record", "event", "tagged event", "bytes"])
 def test_records_in_messagepack_are_read(kind: str) -> None:
-    """Fluentd's exec_filter writes records, its buffers events; a tag may stand before them."""
+    """Fluentd's exec_filter writes records, its buffers events; a tag may stand before them.
+
+    Ruby packs a string of no encoding as bytes.
+    """
     when = EventTime(1_777_000_000.5)
     stream = b""
     for line in OOPS.splitlines():
         record = {"message": line.decode("utf-8", "replace"), "host": "web-1", "ident": "kernel", 7: b"\xff"}
         stream += msgpack.packb(
-            {"record": record, "event": [when, record], "tagged event": ["kern", when, record]}[kind]
+            {
+                "record": record,
+                "event": [when, record],
+                "tagged event": ["kern", when, record],
+                "bytes": {"host": {b"name": b"web-1"}, b"message": line},
+            }[kind]
         )
     (document,) = printed("--input-format", "msgpack", text=stream)
     assert document["host"]["name"] == "web-1"

@@ -141,7 +141,7 @@ def _hostname(boot: Boot, line: Line, at: int) -> bool:
 def _prompt(boot: Boot, line: Line, at: int) -> bool:
     """Read the prompt that getty prints, alone or in front of the kernel's words."""
     start = line.text.rfind(" ", 0, at) + 1
-    if start and line.text[start - 2] != "]":  # a console server's stamp may precede it
+    if line.time is not None or (start and line.text[start - 2] != "]"):  # a console server's stamp
         return False
     name = _read(prompt, line, start)["name"]
     if name.lower() in NO_PROMPTS or boot.hostname.partition(".")[0] == name:  # getty cuts the domain

@@ -36,6 +36,7 @@ EARLY = SYSTEMD.format(name="localhost")
         ("Last login: Mon Jan  1 10:00:00 from 10.0.0.7\n", ""),
         ("web1 login: root\n", ""),
         ("[   12.000000] audit: web1 login: \n", ""),
+        ("[   12.000000] web1 login: \n", ""),
     ],
 )
 def test_the_boot_names_its_host(said: str, host: str) -> None:

@@ -333,7 +333,7 @@ def test_test_output_reaches_it(kpanic: Run) -> None:
         (["ship", "-E", "nothing", "x"], "-E: expected key=value"),
         (
             ["export"],
-            "Missing argument '{dashboard|template|policy|alert|schema}'. Choose from: dashboard, template",
+            "Missing argument '{dashboard|template|policy|alert|pipeline|schema}'. Choose from: dashboard",
         ),
         (["export", "schema", "--format", "kibana"], "there is no --format of schema: it is always JSON"),
         (["ship", "--backfill", "--no-backfill", "x"], "--backfill and --no-backfill exclude each other"),

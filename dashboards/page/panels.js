@@ -224,7 +224,7 @@ function heatList(panel, data, kernels, titles) {
   return h("ol", { class: "heat" }, titles.map((title) => h("li", {}, h("p", {}, clean(title)),
     h("p", {}, kernels.flatMap((kernel) => data.filter((d) => d.t === title && d.k === kernel)).map((d) =>
       h("button", { type: "button", class: "tag", style: { "--heat": `${Math.round(100 * Math.sqrt(d.n / most))}%` }, onclick: () => go({ is: { ...state.is, [panel.by]: [d.k], [panel.split]: [d.t] } }) },
-        h("span", { class: "mono" }, d.kernel), h("b", {}, number(d.n))))))));
+        middle(d.kernel, "mono"), h("b", {}, number(d.n))))))));
 }
 
 function note(panel, found) {

@@ -236,7 +236,13 @@ def test_each_of_the_newest_incidents_opens_to_its_own_reading(
 def test_nothing_scrolls_sideways_on_a_phone(
     show: Callable[..., Report], documents: list[dict[str, Any]]
 ) -> None:
-    report = show(documents, width=390)
+    long = copy.deepcopy(documents[0])
+    long["event"]["id"] = "v1-long"
+    long["host"] |= {
+        "name": "web." * 60,
+        "os": {"kernel": f"6.1.0-{'long' * 14}"},
+    }  # as long as uname -r can be
+    report = show([*documents, long], width=390)
     for opener in report.page.locator(".opener").all()[:6]:
         opener.click()
     wide = """() => [document.documentElement, ...document.querySelectorAll("main *")]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["NotifyConfig", "Target", "service"]
 
 EXTRA = "pip install 'kpanic[notify]'"
-SHORTEST_TOKEN = 8
-"""Characters of a part of an address from which on it may be a token."""
+_TOKEN = re.compile(r"(?=.{0,254}[A-Z0-9])[\w+=~-]{8,255}")
+"""A part of an address that may be a token: neither a word nor a host nor an address of mail."""
 RuleName = Literal["new-signature", "regression", "outbreak", "repeating-host", "watched-cause", "unparsed"]
 USUAL: tuple[RuleName, ...] = ("new-signature", "outbreak", "watched-cause")
 """Rules that a target is told of by default."""
@@ -63,12 +64,13 @@ class Target(Settings, frozen=True, kw_only=True):
         try:
             parts = urlsplit(url)
             host = parts.netloc.rpartition("@")[2]
-            tokens = [parts.username or "", parts.password or "", host, *parts.path.split("/")]
+            remember_secret(parts.password or "")
         except ValueError:
             raise ValueError("url: expected an address such as slack://…") from None
-        for token in (parts.password or "", *(one for one in tokens if len(one) >= SHORTEST_TOKEN)):
-            if "." not in token:  # a host or a domain
-                remember_secret(token)
+        values = [value for _, value in parse_qsl(parts.query)]
+        for part in (parts.username or "", host, *parts.path.split("/"), *values):
+            if _TOKEN.fullmatch(part):
+                remember_secret(part)
         if self.username:
             user = f"{quote(self.username, safe='')}:{quote(password, safe='')}"
             return urlunsplit(parts._replace(netloc=f"{user}@{host}"))

@@ -19,6 +19,7 @@ import pytest
 from kpanic import grammars
 from kpanic.dashboards.products.message import jinja, opening
 from kpanic.dashboards.rules import Options, rules
+from kpanic.shipper.api import hide_secrets
 from kpanic.shipper.document import build
 from kpanic.shipper.notices import Notices
 from kpanic.shipper.notify_config import NotifyConfig, Target, service
@@ -307,3 +308,10 @@ def test_user_and_password_come_from_their_keys(tmp_path: Path) -> None:
     target = Target(name="x", url="mailto://mail:25?to=a@b.c", username="me", password_file=str(file))
     assert target.address() == "mailto://me:p%40ss%2Fword@mail:25?to=a@b.c"
     assert "p@ss" not in repr(target)
+
+
+def test_tokens_of_an_address_are_hidden_and_its_words_are_not() -> None:
+    Target(name="x", url=f"slack://{TOKENS}/services?token=abcd1234efgh&to=ops-team").address()
+    tokens = [*TOKENS.split("/"), "abcd1234efgh"]
+    said = hide_secrets(f"services of {' '.join(tokens)} are closed to ops-team")
+    assert said == f"services of {' '.join(['[secret]'] * len(tokens))} are closed to ops-team"

@@ -24,8 +24,9 @@ import tempfile
 import time
 import urllib.request
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.shipper.contract import crash_text
 from kpanic.shipper.store import Store
@@ -34,10 +35,12 @@ from tests.engines import parts
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    Attack = Callable[[dict[str, int]], None]
 
 KPANIC: Final = str(Path(sys.executable).with_name("kpanic"))
-EARLIER: Final = 15.0
+EARLIER: Final = 12.0
 """Seconds that the honest senders are heard before the attacks begin."""
 HONEST: Final = ("127.0.0.2", "127.0.0.3")
 """Senders of netconsole and of syslog over TCP."""
@@ -161,9 +164,31 @@ def new_hosts(ports: dict[str, int]) -> None:
             one.sendall(b"x" * 500_000)
 
 
-ATTACKS: Final[tuple[Callable[[dict[str, int]], None], ...]] = (
+ATTACKS: Final[tuple[Attack, ...]] = (
     flood, hostile_datagrams, connections, new_hosts,
 )  # fmt: skip
+
+
+class Result(NamedTuple):
+    """What became of the service.
+
+    :ivar latencies: seconds from sending a crash until its document was made, by sender and number.
+    :ivar sent: crashes of each honest sender.
+    :ivar resident: MB at most.
+    :ivar code: of its exit.
+    :ivar ended: seconds from SIGTERM to its exit.
+    :ivar metrics: what they said last under attack.
+    :ivar scrapes: how often they were asked for, and answered.
+    """
+
+    latencies: dict[str, dict[int, float]]
+    sent: int
+    resident: float
+    code: int
+    ended: float
+    metrics: str
+    scrapes: tuple[int, int]
+    log: str
 
 
 def main() -> None:
@@ -174,11 +199,23 @@ def main() -> None:
     options = parser.parse_args()
     attacks = [attack for attack in ATTACKS if not options.only or attack.__name__ in options.only]
     with tempfile.TemporaryDirectory() as name:
-        run(Path(name), options.seconds, attacks)
+        found = attacked(Path(name), options.seconds, attacks)
+    print(f"SIGTERM: exit {found.code} after {found.ended:.1f} s; largest resident {found.resident:.0f} MB")
+    print(f"metrics answered {found.scrapes[1]} of {found.scrapes[0]} times")
+    print(found.metrics)
+    for line in found.log.splitlines()[-6:]:
+        print(json.loads(line)["message"][:200] if line.startswith("{") else line)
+    for sender, kept in found.latencies.items():
+        times = sorted(kept.values()) or [0.0]
+        missing = sorted(set(range(found.sent)) - set(kept))
+        print(
+            f"{sender}: {len(kept)} of {found.sent} kept; seconds: median {times[len(times) // 2]:.1f},"
+            f" most {times[-1]:.1f}; missing {missing[:10]}"
+        )
 
 
-def run(folder: Path, seconds: float, attacks: list[Callable[[dict[str, int]], None]]) -> None:
-    """Start the service, the honest senders and the attackers."""
+def attacked(folder: Path, seconds: float, attacks: Sequence[Attack] = ATTACKS) -> Result:
+    """Start the service, the honest senders and the attackers; end them."""
     names = {"netconsole": 26_700, "udp": 26_800, "tcp": 26_900, "metrics": 25_200}
     ports = {name: parts.free_port(first) for name, first in names.items()}
     everybody = ["127.0.0.0/8"]
@@ -195,12 +232,11 @@ def run(folder: Path, seconds: float, attacks: list[Callable[[dict[str, int]], N
         ],
         "http": {"enabled": True, "port": ports["metrics"]},
     }
-    config = folder / "kpanic.yml"
+    config, log = folder / "kpanic.yml", folder / "log"
     config.write_text(json.dumps(settings))
-    log = (folder / "log").open("wb")
-    service = subprocess.Popen([KPANIC, "run", "-c", str(config)], stderr=log)
-    until(lambda: b"running" in (folder / "log").read_bytes())
-    until(lambda: _metrics(ports))
+    with log.open("wb") as written:
+        service = subprocess.Popen([KPANIC, "run", "-c", str(config)], stderr=written)
+    until(lambda: b"running" in log.read_bytes() and _scraped(ports))
     start = time.time() + 1
     context = multiprocessing.get_context("fork")
     honest = [
@@ -208,67 +244,57 @@ def run(folder: Path, seconds: float, attacks: list[Callable[[dict[str, int]], N
         for one in (honest_netconsole, honest_syslog)
     ]
     attackers = [context.Process(target=one, args=(ports,), daemon=True) for one in attacks]
-    for one in honest:
-        one.start()
-    time.sleep(EARLIER)
-    for one in attackers:
-        one.start()
-    largest = 0.0
-    while any(one.is_alive() for one in honest):
-        largest = max(largest, resident(service.pid))
-        time.sleep(0.5)
-    dropped = _metrics(ports)  # under attack
-    began = time.monotonic()
-    print(time.strftime("SIGTERM at %H:%M:%S", time.gmtime()))
-    service.send_signal(signal.SIGTERM)
-    code = service.wait(60)
-    ended = time.monotonic() - began
-    for one in attackers:
-        one.kill()
-    print(f"SIGTERM: exit {code} after {ended:.1f} s; largest resident {largest:.0f} MB")
-    print(dropped)
-    lines = (folder / "log").read_text().splitlines()
-    for line in [line for line in lines if "again" in line][:5] + lines[-5:]:
-        print(line[15:29], json.loads(line)["message"][:200] if line.startswith("{") else line)
-    _kept(folder / "data" / "kpanic.db", start, int(EARLIER + seconds))
+    largest, asked, answers = 0.0, 0, [""]
+    try:
+        for process in honest:
+            process.start()
+        time.sleep(EARLIER)
+        for process in attackers:
+            process.start()
+        while any(process.is_alive() for process in honest):
+            largest = max(largest, resident(service.pid))
+            asked += 1
+            if answer := _scraped(ports):
+                answers.append(answer)
+            time.sleep(0.5)
+        began = time.monotonic()
+        service.send_signal(signal.SIGTERM)
+        code = service.wait(60)
+        ended = time.monotonic() - began
+    finally:
+        for process in attackers:
+            process.kill()
+        service.kill()
+    sent = int(EARLIER + seconds)
+    latencies = _latencies(folder / "data" / "kpanic.db", start)
+    scrapes = asked, len(answers) - 1
+    return Result(latencies, sent, largest, code, ended, answers[-1], scrapes, log.read_text())
 
 
-def _metrics(ports: dict[str, int]) -> str:
+def _scraped(ports: dict[str, int]) -> str:
     """Return what the metrics say was dropped and what there is; empty if they do not answer."""
-    for _ in range(20):
-        with suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{ports['metrics']}/metrics", timeout=2) as answer:
-                lines = answer.read().decode().splitlines()
-            wanted = ("kpanic_input", "kpanic_memory", "kpanic_grammar", "kpanic_reader")
-            return (
-                "\n".join(line for line in lines if line.startswith(wanted) and not line.endswith(" 0.0"))
-                or "nothing"
-            )
+    with (
+        suppress(OSError),
+        urllib.request.urlopen(f"http://127.0.0.1:{ports['metrics']}/metrics", timeout=5) as answer,
+    ):
+        lines = answer.read().decode().splitlines()
+        wanted = ("kpanic_input", "kpanic_memory", "kpanic_grammar", "kpanic_watchdog")
+        return "\n".join(line for line in lines if line.startswith(wanted) and not line.endswith(" 0.0"))
     return ""
 
 
-def _kept(store: Path, start: float, sent: int) -> None:
-    """Print how many honest crashes are in the store, and when they came to it."""
+def _latencies(store: Path, start: float) -> dict[str, dict[int, float]]:
+    """Return when honest crashes came into the store, in seconds after they were sent."""
     latencies: dict[str, dict[int, float]] = {HONEST[0]: {}, "web-1": {}}
-    total = 0
     with Store(store, readonly=True) as opened:
         for document in opened.documents():
-            total += 1
             sender = document["host"].get("ip", [""])[0] or document["host"].get("name", "")
             found = TITLE.search(document["event"]["original"])
             if sender in latencies and found:
                 number = int(found[1])
-                made = time.mktime(time.strptime(document["event"]["created"][:19], "%Y-%m-%dT%H:%M:%S"))
-                made += float("0" + document["event"]["created"][19:23]) - time.timezone
+                made = datetime.fromisoformat(document["event"]["created"]).timestamp()
                 latencies[sender].setdefault(number, made - start - number)
-    for sender, kept in latencies.items():
-        times = sorted(kept.values()) or [0.0]
-        missing = sorted(set(range(sent)) - set(kept))
-        print(
-            f"{sender}: {len(kept)} of {sent} kept; seconds: median {times[len(times) // 2]:.1f},"
-            f" most {times[-1]:.1f}; missing {missing[:10]}"
-        )
-    print(f"{total} documents in all")
+    return latencies
 
 
 if __name__ == "__main__":

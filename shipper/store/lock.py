@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from kpanic.shipper.store.errors import StoreError, StoreInUse
+from kpanic.shipper.store.folder import refuse_other_kinds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,11 @@ class WriterLock:
             self._file = os.open(path.name, flags, 0o600, dir_fd=folder)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}; set path.data to a folder of your own") from None
+        try:
+            refuse_other_kinds(path, os.fstat(self._file).st_mode)
+        except StoreError:
+            os.close(self._file)
+            raise
         holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from kpanic.shipper.store import Position, StoreDamaged, StoreError
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from kpanic.shipper.api import Crash, DropReason, Stop
     from kpanic.shipper.delivery import Say
@@ -58,8 +59,10 @@ class StoreFeed:
             for report, origin in crashes:
                 if not batch.add([documented(report, origin)]):
                     continue
-                if not self._store(batch.empty()) or self.stop.is_set():
+                if not self._store(batch.empty()):
                     return
+                if self.stop.is_set() and not isinstance(crashes, Sequence):
+                    return  # of a file, which is read again at the next start; a list is all there is
         except Exception:  # of the iterator: the crashes before it are stored
             self._store(batch.empty())
             raise

@@ -68,7 +68,8 @@ class Feed(Protocol):
         raises is raised here, after the crashes before it are stored.
 
         Blocks while the store cannot take them. If ``stop`` is set meanwhile, it returns without storing
-        anything. A crash that the store has already is passed over.
+        anything. Once ``stop`` is set, of an iterator only some are stored, and no position. A crash that the
+        store has already is passed over.
 
         :param crashes: any number, none included.
         :param positions: where to go on at the next start, by the input's own keys; None deletes a key.

@@ -71,8 +71,9 @@ class Share:
 
     @property
     def exceeded(self) -> bool:
-        """Whether the holder has to drop something."""
-        return not self.fits(0)
+        """Whether the holder has to drop something: it leaves a quarter of the memory to others."""
+        memory = self._memory
+        return memory.held > memory.limit * 3 // 4 and self._held[0] > memory.part() * 3 // 4
 
     def close(self) -> None:
         """Give everything back."""

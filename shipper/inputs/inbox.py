@@ -49,7 +49,9 @@ MESSAGE: Final = 50e-6
 """Seconds that a message is charged with when it arrives, and :data:`BYTE` for each of its bytes."""
 BYTE: Final = 1e-6
 CALM: Final = 1.0
-"""Seconds of charge up to which a known sender's messages may take all of the memory; others' have half."""
+"""Seconds of charge up to which a known sender's messages may take all of the memory."""
+OTHERS: Final = 4
+"""Which part of the memory messages of other senders may take, in one input."""
 LOOK: Final = 0.25
 """Seconds between two looks at what the kernel dropped."""
 REFUSED: Final = 0.05
@@ -432,12 +434,12 @@ class Inbox:
         self._share.change(size)
 
     def _fits(self, sender: _Sender, size: int, now: float) -> bool:
-        """Tell whether there is room: for calm senders in all of the memory, for others in half of it."""
+        """Tell whether there is room: all of the memory for known and calm senders, a part for others."""
         size += OVERHEAD
         if sender.size + size > SHARE:
             return False
-        if (sender.charged(now) > CALM or not sender.known(now)) and MEMORY.held + size > MEMORY.limit // 2:
-            return False
+        if sender.charged(now) > CALM or not sender.known(now):
+            return self._share.held + size <= MEMORY.limit // OTHERS
         equal = MEMORY.part() // (len(self._senders.waiting) + 1)
         return self._share.fits(size) or sender.size + size <= equal
 

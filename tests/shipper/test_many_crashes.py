@@ -96,6 +96,15 @@ def test_what_a_damaged_file_gave_is_stored_and_its_position_is_not(file: Path, 
     assert feed.positions() == {}
 
 
+def test_a_list_is_stored_whole_at_the_end_and_a_file_is_read_again(file: Path, feed: StoreFeed) -> None:
+    crashes = list(read(str(file), Origin("file")))
+    feed.stop.set()
+    feed.keep(iter(crashes[:500]), {"a": "1"})
+    assert (feed.store.status().documents, feed.positions()) == (100, {})
+    feed.keep(crashes[:500], {"a": "1"})
+    assert (feed.store.status().documents, feed.positions()) == (500, {"a": "1"})
+
+
 def test_large_crashes_make_small_batches(file: Path, feed: StoreFeed) -> None:
     (first, *_) = read(str(file), feed.origin)
     large = first.report.lines[0]._replace(text="x" * 60_000, raw="")

@@ -17,13 +17,15 @@ import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kpanic.shipper.files import is_url
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.origin import Origin
 
-__all__ = ["HOST", "HostRule", "HostRules", "crashed_host", "glob_of", "is_own"]
+__all__ = ["HOST", "HostRule", "HostRules", "crashed_host", "glob_of", "is_own", "path_expression"]
 
 HOST: Final = "{host}"
 """What stands for the host in a path."""
@@ -48,6 +50,8 @@ def crashed_host(report: CrashReport, origin: Origin) -> str:
 
 def is_own(path: str) -> bool:
     """Tell whether a file is where this machine's own crashes are: kdump's folder, pstore's records."""
+    if is_url(path):
+        return False
     folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - as the user wrote it
     if os.path.dirname(folder) == _OWN_DUMPS:  # noqa: PTH120
         return True
@@ -84,7 +88,7 @@ class HostRules:
         """Return the host of the file at a path; empty where no rule fits."""
         if not self._rules:
             return ""
-        path = os.path.abspath(path)  # noqa: PTH100 - links stay as they are
+        path = _absolute(path)
         for pattern, name in self._rules:
             if found := pattern.fullmatch(path):
                 return name or found["host"]
@@ -96,17 +100,30 @@ def glob_of(pattern: str) -> str:
     return pattern.replace(HOST, "*")
 
 
+def _absolute(path: str) -> str:
+    """Return a path from the root; a URL's names stay as they are, ``..`` too."""
+    return f"/{path}" if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - links stay as they are
+
+
+def path_expression(pattern: str) -> re.Pattern[str]:
+    """Return the expression of a path with ``*``, ``?``, one ``**`` and ``{host}``, and of all below it.
+
+    :raises ValueError: there is more than one ``**``.
+    """
+    path = _absolute(pattern).rstrip("/")
+    if path.count("**") > 1:
+        raise ValueError("expected ** once at most")
+    names = ["(?:/.*)?" if name == "**" else f"/{_name(name)}" for name in path.split("/")[1:]]
+    return re.compile(f"{''.join(names)}(?:/.*)?", re.DOTALL)
+
+
 def _compiled(rule: HostRule) -> re.Pattern[str]:
     """Return the expression of a rule, which takes no more than quadratic time."""
     if not rule.name and rule.pattern.count(HOST) != 1:
         raise ValueError(f"expected {HOST} once, such as /var/log/consoles/{HOST}/*.log")
     if _JOINED.search(rule.pattern):
         raise ValueError(f"put a character between {HOST} and a wildcard")
-    path = os.path.abspath(rule.pattern).rstrip("/")  # noqa: PTH100
-    if path.count("**") > 1:
-        raise ValueError("expected ** once at most")
-    names = ["(?:/.*)?" if name == "**" else f"/{_name(name)}" for name in path.split("/")[1:]]
-    return re.compile(f"{''.join(names)}(?:/.*)?", re.DOTALL)
+    return path_expression(rule.pattern)
 
 
 def _name(pattern: str) -> str:

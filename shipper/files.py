@@ -27,6 +27,7 @@ __all__ = [
     "ReadFile",
     "WritableByAnybody",
     "file_role",
+    "is_url",
     "open_beneath",
     "open_folder",
     "open_named",
@@ -39,6 +40,8 @@ ReadFile = Annotated[str, msgspec.Meta(extra={"file": "read"})]
 LARGEST_HOLE = 1 << 16
 """Bytes of a hole that are read as NULs; of a larger one only the last ones are."""
 
+URL = re.compile(r"(?:s3|gs|abfs|hdfs|sftp|https)://")
+"""How a path begins whose file is on another machine."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DESCRIPTOR = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
 """Paths that the shell makes of ``<(…)``, and standard input."""
@@ -70,6 +73,11 @@ def open_named(path: str) -> IO[bytes]:
         return open(path, "rb")  # noqa: PTH123
     _refuse_other_kinds(os.stat(path).st_mode)  # noqa: PTH116 - opening a device may act on it
     return _reader(os.open(path, _READ))
+
+
+def is_url(path: str) -> bool:
+    """Tell whether a path is of a file on another machine."""
+    return URL.match(path) is not None
 
 
 def open_trusted(path: str) -> IO[bytes]:

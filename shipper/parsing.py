@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.batch import Batch
 from kpanic.shipper.document import documented
-from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.inputs.sources import sources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from kpanic.shipper.origin import Origin
@@ -34,6 +34,7 @@ class Parsed(NamedTuple):
     """Some of the documents of a file."""
 
     path: str
+    """The file; of an archive, until it is complete, the one in it."""
     documents: list[Packed]
     fault: str = ""
     """Why the file could not be read, or not to its end; one line."""
@@ -41,9 +42,11 @@ class Parsed(NamedTuple):
     """No more of this file follows."""
 
 
-def parse_files(paths: Sequence[str], base: Origin, jobs: int = 1) -> Iterator[Parsed]:
+def parse_files(paths: Iterable[str], base: Origin, jobs: int = 1) -> Iterator[Parsed]:
     """Parse files, and yield what they hold in the order of ``paths``.
 
+    :param paths: files, archives and URLs (:func:`.sources.sources`); one process asks for each
+        when it reads it.
     :param base: what is known of every crash before its file is read.
     :param jobs: processes to parse with; they are started by the call.
     """
@@ -52,9 +55,11 @@ def parse_files(paths: Sequence[str], base: Origin, jobs: int = 1) -> Iterator[P
     grammars.Parser()  # the whole grammar is built before the processes part
     gc.freeze()  # it lives as long as the process: collecting garbage need not look through it
     parse = functools.partial(_parse_file, base=base)
-    jobs = min(jobs, len(paths))
     if jobs > 1:
-        return _side_by_side(parse, paths, jobs)
+        paths = list(paths)
+        jobs = min(jobs, len(paths))
+        if jobs > 1:
+            return _side_by_side(parse, paths, jobs)
     return (parsed for path in paths for parsed in parse(path))
 
 
@@ -62,9 +67,17 @@ def _parse_file(path: str, base: Origin) -> Iterator[Parsed]:
     batch = Batch()
     fault = ""
     try:
-        for report, origin in read(path, base):
-            if batch.add([documented(report, origin)]):
-                yield Parsed(path, batch.empty(), complete=False)
+        for source in sources(path, base):
+            try:
+                for report, origin in source.crashes:
+                    if batch.add([documented(report, origin)]):
+                        yield Parsed(source.path, batch.empty(), complete=False)
+            except Unreadable as error:
+                if source.path == path:
+                    raise
+                yield Parsed(source.path, batch.empty(), error.reason, complete=False)
+            if batch.documents and source.path != path:
+                yield Parsed(source.path, batch.empty(), complete=False)
     except Unreadable as error:
         fault = error.reason
     yield Parsed(path, batch.empty(), fault)

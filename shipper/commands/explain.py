@@ -14,7 +14,7 @@ from kpanic.shipper.api import Unreadable
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.explain import Explained, Pair, comparison, explanation
-from kpanic.shipper.inputs.log_file import read
+from kpanic.shipper.inputs.sources import crashes_at, named_files
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.redact import STANDARD
 from kpanic.shipper.terminal import say
@@ -49,7 +49,8 @@ def command(
     """Explain the crashes of FILES step by step, each finding with the lines that prove it.
 
     The first three lines are the verdict; host, time and kernel; the signature, and if the store knows it.
-    '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed. Lines count from 1.
+    '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed; of tar, zip and deb
+    archives each file is read. FILES may be URLs, see 'kpanic parse --help'. Lines count from 1.
     """
     if against is not None:
         return _against(files, against, form)
@@ -90,15 +91,17 @@ def _crashes(files: Iterable[str], faults: list[str], seen: Seen | None = None) 
     """
     from kpanic.shipper.explain.head import head  # noqa: PLC0415 - only crashes need it
 
-    base = Origin("file")
-    for path in files:
-        try:
-            for report, origin in read(path, base):
-                shown = STANDARD.report(report)
-                yield Explained(path, shown, head(shown, origin, seen))
-        except Unreadable as error:
-            faults.append(error.reason)
-            say(f"kpanic: {path}: {error.reason}")
+    def tell(error: Unreadable) -> None:
+        faults.append(error.reason)
+        say(f"kpanic: {error}")
+
+    for found in named_files(files):
+        if found.fault:
+            tell(Unreadable(found.path, found.fault))
+            continue
+        for path, (report, origin) in crashes_at(found.path, Origin("file"), tell):
+            shown = STANDARD.report(report)
+            yield Explained(path, shown, head(shown, origin, seen))
 
 
 @contextmanager

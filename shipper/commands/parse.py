@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kpanic.shipper.commands._hosts import host_options, stated_hosts
+from kpanic.shipper.inputs.sources import named_files
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.terminal import say, visible
@@ -36,15 +37,25 @@ def command(
 ) -> int:
     """Print the crashes of FILES as documents, in the order of the logs.
 
-    '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed.
+    '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed; of tar, zip and deb
+    archives each file is read. FILES may be URLs with * and ?: s3, gs, abfs, hdfs, sftp and https.
     """
     form = form or ("table" if sys.stdout.isatty() else "ndjson")
     base = Origin("file", agent_host=os.uname().nodename, hosts=stated_hosts(host, host_patterns))
     faults = crashes = 0
 
+    def named() -> Iterator[str]:
+        nonlocal faults
+        for found in named_files(files):
+            if found.fault:
+                faults += 1
+                say(f"kpanic: {found.path}: {found.fault}")
+            else:
+                yield found.path
+
     def reported() -> Iterator[Parsed]:
         nonlocal faults, crashes
-        for parsed in parse_files(files, base, jobs):
+        for parsed in parse_files(named(), base, jobs):
             if parsed.fault:
                 faults += 1
                 say(f"kpanic: {parsed.path}: {parsed.fault}")

@@ -17,7 +17,8 @@ from kpanic.shipper.commands._hosts import host_options, stated_hosts
 from kpanic.shipper.commands._plugins import make_outputs, origin
 from kpanic.shipper.commands._store import expire, open_store
 from kpanic.shipper.crashed_host import HostRules
-from kpanic.shipper.inputs.folders import walk
+from kpanic.shipper.files import is_url
+from kpanic.shipper.inputs.sources import files_at
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.spool import spool
 from kpanic.shipper.terminal import counted, say
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
     from kpanic.shipper.origin import Origin
     from kpanic.shipper.packed import Packed
     from kpanic.shipper.parsing import Parsed
-    from kpanic.shipper.store import Store
+    from kpanic.shipper.store import Position, Store
 
 __all__ = ["command"]
 
+LEDGER = "ship"
+"""Name in the store of what was read on other machines."""
+POSITIONS = 100
+"""Maximum files that are read and not noted."""
 PATIENCE = 3.0
 """Seconds within which some output has to take something if the store's disk is full."""
 
@@ -43,6 +48,7 @@ PATIENCE = 3.0
 @host_options
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
+@click.option("--again", is_flag=True, help="Read files at URLs that were shipped and did not change, too.")
 @click.option("--backfill", is_flag=True, help="Mark these crashes as history: they page nobody.")
 @click.option(
     "--no-backfill",
@@ -58,12 +64,14 @@ def command(  # noqa: PLR0913 - one for each option
     host: str,
     host_patterns: tuple[str, ...],
     dry_run: bool,
+    again: bool,
     backfill: bool,
     no_backfill: bool,
 ) -> int:
     """Parse files and folders and deliver their crashes to every output.
 
-    Without a PATH, the files that the configured inputs watch are read.
+    Without a PATH, the files that the configured inputs watch are read. A PATH may be a tar, zip or deb
+    archive, and a URL with * and ?: s3, gs, abfs, hdfs, sftp or https.
 
     Without an output, crashes stay in the store for 'kpanic report' and for outputs added later. A crash that
     was shipped is not shipped again.
@@ -75,17 +83,9 @@ def command(  # noqa: PLR0913 - one for each option
     stated = stated_hosts(host, host_patterns)
     config = read_config(config_file, overrides, () if dry_run else ("output",))
     hosts = stated or configured_hosts(config)
-    files: list[str] = []
-    faults = 0
-    for path in dict.fromkeys(paths or configured_paths(config)):
-        for found in walk(path):
-            if found.fault:
-                faults += 1
-                say(f"kpanic: {found.path}: {found.fault}")
-            else:
-                files.append(found.path)
+    files = _Files(paths or configured_paths(config), hosts)
     if dry_run:
-        return _dry_run(config, origin(config, hosts=hosts), files, faults, jobs)
+        return _dry_run(config, origin(config, hosts=hosts), files, jobs, again=again)
     outputs = make_outputs(config)
     with open_store(config) as store:
         if not (backfill or no_backfill) and outputs and not store.status().documents:
@@ -94,19 +94,83 @@ def command(  # noqa: PLR0913 - one for each option
             )
         before = float("inf") if backfill else None if no_backfill else store.created()
         base = origin(config, hosts=hosts, backfill_before=before)
-        parsed = parse_files(files, base, jobs)  # its processes before our threads
+        named, total = files.named(None if again else store)
+        parsed = parse_files(named, base, jobs)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
             names = [output.name for output in outputs]
-            crashes, new, unread = _spool_all(store, parsed, len(files), names, wake)
+            crashes, new, unread = _spool_all(store, files.noted(parsed), total, names, wake)
             known = f", {crashes - new} known already" if crashes > new else ""
             nothing = "; nothing new" if crashes and not new else ""
-            if files or not faults:
-                say(f"{counted(len(files), 'file')}, {counted(crashes, 'crash')}: {new} new{known}{nothing}")
+            if files.count or not files.faults:
+                say(f"{counted(files.count, 'file')}, {counted(crashes, 'crash')}: {new} new{known}{nothing}")
+            files.say_unchanged()
             if crashes and not outputs:
                 say(f"no output is configured: kept in {store.path}; 'kpanic report' shows them")
         complete = say_delivered(store, outputs)
         expire(store, config, say)
-    return 0 if complete and not faults + unread else 1
+    return 0 if complete and not files.faults + unread else 1
+
+
+class _Files:
+    """The files to ship.
+
+    :ivar count: how many are read.
+    :ivar faults: how many could not even be found; each is said.
+    """
+
+    def __init__(self, paths: Iterable[str], hosts: HostRules) -> None:
+        self._paths = list(dict.fromkeys(paths))
+        self._hosts = hosts
+        self._states: dict[str, str] = {}
+        self._unchanged = 0
+        self.count = self.faults = 0
+
+    def named(self, ledger: Store | None) -> tuple[Iterable[str], int | None]:
+        """Return the files, and how many they are, where listing them is fast.
+
+        :param ledger: knows which files at URLs were shipped and are left out; None to read all.
+        """
+        found = self._found(ledger)
+        if any(map(is_url, self._paths)):
+            return found, None
+        here = list(found)
+        return here, len(here)
+
+    def _found(self, ledger: Store | None) -> Iterator[str]:
+        for path in self._paths:
+            for found in files_at(path):
+                state = found.state and f"{found.state}:{self._hosts.of(found.path)}"
+                if found.fault:
+                    self.faults += 1
+                    say(f"kpanic: {found.path}: {found.fault}")
+                elif state and ledger is not None and ledger.position(LEDGER, found.path) == state:
+                    self._unchanged += 1
+                else:
+                    self.count += 1
+                    if state:
+                        self._states[found.path] = state
+                    yield found.path
+
+    def noted(self, parsed: Iterable[Parsed]) -> Iterator[tuple[Parsed, Position | None]]:
+        """Yield what was parsed, with what the ledger has to know once that is stored: a file is read."""
+        from kpanic.shipper.store import Position  # noqa: PLC0415
+
+        damaged = False
+        for one in parsed:
+            damaged = damaged or bool(one.fault)
+            position = None
+            if one.complete:
+                state = self._states.pop(one.path, "")
+                if state and not damaged:
+                    position = Position(LEDGER, one.path, state)
+                damaged = False
+            yield one, position
+
+    def say_unchanged(self) -> None:
+        """Say how many files were left out."""
+        if self._unchanged:
+            files = counted(self._unchanged, "file")
+            say(f"{files} shipped before and unchanged: not read (--again reads them)")
 
 
 def configured_paths(config: Config) -> list[str]:
@@ -131,33 +195,49 @@ def configured_hosts(config: Config) -> HostRules:
 
 
 def _spool_all(
-    store: Store, files: Iterable[Parsed], total: int, outputs: Sequence[str], wake: Callable[[], None]
+    store: Store,
+    files: Iterable[tuple[Parsed, Position | None]],
+    total: int | None,
+    outputs: Sequence[str],
+    wake: Callable[[], None],
 ) -> tuple[int, int, int]:
     """Store what is parsed; return the numbers of crashes, of new ones and of files with a fault."""
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     crashes = new = unread = 0
     batch = Batch()
+    positions: list[Position] = []
     try:
         with _progress(total) as advance:
-            for parsed in files:
+            for parsed, position in files:
                 if parsed.fault:
                     unread += 1
                     say(f"kpanic: {parsed.path}: {parsed.fault}")
                 crashes += len(parsed.documents)
-                if batch.add(parsed.documents):
-                    new += _spooled(store, batch.empty(), outputs, wake)
+                if position is not None:
+                    positions.append(position)
+                if batch.add(parsed.documents) or len(positions) >= POSITIONS:
+                    new += _spooled(store, batch.empty(), positions, outputs, wake)
+                    positions.clear()
                     wake()
                 if parsed.complete:
                     advance()
-            new += _spooled(store, batch.empty(), outputs, wake)
+            new += _spooled(store, batch.empty(), positions, outputs, wake)
     except StoreError as error:
         raise Failure(str(error)) from None
     return crashes, new, unread
 
 
-def _spooled(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake: Callable[[], None]) -> int:
-    """Store a batch; if the disk is full, once the outputs have taken something. Return how many are new.
+def _spooled(
+    store: Store,
+    batch: Sequence[Packed],
+    positions: Sequence[Position],
+    outputs: Sequence[str],
+    wake: Callable[[], None],
+) -> int:
+    """Store a batch, and which files are read with it; return how many documents are new.
+
+    If the disk is full, it is stored once the outputs have taken something.
 
     :raises StoreError: not all of it is stored.
     """
@@ -166,7 +246,7 @@ def _spooled(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake
     settled = -1
     while True:
         try:
-            return spool(store, batch, outputs, say=say)
+            return spool(store, batch, outputs, positions, say=say)
         except StoreFull:
             before, settled = settled, sum(output.delivered for output in store.outputs())
             if settled == before:
@@ -175,14 +255,17 @@ def _spooled(store: Store, batch: Sequence[Packed], outputs: Sequence[str], wake
         time.sleep(PATIENCE)
 
 
-def _dry_run(config: Config, base: Origin, files: Sequence[str], faults: int, jobs: int) -> int:
+def _dry_run(config: Config, base: Origin, files: _Files, jobs: int, *, again: bool) -> int:
     store = open_store(config, readonly=True) if config.store_path().exists() else None
     new: set[str] = set()
     known: set[str] = set()
     crashes, fresh = 0, set[str]()  # of one file
-    for parsed in parse_files(files, base, jobs):
+    faulted = False
+    named, _ = files.named(None if again else store)
+    for parsed in parse_files(named, base, jobs):
         if parsed.fault:
-            faults += 1
+            faulted = True
+            files.faults += 1
             say(f"kpanic: {parsed.path}: {parsed.fault}")
         ids = {document.id for document in parsed.documents}
         old = store.known_ids(list(ids)) if store else set()
@@ -190,26 +273,26 @@ def _dry_run(config: Config, base: Origin, files: Sequence[str], faults: int, jo
         crashes += len(parsed.documents)
         fresh |= ids - old
         if parsed.complete:
-            if crashes or not parsed.fault:
+            if crashes or not faulted:
                 say(f"{parsed.path}: {counted(crashes, 'crash')}, {len(fresh)} of them new")
             new |= fresh
-            crashes, fresh = 0, set()
+            crashes, fresh, faulted = 0, set(), False
     names = (
         ", ".join(plugin.name for plugin in config.outputs) or "no output; they would be kept in the store"
     )
-    if files or not faults:
-        say(
-            f"{counted(len(files), 'file')}: {len(new)} new, {len(known)} shipped before; would go to {names}"
-        )
+    if files.count or not files.faults:
+        read = counted(files.count, "file")
+        say(f"{read}: {len(new)} new, {len(known)} shipped before; would go to {names}")
+    files.say_unchanged()
     if store:
         store.close()
-    return 1 if faults else 0
+    return 1 if files.faults else 0
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _progress(total: int | None) -> Iterator[Callable[[], None]]:
     """Show a progress bar on a terminal; yield the function that advances it by one file."""
-    if not sys.stderr.isatty() or total < 2:  # noqa: PLR2004 - one file needs no bar
+    if not sys.stderr.isatty() or (total is not None and total < 2):  # noqa: PLR2004 - one file needs no bar
         yield lambda: None
         return
     from rich.console import Console  # noqa: PLC0415

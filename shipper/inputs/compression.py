@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Bomb", "Trailing", "decompressor", "one_at_a_time", "unpack"]
+__all__ = ["Bomb", "Meter", "Trailing", "decompressor", "one_at_a_time", "unpack"]
 
 PIECE: Final = 1 << 18
 """Maximum bytes unpacked at a time."""
@@ -40,6 +40,31 @@ class Bomb(Exception):  # noqa: N818 - a property of the file
 
 class Trailing(Exception):  # noqa: N818 - a property of the file
     """Something that is not a frame follows the last one."""
+
+
+class Meter:
+    """What a file, with all that is packed in it, unpacks to, against the bytes that were read of it.
+
+    :ivar exceeded: it is a bomb.
+    """
+
+    def __init__(self) -> None:
+        self._size = self._text = 0
+        self.exceeded = False
+
+    def read(self, size: int) -> None:
+        """Count bytes read of the file itself."""
+        self._size += size
+
+    def unpacked(self, size: int) -> None:
+        """Count unpacked bytes.
+
+        :raises Bomb: they are too many for the size of the file.
+        """
+        self._text += size
+        self.exceeded = self._text > SMALL and self._text > RATIO * self._size
+        if self.exceeded:
+            raise Bomb
 
 
 class Decompressor(Protocol):
@@ -95,29 +120,32 @@ def one_at_a_time() -> Iterator[None]:
             _UNPACKING.release()
 
 
-def unpack(read: Callable[[int], bytes], new: Callable[[], Decompressor]) -> Iterator[bytes]:
+def unpack(
+    read: Callable[[int], bytes], new: Callable[[], Decompressor], meter: Meter | None = None
+) -> Iterator[bytes]:
     """Yield the text of all frames; NULs between them are skipped.
 
     :param read: returns up to so many compressed bytes, none at the end.
     :param new: see :func:`decompressor`.
+    :param meter: of the file that holds it all; by default ``read`` reads that file itself.
     :raises EOFError: the last frame is cut.
     :raises Trailing: something else follows the last frame.
     :raises Bomb: there is too much text for the size of the file.
     :raises Exception: each library has its own; all mean that the bytes are damaged, or need too much memory.
     """
     frame, whole, text = new(), 0, 0
-    size = total = 0
+    own, meter = meter is None, meter or Meter()
     try:
         while data := read(READ):
-            size += len(data)
+            if own:
+                meter.read(len(data))
             while data := data.lstrip(b"\0") if frame.eof else data:
                 if frame.eof:
                     frame, whole, text = new(), whole + 1, 0
                 for piece in _pieces(frame, data):
                     text += len(piece)
-                    total += len(piece)
                     yield piece
-                    _refuse_bomb(size, total)
+                    meter.unpacked(len(piece))
                 data = frame.unused_data if frame.eof else b""
     except Exception as error:
         if whole and not text:
@@ -135,11 +163,6 @@ def _pieces(frame: Decompressor, data: bytes) -> Iterator[bytes]:
         data = b""
         if frame.eof or frame.needs_input:
             return
-
-
-def _refuse_bomb(size: int, text: int) -> None:
-    if text > SMALL and text > RATIO * size:
-        raise Bomb
 
 
 class _Gzip:

@@ -25,6 +25,8 @@ class Found(NamedTuple):
 
     path: str
     fault: str = ""
+    state: str = ""
+    """What changes with its content, such as size and ETag; empty if nothing tells, and for files here."""
 
 
 def _ignore(_: OSError) -> None:

@@ -139,7 +139,7 @@ class _Folders:
     def _found(self, watch: Watch) -> Iterator[tuple[str, str]]:
         for path in self._config.folders():
             if os.path.exists(path):  # noqa: PTH110 - paths stay as the user wrote them
-                yield from walk(path, watch.add)
+                yield from ((found.path, found.fault) for found in walk(path, watch.add))
             else:
                 yield path, "does not exist yet; nothing is read there until it does"
 

@@ -28,7 +28,7 @@ from pathlib import PurePath
 
 from kpanic.shipper.inputs.memory_dump import PROGRAM
 
-__all__ = ["Folder", "is_dump", "logs", "recognise"]
+__all__ = ["Folder", "is_capture_log", "is_dump", "logs", "recognise"]
 
 _DATED = re.compile(
     r"(?:(?P<host>[\w.:%-]{1,255}?)-)?"
@@ -90,6 +90,11 @@ def logs(folder: str, names: list[str]) -> list[str] | None:
         if whole := [name for name in some if "incomplete" not in name]:
             return whole
     return found or readable
+
+
+def is_capture_log(folder: str, name: str) -> bool:
+    """Tell whether a file is the log of the capture kernel in kdump's folder."""
+    return name == "kexec-dmesg.log" and _folder(PurePath(folder).name) is not None
 
 
 def is_dump(name: str) -> bool:

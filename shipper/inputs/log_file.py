@@ -12,9 +12,18 @@ import stat
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from kpanic.shipper.api import WATCHDOG, Crash, TooCostly, Unreadable, cost, parse_fault, too_costly
+from kpanic.shipper.api import (
+    WATCHDOG,
+    Crash,
+    TooCostly,
+    Unreadable,
+    cost,
+    hide_secrets,
+    parse_fault,
+    too_costly,
+)
 from kpanic.shipper.crashed_host import is_own
 from kpanic.shipper.files import NotRegularFile, open_named
 from kpanic.shipper.inputs import kdump_names, memory_dump
@@ -22,6 +31,7 @@ from kpanic.shipper.inputs.compression import (
     RATIO,
     WINDOW,
     Bomb,
+    Meter,
     Trailing,
     decompressor,
     one_at_a_time,
@@ -34,15 +44,32 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.origin import Origin
 
-__all__ = ["STANDARD_INPUT", "Chunks", "grows", "looks_binary", "origin_of", "read"]
+__all__ = [
+    "EMPTY",
+    "STANDARD_INPUT",
+    "ByteFile",
+    "Chunks",
+    "ConnectionBroken",
+    "crashes",
+    "explained",
+    "grows",
+    "looks_binary",
+    "origin_of",
+    "read",
+    "read_fault",
+]
 
 STANDARD_INPUT = "-"
+EMPTY = "is empty, there is nothing to read"
+"""Why an empty file is unreadable."""
 CHUNK = 1 << 18
 """Bytes read at a time: what the scan looks at in one go."""
 
 PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
 _ODD = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\b\x1b\0"))  # NULs: the holes that a crash leaves in logs
 _BINARY_SHARE = 0.02
+_CUT_MEMBER = "unexpected end of data"
+"""What tarfile says of a member that ends before its time."""
 _TOO_MUCH_MEMORY = ("memory usage limit", "too much memory")
 """How liblzma and zstd say that a window is larger than they may have."""
 
@@ -84,12 +111,19 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
     :param base: what is known of every crash.
     :raises Unreadable: before the first crash, or after the last one that could be read.
     """
+    yield from crashes(path, Chunks(path), origin_of(path, base))
+
+
+def crashes(path: str, chunks: Chunks, origin: Origin, *, ahead: bool | None = None) -> Iterator[Crash]:
+    """Yield the crashes of a file that is open, as :func:`read` does, and close it.
+
+    :param ahead: it may be read by another thread; by default if it is a regular file, which is soon read.
+    """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
-    chunks = Chunks(path)
-    origin = origin_of(path, base)
+    ahead = origin.mtime is not None if ahead is None else ahead
     held: CrashReport | None = None
-    reports = grammars.parse(chunks, ahead=origin.mtime is not None)  # a regular file: it is soon read
+    reports = grammars.parse(chunks, ahead=ahead)
     try:
         while True:
             try:
@@ -122,52 +156,105 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
         raise Unreadable(path, chunks.fault)
 
 
+class ByteFile(Protocol):
+    """What is read of a file."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to so many bytes, none at the end."""
+
+    def seekable(self) -> bool:
+        """Tell whether it can be read at any place."""
+
+    def seek(self, place: int, whence: int = 0, /) -> int:
+        """Go to a place."""
+
+    def tell(self) -> int:
+        """Return the place where it is."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class Chunks:
     """The bytes of a file, decompressed, up to the first damage.
 
     :ivar fault: why it was not read to its end; empty if it was.
     :ivar looks_binary: whether it is not text.
     :ivar size: bytes that were read, decompressed.
+    :ivar meter: what it unpacks to.
+    :param file: the file, if it is open already: it lies in another one or on another machine.
+    :param meter: that of the file that it lies in.
     :raises Unreadable: it cannot be opened, or is empty.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, file: ByteFile | None = None, meter: Meter | None = None) -> None:
         self._path = path
+        self._outermost = meter is None
+        self.meter = meter or Meter()
         self.fault = ""
         self.looks_binary = False
         self.size = 0
         if path == STANDARD_INPUT and sys.stdin is None:
             raise Unreadable(path, "standard input is closed")
-        with _explained(path):
-            self._file: IO[bytes] = sys.stdin.buffer if path == STANDARD_INPUT else open_named(path)
+        with explained(path):
+            self._file: ByteFile = file or (sys.stdin.buffer if path == STANDARD_INPUT else open_named(path))
         try:
-            with _explained(path):
+            with explained(path):
                 self._head = self._file.read(CHUNK)
         except BaseException:
             self.close()
             raise
         if not self._head:
             self.close()
-            raise Unreadable(path, "is empty, there is nothing to read")
+            raise Unreadable(path, EMPTY)
+        self._pieces = self._unpacked()
+        self._first = b""
         if memory_dump.is_dump(self._head):
             self.close()
+            if file is not None:
+                raise Unreadable(path, "is a memory dump: copy it here, and the log is taken out of it")
             if path == STANDARD_INPUT:
                 raise Unreadable(path, "is a memory dump: name its file, and the log is taken out of it")
             self._file = memory_dump.log_of(path, self._head)
             self._head = self._file.read(CHUNK)
 
     def __iter__(self) -> Iterator[bytes]:
+        if self._first:
+            first, self._first = self._first, b""
+            yield first
+        yield from self._pieces
+
+    def first(self) -> bytes:
+        """Return the first piece, which iterating yields again."""
+        self._first = self._first or next(self._pieces, b"")
+        return self._first
+
+    def file(self) -> ByteFile | None:
+        """Return the file from its beginning, for reading at any place; None if compressed or a stream."""
+        if decompressor(self._head) is not None or not self._file.seekable():
+            return None
+        self._file.seek(0)
+        return self._file
+
+    def _unpacked(self) -> Iterator[bytes]:
         new = decompressor(self._head)
         if new is None:
             self.looks_binary = looks_binary(self._head)
         stream = _Rewound(self._head, self._file)
+
+        def read(size: int) -> bytes:
+            data = stream.read(size)
+            if self._outermost:
+                self.meter.read(len(data))
+            return data
+
         try:
-            with one_at_a_time() if new else nullcontext():
-                for chunk in unpack(stream.read, new) if new else iter(lambda: stream.read(CHUNK), b""):
+            with one_at_a_time() if new and self._outermost else nullcontext():
+                for chunk in unpack(read, new, self.meter) if new else iter(lambda: read(CHUNK), b""):
                     self.size += len(chunk)
                     yield chunk
         except Exception as error:  # noqa: BLE001 - each library has its own; all mean damaged bytes
-            self.fault = _fault(error)
+            self.fault = read_fault(error)
 
     def close(self) -> None:
         """Close the file, unless it is standard input."""
@@ -178,7 +265,7 @@ class Chunks:
 class _Rewound:
     """A stream whose beginning was already read."""
 
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+    def __init__(self, head: bytes, rest: ByteFile) -> None:
         self._head = head
         self._rest = rest
 
@@ -205,7 +292,11 @@ def looks_binary(head: bytes) -> bool:
     return odd > _BINARY_SHARE * len(sample) or holes == len(sample)
 
 
-def _fault(error: Exception) -> str:
+class ConnectionBroken(Exception):  # noqa: N818 - a property of the connection
+    """A file on another machine could not be read on."""
+
+
+def read_fault(error: Exception) -> str:
     """Return what is wrong with a file that was read up to some place."""
     if isinstance(error, Trailing):
         return "has something else behind its compressed text: that is left out, all of the text was read"
@@ -213,16 +304,18 @@ def _fault(error: Exception) -> str:
         return (
             f"unpacks to more than {RATIO} times its size: the rest is left out; unpack it to read all of it"
         )
-    if isinstance(error, EOFError):
+    if isinstance(error, EOFError) or str(error) == _CUT_MEMBER:
         return "is cut off: what is there was read; copy it again if the original is longer"
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = hide_secrets(" ".join(str(error).split()) or type(error).__name__)
+    if isinstance(error, ConnectionBroken):
+        return f"could not be read to its end ({text}): what comes before was read; try it again"
     if isinstance(error, MemoryError) or any(words in text.lower() for words in _TOO_MUCH_MEMORY):
         return f"needs more than {WINDOW >> 20} MB of memory to unpack: unpack it to read it"
     return f"is damaged from some place on ({text}): what comes before was read"
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     """Turn errors of the system into :class:`Unreadable`."""
     try:
         yield

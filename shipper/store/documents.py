@@ -80,6 +80,14 @@ class Documents(Database):
             if checksum == position_checksum(input_name, key, value)
         }
 
+    def position(self, input_name: str, key: str) -> str | None:
+        """Return how far an input is with one of its keys; None if that is not known, or damaged."""
+        with self._reading() as connection:
+            row = connection.execute(
+                "SELECT value, checksum FROM positions WHERE input = ? AND key = ?", (input_name, key)
+            ).fetchone()
+        return row[0] if row and row[1] == position_checksum(input_name, key, row[0]) else None
+
     def known_ids(self, ids: Sequence[str]) -> set[str]:
         """Return those of ``ids`` that the ledger has."""
         with self._reading() as connection:

@@ -20,7 +20,7 @@ from kpanic import grammars
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.inputs import kdump_names
 from kpanic.shipper.inputs.file import FileInput
-from kpanic.shipper.inputs.folders import walk
+from kpanic.shipper.inputs.folders import Found, walk
 from kpanic.shipper.inputs.log_file import origin_of, read
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.zstd import zstd
@@ -251,7 +251,7 @@ def test_of_a_kdump_folder_only_the_crash_s_log_is_read(
     assert [found.path for found in walk(str(folder))] == [str(folder / "vmcore")]
     (folder / "vmcore").rename(folder / "vmcore.202104292032.gz")
     assert list(walk(str(folder))) == [
-        (str(folder), "holds a packed dump without its log: unpack it, and the log is taken out of it")
+        Found(str(folder), "holds a packed dump without its log: unpack it, and the log is taken out of it")
     ]
 
 

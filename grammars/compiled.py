@@ -19,7 +19,7 @@ CHECKSUMS: dict[str, int] = {
     'kpanic.grammars.families.kmsan': 169359638,
     'kpanic.grammars.families.lockdep': 1932454687,
     'kpanic.grammars.families.memory': 632288065,
-    'kpanic.grammars.families.other': 1639524650,
+    'kpanic.grammars.families.other': 3588116095,
     'kpanic.grammars.families.panic': 448586750,
     'kpanic.grammars.families.sanitizer': 3598275976,
     'kpanic.grammars.families.trap': 404323593,

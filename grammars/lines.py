@@ -168,7 +168,7 @@ class Reader:
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
         usual = quick and text.replace("\n", "").isprintable() and not any(word in text for word in unusual)
-        usual = usual and _STAMPED.search(text) is None
+        usual = usual and ("] " not in text or _STAMPED.search(text) is None)
         if usual and all(map(_TIMED, rows)):
             return [
                 _LINE((number, words, float(time), caller, "", None, 0, raw, None, name))

@@ -162,7 +162,12 @@ def device_warning() -> ParserElement:
     return k.Combine("WARNING: " + k.any_text)("what")
 
 
-generic = Family("generic", ignore=r"BUG: KASAN|\bDEBUG: |\bOops: Fatal exception", last=True)
+generic = Family(
+    "generic",
+    # the boundaries stand behind the words: a search for patterns that begin with letters is fast
+    ignore=r"BUG: KASAN|DEBUG: (?<=\bDEBUG: )|Oops: Fatal exception(?<=\bOops: Fatal exception)",
+    last=True,
+)
 _oops = partial(generic.form, kind="oops", walk="ip")
 
 

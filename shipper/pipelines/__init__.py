@@ -17,7 +17,7 @@ from kpanic.indices import SIGNATURES, data_stream
 __all__ = ["Engine", "Product", "Route", "pipeline", "products"]
 
 SYSLOG_PORT: Final = 514
-SYSLOG_TLS_PORT: Final = 601
+SYSLOG_COUNTED_PORT: Final = 601
 NETCONSOLE_PORT: Final = 6666
 FORWARD_PORT: Final = 24224
 OTLP_PORT: Final = 4317
@@ -60,7 +60,7 @@ class Product:
     :ivar kept: what is guaranteed.
     :ivar lost: what is not.
     :ivar companion: ``kpanic.yml`` of the ``kpanic run`` beside it; empty where the product starts a filter.
-    :ivar comment: what a comment of its configuration begins with.
+    :ivar comment: what a comment of its configuration begins with; empty where it can hold none.
     """
 
     title: str
@@ -71,9 +71,28 @@ class Product:
     comment: str = "#"
 
 
+KERNEL: Final = (
+    "ctx.process?.name == 'kernel' || ctx.log?.syslog?.appname == 'kernel'"
+    " || ctx.systemd?.transport == 'kernel'"
+    " || ctx.log?.syslog?.facility?.code == 0 || ctx.syslog?.facility == 0"
+)
+"""Painless: a document is a line of the kernel's, as Filebeat's and Elastic Agent's inputs name it."""
+HEADS: Final = (
+    "Kernel panic - not syncing",
+    "Oops",
+    "BUG: ",
+    "kernel BUG at ",
+    "general protection fault",
+    "Unable to handle kernel",
+    "Internal error: ",
+    "INFO: task ",
+    "rcu: INFO: ",
+)
+"""What the first line of most crashes holds."""
+
 _PORTS: Final = {
     "syslog_port": SYSLOG_PORT,
-    "syslog_tls_port": SYSLOG_TLS_PORT,
+    "syslog_rfc6587_port": SYSLOG_COUNTED_PORT,
     "netconsole_port": NETCONSOLE_PORT,
     "forward_port": FORWARD_PORT,
     "otlp_port": OTLP_PORT,
@@ -97,6 +116,7 @@ def pipeline(form: str, engine: Engine, namespace: str = "default") -> str:
 
     product, address = products()[form], urlsplit(engine.url)
     template = (files(__package__) / f"{form}.j2").read_text(encoding="utf-8")
+    heads = " || ".join(f"ctx.message.contains('{head}')" for head in HEADS)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701 - no HTML
     text = environment.from_string(template).render(
         engine=engine.name,
@@ -111,6 +131,10 @@ def pipeline(form: str, engine: Engine, namespace: str = "default") -> str:
             Route(f"{TAG}.signature", "kernel_panic_signatures", SIGNATURES),
         ),
         id="labels.document_id",
+        namespace=namespace,
+        description="\n".join(_told(product, engine)),
+        kernel=KERNEL,
+        crash=f"({KERNEL}) && ctx.message instanceof String && ({heads})",
         **_PORTS,
     )
     head = _head(product, engine)
@@ -120,21 +144,31 @@ def pipeline(form: str, engine: Engine, namespace: str = "default") -> str:
     return head + text
 
 
-def _head(product: Product, engine: Engine) -> str:
-    """Return the comment before a configuration."""
+def _told(product: Product, engine: Engine) -> list[str]:
+    """Return what the users of a product are told."""
     twice = (
         "OpenSearch may get a crash twice, and no signatures"
         if engine.name == "opensearch"
         else "what the engine refuses"
     )
-    values = {"engine": engine.name, "url": engine.url, "user": engine.user, "twice": twice}
-    lines = [
+    values = {"engine": engine.name, "twice": twice}
+    return [
         f"Kernel panics through {product.title}. Needs {product.needs.format(**values)}.",
         f"Guaranteed: {product.kept.format(**values)}.",
         f"Not guaranteed: {product.lost.format(**values)}.",
+    ]
+
+
+def _head(product: Product, engine: Engine) -> str:
+    """Return the comment before a configuration."""
+    if not product.comment:
+        return ""
+    lines = [
+        *_told(product, engine),
         "Before the first start: kpanic setup --index-management (templates and retention).",
     ]
     if product.companion:
+        values = {"engine": engine.name, "url": engine.url, "user": engine.user}
         companion = product.companion.format(**values, **_PORTS)
         lines += ["", "/etc/kpanic/kpanic.yml of the kpanic run beside it:"]
         lines += [f"  {line}" for line in companion.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -177,6 +178,14 @@ def keys_of_filebeat(text: str) -> Iterator[tuple[str, str]]:
     yield from (("", key) for key in leaves(made))
 
 
+def keys_of_ingest(text: str) -> Iterator[tuple[str, str]]:
+    made = json.loads(text)
+    yield from (("", key) for key in made)
+    for processor in made["processors"]:
+        ((kind, keys),) = processor.items()
+        yield from ((kind, key) for key in keys)
+
+
 READERS = {
     "fluentd": keys_of_fluentd,
     "fluent-bit": keys_of_fluent_bit,
@@ -185,6 +194,7 @@ READERS = {
     "otel-collector": keys_of_otel_collector,
     "alloy": keys_of_alloy,
     "filebeat": keys_of_filebeat,
+    "ingest": keys_of_ingest,
 }
 
 

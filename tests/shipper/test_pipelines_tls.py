@@ -1,0 +1,108 @@
+"""Ten hosts over TLS into the service, and by OTLP out of it into the Collector."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from kpanic.shipper.contract import crash_text
+from tests.engines import parts
+from tests.engines.collector import Collector
+from tests.shipper.filters import KPANIC, ROOT
+from tests.shipper.test_inputs_sockets import port
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HOSTS = 10
+
+
+@contextlib.contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    authority = trustme.CA()
+    files = {"ca": str(folder / "ca.pem")}
+    authority.cert_pem.write_to_path(files["ca"])
+    for name in ("server", "client"):
+        issued = authority.issue_cert("127.0.0.1")
+        files[name], files[f"{name}.key"] = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(files[name])
+        issued.private_key_pem.write_to_path(files[f"{name}.key"])
+    return files
+
+
+def sender(folder: Path, number: int, files: dict[str, str], to: int) -> list[str]:
+    """Return the command of the rsyslog of a host that has crashed."""
+    folder.mkdir()
+    (folder / "kern.log").write_bytes(crash_text(number))
+    (folder / "rsyslog.conf").write_text(
+        f"""
+global(workDirectory="{folder}" localHostname="web-{number}" defaultNetstreamDriver="gtls"
+  defaultNetstreamDriverCAFile="{files["ca"]}" defaultNetstreamDriverCertFile="{files["client"]}"
+  defaultNetstreamDriverKeyFile="{files["client.key"]}")
+module(load="imfile")
+input(type="imfile" File="{folder}/kern.log" Tag="kernel:" Facility="kern")
+action(type="omfwd" target="127.0.0.1" port="{to}" protocol="tcp" template="RSYSLOG_SyslogProtocol23Format"
+  TCP_Framing="octet-counted" StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/certvalid"
+  action.resumeRetryCount="-1" action.resumeInterval="1")
+"""
+    )
+    return ["rsyslogd", "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_ten_hosts_at_once(tmp_path: Path, protocol: str) -> None:
+    if not list(Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so")):
+        parts.missing("rsyslog's TLS", "apt-get install rsyslog-gnutls")
+    files, to = certificates(tmp_path), port()
+    collector = Collector(tmp_path)
+    endpoint = f"http://127.0.0.1:{collector.grpc if protocol == 'grpc' else collector.http}"
+    config = tmp_path / "kpanic.yml"
+    config.write_text(
+        f"""path.data: {tmp_path}/store
+inputs:
+  - type: syslog
+    close_quiet: 1
+    protocol.tcp:
+      host: 127.0.0.1:{to}
+      ssl:
+        enabled: true
+        certificate: {files["server"]}
+        key: {files["server.key"]}
+        certificate_authorities: [{files["ca"]}]
+        client_authentication: required
+output.otlp:
+  endpoint: {endpoint}
+  protocol: {protocol}
+  signatures: true
+"""
+    )
+    with contextlib.ExitStack() as stack:
+        collector.start()
+        stack.callback(collector.stop)
+        stack.enter_context(running(*KPANIC, "run", "-c", str(config)))
+        for number in range(HOSTS):
+            stack.enter_context(running(*sender(tmp_path / str(number), number, files, to)))
+        until(lambda: len(collector.documents()) >= HOSTS, 90)
+    documents = collector.documents()
+    assert sorted(document["host"]["name"] for document in documents) == [f"web-{n}" for n in range(HOSTS)]
+    assert {document["kernel"]["panic"]["parse"]["status"] for document in documents} == {"complete"}
+    assert {document["event"]["provider"] for document in documents} == {"syslog"}
+    assert {document["observer"]["hostname"] for document in documents} == {os.uname().nodename}
+    assert [one["eventName"] for one in collector.records()].count("kernel.panic.signature") == 1

@@ -47,7 +47,7 @@ def _bundle() -> None:
     try:
         import vl_convert  # noqa: PLC0415 - not where it has no wheel
     except ImportError:
-        print(  # noqa: T201
+        print(
             f"{SOURCE} is not installed: without {BUNDLE.name} `kpanic report` cannot draw."
             " Wheels that are built on x86-64 or arm64 work on every machine.",
             file=sys.stderr,

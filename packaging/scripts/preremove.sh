@@ -1,0 +1,13 @@
+#!/bin/sh
+# deb: remove, upgrade; rpm: 0 for a removal, 1 for an upgrade.
+set -e
+
+if [ "$1" = remove ] || [ "$1" = 0 ]; then
+    if [ -d /run/systemd/system ]; then
+        systemctl disable --now --quiet kpanic.service || true
+    elif command -v systemctl >/dev/null; then
+        systemctl disable --quiet kpanic.service || true
+    fi
+fi
+# What postinstall compiled.
+find /usr/lib/kpanic -name __pycache__ -type d -prune -exec rm -rf {} +

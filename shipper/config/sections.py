@@ -106,7 +106,7 @@ class TriageConfig(_Strict, frozen=True, kw_only=True):
     """``triage``."""
 
     path: FilePath = ""
-    """YAML file of known faults, see the README; a relative path is below the configuration's folder."""
+    """YAML file of known faults (docs/triage.md); a relative path is below the configuration's folder."""
 
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]

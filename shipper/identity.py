@@ -10,7 +10,8 @@ ones.
 ``journalctl`` and ``dmesg -T`` do not show printk's time: by itself such a text is an incident of its
 own. The store gives it the incident of the same host that printed the same at about the same time
 (:class:`Sighting`). What a crash prints beside the time does not tell one boot from the next: a machine
-without address randomisation that dies at the same place prints the same each time.
+without address randomisation that dies at the same place prints the same each time. Two hosts that print
+the same in the same microsecond state one incident; the store keeps them apart (:func:`apart`).
 
 ``_id`` adds the provider and the host (:mod:`.crashed_host`): two machines that die alike in the same
 microsecond are both kept, while a file that was copied, renamed or touched is the same document unless its

@@ -174,13 +174,14 @@ class Builder:
                 _unpack(
                     self.archive(machine.busybox, machine.name), [f"busybox-static:{machine.name}"], busybox
                 )
+            image = _bootable(next(folder.glob("**/vmlinu[xz]*")))
             built = self._build(kernel, machine, release)
         emulator = self._emulator(machine) if machine.emulator else None
         return Boot(
             kernel=kernel,
             machine=machine,
             release=release,
-            image=_bootable(next(folder.glob("**/vmlinu[xz]*"))),
+            image=image,
             modules=next(folder.glob("**/lib/modules/*/kernel")),
             busybox=next(busybox.glob("**/bin/busybox")),
             boom=built / "boom.ko",
@@ -252,7 +253,7 @@ class Builder:
 
 
 def _bootable(image: Path) -> Path:
-    """Return an image that QEMU boots: it unpacks those of EFI's zboot that gzip packed, and no others.
+    """Return an image that QEMU boots: of EFI's zboot images, it unpacks by itself what gzip packed alone.
 
     The header is that of drivers/firmware/efi/libstub/zboot-header.S, 6.12.
     """
@@ -260,7 +261,7 @@ def _bootable(image: Path) -> Path:
         magic, offset, size, packer = struct.unpack("<8s2I8x8s", file.read(32))
         if magic != b"MZ\0\0zimg" or not packer.startswith(b"zstd"):
             return image
-        unpacked = image.with_suffix(".unpacked")
+        unpacked = image.with_name(f"unpacked-{image.name}")
         if not unpacked.exists():
             file.seek(offset)
             unpacked.write_bytes(zstd.decompress(file.read(size)))

@@ -82,13 +82,13 @@ class PathSettings(Settings, frozen=True, kw_only=True):
         return [HostRule(path, self.host) for path in self.paths if self.host or HOST in path]
 
     def folders(self) -> list[str]:
-        """Return the paths, each with ``{host}`` as those that are there now."""
+        """Return the paths, each with ``{host}`` as those that are there now, or itself if none is."""
         import glob  # noqa: PLC0415
 
         return [
             found
             for path in self.paths
-            for found in (sorted(glob.glob(glob_of(path))) if HOST in path else [path])  # noqa: PTH207
+            for found in (HOST in path and sorted(glob.glob(glob_of(path)))) or [path]  # noqa: PTH207
         ]
 
 

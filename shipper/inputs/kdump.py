@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from kpanic.shipper.api import FilePath, PathSettings, Seconds, Unreadable
-from kpanic.shipper.crashed_host import HostRules
+from kpanic.shipper.crashed_host import HOST, HostRules, glob_of
 from kpanic.shipper.inputs.folder_watch import Watch, being_written
 from kpanic.shipper.inputs.folders import walk
 from kpanic.shipper.inputs.kdump_names import is_dump
@@ -137,6 +137,9 @@ class _Folders:
         return 0.0
 
     def _found(self, watch: Watch) -> Iterator[tuple[str, str]]:
+        for pattern in self._config.paths:
+            if HOST in pattern:  # where another host appears
+                watch.add(os.path.dirname(glob_of(pattern).partition("*")[0]))  # noqa: PTH120
         for path in self._config.folders():
             if os.path.exists(path):  # noqa: PTH110 - paths stay as the user wrote them
                 yield from ((found.path, found.fault) for found in walk(path, watch.add))

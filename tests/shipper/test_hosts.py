@@ -121,6 +121,17 @@ def test_crash_folders_of_many_hosts_are_each_their_hosts(tmp_path: Path) -> Non
     assert sorted(crash.origin.host_stated for crash in feed.crashes.values()) == ["web1", "web2"]
 
 
+def test_a_host_that_appears_later_is_seen_at_once(tmp_path: Path) -> None:
+    paths = [f"{tmp_path}/{{host}}"]
+    with running(KdumpInput, paths=paths, settle=0, scan_interval=3600) as feed:
+        until(lambda: feed.said)
+        folder = tmp_path / "web1" / DMESG.parent.name
+        folder.mkdir(parents=True)
+        (folder / DMESG.name).write_bytes(DMESG.read_bytes())
+        until(lambda: len(feed.crashes) == 1)
+    assert f"{tmp_path}/{{host}}: does not exist yet" in feed.said[0]
+
+
 def test_records_of_many_hosts_are_each_their_hosts(tmp_path: Path) -> None:
     for host in ("web1", "web2"):
         (tmp_path / host).mkdir()

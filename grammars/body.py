@@ -79,7 +79,8 @@ class BlockSwitch:
         """Yield the blocks that can begin at a place."""
         if literal := found[1]:
             yield from self._by_literal[literal]
-            yield from self._others  # the literal may be a part of what they begin with
+            if literal[-1].isalnum() or literal[-1] == "<":  # which may be a part of what they begin with
+                yield from self._others
         else:
             yield self._others[(found.lastindex or 0) - 2]
 

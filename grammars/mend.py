@@ -188,7 +188,7 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
     if not bare:
         return lines
     lines = _unmarked(lines, bare)
-    lines = _stamped(lines)
+    lines = _stamped(lines, bare)
     bare = _bare(lines)
     if broken := _broken_softly(lines, bare):
         lines = _softened(lines, broken)
@@ -211,24 +211,22 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
     return joined
 
 
-def _stamped(lines: Sequence[Line]) -> Sequence[Line]:
+def _stamped(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
     """Return lines with each stamp whole that was broken behind its bracket."""
+    broken = [index for index in bare if index and lines[index - 1].text[-1:] == "["]
+    if not broken:
+        return lines
     found = list(lines)
-    broken = False
-    for index in range(1, len(found)):
-        first, line = found[index - 1 : index + 1]
-        if line.transport or not first.text.endswith("["):
-            continue
-        if half := _HALF.match(line.text):
-            found[index - 1] = first._replace(text=first.text[:-1].rstrip())
-            found[index] = line._replace(
-                text=line.text[half.end() :],
+    for index in broken:
+        if half := _HALF.match(found[index].text):
+            found[index - 1] = found[index - 1]._replace(text=found[index - 1].text[:-1].rstrip())
+            found[index] = found[index]._replace(
+                text=found[index].text[half.end() :],
                 time=float(half["time"]),
                 caller=half["caller"] or "",
                 transport="inside",
             )
-            broken = True
-    return found if broken else lines
+    return found
 
 
 def _uncut(lines: Sequence[Line]) -> Sequence[Line]:

@@ -1,4 +1,4 @@
-"""What mails and web pages put around and into a line: the marks of a quotation, ``&lt;`` for ``<``."""
+"""What mails, web pages and terminals put around and into a line: quotation marks, ``&lt;`` for ``<``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _MARK: Final = regex(
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d).*)"
 )
 _MARKUP: Final = regex(
-    r"(?:\[(?:code|quote|spoiler|php|noparse)(?:=[^\]\n]{1,64})?\]|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`{1,3})+"
-    r"(?P<text>.+)",
+    r"(?:\[(?:code|quote|spoiler|php|noparse)(?:=[^\]\n]{1,64})?\]"
+    r"|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`{1,3})+(?P<text>.+)",
     re.IGNORECASE,
 )
+_CENT: Final = regex(r"¢([^¢!\n]{1,64})!")
 _ENTITIES: Final = ("&lt;", "&gt;")
 
 
@@ -38,26 +39,25 @@ class _Mark(LineReader):
         return self.context.again(row._replace(text=match["text"])) if match else None
 
 
-class _Markup(LineReader):
-    def read(self, row: Row) -> list[Line] | None:
-        match = _MARKUP.match(row.text)
-        return self.context.again(row._replace(text=match["text"])) if match else None
-
-
 class _Page(LineReader):
     def read(self, row: Row) -> list[Line] | None:
-        if not any(entity in row.text for entity in _ENTITIES):
-            return None
-        import html  # noqa: PLC0415 - its table of entities is large, and few texts come from a page
+        text = row.text
+        if any(entity in text for entity in _ENTITIES):
+            import html  # noqa: PLC0415 - its table of entities is large, and few texts come from a page
 
-        text = html.unescape(row.text)
+            text = html.unescape(text)
+        if "¢" in text:
+            text = _CENT.sub(r"[\1]", text)
+        if text[0] in "[<`" and not text[1:2].isspace() and (match := _MARKUP.match(text)):
+            text = match["text"]
         return self.context.again(row._replace(text=text)) if text != row.text else None
 
 
 QUOTE: Final = Transport(name="quotation", reader=_Quote, prefixes=False, order=10, starts=">")
-PAGE: Final = Transport(name="web page", reader=_Page, prefixes=False, order=5, unusual=_ENTITIES)
-MARKUP: Final = Transport(name="markup", reader=_Markup, prefixes=False, order=8, starts="[<`")
-"""Tags of HTML, BBCode and Markdown in front of a text's first line."""
+PAGE: Final = Transport(name="web page", reader=_Page, prefixes=False, order=5, unusual=(*_ENTITIES, "¢"))
+"""Entities; tags of HTML, BBCode and Markdown before a text's first line; and the signs that a terminal of
+z/VM, whose code page is 037, has in the places of ``[`` and ``]``.
+"""
 MARK: Final = Transport(
     name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + string.digits
 )

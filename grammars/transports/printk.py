@@ -23,7 +23,6 @@ _XEN: Final = regex(r" {1,8}(?:EMERG|ALERT|CRIT|ERR|WARN|NOTE|INFO|DBG|DEBUG): "
 """xen-crashdump-analyser writes the level of a record behind its stamp."""
 _DROPPED: Final = regex(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
 _LEVEL: Final = regex(r"<\d+>(?P<text>.*)")
-_CENT: Final = regex(r"¢([^¢!\n]{1,64})!")
 _INSIDE: Final = regex(
     r"(?P<before>.*?)(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])?"
     r"(?: (?P<text>.*)|$)"
@@ -78,14 +77,6 @@ class _Inside(LineReader):
         return [Line(row.number, before, raw=row.raw), line] if before else [line]
 
 
-class _Terminal3270(LineReader):
-    def read(self, row: Row) -> list[Line] | None:
-        if "¢" not in row.text:
-            return None
-        text = _CENT.sub(r"[\1]", row.text)
-        return self.context.again(row._replace(text=text)) if text != row.text else None
-
-
 CONSOLE: Final = Transport(
     name="console",
     reader=_Console,
@@ -105,7 +96,3 @@ INSIDE: Final = Transport(name="inside", reader=_Inside, prefixes=False, order=9
 """Behind something that did not end its line: ``host login: [   12.345678] text``. That may be the rest of
 another line of the kernel's.
 """
-TERMINAL_3270: Final = Transport(
-    name="3270 terminal", reader=_Terminal3270, prefixes=False, order=20, unusual=("¢",)
-)
-"""A terminal of z/VM, whose code page 037 has other characters in the places of ``[`` and ``]``."""

@@ -93,7 +93,12 @@ class Selection(NamedTuple):
         return _all([self.of_times(), *[_compared("host", self.host, "host")] * bool(self.host)])
 
     def of_profiles(self) -> str:
-        """Return the conditions on a row of ``profiles``."""
+        """Return the conditions on a row of ``profiles``.
+
+        :raises ValueError: a field has no column; SQLite would take its name for a text.
+        """
+        if unknown := self.fields.keys() - set(columns.PROFILE):
+            raise ValueError(f"no column: {', '.join(sorted(unknown))}")
         fields = enumerate(self.fields.items())
         return _all([_compared(f'"{name}"', value, f"value{n}") for n, (name, value) in fields])
 

@@ -170,6 +170,11 @@ def test_the_newest_crashes_are_those_that_a_look_at_every_document_finds(
     assert ids == list(found.values())[:7]
 
 
+def test_a_field_without_a_column_is_refused(path: Path) -> None:
+    with made(path) as store, pytest.raises(ValueError, match="no column: kernel.panic.cpu"):
+        store.newest_crashes(1, Selection(fields={"kernel.panic.cpu": "0"}))
+
+
 def test_signatures_are_counted_by_incident(path: Path) -> None:
     with made(path) as store:
         for found in store.signatures():

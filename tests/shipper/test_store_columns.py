@@ -171,7 +171,7 @@ def test_the_newest_crashes_are_those_that_a_look_at_every_document_finds(
 
 
 def test_a_field_without_a_column_is_refused(path: Path) -> None:
-    with made(path) as store, pytest.raises(ValueError, match="no column: kernel.panic.cpu"):
+    with made(path) as store, pytest.raises(ValueError, match=r"no column: kernel\.panic\.cpu"):
         store.newest_crashes(1, Selection(fields={"kernel.panic.cpu": "0"}))
 
 

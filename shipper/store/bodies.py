@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bodies", "id_in"]
 
-LEVEL = 3
+LEVEL = 6
+"""Texts are a tenth smaller than with 3, for 60 µs more each."""
 LARGEST = 1 << 28
 """Bytes of a text; a frame that announces more is damaged."""
 

@@ -312,7 +312,7 @@ def test_the_dictionary_of_a_release_stays_as_it_is() -> None:
     assert zstandard.ZstdCompressionDict(content).dict_id() == 1
 
 
-DIGEST = "69dfd10c52d07d4361f2f925bbbaaa6619b738a199cb2c8126015e3015de3aa1"
+DIGEST = "8cb8352f8f8fe29d050a337a61d0f4dfec0a2b2dc2b31161831349203512b1bf"
 
 
 def test_an_incident_takes_three_kilobytes_at_most(path: Path) -> None:

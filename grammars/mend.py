@@ -188,8 +188,8 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
     if not bare:
         return lines
     lines = _unmarked(lines, bare)
-    lines = _stamped(lines, bare)
-    bare = _bare(lines)
+    if (whole := _stamped(lines, bare)) is not lines:
+        lines, bare = whole, _bare(whole)
     if broken := _broken_softly(lines, bare):
         lines = _softened(lines, broken)
         bare = _bare(lines)

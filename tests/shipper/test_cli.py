@@ -19,6 +19,7 @@ import pytest
 from kpanic.shipper import parsing
 from kpanic.shipper.cli import COMMANDS
 from kpanic.shipper.inputs import log_file
+from kpanic.shipper.inputs.sources import Source
 from kpanic.shipper.origin import Origin
 from tests.shipper.ecs import faults
 from tests.shipper.screen import shown
@@ -26,8 +27,6 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from kpanic.shipper.api import Crash
 
 pytestmark = pytest.mark.process
 LOGS = Path(__file__).parent.parent / "logs"
@@ -98,12 +97,12 @@ def test_parse_with_several_processes_prints_the_same_in_the_same_order(kpanic: 
 
 
 def test_a_process_that_dies_costs_its_files_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(path: str, base: Origin) -> Iterator[Crash]:
+    def read(path: str, base: Origin) -> Iterator[Source]:
         if path == "7":
             os.kill(os.getpid(), signal.SIGKILL)
-        return log_file.read(str(PANIC), base)
+        yield Source(path, log_file.read(str(PANIC), base))
 
-    monkeypatch.setattr(parsing, "read", read)
+    monkeypatch.setattr(parsing, "sources", read)
     found = list(parsing.parse_files([str(number) for number in range(16)], Origin("file"), jobs=2))
     died = [parsed.path for parsed in found if "died" in parsed.fault]
     assert died == ["7"]

@@ -45,7 +45,7 @@ class OtlpConfig(Settings, frozen=True, kw_only=True):
     """``output.otlp``."""
 
     endpoint: str
-    """``http://collector:4317``; with https there is TLS. Over HTTP ``/v1/logs`` is added to no path."""
+    """``http://collector:4317``; with https there is TLS. Over HTTP an empty path becomes ``/v1/logs``."""
     protocol: Literal["grpc", "http/protobuf"] = "grpc"
     headers: dict[Annotated[str, msgspec.Meta(min_length=1)], str] = msgspec.field(default_factory=dict)
     """Sent with each request, as for a key."""

@@ -242,7 +242,7 @@ def test_the_journal_does_not_grow_without_end(tmp_path: Path) -> None:
     ("options", "word"),
     [
         (("--confirm",), "needs --output"),
-        (("--confirm", "-o", "x", "--input-format", "msgpack"), "of lines"),
+        (("--confirm", "-o", "x", "--input-format", "msgpack"), "--input-format lines"),
         (("-o", "x", "--output-format", "syslog"), "JSON lines"),
         (("--state", "/dev/null/x"), "Not a directory"),
         (("-E", "lables.a=b"), "labels"),

@@ -115,7 +115,7 @@ def command(  # noqa: PLR0913 - its options
     if confirm and target is None:
         raise click.UsageError("--confirm needs --output: standard output is for the confirmations")
     if confirm and input_format != "lines":
-        raise click.UsageError("--confirm is of lines")
+        raise click.UsageError("--confirm needs --input-format lines")
     if target is not None and output_format != "json":
         raise click.UsageError("--output is a file of JSON lines")
     stop = Stop()

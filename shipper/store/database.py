@@ -310,7 +310,7 @@ class Database:
         """
         disk = os.statvfs(self.path.parent)
         free = disk.f_bavail * disk.f_frsize + self.size()
-        log = max(8, min(LOG_PAGES, free // PAGE_SIZE // 16))
+        log = max(16, min(LOG_PAGES, free // PAGE_SIZE // 16))
         self._log_pages = log
         connection.execute(f"PRAGMA wal_autocheckpoint = {log}")
         connection.execute(f"PRAGMA journal_size_limit = {log * PAGE_SIZE}")

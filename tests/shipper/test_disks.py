@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 ROOT = Path(__file__).parents[2]
 KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
-HOLD = 'mount -t tmpfs -o size=512k,mode=700 tmpfs "$0" && echo mounted && exec sleep inf'
+HOLD = 'mount -t tmpfs -o size=1m,mode=700 tmpfs "$0" && echo mounted && exec sleep inf'
 
 
 class Disk:
@@ -65,7 +65,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 @pytest.fixture
 def crash(tmp_path: Path) -> Path:
     """More crashes than the small disk has room for."""
-    for number in range(120):
+    for number in range(200):
         folder = tmp_path / "crash" / f"10.0.0.{number}-2026-11-22-19:15:38"
         folder.mkdir(parents=True)
         shutil.copy(LOGS[number % len(LOGS)], folder / "vmcore-dmesg.txt")
@@ -116,11 +116,14 @@ def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_room(
         log.open("wb") as errors,
         subprocess.Popen([*disk.kpanic, "run", "-c", str(config), *to], stderr=errors) as service,
     ):
-        until(lambda: "database or disk is full" in log.read_text())
-        there.start()
-        until(lambda: len(there.entries()) >= len(expected))
-        service.terminate()
-        assert service.wait(30) == 0
+        try:
+            until(lambda: "database or disk is full" in log.read_text())
+            there.start()
+            until(lambda: len(there.entries()) >= len(expected))
+            service.terminate()
+            assert service.wait(30) == 0
+        finally:
+            service.kill()
     assert "takes crashes again" in log.read_text()
     found = [entry["record"]["labels"]["document_id"] for entry in there.entries()]
     assert sorted(found) == sorted(expected)

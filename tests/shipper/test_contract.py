@@ -193,7 +193,9 @@ def test_output_file(tmp_path: Path) -> None:
     @contextmanager
     def outage() -> Iterator[None]:
         folder.rename(tmp_path / "away")
+        folder.touch()  # a missing folder is made
         yield
+        folder.unlink()
         (tmp_path / "away").rename(folder)
 
     check_output(

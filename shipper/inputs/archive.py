@@ -107,6 +107,7 @@ class _Forward(io.RawIOBase):
 
     def __init__(self, chunks: Chunks) -> None:
         self._seekable = chunks.file()
+        self._meter = chunks.meter
         self._pieces = iter(chunks)
         self._held = memoryview(b"")
         self._at = 0
@@ -119,7 +120,11 @@ class _Forward(io.RawIOBase):
         self.budget -= size
         if not 0 <= size <= HEADERS or self.budget < 0:
             raise DamagedArchive("has a header that is longer than any needs to be")
-        data = b"".join(self._taken(size)) if self._seekable is None else self._seekable.read(size)
+        if self._seekable is None:
+            data = b"".join(self._taken(size))
+        else:
+            data = self._seekable.read(size)
+            self._meter.read(len(data))
         self._at += len(data)
         self.last = data[-BLOCK:]
         return data

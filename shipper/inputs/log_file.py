@@ -233,7 +233,10 @@ class Chunks:
         """Return the file from its beginning, for reading at any place; None if compressed or a stream."""
         if decompressor(self._head) is not None or not self._file.seekable():
             return None
-        self._file.seek(0)
+        try:
+            self._file.seek(0)
+        except (OSError, ValueError):  # a web server that sends whole files only
+            return None
         return self._file
 
     def _unpacked(self) -> Iterator[bytes]:

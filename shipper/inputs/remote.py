@@ -141,21 +141,35 @@ def walk_url(url: str) -> Iterator[Found]:
     :param url: as of :func:`without_secrets`: a file, a folder, an archive with files in it, or a pattern of
         these with ``*``, ``?`` and ``**``.
     """
-    url, inside = split(glob_of(url))
+    whole = glob_of(url)
+    url, inside = split(whole)
     tail = f"/{inside}" if inside else ""
     try:
         store, name = _store(url)
         base, *parts = [url] if url in _queries else _parts(url)
+        if not parts and tail and _is_folder(url, store.info(name)):  # it has the name of an archive
+            base, *parts = _parts(whole)
+            tail = ""
         if parts:
             name = store._strip_protocol(_with_secrets(base))  # noqa: SLF001 - what every fsspec store has
-            found = _Folders(store, base, name)
-            yield from _with_tail(found.matching(base, parts), tail)
-        elif _is_folder(url, details := store.info(name)):
-            yield from _Folders(store, url.rstrip("/"), name).below(url.rstrip("/"))
-        else:
-            yield _found(url, details, tail)
+            yield from _any(whole, _with_tail(_Folders(store, base, name).matching(base, parts), tail))
+            return
+        store, name = _store(base)
+        details = store.info(name)
     except Exception as error:  # noqa: BLE001 - each library has its own
         yield Found(url, error.reason if isinstance(error, Unreadable) else _reason(error))
+        return
+    if _is_folder(base, details):
+        yield from _Folders(store, base.rstrip("/"), name).below(base.rstrip("/"))
+    else:
+        yield _found(base, details, tail)
+
+
+def _any(pattern: str, found: Iterator[Found]) -> Iterator[Found]:
+    """Yield what is found, or that it is nothing."""
+    first = next(found, Found(pattern, "matches no file"))
+    yield first
+    yield from found
 
 
 def _is_folder(url: str, details: Mapping[str, Any]) -> bool:
@@ -190,9 +204,8 @@ class _Folders:
         entries = {}
         for details in self._store.ls(f"{folder}/" if web else folder, detail=True):
             where, name = posixpath.split(str(details["name"]).rstrip("/"))
-            if name and where.rstrip("/") == folder.rstrip(
-                "/"
-            ):  # not the folder itself, nor a link elsewhere
+            here = where.rstrip("/") == folder.rstrip("/")
+            if name and here:  # not the folder itself, nor a link elsewhere
                 kind = "directory" if web and str(details["name"]).endswith("/") else details["type"]
                 entries[name] = {**details, "type": kind}
         return sorted(entries.items())
@@ -205,7 +218,12 @@ class _Folders:
         name, *rest = names
         if name == "**":
             yield from self.matching(url, rest or ["*"])
-        for child, details in self._listed(url):
+        try:
+            entries = self._listed(url)
+        except Exception as error:  # noqa: BLE001 - each library has its own
+            yield Found(url, _reason(error))
+            return
+        for child, details in entries:
             inner, folder = f"{url}/{child}", details["type"] == "directory"
             if name == "**":
                 if folder:

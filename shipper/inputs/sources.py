@@ -59,8 +59,14 @@ def sources(path: str, base: Origin) -> Iterator[Source]:
     :raises Unreadable: it cannot be opened; of an archive, behind what could be read.
     """
     outer, inside = _split(path)
-    if is_url(outer):
-        file = remote.open_url(outer)
+    if is_url(path):
+        try:
+            file = remote.open_url(path)
+            outer, inside = path, ""  # a folder has the name of an archive
+        except Unreadable:
+            if not inside:
+                raise
+            file = remote.open_url(outer)
         chunks = Chunks(outer, file)
         origin = replace(origin_of(outer, base), mtime=file.mtime)
     else:

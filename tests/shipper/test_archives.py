@@ -284,6 +284,17 @@ def test_a_bomb_in_an_archive_is_left_off(tmp_path: Path, monkeypatch: pytest.Mo
     assert any("times its size: the rest is left out" in fault for fault in found.faults)
 
 
+def test_a_large_archive_of_packed_files_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "SMALL", 1 << 20)
+    monkeypatch.setattr(compression, "RATIO", 3)
+    path, noise = tmp_path / "a.tar", os.urandom(200_000).hex().encode() + b"\n"
+    path.write_bytes(
+        tar({f"{number}.log.gz": gzip.compress(crash_text(number) + noise) for number in range(20)})
+    )
+    found = Read(path)
+    assert (len(found.pids), found.faults) == (20, [])
+
+
 def test_a_zip_s_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     content = bytearray(zipped({"secret": crash_text(1)}, zipfile.ZIP_STORED))

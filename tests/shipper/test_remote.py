@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+import urllib3
 
 from kpanic.shipper.api import hide_secrets
 from kpanic.shipper.contract import crash_text
@@ -67,6 +68,7 @@ def s3(kpanic: Run) -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    urllib3.request("POST", f"http://{host}:{port}/moto-api/reset")  # it keeps buckets as long as the process
     kpanic.environment |= {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "key",
@@ -110,6 +112,7 @@ def https(kpanic: Run, tmp_path: Path) -> Iterator[str]:
     for name, content in FLEET.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content)
+    (root / "web4.tar").write_bytes(gzip.decompress(tar()))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -176,9 +179,15 @@ def test_objects_are_parsed_by_name_pattern_and_folder(kpanic: Run, s3: str) -> 
     assert pids(kpanic("parse", f"{s3}/consoles/web1/console.log")[0]) == [1001]
     assert pids(kpanic("parse", f"{s3}/consoles/web*/*.log*")[0]) == [1001, 1002]
     assert pids(kpanic("parse", f"{s3}/**/console.log*")[0]) == [1003, 1001, 1002]
-    assert pids(kpanic("parse", s3)[0]) == [1003, 1001, 1002, 1004, 1005]
+    kpanic.put("old.tar/console.log", crash_text(8))  # type: ignore[attr-defined]
+    assert pids(kpanic("parse", s3)[0]) == [1003, 1001, 1002, 1004, 1008, 1005]
     assert pids(kpanic("parse", f"{s3}/sos/*.tar.gz/var/log/*")[0]) == [1005]
-    assert pids(kpanic("parse", "--jobs", "2", s3)[0]) == [1003, 1001, 1002, 1004, 1005]
+    assert pids(kpanic("parse", "--jobs", "2", s3)[0]) == [1003, 1001, 1002, 1004, 1008, 1005]
+    _, said = kpanic("parse", f"{s3}/db*/*", code=1)
+    assert said == f"kpanic: {s3}/db*/*: matches no file\n"
+    assert (
+        pids(kpanic("parse", f"{s3}/old.tar")[0]) == pids(kpanic("parse", f"{s3}/old.tar/con*")[0]) == [1008]
+    )
     out, _ = kpanic("explain", "--format", "json", f"{s3}/consoles/web1/console.log")
     assert len(out.splitlines()) == 1
 
@@ -225,6 +234,7 @@ def test_a_store_that_refuses_or_has_nothing_there_is_told_without_its_secrets(k
 def test_pages_of_links_are_read_over_https(kpanic: Run, https: str) -> None:
     assert pids(kpanic("parse", f"{https}/consoles/web1/console.log")[0]) == [1001]
     assert pids(kpanic("parse", f"{https}/consoles/web*/*")[0]) == [1001, 1002]
+    assert pids(kpanic("parse", f"{https}/web4.tar")[0]) == [1005], "from a server that sends no ranges"
     out, _ = kpanic("parse", "--host-from-path", f"{https}/consoles/{{host}}", f"{https}/consoles/")
     assert sorted(hosts(out)) == ["db1", "web1", "web2"]
     _, said = kpanic("ship", f"{https}/consoles/web*/*")

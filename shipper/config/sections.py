@@ -137,7 +137,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     entries: list[Entry] = []
     """The entries of the triage file."""
     http: HttpConfig = HttpConfig()
-    shutdown_timeout: _Seconds = 20.0
+    shutdown_timeout: _Seconds = 30.0
     """Seconds within which the service ends its threads; systemd's default for that is 90."""
     tags: list[str] = []
     """``tags`` of every document."""

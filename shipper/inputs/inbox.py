@@ -65,7 +65,7 @@ LAST: Final = 0.5
 """Seconds at the end for what is in connections."""
 DRAIN: Final = 5.0
 """Seconds at the end for what waits to be parsed."""
-FINISH: Final = 7.0
+FINISH: Final = 15.0
 """Seconds after that for reports that are open; both together are less than ``shutdown_timeout``."""
 
 

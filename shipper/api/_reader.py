@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, OrderedDict
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from kpanic.shipper.api._memory import MEMORY
 from kpanic.shipper.api._watchdog import WATCHDOG, TooCostly, cost
@@ -27,6 +27,8 @@ LOOK = 0.25
 """Minimum seconds between two checks for readers that have gone quiet."""
 SLICE = 0.05
 """Maximum seconds of one such check."""
+AT_ONCE: Final = 16
+"""Which part of the readers are lost at once."""
 BATCH = 100
 """Crashes handed over at a time."""
 READER_BYTES: Final = 8192
@@ -150,7 +152,8 @@ class Readers(Generic[Key, One]):
     """A :class:`Reader` for each of many hosts or senders, within a number and within a share of the memory.
 
     Where there are too many, the owner of most readers loses the one that was silent longest; where they take
-    too much memory, the owner whose readers take most does. Open reports of a lost reader are handed over.
+    too much memory, the owner whose readers take most does. With ``rank``, those of the largest rank lose
+    some at once. Open reports of a lost reader are handed over.
 
     :param make: returns a new reader for a key.
     :param take: receives complete reports with their keys, many at a time, as each call syncs the store.
@@ -158,17 +161,21 @@ class Readers(Generic[Key, One]):
     :param owner: returns who a key belongs to, such as the address of a sender of many hosts' messages; by
         default each key is its own owner.
     :param clock: the readers' clock.
+    :param rank: returns a number for an owner; the readers of those with a small one are kept longest.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - they are independent
         self,
         make: Callable[[Key], One],
         take: Callable[[list[tuple[Key, CrashReport]]], None],
         most: int,
         owner: Callable[[Key], Hashable] = lambda key: key,
+        *,
         clock: Callable[[], float] = time.monotonic,
+        rank: Callable[[Any], float] | None = None,
     ) -> None:
         self._now = clock
+        self._rank = rank
         self._make = make
         self._take = take
         self._most = most
@@ -193,8 +200,7 @@ class Readers(Generic[Key, One]):
         reader = self._readers[owner].get(key) if owner in self._readers else None
         if reader is None:
             if self._count >= self._most:
-                # the first of those who have most: the one that was silent longest
-                self._lose(max(self._readers, key=lambda owner: len(self._readers[owner])))
+                self._make_room(lambda owner: len(self._readers[owner]))
             reader = self._readers.setdefault(owner, OrderedDict())[key] = self._make(key)
             self._count += 1
         self._readers.move_to_end(owner)
@@ -207,7 +213,7 @@ class Readers(Generic[Key, One]):
         self._gather(key, reader.feed(chunk))
         self._weigh(key, reader.size)
         while self._share.exceeded and self._count > 1:
-            self._lose(self._owned.most_common(1)[0][0])
+            self._make_room(self._owned.__getitem__)
 
     def settle(self) -> None:
         """Hand over the reports that are complete by now; takes :data:`SLICE` at most."""
@@ -226,16 +232,15 @@ class Readers(Generic[Key, One]):
                     break
         self._give()
 
-    def flush(self, until: float = math.inf, order: Callable[[Key], float] | None = None) -> int:
-        """Hand over all reports, the incomplete ones too; return how many readers could not be asked in time.
+    def flush(self, until: float = math.inf) -> int:
+        """Hand over all reports, the incomplete ones too; return how many could not be read in time.
 
         :param until: moment of the monotonic clock after which no reader is asked any more.
-        :param order: returns a number for a key; those with small ones are asked first.
         """
         self._unsettled.clear()
         waiting = [(key, reader) for readers in self._readers.values() for key, reader in readers.items()]
-        if order is not None:
-            waiting.sort(key=lambda one: order(one[0]))
+        if (rank := self._rank) is not None:
+            waiting.sort(key=lambda one: rank(self._owner(one[0])))
         late = 0
         for key, reader in waiting:
             if time.monotonic() > until:
@@ -267,6 +272,22 @@ class Readers(Generic[Key, One]):
         self._sizes[key] = size
         self._owned[self._owner(key)] += change
         self._share.change(change)
+
+    def _make_room(self, taken: Callable[[Hashable], float]) -> None:
+        """Lose a reader of who has taken most, or some of those of the largest rank: to order all takes long.
+
+        :param taken: returns what an owner has taken.
+        """
+        if self._rank is None:
+            self._lose(max(self._readers, key=taken))  # the first of those: who was silent longest
+            return
+        left = max(1, self._count // AT_ONCE)
+        for owner in sorted(self._readers, key=self._rank, reverse=True):
+            for _ in range(min(left, len(self._readers[owner]))):
+                self._lose(owner)
+                left -= 1
+            if not left:
+                return
 
     def _lose(self, owner: Hashable) -> None:
         """Drop the reader of an owner that was silent longest."""

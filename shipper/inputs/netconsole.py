@@ -96,8 +96,8 @@ class NetconsoleInput:
             return True
 
         names = SenderNames(self._config.dns, self._config.max_senders, feed.origin.agent_host)
-        readers = Readers(make, take, self._config.max_senders)
         inbox = Inbox(feed, self._allowed, self._config.max_rate, self._config.max_senders, LONGEST)
+        readers = Readers(make, take, self._config.max_senders, rank=inbox.charge)
         with listening, Waiter(feed.stop) as waiter:
             inbox.listen(listening)
             waiter.add(inbox, None)
@@ -109,5 +109,5 @@ class NetconsoleInput:
             finally:
                 inbox.close()
         inbox.drain(parse, time.monotonic() + DRAIN)
-        if late := readers.flush(time.monotonic() + FINISH, inbox.charge):
+        if late := readers.flush(time.monotonic() + FINISH):
             feed.drop(late, DropReason.SHUTDOWN)

@@ -132,7 +132,9 @@ class _Listening:
             feed, allowed, config.max_rate, config.max_senders, min(config.max_message_size, DATAGRAM)
         )
         self._new_hosts = Rates(config.max_new_hosts, config.max_senders)
-        self._streams = Readers(self._make, self._take, config.max_senders, lambda key: key[0])
+        self._streams = Readers(
+            self._make, self._take, config.max_senders, lambda key: key[0], rank=self._inbox.charge
+        )
         self._names = SenderNames(config.dns, config.max_senders, feed.origin.agent_host)
         self._waiter = Waiter(feed.stop)
         tcp = config.protocol.tcp
@@ -155,7 +157,7 @@ class _Listening:
                 self._receive_last(listening)
         self._inbox.drain(partial(self._parse, last=True), time.monotonic() + DRAIN)
         until = time.monotonic() + FINISH
-        if late := self._streams.flush(until, lambda key: self._inbox.charge(key[0])):
+        if late := self._streams.flush(until):
             self._feed.drop(late, DropReason.SHUTDOWN)
 
     def _listen(self, addresses: list[ListenAddress], listening: list[socket.socket]) -> None:

@@ -134,6 +134,27 @@ def test_crashes_of_ever_new_hosts_are_kept_within_the_memory(memory: Memory) ->
     assert memory.held == before
 
 
+@pytest.mark.parametrize("limit", [1 << 20, 1 << 30], ids=["memory", "number"])
+def test_a_crash_that_is_being_read_is_not_cut_by_those_of_worse_rank(memory: Memory, limit: int) -> None:
+    memory.limit = limit
+    kept: list[tuple[str, CrashReport]] = []
+    most = 100_000 if limit == 1 << 20 else 40
+    ranks = {"10.honest": 1.0}
+    readers = Readers(
+        lambda _: Reader(lambda _: None, 600), kept.extend, most, rank=lambda owner: ranks.get(owner, 9.0)
+    )
+    attacker = 0
+    for line in crash_text(7).splitlines(keepends=True):
+        readers.feed("10.honest", line)  # it takes most, as all others say little
+        for _ in range(20):
+            attacker += 1
+            readers.feed(f"66.{attacker}", b"[    1.000000] kernel BUG at mm/a.c:1!\n")
+    readers.flush()
+    (honest,) = [report for key, report in kept if key == "10.honest"]
+    assert (honest.process.pid, honest.fatal) == (1007, True)
+    assert len(kept) == attacker + 1, "those that made room are handed over"
+
+
 @contextmanager
 def receiving(feed: Feed, **options: int) -> Iterator[tuple[Inbox, Callable[[bytes], None]]]:
     """Yield an inbox that takes the datagrams of a socket, and what sends to that as 127.0.0.9."""

@@ -240,7 +240,12 @@ class Parser:
     def _relieve(self) -> list[CrashReport]:
         """Read what opened first where too much is open; forget hosts of which too much is known."""
         streams = self._streams
-        lines, characters = map(sum, zip(*(stream.kept() for stream in streams.values()), strict=True))
+        lines, characters = self._kept()
+        if lines <= ALL_LINES and characters <= ALL_CHARACTERS:
+            return []
+        for stream in streams.values():
+            stream.recent.clear()
+        lines, characters = self._kept()
         if lines <= ALL_LINES and characters <= ALL_CHARACTERS:
             return []
         found: list[CrashReport] = []
@@ -252,6 +257,11 @@ class Parser:
                 stream.incident.truncated = True
             found += self._finish(stream)
         return found
+
+    def _kept(self) -> tuple[int, int]:
+        """Return how many lines and characters all hosts keep."""
+        kept = [stream.kept() for stream in self._streams.values()]
+        return sum(lines for lines, _ in kept), sum(characters for _, characters in kept)
 
     def _facts(
         self, stream: Stream, line: Line, numbers: Sequence[int], found: list[CrashReport]

@@ -79,15 +79,18 @@ class Stream(Struct):
         return forward and (self.time is None or times[0] >= self.time - back)
 
     def kept(self) -> tuple[int, int]:
-        """Lines of incidents, and characters of all that is kept."""
+        """Lines of incidents and before them, and characters of all that is kept."""
         boots, incidents = [self.boot], [self.incident]
         if self.ended is not None:
             boots.append(self.ended.boot)
             incidents.append(self.ended.incident)
         open_ = [incident for incident in incidents if incident is not None]
+        above = [*self.recent, *(line for incident in open_ for line in incident.above)]
         return (
-            sum(len(incident.lines) for incident in open_),
-            sum(incident.size for incident in open_) + sum(boot.size for boot in boots),
+            sum(len(incident.lines) for incident in open_) + len(above),
+            sum(incident.size for incident in open_)
+            + sum(boot.size for boot in boots)
+            + sum(len(line.text) + len(line.raw) for line in above),
         )
 
 

@@ -1,0 +1,54 @@
+"""What is left of a report above the line that ends it, where its header is missing."""
+
+from __future__ import annotations
+
+from kpanic.grammars import Parser, parse
+from kpanic.grammars.parser import ALL_CHARACTERS, ALL_LINES
+
+LEFT = """\
+[   28.042400] CPU: 4 PID: 630 Comm: widgetd Tainted: G        W  OE     5.10.120-board #1
+[   28.051233] Hardware name: Widget Board (DT)
+[   28.069071] pc : widget_sync+0x40/0x70
+[   28.071586] lr : widget_work+0x10/0x20
+[   28.161107] Call trace:
+[   28.163620]  widget_sync+0x40/0x70
+"""
+CODE = "[   28.167000] Code: 910922c2 9117e021 95ff0398 b4000294 (b9400a61)\n"
+END = "[   28.168911] ---[ end trace 62dc42c98ec427ca ]---\n"
+PANIC = "[   28.183964] Kernel panic - not syncing: Oops: Fatal exception\n"
+
+
+def test_a_panic_that_only_an_oops_comes_to_tells_of_the_lines_above() -> None:
+    (crash,) = parse(LEFT + END + PANIC)
+    assert (crash.title, crash.fatal, crash.status) == ("Oops in widget_sync", True, "partial")
+    assert (crash.kernel.release, crash.process.name, crash.kernel.architecture) == (
+        "5.10.120-board",
+        "widgetd",
+        "aarch64",
+    )
+    assert crash.reason == "Kernel panic - not syncing: Oops: Fatal exception"
+
+
+def test_the_code_of_a_dying_kernel_tells_too() -> None:
+    (crash,) = parse(LEFT + CODE + END)
+    assert (crash.title, crash.fatal) == ("Oops in widget_sync", False)
+
+
+def test_the_end_of_a_warning_is_no_crash() -> None:
+    assert list(parse(LEFT + END)) == []
+
+
+def test_what_stands_long_before_is_another_matter() -> None:
+    (crash,) = parse(LEFT + PANIC.replace("28.183964", "98.183964"))
+    assert (crash.title, crash.kernel.release) == ("kernel panic: Oops: Fatal exception", "")
+
+
+def test_the_lines_before_are_bounded_over_all_hosts() -> None:
+    parser = Parser()
+    for host in range(700):
+        said = f"Jan  1 10:00:00 host{host} kernel: "
+        parser.feed(f"{said}---[ end Kernel panic - not syncing: known ]---\n".encode())
+        parser.feed("".join(f"{said}{'x' * 200} {line}\n" for line in range(100)).encode())
+    kept = [stream.kept() for stream in parser._streams.values()]  # noqa: SLF001 - nothing else tells
+    assert 0 < sum(lines for lines, _ in kept) <= ALL_LINES
+    assert sum(characters for _, characters in kept) <= 1.2 * ALL_CHARACTERS

@@ -44,3 +44,10 @@ def test_every_package_of_the_lock_has_digests_and_comes_from_the_index() -> Non
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         assert files
         assert all(file["hash"].startswith("sha256:") for file in files)
+
+
+def test_packages_are_built_from_the_lock() -> None:
+    build = (ROOT / "packaging" / "build").read_text(encoding="utf-8")
+    assert "uv export -q --frozen" in build
+    assert '--generate-hashes --constraints "$work/locked.txt"' in build
+    assert "--require-hashes" in build

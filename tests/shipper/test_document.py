@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -235,6 +235,7 @@ def test_secrets_of_the_command_line_are_nowhere_in_the_document() -> None:
     )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # of a machine that does other work, too
 @given(
     st.builds(
         crash,

@@ -27,6 +27,9 @@ with atheris.instrument_imports(include=["kpanic"]):
     from kpanic.shipper.packed import encode
 
     PARSER = Parser()  # imports the families
+    for log in (Path(__file__).parents[1] / "logs" / "lab").glob("*-null_read.log"):
+        PARSER.feed(log.read_bytes())  # what else is imported when the first crash is read
+        PARSER.close()
 
 LONGEST = 8192
 """Bytes of an input."""

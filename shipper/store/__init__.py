@@ -58,7 +58,7 @@ class Store(Documents, Crashes, Arrivals, Deliveries, Retention):
                 "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM documents WHERE NOT kept)"
             ).fetchone()
             incidents, fatal = connection.execute(
-                "SELECT count(*), count(nullif(fatal, 0)) FROM incidents"
+                "SELECT (SELECT count(*) FROM incidents), (SELECT count(*) FROM incidents WHERE fatal)"
             ).fetchone()
             first, last = (
                 None if at is None else stamp(at)

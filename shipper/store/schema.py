@@ -101,6 +101,7 @@ MIGRATIONS = (
         first INTEGER PRIMARY KEY REFERENCES documents (seq),
         fatal INTEGER NOT NULL
     );
+    CREATE INDEX incidents_fatal ON incidents (first) WHERE fatal;
     CREATE TABLE profiles (
         profile INTEGER PRIMARY KEY,
         "event.provider" TEXT,

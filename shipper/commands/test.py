@@ -60,6 +60,9 @@ def _obstacles(config: Config) -> Iterator[str]:
 
     inputs, outputs = make_inputs(config), make_outputs(config)
     store = config.store_path()
+    if os.geteuid() == 0 and store.parent.exists() and (owner := store.parent.stat().st_uid):
+        say(f"kpanic: {store.parent} belongs to uid {owner}, who runs the service: its start is not tried")
+        return
     yield from unwritable(store)
     if store.parent.exists():
         try:

@@ -134,3 +134,21 @@ def test_a_running_service_is_no_obstacle_to_itself(tmp_path: Path) -> None:
         process.terminate()
     assert ": fine; " in out
     assert f"process {process.pid} runs with this store" in err
+
+
+@pytest.mark.process
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_root_checks_the_configuration_of_a_service_that_runs_as_another_user(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir(mode=0o700)
+    os.chown(store, NOBODY, NOBODY)
+    crash = tmp_path / "crash"
+    crash.mkdir()
+    command = [*KPANIC, "test", "config", "-E", f"path.data={store}"]
+    command += ["-E", f"inputs=[{{type: kdump, paths: [{crash}]}}]"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (
+        done.stderr
+        == f"kpanic: {store} belongs to uid {NOBODY}, who runs the service: its start is not tried\n"
+    )
+    assert done.returncode == 0

@@ -128,7 +128,7 @@ def _group_lines(rule: Rule, options: Options) -> str:
     """Return the lines of one group."""
     lines = [heading(rule, "{{_source.key}}", "{{_source.count}}")]
     one, many = _columns(rule)
-    for label in (*one, *many):
+    for label in sorted((*one, *many), key="Trace".__eq__):  # it comes last
         column = f"_source.{label.lower()}"
         gap = "\n" if label in BLOCKS else " "
         lines.append(f"{{{{#{column}}}}}{label}:{gap}{{{{.}}}}\n{{{{/{column}}}}}")

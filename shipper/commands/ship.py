@@ -36,8 +36,8 @@ __all__ = ["command"]
 
 LEDGER = "ship"
 """Name in the store of what was read on other machines."""
-POSITIONS = 100
-"""Maximum files that are read and not noted."""
+NOTED = 1.0
+"""Seconds after which a file that is read is noted: so much is read again if the command is killed."""
 PATIENCE = 3.0
 """Seconds within which some output has to take something if the store's disk is full."""
 
@@ -207,6 +207,7 @@ def _spool_all(
     crashes = new = unread = 0
     batch = Batch()
     positions: list[Position] = []
+    noted = time.monotonic()
     try:
         with _progress(total) as advance:
             for parsed, position in files:
@@ -216,9 +217,10 @@ def _spool_all(
                 crashes += len(parsed.documents)
                 if position is not None:
                     positions.append(position)
-                if batch.add(parsed.documents) or len(positions) >= POSITIONS:
+                if batch.add(parsed.documents) or (positions and time.monotonic() - noted >= NOTED):
                     new += _spooled(store, batch.empty(), positions, outputs, wake)
                     positions.clear()
+                    noted = time.monotonic()
                     wake()
                 if parsed.complete:
                     advance()

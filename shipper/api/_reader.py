@@ -161,7 +161,7 @@ class Readers(Generic[Key, One]):
     :param owner: returns who a key belongs to, such as the address of a sender of many hosts' messages; by
         default each key is its own owner.
     :param clock: the readers' clock.
-    :param rank: returns a number for an owner; the readers of those with a small one are kept longest.
+    :param rank: returns the logarithm of what an owner costs; a small one keeps its readers longest.
     """
 
     def __init__(  # noqa: PLR0913 - they are independent
@@ -276,13 +276,19 @@ class Readers(Generic[Key, One]):
     def _make_room(self, taken: Callable[[Hashable], float]) -> None:
         """Lose a reader of who has taken most, or some of those of the largest rank: to order all takes long.
 
+        A rank is a logarithm, and what an owner has taken counts with it: many hosts of one sender take no
+        place from another's.
+
         :param taken: returns what an owner has taken.
         """
-        if self._rank is None:
+        if (rank := self._rank) is None:
             self._lose(max(self._readers, key=taken))  # the first of those: who was silent longest
             return
         left = max(1, self._count // AT_ONCE)
-        for owner in sorted(self._readers, key=self._rank, reverse=True):
+        costly = sorted(
+            self._readers, key=lambda owner: rank(owner) + math.log(max(1.0, taken(owner))), reverse=True
+        )
+        for owner in costly:
             for _ in range(min(left, len(self._readers[owner]))):
                 self._lose(owner)
                 left -= 1

@@ -77,13 +77,13 @@ def _greet(other: socket.socket) -> None:
 
 def test_what_the_triage_file_says_is_shown(kpanic: Run) -> None:
     (kpanic.folder / "triage.yml").write_text(
-        f"- signature: {SYSRQ}\n  status: fixed\n  fixed_in: 6.19\n  ticket: OPS-1\n  owner: me\n  note: ha\n"
+        f"- signature: {SYSRQ}\n  status: fixed\n  fixed_in: 9.0\n  ticket: OPS-1\n  owner: me\n  note: ha\n"
     )
     option = ("-E", f"triage.path={kpanic.folder / 'triage.yml'}")
     (sysrq,) = [row for row in listed(kpanic, *option) if row["id"] == SYSRQ]
     assert sysrq["triage"]["status"] == "fixed"
     out, _ = kpanic("signatures", "show", SYSRQ, *option)
-    for line in ("triage     fixed, OPS-1, me", "fixed in   6.19", "note       ha"):
+    for line in ("triage     fixed, OPS-1, me", "fixed in   9.0", "note       ha"):
         assert line in out.splitlines()
 
 

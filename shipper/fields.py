@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["get"]
 
@@ -11,8 +13,9 @@ __all__ = ["get"]
 def get(document: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - JSON of any shape
     """Return the value of a field such as ``host.os.kernel``; None if the document has none."""
     node: Any = document
-    for part in name.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            return None
-        node = node[part]
+    try:
+        for part in name.split("."):
+            node = node[part]
+    except (KeyError, TypeError):  # a field that is missing, or a text where an object is expected
+        return None
     return node

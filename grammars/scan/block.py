@@ -24,6 +24,8 @@ _ESCAPE: Final = regex(
 _PASTED: Final = regex(rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)|<br ?/?>(?=\r?\n)")
 """What pages and mail programs write: spaces that do not break or have a width, ``^M`` as two characters, and
 the line break of HTML."""
+_MARKS: Final = (b"\xc2\xa0", b"\xe2\x80", b"^M\n", b"<br")
+"""What all of these hold."""
 _USUAL: Final = 256
 """Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
 _STAMP: Final = regex(rb"\[ {0,5}\d{1,7}\.\d{6}\]")
@@ -42,7 +44,17 @@ class Numbered(NamedTuple):
 
 
 def _pasted(data: bytes) -> bool:
-    return b"\xc2\xa0" in data or b"\xe2\x80" in data or b"^M\n" in data or b"<br" in data
+    return any(_holds(data, mark) for mark in _MARKS)
+
+
+def _holds(data: bytes, text: bytes) -> bool:
+    """Tell whether a text is there, by its first byte, which is rare: ``in`` looks at each last one."""
+    at = data.find(text[0])
+    while at >= 0:
+        if data.startswith(text, at):
+            return True
+        at = data.find(text[0], at + 1)
+    return False
 
 
 def _without_pasted(data: bytes) -> bytes:

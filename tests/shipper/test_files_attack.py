@@ -11,6 +11,7 @@ import re
 import resource
 import subprocess
 import sys
+import statistics
 import threading
 import time
 import tracemalloc
@@ -207,22 +208,20 @@ def test_a_record_that_was_exchanged_since_it_was_read_is_not_removed(
 
 
 def test_records_cost_time_in_proportion_to_their_number(tmp_path: Path) -> None:
-    def seconds(count: int) -> float:
-        """Return the least of three readings: what else runs on the machine only adds."""
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        (folder / "dmesg-efi-1").write_bytes(
+    for count in (100, 2_000, 8_000):
+        (tmp_path / f"{count}").mkdir()
+        (tmp_path / f"{count}" / "dmesg-efi-1").write_bytes(
             b"".join(b"Oops#%d Part1\n<4>[    1.000000] x\n" % number for number in range(count))
         )
-        taken = []
-        for _ in range(3):
-            began = time.thread_time()
-            list(read(str(folder / "dmesg-efi-1"), Origin("pstore")))
-            taken.append(time.thread_time() - began)
-        return min(taken)
+
+    def seconds(count: int) -> float:
+        began = time.thread_time()
+        list(read(str(tmp_path / f"{count}" / "dmesg-efi-1"), Origin("pstore")))
+        return time.thread_time() - began
 
     seconds(100)  # the grammar is built on first use
-    assert seconds(8_000) < 6 * seconds(2_000)
+    # in turn: what else runs on the machine slows both
+    assert statistics.median(seconds(8_000) / seconds(2_000) for _ in range(5)) < 6
 
 
 @pytest.mark.process

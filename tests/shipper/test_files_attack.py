@@ -9,9 +9,9 @@ import lzma
 import os
 import re
 import resource
+import statistics
 import subprocess
 import sys
-import statistics
 import threading
 import time
 import tracemalloc

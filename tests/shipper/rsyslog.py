@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kpanic.shipper.contract import crash_text
 from tests.engines import parts
 from tests.waiting import until
 
@@ -20,6 +21,30 @@ def _opened(process: int, path: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):  # closed meanwhile
         return path in {one.readlink() for one in Path(f"/proc/{process}/fd").iterdir()}
     return False
+
+
+def over_tls(folder: Path, number: int, files: dict[str, str], to: int, framing: str) -> list[str]:
+    """Return the command of an rsyslogd that sends crash ``number`` of ``web-{number}`` until it is taken.
+
+    :param files: of ``ca``, ``client`` and ``client.key``.
+    :param to: the receiver's port.
+    """
+    if not list(Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so")):
+        parts.missing("rsyslog's TLS", "apt-get install rsyslog-gnutls")
+    (folder / "kern.log").write_bytes(crash_text(number))
+    (folder / "rsyslog.conf").write_text(
+        f"""
+global(workDirectory="{folder}" localHostname="web-{number}" defaultNetstreamDriver="gtls"
+  defaultNetstreamDriverCAFile="{files["ca"]}" defaultNetstreamDriverCertFile="{files["client"]}"
+  defaultNetstreamDriverKeyFile="{files["client.key"]}")
+module(load="imfile")
+input(type="imfile" File="{folder}/kern.log" Tag="kernel:" Facility="kern")
+action(type="omfwd" target="127.0.0.1" port="{to}" protocol="tcp" template="RSYSLOG_SyslogProtocol23Format"
+  TCP_Framing="{framing}" StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/certvalid"
+  action.resumeRetryCount="-1" action.resumeInterval="1")
+"""
+    )
+    return ["rsyslogd", "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")]
 
 
 @contextlib.contextmanager

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
-from kpanic.shipper.contract import crash_text
-from tests.engines import parts
 from tests.engines.collector import Collector
 from tests.shipper.filters import KPANIC, ROOT
+from tests.shipper.rsyslog import over_tls
 from tests.shipper.test_inputs_sockets import port
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HOSTS = 10
 
@@ -49,27 +48,12 @@ def certificates(folder: Path) -> dict[str, str]:
 def sender(folder: Path, number: int, files: dict[str, str], to: int) -> list[str]:
     """Return the command of the rsyslog of a host that has crashed."""
     folder.mkdir()
-    (folder / "kern.log").write_bytes(crash_text(number))
-    (folder / "rsyslog.conf").write_text(
-        f"""
-global(workDirectory="{folder}" localHostname="web-{number}" defaultNetstreamDriver="gtls"
-  defaultNetstreamDriverCAFile="{files["ca"]}" defaultNetstreamDriverCertFile="{files["client"]}"
-  defaultNetstreamDriverKeyFile="{files["client.key"]}")
-module(load="imfile")
-input(type="imfile" File="{folder}/kern.log" Tag="kernel:" Facility="kern")
-action(type="omfwd" target="127.0.0.1" port="{to}" protocol="tcp" template="RSYSLOG_SyslogProtocol23Format"
-  TCP_Framing="octet-counted" StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/certvalid"
-  action.resumeRetryCount="-1" action.resumeInterval="1")
-"""
-    )
-    return ["rsyslogd", "-n", "-f", str(folder / "rsyslog.conf"), "-i", str(folder / "pid")]
+    return over_tls(folder, number, files, to, "octet-counted")
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_ten_hosts_at_once(tmp_path: Path, protocol: str) -> None:
-    if not list(Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so")):
-        parts.missing("rsyslog's TLS", "apt-get install rsyslog-gnutls")
     files, to = certificates(tmp_path), port()
     collector = Collector(tmp_path)
     endpoint = f"http://127.0.0.1:{collector.grpc if protocol == 'grpc' else collector.http}"

@@ -19,6 +19,7 @@ from kpanic.shipper.contract import check_input, crash_text, run_beside
 from kpanic.shipper.inputs.syslog import SyslogInput
 from tests.engines import parts
 from tests.shipper.feed import Feed
+from tests.shipper.rsyslog import over_tls
 from tests.shipper.test_inputs_sockets import port
 from tests.waiting import until
 
@@ -148,23 +149,8 @@ def test_who_does_not_shake_hands_keeps_nobody_waiting(files: dict[str, str]) ->
 @pytest.mark.process
 @pytest.mark.parametrize("framing", ["octet-counted", "traditional"])
 def test_rsyslog_sends_over_tls(files: dict[str, str], tmp_path: Path, framing: str) -> None:
-    if not list(Path("/usr/lib").glob("*/rsyslog/lmnsd_gtls.so")):
-        parts.missing("rsyslog's TLS", "apt-get install rsyslog-gnutls")
-    log = tmp_path / "kern.log"
-    log.write_bytes(crash_text(3))
     with listening(files, "required") as (feed, to):
-        (tmp_path / "rsyslog.conf").write_text(
-            f"""
-global(workDirectory="{tmp_path}" localHostname="web-3" defaultNetstreamDriver="gtls"
-  defaultNetstreamDriverCAFile="{files["ca"]}" defaultNetstreamDriverCertFile="{files["client"]}"
-  defaultNetstreamDriverKeyFile="{files["client.key"]}")
-module(load="imfile")
-input(type="imfile" File="{log}" Tag="kernel:" Facility="kern")
-action(type="omfwd" target="127.0.0.1" port="{to}" protocol="tcp" template="RSYSLOG_SyslogProtocol23Format"
-  TCP_Framing="{framing}" StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/certvalid")
-"""
-        )
-        command = ["rsyslogd", "-n", "-f", str(tmp_path / "rsyslog.conf"), "-i", str(tmp_path / "pid")]
+        command = over_tls(tmp_path, 3, files, to, framing)
         with daemon(command):
             until(lambda: feed.crashes, 30)
     assert feed.hosts() == ["web-3"]

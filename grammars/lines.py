@@ -75,18 +75,12 @@ def _usual(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?:({pattern})|(.*))\n")
 
 
-@functools.lru_cache(maxsize=4)
-def _any_of(words: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, words)) or r"(?!)")
-
-
 class Reader:
     """Reads lines that follow each other; says nothing of how they were found."""
 
     def __init__(self, transports: Transports | None = None) -> None:
         self._transports = transports or transport_.default()
         self._usual = _usual(self._transports.usual)
-        self._unusual = _any_of(self._transports.unusual)
         self._readers: dict[int, LineReader] = {}
         """Readers of the transports that a line was offered to, by their number."""
         self._names: dict[LineReader, str] = {}
@@ -169,7 +163,7 @@ class Reader:
         if "\r" in text:
             text = _RETURNS.sub("\n", text)
         split: list[bytes] = []
-        unusual, name = self._unusual.search, self._transports.usual_name
+        unusual, name = self._transports.unusual.search, self._transports.usual_name
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
         usual = quick and text.replace("\n", "").isprintable() and unusual(text) is None

@@ -199,7 +199,8 @@ class Transports:
         self.all = tuple(sorted(transports, key=lambda transport: (transport.order, transport.name)))
         usual = next((transport for transport in self.all if transport.usual), Transport(""))
         self.usual, self.usual_name = usual.usual or r"(?!)()()()", usual.name
-        self.unusual = tuple(word for transport in self.all for word in transport.unusual)
+        words = [re.escape(word) for transport in self.all for word in transport.unusual]
+        self.unusual = re.compile("|".join(words) or r"(?!)")
         self.echoes = frozenset(transport.name for transport in self.all if transport.echoes)
         self.tells = tuple(text for transport in self.all for text in transport.tells)
         self.breaks = tuple(text for transport in self.all for text in transport.breaks)

@@ -1,15 +1,16 @@
-"""Documents that are handed on together: few enough to hold in memory, enough for one transaction."""
+"""Documents that are handed on together: few enough for memory, a transaction or a request."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from kpanic.shipper.api import Stored
     from kpanic.shipper.packed import Packed
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "groups"]
 
 DOCUMENTS = 100
 BYTES = 1 << 20
@@ -36,3 +37,25 @@ class Batch:
         """Return the documents, and start anew."""
         documents, self.documents, self._bytes = self.documents, [], 0
         return documents
+
+
+def groups(
+    documents: Iterable[Stored], size_of: Callable[[Stored], int], most: int, limit: int
+) -> Iterator[list[Stored]]:
+    """Yield documents in their order, as many at a time as a request takes; a larger one comes alone.
+
+    :param size_of: returns the bytes that a document takes in a request.
+    :param most: maximum documents of a request.
+    :param limit: its maximum bytes.
+    """
+    group: list[Stored] = []
+    size = 0
+    for stored in documents:
+        length = size_of(stored)
+        if group and (size + length > limit or len(group) >= most):
+            yield group
+            group, size = [], 0
+        group.append(stored)
+        size += length
+    if group:
+        yield group

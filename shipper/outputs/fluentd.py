@@ -36,6 +36,7 @@ from kpanic.shipper.api import (
     tls_context,
     with_delivery_fields,
 )
+from kpanic.shipper.batch import groups
 from kpanic.shipper.outputs.forward import ForwardSender, Handshake
 from kpanic.shipper.signature_document import outline, signature_document
 
@@ -344,17 +345,7 @@ class FluentdOutput:
         for flight in list(self._senders[0].flights.values()):
             if all(name in rest for name in flight.documents):
                 yield [rest.pop(name) for name in flight.documents]
-        chunk: list[Stored] = []
-        size = 0
-        for stored in rest.values():
-            length = len(packed[stored.id])
-            if chunk and (size + length > CHUNK_BYTES or len(chunk) >= self._documents):
-                yield chunk
-                chunk, size = [], 0
-            chunk.append(stored)
-            size += length
-        if chunk:
-            yield chunk
+        yield from groups(rest.values(), lambda stored: len(packed[stored.id]), self._documents, CHUNK_BYTES)
 
 
 def _halves(chunk: list[Stored]) -> list[list[Stored]]:

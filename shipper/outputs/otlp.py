@@ -27,6 +27,7 @@ from kpanic.shipper.api import (
     remember_secret,
     timestamp,
 )
+from kpanic.shipper.batch import groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -142,17 +143,11 @@ class OtlpOutput:
         self._transport.close()
 
     def _requests(self, batch: Sequence[Stored], moment: str) -> Iterator[list[Stored]]:
-        part: list[Stored] = []
-        size = 0
-        for stored in batch:
-            length = self._records.request([stored], moment).ByteSize()
-            if part and (size + length > REQUEST_BYTES or len(part) >= self._most):
-                yield part
-                part, size = [], 0
-            part.append(stored)
-            size += length
-        if part:
-            yield part
+        def size_of(stored: Stored) -> int:
+            size: int = self._records.request([stored], moment).ByteSize()
+            return size
+
+        return groups(batch, size_of, self._most, REQUEST_BYTES)
 
 
 def _there(name: str) -> bool:

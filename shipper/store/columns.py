@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-__all__ = ["VALUES", "derive", "fill", "forget", "mend", "note", "restored"]
+__all__ = ["VALUES", "derive", "distinct", "fill", "forget", "mend", "note", "restored"]
 
 TRIED: Final = 20
 """Texts that are looked into for a damaged profile."""
 VALUES: Final = ", ".join(f'"{name}"' for name in PROFILE)
-_IN_USE: Final = """
-    WITH RECURSIVE used (profile) AS (
-        SELECT min(profile) FROM crashes
-        UNION ALL SELECT (SELECT min(profile) FROM crashes WHERE profile > used.profile) FROM used
-        WHERE used.profile IS NOT NULL
-    )
-    SELECT profile FROM used WHERE profile IS NOT NULL
-"""
 _PLACES: Final = ", ".join("?" * len(PROFILE))
+
+
+def distinct(column: str) -> str:
+    """Return a query of the values of an indexed column of ``crashes``, each found by the index at once."""
+    return f"""
+        WITH RECURSIVE known (value) AS (
+            SELECT min({column}) FROM crashes
+            UNION ALL SELECT (SELECT min({column}) FROM crashes WHERE {column} > known.value) FROM known
+            WHERE known.value IS NOT NULL
+        )
+        SELECT value AS {column} FROM known WHERE value IS NOT NULL
+    """
 
 
 def note(connection: sqlite3.Connection, seq: int, first: int, found: Columns) -> None:
@@ -91,7 +95,7 @@ def restored(connection: sqlite3.Connection, number: int) -> Profile:
 
 def mend(connection: sqlite3.Connection) -> None:
     """Restore the profiles that are damaged: their values are not those that their number was made of."""
-    for number in connection.execute(_IN_USE).fetchall():
+    for number in connection.execute(distinct("profile")).fetchall():
         row = connection.execute(f"SELECT {VALUES} FROM profiles WHERE profile = ?", number).fetchone()
         if row is None or digest(row) != number[0]:
             connection.execute(

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from kpanic.shipper import columns
-from kpanic.shipper.store.columns import VALUES, restored
+from kpanic.shipper.store.columns import VALUES, distinct, restored
 from kpanic.shipper.store.database import Database
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ __all__ = ["ALL", "Crash", "Crashes", "Selection", "Signature"]
 SIGNATURE: Final = '"kernel.panic.signature.id"'
 _WILDCARDS: Final = frozenset("*?[")
 _ROW: Final = "at, first, crashes.host, crashes.profile, seq"
-_HOSTS: Final = """
-    WITH RECURSIVE known (host) AS (
-        SELECT min(host) FROM crashes
-        UNION ALL SELECT (SELECT min(host) FROM crashes WHERE host > known.host) FROM known
-        WHERE known.host IS NOT NULL
-    )
-    SELECT host FROM known WHERE host IS NOT NULL
-"""
-"""All hosts, each found by the index at once."""
 RECENT: Final = 1_000
 """Rows among which a selection is looked for first."""
 ROWS: Final = 10_000
@@ -173,7 +164,7 @@ class Crashes(Database):
             f"SELECT {_ROW} FROM ({recent}) AS crashes JOIN profiles USING (profile) WHERE {like} {newest}"
         ]
         if only.host:
-            hosts = f"SELECT host FROM ({_HOSTS}) WHERE {_compared('host', only.host, 'host')}"
+            hosts = f"SELECT host FROM ({distinct('host')}) WHERE {_compared('host', only.host, 'host')}"
             of_each = f"""
                 SELECT seq FROM crashes AS own JOIN profiles USING (profile)
                 WHERE own.host = hosts.host AND {only.of_times()} AND {like} {newest}

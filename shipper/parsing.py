@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
+import itertools
+import os
+import pickle
 import signal
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,10 +28,14 @@ __all__ = ["Parsed", "parse_files"]
 
 AHEAD = 1 << 23
 """Bytes that each process may be ahead of the file whose turn it is."""
-SHARE = 16
-"""Files that a process takes at a time."""
-NUMBER = 8
-"""Bytes of a share's number in what a process sends."""
+GIVEN = 4
+"""Files that a process is given ahead, so that it need not wait for the next one."""
+FEW_FILES, FEW_BYTES = 16, 1 << 20
+"""Up to so many files, if none of them is larger, are read sooner than processes start."""
+MOST_JOBS = 8
+"""Processes without ``--jobs``; one process prints what all of them read."""
+PARTIAL, COMPLETE = b"-", b"."
+"""What a process sends before each :class:`Parsed`."""
 
 
 class Parsed(NamedTuple):
@@ -42,25 +50,41 @@ class Parsed(NamedTuple):
     """No more of this file follows."""
 
 
-def parse_files(paths: Iterable[str], base: Origin, jobs: int = 1) -> Iterator[Parsed]:
+def parse_files(paths: Iterable[str], base: Origin, jobs: int | None = 1) -> Iterator[Parsed]:
     """Parse files, and yield what they hold in the order of ``paths``.
 
-    :param paths: files, archives and URLs (:func:`.sources.sources`); one process asks for each
-        when it reads it.
+    :param paths: files, archives and URLs (:func:`.sources.sources`); each is asked for when it is about to
+        be read.
     :param base: what is known of every crash before its file is read.
-    :param jobs: processes to parse with; they are started by the call.
+    :param jobs: processes to parse with; they are started by the call. None is one for each available
+        processor if there is enough to read.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     grammars.Parser()  # the whole grammar is built before the processes part
     gc.freeze()  # it lives as long as the process: collecting garbage need not look through it
     parse = functools.partial(_parse_file, base=base)
-    if jobs > 1:
-        paths = list(paths)
-        jobs = min(jobs, len(paths))
+    if jobs != 1:
+        paths = iter(paths)
+        first = list(itertools.islice(paths, max(FEW_FILES + 1, jobs or 0)))
+        if jobs is None:
+            jobs = min(MOST_JOBS, len(os.sched_getaffinity(0))) if is_much(first) else 1
+        jobs = min(jobs, len(first))
+        paths = itertools.chain(first, paths)
         if jobs > 1:
             return _side_by_side(parse, paths, jobs)
     return (parsed for path in paths for parsed in parse(path))
+
+
+def is_much(paths: Sequence[str]) -> bool:
+    """Tell whether there is so much to read that processes side by side end sooner."""
+    if len(paths) > FEW_FILES:
+        return True
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):  # a URL; or what is said when it is read
+            if os.stat(path).st_size > FEW_BYTES:  # noqa: PTH116
+                return True
+    return False
 
 
 def _parse_file(path: str, base: Origin) -> Iterator[Parsed]:
@@ -84,46 +108,37 @@ def _parse_file(path: str, base: Origin) -> Iterator[Parsed]:
 
 
 def _side_by_side(
-    parse: Callable[[str], Iterator[Parsed]], paths: Sequence[str], jobs: int
+    parse: Callable[[str], Iterator[Parsed]], paths: Iterable[str], jobs: int
 ) -> Iterator[Parsed]:
-    """Start processes that take the next few files each, until there are none.
+    """Start processes, and give each the next file when it has nearly done with those before.
 
     multiprocessing's own pool spends a tenth of a process on the threads that watch it.
     """
-    import multiprocessing  # noqa: PLC0415 - most runs have one process
-    import pickle  # noqa: PLC0415
+    import multiprocessing  # noqa: PLC0415 - a service has one process
 
     fork = multiprocessing.get_context("fork")
-    size = max(1, min(SHARE, len(paths) // (4 * jobs)))
-    shares = [paths[at : at + size] for at in range(0, len(paths), size)]
-    turn = fork.Value("L", 0)
-    processes = []
-    readers: list[Connection] = []
+    workers: list[_Worker] = []
 
-    def process(results: Connection) -> None:
+    def process(pipe: Connection) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
-        for reader in readers:  # else a child of a dead parent would not notice
-            reader.close()
-        while True:
-            with turn.get_lock():
-                number = turn.value
-                turn.value += 1
-            if number >= len(shares):
-                return
-            for path in shares[number]:
-                for parsed in parse(path):
-                    results.send_bytes(number.to_bytes(NUMBER) + pickle.dumps(parsed))
+        for worker in workers:  # else a child of a dead parent would not notice
+            worker.pipe.close()
+        with contextlib.suppress(EOFError):
+            while True:
+                for parsed in parse(os.fsdecode(pipe.recv_bytes())):
+                    pipe.send_bytes((COMPLETE if parsed.complete else PARTIAL) + pickle.dumps(parsed))
 
+    processes = []
     for _ in range(jobs):
-        reader, writer = fork.Pipe(duplex=False)
-        readers.append(reader)
-        processes.append(fork.Process(target=process, args=(writer,), daemon=True))
+        ours, theirs = fork.Pipe()
+        workers.append(_Worker(ours))
+        processes.append(fork.Process(target=process, args=(theirs,), daemon=True))
         processes[-1].start()
-        writer.close()
+        theirs.close()
 
     def collected() -> Iterator[Parsed]:
         try:
-            yield from _in_order(shares, [_Worker(reader, pickle.loads) for reader in readers])
+            yield from _in_order(parse, iter(paths), workers)
         finally:
             for one in processes:
                 one.terminate()
@@ -133,57 +148,83 @@ def _side_by_side(
 
 
 class _Worker:
-    """The parent's end of a process: what it has sent and is not yet due."""
+    """The parent's end of a process: what it is to read, and what it has sent and is not yet due."""
 
-    def __init__(self, reader: Connection, load: Callable[[bytes], Parsed]) -> None:
-        self.reader = reader
-        self._load = load
-        self._held: deque[tuple[int, bytes]] = deque()
-        self._bytes = 0
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+        self.given = 0
+        """Files that it was given and has not completed."""
         self.ended = False
+        self.blamed = False
+        """The file that it died of is known."""
+        self._held: deque[bytes] = deque()
+        self._bytes = 0
 
     @property
     def may_send(self) -> bool:
         """Whether more is taken from the process now; without that it waits."""
         return not self.ended and self._bytes < AHEAD
 
+    def give(self, path: str) -> None:
+        self.given += 1
+        with contextlib.suppress(BrokenPipeError):  # it died, which shows when this file is due
+            self.pipe.send_bytes(os.fsencode(path))
+
     def receive(self) -> None:
         try:
-            body = self.reader.recv_bytes()
-        except EOFError:
+            body = self.pipe.recv_bytes()
+        except (EOFError, ConnectionResetError):
             self.ended = True
             return
-        self._held.append((int.from_bytes(body[:NUMBER]), body[NUMBER:]))
+        self.given -= body.startswith(COMPLETE)
+        self._held.append(body)
         self._bytes += len(body)
 
-    def take(self, number: int) -> Iterator[Parsed]:
-        """Yield what there is of a share."""
-        while self._held and self._held[0][0] == number:
-            _, body = self._held.popleft()
-            self._bytes -= len(body)
-            yield self._load(body)
+    def take(self) -> Parsed | None:
+        """Return the next of what it sent; None if there is nothing yet."""
+        if not self._held:
+            return None
+        body = self._held.popleft()
+        self._bytes -= len(body)
+        parsed: Parsed = pickle.loads(body[1:])  # noqa: S301 - of a process of ours
+        return parsed
 
-    def holds(self, number: int) -> bool:
-        return bool(self._held) and self._held[0][0] == number
 
+def _in_order(
+    parse: Callable[[str], Iterator[Parsed]], paths: Iterator[str], workers: Sequence[_Worker]
+) -> Iterator[Parsed]:
+    """Yield what processes send, in the order of the files.
 
-def _in_order(shares: Sequence[Sequence[str]], workers: list[_Worker]) -> Iterator[Parsed]:
-    """Yield what processes send, in the order of the shares; a process sends its shares in that order."""
+    A process that dies costs the file that it was reading. The parent reads the others that it was given.
+    """
     from multiprocessing.connection import wait  # noqa: PLC0415
 
-    for number, share in enumerate(shares):
-        left = list(share)
-        while left:
-            owner = next((worker for worker in workers if worker.holds(number)), None)
-            for parsed in owner.take(number) if owner else ():
-                if parsed.complete:
-                    left.remove(parsed.path)
-                yield parsed
-            if owner is not None:
-                continue
-            sending = {worker.reader: worker for worker in workers if worker.may_send}
-            if not sending:
+    order: deque[tuple[str, _Worker]] = deque()
+    while True:
+        while idle := [one for one in workers if not one.ended and one.given < GIVEN]:
+            path = next(paths, None)
+            if path is None:
                 break
-            for reader in wait(list(sending)):
-                sending[reader].receive()  # type: ignore[index] # they are connections
-        yield from (Parsed(path, [], "the process that read it died; try it alone") for path in left)
+            worker = min(idle, key=lambda one: one.given)
+            worker.give(path)
+            order.append((path, worker))
+        if not order:
+            yield from (parsed for path in paths for parsed in parse(path))  # no process is left
+            return
+        path, worker = order[0]
+        parsed = worker.take()
+        if parsed is not None:
+            if parsed.complete:
+                order.popleft()
+            yield parsed
+        elif worker.ended:
+            order.popleft()
+            if worker.blamed:
+                yield from parse(path)
+            else:
+                worker.blamed = True
+                yield Parsed(path, [], "the process that read it died; try it alone")
+        else:
+            sending = {one.pipe: one for one in workers if one.may_send}
+            for pipe in wait(list(sending)):
+                sending[pipe].receive()  # type: ignore[index] # they are connections

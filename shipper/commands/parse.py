@@ -31,9 +31,14 @@ __all__ = ["command"]
     help="Output format; by default table on a terminal, else ndjson.",
 )
 @host_options
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes to parse with; by default one for each processor.",
+)
 def command(
-    files: tuple[str, ...], form: str | None, host: str, host_patterns: tuple[str, ...], jobs: int
+    files: tuple[str, ...], form: str | None, host: str, host_patterns: tuple[str, ...], jobs: int | None
 ) -> int:
     """Print the crashes of FILES as documents, in the order of the logs.
 

@@ -46,7 +46,12 @@ PATIENCE = 3.0
 @click.argument("paths", metavar="PATH...", nargs=-1)
 @configured
 @host_options
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, metavar="N", help="Processes to parse with.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes to parse with; by default one for each processor.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
 @click.option("--again", is_flag=True, help="Read files at URLs that were shipped and did not change, too.")
 @click.option("--backfill", is_flag=True, help="Mark these crashes as history: they page nobody.")
@@ -59,7 +64,7 @@ def command(  # noqa: PLR0913 - one for each option
     paths: tuple[str, ...],
     config_file: str | None,
     overrides: tuple[str, ...],
-    jobs: int,
+    jobs: int | None,
     *,
     host: str,
     host_patterns: tuple[str, ...],
@@ -257,7 +262,7 @@ def _spooled(
         time.sleep(PATIENCE)
 
 
-def _dry_run(config: Config, base: Origin, files: _Files, jobs: int, *, again: bool) -> int:
+def _dry_run(config: Config, base: Origin, files: _Files, jobs: int | None, *, again: bool) -> int:
     store = open_store(config, readonly=True) if config.store_path().exists() else None
     new: set[str] = set()
     known: set[str] = set()

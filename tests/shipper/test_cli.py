@@ -90,7 +90,9 @@ def test_parse_reads_standard_input(kpanic: Run) -> None:
 
 def test_parse_with_several_processes_prints_the_same_in_the_same_order(kpanic: Run) -> None:
     files = sorted((LOGS / "lab").iterdir())[:24]
-    one, several = (documents(kpanic("parse", *jobs, *files)[0]) for jobs in ([], ["--jobs", "3"]))
+    one, several = (
+        documents(kpanic("parse", *jobs, *files)[0]) for jobs in (["--jobs", "1"], ["--jobs", "3"])
+    )
     for document in [*one, *several]:
         del document["event"]["created"]
     assert one == several != []
@@ -107,6 +109,29 @@ def test_a_process_that_dies_costs_its_files_alone(monkeypatch: pytest.MonkeyPat
     died = [parsed.path for parsed in found if "died" in parsed.fault]
     assert died == ["7"]
     assert sum(len(parsed.documents) for parsed in found) == 15
+
+
+def test_processes_are_given_files_as_they_read_them() -> None:
+    asked = []
+
+    def paths() -> Iterator[str]:
+        for number in range(1000):
+            asked.append(number)
+            yield str(PANIC)
+
+    found = parsing.parse_files(paths(), Origin("file"), jobs=2)
+    assert next(found).path == str(PANIC)
+    assert len(asked) < 100
+    assert sum(1 for _ in found) == 999
+
+
+def test_much_is_parsed_by_as_many_processes_as_there_are_processors(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(b"\0")
+    os.truncate(large, parsing.FEW_BYTES + 1)
+    assert parsing.is_much([str(PANIC), str(large), "s3://bucket/a"])
+    assert parsing.is_much([str(PANIC)] * 17)
+    assert not parsing.is_much([str(PANIC), "-", "s3://bucket/a", "no\0where"])
 
 
 @pytest.mark.parametrize("form", ["table", "text"])

@@ -30,7 +30,7 @@ AHEAD = 1 << 23
 """Bytes that each process may be ahead of the file whose turn it is."""
 GIVEN = 4
 """Files that a process is given ahead, so that it need not wait for the next one."""
-FEW_FILES, FEW_BYTES = 16, 1 << 20
+FEW_FILES, FEW_BYTES = 48, 1 << 20
 """Up to so many files, if none of them is larger, are read sooner than processes start."""
 MOST_JOBS = 8
 """Processes without ``--jobs``; one process prints what all of them read."""

@@ -130,7 +130,7 @@ def test_much_is_parsed_by_as_many_processes_as_there_are_processors(tmp_path: P
     large.write_bytes(b"\0")
     os.truncate(large, parsing.FEW_BYTES + 1)
     assert parsing.is_much([str(PANIC), str(large), "s3://bucket/a"])
-    assert parsing.is_much([str(PANIC)] * 17)
+    assert parsing.is_much([str(PANIC)] * (parsing.FEW_FILES + 1))
     assert not parsing.is_much([str(PANIC), "-", "s3://bucket/a", "no\0where"])
 
 

@@ -7,6 +7,7 @@ them begins: their cost is that of a search, not that of a grammar.
 
 from __future__ import annotations
 
+import os
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -55,10 +56,11 @@ class BlockSwitch:
         self._by_literal = {
             text: [one for one in literal if text.startswith(one.literals)] for text in literals
         }
+        self._by_first = _by_first(literals)
         # a block that repeats a line begins with one of them: all of it is read once it is chosen
         unnamed = [re.sub(r"\(\?P<\w+>", "(?:", (one.each or one).pattern) for one in others]
-        words = "|".join(_by_first(self._by_literal))
         # by the newline before it a line is found much faster than by ``^``
+        words = "|".join(map(re.escape, self._by_first))
         self._begin = re.compile(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
 
     def read(self, text: str, at: int) -> tuple[int, int, str, Any] | None:
@@ -68,30 +70,35 @@ class BlockSwitch:
         """
         while found := self._begin.search(text, at):
             at = found.start()
-            for one in self._tried(found):
+            for one in self._tried(found, text):
                 if element := one.read(text, at + 1):
                     end, value = element
                     return at, end, one.kind, value
             at += 1
         return None
 
-    def _tried(self, found: re.Match[str]) -> Iterator[Block]:
+    def _tried(self, found: re.Match[str], text: str) -> Iterator[Block]:
         """Yield the blocks that can begin at a place."""
-        if literal := found[1]:
-            yield from self._by_literal[literal]
-            if literal[-1].isalnum() or literal[-1] == "<":  # which may be a part of what they begin with
+        if first := found[1]:
+            at = found.start(1)
+            literal = next((one for one in self._by_first[first] if text.startswith(one, at)), "")
+            yield from self._by_literal.get(literal, ())
+            if not literal or literal[-1].isalnum() or literal[-1] == "<":  # may be a part of their beginning
                 yield from self._others
         else:
             yield self._others[(found.lastindex or 0) - 2]
 
 
-def _by_first(literals: Iterable[str]) -> Iterator[str]:
-    """Yield patterns for texts, one for each character that they begin with."""
+def _by_first(literals: Iterable[str]) -> dict[str, list[str]]:
+    """Return literals by what those have in common that begin with the same characters.
+
+    A pattern of all of them takes three times as long to compile as one of their beginnings.
+    """
     by_first: dict[str, list[str]] = {}
     for literal in literals:
-        by_first.setdefault(literal[0], []).append(re.escape(literal[1:]))
-    for first, rest in by_first.items():
-        yield f"{re.escape(first)}(?:{'|'.join(rest)})"
+        blanks = len(literal) - len(literal.lstrip())
+        by_first.setdefault(literal[: blanks + SHORTEST], []).append(literal)
+    return {os.path.commonprefix(alike): alike for alike in by_first.values()}  # noqa: RUF071 - no paths
 
 
 def blocks() -> tuple[Block, ...]:

@@ -7,11 +7,11 @@ holds some.
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic import plugins
 from kpanic.grammars.family import Family, Form
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.scan.literals import Literal
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class Registry:
 
     def __init__(self, families: Sequence[Family]) -> None:
         self.families = tuple(families)
-        self._ignore = {family.name: re.compile(family.ignore) for family in self.families if family.ignore}
+        self._ignore = {family.name: regex(family.ignore) for family in self.families if family.ignore}
         self._ignore_after = {
-            family.name: re.compile(family.ignore_after) for family in self.families if family.ignore_after
+            family.name: regex(family.ignore_after) for family in self.families if family.ignore_after
         }
         places = [
             (literal, beginnings, family)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 __all__ = ["OperatorError", "counted", "escape_controls", "say", "visible"]
@@ -14,8 +15,12 @@ _CONTROLS = (
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _SURROGATES = "\ud800-\udfff"
-_IN_TEXT = re.compile(f"[{_CONTROLS}{_SURROGATES}]")
-_IN_LINE = re.compile(f"[{_CONTROLS}{_SURROGATES}\t\n]")
+
+
+@functools.cache
+def _hidden(more: str = "") -> re.Pattern[str]:
+    """Return what finds these characters, and others: most commands show no text of a log."""
+    return re.compile(f"[{_CONTROLS}{_SURROGATES}{more}]")
 
 
 class OperatorError(Exception):
@@ -30,14 +35,14 @@ def visible(text: str, *, lines: bool = False) -> str:
     >>> print(visible("a\x1b[2Jb\u200bc"))
     a\x1b[2Jb\u200bc
     """
-    return (_IN_TEXT if lines else _IN_LINE).sub(_python_escape, text)
+    return _hidden("" if lines else "\t\n").sub(_python_escape, text)
 
 
 def escape_controls(body: bytes) -> bytes:
     """Return a JSON text with those characters escaped that JSON lets through and terminals act on."""
     if body.isascii() and b"\x7f" not in body:
         return body
-    return _IN_TEXT.sub(_json_escape, body.decode()).encode()
+    return _hidden().sub(_json_escape, body.decode()).encode()
 
 
 def _python_escape(found: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from kpanic import plugins
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.machines.access import NOTHING, Access
 from kpanic.grammars.machines.address import Address, special, split
 
@@ -121,7 +122,7 @@ def _words() -> tuple[tuple[re.Pattern[str], ...], dict[str, str]]:
     words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))  # one may be part of another
     word = rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])"
     target = rf"{word}(?:(?<=-linux)|(?=-(?:\w{{1,20}}-)?linux))"
-    return (re.compile(target), re.compile(word)), names
+    return (regex(target), regex(word)), names
 
 
 def installed() -> Iterable[Machine]:

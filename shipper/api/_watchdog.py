@@ -7,7 +7,6 @@ and the piece costs itself, not what comes after it. What is inside one call of 
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -100,6 +99,8 @@ class Watchdog:
 
 
 def _raise(thread: int, error: type[BaseException] | None) -> None:
+    import ctypes  # noqa: PLC0415 - hardly a process needs it
+
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), ctypes.py_object(error) if error else None
     )

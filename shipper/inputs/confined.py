@@ -11,13 +11,15 @@ capability to read any file. The bounds hold before its first instruction.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
 import struct
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import ctypes
 
 __all__ = ["NOBODY", "command"]
 
@@ -47,6 +49,8 @@ def command(space: int, size: int, seconds: int, program: list[str]) -> list[str
 
 
 def _confine(space: int, size: int, seconds: int) -> None:
+    import ctypes  # noqa: PLC0415 - whoever asks for the command needs it not
+
     libc = ctypes.CDLL(None)
     root = os.geteuid() == 0
     if libc.unshare(_CLONE_NEWNET) and not root and not _capable():

@@ -19,7 +19,6 @@ crash. Without a log beside it, the log is extracted from the dump.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -123,6 +122,8 @@ def _folder(name: str) -> Folder | None:
 
 
 def _with_host(host: str, epoch: float) -> Folder:
+    import ipaddress  # noqa: PLC0415 - only the names of folders need it
+
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -12,7 +12,6 @@ import fnmatch
 import io
 import posixpath
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -274,6 +273,8 @@ def _mtime(details: Mapping[str, Any]) -> float | None:
     when = next((details[name] for name in _TIMES if details.get(name)), None)
     try:
         if isinstance(when, str):
+            from email.utils import parsedate_to_datetime  # noqa: PLC0415 - imports sockets
+
             when = parsedate_to_datetime(when) if "," in when else datetime.fromisoformat(when)
         if isinstance(when, datetime):
             return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()

@@ -41,7 +41,7 @@ LOGS = 10_000
 """Logs of one crash each, for what a second process adds."""
 BEGINS = re.compile(
     rb"Kernel panic|Oops|BUG:|WARNING:|cut here|sysrq: |SysRq : |INFO: |provoking"
-    rb"|general protection|oom-killer|Hardware Error|NMI received"
+    rb"|general protection|Unable to handle kernel|oom-killer|Hardware Error|NMI received"
 )
 ALTERNATIVES = (
     "Kernel panic - not syncing|Oops:|BUG:|general protection fault|Unable to handle kernel"
@@ -293,6 +293,8 @@ def main() -> None:
             grep = actual / results["grep -E"].seconds
             for name, result in results.items():
                 row(name, actual, result, grep)
+            if (found := results["parse"].found) != str(CRASHES):
+                sys.exit(f"{CRASHES} crashes were written, {found} were found")
         if arguments.scanners:
             for name, result in turns({n: LITERALS + code for n, code in SCANNERS.items()}, path).items():
                 row(f"{name}, the literals alone", actual, result, grep)

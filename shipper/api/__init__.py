@@ -21,7 +21,8 @@ Settings               :class:`Settings`, :class:`PathSettings`, :data:`FilePath
                        :data:`Positive`, :data:`Seconds`, :func:`read_secret`, :func:`remember_secret`,
                        :func:`hide_secrets`
 Hosts and TLS          :func:`split_address`, :func:`check_url`, :func:`base_url`, :class:`TLS`,
-                       :func:`tls_context`, :func:`trust_context_only`, :func:`connection_error`
+                       :class:`OptionalTLS`, :func:`tls_context`, :func:`trust_context_only`,
+                       :func:`connection_error`
 =====================  ==============================================================================
 """
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from kpanic.shipper.api._secrets import hide_secrets, remember_secret
     from kpanic.shipper.api._settings import (
         TLS,
+        OptionalTLS,
         PathSettings,
         Positive,
         Seconds,
@@ -75,6 +77,7 @@ __all__ = [
     "FilePath",
     "Input",
     "Memory",
+    "OptionalTLS",
     "Origin",
     "Outcome",
     "Output",
@@ -147,6 +150,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "kpanic.shipper.api._settings": (
         "TLS",
+        "OptionalTLS",
         "PathSettings",
         "Positive",
         "Seconds",

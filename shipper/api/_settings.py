@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TLS",
+    "OptionalTLS",
     "PathSettings",
     "Positive",
     "Seconds",
@@ -110,6 +111,12 @@ class TLS(Settings, frozen=True, kw_only=True):
         :raises ValueError: they cannot be used.
         """
         tls_context(self)
+
+
+class OptionalTLS(TLS, frozen=True, kw_only=True):
+    """The ``ssl`` keys of an output whose addresses have no scheme, and whether there is TLS at all."""
+
+    enabled: bool = False
 
 
 def split_address(text: str, default_port: int) -> tuple[str, int]:

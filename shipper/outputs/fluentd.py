@@ -20,8 +20,8 @@ import msgspec
 from fluent.sender import EventTime
 
 from kpanic.shipper.api import (
-    TLS,
     DeliveryStatus,
+    OptionalTLS,
     Outcome,
     Positive,
     ReadFile,
@@ -54,12 +54,6 @@ MOST_SILENCES: Final = 2
 """Chunks in a row that are waited for in vain, in one try."""
 
 
-class ForwardTLS(TLS, frozen=True, kw_only=True):
-    """The ``ssl`` keys, and whether there is TLS at all."""
-
-    enabled: bool = False
-
-
 class FluentdConfig(Settings, frozen=True, kw_only=True):
     """``output.fluentd``."""
 
@@ -78,7 +72,7 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     password_file: ReadFile = ""
     self_hostname: str = ""
     """Our name in the handshake; must differ from the receiver's."""
-    ssl: ForwardTLS = ForwardTLS()
+    ssl: OptionalTLS = OptionalTLS()
     timeout: Seconds = 10
     """To connect, and for each answer of the handshake."""
     ack_timeout: Seconds = 60

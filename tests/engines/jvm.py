@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines import parts
-from tests.engines.search import RELEASES
+from tests.engines.search import MODULES, RELEASES
 
 ROOT = Path(__file__).parents[2]
 Artifact = tuple[str, str, str]
@@ -26,7 +26,9 @@ def call(function: str, artifacts: list[Artifact], given: object, *arguments: st
     """
     jars = [parts.maven(*one) for one in artifacts]
     group, version = RELEASES["opensearch"]
-    jars += sorted((parts.distribution(group, "opensearch", version) / "lib").glob("*.jar"))
+    jars += sorted(
+        (parts.distribution(group, "opensearch", version, MODULES["opensearch"]) / "lib").glob("*.jar")
+    )
     task = {"function": function, "arguments": arguments, "given": given, "jars": list(map(str, jars))}
     done = subprocess.run(
         [sys.executable, "-m", "tests.engines.jvm", str(parts.java())],

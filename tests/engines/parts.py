@@ -91,9 +91,12 @@ def java() -> Path:
     return copy
 
 
-def distribution(group: str, name: str, version: str) -> Path:
-    """An engine's tree, unpacked; nothing is ever written into it."""
-    tree = cache() / f"{name}-{version}"
+def distribution(group: str, name: str, version: str, modules: dict[str, str] | None = None) -> Path:
+    """An engine's tree, unpacked; nothing is ever written into it.
+
+    :param modules: classes of OpenSearch's modules to add, by name.
+    """
+    tree = cache() / "-".join([name, version, *sorted(modules or ())])
     with made_once(tree) as work:
         if work:
             with zipfile.ZipFile(maven(group, name, version, "zip")) as archive:
@@ -104,7 +107,29 @@ def distribution(group: str, name: str, version: str) -> Path:
             top.rmdir()
             for path in (work / "bin").iterdir():
                 path.chmod(0o755)
+            for module, plugin in (modules or {}).items():
+                _add_module(work, module, plugin, version)
     return tree
+
+
+def _add_module(tree: Path, name: str, plugin: str, version: str) -> None:
+    """Add a module of OpenSearch that its own distribution has, and that for plugins' tests has not."""
+    folder = tree / "modules" / name
+    folder.mkdir()
+    for jar in maven_with_dependencies("org.opensearch.plugin", name, version):
+        if not (tree / "lib" / jar.name).exists():
+            shutil.copy(jar, folder)
+    descriptor = {
+        "description": name,
+        "name": name,
+        "version": version,
+        "classname": plugin,
+        "java.version": "21",
+        "opensearch.version": version,
+        "extended.plugins": "" if name == "lang-painless" else "lang-painless",
+    }
+    text = "".join(f"{key}={value}\n" for key, value in descriptor.items())
+    (folder / "plugin-descriptor.properties").write_text(text)
 
 
 def node_module(name: str, version: str) -> Path:

@@ -30,6 +30,13 @@ RELEASES = {
     "opensearch": ("org.opensearch.distribution.integ-test-zip", "3.4.0"),
     "elasticsearch": ("org.elasticsearch.distribution.integ-test-zip", "8.19.0"),
 }
+MODULES = {
+    "opensearch": {
+        "lang-painless": "org.opensearch.painless.PainlessModulePlugin",
+        "ingest-common": "org.opensearch.ingest.common.IngestCommonModulePlugin",
+    },
+}
+"""Modules that each distribution for users has; those of Elasticsearch are not published."""
 
 
 @dataclass
@@ -83,7 +90,7 @@ class Node(Engine):
 
     def __post_init__(self) -> None:
         group, version = RELEASES[self.product]
-        self.tree = parts.distribution(group, self.product, version)
+        self.tree = parts.distribution(group, self.product, version, MODULES.get(self.product))
         self.folder = Path(tempfile.mkdtemp(prefix=f"kpanic-{self.product}-"))
         self.process: subprocess.Popen[bytes] | None = None
         self.port = int(self.url.rpartition(":")[2])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,3 +162,49 @@ def test_crashes_go_through_the_product_into_the_engine(
     }
     assert opensearch.count(SIGNATURES) >= max(1, before)
     print(f"{form}: {HOSTS + 1} crashes in, {len(documents)} documents out, latency {latency:.1f} s")  # noqa: T201
+
+
+KERNEL_LINES: dict[str, dict[str, Any]] = {
+    "filebeat-syslog": {"log": {"syslog": {"facility": {"code": 0}}}},
+    "filebeat-syslog-before-8": {"syslog": {"facility": 0}},
+    "filebeat-journald": {"systemd": {"transport": "kernel"}},
+    "agent-system": {"process": {"name": "kernel"}},
+    "agent-rfc5424": {"log": {"syslog": {"appname": "kernel"}}},
+}
+"""What the inputs of Filebeat and Elastic Agent say of a kernel's line."""
+
+
+def test_the_ingest_pipeline_gives_kernel_lines_an_index_and_those_that_name_a_crash_a_tag(
+    opensearch: search.Engine, namespace: str
+) -> None:
+    name = f"kernel-lines-{namespace}"
+    body = pipeline("ingest", Engine(), namespace).encode()
+    assert opensearch.ask("PUT", f"/_ingest/pipeline/{name}", body) == {"acknowledged": True}
+    kernel_lines, others = f"logs-kernel.log-{namespace}", f"logs-system.syslog-{namespace}"
+    lines = crash_text(1).decode().splitlines()
+    documents = [{"message": line, **shape} for shape in KERNEL_LINES.values() for line in lines]
+    documents += [
+        {"message": lines[1], "process": {"name": "sshd"}, "tags": ["mine"]},
+        {"message": "no process"},
+        {},
+    ]
+    bulk = "".join(f'{{"create":{{}}}}\n{json.dumps(document)}\n' for document in documents)
+    answer = opensearch.ask("POST", f"/{others}/_bulk?pipeline={name}", bulk.encode())
+    assert not answer["errors"]
+
+    found = [hit["_source"] for hit in opensearch.found(kernel_lines)]
+    assert len(found) == len(KERNEL_LINES) * len(lines)
+    assert {document["event"]["dataset"] for document in found} == {"kernel.log"}
+    tagged = Counter(document["message"].partition("] ")[2] for document in found if "tags" in document)
+    assert tagged == {
+        line: len(KERNEL_LINES)
+        for line in (
+            "BUG: kernel NULL pointer dereference, address: 0000000000000010",
+            "Oops: 0000 [#1] PREEMPT SMP PTI",
+            "Kernel panic - not syncing: Fatal exception",
+            "---[ end Kernel panic - not syncing: Fatal exception ]---",
+        )
+    }
+    left = [hit["_source"] for hit in opensearch.found(others)]
+    assert len(left) == 3
+    assert all(document in left for document in documents[-3:]), "other documents stay as they are"

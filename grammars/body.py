@@ -13,7 +13,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from kpanic.grammars import machines
-from kpanic.grammars.blocks import backtrace, code, end, hardware, modules, oops, owner, pointer, remarks
+from kpanic.grammars.blocks import (
+    backtrace,
+    code,
+    end,
+    hardware,
+    ksymoops,
+    modules,
+    oops,
+    owner,
+    pointer,
+    remarks,
+)
 from kpanic.grammars.fact import Fact
 
 if TYPE_CHECKING:
@@ -33,6 +44,7 @@ COMMON: Final[tuple[Block, ...]] = (
     *oops.BLOCKS,
     *end.BLOCKS,
     *remarks.BLOCKS,
+    *ksymoops.BLOCKS,
     *backtrace.BLOCKS,
 )
 """What all machines print alike."""

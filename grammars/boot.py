@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct, field, structs
 
 from kpanic.grammars import faults, machines
-from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, machine, prompt
+from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, ksymoops, machine, prompt
 from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
 from kpanic.grammars.fact import Fact, lines_of
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import NO_HOST, Hardware, Kernel
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ NO_PROMPTS: Final = frozenset({"last", "failed", "invalid", "incorrect", "please
 """What else stands before ``login:`` at the start of a line, in lower case."""
 CRASH_UTILITY: Final = "crash> "
 """The prompt of the crash utility: what stands behind it is its own output."""
+
+
+_DEBUGGED: Final = regex(r" {4}pid   = \d+, comm = ")
+"""The line before the banner that powerpc's debugger prints (arch/powerpc/xmon/xmon.c: excprint())."""
 
 
 class Boot(Struct):
@@ -74,12 +79,17 @@ class Boot(Struct):
         return sum(len(line.text) + len(line.raw) for line in lines_of(kept))
 
 
-def begins(boot: Boot, line: Line) -> bool:
+def begins(boot: Boot, line: Line, previous: str = "") -> bool:
     """Tell whether a line with a banner begins another boot.
 
-    powerpc's loader prints the banner before the kernel does, and any program may print one later. Only the
-    kernel prints it at the start of a line, with a time stamp where its other lines have one.
+    powerpc's loader prints the banner before the kernel does, its debugger behind the task that was running,
+    and any program may print one later. Only the kernel prints it at the start of a line, with a time stamp
+    where its other lines have one.
+
+    :param previous: text of the line before.
     """
+    if _DEBUGGED.match(previous):
+        return False
     printed = line.text.startswith(BANNER) and (line.time is not None or not boot.timed)
     return printed and (boot.reported or bool(boot.kernel.banner))
 
@@ -109,6 +119,14 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
     )
     boot.timed = line.time is not None
     return True
+
+
+def _ksymoops(boot: Boot, line: Line, at: int) -> bool:
+    if not boot.kernel.release:
+        fields = _read(ksymoops, line, at)
+        known = machines.named_in(fields["machine"])
+        boot.kernel = structs.replace(boot.kernel, release=fields["release"], architecture=known)
+    return False
 
 
 def _command_line(boot: Boot, line: Line, at: int) -> bool:
@@ -211,6 +229,7 @@ def _trigger(complaint: Complaint) -> Callable[[Boot, Line, int], bool]:
 
 READERS: Final[tuple[tuple[str, str, Callable[[Boot, Line, int], bool]], ...]] = (
     (BANNER, "banner", _banner),
+    ("ksymoops ", "kernel", _ksymoops),
     ("Command line: ", "command line", _command_line),
     ("Kernel command line: ", "command line", _command_line),
     ("DMI: ", "machine", _machine),

@@ -101,6 +101,9 @@ class Gathered(Struct):
         self.opened = self.opened or machines.find(value.machine).untitled
         if value.user:
             self.current = False
+        elif self.pointer is not None and value.names(self.pointer):
+            self.pointer = value
+            return True
         elif self.pointer is None and (value.ip.symbol or not self.trace):
             self.pointer, self.current = value, True
             return True
@@ -189,6 +192,8 @@ def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
             found.facts.append(fact)
     if not found.machine and found.oops is not None:
         found.machine = machines.of_flags(found.oops.flags)
+    if not found.machine:
+        found.machine = machines.of_functions(frame.symbol for frame in found.trace if frame.symbol)
     if found.big_endian:
         found.machine = machines.find(found.machine).big_endian or found.machine
     return found

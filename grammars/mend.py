@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import quopri
 from collections import Counter
+from operator import ge
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars.lazy import regex
@@ -34,6 +35,8 @@ MANY: Final = 3
 """Pairs that were broken at the same width, and not by chance."""
 MOST: Final = 0.6
 """Share of the pairs that fit it then."""
+TURNED: Final = 4
+"""Lines with a stamp that tell that the newest stands first."""
 MARKED: Final = 0.8
 """Share of the lines that begin with a mark, where that is none of the kernel's."""
 LOOK: Final = 256
@@ -183,7 +186,7 @@ class _Pair(NamedTuple):
 
 def mend(lines: Sequence[Line]) -> Sequence[Line]:
     """Return lines that were broken as one each; the same lines where none was."""
-    lines = _uncut(lines)
+    lines = _uncut(_in_order(lines))
     bare = _bare(lines)
     if not bare:
         return lines
@@ -209,6 +212,14 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
         count += 1
         joined[-1] = _join(joined[-1], line, glue)
     return joined
+
+
+def _in_order(lines: Sequence[Line]) -> Sequence[Line]:
+    """Turn lines round that a log store hands on with the newest first."""
+    times = [line.epoch if line.time is None else line.time for line in lines]
+    known = [time for time in times if time is not None]
+    turned = len(known) >= TURNED and known[0] > known[-1] and all(map(ge, known, known[1:]))
+    return lines[::-1] if turned else lines
 
 
 def _stamped(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:

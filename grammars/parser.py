@@ -226,7 +226,7 @@ class Parser:
                 found += self._restart(stream, cut=_cut(line))
             stream.time = line.time
         previous, stream.previous = stream.previous, line.text
-        families = self._facts(stream, line, numbers, found)
+        families = self._facts(stream, line, previous, numbers, found)
         if stream.boot.core and not line.transport:
             return  # what the crash utility prints
         if families:
@@ -264,13 +264,13 @@ class Parser:
         return sum(lines for lines, _ in kept), sum(characters for _, characters in kept)
 
     def _facts(
-        self, stream: Stream, line: Line, numbers: Sequence[int], found: list[CrashReport]
+        self, stream: Stream, line: Line, previous: str, numbers: Sequence[int], found: list[CrashReport]
     ) -> list[int]:
         """Note what a line says of its boot; return the literals on it that may start a report."""
         families = self._finder.families
         for number in numbers:
             if number >= families:
-                if READERS[number - families][0] == BANNER and begins(stream.boot, line):
+                if READERS[number - families][0] == BANNER and begins(stream.boot, line, previous):
                     found += self._restart(stream, cut=_cut(line))
                 note(stream.boot, line, number - families)
                 if stream.ended is not None and stream.boot.kernel.command_line:

@@ -21,6 +21,7 @@ from kpanic.grammars.cause import settle, triggered
 from kpanic.grammars.data.distributions import distribution
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.families.headless import ended, remains
+from kpanic.grammars.families.panic import LOST
 from kpanic.grammars.gather import Gathered, gather
 from kpanic.grammars.model import NO_HOST, CrashReport, Kernel, Process
 from kpanic.grammars.naming import Named, name
@@ -56,6 +57,8 @@ NEAR: Final = 4
 """Lines of one header: a literal so close to the one before is of the same report."""
 ALONE: Final = 2.0
 """Seconds that the lines of a report without a trace take at most."""
+DEADLY: Final = frozenset({"oops", "bug"})
+"""Kinds of reports that ``Fatal exception`` follows from."""
 _WIDER: Final = (64, 32)
 """Bits of a machine, and of one that a word names wrongly."""
 PANIC: Final = "panic"
@@ -75,12 +78,33 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
             continue
         if incident.above and (whole := with_rest(incident, number, named.family)):
             return read(registry, boot, whole)
+        if named.doubt == LOST and (turned := _turned(registry, incident, number)):
+            return read(registry, boot, turned)
         if named.family is ended:
             continue
         if named.status != "corrupted" and mixed(named.family, incident.lines, heads, text, facts):
             named.status, named.doubt = "corrupted", "another report begins inside it"
         kept = replace(incident, heads=heads)
         return _report(registry, boot, kept, text, facts, named)
+    return None
+
+
+def _turned(registry: Registry, incident: Incident, number: int) -> Incident | None:
+    """Return an incident with the report first that a panic follows from, where the text has it behind.
+
+    Whoever types a screen off may begin with its last line.
+
+    :param number: index of the panic's head.
+    """
+    for at in range(number + 1, min(len(incident.heads), number + 1 + CONSEQUENCES)):
+        head = incident.heads[at]
+        if incident.lines[head.place].time is not None:
+            return None
+        start, text = report_text(incident.lines, head)
+        named = name(registry, start, text, body.read(text))
+        if named is not None and named.reading is not None and named.reading.form.kind in DEADLY:
+            panic = incident.heads[number]
+            return replace(incident, heads=[head, panic, *incident.heads[at + 1 :]])
     return None
 
 

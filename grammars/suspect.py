@@ -291,7 +291,7 @@ class Walker:
         rest: Iterable[Fact] = self.items
         for number, item in enumerate(self.items):
             value = item.value
-            if type(value) is Pointer and not value.user:
+            if type(value) is Pointer and not value.user and not self._named_later(value, number):
                 symbol = self._point(value)
                 if symbol and (first := self._first([symbol])):
                     return self._blame(first, "the instruction pointer is in it")
@@ -307,6 +307,11 @@ class Walker:
             if first := self._first(self._trace(items)):
                 return self._blame(first, "the first frame of the call trace that is no helper")
         return self._blame("", "")
+
+    def _named_later(self, pointer: Pointer, number: int) -> bool:
+        """Tell whether a later line names the function of a pointer that is an address alone."""
+        later = (item.value for item in self.items.after(number))
+        return not pointer.ip.symbol and any(type(one) is Pointer and one.names(pointer) for one in later)
 
     def _returns(self, pointer: Pointer) -> Iterator[str]:
         """Yield where a pointer returns to: the caller of a leaf function, which the trace may leave out."""

@@ -11,7 +11,7 @@ from kpanic.grammars.blocks import sentence
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
-__all__ = ["SENTENCES", "banner", "clock", "command_line", "hostname", "machine", "prompt"]
+__all__ = ["SENTENCES", "banner", "clock", "command_line", "hostname", "ksymoops", "machine", "prompt"]
 
 
 @sentence
@@ -61,5 +61,12 @@ def prompt() -> ParserElement:
     return name + " login:" + k.Regex(r" *+(?=$|[\[<])")
 
 
-SENTENCES: Final = (banner, command_line, machine, clock, hostname, prompt)
+@sentence
+def ksymoops() -> ParserElement:
+    """ksymoops 2.4.9 on i686 2.4.20-8.  Options used"""  # of the machine that it decodes an oops of
+    release = k.UpTo(".  Options used", least=1, most=64)("release")
+    return "ksymoops " + k.word + " on " + k.word("machine") + " " + release + ".  Options used"
+
+
+SENTENCES: Final = (banner, command_line, machine, clock, hostname, prompt, ksymoops)
 """What a boot says of itself."""

@@ -89,8 +89,9 @@ def _rest_blank() -> ParserElement:
 
 
 def _task(pid: ParserElement | str, behind: ParserElement) -> ParserElement:
-    """Match a process, then the kernel."""
-    kernel = " " + k.Opt("Kdump: loaded ") + _kernel(behind)
+    """Match a process, then the kernel, which whoever quotes the line may put on the next one."""
+    blank = " " | k.Regex(r"\n[ \t]{1,16}(?=(?:Not t|T)ainted)")
+    kernel = blank + k.Opt("Kdump: loaded ") + _kernel(behind)
     comm = k.UpTo(kernel, most=64)("comm")
     return pid + k.number("pid") + k.Opt(",") + " " + k.one_of("Comm: ", "comm: ") + comm + kernel
 

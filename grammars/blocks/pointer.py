@@ -30,6 +30,10 @@ class Pointer(Struct, frozen=True):
     machine: str = ""
     """``uname -m`` of the machine that writes it so; empty where several do."""
 
+    def names(self, other: Pointer) -> bool:
+        """Tell whether it names the function of another pointer that has the address alone."""
+        return bool(self.ip.symbol) and not other.ip.symbol and self.ip.address == other.ip.address
+
 
 class Jump(NamedTuple):
     """Where the CPU last jumped from, on machines that remember it apart from the link register."""

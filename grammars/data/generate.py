@@ -37,6 +37,9 @@ _REGEXES: Final = {
         r"Asm=/^[[:space:]]*(SYM_[A-Z_]*(START|ALIAS)[A-Z_]*|ENTRY|ENTRY_CFI|LEAF|NESTED|_GLOBAL[A-Z_]*|WEAK"
         r"|FEXPORT)\(([A-Za-z_][A-Za-z0-9_]*)/\3/l,label/"
     ),
+    "operations on bits (arch/arm/lib/bitops.h)": (
+        r"Asm=/^[[:space:]]*(bit|test)op[[:space:]]+(_[a-z_]+),/\2/l,label/"
+    ),
     "labels inside of them, which old kernels let stand in the symbol table": (
         r"Asm=/^\.L([a-z][a-z0-9]*_[a-z0-9_]+)(\\@)?:/\1/l,label/"
     ),

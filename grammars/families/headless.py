@@ -15,6 +15,8 @@ from kpanic.grammars.family import Family
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
+FIRST: Final = frozenset({*range(1, 30, 2), *range(2, 30, 3)})
+"""Numbers of arm64's registers that begin a line of two or of three."""
 LEFT: Final = (
     *("Modules linked in", "CPU: ", "Pid: ", "PID: ", "Hardware name: ", "Process ", "task: ", "Workqueue: "),
     *(
@@ -33,8 +35,9 @@ LEFT: Final = (
         "Krnl PSW : ",
     ),
     *("RSP: ", "RAX: ", "RDX: ", "EAX: ", "GPR00: ", "$ 0   : ", "sp : ", "r10: ", "Code: "),
-    *(f"x{number}: " for number in range(29, 9, -1)),
-    *(f"x{number} : " for number in range(9, -1, -1)),
+    *(f"x{number}: " for number in range(29, 9, -1) if number in FIRST),
+    *(f"x{number} : " for number in range(9, -1, -1) if number in FIRST),
+    *("ra    : ", "Status: ", "BadVA : "),  # mips
     *("Call Trace:", "Call trace:", "Backtrace:", "Stack:"),
 )
 """How the lines below a header begin that may be missing."""
@@ -91,6 +94,52 @@ def arm_registers() -> ParserElement:
     """  # arch/arm/kernel/traps.c: only a dying kernel names the process with its stack's limit
     limit = k.UpTo(", stack limit = ") + ", stack limit = "
     return "PC is at " + k.symbol + k.later("Process " + limit, within=24)
+
+
+@headless.form(
+    title="BUG: unable to handle kernel NULL pointer dereference in {function}",
+    kind="oops",
+    cause="null-dereference",
+    walk="ip",
+)
+def debugger_null() -> ParserElement:
+    """cpu 0x0: Vector: 300 (Data Access) at [c00000000111f7d0]
+    dar: 0
+    """
+    page = k.Regex("[0-9a-f]{1,3}(?![0-9a-f])")("address")
+    return _debugger(k.one_of("300", "380")) + k.later("dar: " + page, within=6)
+
+
+@headless.form(
+    title="BUG: unable to handle kernel paging request in {function}",
+    kind="oops",
+    cause="bad-pointer",
+    walk="ip",
+)
+def debugger_access() -> ParserElement:
+    """cpu 0x0: Vector: 300 (Data Access) at [c00000000111f7d0]
+    dar: c0080000003500a0
+    """
+    return _debugger(k.one_of("300", "380")) + k.later("dar: " + k.address, within=6)
+
+
+@_die(detail="{what}")
+def debugger() -> ParserElement:
+    """cpu 0x13: Vector: 700 (Program Check) at [c000000f1c0f3a10]"""
+    return _debugger(k.hex_number) + k.rest_of_line
+
+
+def _debugger(vector: ParserElement) -> ParserElement:
+    """Match what powerpc's debugger says of an exception (arch/powerpc/xmon/xmon.c: excprint())."""
+    what = k.Regex(r" +\(") + k.Regex(r"[^)\n]*")("what") + ")"
+    return "cpu 0x" + k.hex_number + ": Vector: " + vector + what
+
+
+@_die()
+def mips_process() -> ParserElement:
+    """Process kworker/0:0 (pid: 4, threadinfo=84042000, task=8402d440, tls=00000000)"""  # show_registers()
+    task = k.Regex(r" \(pid: \d+, threadinfo=")
+    return "Process " + k.UpTo(task, least=1, most=64) + task
 
 
 @remains.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")

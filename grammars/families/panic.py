@@ -39,6 +39,7 @@ def _says(reason: ParserElement | str) -> ParserElement:
     announced = k.one_of(
         *("Kernel panic - not syncing:", "Kernel panic -not syncing:", "Kernel panic: "),
         *("Kernel Panic - not syncing:", "kernel panic - not syncing:"),  # typed from a photograph
+        *("Kernel Panic - Not syncing:", "Kernel panic - Not syncing:", "Kernel Panic - Not Syncing:"),
     )
     return announced + k.Regex(r"\s{0,80}") + reason + k.rest_of_line
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.blocks import Block
     from kpanic.grammars.machines.disassembler import Disassembler
 
-__all__ = ["GROUP", "UNKNOWN", "Machine", "find", "installed", "named_in", "of_flags"]
+__all__ = ["GROUP", "UNKNOWN", "Machine", "find", "installed", "named_in", "of_flags", "of_functions"]
 
 GROUP: Final = "kpanic.machines"
 _BITS_32: Final = 0xFFFFFFFF
@@ -52,6 +52,8 @@ class Machine(Struct, frozen=True, kw_only=True):
     """Of an address; 0 where they are not known."""
     blocks: tuple[Block, ...] = ()
     """What it alone prints in a report."""
+    entries: str = ""
+    """A regular expression for functions that it alone has: where its programs and interrupts enter."""
     flags: frozenset[str] = frozenset()
     """Words behind ``Oops: … [#1]`` that no other machine prints."""
     fault: Callable[[int], Access] = _unknown
@@ -138,6 +140,12 @@ def find(name: str) -> Machine:
 def of_flags(flags: Iterable[str]) -> str:
     """Return ``uname -m`` of the machine that alone prints one of the words behind ``Oops: … [#1]``."""
     return next((machine.name for machine in installed() if not machine.flags.isdisjoint(flags)), "")
+
+
+def of_functions(functions: Iterable[str]) -> str:
+    """Return ``uname -m`` of the machine that alone has one of the functions; empty where none tells."""
+    known = [(machine.name, re.compile(machine.entries)) for machine in installed() if machine.entries]
+    return next((name for one in functions for name, entry in known if entry.match(one)), "")
 
 
 def named_in(text: str) -> str:

@@ -113,6 +113,7 @@ ARMV7 = Machine(
     ),
     bits=32,
     blocks=(rows, frames, own_words),
+    entries=r"ret_fast_syscall$|__(?:irq|dabt|pabt|und)_svc$|vector_swi$",
     flags=frozenset({"ARM", "THUMB2"}),
     fault=_fault,
     says_trap=True,
@@ -130,5 +131,5 @@ ARMV7 = Machine(
         compressed=Disassembler(architecture="ARM", modes=("THUMB",), order="little", register=_register),
     ),
 )
-ARMV6 = replace(ARMV7, name="armv6l", words=("armv6l", "armv6", "rpi"))
-ARMV5 = replace(ARMV7, name="armv5tel", words=("armv5tel", "armv5", "marvell", "versatile"))
+ARMV6 = replace(ARMV7, name="armv6l", words=("armv6l", "armv6", "rpi"), entries="")
+ARMV5 = replace(ARMV7, name="armv5tel", words=("armv5tel", "armv5", "marvell", "versatile"), entries="")

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["MIPS", "MIPS64"]
 
 
-@block("pointer", pointer({8: "mips", 16: "mips64"}))
+_BY_DIGITS: Final = {8: "mips", 16: "mips64"}
+
+
+@block("pointer", pointer(_BY_DIGITS))
 def epc() -> ParserElement:
     """epc   : 8003ab3c kthread_data+0x4/0xc
     ra    : 80036f64 wq_worker_sleeping+0x14/0xbc
@@ -46,7 +49,7 @@ def _registers(text: str) -> Iterator[tuple[str, str]]:
     yield from ((f"${first + number}", value) for number, value in enumerate(values[:4]))
 
 
-@block("registers", registers(_registers))
+@block("registers", registers(_registers, {8: "mips"}))  # loongarch before 6.2 writes 16 digits so
 def rows() -> ParserElement:
     """$ 0   : 00000000 00000015 00000000 a25b0831
 
@@ -55,10 +58,13 @@ def rows() -> ParserElement:
     Hi    : 00000000
 
     Cause : 80800008 (ExcCode 02)
+
+    BadVA : 00000010
     """
-    general = "$" + k.Regex(r" ?\d{1,2} {1,4}: ")
-    special = k.one_of("Hi", "Lo", "Status", "Cause", "BadVA") + k.Regex(r" {0,4}: (?=[0-9a-f]{8})")
-    return k.Combine((general | special) + k.rest_of_line)("lines")
+    general = "$" + k.Regex(r" ?\d{1,2} {1,4}: ") | "BadVA : "  # as wide as the machine
+    special = k.one_of("Hi", "Lo", "Status", "Cause") + k.Regex(r" {0,4}: (?=[0-9a-f]{8})")
+    digits = k.FollowedBy(general + k.hex_number("digits"))
+    return k.Opt(digits) + k.Combine((general | special) + k.rest_of_line)("lines")
 
 
 _DEEDS: Final = {

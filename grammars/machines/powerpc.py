@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
-from kpanic.grammars.blocks.backtrace import Trace
+from kpanic.grammars.blocks.backtrace import Opening, Trace
 from kpanic.grammars.blocks.code import Code
 from kpanic.grammars.blocks.owner import read_owner
 from kpanic.grammars.blocks.platform import platform
@@ -86,6 +86,19 @@ def task() -> ParserElement:
     comm = "'" + k.UpTo("'", most=64)("comm") + "'"
     thread = k.Opt(k.Regex(r" THREAD: \S{1,20}") + k.Opt(" CPU: " + k.number("cpu")))
     return "TASK = " + k.hex_number + "[" + k.number("pid") + "] " + comm + thread + k.rest_of_line
+
+
+@block("owner", read_owner)
+def debugged() -> ParserElement:
+    """pid   = 0, comm = swapper/0"""  # arch/powerpc/xmon/xmon.c: excprint()
+    comm = k.Regex(r"[^\n]{1,16}")("comm")
+    return "    pid   = " + k.number("pid") + ", comm = " + comm
+
+
+@block("opening", lambda _: Opening("xmon"))
+def prompt() -> ParserElement:
+    """enter ? for help"""  # the debugger prints the trace behind it
+    return "enter ? for help" + k.end_of_line
 
 
 @block("owner", read_owner)
@@ -208,6 +221,8 @@ PPC64LE = Machine(
         nip,
         xmon,
         task,
+        debugged,
+        prompt,
         release,
         rows,
         special,

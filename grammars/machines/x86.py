@@ -31,7 +31,7 @@ _USER: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
 def _where() -> ParserElement:
     """Match ``0010:sysrq_handle_crash+0x16/0x20``, with a segment or without."""
     selector = k.Opt(k.Regex("[0-9a-f]{4}(?=:)")("selector") + ":")
-    blank = k.Regex("[ \t]{0,2}")
+    blank = k.Regex("[ \t]{0,8}")
     return blank + k.FollowedBy(k.rest_of_line("raw")) + selector + blank + k.place + k.rest_of_line
 
 
@@ -96,7 +96,7 @@ def ip() -> ParserElement:
 @block("owner", read_owner)
 def release() -> ParserElement:
     """EFLAGS: 00010282   (2.6.18-194.el5 #1)"""  # i386 before 2.6.22
-    kernel = k.Regex(r"\d+\.\d+[^\s)]*")("release") + k.Opt(" " + k.Regex(r"#[^\s)]+")("build"))
+    kernel = k.Regex(r"\d+\.\d+[^\s)#]*")("release") + k.Opt(k.Opt(" ") + k.Regex(r"#[^\s)]+")("build"))
     return "EFLAGS: " + k.hex_number + k.Regex(" {1,20}") + "(" + kernel + k.rest_of_line
 
 
@@ -213,6 +213,7 @@ _OPERANDS: Final = ("div", "idiv", "call *", "callq *", "jmp *", "jmpq *")
 X86_64 = Machine(
     name="x86_64",
     words=("x86_64", "amd64"),
+    entries=r"entry_SYSCALL_64|do_syscall_64$|__x64_sys_|system_call_fastpath$|secondary_startup_64",
     blocks=(rip_braced, rip, rip_end, ip, release, rows, exception, page_fault_code, overran),
     fault=_fault,
     says_fetch=True,
@@ -237,6 +238,7 @@ I686 = Machine(
     name="i686",
     words=("i686", "i586", "i386", "686", "686-pae"),
     bits=32,
+    entries=r"sysenter_past_esp$|entry_(?:INT80|SYSENTER)_32$",
     blocks=(eip, eip_is_at, ip, release, rows, exception, page_fault_code, overran),
     fault=_fault,
     regions=split(0xC0000000),  # PAGE_OFFSET, unless configured otherwise

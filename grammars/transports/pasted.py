@@ -18,6 +18,7 @@ _MARK: Final = regex(
     r"(?P<text>(?:<\d+>)?(?:\[(?: *\d+\.\d|[^\W\d_]{1,5}\.? ?\S{1,5} )"
     r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d).*)"
 )
+_ROW: Final = regex(r"(?:[^|\n]{0,64}\|){1,4} (?P<text>\[ *\d{1,12}\.\d{6}\].*?)(?: {0,64}\|)?$")
 _MARKUP: Final = regex(
     r"(?:\[(?:code|quote|spoiler|php|noparse)(?:=[^\]\n]{1,64})?\]"
     r"|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`{1,3})+(?P<text>.+)",
@@ -36,6 +37,12 @@ class _Quote(LineReader):
 class _Mark(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         match = _MARK.match(row.text)
+        return self.context.again(row._replace(text=match["text"])) if match else None
+
+
+class _Table(LineReader):
+    def read(self, row: Row) -> list[Line] | None:
+        match = _ROW.match(row.text) if "| [" in row.text else None
         return self.context.again(row._replace(text=match["text"])) if match else None
 
 
@@ -58,6 +65,8 @@ PAGE: Final = Transport(name="web page", reader=_Page, prefixes=False, order=5, 
 """Entities; tags of HTML, BBCode and Markdown before a text's first line; and the signs that a terminal of
 z/VM, whose code page is 037, has in the places of ``[`` and ``]``.
 """
+TABLE: Final = Transport(name="table", reader=_Table, order=28, starts=" \t|" + string.digits)
+"""The row of a table, as log viewers show it and Markdown writes it: dates, blanks, then the line."""
 MARK: Final = Transport(
     name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + string.digits
 )

@@ -7,35 +7,29 @@ import functools
 import gc
 import itertools
 import os
-import pickle
-import signal
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.batch import Batch
 from kpanic.shipper.document import documented
+from kpanic.shipper.executors import Died, executor
+from kpanic.shipper.inputs.log_file import STANDARD_INPUT
 from kpanic.shipper.inputs.sources import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from multiprocessing.connection import Connection
 
+    from kpanic.shipper.executors import Executor, Run
     from kpanic.shipper.origin import Origin
     from kpanic.shipper.packed import Packed
 
 __all__ = ["Parsed", "parse_files"]
 
-AHEAD = 1 << 23
-"""Bytes that each process may be ahead of the file whose turn it is."""
-GIVEN = 4
-"""Files that a process is given ahead, so that it need not wait for the next one."""
 FEW_FILES, FEW_BYTES = 48, 1 << 20
 """Up to so many files, if none of them is larger, are read sooner than processes start."""
 MOST_JOBS = 8
-"""Processes without ``--jobs``; one process prints what all of them read."""
-PARTIAL, COMPLETE = b"-", b"."
-"""What a process sends before each :class:`Parsed`."""
+"""Processes unless more are asked for; one process prints or stores what all of them read."""
 
 
 class Parsed(NamedTuple):
@@ -50,30 +44,31 @@ class Parsed(NamedTuple):
     """No more of this file follows."""
 
 
-def parse_files(paths: Iterable[str], base: Origin, jobs: int | None = 1) -> Iterator[Parsed]:
+def parse_files(paths: Iterable[str], base: Origin, on: int | str | None = 1) -> Iterator[Parsed]:
     """Parse files, and yield what they hold in the order of ``paths``.
 
     :param paths: files, archives and URLs (:func:`.sources.sources`); each is asked for when it is about to
         be read.
     :param base: what is known of every crash before its file is read.
-    :param jobs: processes to parse with; they are started by the call. None is one for each available
-        processor if there is enough to read.
+    :param on: processes to parse with, which are started by the call, or the address of a Dask scheduler.
+        None is one process for each available processor if there is enough to read.
+    :raises OperatorError: the scheduler cannot be used.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     grammars.Parser()  # the whole grammar is built before the processes part
     gc.freeze()  # it lives as long as the process: collecting garbage need not look through it
-    parse = functools.partial(_parse_file, base=base)
-    if jobs != 1:
+    work = functools.partial(_parse_file, base=base)
+    if not isinstance(on, str) and on != 1:
         paths = iter(paths)
-        first = list(itertools.islice(paths, max(FEW_FILES + 1, jobs or 0)))
-        if jobs is None:
-            jobs = min(MOST_JOBS, len(os.sched_getaffinity(0))) if is_much(first) else 1
-        jobs = min(jobs, len(first))
+        first = list(itertools.islice(paths, max(FEW_FILES + 1, on or 0)))
+        if on is None:
+            on = min(MOST_JOBS, len(os.sched_getaffinity(0))) if is_much(first) else 1
+        on = min(on, len(first))
         paths = itertools.chain(first, paths)
-        if jobs > 1:
-            return _side_by_side(parse, paths, jobs)
-    return (parsed for path in paths for parsed in parse(path))
+    if isinstance(on, int) and on <= 1:
+        return (parsed for path in paths for parsed in work(path))
+    return _in_order(executor(work, on), iter(paths), work)
 
 
 def is_much(paths: Sequence[str]) -> bool:
@@ -107,124 +102,44 @@ def _parse_file(path: str, base: Origin) -> Iterator[Parsed]:
     yield Parsed(path, batch.empty(), fault)
 
 
-def _side_by_side(
-    parse: Callable[[str], Iterator[Parsed]], paths: Iterable[str], jobs: int
-) -> Iterator[Parsed]:
-    """Start processes, and give each the next file when it has nearly done with those before.
+class _Here:
+    """A file that this process reads itself."""
 
-    multiprocessing's own pool spends a tenth of a process on the threads that watch it.
-    """
-    import multiprocessing  # noqa: PLC0415 - a service has one process
-
-    fork = multiprocessing.get_context("fork")
-    workers: list[_Worker] = []
-
-    def process(pipe: Connection) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its children
-        for worker in workers:  # else a child of a dead parent would not notice
-            worker.pipe.close()
-        with contextlib.suppress(EOFError):
-            while True:
-                for parsed in parse(os.fsdecode(pipe.recv_bytes())):
-                    pipe.send_bytes((COMPLETE if parsed.complete else PARTIAL) + pickle.dumps(parsed))
-
-    processes = []
-    for _ in range(jobs):
-        ours, theirs = fork.Pipe()
-        workers.append(_Worker(ours))
-        processes.append(fork.Process(target=process, args=(theirs,), daemon=True))
-        processes[-1].start()
-        theirs.close()
-
-    def collected() -> Iterator[Parsed]:
-        try:
-            yield from _in_order(parse, iter(paths), workers)
-        finally:
-            for one in processes:
-                one.terminate()
-                one.join()
-
-    return collected()
-
-
-class _Worker:
-    """The parent's end of a process: what it is to read, and what it has sent and is not yet due."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe = pipe
-        self.given = 0
-        """Files that it was given and has not completed."""
+    def __init__(self, parts: Iterator[Parsed]) -> None:
+        self._parts = parts
         self.ended = False
-        self.blamed = False
-        """The file that it died of is known."""
-        self._held: deque[bytes] = deque()
-        self._bytes = 0
-
-    @property
-    def may_send(self) -> bool:
-        """Whether more is taken from the process now; without that it waits."""
-        return not self.ended and self._bytes < AHEAD
-
-    def give(self, path: str) -> None:
-        self.given += 1
-        with contextlib.suppress(BrokenPipeError):  # it died, which shows when this file is due
-            self.pipe.send_bytes(os.fsencode(path))
-
-    def receive(self) -> None:
-        try:
-            body = self.pipe.recv_bytes()
-        except (EOFError, ConnectionResetError):
-            self.ended = True
-            return
-        self.given -= body.startswith(COMPLETE)
-        self._held.append(body)
-        self._bytes += len(body)
 
     def take(self) -> Parsed | None:
-        """Return the next of what it sent; None if there is nothing yet."""
-        if not self._held:
-            return None
-        body = self._held.popleft()
-        self._bytes -= len(body)
-        parsed: Parsed = pickle.loads(body[1:])  # noqa: S301 - of a process of ours
+        """Return the next part; None behind the last one."""
+        parsed = next(self._parts, None)
+        self.ended = parsed is None
         return parsed
 
 
 def _in_order(
-    parse: Callable[[str], Iterator[Parsed]], paths: Iterator[str], workers: Sequence[_Worker]
+    elsewhere: Executor[Parsed], paths: Iterator[str], work: Callable[[str], Iterator[Parsed]]
 ) -> Iterator[Parsed]:
-    """Yield what processes send, in the order of the files.
-
-    A process that dies costs the file that it was reading. The parent reads the others that it was given.
-    """
-    from multiprocessing.connection import wait  # noqa: PLC0415
-
-    order: deque[tuple[str, _Worker]] = deque()
-    while True:
-        while idle := [one for one in workers if not one.ended and one.given < GIVEN]:
-            path = next(paths, None)
-            if path is None:
-                break
-            worker = min(idle, key=lambda one: one.given)
-            worker.give(path)
-            order.append((path, worker))
-        if not order:
-            yield from (parsed for path in paths for parsed in parse(path))  # no process is left
-            return
-        path, worker = order[0]
-        parsed = worker.take()
-        if parsed is not None:
-            if parsed.complete:
-                order.popleft()
-            yield parsed
-        elif worker.ended:
-            order.popleft()
-            if worker.blamed:
-                yield from parse(path)
+    """Yield what an executor reads, in the order of the files."""
+    due: deque[tuple[str, Run[Parsed]]] = deque()
+    try:
+        while True:
+            while elsewhere.has_room and (path := next(paths, None)) is not None:
+                run = _Here(work(path)) if path == STANDARD_INPUT else elsewhere.submit(path)
+                due.append((path, run))
+            if not due:
+                return
+            path, run = due[0]
+            try:
+                if (parsed := run.take()) is not None:
+                    yield parsed
+                    continue
+            except Died as error:
+                yield Parsed(path, [], str(error))
+                due.popleft()
+                continue
+            if run.ended:
+                due.popleft()
             else:
-                worker.blamed = True
-                yield Parsed(path, [], "the process that read it died; try it alone")
-        else:
-            sending = {one.pipe: one for one in workers if one.may_send}
-            for pipe in wait(list(sending)):
-                sending[pipe].receive()  # type: ignore[index] # they are connections
+                elsewhere.wait(run)
+    finally:
+        elsewhere.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from kpanic.shipper.commands._plugins import make_outputs, origin
 from kpanic.shipper.commands._store import expire, open_store
 from kpanic.shipper.crashed_host import HostRules
 from kpanic.shipper.files import is_url
+from kpanic.shipper.inputs.log_file import STANDARD_INPUT
+from kpanic.shipper.inputs.remote import has_secrets, without_secrets
 from kpanic.shipper.inputs.sources import files_at
 from kpanic.shipper.parsing import parse_files
 from kpanic.shipper.spool import spool
@@ -34,12 +38,28 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+
 LEDGER = "ship"
 """Name in the store of what was read on other machines."""
 NOTED = 1.0
 """Seconds after which a file that is read is noted: so much is read again if the command is killed."""
+MOST_PROCESSES = 256
+_ADDRESS = re.compile(r"//(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}", re.ASCII)
 PATIENCE = 3.0
 """Seconds within which some output has to take something if the store's disk is full."""
+
+
+def _where(_context: click.Context, param: click.Parameter, value: str) -> int | str | None:
+    """Return where files are parsed, as :func:`parse_files` takes it."""
+    kind, _, place = value.partition(":")
+    if value == "local":
+        return None
+    if kind == "local" and place.isdecimal() and 1 <= int(place) <= MOST_PROCESSES:
+        return int(place)
+    if kind == "dask" and _ADDRESS.fullmatch(place):
+        return value
+    expected = f"local, local:N with N up to {MOST_PROCESSES}, or dask://HOST:PORT"
+    raise click.BadParameter(f"{value!r} is not {expected}", param=param)
 
 
 @click.command("ship")
@@ -47,10 +67,12 @@ PATIENCE = 3.0
 @configured
 @host_options
 @click.option(
-    "--jobs",
-    type=click.IntRange(1, 256),
-    metavar="N",
-    help="Processes to parse with; by default one for each processor.",
+    "--on",
+    callback=_where,
+    default="local",
+    metavar="WHERE",
+    help="What parses: 'local', one process for each processor; 'local:N', N of them; 'dask://HOST:PORT', the"
+    " workers of a Dask scheduler.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
 @click.option("--again", is_flag=True, help="Read files at URLs that were shipped and did not change, too.")
@@ -64,7 +86,7 @@ def command(  # noqa: PLR0913 - one for each option
     paths: tuple[str, ...],
     config_file: str | None,
     overrides: tuple[str, ...],
-    jobs: int | None,
+    on: int | str | None,
     *,
     host: str,
     host_patterns: tuple[str, ...],
@@ -88,9 +110,12 @@ def command(  # noqa: PLR0913 - one for each option
     stated = stated_hosts(host, host_patterns)
     config = read_config(config_file, overrides, () if dry_run else ("output",))
     hosts = stated or configured_hosts(config)
-    files = _Files(paths or configured_paths(config), hosts)
+    paths = paths or tuple(configured_paths(config))
+    if isinstance(on, str):
+        _check_for_workers(paths)
+    files = _Files(paths, hosts)
     if dry_run:
-        return _dry_run(config, origin(config, hosts=hosts), files, jobs, again=again)
+        return _dry_run(config, origin(config, hosts=hosts), files, on, again=again)
     outputs = make_outputs(config)
     with open_store(config) as store:
         if not (backfill or no_backfill) and outputs and not store.status().documents:
@@ -99,11 +124,11 @@ def command(  # noqa: PLR0913 - one for each option
             )
         before = float("inf") if backfill else None if no_backfill else store.created()
         base = origin(config, hosts=hosts, backfill_before=before)
-        named, total = files.named(None if again else store)
-        parsed = parse_files(named, base, jobs)  # its processes before our threads
+        named = files.named(None if again else store)
+        parsed = parse_files(named, base, on)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
             names = [output.name for output in outputs]
-            crashes, new, unread = _spool_all(store, files.noted(parsed), total, names, wake)
+            crashes, new, unread = _spool_all(store, files, parsed, names, wake)
             known = f", {crashes - new} known already" if crashes > new else ""
             nothing = "; nothing new" if crashes and not new else ""
             if files.count or not files.faults:
@@ -116,30 +141,50 @@ def command(  # noqa: PLR0913 - one for each option
     return 0 if complete and not files.faults + unread else 1
 
 
+def _check_for_workers(paths: Iterable[str]) -> None:
+    """Check that another machine can open what is named.
+
+    :raises Failure: it cannot.
+    """
+    for path in paths:
+        if not is_url(path) and path != STANDARD_INPUT and not os.path.isabs(path):  # noqa: PTH117
+            raise Failure(f"{path}: workers are in another folder: name it from / on", 2)
+        if is_url(path) and has_secrets(path):
+            url = without_secrets(path)
+            raise Failure(
+                f"{url}: the password or query of a URL is not sent to workers: give them credentials", 2
+            )
+
+
 class _Files:
     """The files to ship.
 
     :ivar count: how many are read.
     :ivar faults: how many could not even be found; each is said.
+    :ivar bytes: how large those are together that were found so far.
+    :ivar listed: no more are to be found.
     """
 
     def __init__(self, paths: Iterable[str], hosts: HostRules) -> None:
         self._paths = list(dict.fromkeys(paths))
         self._hosts = hosts
         self._states: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}
         self._unchanged = 0
-        self.count = self.faults = 0
+        self.count = self.faults = self.bytes = 0
+        self.listed = False
 
-    def named(self, ledger: Store | None) -> tuple[Iterable[str], int | None]:
-        """Return the files, and how many they are, where listing them is fast.
+    def named(self, ledger: Store | None) -> Iterable[str]:
+        """Return the files; they are listed before the first is read where that is fast.
 
         :param ledger: knows which files at URLs were shipped and are left out; None to read all.
         """
         found = self._found(ledger)
-        if any(map(is_url, self._paths)):
-            return found, None
-        here = list(found)
-        return here, len(here)
+        return found if any(map(is_url, self._paths)) else list(found)
+
+    def size(self, path: str) -> int:
+        """Return the size of a file that is read, in bytes; 0 if nothing tells."""
+        return self._sizes.pop(path, 0)
 
     def _found(self, ledger: Store | None) -> Iterator[str]:
         for path in self._paths:
@@ -152,9 +197,13 @@ class _Files:
                     self._unchanged += 1
                 else:
                     self.count += 1
+                    if found.size:
+                        self._sizes[found.path] = found.size
+                        self.bytes += found.size
                     if state:
                         self._states[found.path] = state
                     yield found.path
+        self.listed = True
 
     def noted(self, parsed: Iterable[Parsed]) -> Iterator[tuple[Parsed, Position | None]]:
         """Yield what was parsed, with what the ledger has to know once that is stored: a file is read."""
@@ -201,8 +250,8 @@ def configured_hosts(config: Config) -> HostRules:
 
 def _spool_all(
     store: Store,
-    files: Iterable[tuple[Parsed, Position | None]],
-    total: int | None,
+    files: _Files,
+    found: Iterable[Parsed],
     outputs: Sequence[str],
     wake: Callable[[], None],
 ) -> tuple[int, int, int]:
@@ -214,8 +263,8 @@ def _spool_all(
     positions: list[Position] = []
     noted = time.monotonic()
     try:
-        with _progress(total) as advance:
-            for parsed, position in files:
+        with _progress(files) as advance:
+            for parsed, position in files.noted(found):
                 if parsed.fault:
                     unread += 1
                     say(f"kpanic: {parsed.path}: {parsed.fault}")
@@ -227,8 +276,7 @@ def _spool_all(
                     positions.clear()
                     noted = time.monotonic()
                     wake()
-                if parsed.complete:
-                    advance()
+                advance(files.size(parsed.path) if parsed.complete else 0, crashes)
             new += _spooled(store, batch.empty(), positions, outputs, wake)
     except StoreError as error:
         raise Failure(str(error)) from None
@@ -262,14 +310,13 @@ def _spooled(
         time.sleep(PATIENCE)
 
 
-def _dry_run(config: Config, base: Origin, files: _Files, jobs: int | None, *, again: bool) -> int:
+def _dry_run(config: Config, base: Origin, files: _Files, on: int | str | None, *, again: bool) -> int:
     store = open_store(config, readonly=True) if config.store_path().exists() else None
     new: set[str] = set()
     known: set[str] = set()
     crashes, fresh = 0, set[str]()  # of one file
     faulted = False
-    named, _ = files.named(None if again else store)
-    for parsed in parse_files(named, base, jobs):
+    for parsed in parse_files(files.named(None if again else store), base, on):
         if parsed.fault:
             faulted = True
             files.faults += 1
@@ -297,22 +344,37 @@ def _dry_run(config: Config, base: Origin, files: _Files, jobs: int | None, *, a
 
 
 @contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on a terminal; yield the function that advances it by one file."""
-    if not sys.stderr.isatty() or (total is not None and total < 2):  # noqa: PLR2004 - one file needs no bar
-        yield lambda: None
+def _progress(files: _Files) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal.
+
+    Yields the function that takes the bytes that were read since, and the crashes in all. What remains is
+    known once all files are listed.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _read, _crashes: None
         return
     from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     with Progress(
         TextColumn("reading"),
         BarColumn(),
-        MofNCompleteColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[crashes]} crashes"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,
     ) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
+        task = progress.add_task("", total=None, crashes=0)
+        yield lambda read, crashes: progress.update(
+            task, advance=read, total=files.bytes if files.listed else None, crashes=crashes
+        )

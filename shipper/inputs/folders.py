@@ -27,6 +27,8 @@ class Found(NamedTuple):
     fault: str = ""
     state: str = ""
     """What changes with its content, such as size and ETag; empty if nothing tells, and for files here."""
+    size: int = 0
+    """Bytes; 0 if nothing tells."""
 
 
 def _ignore(_: OSError) -> None:
@@ -88,8 +90,10 @@ def walk(path: str, seen: Callable[[str], None] | None = None) -> Iterator[Found
     :param seen: receives each folder.
     """
     if not os.path.isdir(path):  # noqa: PTH112 - paths stay as the user wrote them
-        there = path == STANDARD_INPUT or os.path.lexists(path)
-        yield Found(path, "" if there else "does not exist")
+        if path == STANDARD_INPUT or os.path.lexists(path):
+            yield Found(path, size=_size(path))
+        else:
+            yield Found(path, "does not exist")
         return
     faults: list[Found] = []
 
@@ -111,15 +115,22 @@ def walk(path: str, seen: Callable[[str], None] | None = None) -> Iterator[Found
     yield from faults
 
 
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except (OSError, ValueError):  # said when it is read
+        return 0
+
+
 def _regular(path: str) -> Iterator[Found]:
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
         yield Found(path, "is a link to nothing, or has just vanished")
     except OSError as error:
         yield Found(path, f"cannot be read: {error.strerror}")
     else:
-        if stat.S_ISREG(mode):
-            yield Found(path)
-        elif not stat.S_ISDIR(mode):
+        if stat.S_ISREG(status.st_mode):
+            yield Found(path, size=status.st_size)
+        elif not stat.S_ISDIR(status.st_mode):
             yield Found(path, "is not a regular file and is left alone")

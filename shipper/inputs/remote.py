@@ -25,7 +25,7 @@ from kpanic.shipper.inputs.log_file import ConnectionBroken
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["RemoteFile", "open_url", "walk_url", "without_secrets"]
+__all__ = ["RemoteFile", "has_secrets", "open_url", "walk_url", "without_secrets"]
 
 BLOCK: Final = 8 << 20
 """Bytes that are asked for at once; twice as many are held."""
@@ -62,6 +62,12 @@ def without_secrets(url: str) -> str:
             remember_secret(unquote(value))
         _queries[url] = query
     return url
+
+
+def has_secrets(url: str) -> bool:
+    """Tell whether :func:`without_secrets` cuts something off a URL."""
+    parts = urlsplit(url)
+    return parts.password is not None or (parts.scheme == "https" and "?" in url)
 
 
 def _with_secrets(url: str) -> str:
@@ -266,7 +272,8 @@ class _Folders:
 
 def _found(url: str, details: Mapping[str, Any], tail: str = "") -> Found:
     state = next((f"{details.get('size')}:{details[name]}" for name in _STATES if details.get(name)), "")
-    return Found(f"{url}{tail}", state=state)
+    size = details.get("size")
+    return Found(f"{url}{tail}", state=state, size=size if isinstance(size, int) else 0)
 
 
 def _mtime(details: Mapping[str, Any]) -> float | None:

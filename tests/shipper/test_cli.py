@@ -105,7 +105,7 @@ def test_a_process_that_dies_costs_its_files_alone(monkeypatch: pytest.MonkeyPat
         yield Source(path, log_file.read(str(PANIC), base))
 
     monkeypatch.setattr(parsing, "sources", read)
-    found = list(parsing.parse_files([str(number) for number in range(16)], Origin("file"), jobs=2))
+    found = list(parsing.parse_files([str(number) for number in range(16)], Origin("file"), on=2))
     died = [parsed.path for parsed in found if "died" in parsed.fault]
     assert died == ["7"]
     assert sum(len(parsed.documents) for parsed in found) == 15
@@ -119,7 +119,7 @@ def test_processes_are_given_files_as_they_read_them() -> None:
             asked.append(number)
             yield str(PANIC)
 
-    found = parsing.parse_files(paths(), Origin("file"), jobs=2)
+    found = parsing.parse_files(paths(), Origin("file"), on=2)
     assert next(found).path == str(PANIC)
     assert len(asked) < 100
     assert sum(1 for _ in found) == 999

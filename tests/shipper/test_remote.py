@@ -22,6 +22,7 @@ import urllib3
 from kpanic.shipper.api import hide_secrets
 from kpanic.shipper.contract import crash_text
 from kpanic.shipper.inputs import remote
+from tests.engines.dask import Dask
 from tests.shipper.test_cli import Run
 
 if TYPE_CHECKING:
@@ -217,6 +218,21 @@ def test_what_was_shipped_and_did_not_change_is_not_read_again(kpanic: Run, s3: 
     assert "1 file, 1 crash: 0 new" in said, "a damaged file is read again: it may be whole by then"
     _, said = kpanic("ship", "--again", "--host-from-path", f"{s3}/consoles/{{host}}", f"{s3}/consoles/web1")
     assert "1 file, 2 crashes: 2 new" in said
+
+
+def test_workers_of_a_scheduler_read_objects_with_their_own_credentials(
+    kpanic: Run, s3: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dask").mkdir()
+    dask = Dask(tmp_path / "dask", 1, kpanic.environment)
+    dask.start()
+    try:
+        _, err = kpanic("ship", "--on", dask.address, f"{s3}/consoles", f"{s3}/sos")
+        assert "4 files, 4 crashes: 4 new" in err
+        _, err = kpanic("ship", "--on", dask.address, f"{s3}/consoles", f"{s3}/sos")
+        assert "4 files shipped before and unchanged" in err
+    finally:
+        dask.stop()
 
 
 def test_a_store_that_refuses_or_has_nothing_there_is_told_without_its_secrets(kpanic: Run, s3: str) -> None:

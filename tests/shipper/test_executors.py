@@ -1,0 +1,223 @@
+"""Files parsed by processes of this machine and by the workers of a Dask scheduler, which die meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from kpanic.shipper import parsing
+from kpanic.shipper.contract import crash_text
+from kpanic.shipper.inputs import log_file
+from kpanic.shipper.inputs.sources import Source
+from kpanic.shipper.origin import Origin
+from tests.engines.dask import Dask
+from tests.shipper.test_cli import KPANIC, Run
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LOGS = 200
+MANY = 2000
+"""Crashes of the last one."""
+CRASHES = LOGS - 1 + MANY
+SHORT = 3
+"""Deaths of a short test."""
+
+
+@pytest.fixture
+def kpanic(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """Logs of one crash each, a few of them compressed, and one of many crashes."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number in range(LOGS - 1):
+        packed = number % 10 == 0
+        text = crash_text(number)
+        (folder / f"{number:03}.log").write_bytes(gzip.compress(text) if packed else text)
+    (folder / "many.log").write_bytes(b"".join(map(crash_text, range(1000, 1000 + MANY))))
+    return folder
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[Dask]:
+    folder = tmp_path / "dask"
+    folder.mkdir()
+    made = Dask(folder, 2)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def deaths(request: pytest.FixtureRequest) -> int:
+    """How many processes die."""
+    rounds: int = request.config.getoption("--rounds")
+    return SHORT if rounds == 1 else rounds
+
+
+def documents(found: Iterator[parsing.Parsed]) -> list[dict[str, Any]]:
+    read = [json.loads(document.body) for parsed in found for document in parsed.documents]
+    for document in read:
+        del document["event"]["created"]
+    return read
+
+
+def shipped(kpanic: Run) -> list[str]:
+    lines = (kpanic.folder / "out.ndjson").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line)["labels"]["document_id"] for line in lines]
+
+
+def ship(kpanic: Run, *arguments: object) -> subprocess.Popen[bytes]:
+    output = f"output.file.path={kpanic.folder / 'out.ndjson'}"
+    return subprocess.Popen(
+        [*KPANIC, "ship", "-E", output, *map(str, arguments)],
+        cwd=kpanic.folder,
+        env=kpanic.environment,
+        stderr=subprocess.PIPE,
+    )
+
+
+def disturbed(process: subprocess.Popen[bytes], kill: Callable[[], bool], deaths: int) -> str:
+    """Kill so often while it runs, at random moments; return what it says."""
+    chance = random.Random()  # noqa: S311
+    killed = 0
+    until(kill)
+    while killed < deaths - 1:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 0.3))
+        if process.poll() is not None:
+            break
+        killed += kill()
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return err.decode()
+
+
+# --- processes -------------------------------------------------------------------------------------
+
+
+def test_a_task_whose_process_is_killed_runs_again_and_what_it_sent_comes_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = tmp_path / "killed"
+    path = tmp_path / "console.log"
+    path.write_bytes(b"".join(map(crash_text, range(500))))
+
+    def read(path: str, base: Origin) -> Iterator[Source]:
+        def crashes() -> Iterator[Any]:
+            for number, crash in enumerate(log_file.read(path, base)):
+                if number == 300 and not killed.exists():
+                    killed.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield crash
+
+        yield Source(path, crashes())
+
+    monkeypatch.setattr(parsing, "sources", read)
+    found = list(parsing.parse_files([str(path)] * 3, Origin("file"), on=2))
+    assert killed.exists()
+    assert [parsed.fault for parsed in found if parsed.complete] == ["", "", ""]
+    pids = [json.loads(one.body)["process"]["pid"] for parsed in found for one in parsed.documents]
+    assert pids == [*range(1000, 1500)] * 3
+
+
+def test_standard_input_is_read_among_files_that_processes_read(kpanic: Run, logs: Path) -> None:
+    out, _ = kpanic("parse", "--jobs", "2", logs / "001.log", "-", logs / "002.log", text=crash_text(7000))
+    assert [json.loads(line)["process"]["pid"] for line in out.splitlines()] == [1001, 8000, 1002]
+
+
+def test_processes_end_with_a_command_that_is_killed(kpanic: Run, logs: Path) -> None:
+    process = ship(kpanic, "--on", "local:2", logs)
+    children: list[psutil.Process] = []
+
+    def started() -> bool:
+        children[:] = psutil.Process(process.pid).children(recursive=True)
+        return len(children) >= 3
+
+    until(started)
+    process.kill()
+    process.communicate()
+    until(lambda: not any(child.is_running() for child in children))
+
+
+@pytest.mark.process
+def test_processes_that_are_killed_at_random_lose_nothing(kpanic: Run, logs: Path, deaths: int) -> None:
+    process = ship(kpanic, "--on", "local:2", logs)
+
+    def kill() -> bool:
+        nurseries = psutil.Process(process.pid).children()
+        workers = nurseries[0].children() if nurseries else []
+        if workers:
+            random.choice(workers).kill()  # noqa: S311
+        return bool(workers)
+
+    said = disturbed(process, kill, deaths)
+    assert f"{LOGS} files, {CRASHES} crashes: {CRASHES} new" in said
+    found = shipped(kpanic)
+    assert len(found) == len(set(found)) == CRASHES
+
+
+# --- Dask ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.process
+def test_workers_of_a_scheduler_give_the_same_documents_in_the_same_order(dask: Dask, logs: Path) -> None:
+    paths = sorted(map(str, logs.iterdir()))
+    there = documents(parsing.parse_files(paths, Origin("file"), on=dask.address))
+    assert there == documents(parsing.parse_files(paths, Origin("file")))
+    assert len(there) == CRASHES
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("victim", ["worker", "scheduler"])
+def test_workers_and_a_scheduler_that_are_killed_lose_nothing(
+    kpanic: Run, dask: Dask, logs: Path, deaths: int, victim: str
+) -> None:
+    process = ship(kpanic, "--on", dask.address, logs)
+
+    def kill() -> bool:
+        reading = (kpanic.folder / "out.ndjson").exists()
+        if reading:
+            dask.kill(0 if victim == "scheduler" else random.choice([1, 2]))  # noqa: S311
+        return reading
+
+    said = disturbed(process, kill, deaths if victim == "worker" else 1)
+    assert f"{LOGS} files, {CRASHES} crashes: {CRASHES} new" in said
+    assert ("the scheduler is gone" in said) == (victim == "scheduler")
+    found = shipped(kpanic)
+    assert len(found) == len(set(found)) == CRASHES
+
+
+@pytest.mark.process
+def test_what_workers_cannot_open_is_refused(kpanic: Run) -> None:
+    _, err = kpanic("ship", "--on", "dask://127.0.0.1:1", "console.log", code=2)
+    assert err == "kpanic: console.log: workers are in another folder: name it from / on\n"
+    _, err = kpanic("ship", "--on", "dask://127.0.0.1:1", "https://web/log?key=secret", code=2)
+    assert "the password or query of a URL is not sent to workers" in err
+    assert "secret" not in err
+    _, err = kpanic("ship", "--on", "dask://127.0.0.1:1", kpanic.folder, code=1)
+    assert err == "kpanic: no Dask scheduler answers at dask://127.0.0.1:1\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("where", ["remote", "local:0", "local:many", "dask://host", "dask://host:port"])
+def test_a_place_that_is_none_is_refused(kpanic: Run, where: str) -> None:
+    _, err = kpanic("ship", "--on", where, "/var/crash", code=2)
+    assert f"{where!r} is not local, local:N with N up to 256, or dask://HOST:PORT" in err

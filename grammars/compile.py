@@ -6,7 +6,7 @@ translation is exact, and a pattern made of them cannot take exponential time::
 
     Literal, str          the text, escaped           a + b           AB
     Word, Regex           (?>…), …+                    a | b           (?>A|B)
-    Opt(a)                (?>(?:A)?)                  OneOrMore(a)    (?>(?:A)+)
+    Opt(a)                (?>A|)                      OneOrMore(a)    (?>(?:A)+)
     a("name")             (?P<name>A)                 ~a              (?!A)
     FollowedBy(a)         (?=A)                       UpTo(a)         (?>(?:(?!A)[^\n])*)
     Lines(a)              (?>(?:A\n)+)
@@ -43,6 +43,8 @@ _SIMPLE: Final = re.compile(
     r"(?P<characters>\[\^?\]?(?:\\.|[^\]\\])*\]|\\[wWsSdD])(?P<times>[*+?]|\{\d+(?:,\d*)?\})?"
 )
 """Characters of one kind."""
+_CHARACTER: Final = re.compile(r"\\?[^\\]|\[\^?\]?(?:\\.|[^\]\\])*\]")
+"""One character."""
 
 
 class GrammarError(ValueError):
@@ -95,14 +97,12 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
         case pp.And():
             return _in_sequence(element.exprs, names)
         case pp.MatchFirst():
-            return f"(?>{'|'.join([_translate(one, names) for one in element.exprs])})"
+            return f"(?>{'|'.join(_choices(element.exprs, names))})"
         case pp.Opt():
-            inner = _translate(element.expr, names)
-            if isinstance(element.expr, pp.MatchFirst) and inner.startswith("(?>"):
-                inner = inner.removeprefix("(?>").removesuffix(
-                    ")"
-                )  # the group around it gives nothing back either
-            return f"(?>(?:{inner})?)"
+            choices = _choices([element.expr], names)
+            if len(choices) == 1 and _CHARACTER.fullmatch(choices[0]):
+                return f"{choices[0]}?+"
+            return f"(?>{'|'.join([*choices, ''])})"
         case pp.OneOrMore() | pp.ZeroOrMore():
             before = names and names.total()
             repeat = "+" if isinstance(element, pp.OneOrMore) else "*"
@@ -131,6 +131,17 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
         case _ if isinstance(element, _TRANSPARENT) and element.expr is not None:
             return _translate(element.expr, names)
     raise GrammarError(f"{type(element).__name__} has no translation: {element}")
+
+
+def _choices(elements: Iterable[pp.ParserElement], names: Counter[str] | None) -> list[str]:
+    """Translate alternatives; those that are in one of them are alternatives of the same choice."""
+    choices: list[str] = []
+    for element in elements:
+        if isinstance(element, pp.MatchFirst) and not element.resultsName:
+            choices += _choices(element.exprs, names)
+        else:
+            choices.append(_translate(element, names))
+    return choices
 
 
 def _in_sequence(elements: Sequence[pp.ParserElement], names: Counter[str] | None) -> str:

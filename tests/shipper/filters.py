@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import resource
 import select
@@ -57,8 +58,9 @@ class Filter:
             preexec_fn=limit if largest_file else None,  # noqa: PLW1509 - no threads
         )
         assert self.process.stdin
-        assert self.process.stdout
-        self.input, self.output = self.process.stdin, self.process.stdout
+        assert isinstance(self.process.stdout, io.BufferedReader)
+        self.input = self.process.stdin
+        self.output = self.process.stdout.raw  # select() does not see what a buffer holds
 
     def __enter__(self) -> Self:
         return self

@@ -180,10 +180,35 @@ def test_each_line_is_confirmed_and_a_crash_survives_a_kill_in_its_middle(tmp_pa
 
 
 def test_what_was_printed_is_not_printed_again_after_a_restart(tmp_path: Path) -> None:
-    options = ("--state", str(tmp_path / "state"), "--signatures")
-    assert len(printed(*options, text=OOPS)) == 2
-    assert len(printed(*options, text=OOPS + BUG)) == 2
+    options = ("--state", str(tmp_path / "state"), "--signatures", "--close-quiet", "1")
+    for text in (OOPS, OOPS + BUG):
+        with Filter(*options) as filtering:
+            filtering.write(text)
+            first, second = filtering.document(), filtering.document()
+            assert first["kernel"]["panic"]["title"] == second["title"]
+            assert filtering.end() == []
     assert printed(*options, text=b"") == []
+
+
+@pytest.mark.parametrize("end", ["end of input", "SIGTERM"])
+def test_a_crash_that_is_open_at_the_end_is_left_to_the_next_filter(tmp_path: Path, end: str) -> None:
+    """A product that is killed or restarted closes the pipe."""
+    options = ("--state", str(tmp_path / "state"), "--close-quiet", "1")
+    journal = tmp_path / "state" / "journal"
+    before, after = halves(OOPS)
+    with Filter(*options, "--close-quiet", "600") as filtering:
+        filtering.write(b"".join(before))
+        until(lambda: journal.exists() and before[-1] in journal.read_bytes())
+        if end == "SIGTERM":
+            filtering.process.terminate()
+        assert filtering.end() == []
+        assert filtering.process.stderr
+        said = filtering.process.stderr.read().decode()
+        assert said == f"kpanic: a crash is open; it is kept in {tmp_path}/state for the next filter\n"
+    with Filter(*options) as filtering:
+        filtering.write(b"".join(after))
+        document = filtering.document()
+    assert untimed(document) == untimed(plain())
 
 
 def test_a_crash_that_was_complete_and_not_printed_is_printed_after_a_restart(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -30,11 +29,13 @@ from tests.shipper.test_inputs_sockets import port
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.engines import search
 
 HOSTS = 10
+BURST = 60
+"""Crashes that are sent at once before the product is killed."""
 
 
 def command(form: str, config: Path, folder: Path) -> list[str]:
@@ -47,33 +48,84 @@ def command(form: str, config: Path, folder: Path) -> list[str]:
     return [*parts.syslog_ng(), "-F", "-f", str(config), *files]
 
 
-@contextlib.contextmanager
-def daemon(form: str, engine: Engine, namespace: str, folder: Path) -> Iterator[tuple[psutil.Process, int]]:
-    """Run a product with its exported configuration, whose ports and folders are the test's own."""
-    text = pipeline(form, engine, namespace).replace(f"/var/lib/{form}", str(folder))
-    tools = folder / "bin"
-    tools.mkdir()
-    text = text.replace("/usr/local/bin/kpanic filter", f"{program(tools)} filter --close-quiet 3")
-    ports = {
-        number: port(socket.SOCK_STREAM) for number in (SYSLOG_PORT, SYSLOG_COUNTED_PORT, NETCONSOLE_PORT)
-    }
-    for number, free in ports.items():
-        text = text.replace(f'port="{number}"', f'port="{free}"').replace(f"port({number})", f"port({free})")
-    (folder / "kpanic").mkdir()
-    config = folder / f"{form}.conf"
-    config.write_text(text)
-    environment = {**os.environ, "KPANIC_PASSWORD": "secret"}
-    with (
-        (folder / "log").open("wb") as log,
-        subprocess.Popen(command(form, config, folder), stderr=log, stdout=log, env=environment) as running,
-    ):
-        try:
-            until(lambda: running.poll() is not None or _opens(ports[SYSLOG_PORT]), 30)
-            assert running.poll() is None, (folder / "log").read_text()
-            yield psutil.Process(running.pid), ports[SYSLOG_PORT]
-        finally:
-            running.terminate()
-            running.wait(30)
+class Daemon:
+    """A product with its exported configuration, whose ports and folders are the test's own.
+
+    :ivar port: where it takes syslog over TCP.
+    """
+
+    def __init__(self, form: str, engine: Engine, namespace: str, folder: Path) -> None:
+        text = pipeline(form, engine, namespace).replace(f"/var/lib/{form}", str(folder))
+        tools = folder / "bin"
+        tools.mkdir()
+        text = text.replace("/usr/local/bin/kpanic filter", f"{program(tools)} filter --close-quiet 3")
+        ports = {
+            number: port(socket.SOCK_STREAM) for number in (SYSLOG_PORT, SYSLOG_COUNTED_PORT, NETCONSOLE_PORT)
+        }
+        for number, free in ports.items():
+            text = text.replace(f'port="{number}"', f'port="{free}"').replace(
+                f"port({number})", f"port({free})"
+            )
+        (folder / "kpanic").mkdir()
+        config = folder / f"{form}.conf"
+        config.write_text(text)
+        self.port = ports[SYSLOG_PORT]
+        self._folder = folder
+        self._command = command(form, config, folder)
+        self._running: psutil.Popen | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it takes connections."""
+        log = self._folder / "log"
+        with log.open("ab") as out:
+            environment = {**os.environ, "KPANIC_PASSWORD": "secret"}
+            started = psutil.Popen(self._command, stderr=out, stdout=out, env=environment)
+        self._running = started
+        until(lambda: started.poll() is not None or _opens(self.port), 30)
+        assert started.poll() is None, log.read_text()
+
+    def filter(self) -> psutil.Process:
+        """Return the filter that reads syslog."""
+        assert self._running
+        (found,) = (
+            child
+            for child in self._running.children(recursive=True)
+            if "filter" in child.cmdline()
+            and "netconsole" not in " ".join(child.cmdline())
+            and "python" in child.name()
+        )
+        return found
+
+    def kill(self) -> None:
+        """Kill it, and wait until what it had started has ended."""
+        assert self._running
+        children = self._running.children(recursive=True)
+        self._running.kill()
+        self._running.wait(30)
+        _, alive = psutil.wait_procs(children, 30)
+        assert not alive
+
+    def stop(self) -> None:
+        """End it."""
+        if self._running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._running.terminate()
+            self._running.wait(30)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, opensearch: search.Engine, namespace: str) -> Iterator[Callable[[str], Daemon]]:
+    """Make products, started, with OpenSearch behind."""
+    made: list[Daemon] = []
+
+    def make(form: str) -> Daemon:
+        made.append(Daemon(form, Engine("opensearch", opensearch.url, "kpanic"), namespace, tmp_path))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
 
 
 def _opens(to: int) -> bool:
@@ -117,51 +169,59 @@ def expected(number: int) -> dict[str, Any]:
     return comparable(build(report, Origin("file", path="-", agent_host=os.uname().nodename)))
 
 
-def filters(running: psutil.Process) -> list[psutil.Process]:
-    """Return the filters that a product has started, the one that reads syslog first."""
-    return [
-        child
-        for child in running.children(recursive=True)
-        if "filter" in child.cmdline()
-        and "netconsole" not in " ".join(child.cmdline())
-        and "python" in child.name()
-    ]
+def taken(folder: Path, line: bytes) -> bool:
+    """Whether a file of the product or the filter holds a message."""
+    text = line.partition(b"kernel: ")[2].strip()
+    return any(text in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("form", ["rsyslog", "syslog-ng"])
-def test_crashes_go_through_the_product_into_the_engine(
-    opensearch: search.Engine, namespace: str, tmp_path: Path, form: str
+def test_crashes_go_through_the_product_into_the_engine_whatever_is_killed(
+    opensearch: search.Engine,
+    namespace: str,
+    tmp_path: Path,
+    form: str,
+    daemon: Callable[[str], Daemon],
 ) -> None:
     index = data_stream(namespace)
     CliRunner().invoke(
         cli, ["setup", "--index-management", "-E", f"output.opensearch.hosts={opensearch.url}"]
     )
     before = opensearch.count(SIGNATURES)
-    with daemon(form, Engine("opensearch", opensearch.url, "kpanic"), namespace, tmp_path) as (running, to):
-        for number in range(HOSTS):
-            say(to, messages(number))
-        sent = time.monotonic()
-        until(lambda: opensearch.count(index) == HOSTS, 60)
-        latency = time.monotonic() - sent
+    product = daemon(form)
+    for number in range(HOSTS):
+        say(product.port, messages(number))
+    sent = time.monotonic()
+    until(lambda: opensearch.count(index) == HOSTS, 60)
+    latency = time.monotonic() - sent
 
-        lines = messages(HOSTS)
-        say(to, lines[:8])
-        (state,) = tmp_path.glob("kpanic/state/journal")
-        until(lambda: lines[7].partition(b"kernel: ")[2].strip() in state.read_bytes())
-        (killed,) = filters(running)
-        killed.kill()
-        killed.wait(10)
-        say(to, lines[8:])
-        until(lambda: opensearch.count(index) == HOSTS + 1, 60)
+    for number, kill in ((HOSTS, lambda: product.filter().kill()), (HOSTS + 1, product.kill)):
+        lines = messages(number)
+        say(product.port, lines[:8])
+        until(lambda line=lines[7]: taken(tmp_path, line))  # type: ignore[misc]
+        kill()
+        if kill == product.kill:
+            product.start()
+        say(product.port, lines[8:])
+        until(lambda number=number: opensearch.count(index) == number + 1, 60)  # type: ignore[misc]
+
+    burst = range(HOSTS + 2, HOSTS + 2 + BURST)
+    for number in burst:
+        say(product.port, messages(number))
+    until(lambda: all(taken(tmp_path, messages(number)[-1]) for number in burst))
+    product.kill()
+    product.start()
+    until(lambda: opensearch.count(index) == burst.stop, 60)
+
     documents = [hit["_source"] for hit in opensearch.found(index)]
     found = {document["host"]["name"]: comparable(document) for document in documents}
-    assert found == {f"web-{number}": expected(number) for number in range(HOSTS + 1)}
+    assert found == {f"web-{number}": expected(number) for number in range(burst.stop)}
     assert {hit["_id"] for hit in opensearch.found(index)} == {
         document["labels"]["document_id"] for document in documents
     }
     assert opensearch.count(SIGNATURES) >= max(1, before)
-    print(f"{form}: {HOSTS + 1} crashes in, {len(documents)} documents out, latency {latency:.1f} s")  # noqa: T201
+    print(f"{form}: {burst.stop} crashes in, {len(documents)} documents out, latency {latency:.1f} s")  # noqa: T201
 
 
 KERNEL_LINES: dict[str, dict[str, Any]] = {

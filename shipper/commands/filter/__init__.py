@@ -1,7 +1,8 @@
 """``kpanic filter``: lines in, documents out, for use inside an existing pipeline.
 
 A document is printed as soon as its crash is complete: its host has been quiet for ``--close-quiet`` seconds,
-or goes on after it, or the input ends. SIGTERM and SIGINT end it like the end of the input.
+or goes on after it, or the input ends. SIGTERM and SIGINT end it like the end of the input. With ``--state``
+a crash that is open at the end is left to the next filter.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ __all__ = ["command"]
     "--state",
     "folder",
     metavar="FOLDER",
-    help="Folder to keep open crashes in, so that a filter that was killed goes on with them.",
+    help="Folder to keep open crashes in: the next filter goes on with those that are open at the end.",
 )
 @click.option(
     "-E", "overrides", multiple=True, metavar="KEY=VALUE", help="A key of the configuration; repeatable."

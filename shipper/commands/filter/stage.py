@@ -150,8 +150,14 @@ class Stage:
                 self._say_once(str(error))
 
     def flush(self) -> None:
-        """Write the documents of all crashes."""
-        self._lines.flush()
+        """Write the documents of all crashes; with a state, those that are open are left to the next filter.
+
+        A product that ends or is killed closes the pipe in the middle of a crash, and starts another filter.
+        """
+        if self.state is None:
+            self._lines.flush()
+        elif self._lines.open:
+            self.say(f"a crash is open; it is kept in {self.state.folder} for the next filter")
 
     def _keep(self, chunk: bytes) -> str:
         """Keep text; return why that is impossible."""

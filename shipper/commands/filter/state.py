@@ -79,18 +79,19 @@ class State:
     """A state folder, locked until the process ends.
 
     :param folder: is made if need be, for this user alone.
+    :ivar folder: the same.
     :raises StateError: it cannot be used, or another filter uses it.
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
-        self._journal, self._before = self._folder / "journal", self._folder / "journal.old"
+        self.folder = Path(folder)
+        self._journal, self._before = self.folder / "journal", self.folder / "journal.old"
         self.known = Known()
         self.last = b""
         """The text that was taken last."""
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self._journal, flags, 0o600)
@@ -138,7 +139,7 @@ class State:
         """
         if self._size < (JOURNAL_BYTES if idle else MOST_BYTES):
             return
-        new = self._folder / "journal.new"
+        new = self.folder / "journal.new"
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             file = os.open(new, flags, 0o600)
@@ -146,7 +147,7 @@ class State:
             os.replace(new, self._journal)  # noqa: PTH105
             os.fsync(self._lock)
         except OSError as error:
-            raise StateError(f"{self._folder}: {error.strerror}") from None
+            raise StateError(f"{self.folder}: {error.strerror}") from None
         os.close(self._file)
         self._file, self._size = file, 0
         self._append(list(self.known))
@@ -177,5 +178,5 @@ class State:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._size)
-            raise StateError(f"{self._folder}: {error.strerror}") from None
+            raise StateError(f"{self.folder}: {error.strerror}") from None
         self._size += len(data)

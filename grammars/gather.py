@@ -12,7 +12,7 @@ from kpanic.grammars.model import Hardware, Process
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from kpanic.grammars.blocks.backtrace import Trace
+    from kpanic.grammars.blocks.backtrace import Opening, Trace
     from kpanic.grammars.blocks.code import Code
     from kpanic.grammars.blocks.modules import Modules
     from kpanic.grammars.blocks.owner import Owner
@@ -47,6 +47,8 @@ class Gathered(Struct):
     trace: tuple[Frame, ...] = ()
     opened: bool = False
     """A trace has begun."""
+    label: str = ""
+    """The line that opened the first one."""
     current: bool = True
     """The registers that come now are those of the crash."""
     user: bool = False
@@ -143,17 +145,17 @@ class Gathered(Struct):
 
     def add_frames(self, value: Trace) -> bool:
         """Take the frames."""
-        if value.linked:
-            self.machine = self.machine or value.machine
         if not self.opened and not value.linked:
             return False
+        self.machine = self.machine or value.machine
         self.trace += value.frames
         self.current = False
         return True
 
-    def add_opening(self, _value: object) -> bool:
+    def add_opening(self, value: Opening) -> bool:
         """Take that a trace begins."""
         self.opened = True
+        self.label = self.label or value.label
         return True
 
 
@@ -193,7 +195,7 @@ def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
     if not found.machine and found.oops is not None:
         found.machine = machines.of_flags(found.oops.flags)
     if not found.machine:
-        found.machine = machines.of_functions(frame.symbol for frame in found.trace if frame.symbol)
+        found.machine = machines.of_trace(found.label, found.trace)
     if found.big_endian:
         found.machine = machines.find(found.machine).big_endian or found.machine
     return found

@@ -306,7 +306,7 @@ class Parser:
         ):
             copy, stream.ended = stream.ended.incident, None
             incident = stream.incident = self._opened(stream.boot, line, copy)
-        elif incident is None or over(incident, line, hits[0][0]):
+        elif incident is None or over(incident, line, hits[0][0], previous):
             found = self._finish(stream, more=True)
             incident = stream.incident = self._opened(stream.boot, line)
             if ends(line, hits[0][0]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from operator import le
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -46,6 +47,9 @@ _FOLLOWS: Final = regex(
     r"|[^\n]{0,64}panic_on_)"
 )
 """A panic that a setting makes of the report before it (kernel/panic.c, watchdog.c, hung_task.c)."""
+_FENCE: Final = regex(r"\s*(?:```|~~~|\[code\b|<pre\b|<code\b)", re.IGNORECASE)
+"""What stands above a quoted log in Markdown, BBCode and HTML."""
+_TRACE: Final = regex(r"\s*(?:[Cc]all [Tt]race|Backtrace|---\[ end )")
 
 
 class Ended(NamedTuple):
@@ -105,14 +109,24 @@ def gap(incident: Incident, line: Line) -> float | None:
     return None
 
 
-def over(incident: Incident, line: Line, family: Family) -> bool:
-    """Tell whether a report of a family that begins on a line does not follow from the incident."""
+def _traced(incident: Incident) -> bool:
+    """Tell whether the last report of an incident has come to its trace."""
+    return any(_TRACE.match(line.text) for line in incident.lines[incident.heads[-1].place :])
+
+
+def over(incident: Incident, line: Line, family: Family, previous: str = "") -> bool:
+    """Tell whether a report of a family that begins on a line does not follow from the incident.
+
+    :param previous: text of the line before.
+    """
     seconds = gap(incident, line)
     first = incident.heads[0].hits[0][0]
-    if incident.fatal:
-        return seconds is not None and seconds > SILENT
     kinds, passed = _kinds(family), _kinds(first)
     graver = kinds.isdisjoint(PASSING) and not _FOLLOWS.search(line.text)
+    if graver and _FENCE.match(previous) and _traced(incident):
+        return True  # people quote each crash apart
+    if incident.fatal:
+        return seconds is not None and seconds > SILENT
     if passed.isdisjoint(PASSING):
         return seconds is not None and seconds > QUIET
     if seconds is None:

@@ -55,6 +55,7 @@ BEHIND: Final = "is only the address behind a call that never returns"
 """Frames ``f+0x0/…`` of machines that print the address to return to (``%pS``), not the call (``%pB``)."""
 LOCKS: Final = "locks for others"
 """Reason of the functions that take and release locks."""
+SANITIZER: Final = "is part of a sanitizer"
 RECURSES: Final = "calls itself without an end"
 PRINTERS: Final = frozenset(
     {
@@ -295,7 +296,7 @@ class Walker:
                 symbol = self._point(value)
                 if symbol and (first := self._first([symbol])):
                     return self._blame(first, "the instruction pointer is in it")
-                if helpers.leaf(base(symbol)) and (first := self._first(self._returns(value))):
+                if self._called_none(value) and (first := self._first(self._returns(value))):
                     return self._blame(first, f"it called {base(symbol)}, says the return address register")
                 if not value.ip.symbol and (first := self._first(self._jumpers(value))):
                     return self._blame(first, "it jumped to where no code is, as the link register says")
@@ -312,6 +313,16 @@ class Walker:
         """Tell whether a later line names the function of a pointer that is an address alone."""
         later = (item.value for item in self.items.after(number))
         return not pointer.ip.symbol and any(type(one) is Pointer and one.names(pointer) for one in later)
+
+    def _called_none(self, pointer: Pointer) -> bool:
+        """Tell whether the function has made no call yet: the return address register has its caller.
+
+        The checks that a sanitizer puts into functions are none that these call by themselves.
+        """
+        symbol = base(pointer.ip.symbol)
+        if not symbol or helpers.leaf(symbol):
+            return bool(symbol)
+        return base(pointer.caller) != symbol and (symbol, SANITIZER) not in self.skipped
 
     def _returns(self, pointer: Pointer) -> Iterator[str]:
         """Yield where a pointer returns to: the caller of a leaf function, which the trace may leave out."""

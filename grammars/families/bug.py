@@ -59,6 +59,12 @@ def without_debug_info() -> ParserElement:
     return k.sentence("kernel BUG at ") + k.symbol
 
 
+@bug.form(title="kernel BUG in {function}", kind="bug", cause="bug", walk="named")
+def function_and_line() -> ParserElement:
+    """kernel BUG in grow_buffers at fs/buffer.c:1195!"""  # powerpc, before 2.6.13
+    return k.sentence("kernel BUG in ") + k.function("function") + " at " + k.source + "!"
+
+
 @bug.form(title="kernel BUG in {function}", kind="bug", cause="bug", walk="ip")
 def without_place() -> ParserElement:
     """kernel BUG [#1]

@@ -21,12 +21,13 @@ from kpanic.grammars.machines.access import NOTHING, Access
 from kpanic.grammars.machines.address import Address, special, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from kpanic.grammars.blocks import Block
     from kpanic.grammars.machines.disassembler import Disassembler
+    from kpanic.grammars.model import Frame
 
-__all__ = ["GROUP", "UNKNOWN", "Machine", "find", "installed", "named_in", "of_flags", "of_functions"]
+__all__ = ["GROUP", "UNKNOWN", "Machine", "find", "installed", "named_in", "of_flags", "of_trace"]
 
 GROUP: Final = "kpanic.machines"
 _BITS_32: Final = 0xFFFFFFFF
@@ -54,6 +55,8 @@ class Machine(Struct, frozen=True, kw_only=True):
     """What it alone prints in a report."""
     entries: str = ""
     """A regular expression for functions that it alone has: where its programs and interrupts enter."""
+    opening: str = ""
+    """How it alone opens a trace of functions without their addresses."""
     flags: frozenset[str] = frozenset()
     """Words behind ``Oops: … [#1]`` that no other machine prints."""
     fault: Callable[[int], Access] = _unknown
@@ -142,10 +145,17 @@ def of_flags(flags: Iterable[str]) -> str:
     return next((machine.name for machine in installed() if not machine.flags.isdisjoint(flags)), "")
 
 
-def of_functions(functions: Iterable[str]) -> str:
-    """Return ``uname -m`` of the machine that alone has one of the functions; empty where none tells."""
+def of_trace(opening: str, frames: Sequence[Frame]) -> str:
+    """Return ``uname -m`` of the machine that alone prints such a trace; empty where it does not tell.
+
+    :param opening: the line that opens it.
+    """
     known = [(machine.name, re.compile(machine.entries)) for machine in installed() if machine.entries]
-    return next((name for one in functions for name, entry in known if entry.match(one)), "")
+    functions = (frame.symbol for frame in frames if frame.symbol)
+    named = next((name for one in functions for name, entry in known if entry.match(one)), "")
+    if named or not frames or any(frame.address for frame in frames):
+        return named
+    return next((one.name for one in installed() if one.opening and one.opening == opening), "")
 
 
 def named_in(text: str) -> str:

@@ -134,6 +134,7 @@ AARCH64 = Machine(
     name="aarch64",
     words=("aarch64", "arm64"),
     blocks=(pc, rows, syndrome, between, own_words),
+    opening="Call trace:",
     entries=r"el[01][ht]?_(?:\d\d_)?(?:sync|irq|fiq|svc|da|ia|undef|error|interrupt)|__arm64_(?:compat_)?sys_",
     fault=_fault,
     says_fetch=True,

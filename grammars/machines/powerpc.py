@@ -20,7 +20,7 @@ from kpanic.grammars.machines.address import KERNEL, USER, split
 from kpanic.grammars.machines.disassembler import Disassembler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pyparsing import ParserElement
 
@@ -147,7 +147,7 @@ def special() -> ParserElement:
     DAR: 0000000000000010, DSISR: 40000000
     """
     names = k.one_of("NIP:  ", "NIP: ", "REGS: ", "MSR:  ", "CFAR: ", "DAR: ", "DEAR: ")
-    digits = k.FollowedBy(names + k.hex_number("digits"))
+    digits = k.FollowedBy(names + k.Regex("[0-9A-Fa-f]+")("digits"))  # in capitals until 2.6.13
     return k.Opt(digits) + k.Combine(names + k.rest_of_line)("lines")
 
 
@@ -176,12 +176,17 @@ def frame() -> ParserElement:
     return k.spaces + stack + code + k.Opt(".") + k.frame_symbol
 
 
-@block("frames", lambda fields: Trace(fields["lines"], frame), each=frame)
+def _trace(fields: Mapping[str, str]) -> Trace:
+    return Trace(fields["lines"], frame, _BY_DIGITS.get(len(fields.get("digits", "")), ""))
+
+
+@block("frames", _trace, each=frame)
 def frames() -> ParserElement:
     """[c0000000038bfcb0] [c008000000335cd0] boom_write+0x28/0x80 [boom] (unreliable)
     [c0000000038bfcd0] [c0000000005da988] vfs_write+0x168/0x4f0
     """
-    return k.Lines(frame.build())("lines")
+    digits = k.FollowedBy(k.spaces + "[" + k.hex_digits(8, 16)("digits") + "] ")
+    return k.Opt(digits) + k.Lines(frame.build())("lines")
 
 
 @block("fault address", dict)

@@ -21,10 +21,12 @@ _MARK: Final = regex(
 _ROW: Final = regex(r"(?:[^|\n]{0,64}\|){1,4} (?P<text>\[ *\d{1,12}\.\d{6}\].*?)(?: {0,64}\|)?$")
 _MARKUP: Final = regex(
     r"(?:\[(?:code|quote|spoiler|php|noparse)(?:=[^\]\n]{1,64})?\]"
-    r"|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`{1,3})+(?P<text>.+)",
+    r"|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`{1,3})+(?P<text>[^`\n].*)",
     re.IGNORECASE,
 )
 _CENT: Final = regex(r"¢([^¢!\n]{1,64})!")
+_LINK: Final = regex(r"\[ {0,2}\[(<[0-9a-f]{8,16}>)\]\(<[0-9a-f]{8,16}>\]?\)\]?")
+"""``[<address>] [<address>]`` where a tracker made a link of it."""
 _ENTITIES: Final = ("&lt;", "&gt;")
 
 
@@ -53,6 +55,8 @@ class _Page(LineReader):
             import html  # noqa: PLC0415 - its table of entities is large, and few texts come from a page
 
             text = html.unescape(text)
+        if "](<" in text:
+            text = _LINK.sub(r"[\1]", text)
         if "¢" in text:
             text = _CENT.sub(r"[\1]", text)
         if text[0] in "[<`" and not text[1:2].isspace() and (match := _MARKUP.match(text)):
@@ -61,7 +65,9 @@ class _Page(LineReader):
 
 
 QUOTE: Final = Transport(name="quotation", reader=_Quote, prefixes=False, order=10, starts=">")
-PAGE: Final = Transport(name="web page", reader=_Page, prefixes=False, order=5, unusual=(*_ENTITIES, "¢"))
+PAGE: Final = Transport(
+    name="web page", reader=_Page, prefixes=False, order=5, unusual=(*_ENTITIES, "¢", "](<")
+)
 """Entities; tags of HTML, BBCode and Markdown before a text's first line; and the signs that a terminal of
 z/VM, whose code page is 037, has in the places of ``[`` and ``]``.
 """

@@ -151,8 +151,8 @@ def test_the_address_behind_a_call_that_never_returns_is_no_frame() -> None:
     assert ("widget_unrelated", BEHIND) in crash.blame.skipped
 
 
-@pytest.mark.parametrize("leaf", ["ioread32", "memcpy", "src_unaligned_dst_aligned"])
-def test_who_called_a_leaf_stands_in_the_return_address_register(leaf: str) -> None:
+@pytest.mark.parametrize("leaf", ["ioread32", "memcpy", "src_unaligned_dst_aligned", "kfree"])
+def test_who_called_a_helper_that_has_called_none_stands_in_the_return_address_register(leaf: str) -> None:
     crash = _crash(
         "Data bus error, epc == 80221c28, ra == 83314e60",
         "Oops[#1]:",
@@ -165,7 +165,7 @@ def test_who_called_a_leaf_stands_in_the_return_address_register(leaf: str) -> N
     assert crash.blame.function == "widget_loadnf"
 
 
-def test_the_return_address_of_other_helpers_is_not_asked() -> None:
+def test_the_return_address_of_a_sanitizers_check_is_not_asked() -> None:
     crash = _crash(
         "Unable to handle kernel paging request at virtual address ffff000000000000",
         "pc : __hwasan_check_x0_67043363+0x4/0x30",

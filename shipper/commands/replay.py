@@ -6,6 +6,7 @@ import click
 
 from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands._deliver import delivering, say_delivered
+from kpanic.shipper.commands._owner import become_owner
 from kpanic.shipper.commands._plugins import make_outputs
 from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.terminal import say
@@ -28,6 +29,7 @@ def command(
 ) -> int:
     """Deliver again what OUTPUT, or any output, refused, once the reason is mended."""
     config = read_config(config_file, overrides)
+    become_owner(config)
     outputs = make_outputs(config, output)
     with open_store(config) as store:
         for one in outputs:

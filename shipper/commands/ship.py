@@ -16,6 +16,7 @@ from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands._deliver import delivering, say_delivered
 from kpanic.shipper.commands._hosts import host_options, stated_hosts
+from kpanic.shipper.commands._owner import become_owner
 from kpanic.shipper.commands._plugins import make_outputs, origin
 from kpanic.shipper.commands._store import expire, open_store
 from kpanic.shipper.crashed_host import HostRules
@@ -116,6 +117,7 @@ def command(  # noqa: PLR0913 - one for each option
     files = _Files(paths, hosts)
     if dry_run:
         return _dry_run(config, origin(config, hosts=hosts), files, on, again=again)
+    become_owner(config)
     outputs = make_outputs(config)
     with open_store(config) as store:
         if not (backfill or no_backfill) and outputs and not store.status().documents:

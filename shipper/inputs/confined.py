@@ -16,12 +16,13 @@ import resource
 import signal
 import struct
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import ctypes
+    from collections.abc import Sequence
 
-__all__ = ["NOBODY", "command"]
+__all__ = ["NOBODY", "become", "command"]
 
 NOBODY: Final = 65_534
 """User and group, as the kernel's overflowuid."""
@@ -56,7 +57,8 @@ def _confine(space: int, size: int, seconds: int) -> None:
     if libc.unshare(_CLONE_NEWNET) and not root and not _capable():
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # it costs what capabilities there were
     if root:
-        _become_nobody(libc)
+        with suppress(PermissionError):  # a container forbids it
+            become(NOBODY, NOBODY)
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for which, limit in (
         (resource.RLIMIT_FSIZE, size),
@@ -75,16 +77,19 @@ def _capable() -> bool:
         return any(line.startswith("CapEff:") and int(line.split()[1], 16) for line in status)
 
 
-def _become_nobody(libc: ctypes.CDLL) -> None:
-    """Give up root for a user who may read any file; inside a container that forbids it, stay."""
+def become(uid: int, gid: int, groups: Sequence[int] = ()) -> None:
+    """Give up root, for good, for a user who may read any file.
+
+    :raises PermissionError: this process may not, as in some containers.
+    """
+    import ctypes  # noqa: PLC0415
+
+    libc = ctypes.CDLL(None)
     only = 1 << _CAP_DAC_READ_SEARCH
     libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
-    try:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-    except PermissionError:
-        return
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
     libc.capset(_CAPABILITIES, struct.pack("=6I", only, only, only, 0, 0, 0))
     libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_READ_SEARCH, 0, 0)
 

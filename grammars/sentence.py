@@ -39,8 +39,13 @@ def checksum(module: str) -> int:
 
     :raises OSError: a source cannot be read.
     """
+    return zlib.crc32(_source(module).read_bytes(), _language())
+
+
+@cache
+def _language() -> int:
     found = 0
-    for name in (*LANGUAGE, module):
+    for name in LANGUAGE:
         found = zlib.crc32(_source(name).read_bytes(), found)
     return found
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from kpanic import plugins
-from kpanic.grammars.lazy import regex
 from kpanic.grammars.machines.access import NOTHING, Access
 from kpanic.grammars.machines.address import Address, special, split
 
@@ -121,13 +120,12 @@ def _by_name() -> dict[str, Machine]:
 
 
 @lru_cache(maxsize=1)
-def _words() -> tuple[tuple[re.Pattern[str], ...], dict[str, str]]:
-    """Return what finds words that name machines, a compiler's target first, and the machines by them."""
+def _words() -> tuple[re.Pattern[str], dict[str, str]]:
+    """Return what finds words that name machines, with a group for a compiler's target, and the machines."""
     names = {word: machine.name for machine in installed() for word in machine.words}
     words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))  # one may be part of another
-    word = rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])"
-    target = rf"{word}(?:(?<=-linux)|(?=-(?:\w{{1,20}}-)?linux))"
-    return (regex(target), regex(word)), names
+    target = r"(?P<target>(?<=-linux)|(?=-(?:\w{1,20}-)?linux))"
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9]){target}?"), names
 
 
 def installed() -> Iterable[Machine]:
@@ -160,6 +158,7 @@ def of_trace(opening: str, frames: Sequence[Frame]) -> str:
 
 def named_in(text: str) -> str:
     """Return ``uname -m`` of the machine that a release or a banner names; empty where it names none."""
-    patterns, names = _words()
-    found = next(filter(None, (pattern.search(text) for pattern in patterns)), None)
-    return names[found[0]] if found else ""
+    pattern, names = _words()
+    found = list(pattern.finditer(text))
+    best = next((one for one in found if one["target"] is not None), found[0] if found else None)
+    return names[best[0]] if best else ""

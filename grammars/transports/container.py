@@ -9,12 +9,11 @@ Source: Kubernetes CRI logging format.
 
 from __future__ import annotations
 
-import string
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport
-from kpanic.grammars.transports.stamps import ISO
+from kpanic.grammars.transports.stamps import DIGITS, ISO
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
@@ -28,4 +27,4 @@ class _Reader(LineReader):
         return self.context.again(row._replace(text=match["text"])) if match else None
 
 
-CRI: Final = Transport(name="cri", reader=_Reader, order=47, starts=string.digits)
+CRI: Final = Transport(name="cri", reader=_Reader, order=47, starts=DIGITS)

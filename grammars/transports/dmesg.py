@@ -5,13 +5,12 @@ Source: util-linux sys-utils/dmesg.c.
 
 from __future__ import annotations
 
-import string
 from typing import Final
 
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import Context, LineReader, Row, Transport
-from kpanic.grammars.transports.stamps import CALLER, DAY, MONTH, ZONE, clock, epoch, wall
+from kpanic.grammars.transports.stamps import CALLER, DAY, DIGITS, MONTH, ZONE, clock, epoch, wall
 
 _CTIME: Final = regex(
     rf"(?:<\d+>)?\[(?:(?:[^\W\d_]{{1,5}}\.? )?{MONTH} ?(?P<date>[ \d]?\d) (?P<hour>\d\d:\d\d(?::\d\d)?)"
@@ -60,7 +59,7 @@ class _Iso(LineReader):
 
 CTIME: Final = Transport(name="dmesg", reader=_Ctime, order=42, starts="[<")
 """``[Sun Nov 22 18:53:41 2026] text``, ``[Nov22 19:31] text``, ``[  +0.000086] text``."""
-DECODED: Final = Transport(name="dmesg -x", reader=_Decoded, order=42, starts=string.ascii_lowercase)
+DECODED: Final = Transport(name="dmesg -x", reader=_Decoded, order=42, starts="abcdefghijklmnopqrstuvwxyz")
 """``kern  :warn  : …``, before any other form of dmesg."""
-ISO: Final = Transport(name="dmesg iso", reader=_Iso, order=46, starts=string.digits)
+ISO: Final = Transport(name="dmesg iso", reader=_Iso, order=46, starts=DIGITS)
 """``2026-11-22T19:31:14,816890+00:00 text``: the only ISO stamp with a comma."""

@@ -17,12 +17,11 @@ pages.
 from __future__ import annotations
 
 import json
-import string
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport, scrub
-from kpanic.grammars.transports.stamps import ISO
+from kpanic.grammars.transports.stamps import DIGITS, ISO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,5 +118,5 @@ class _Csv(LineReader):
 
 OBJECT: Final = Transport(name="object", reader=_Object, order=30, starts="{", breaks=(b"\\n", b"\\t"))
 MEMBER: Final = Transport(name="member", reader=_Member, order=31, starts=" \t")
-LOGCLI: Final = Transport(name="logcli", reader=_Logcli, order=29, starts=string.digits)
-CSV: Final = Transport(name="csv", reader=_Csv, order=29, starts=string.digits + '"')
+LOGCLI: Final = Transport(name="logcli", reader=_Logcli, order=29, starts=DIGITS)
+CSV: Final = Transport(name="csv", reader=_Csv, order=29, starts=DIGITS + '"')

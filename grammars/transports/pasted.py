@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import string
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport
+from kpanic.grammars.transports.stamps import DIGITS
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
@@ -71,9 +71,7 @@ PAGE: Final = Transport(
 """Entities; tags of HTML, BBCode and Markdown before a text's first line; and the signs that a terminal of
 z/VM, whose code page is 037, has in the places of ``[`` and ``]``.
 """
-TABLE: Final = Transport(name="table", reader=_Table, order=28, starts=" \t|" + string.digits)
+TABLE: Final = Transport(name="table", reader=_Table, order=28, starts=" \t|" + DIGITS)
 """The row of a table, as log viewers show it and Markdown writes it: dates, blanks, then the line."""
-MARK: Final = Transport(
-    name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + string.digits
-)
+MARK: Final = Transport(name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + DIGITS)
 """Before a stamp: spaces, the number of the line, or a mark of whoever lists lines."""

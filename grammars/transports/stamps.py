@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import re
 
-__all__ = ["CALLER", "DAY", "ISO", "MONTH", "PRINTK", "STAMP", "ZONE", "clock", "epoch", "wall"]
+__all__ = ["CALLER", "DAY", "DIGITS", "ISO", "MONTH", "PRINTK", "STAMP", "ZONE", "clock", "epoch", "wall"]
 
+DIGITS: Final = "0123456789"
 CALLER: Final = r"(?>(?: ?\[ *+(?P<caller>[TC]\d++)\])?)"
 """``[ T123]`` or ``[  C0]``, of CONFIG_PRINTK_CALLER."""
 PRINTK: Final = rf"\[ *+(?P<time>\d{{1,12}}+\.\d{{1,9}}+)(?>(?:[@,]\d++)?)(?>(?: <[ \d.+]*+>)?)\]{CALLER}"
@@ -46,7 +46,8 @@ def epoch(match: re.Match[str]) -> float | None:
     return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
 
 
-_MONTHS: Final = {name: number for number, name in enumerate(calendar.month_abbr) if name}
+_NAMES: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS: Final = {name: number for number, name in enumerate(_NAMES, 1)}
 _LEAP: Final = 2000
 """The year that stands for one which is not stated: it has all days."""
 _HOURS: Final = 3

@@ -39,6 +39,11 @@ _OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux ve
 """A line that ends another report, or begins a boot."""
 _OWNER: Final = regex(r"\s*(?:CPU: \d|P[Ii][Dd]: \d)")
 _MODULES: Final = regex(r"\s*Modules linked in")
+_BEHIND: Final = regex(r"\s*(?:Code: |RIP)")
+"""A line behind a trace."""
+_FRAME: Final = regex(
+    r"\s*(?:</?[A-Z]+>|(?:\[<[0-9a-f]{8,16}>\] )?(?:\? )?[A-Za-z_][\w.]{0,200}\+0x[0-9a-f]+/0x)"
+)
 _LEFT: Final = regex(r"\s*(?:" + "|".join(map(re.escape, LEFT)) + ")")
 
 
@@ -97,4 +102,8 @@ def _first(above: Sequence[Line]) -> int | None:
         if _OWNER.match(above[index].text):
             near = range(max(index - NEAR, 0), index)
             return next((at for at in near if _MODULES.match(above[at].text)), index)
-    return next((index for index, line in enumerate(above) if _LEFT.match(line.text)), None)
+    first = next((index for index, line in enumerate(above) if _LEFT.match(line.text)), len(above))
+    if first == len(above) or _BEHIND.match(above[first].text):
+        while first and _FRAME.match(above[first - 1].text):
+            first -= 1
+    return first if first < len(above) else None

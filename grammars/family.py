@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
-from kpanic.grammars.sentence import Sentence
+from kpanic.grammars.sentence import Sentence, Unsought
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,9 +147,10 @@ class Family(Struct):
         """Add the decorated function's expression as the next form; the fields are those of :class:`Form`."""
 
         def add(build: Callable[[], ParserElement]) -> Callable[[], ParserElement]:
+            sentence = Sentence if self.scanned else Unsought
             self.forms.append(
                 Form(
-                    sentence=Sentence(f"{self.name}.{build.__name__}", build),
+                    sentence=sentence(f"{self.name}.{build.__name__}", build),
                     title=title,
                     kind=kind,
                     cause=cause,

@@ -189,6 +189,8 @@ def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
                 break
             if fact.kind != "owner":
                 continue
+        cut = fact.kind == "frames" and not fact.place  # the line that opens the trace is missing
+        found.opened = found.opened or cut
         reader = _READERS.get(fact.kind)
         if reader is None or reader(found, fact.value):
             found.facts.append(fact)

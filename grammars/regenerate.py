@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars import body, registry
 from kpanic.grammars.blocks import boot
 from kpanic.grammars.compile import beginnings, literals, pattern
-from kpanic.grammars.sentence import checksum
+from kpanic.grammars.sentence import Unsought, checksum
 
 if TYPE_CHECKING:
     from kpanic.grammars.sentence import Sentence
@@ -40,7 +40,7 @@ def source() -> str:
         "SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {\n",
     ]
     for one in own:
-        begins = literals if one in forms else beginnings
+        begins = literals if one in forms and not isinstance(one, Unsought) else beginnings
         kept = (pattern(one.expression), begins(one.expression))
         lines.append(f"    {one.key!r}: {kept!r},\n")
     return "".join([*lines, "}\n"])

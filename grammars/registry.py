@@ -69,7 +69,8 @@ class Registry:
     def read(self, family: Family, text: str) -> Reading | None:
         """Read a header; ``text`` starts with it. None where no form of the family matches."""
         for form in family.forms:
-            if text.startswith(form.sentence.literals) and (found := form.sentence.match(text)):
+            literals = form.sentence.literals
+            if (not literals or text.startswith(literals)) and (found := form.sentence.match(text)):
                 return Reading(form, found[1])
         return None
 

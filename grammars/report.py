@@ -144,10 +144,10 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
     )
 
 
-def _said(incident: Incident, named: Named) -> str:
+def _said(incident: Incident, named: Named) -> Line:
     """Return the header; without one, the line by which the rest of its report is known."""
     number = 1 if named.family is remains and len(incident.heads) > 1 else 0
-    return incident.lines[incident.heads[number].place].text
+    return incident.lines[incident.heads[number].place]
 
 
 def _gathered(facts: Body, named: Named, head: Line) -> Gathered:
@@ -244,6 +244,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     form = named.reading.form if named.reading else None
     fields = named.reading.fields if named.reading else {}
     cause = "unknown" if form is None else form.cause if isinstance(form.cause, str) else form.cause(fields)
+    said = _said(incident, named)
     panic = tuple(_panic(incident))
     end = incident.lines[-1].number + 1
     fatal = (form is not None and form.fatal) or bool(panic)
@@ -272,7 +273,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         fatal=fatal,
         status=named.status,
         doubt=named.doubt,
-        reason=_said(incident, named),
+        reason=said.text,
         cause_detail=settled.detail,
         blame=named.blame,
         signature=signed,
@@ -296,7 +297,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         facts=(
             *[fact for fact in boot.facts if fact.kind != "reboot"],
             *([trigger] if trigger else ()),
-            Fact("header", fields, tuple(text.lines[:1])),
+            Fact("header", fields, (said,)),
             *found.facts,
             *panic,
             *_between(boot.hardware_errors, head.number, end),

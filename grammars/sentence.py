@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pyparsing import ParserElement
 
-__all__ = ["Sentence", "checksum"]
+__all__ = ["Sentence", "Unsought", "checksum"]
 
 LANGUAGE: Final = (
     "kpanic.grammars.vocabulary.elements",
@@ -158,3 +158,16 @@ class Sentence:
         except ParseException:
             return None
         return end, tokens.as_dict()
+
+
+class Unsought(Sentence):
+    """A sentence that nothing looks for by how it begins: it may begin with anything."""
+
+    @cached_property
+    def literals(self) -> tuple[str, ...]:
+        """Texts of which one begins each match; none if it can begin with anything."""
+        if self._kept:
+            return self._kept[1]
+        from kpanic.grammars.compile import beginnings  # noqa: PLC0415 - imports pyparsing
+
+        return beginnings(self.expression)

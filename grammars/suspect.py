@@ -238,7 +238,7 @@ class Walker:
                 if any_ and pointers and (symbol := self._point(value)):
                     yield symbol
                 opened = opened or machines.find(value.machine).untitled
-            elif type(value) is Trace and (opened or value.linked):
+            elif type(value) is Trace and (opened or value.linked or not item.place):
                 for symbol in self._reliable(value):
                     any_ = True
                     yield symbol

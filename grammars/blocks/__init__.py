@@ -9,10 +9,9 @@ all of them; the thing is a sentence of its own, and its reader loops.
 from __future__ import annotations
 
 import textwrap
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from kpanic.grammars.sentence import Sentence
+from kpanic.grammars.sentence import Sentence, Unsought
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "block", "sentence"]
 
 
-class Block(Sentence):
+class Block(Unsought):
     """Lines of a report, from the start of a line on.
 
     :param key: ``module.block``.
@@ -44,16 +43,6 @@ class Block(Sentence):
         self.kind = kind
         self.meaning = meaning
         self.each = each
-
-    @cached_property
-    def literals(self) -> tuple[str, ...]:
-        """Texts of which one begins each match; none if the block can begin with anything."""
-        kept = self._kept
-        if kept:
-            return kept[1]
-        from kpanic.grammars.compile import beginnings  # noqa: PLC0415 - imports pyparsing
-
-        return beginnings(self.expression)
 
     @property
     def examples(self) -> tuple[str, ...]:

@@ -87,6 +87,14 @@ def spl_panic() -> ParserElement:
     return what + k.Later(panic, within=1) + panic + k.function("function") + "()"
 
 
+@verify.form(title="VERIFY failed in {function}", kind="bug", cause="bug", walk="named", detail="{what}")
+def spl_error() -> ParserElement:
+    """SPLError: 14243:0:(dnode_sync.c:484:dnode_sync_free()) VERIFY3(dn->dn_bonus == 0) failed (1 == 0)"""
+    place = "(" + k.path + ":" + k.number + ":" + k.function("function") + "()) "
+    what = k.Combine(k.one_of("VERIFY", "ASSERT") + k.rest_of_line)("what")
+    return "SPLError: " + k.number + ":" + k.number + ":" + place + what  # before OpenZFS 0.6.4
+
+
 corrupted_list = Family("list")
 
 

@@ -148,6 +148,13 @@ def left() -> ParserElement:
     return k.one_of(*LEFT) + k.rest_of_line
 
 
+@remains.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
+def frames() -> ParserElement:
+    """drm_modeset_lock_all_ctx+0x1b0/0x3d0"""  # the last ones of a trace
+    address = k.Regex(r"(?:\[<[0-9a-f]{8,16}>\] )?(?:\? )?")
+    return address + k.symbol_name + k.Regex(r"\+0x[0-9a-f]+/0x[0-9a-f]+") + k.rest_of_line
+
+
 @summary.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
 def executive_summary() -> ParserElement:
     """---[ end trace 0000000000000000 ]---

@@ -6,6 +6,8 @@ import queue
 import threading
 from typing import TYPE_CHECKING
 
+from kpanic.grammars.scan.block import line_breaks
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -34,7 +36,7 @@ def read_ahead(chunks: Iterable[bytes], least: int) -> Iterator[tuple[bytes, int
                 room.acquire()
                 if ended:
                     return
-                taken.put((chunk, chunk.count(b"\n")))
+                taken.put((chunk, line_breaks(chunk)))
             taken.put(None)
         except BaseException as error:  # noqa: BLE001 - raised where the chunks are taken
             taken.put(error)

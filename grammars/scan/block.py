@@ -10,7 +10,7 @@ from kpanic.grammars.lazy import regex
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["BLOCK", "LONGEST", "Block", "Numbered", "cut", "overlong"]
+__all__ = ["BLOCK", "LONGEST", "Block", "Numbered", "cut", "line_breaks", "overlong"]
 
 BLOCK: Final = 256 * 1024
 """Maximum bytes of a block; a processor's cache holds them."""
@@ -62,17 +62,23 @@ def _without_pasted(data: bytes) -> bytes:
 
 
 def _without_escapes(data: bytes) -> bytes:
-    if data.count(b"\x1b") * _USUAL > len(data):
-        return _ESCAPE.sub(b"", data)
     kept: list[memoryview] = []  # few: faster than to search with an expression
-    view, at, place = memoryview(data), 0, data.find(b"\x1b")
+    view, at, place, most = memoryview(data), 0, data.find(b"\x1b"), len(data) // _USUAL
     while place >= 0:
         end = place + 1
         if match := _ESCAPE.match(data, place):
             kept.append(view[at:place])
             at = end = match.end()
+        most -= 1
+        if most < 0:
+            return _ESCAPE.sub(b"", data)
         place = data.find(b"\x1b", end)
     return b"".join((*kept, view[at:]))
+
+
+def line_breaks(data: bytes) -> int:
+    """Return the number of line breaks, sooner than by ``count``, which looks at each byte in turn."""
+    return len(data) - len(data.replace(b"\n", b""))
 
 
 def overlong(block: bytes) -> bool:
@@ -121,7 +127,7 @@ class Block:
     def index_of(self, start: int) -> int:
         """Count the lines before the one that starts there; going forward, each byte is counted once."""
         at, index = self._counted if self.at <= self._counted[0] <= start else (self.at, self.index)
-        self._counted = start, index + self.data.count(b"\n", at, start)
+        self._counted = start, index + line_breaks(self.data[at:start])
         return self._counted[1]
 
     def line_at(self, start: int) -> Numbered:

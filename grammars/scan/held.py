@@ -8,15 +8,16 @@ booted since.
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lines import Reader
-from kpanic.grammars.scan.block import Block, Numbered
 from kpanic.grammars.scan.literals import TOLD
 from kpanic.grammars.scan.windows import HOSTS
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
+    from kpanic.grammars.scan.block import Block, Numbered
     from kpanic.grammars.scan.literals import Hit, Search
 
 __all__ = ["ASIDE", "HELD_BY_HOST", "Held"]
@@ -68,7 +69,7 @@ class Held:
                 and self._transports.holds.match(data, data.rfind(b"\n", 0, end) + 1)
             ):
                 self._boot(b"", timed=True)
-        self._aside.append(Block(block.coloured or data, block.number, block.numbers))
+        self._aside.append(copy(block))  # nothing of it is read yet
         if len(self._aside) > ASIDE:
             self.hold_aside()
         return True

@@ -20,7 +20,7 @@ ALPHABET = " a0\n_.:AZfzx-([<\"/,\t\\=+#@?*)]>|{}~'`$%&!;^\x1b\u00e9"
 """Characters that stand for the classes that hold them, the likeliest first."""
 SIZES = (32, 128, 512, 2048, 8192)
 """Bytes of the longer of two texts; the shorter one has a quarter of it."""
-SLOW = 0.02
+SLOW = 0.005
 """Seconds after which no larger size is tried."""
 NOISE = 300e-6
 """Seconds below which a time is the machine's."""

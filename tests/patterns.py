@@ -6,7 +6,6 @@ in :mod:`re` records each with the module that asks for it.
 
 from __future__ import annotations
 
-import ast
 import functools
 import gc
 import importlib
@@ -114,11 +113,7 @@ def _searched(modules: list[ModuleType]) -> Iterator[str | bytes]:
 
 def _receivers(module: ModuleType) -> set[str]:
     """Return the names of what a module calls a searching method of."""
-    return {
-        getattr(node.func.value, "attr", None) or getattr(node.func.value, "id", "")
-        for node in ast.walk(ast.parse(inspect.getsource(module)))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SEARCHES
-    }
+    return set(re.findall(rf"(\w+)\s*\.(?:{'|'.join(SEARCHES)})\(", inspect.getsource(module)))
 
 
 def _held(value: object) -> Iterator[re.Pattern[Any]]:

@@ -449,11 +449,11 @@ def test_a_receiver_slower_than_the_timeout_gets_at_most_one_repeat(
     connect: Callable[..., FluentdOutput], namespace: str, times: float
 ) -> None:
     """Crashes that come meanwhile change the batch, and not what is in flight."""
-    collector = Collector(0.2 * times)
+    collector = Collector(0.1 * times)
     pending, delivered = batch(4, namespace), 0
     arriving = iter(batch(24, namespace)[4:])
     with served(collector) as host:
-        output = connect(host, ack_timeout=0.2, bulk_max_size=8)
+        output = connect(host, ack_timeout=0.1, bulk_max_size=8)
         until = time.monotonic() + 60
         while pending and time.monotonic() < until:
             with contextlib.suppress(Unavailable):

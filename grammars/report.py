@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.body import Body
     from kpanic.grammars.boot import Boot
-    from kpanic.grammars.incident import Incident
+    from kpanic.grammars.incident import Head, Incident
     from kpanic.grammars.model import Hardware, Line
     from kpanic.grammars.registry import Registry
     from kpanic.grammars.report_lines import ReportText
@@ -59,6 +59,8 @@ ALONE: Final = 2.0
 """Seconds that the lines of a report without a trace take at most."""
 DEADLY: Final = frozenset({"oops", "bug"})
 """Kinds of reports that ``Fatal exception`` follows from."""
+CRASH: Final = frozenset({"oops", "error code", "pointer", "registers", "code", "opening", "frames"})
+"""Kinds of the facts that an oops has of its own."""
 _WIDER: Final = (64, 32)
 """Bits of a machine, and of one that a word names wrongly."""
 PANIC: Final = "panic"
@@ -150,23 +152,42 @@ def _said(incident: Incident, named: Named) -> Line:
     return incident.lines[incident.heads[number].place]
 
 
-def _gathered(facts: Body, named: Named, head: Line) -> Gathered:
+def _gathered(facts: Body, named: Named, incident: Incident) -> Gathered:
     """Collect a report's facts; KFENCE and KCSAN close theirs with who was running.
 
-    What comes seconds after a line that the kernel prints alone is another report's.
+    What comes seconds after a line that the kernel prints alone is another report's. So is where the CPU was
+    when a kernel crashed once more while it panicked.
     """
     own: Iterable[Fact] = facts
+    head = incident.lines[incident.heads[0].place]
+    last = named.title.startswith(("KFENCE: ", "KCSAN: "))
+    if named.reading is not None and named.reading.form.kind == "panic" and (again := _again(incident)):
+        own = [fact for fact in facts if fact.kind not in CRASH or fact.lines[0].number < again.number]
+        found = gather(own)
+        found.machine = found.machine or gather(facts).machine
+        return found
     if named.reading is not None and named.reading.form.traceless and (time := head.time) is not None:
         own = takewhile(lambda fact: (fact.lines[0].time or 0.0) <= time + ALONE, facts)
-    return gather(own, owner_last=named.title.startswith(("KFENCE: ", "KCSAN: ")))
+    return gather(own, owner_last=last)
+
+
+def _again(incident: Incident) -> Line | None:
+    """Return the next header of an incident that heads an oops; None without one."""
+    return next((incident.lines[head.place] for head in incident.heads[1:] if _deadly(head)), None)
+
+
+def _deadly(head: Head) -> bool:
+    """Tell whether a header is that of an oops."""
+    return any(form.kind in DEADLY for form in head.hits[0][0].forms)
 
 
 def _followed_by(registry: Registry, title: str, incident: Incident) -> Iterable[Fact]:
     """Name the reports that followed."""
     seen = {title}
     previous = incident.heads[0].place
+    panicked = any(family.name == PANIC for family, _ in incident.heads[0].hits)
     for head in incident.heads[1 : 4 * CONSEQUENCES]:
-        near = head.place - previous <= NEAR
+        near = head.place - previous <= NEAR and not (panicked and _deadly(head))
         previous = head.place
         if near or all(family.last for family, _ in head.hits):
             continue
@@ -198,11 +219,14 @@ def _between(facts: Iterable[Fact], first: int, end: int) -> Iterable[Fact]:
 
 def _process(fields: Mapping[str, str], found: Gathered) -> Process:
     """Return the task that the header names, the one that was running, or the one whose stack is shown."""
-    if "pid" in fields:
-        return Process(decimal(fields["pid"]), fields["comm"])
     process = found.owner.process if found.owner else Process()
+    if "pid" in fields and (process.pid is None or process.pid != decimal(fields["pid"])):
+        return Process(decimal(fields["pid"]), fields["comm"])
     if process.pid is None and (dumped := found.first("task")):
         return Process(dumped.value.pid, dumped.value.name, process.cpu)
+    if process.pid is None and (wanted := found.first("lock")) and "task" in wanted.value:
+        name, _, pid = wanted.value["task"].rpartition("/")
+        return Process(decimal(pid), name, process.cpu)
     return process
 
 
@@ -240,7 +264,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
 ) -> CrashReport:
     """Put the facts of the report and of its boot together."""
     head = incident.lines[incident.heads[0].place]
-    found = _gathered(facts, named, head)
+    found = _gathered(facts, named, incident)
     form = named.reading.form if named.reading else None
     fields = named.reading.fields if named.reading else {}
     cause = "unknown" if form is None else form.cause if isinstance(form.cause, str) else form.cause(fields)

@@ -157,6 +157,19 @@ def _blocked() -> ParserElement:
     return taints("taints") + gap + _release()("release") + " " + k.Regex(r"#\S+")("build") + k.rest_of_line
 
 
+@block("owner", read_owner)
+def kernel_of_lockdep() -> ParserElement:
+    """WARNING: possible recursive locking detected
+    5.0.0-21-generic #appdebug Tainted: G           OE
+
+    [ INFO: possible circular locking dependency detected ]
+    4.5.0-ceph-10672-g5ef5edb #1 Not tainted
+    """  # kernel/locking/lockdep.c: print_kernel_ident()
+    header = k.one_of("WARNING: ", "[ INFO: ", "[ BUG: ", "INFO: ") + k.rest_of_line + "\n"
+    taints = "Not tainted" | k.Combine("Tainted: " + k.rest_of_line)
+    return header + _release()("release") + " " + k.Regex(r"#\S+")("build") + " " + taints("taints")
+
+
 @block("task", lambda fields: Task(fields["comm"].strip(), fields["state"], decimal(fields["pid"])))
 def task() -> ParserElement:
     """task:kworker/0:1   state:D stack:0 pid:12 ppid:2 flags:0x4000"""
@@ -179,4 +192,4 @@ def dumped() -> ParserElement:
     return "Task dump for CPU " + k.number + ":\n" + comm + pid
 
 
-BLOCKS: Final = (running, pid, cpu, process, allocated, task, dumped, tainted)
+BLOCKS: Final = (running, pid, cpu, process, allocated, kernel_of_lockdep, task, dumped, tainted)

@@ -30,8 +30,13 @@ lockup = Family("lockup")
 
 @lockup.form(title="BUG: soft lockup in {function}", kind="lockup", cause="soft-lockup", walk="down")
 def soft() -> ParserElement:
-    """BUG: soft lockup - CPU#2 stuck for 136s! [bash:4888]"""
-    return "BUG: soft lockup" + k.rest_of_line
+    """BUG: soft lockup - CPU#2 stuck for 136s! [bash:4888]
+
+    BUG: soft lockup detected on CPU#2!
+    """  # the second before 2.6.24
+    stuck = "stuck for " + k.number + "s! ["
+    task = k.UpTo(stuck) + stuck + k.task("comm", until="]")
+    return "BUG: soft lockup" + k.Opt(task) + k.rest_of_line
 
 
 @lockup.form(title="BUG: workqueue lockup", kind="lockup", cause="soft-lockup", walk="none", traceless=True)

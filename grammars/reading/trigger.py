@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kpanic.grammars.fact import Fact
-    from kpanic.grammars.model import CrashReport, Sentence
+    from kpanic.grammars.model import CrashReport, Line, Sentence
 
 NAME: Final = "trigger"
 KUNIT: Final = "kunit_try_catch"
@@ -34,7 +34,7 @@ UNCLAIMED: Final = Claim("An NMI came that no handler claimed.", "trigger")
 STARVED: Final = Claim("Task {task} asked for memory when none was left.", "trigger")
 INIT: Final = Claim("PID 1 ended, and the kernel cannot run without it.", "header")
 RUNNING: Final = Claim(
-    "Task {task} (PID {pid}){user} was running{cpu}.", "owner", "header", derived=("user", "cpu")
+    "Task {task} (PID {pid}){user} was running{cpu}.", *("owner", "lock", "header"), derived=("user", "cpu")
 )
 ALLOCATED: Final = Claim("Task {task} (PID {pid}) allocated the memory.", "owner")
 SHOWN: Final = Claim("The stack is that of task {task} (PID {pid}).", "task")
@@ -127,6 +127,11 @@ _CAUSES: Final[dict[str, Callable[[CrashReport], tuple[Sentence | None, ...]]]] 
 """Causes that say themselves what set them off."""
 
 
+def _locking(report: CrashReport) -> tuple[Line, ...]:
+    """Return the lines of lockdep that name the task."""
+    return lines_of([fact for fact in report.facts if fact.kind == "lock" and "task" in fact.value])
+
+
 def _running(report: CrashReport) -> Sentence | None:
     """Name the task that ran, and the CPU that it ran on."""
     process = report.process
@@ -134,7 +139,7 @@ def _running(report: CrashReport) -> Sentence | None:
     if process.pid == 0:
         return IDLE.say(report, cpu=cpu)
     owners = [fact for fact in report.facts if fact.kind == "owner" and fact.value.process.pid is not None]
-    lines = lines_of(owners) or report.lines[:1]
+    lines = lines_of(owners) or _locking(report) or report.lines[:1]
     if process.pid is None:
         return None
     if report.cause == "memory-leak":

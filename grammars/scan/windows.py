@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -112,13 +113,17 @@ class Windows:
         if len(self._left) != 1 or not rows:
             return False
         ((host, left),) = self._left.items()
-        size, first = len(rows), rows[0].number
-        if size > left or rows[-1].number != first + size - 1 or {row.host for row in rows} != {host}:
+        size = len(rows)
+        if size > left or {row.host for row in rows} != {host}:
+            return False
+        numbers = [row.number for row in rows]
+        if numbers != sorted(numbers):
             return False
         left -= size
         for number, wanted in self._due.items():
-            if first <= number < first + size:
-                left = max(left, wanted - (size - (number - first)))
+            behind = size - bisect_right(numbers, number)
+            if behind < size and numbers[-1 - behind] == number:
+                left = max(left, wanted - 1 - behind)
         if left:
             self._left[host] = left
         else:

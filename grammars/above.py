@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.incident import Incident
     from kpanic.grammars.model import Line
 
-__all__ = ["REMEMBERED", "ends", "with_rest"]
+__all__ = ["NEAR", "REMEMBERED", "adjoining", "ends", "with_rest"]
 
 REMEMBERED: Final = 96
 """Lines above that are looked at."""
@@ -50,6 +50,15 @@ _LEFT: Final = regex(r"\s*(?:" + "|".join(map(re.escape, LEFT)) + ")")
 def ends(line: Line, family: Family) -> bool:
     """Tell whether a line ends a report, or stands inside one, though it is the first that is known of it."""
     return family is headless or family.inner or _ENDS.search(line.text) is not None
+
+
+def adjoining(recent: Sequence[Line], number: int) -> tuple[Line, ...]:
+    """Return the last of these lines that stand above line ``number`` without a gap."""
+    first = len(recent)
+    while first and number <= recent[first - 1].number + recent[first - 1].raw.count("\n") + NEAR:
+        first -= 1
+        number = recent[first].number
+    return tuple(recent)[first:]
 
 
 def with_rest(incident: Incident, number: int, family: Family) -> Incident | None:

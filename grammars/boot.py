@@ -79,6 +79,11 @@ class Boot(Struct):
         return sum(len(line.text) + len(line.raw) for line in lines_of(kept))
 
 
+def debugged(previous: str) -> bool:
+    """Tell whether a banner behind this line is the debugger's."""
+    return _DEBUGGED.match(previous) is not None
+
+
 def begins(boot: Boot, line: Line, previous: str = "") -> bool:
     """Tell whether a line with a banner begins another boot.
 
@@ -88,7 +93,7 @@ def begins(boot: Boot, line: Line, previous: str = "") -> bool:
 
     :param previous: text of the line before.
     """
-    if _DEBUGGED.match(previous):
+    if debugged(previous):
         return False
     printed = line.text.startswith(BANNER) and (line.time is not None or not boot.timed)
     return printed and (boot.reported or bool(boot.kernel.banner))

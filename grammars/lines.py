@@ -97,6 +97,16 @@ class Reader:
         """Whether more input is needed to complete a line."""
         return any(reader.pending for reader in self._busy)
 
+    def state(self) -> dict[int, dict[str, object]]:
+        """Return what the readers of transports remember of the lines before, by their numbers."""
+        states = {}
+        for number, reader in self._readers.items():
+            new = type(reader)(self)
+            changed = {name: value for name, value in vars(reader).items() if getattr(new, name) != value}
+            if changed:
+                states[number] = changed
+        return states
+
     def gap(self) -> None:
         """Forget what the last line began: the next one does not follow it."""
         for reader in self._readers.values():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections import OrderedDict
-from operator import attrgetter
-from typing import TYPE_CHECKING, BinaryIO, Final
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from kpanic.grammars import faults, report
 from kpanic.grammars import registry as registry_
-from kpanic.grammars.above import REMEMBERED, ends
+from kpanic.grammars.above import REMEMBERED, adjoining, ends
 from kpanic.grammars.ahead import read_ahead
 from kpanic.grammars.boot import BANNER, KEPT, READERS, Boot, begins, note
 from kpanic.grammars.fact import Fact
@@ -27,7 +27,7 @@ from kpanic.grammars.scan import BLOCK, Scanner
 from kpanic.grammars.stream import Ended, Stream, over
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from kpanic.grammars.model import CrashReport
     from kpanic.grammars.registry import Registry
@@ -310,7 +310,7 @@ class Parser:
             found = self._finish(stream, more=True)
             incident = stream.incident = self._opened(stream.boot, line)
             if ends(line, hits[0][0]):
-                incident.above = tuple(stream.recent)
+                incident.above = adjoining(stream.recent, line.number)
             stream.recent.clear()
         incident.last = incident.last_head = self._now
         incident.newest = line
@@ -405,6 +405,41 @@ def _cut(line: Line) -> bool:
 def died(report: CrashReport) -> CrashReport:
     """Return the report as one that the kernel died of, which where it was found says: kdump's folder."""
     return report if report.fatal else _analysed(structs.replace(report, fatal=True))
+
+
+def renumbered(report: CrashReport, number: Callable[[int], int]) -> CrashReport:
+    """Return the report with other numbers of its lines, and its analysis with them.
+
+    :param number: returns the new number of a line.
+    """
+    moved: CrashReport = _moved(report, number, {})
+    return _analysed(moved) if report.analysis is not None else moved
+
+
+def _moved(value: Any, number: Callable[[int], int], lines: dict[int, Line]) -> Any:  # noqa: ANN401 - a part of a report
+    """Return a value with other numbers of all lines in it.
+
+    :param lines: the new lines by the identity of the old ones: what names a line twice does so again.
+    """
+    if isinstance(value, Line):
+        if id(value) not in lines:
+            lines[id(value)] = value._replace(number=number(value.number))
+        return lines[id(value)]
+    if isinstance(value, Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+        moved = {name: _moved(field, number, lines) for name, field in fields.items()}
+        changed = {name: field for name, field in moved.items() if field is not fields[name]}
+        return structs.replace(value, **changed) if changed else value
+    if isinstance(value, tuple):
+        parts = [_moved(part, number, lines) for part in value]
+        if all(map(is_, parts, value)):
+            return value
+        return value._make(parts) if hasattr(value, "_make") else tuple(parts)
+    if isinstance(value, list):
+        return [_moved(part, number, lines) for part in value]
+    if isinstance(value, dict):
+        return {key: _moved(part, number, lines) for key, part in value.items()}
+    return value
 
 
 def _analysed(crash: CrashReport) -> CrashReport:

@@ -66,6 +66,10 @@ class Registry:
         after = self._ignore_after.get(family.name)
         return after is not None and previous is not None and after.search(previous) is not None
 
+    def ignores_after(self, previous: str) -> bool:
+        """Tell whether some family ignores a line behind this one."""
+        return any(after.search(previous) for after in self._ignore_after.values())
+
     def read(self, family: Family, text: str) -> Reading | None:
         """Read a header; ``text`` starts with it. None where no form of the family matches."""
         for form in family.forms:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "groups"]
 
 DOCUMENTS = 100
+"""Maximum documents."""
 BYTES = 1 << 20
 
 

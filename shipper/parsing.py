@@ -1,4 +1,4 @@
-"""Files to documents, in one process or several, in the order of the files and in bounded memory."""
+"""Files to documents, here or elsewhere, in the order of the files and in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kpanic.shipper.document import documented
 from kpanic.shipper.executors import Died, executor
 from kpanic.shipper.inputs.log_file import STANDARD_INPUT
 from kpanic.shipper.inputs.sources import sources
+from kpanic.shipper.parts import Joined, Piece, Range, local_size, ranges, read_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,9 +43,16 @@ class Parsed(NamedTuple):
     """Why the file could not be read, or not to its end; one line."""
     complete: bool = True
     """No more of this file follows."""
+    read: int = 0
+    """Bytes of a large file that were read so far; 0 if it is not known."""
 
 
-def parse_files(paths: Iterable[str], base: Origin, on: int | str | None = 1) -> Iterator[Parsed]:
+def parse_files(
+    paths: Iterable[str],
+    base: Origin,
+    on: int | str | None = 1,
+    size_of: Callable[[str], int] = local_size,
+) -> Iterator[Parsed]:
     """Parse files, and yield what they hold in the order of ``paths``.
 
     :param paths: files, archives and URLs (:func:`.sources.sources`); each is asked for when it is about to
@@ -52,23 +60,75 @@ def parse_files(paths: Iterable[str], base: Origin, on: int | str | None = 1) ->
     :param base: what is known of every crash before its file is read.
     :param on: processes to parse with, which are started by the call, or the address of a Dask scheduler.
         None is one process for each available processor if there is enough to read.
+    :param size_of: returns the size of a file that may be read in parts, in bytes; 0 for one that is not.
     :raises OperatorError: the scheduler cannot be used.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     grammars.Parser()  # the whole grammar is built before the processes part
     gc.freeze()  # it lives as long as the process: collecting garbage need not look through it
-    work = functools.partial(_parse_file, base=base)
-    if not isinstance(on, str) and on != 1:
-        paths = iter(paths)
-        first = list(itertools.islice(paths, max(FEW_FILES + 1, on or 0)))
+    work = functools.partial(_work, base=base)
+    if on == 1:
+        return (parsed for path in paths for parsed in _parse_file(path, base))
+    tasks = _tasks(paths, size_of)
+    if not isinstance(on, str):
+        first = list(itertools.islice(tasks, max(FEW_FILES + 1, on or 0)))
         if on is None:
-            on = min(MOST_JOBS, len(os.sched_getaffinity(0))) if is_much(first) else 1
+            much = is_much([task.path for task in first])
+            on = min(MOST_JOBS, len(os.sched_getaffinity(0))) if much else 1
         on = min(on, len(first))
-        paths = itertools.chain(first, paths)
-    if isinstance(on, int) and on <= 1:
-        return (parsed for path in paths for parsed in work(path))
-    return _in_order(executor(work, on), iter(paths), work)
+        tasks = itertools.chain(first, tasks)
+        if on <= 1:
+            whole = (task.path for task in tasks if task.part is None or not task.part.begin)
+            return (parsed for path in whole for parsed in _parse_file(path, base))
+    return _in_order(executor(work, on), tasks, base)
+
+
+class _Task(NamedTuple):
+    """A file, or a part of one."""
+
+    path: str
+    part: Range | None = None
+    joined: Joined | None = None
+    """The file of the part."""
+    last: bool = True
+    """The file has no more parts."""
+
+    def failed(self, fault: str) -> Iterator[Parsed]:
+        """Yield the end of a file that could not be read."""
+        if self.joined is None:
+            yield Parsed(self.path, [], fault)
+        else:
+            self.joined.fail(fault)
+            yield from self.complete()
+
+    def again(self) -> Range | None:
+        """Return the part that is to be read next, out of the order."""
+        if self.joined is None:
+            return None
+        if self.last:
+            self.joined.end()
+        return self.joined.repeated()
+
+    def complete(self) -> Iterator[Parsed]:
+        """Yield the end of a file that was read in parts."""
+        if self.joined is not None and self.last:
+            yield Parsed(self.path, [], self.joined.fault)
+
+
+def _tasks(paths: Iterable[str], size_of: Callable[[str], int]) -> Iterator[_Task]:
+    for path in paths:
+        parts = ranges(path, size_of(path))
+        if not parts:
+            yield _Task(path)
+            continue
+        joined = Joined(path)
+        for part in parts:
+            yield _Task(path, part, joined, last=part.end is None)
+
+
+def _work(task: str | Range, base: Origin) -> Iterator[Parsed | Piece]:
+    return _parse_file(task, base) if isinstance(task, str) else read_range(task, base)
 
 
 def is_much(paths: Sequence[str]) -> bool:
@@ -116,30 +176,47 @@ class _Here:
         return parsed
 
 
-def _in_order(
-    elsewhere: Executor[Parsed], paths: Iterator[str], work: Callable[[str], Iterator[Parsed]]
-) -> Iterator[Parsed]:
+def _in_order(elsewhere: Executor[Parsed | Piece], tasks: Iterator[_Task], base: Origin) -> Iterator[Parsed]:
     """Yield what an executor reads, in the order of the files."""
-    due: deque[tuple[str, Run[Parsed]]] = deque()
+    due: deque[tuple[_Task, Run[Parsed | Piece]]] = deque()
     try:
         while True:
-            while elsewhere.has_room and (path := next(paths, None)) is not None:
-                run = _Here(work(path)) if path == STANDARD_INPUT else elsewhere.submit(path)
-                due.append((path, run))
+            while elsewhere.has_room and (task := next(tasks, None)) is not None:
+                due.append((task, _run(task, elsewhere, base)))
             if not due:
                 return
-            path, run = due[0]
+            task, run = due[0]
             try:
-                if (parsed := run.take()) is not None:
-                    yield parsed
-                    continue
+                sent = run.take()
             except Died as error:
-                yield Parsed(path, [], str(error))
                 due.popleft()
+                yield from task.failed(str(error))
                 continue
-            if run.ended:
-                due.popleft()
-            else:
+            if sent is not None:
+                yield from _parsed(task, sent)
+            elif not run.ended:
                 elsewhere.wait(run)
+            else:
+                due.popleft()
+                if part := task.again():
+                    task = task._replace(part=part)
+                    due.appendleft((task, _run(task, elsewhere, base)))
+                else:
+                    yield from task.complete()
     finally:
         elsewhere.close()
+
+
+def _run(task: _Task, elsewhere: Executor[Parsed | Piece], base: Origin) -> Run[Parsed | Piece]:
+    if task.path == STANDARD_INPUT:
+        return _Here(_parse_file(task.path, base))
+    return elsewhere.submit(task.part or task.path)
+
+
+def _parsed(task: _Task, sent: Parsed | Piece) -> Iterator[Parsed]:
+    if isinstance(sent, Parsed):
+        yield sent
+    elif task.joined is not None and task.part is not None:
+        documents = task.joined.documents(task.part, sent)
+        if documents or sent.part is not None:
+            yield Parsed(task.path, documents, complete=False, read=task.joined.read)

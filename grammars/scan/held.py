@@ -43,6 +43,8 @@ class Held:
         self._aside: deque[Block] = deque()
         self._timed = False  # the banner had a time stamp after which lines are held that name no host
         self._crashed: dict[bytes, None] = {}  # hosts whose single lines are all worth reading
+        self.left_out = False
+        """Some lines were too many to be held."""
 
     @property
     def hosts(self) -> list[str]:
@@ -84,6 +86,7 @@ class Held:
         """Take the hits whose lines can be held, up to one whose line is to be read."""
         held = self._single(block, hits)
         half = HELD_BY_HOST // 2
+        self.left_out = self.left_out or any(len(at) > HELD_BY_HOST for at in held.values())
         for line, host in sorted(
             (line, host) for host, at in held.items() for line in {*at[:half], *at[-half:]}
         ):
@@ -93,8 +96,26 @@ class Held:
             if len(queue) > HELD_BY_HOST:
                 self._size -= HELD_LINE + len(queue[half].line)
                 del queue[half]  # the banner is among the first, and the last are nearest to the crash
+                self.left_out = True
             if self._size > HELD:
+                self.left_out = True
                 self._void(next(iter(self._lines)))
+
+    def state(self) -> tuple[dict[bytes, list[Numbered]], list[bytes], bool]:
+        """Return the held lines by host, the hosts that crashed, and whether the banner was timed."""
+        settled = Held(self._search)
+        settled._lines = {host: deque(lines) for host, lines in self._lines.items()}
+        settled._size, settled._timed = self._size, self._timed
+        settled._crashed, settled._aside = dict(self._crashed), deque(self._aside)
+        settled.hold_aside()
+        lines = {host: list(queue) for host, queue in settled._lines.items()}
+        return lines, list(settled._crashed), settled._timed
+
+    def boot(self, host: str) -> int:
+        """Return the number of the line that a host's boot begins with, if it is held; else 0."""
+        lines = self._lines.get(host.encode("utf-8", "replace"))
+        texts = [self._search.texts[boot] for boot in self._search.boots]
+        return lines[0].number if lines and any(text in lines[0].line for text in texts) else 0
 
     def release(self, host: str, before: int) -> list[Line]:
         """Read the lines that are held of a host and stand before a line's number."""

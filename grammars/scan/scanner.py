@@ -51,17 +51,18 @@ class Scanner:
     the input in another order are put in order and yielded when the last of them is over.
     """
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: Search, first: int = 1) -> None:
+        """Read from line ``first`` of the input on."""
         self._search = search
-        self._restart()
+        self._restart(first)
 
-    def _restart(self) -> None:
+    def _restart(self, first: int = 1) -> None:
         self._reader = Reader(self._search.transports)
         self._held = Held(self._search)
         self._windows = Windows(self._search, self._held)
         self._parts: list[bytes] = []
         self._size = 0
-        self._number = 1  # of the next block's first line
+        self._number = first  # of the next block's first line
         self._history: deque[_Unread] = deque()
         self._remembered = 0  # lines of it
         self._records: Records | None = None
@@ -97,6 +98,23 @@ class Scanner:
             found += self._held.release(host, self._number)
         self._restart()
         return found
+
+    @property
+    def left_out(self) -> bool:
+        """Whether some lines were too many to be held."""
+        return self._held.left_out
+
+    def state(self) -> tuple[object, ...] | None:
+        """Return all that what is yielded from here on depends on; None within a record.
+
+        The last members are how lines are being read, None if they are not, the number of the next line, and
+        what is held (:meth:`Held.state`).
+        """
+        if self._records is not None or self._reader.pending or self._reader.lost:
+            return None
+        passed = [line for past in self._history for line in past.block.back(past.start, HISTORY)]
+        reading = (self._windows.state(), self._reader.state()) if self._windows else None
+        return b"".join(self._parts), passed[-HISTORY:], reading, self._number, self._held.state()
 
     def _complete(self, block: bytes, rest: bytes, count: int | None = None) -> list[Line]:
         """Look at whole lines; keep the rest, the beginning of the next one."""

@@ -39,6 +39,10 @@ class Windows:
     def __bool__(self) -> bool:
         return bool(self._left)
 
+    def state(self) -> tuple[object, ...]:
+        """Return how many more lines are wanted."""
+        return dict(self._left), self._budget, self._due
+
     @property
     def most(self) -> int:
         """Maximum lines that can be read before the last window closes."""
@@ -79,6 +83,8 @@ class Windows:
             self._due.clear()
             if self._budget <= 0:
                 self._left.clear()
+            if not self._left:
+                self._budget = 0
         while len(self._due) > HISTORY:  # no record has more lines
             del self._due[next(iter(self._due))]
         return kept
@@ -103,7 +109,8 @@ class Windows:
 
     def _leading(self, row: Line) -> list[Line]:
         """Return the lines before one that opens a window: those that were held, and the context."""
-        context = [line for line in self.earlier if line.host == row.host]
+        boot = self._held.boot(row.host)
+        context = [line for line in self.earlier if line.host == row.host and line.number >= boot]
         context = context[max(len(context) - self.before, 0) :]
         self.earlier = []
         return [*self._held.release(row.host, (context or [row])[0].number), *context]

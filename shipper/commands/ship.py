@@ -25,6 +25,7 @@ from kpanic.shipper.inputs.log_file import STANDARD_INPUT
 from kpanic.shipper.inputs.remote import has_secrets, without_secrets
 from kpanic.shipper.inputs.sources import files_at
 from kpanic.shipper.parsing import parse_files
+from kpanic.shipper.parts import local_size
 from kpanic.shipper.spool import spool
 from kpanic.shipper.terminal import counted, say
 
@@ -127,7 +128,7 @@ def command(  # noqa: PLR0913 - one for each option
         before = float("inf") if backfill else None if no_backfill else store.created()
         base = origin(config, hosts=hosts, backfill_before=before)
         named = files.named(None if again else store)
-        parsed = parse_files(named, base, on)  # its processes before our threads
+        parsed = parse_files(named, base, on, files.size_of)  # its processes before our threads
         with delivering(store, outputs, Triage(config.entries)) as wake:
             names = [output.name for output in outputs]
             crashes, new, unread = _spool_all(store, files, parsed, names, wake)
@@ -172,6 +173,7 @@ class _Files:
         self._hosts = hosts
         self._states: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
+        self._read: dict[str, int] = {}
         self._unchanged = 0
         self.count = self.faults = self.bytes = 0
         self.listed = False
@@ -184,9 +186,19 @@ class _Files:
         found = self._found(ledger)
         return found if any(map(is_url, self._paths)) else list(found)
 
-    def size(self, path: str) -> int:
-        """Return the size of a file that is read, in bytes; 0 if nothing tells."""
-        return self._sizes.pop(path, 0)
+    def size_of(self, path: str) -> int:
+        """Return the size of a file that may be read in parts, in bytes; 0 for one that is not."""
+        return self._sizes.get(path, 0) if is_url(path) else local_size(path)
+
+    def read(self, parsed: Parsed) -> int:
+        """Return how many bytes more of a file are read."""
+        if parsed.complete:
+            return self._sizes.pop(parsed.path, 0) - self._read.pop(parsed.path, 0)
+        before = self._read.get(parsed.path, 0)
+        if parsed.read <= before:
+            return 0
+        self._read[parsed.path] = parsed.read
+        return parsed.read - before
 
     def _found(self, ledger: Store | None) -> Iterator[str]:
         for path in self._paths:
@@ -278,7 +290,7 @@ def _spool_all(
                     positions.clear()
                     noted = time.monotonic()
                     wake()
-                advance(files.size(parsed.path) if parsed.complete else 0, crashes)
+                advance(files.read(parsed), crashes)
             new += _spooled(store, batch.empty(), positions, outputs, wake)
     except StoreError as error:
         raise Failure(str(error)) from None
@@ -318,7 +330,7 @@ def _dry_run(config: Config, base: Origin, files: _Files, on: int | str | None, 
     known: set[str] = set()
     crashes, fresh = 0, set[str]()  # of one file
     faulted = False
-    for parsed in parse_files(files.named(None if again else store), base, on):
+    for parsed in parse_files(files.named(None if again else store), base, on, files.size_of):
         if parsed.fault:
             faulted = True
             files.faults += 1

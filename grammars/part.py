@@ -1,0 +1,343 @@
+"""A part of a log, read as one reading of all of it reads this part.
+
+A part begins at a boot and is read on until another parser, which begins at the first boot behind the part,
+would yield from there on what this one yields. That is looked at, not supposed: both read the same bytes, and
+what they know is compared. What follows is of the next part.
+
+A crash may wait for the next boot's command line, and what a boot says of itself is held back until a crash.
+Where one parser has already taken what the other one holds, they agree under two conditions (:class:`Border`)
+that only the next part can tell (:class:`Entry`).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+
+from kpanic.grammars.above import adjoining
+from kpanic.grammars.boot import BANNER, debugged
+from kpanic.grammars.lines import Reader
+from kpanic.grammars.parser import Parser
+from kpanic.grammars.scan import BLOCK, LONGEST, Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from kpanic.grammars.model import CrashReport, Line
+    from kpanic.grammars.stream import Stream
+
+__all__ = ["Border", "Entry", "Found", "Part", "read_part"]
+
+MARK: Final = BANNER.encode()
+EARLY: Final = 512
+"""Lines of an :class:`Entry`."""
+OFTEN: Final = 8
+"""Blocks behind a border after which two parsers are compared ever more rarely."""
+PATIENCE: Final = 256
+"""Blocks behind a border within which they have to agree."""
+
+
+class Border(NamedTuple):
+    """Where the next part takes over."""
+
+    begin: int
+    """Offset of the boot that the next part begins at."""
+    end: int
+    """Offset behind which the next part's crashes count."""
+    lines: int
+    """Lines of this part before ``begin``."""
+    number: int
+    """Lines of the next part before ``end``."""
+    time: float | None
+    """Time of the last line of which this part's parser knows more than the next one's; None without one."""
+    held: bool
+    """Both hold the same lines."""
+
+    def joins(self, entry: Entry) -> bool:
+        """Tell whether the next part is read as this one would be read on."""
+        if entry.begin != self.begin:
+            return False
+        if self.held and self.time is None:
+            return True
+        if entry.left_out and not self.held:
+            return False
+        behind = [time for number, time in entry.early if number > self.number]
+        after = next((time for time in behind if time is not None), None)
+        if not behind or (after is None and self.time is not None):
+            return not entry.crashed
+        return self.time is None or after is None or after >= self.time
+
+
+class Entry(NamedTuple):
+    """How a part begins."""
+
+    begin: int
+    """Offset of its first line."""
+    early: tuple[tuple[int, float | None], ...] = ()
+    """Numbers, from 1 on, and times of the first lines that were read, up to the first crash."""
+    left_out: bool = False
+    """Before the first crash, lines were too many to be held."""
+    crashed: bool = False
+    """There is more than ``early``."""
+
+
+NOWHERE: Final = Border(-1, 0, 0, 0, None, held=False)
+"""What joins no part."""
+
+
+class Found(NamedTuple):
+    """A crash of a part."""
+
+    crash: CrashReport
+    """Its lines are numbered from the part's first one on."""
+    at: int
+    """Offset of what was read when it was known to be over."""
+    entry: Entry
+
+
+class Part(NamedTuple):
+    """What was read of a part."""
+
+    entry: Entry | None
+    """None: no boot begins in it."""
+    border: Border | None = None
+    """None: it was read to the end of the log."""
+    odd: bool = False
+    """Only who reads all of the log can read it: the crashes that were found do not count."""
+
+
+class _PartParser(Parser):
+    """Reads a part.
+
+    :ivar odd: lines were read that depend on all that was read before: of several hosts, whose crashes come
+        in the order of their first lines, or of broadcasts, which count only where nothing else does.
+    :param first: number of its first line.
+    """
+
+    def __init__(self, first: int = 1) -> None:
+        super().__init__()
+        self._scanner = self._begun = Scanner(self._finder.search, first)
+        self._early: list[tuple[int, float | None]] | None = []
+        self.odd = False
+        self._entry = Entry(0)
+
+    def _take(self, lines: Sequence[Line]) -> list[CrashReport]:
+        if self._early is not None:
+            self._early += [(line.number, line.time) for line in lines[:EARLY]]
+            self._entry = Entry(0, tuple(self._early[:EARLY]), self._scanner.left_out)
+        found = super()._take(lines)
+        self.odd = self.odd or bool(self._echoes) or self._echoing or len(self._streams) > 1
+        self.odd = self.odd or self._scanner is not self._begun
+        if self._early is not None and (found or self.open or len(self._early) > EARLY):
+            self._early = None
+            self._entry = self._entry._replace(crashed=True)
+        return found
+
+    def entry(self, begin: int) -> Entry:
+        """Return how the part begins, as far as it is known."""
+        left_out = self._entry.left_out if self._early is None else self._scanner.left_out
+        return self._entry._replace(begin=begin, left_out=left_out)
+
+    @property
+    def streams(self) -> dict[str, Stream]:
+        """What is known by host."""
+        return self._streams
+
+    def state(self) -> tuple[object, ...] | None:
+        """Return what :meth:`Scanner.state` does."""
+        return self._scanner.state()
+
+    def alone(self, number: int) -> str:
+        """Return the host of the last line, if line ``number`` may be another of its lines."""
+        return self._last.host if self._last.number + 1 >= number else ""
+
+    def released(self) -> tuple[list[CrashReport], _PartParser]:
+        """Return the crashes that are over, and what would be known, if a crash came now."""
+        shared = (self._registry, self._finder, self._finder.search, self._finder.search.transports)
+        one = copy.deepcopy(self, {id(part): part for part in (*shared, *self._registry.families)})
+        return one.crash(), one
+
+    def crash(self) -> list[CrashReport]:
+        """Read what is held, as when a crash comes; return the crashes that are over with it."""
+        return self._take(self._scanner.close())
+
+    def matters(self, *previous: str) -> bool:
+        """Tell whether what is read next depends on any of these as the line before it."""
+        return any(debugged(text) or self._registry.ignores_after(text) for text in previous)
+
+
+def _agreed(one: _PartParser, other: _PartParser) -> tuple[list[CrashReport], float | None, bool] | None:
+    """Return the crashes that are over for the first parser alone, and how they agree (:class:`Border`).
+
+    None: they do not.
+    """
+    known, same = one.state(), other.state()
+    if known is None or same is None or known[:-1] != same[:-1]:
+        return None
+    held, number = known[-1] == same[-1], known[-2]
+    assert isinstance(number, int)  # noqa: S101 - as Scanner.state says
+    if held and one.streams == other.streams and one.alone(number) == other.alone(number):
+        return [], None, True
+    if known[-3] is not None:
+        return None
+    over, after = one.released()
+    none, twin = other.released()
+    if none or len(after.streams) != 1 or after.streams.keys() != twin.streams.keys():
+        return None
+    ((stream,), (its,)) = after.streams.values(), twin.streams.values()
+    if (
+        stream.boot != its.boot
+        or any(each.incident or each.ended or adjoining(each.recent, number) for each in (stream, its))
+        or (stream.previous != its.previous and one.matters(stream.previous, its.previous))
+        or after.alone(number) != twin.alone(number)
+    ):
+        return None
+    return over, None if stream.time == its.time else stream.time, held
+
+
+class _Following:
+    """The parser of the next part.
+
+    :param end: offset behind which the next part begins; None: there is none.
+    """
+
+    def __init__(self, end: int | None) -> None:
+        self._boots = _Boots(end)
+        self._parser: _PartParser | None = None
+        self._begin = self._lines = self._looks = 0
+
+    def feed(self, chunk: bytes, at: int, lines: int) -> None:
+        """Read a chunk if the next part has begun.
+
+        :param at: offset of the chunk.
+        :param lines: lines of this part before it.
+        """
+        if self._parser is not None:
+            self._parser.feed(chunk)
+        elif (rest := self._boots.found(chunk, at)) is not None:
+            self._begin = at + len(chunk) - len(rest)
+            self._lines = lines + chunk.count(b"\n") - rest.count(b"\n")
+            self._parser = _PartParser(self._lines + 1)
+            self._parser.feed(rest)
+
+    def border(self, parser: _PartParser, at: int, lines: int) -> tuple[list[CrashReport], Border] | None:
+        """Return the border if the next part can take over, with the crashes that are over for this one.
+
+        :param at: offset of what is not yet read.
+        :param lines: lines of this part before it.
+        """
+        if self._parser is None:
+            return None
+        self._looks += 1
+        if self._looks > PATIENCE:
+            return [], NOWHERE
+        if self._looks > OFTEN and self._looks & (self._looks - 1):
+            return None
+        agreed = _agreed(parser, self._parser)
+        if agreed is None:
+            return None
+        over, time, held = agreed
+        return over, Border(self._begin, at, self._lines, lines - self._lines, time, held)
+
+
+def read_part(file: BinaryIO, begin: int, end: int | None) -> Generator[Found, None, Part]:
+    """Yield the crashes of a part of a log in order; return where the next part takes over.
+
+    :param file: the log, open, at any place.
+    :param begin: offset behind which the part begins, at the first boot; 0 is the log's beginning.
+    :param end: offset behind which the next part begins; None is the end of the log.
+    """
+    start = begin and _boot(file, begin, end)
+    if start is None:
+        return Part(None)
+    whole = begin == 0 and end is None
+    file.seek(start)
+    parser, following, at, lines = _PartParser(), _Following(end), start, 0
+    while chunk := file.read(BLOCK - at % BLOCK):
+        count = chunk.count(b"\n")
+        crashes = parser.feed(chunk, count=count)
+        following.feed(chunk, at, lines)
+        at, lines = at + len(chunk), lines + count
+        entry = parser.entry(start)
+        if parser.odd and not whole:
+            return Part(entry, odd=True)
+        border = following.border(parser, at, lines)
+        for crash in crashes:
+            yield Found(crash, at, entry)
+        if border:
+            for crash in border[0]:
+                yield Found(crash, at + 1, entry)
+            return Part(entry, border[1])
+    crashes = parser.close()
+    entry = parser.entry(start)
+    if parser.odd and not whole:
+        return Part(entry, odd=True)
+    for crash in crashes:
+        yield Found(crash, at + 1, entry)  # behind every border
+    return Part(entry)
+
+
+def _boot(file: BinaryIO, begin: int, end: int | None) -> int | None:
+    """Return the offset of the first boot from an offset on; None if there is none before ``end``."""
+    at = begin - 1  # whether a line begins there
+    file.seek(at)
+    boots = _Boots(begin)
+    while chunk := file.read(BLOCK - at % BLOCK):
+        before, at = at, at + len(chunk)
+        if (rest := boots.found(chunk, before)) is not None:
+            start = at - len(rest)
+            return start if end is None or start < end else None
+        if end is not None and at - boots.waiting >= end:
+            return None
+    return None
+
+
+class _Boots:
+    """Looks for the first line of a boot that begins at an offset or behind it.
+
+    :param least: the offset; None to find none.
+    """
+
+    def __init__(self, least: int | None) -> None:
+        self._least = least
+        self._rest: bytes | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of a line that is not yet complete."""
+        return len(self._rest or b"")
+
+    def found(self, chunk: bytes, at: int) -> bytes | None:
+        """Return what is read from the boot's line on; None if there is none yet.
+
+        :param at: offset of the chunk, which follows the one before.
+        """
+        if self._least is None or at + len(chunk) + BLOCK < self._least:
+            return None
+        if self._rest is None:
+            first = chunk.find(b"\n") + 1 if at else 0
+            if at and not first:
+                return None
+            data, offset = chunk[first:], at + first
+        else:
+            data, offset = self._rest + chunk, at - len(self._rest)
+        place = data.find(MARK, max(0, self._least - offset))
+        while place >= 0:
+            start = data.rfind(b"\n", 0, place) + 1
+            end = data.find(b"\n", place)
+            if end < 0:
+                break
+            if offset + start >= self._least and _begins_boot(data[start:end]):
+                return data[start:]
+            place = data.find(MARK, end)
+        self._rest = data[data.rfind(b"\n") + 1 :]
+        if len(self._rest) > LONGEST:
+            self._rest = None
+        return None
+
+
+def _begins_boot(line: bytes) -> bool:
+    """Tell whether a line is a banner as the kernel prints it at a boot, with a time."""
+    if len(line) > LONGEST:
+        return False
+    return any(one.text.startswith(BANNER) and one.time is not None for one in Reader().read(1, line))

@@ -1,0 +1,255 @@
+"""Large files in parts: each is a task of its own, and together they give what one reading gives.
+
+Only a log that lies open is read in parts: no compressed file, archive, memory dump or log of kdump.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import secrets
+import stat
+from dataclasses import replace
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+from kpanic.shipper.api import Unreadable
+from kpanic.shipper.batch import DOCUMENTS
+from kpanic.shipper.document import documented
+from kpanic.shipper.files import is_url, open_named
+from kpanic.shipper.inputs import archive, remote
+from kpanic.shipper.inputs.log_file import (
+    ConnectionBroken,
+    explained,
+    grows,
+    looks_binary,
+    origin_of,
+    read_fault,
+)
+from kpanic.shipper.origin import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kpanic.grammars.part import Border, Entry, Part
+    from kpanic.shipper.packed import Packed
+
+__all__ = ["SIZE", "Joined", "Piece", "Range", "local_size", "ranges", "read_range"]
+
+SIZE = 32 << 20
+"""Bytes of a part."""
+HEAD = 1 << 16
+"""Bytes by which a file is known."""
+
+
+class Range(NamedTuple):
+    """A part of a file: the boots that begin between two offsets."""
+
+    path: str
+    begin: int
+    end: int | None
+    """None is the end of the file."""
+
+
+class Over(NamedTuple):
+    """A crash of a part."""
+
+    document: Packed
+    at: int
+    """Offset of what was read when it was known to be over."""
+
+
+class Piece(NamedTuple):
+    """Some of the crashes of a part."""
+
+    crashes: list[Over]
+    mark: str
+    """What stands before the numbers of lines in the documents, which are those of the part."""
+    entry: Entry | None
+    part: Part | None = None
+    """What was read, with the last piece."""
+    fault: str = ""
+
+
+class _Marked(int):
+    """The number of a line, written so that no text of a log is taken for it."""
+
+    mark = ""
+
+    def __str__(self) -> str:
+        return f"{self.mark}{int(self):d}"
+
+    def __format__(self, _: str) -> str:
+        return str(self)
+
+
+def local_size(path: str) -> int:
+    """Return the size of a regular file without holes; 0 for anything else."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):  # said when it is read
+        return 0
+    whole = stat.S_ISREG(status.st_mode) and status.st_blocks * 512 >= status.st_size
+    return status.st_size if whole else 0
+
+
+def ranges(path: str, size: int) -> list[Range]:
+    """Return the parts of a file; none if it is read whole.
+
+    :param size: bytes; 0 if it is not known.
+    """
+    if size < 2 * SIZE or origin_of(path, Origin("file")).provider != "file":
+        return []
+    try:
+        with _opened(path) as file:
+            head = file.read(HEAD)
+    except (Unreadable, OSError, ConnectionBroken):
+        return []
+    if not grows(head) or looks_binary(head) or archive.is_archive(head):
+        return []
+    borders = [*range(0, size - SIZE + 1, SIZE), None]
+    return [Range(path, begin or 0, end) for begin, end in itertools.pairwise(borders)]
+
+
+def _opened(path: str) -> BinaryIO:
+    if is_url(path):
+        return cast("BinaryIO", remote.open_url(path))
+    with explained(path):
+        return cast("BinaryIO", open_named(path))
+
+
+def read_range(part: Range, base: Origin) -> Iterator[Piece]:
+    """Yield the crashes of a part; the last piece tells what was read."""
+    from kpanic.grammars.parser import renumbered  # noqa: PLC0415 - the grammar is built on import
+    from kpanic.grammars.part import read_part  # noqa: PLC0415 - as above
+
+    over: list[Over] = []
+    entry: Entry | None = None
+    mark = f"{secrets.token_hex(16)}:" if part.begin else ""
+    marked = type("_Marked", (_Marked,), {"mark": mark})
+    origin = origin_of(part.path, base)
+    try:
+        with _opened(part.path) as file:
+            if isinstance(file, remote.RemoteFile):
+                origin = replace(origin, mtime=file.mtime)
+            reading = read_part(file, part.begin, part.end)
+            while True:
+                try:
+                    crash, at, entry = next(reading)
+                except StopIteration as end:
+                    done: Part = end.value
+                    break
+                if mark:  # the lines before the part are not counted
+                    crash = renumbered(crash, marked)
+                over.append(Over(documented(crash, origin), at))
+                if len(over) >= DOCUMENTS:
+                    yield Piece(over, mark, entry)
+                    over = []
+    except Unreadable as error:
+        yield Piece(over, mark, entry, fault=error.reason)
+    except (OSError, ConnectionBroken) as error:
+        yield Piece(over, mark, entry, fault=read_fault(error))
+    else:
+        yield Piece(over, mark, done.entry, done)
+
+
+class Joined:
+    """The documents of a file out of its parts, which come in their order.
+
+    Where two parts do not join, the first one is read again with twice its size.
+
+    :ivar fault: why the file was not read to its end.
+    :ivar read: bytes of the parts that were read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fault = ""
+        self.read = 0
+        self._again: Range | None = None
+        self._current: Range | None = None
+        self._border: Border | None = None
+        self._lines = self._given = self._before = self._skipped = 0
+        self._behind = -1
+        self._loose = False  # the part before and this one do not hold the same lines, and there was no crash
+        self._ended = False
+
+    def documents(self, part: Range, piece: Piece) -> list[Packed]:
+        """Return the documents of a piece that are the file's."""
+        if self._ended or self._again is not None or not self._takes(part, piece):
+            return []
+        found = [document for document, at in piece.crashes if at > self._behind]
+        new = found[min(self._skipped, len(found)) :]
+        self._skipped -= len(found) - len(new)
+        self._given += len(new)
+        documents = [self._numbered(document, piece.mark) for document in new]
+        if piece.part is not None:
+            self._border = piece.part.border
+            border = self._border
+            swallowed = border is not None and border.begin >= 0 and border.end < self._behind
+            if piece.part.odd or swallowed:
+                self._lines, self._behind, self._given = 0, -1, self._given + self._before
+                self._repeat(Range(self.path, 0, None))
+            else:
+                self._ended = border is None
+                self.read = max(self.read, border.begin if border else 0)
+        elif piece.fault:
+            self.fault, self._ended = piece.fault, True
+        return documents
+
+    def _numbered(self, document: Packed, mark: str) -> Packed:
+        """Return a document with the numbers of the file's lines."""
+        if not mark:
+            return document
+        numbers = re.compile(mark.encode() + rb"(\d+)")
+        return document._replace(
+            body=numbers.sub(lambda found: b"%d" % (int(found[1]) + self._lines), document.body)
+        )
+
+    def end(self) -> None:
+        """Read on, if the parts that were there did not reach the end of the file."""
+        if not self._ended and self._again is None and self._current is not None:
+            self._repeat(self._current._replace(end=None))
+
+    def fail(self, fault: str) -> None:
+        """Leave the rest of the file out."""
+        self.fault, self._ended = fault, True
+
+    def repeated(self) -> Range | None:
+        """Return the part that is to be read now, before those that come; None: those."""
+        part, self._again = self._again, None
+        self._current = part or self._current
+        return part
+
+    def _takes(self, part: Range, piece: Piece) -> bool:
+        """Tell whether a part is the one that is due."""
+        if part is self._current:
+            return True
+        if piece.entry is None:
+            if piece.fault:
+                self.fail(piece.fault)
+            return False
+        if self._current is None:
+            self._current = part
+            return True
+        border = self._border
+        if border is not None and piece.entry.begin < border.begin:
+            return False  # the part before was read again and beyond it
+        if border is not None and self._loose:
+            border = border._replace(held=False)
+        if border is None or not border.joins(piece.entry):
+            size = (self._current.end or 0) - self._current.begin
+            wide = max(self._current.begin + 2 * size, part.end or 0)
+            self._repeat(self._current._replace(end=None if part.end is None else wide))
+            return False
+        self._lines += border.lines
+        self._behind = max(self._behind, border.end)
+        self._before += self._given
+        self._given = 0
+        self._loose = not border.held and not piece.entry.crashed
+        self._current = part
+        return True
+
+    def _repeat(self, part: Range) -> None:
+        self._skipped = self._given
+        self._again = part

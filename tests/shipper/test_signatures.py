@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kpanic.shipper.contract import crash_text
 from tests.shipper.test_cli import LOGS, Run
 
 if TYPE_CHECKING:
@@ -30,6 +32,32 @@ def kpanic(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def listed(kpanic: Run, *options: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(kpanic("signatures", "--format", "json", *options)[0])
     return rows
+
+
+def console(number: int, year: int) -> bytes:
+    """Return a crash of the one fault of :func:`crash_text`, of New Year's Day."""
+    boot = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
+    clock = f"[    1.000000] rtc_cmos 00:00: setting system clock to {year}-01-01T00:00:00 UTC ({boot})\n"
+    banner, crash = crash_text(number).split(b"\n", 1)
+    return banner + b"\n" + clock.encode() + crash
+
+
+def put(folder: Path, *years: int) -> list[Path]:
+    paths = []
+    for year in years:
+        paths.append(folder / f"{year}.log")
+        paths[-1].write_bytes(console(year, year))
+    return paths
+
+
+@pytest.mark.process
+def test_a_fault_is_as_old_as_its_oldest_crash_in_whatever_order_archives_come(tmp_path: Path) -> None:
+    kpanic = Run(tmp_path)
+    for path in put(tmp_path, 2022, 2019, 2024):
+        kpanic("ship", path)
+    (row,) = listed(kpanic)
+    assert row["incidents"] == 3
+    assert (row["first"][:4], row["last"][:4]) == ("2019", "2024")
 
 
 def test_without_an_engine_the_store_lists_and_shows(kpanic: Run) -> None:
@@ -127,3 +155,31 @@ def test_an_engine_tells_the_same_and_tells_again(engine: Engine, tmp_path: Path
     out, _ = kpanic("signatures", "re-arm", SYSRQ, *to)
     assert out == f"{engine.product}: {SYSRQ}: was not reported; its next crash is new\n"
     assert engine.found("kernel-panic-signatures", {"term": {"id": SYSRQ}}) == []
+
+
+def test_an_older_crash_of_another_collector_moves_the_first_and_is_not_new(
+    engine: Engine, tmp_path: Path, namespace: str
+) -> None:
+    to = ("-E", f"output.{engine.product}.hosts={engine.url}", "-E", f"data_stream.namespace={namespace}")
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    old, new, newest = put(tmp_path, 2019, 2022, 2024)
+    Run(one)("setup", "--index-management", *to)
+    Run(one)("ship", "--no-backfill", new, *to)
+    (fault,) = listed(Run(one))
+    Run(one)("signatures", "re-arm", fault["id"], *to)
+    Run(one)("ship", "--no-backfill", newest, *to)
+    engine.ask("POST", "/_refresh")
+    reported = engine.found("kernel-panic-signatures", {"term": {"id": fault["id"]}})
+    assert len(reported) == 1
+    Run(other)("ship", "--no-backfill", old, newest, *to)  # the newest a second time
+    engine.ask("POST", "/_refresh")
+    (row,) = listed(Run(other), "--from", engine.product, *to)
+    assert row["incidents"] == 3
+    assert (row["first"][:4], row["last"][:4]) == ("2019", "2024")
+    assert engine.found("kernel-panic-signatures", {"term": {"id": fault["id"]}}) == reported
+    shown, _ = Run(other)(
+        "signatures", "show", fault["id"], "--format", "json", "--from", engine.product, *to
+    )
+    assert (json.loads(shown)["incidents"], json.loads(shown)["first"][:4]) == (3, "2019")

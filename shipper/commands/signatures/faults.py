@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["details", "rows", "summary"]
 
 MOST = 10_000
-"""Signatures of a list, documents of one signature: what engines return at once (max_result_window)."""
+"""Maximum signatures of a list, and hosts and kernels of one signature."""
 
 
 def _panel() -> Panel:
@@ -141,20 +141,27 @@ def _found_in_store(config: Config, _source: str, signature: str) -> _Found:
 
 
 def _found_in_engine(config: Config, source: str, signature: str) -> _Found:
-    from kpanic.dashboards.embedded import age, evaluate  # noqa: PLC0415
-    from kpanic.dashboards.panels import FAULTS, FIRST, HOSTS, INCIDENTS, LAST, Panel  # noqa: PLC0415
+    from kpanic.dashboards.panels import FAULTS, FIRST, HOSTS, INCIDENTS, LAST, Panel, Term  # noqa: PLC0415
+    from kpanic.dashboards.query import clause, query, read  # noqa: PLC0415
 
-    body = {"size": MOST, "query": {"term": {FAULTS.field: signature}}, "sort": [{"@timestamp": "desc"}]}
-    body["_source"] = {"excludes": ["event.original", "kernel.panic.registers"]}
-    found = [hit["_source"] for hit in search(config, source, body)["hits"]["hits"]]
+    where = (Term(FAULTS.field, signature),)
+
+    def asked(panel: Panel) -> list[Row]:
+        return read(panel, search(config, source, query(panel, where)))
 
     def groups(field: str) -> dict[str, Value]:
         panel = Panel("show", "", "", "table", (INCIDENTS,), by=field, size=MOST)
-        return {str(row.key): row.values[0] for row in evaluate(panel, found)}
+        return {str(row.key): row.values[0] for row in asked(panel)}
 
-    whole = Panel("show", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST))
-    counts = evaluate(whole, found)[0].values
-    return _Found(counts, groups("host.name"), groups("host.os.kernel"), max(found, key=age))
+    newest = {
+        "size": 1,
+        "query": clause(where),
+        "sort": [{"@timestamp": "desc"}],
+        "_source": {"excludes": ["event.original", "kernel.panic.registers"]},
+    }
+    found = [hit["_source"] for hit in search(config, source, newest)["hits"]["hits"]]
+    counts = asked(Panel("show", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST)))[0].values
+    return _Found(counts, groups("host.name"), groups("host.os.kernel"), found[0] if found else {})
 
 
 def _day(moment: str | int | None) -> str:

@@ -1,0 +1,227 @@
+"""A fleet with a bad rollout, and one collector: what is lost, how late crashes arrive, what is spent.
+
+    python -m tests.benchmarks.fleet                       100,000 hosts, 1,000 of them crash within a minute
+    python -m tests.benchmarks.fleet --hosts 10000 --crashes 200 --seconds 20
+    python -m tests.benchmarks.fleet --engine opensearch   into one node of an engine, beside a file
+
+Each host is an address of 127.0.0.0/8 that sends as netconsole does: the hosts of the rollout their banner
+and their crash, all with one signature, any other host of the fleet a line now and then. What a host sends
+takes a second, as on a serial line. "late" is from a crash's last datagram until its document stands in the
+output's file, by which alerts go: the median, 99 of 100, and the last one. A collector is full where it loses
+crashes, or its processor time reaches the seconds that passed.
+"""
+
+# ruff: noqa: T201
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from kpanic.shipper.contract import crash_text
+from tests.benchmarks.service import KPANIC, resident, spent
+from tests.engines import parts
+from tests.engines.search import Node
+from tests.waiting import until
+
+LASTS = 1.0
+"""Seconds that a host takes to print its crash."""
+SETTLES = 60.0
+"""Seconds within which the last crash has to arrive."""
+SOCKETS = 400
+"""Hosts that send at a time, each from a socket of its own."""
+NOISE = b"[  201.000000] usb 1-1: new high-speed USB device number 4 using xhci_hcd\n"
+
+
+class Datagram(NamedTuple):
+    """A line of a host."""
+
+    at: float
+    """Seconds since the beginning."""
+    host: int
+    line: bytes
+
+
+def address(host: int) -> str:
+    """Return the address of a host: 127.1.0.1 and those behind it."""
+    number = host + 1
+    return f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
+
+
+def planned(hosts: int, crashes: int, seconds: float, noise: float) -> list[Datagram]:
+    """Return what the fleet sends, in its order.
+
+    :param noise: lines a second of all hosts that do not crash.
+    """
+    chance = random.Random(1)  # noqa: S311
+    sent = [
+        Datagram(chance.uniform(0, seconds), chance.randrange(crashes, hosts), NOISE)
+        for _ in range(int(noise * seconds))
+    ]
+    for host in range(crashes):
+        begin = chance.uniform(0, seconds - LASTS)
+        lines = crash_text(host).splitlines(keepends=True)
+        sent += [Datagram(begin + LASTS * at / len(lines), host, line) for at, line in enumerate(lines)]
+    return sorted(sent)
+
+
+def play(sent: list[Datagram], port: int) -> dict[int, float]:
+    """Send; return when the last line of each host was sent, in seconds since 1970 UTC."""
+    sockets: dict[int, socket.socket] = {}
+    last: dict[int, float] = {}
+    pace = threading.Event()
+    began = time.monotonic()
+    for datagram in sent:
+        if (wait := began + datagram.at - time.monotonic()) > 0:
+            pace.wait(wait)
+        own = sockets.pop(datagram.host, None)
+        if own is None:
+            own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            own.bind((address(datagram.host), 0))
+        sockets[datagram.host] = own
+        own.sendto(datagram.line, ("127.0.0.1", port))
+        last[datagram.host] = time.time()
+        if len(sockets) > SOCKETS:
+            sockets.pop(next(iter(sockets))).close()
+    for own in sockets.values():
+        own.close()
+    return last
+
+
+class Player(threading.Thread):
+    """The fleet.
+
+    :ivar last: as of :func:`play`.
+    """
+
+    def __init__(self, sent: list[Datagram], port: int) -> None:
+        super().__init__()
+        self._sent, self._port = sent, port
+        self.last: dict[int, float] = {}
+
+    def run(self) -> None:
+        self.last = play(self._sent, self._port)
+
+
+class Arrivals:
+    """The output's file, read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self.times: dict[str, list[float]] = {}
+
+    def look(self) -> None:
+        """Note what has come since, by its host."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            (ip,) = json.loads(line)["host"]["ip"]
+            self.times.setdefault(ip, []).append(time.time())
+
+
+def main() -> None:
+    """Play, and print the row of the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--hosts", type=int, default=100_000)
+    parser.add_argument("--crashes", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--noise", type=float, default=1000, help="lines a second of all other hosts")
+    parser.add_argument("--engine", choices=["opensearch", "elasticsearch"])
+    chosen = parser.parse_args()
+    sent = planned(chosen.hosts, chosen.crashes, chosen.seconds, chosen.noise)
+    node = None
+    if chosen.engine:
+        node = Node(chosen.engine, f"http://127.0.0.1:{parts.free_port(27_300)}")
+        node.start()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        try:
+            run(folder, sent, chosen, node)
+        finally:
+            if node:
+                node.remove()
+
+
+def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: Node | None) -> None:
+    """Play what is planned to a collector of its own."""
+    port, metrics = parts.free_port(27_100), parts.free_port(27_200)
+    outputs: dict[str, object] = {"file": {"path": str(folder / "out.ndjson")}}
+    if node:
+        outputs[chosen.engine] = {"hosts": [node.url]}
+    config = folder / "kpanic.yml"
+    settings = {
+        "path.data": str(folder / "data"),
+        "inputs": [{"type": "netconsole", "host": f"127.0.0.1:{port}", "allow": ["127.0.0.0/8"]}],
+        "output": outputs,
+        "http": {"enabled": True, "port": metrics},
+    }
+    config.write_text(json.dumps(settings))
+    process = subprocess.Popen([*KPANIC, "run", "-c", str(config)], stderr=subprocess.DEVNULL)
+    arrivals = Arrivals(folder / "out.ndjson")
+    try:
+        until(lambda: listens(metrics))
+        before = spent(process.pid)
+        began = time.monotonic()
+        player = Player(sent, port)
+        player.start()
+        until(lambda: arrivals.look() or not player.is_alive(), chosen.seconds * 3, every=0.05)
+        player.join()
+        with_all = time.monotonic() + SETTLES
+        until(
+            lambda: arrivals.look() or len(arrivals.times) >= chosen.crashes or time.monotonic() > with_all,
+            2 * SETTLES,
+            every=0.05,
+        )
+        passed = time.monotonic() - began
+        processor, memory = spent(process.pid) - before, resident(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+    report(chosen, sent, player.last, arrivals)
+    print(f"collector: {processor:.1f} s of a processor in {passed:.0f} s, {memory:.0f} MB resident")
+    if node:
+        node.ask("POST", "/_refresh")
+        print(f"{chosen.engine}: {len(node.found('logs-kernel.panic-default'))} documents")
+
+
+def report(chosen: argparse.Namespace, sent: list[Datagram], last: dict[int, float], got: Arrivals) -> None:
+    """Print what was lost and how late the others came."""
+    late = sorted(
+        got.times[address(host)][0] - last[host]
+        for host in range(chosen.crashes)
+        if address(host) in got.times
+    )
+    twice = sum(len(times) - 1 for times in got.times.values())
+    print(
+        f"{chosen.hosts} hosts, {len(sent) / chosen.seconds:.0f} datagrams a second, {chosen.seconds:.0f} s;"
+        f" {chosen.crashes} crashes: {chosen.crashes - len(late)} lost, {twice} twice"
+    )
+    if late:
+        print(f"late: {statistics.median(late):.1f} s, {late[len(late) * 99 // 100]:.1f} s, {late[-1]:.1f} s")
+
+
+def listens(port: int) -> bool:
+    """Tell whether something listens at a port."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+if __name__ == "__main__":
+    main()

@@ -63,12 +63,10 @@ class BlockSwitch:
     def __init__(self, blocks: Sequence[Block]) -> None:
         blocks = tuple(blocks)
         self._others = others = [one for one in blocks if min(map(len, one.literals), default=0) < SHORTEST]
-        literal = [one for one in blocks if one not in others]
-        literals = sorted({text for one in literal for text in one.literals}, key=len, reverse=True)
-        self._by_literal = {
-            text: [one for one in literal if text.startswith(one.literals)] for text in literals
-        }
-        self._by_first = _by_first(literals)
+        self._literal = [one for one in blocks if one not in others]
+        literals = {text for one in self._literal for text in one.literals}
+        self._by_first = _by_first(sorted(literals, key=len, reverse=True))
+        self._by_literal: dict[str, list[Block]] = {}
         # a block that repeats a line begins with one of them: all of it is read once it is chosen
         unnamed = [re.sub(r"\(\?P<\w+>", "(?:", (one.each or one).pattern) for one in others]
         # by the newline before it a line is found much faster than by ``^``
@@ -94,7 +92,9 @@ class BlockSwitch:
         if first := found[1]:
             at = found.start(1)
             literal = next((one for one in self._by_first[first] if text.startswith(one, at)), "")
-            yield from self._by_literal.get(literal, ())
+            if literal not in self._by_literal:
+                self._by_literal[literal] = [one for one in self._literal if literal.startswith(one.literals)]
+            yield from self._by_literal[literal]
             if not literal or literal[-1].isalnum() or literal[-1] == "<":  # may be a part of their beginning
                 yield from self._others
         else:

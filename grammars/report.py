@@ -227,6 +227,8 @@ def _process(fields: Mapping[str, str], found: Gathered) -> Process:
     if process.pid is None and (wanted := found.first("lock")) and "task" in wanted.value:
         name, _, pid = wanted.value["task"].rpartition("/")
         return Process(decimal(pid), name, process.cpu)
+    if not process.name and "comm" in fields:
+        return Process(process.pid, fields["comm"], process.cpu, process.uid)
     return process
 
 

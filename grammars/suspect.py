@@ -42,6 +42,8 @@ Rules = tuple[tuple[str, str], ...]
 
 _RUST = "_R"
 """What Rust's mangled names begin with (RFC 2603)."""
+_BUILT = regex(r"\.|\$(?:part|isra|constprop|cold)\b")
+"""What a compiler puts behind a name, where a ``.`` is none of a name's: xtensa writes ``$part$0``."""
 _MANGLED = regex(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
 """Frames whose reason for being passed over is kept."""
@@ -78,7 +80,7 @@ def base(symbol: str) -> str:
     """
     if symbol.startswith("<"):
         return symbol
-    name = helpers.folded(symbol.partition(".")[0])
+    name = helpers.folded(_BUILT.split(symbol, 1)[0])
     if name.startswith(_RUST):
         return _rust(name)
     mangled = _MANGLED.match(name)

@@ -337,7 +337,13 @@ def sleeping() -> ParserElement:
     title="BUG: scheduling while atomic in {function}",
     kind="bug",
     cause="atomic-sleep",
-    skip=(("schedule|^(?:__)?(?:cond_)?resched|^wait_for|^[msf]sleep|^usleep_", "sleeps for others"),),
+    walk="chain",  # before 2.6.24 some machines open the trace with no line of its own
+    skip=(
+        (
+            "schedule|^__sched_text_start|^(?:__)?(?:cond_)?resched|^wait_for|^[msf]sleep|^usleep_",
+            "sleeps for others",
+        ),
+    ),
 )
 def scheduling() -> ParserElement:
     """BUG: scheduling while atomic: bash/1/0x00000002

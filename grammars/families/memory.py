@@ -27,13 +27,15 @@ _form = partial(page.form, kind="bug", cause="bad-page")
 )
 def state() -> ParserElement:
     """BUG: Bad page state in process bash  pfn:12345"""
-    return "BUG: Bad page " + k.one_of("state", "cache")("what") + " in process" + k.rest_of_line
+    comm = k.Opt(" " + k.UpTo("  pfn:", least=1, most=16)("comm") + "  pfn:")
+    return "BUG: Bad page " + k.one_of("state", "cache")("what") + " in process" + comm + k.rest_of_line
 
 
 @_form(title="BUG: Bad page map", skip=(("^print_bad|^vm_normal|^dump_page", "checks pages for others"),))
 def page_map() -> ParserElement:
     """BUG: Bad page map in process bash  pte:800000012345 pmd:12345067"""
-    return "BUG: Bad page map in process" + k.rest_of_line
+    comm = k.Opt(" " + k.UpTo("  pte:", least=1, most=16)("comm") + "  pte:")
+    return "BUG: Bad page map in process" + comm + k.rest_of_line
 
 
 @_form(title="BUG: Bad page map", corrupted="the report's first line is cut off")

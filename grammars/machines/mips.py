@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
+from kpanic.grammars.blocks.platform import platform
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import registers
 from kpanic.grammars.machines import Machine
@@ -67,6 +68,12 @@ def rows() -> ParserElement:
     return k.Opt(digits) + k.Combine((general | special) + k.rest_of_line)("lines")
 
 
+@block("platform", platform("mips"))
+def stack() -> ParserElement:
+    """Stack : 00000000 00000000 00000000 8fdfab40"""  # loongarch prints 16 digits
+    return "Stack : " + k.hex_digits(8, 8) + k.rest_of_line
+
+
 _DEEDS: Final = {
     1: access("write", "protected"),
     2: access("read", "absent"),
@@ -96,7 +103,7 @@ MIPS = Machine(
     code_register="Cause",
     address_register="BadVA",
     disassembler=_DISASSEMBLER,
-    blocks=(epc, rows),
+    blocks=(epc, rows, stack),
     regions=regions(  # arch/mips/include/asm/addrspace.h
         (0, 0x7FFFFFFF, "user", "an address of user space"),
         (0x80000000, 0x9FFFFFFF, "kernel", "an address of the kernel's direct map (kseg0)"),

@@ -49,7 +49,7 @@ class Line(NamedTuple):
     """One line of kernel log, stripped of whatever its transport put in front."""
 
     number: int
-    """Line in the input, from 1."""
+    """Line in the input, from 1; 0 for what was read from a memory dump."""
     text: str
     """The kernel's own words."""
     time: float | None = None
@@ -213,6 +213,25 @@ class Step(Struct, frozen=True):
         return tuple(sorted(lines.values(), key=lambda line: line.number))
 
 
+class Vmcore(Struct, frozen=True):
+    """What the dump of a crash says beyond its text."""
+
+    status: Literal["answered", "opened", "no-debug-info", "failed"]
+    """Whether it says what the text does not; ``failed`` where it could not be opened."""
+    source: str = ""
+    """``path:line`` of the trapping instruction."""
+    pointer: str = ""
+    """The bad pointer, ``account->owner``."""
+    object: str = ""
+    """Slab cache of the object that was used, and whether it was free."""
+    lock: str = ""
+    """The lock at the end of the chain of waiting tasks."""
+    holder: str = ""
+    """The task that holds it."""
+    skipped: tuple[str, ...] = ()
+    """Questions that were not answered, each with its reason."""
+
+
 class Analysis(Struct, frozen=True):
     """The reading of one crash, as an administrator does it by hand."""
 
@@ -226,6 +245,8 @@ class Analysis(Struct, frozen=True):
     """Why the vmcore is or is not needed, and for which question."""
     next: tuple[str, ...] = ()
     """What to do now, in commands or sentences."""
+    vmcore: Vmcore | None = None
+    """What the dump says; None where it was not opened."""
 
 
 class CrashReport(Struct, frozen=True):

@@ -33,7 +33,7 @@ from kpanic.shipper.packed import pack
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kpanic.grammars.model import Analysis, CrashReport, Frame, InstructionPointer, Line
+    from kpanic.grammars.model import Analysis, CrashReport, Frame, InstructionPointer, Line, Vmcore
     from kpanic.shipper.packed import Packed
 
 __all__ = ["ECS_VERSION", "build", "documented"]
@@ -119,6 +119,8 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
         document["kernel"]["panic"]["backfill"] = True
     if report.analysis is not None:
         document["kernel"]["panic"]["analysis"] = _analysis(report.analysis, located=bool(origin.path))
+        if (dump := report.analysis.vmcore) is not None:
+            document["kernel"]["panic"]["vmcore"] = _vmcore(dump)
     if kernel.distribution is not None:
         host["os"] |= kernel.distribution._asdict()
     pruned: dict[str, Any] = _prune(document)
@@ -266,8 +268,8 @@ def _panic(report: CrashReport, source: str, trace: list[str]) -> dict[str, Any]
 def _analysis(analysis: Analysis, *, located: bool) -> dict[str, Any]:
     steps = []
     for step in analysis.steps:
-        numbers = ", ".join(str(line.number) for line in step.evidence) if located else ""
-        lines = f" ({'line' if len(step.evidence) == 1 else 'lines'} {numbers})" if numbers else ""
+        numbers = [str(line.number) for line in step.evidence if line.number] if located else []
+        lines = f" ({'line' if len(numbers) == 1 else 'lines'} {', '.join(numbers)})" if numbers else ""
         steps.append(f"{step.name}: {step.finding}{lines}")
     return {
         "summary": analysis.summary,
@@ -276,6 +278,18 @@ def _analysis(analysis: Analysis, *, located: bool) -> dict[str, Any]:
         "confidence": analysis.confidence,
         "why": analysis.why,
         "next": list(analysis.next),
+    }
+
+
+def _vmcore(dump: Vmcore) -> dict[str, Any]:
+    return {
+        "status": dump.status,
+        "source": dump.source[:KEYWORD_LIMIT],
+        "pointer": dump.pointer[:KEYWORD_LIMIT],
+        "object": dump.object[:KEYWORD_LIMIT],
+        "lock": dump.lock[:KEYWORD_LIMIT],
+        "holder": dump.holder[:KEYWORD_LIMIT],
+        "skipped": list(dump.skipped),
     }
 
 

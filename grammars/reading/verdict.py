@@ -99,7 +99,7 @@ def conclude(report: CrashReport, steps: Sequence[Step]) -> Analysis:
         confidence=confidence,
         sure=sure,
         why=why.text if why else "",
-        next=tuple(_next(report, known, needed=needed)),
+        next=tuple(next_steps(report, needed=needed)),
     )
 
 
@@ -117,8 +117,12 @@ def _why(report: CrashReport, known: Cause, *, needed: bool) -> Sentence | None:
     return ENOUGH.say(report, head, why=known.otherwise)
 
 
-def _next(report: CrashReport, known: Cause, *, needed: bool) -> Iterator[str]:
-    """Say what to do: the commands with the crash's own kernel and place in them."""
+def next_steps(report: CrashReport, *, needed: bool) -> Iterator[str]:
+    """Yield what to do: the commands with the crash's own kernel and place in them.
+
+    :param needed: the vmcore is yet to be opened.
+    """
+    known = CAUSES.get(report.cause, UNKNOWN)
     yield from known.next
     if report.hardware is not None and report.hardware.bios_version:
         yield from known.servers

@@ -14,6 +14,7 @@ from kpanic.shipper.api import Unreadable
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.explain import Explained, Pair, comparison, explanation
+from kpanic.shipper.inputs.memory_dump import names_dump
 from kpanic.shipper.inputs.sources import crashes_at, named_files
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.redact import STANDARD
@@ -22,6 +23,7 @@ from kpanic.shipper.terminal import say
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from kpanic.shipper.api import Crash
     from kpanic.shipper.config import Config
     from kpanic.shipper.explain.head import Seen
 
@@ -38,12 +40,28 @@ __all__ = ["command"]
     default="text",
     help="Output format; by default text. JSON is one object for each crash, on a line of its own.",
 )
+@click.option(
+    "--debug-info",
+    metavar="PATH",
+    multiple=True,
+    help="File or folder with the kernel's debug information, to open a dump with; may be repeated."
+    " By default that of the distribution's packages is looked for, in /usr/lib/debug.",
+)
+@click.option(
+    "--vmcore-seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    help="Maximum seconds that a dump is looked into; by default 60, with 0 its log alone is read.",
+)
 @click.option("--against", metavar="FILE", help="Compare with the crash in FILE: is it the same fault?")
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one for each option
     config_file: str | None,
     overrides: tuple[str, ...],
     files: tuple[str, ...],
     form: str,
+    debug_info: tuple[str, ...],
+    vmcore_seconds: float,
     against: str | None,
 ) -> int:
     """Explain the crashes of FILES step by step, each finding with the lines that prove it.
@@ -51,16 +69,19 @@ def command(
     The first three lines are the verdict; host, time and kernel; the signature, and if the store knows it.
     '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed; of tar, zip and deb
     archives each file is read. FILES may be URLs, see 'kpanic parse --help'. Lines count from 1.
+
+    Of a memory dump (vmcore) the log is read, and where drgn is installed (kpanic[vmcore]) the dump is opened
+    to answer what its last crash leaves open.
     """
     if against is not None:
         return _against(files, against, form)
     with _store(read_config(config_file, overrides)) as seen:
-        return _explain(files, form, seen)
+        return _explain(files, form, seen, _Dumps(debug_info, vmcore_seconds))
 
 
-def _explain(files: tuple[str, ...], form: str, seen: Seen | None) -> int:
+def _explain(files: tuple[str, ...], form: str, seen: Seen | None, dumps: _Dumps) -> int:
     faults: list[str] = []
-    crashes = _crashes(files, faults, seen)
+    crashes = _crashes(files, faults, seen, dumps)
     if form == "json":
         count = _json(explanation(crash) for crash in crashes)
     else:
@@ -84,10 +105,47 @@ def _explain(files: tuple[str, ...], form: str, seen: Seen | None) -> int:
     return 1 if faults else 0
 
 
-def _crashes(files: Iterable[str], faults: list[str], seen: Seen | None = None) -> Iterator[Explained]:
+class _Dumps:
+    """Opens memory dumps where that was asked for and drgn is installed.
+
+    :param debug_information: files and folders.
+    :param seconds: maximum seconds of a dump; 0 for not at all.
+    """
+
+    def __init__(self, debug_information: tuple[str, ...], seconds: float) -> None:
+        self._debug_information, self._seconds = debug_information, seconds
+
+    def opened(self, crashes: Iterable[tuple[str, Crash]]) -> Iterator[tuple[str, Crash]]:
+        """Yield crashes; the last one of a dump with what the dump says of it."""
+        held: tuple[str, Crash] | None = None
+        for one in crashes:
+            if held is not None:
+                yield self._read(*held) if held[0] != one[0] else held
+            held = one
+        if held is not None:
+            yield self._read(*held)
+
+    def _read(self, path: str, crash: Crash) -> tuple[str, Crash]:
+        if not self._seconds or not names_dump(path):
+            return path, crash
+        from kpanic.shipper.vmcore import process, reading  # noqa: PLC0415 - only dumps need it
+
+        if not process.installed():
+            say(f"kpanic: {path}: only its log is read without drgn: {process.INSTALL}")
+            return path, crash
+        report = reading.opened(
+            crash.report, path, debug_information=self._debug_information, seconds=self._seconds
+        )
+        return path, crash._replace(report=report)
+
+
+def _crashes(
+    files: Iterable[str], faults: list[str], seen: Seen | None = None, dumps: _Dumps | None = None
+) -> Iterator[Explained]:
     """Yield the crashes of files. What is wrong with a file is said and added to ``faults``.
 
     :param seen: looks into the store, if there is one.
+    :param dumps: opens those that are dumps; by default none is.
     """
     from kpanic.shipper.explain.head import head  # noqa: PLC0415 - only crashes need it
 
@@ -99,7 +157,8 @@ def _crashes(files: Iterable[str], faults: list[str], seen: Seen | None = None) 
         if found.fault:
             tell(Unreadable(found.path, found.fault))
             continue
-        for path, (report, origin) in crashes_at(found.path, Origin("file"), tell):
+        crashes = crashes_at(found.path, Origin("file"), tell)
+        for path, (report, origin) in dumps.opened(crashes) if dumps else crashes:
             shown = STANDARD.report(report)
             yield Explained(path, shown, head(shown, origin, seen))
 

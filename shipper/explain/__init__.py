@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec import structs
+
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport, Line
     from kpanic.grammars.reading.compare import Comparison
@@ -41,7 +43,8 @@ def explanation(crash: Explained) -> dict[str, Any]:
 
     ``head`` is the verdict; host, time and kernel; the signature and whether the store knows it.
     ``steps`` are in the order of the reading; ``line`` counts from 1 in the file, uncompressed, and ``text``
-    is that whole line as it stands there (without its line ending).
+    is that whole line as it stands there (without its line ending); ``line`` is null for what was read from a
+    memory dump. ``vmcore`` is what an opened dump says, else null.
     """
     report = crash.report
     analysis = report.analysis
@@ -58,7 +61,9 @@ def explanation(crash: Explained) -> dict[str, Any]:
             {
                 "name": step.name,
                 "finding": step.finding,
-                "evidence": [{"line": line.number, "text": line.raw or line.text} for line in step.evidence],
+                "evidence": [
+                    {"line": line.number or None, "text": line.raw or line.text} for line in step.evidence
+                ],
             }
             for step in (analysis.steps if analysis else ())
         ],
@@ -71,6 +76,7 @@ def explanation(crash: Explained) -> dict[str, Any]:
             "why": analysis.why,
             "next": list(analysis.next),
         },
+        "vmcore": structs.asdict(analysis.vmcore) if analysis and analysis.vmcore else None,
     }
 
 

@@ -65,7 +65,7 @@ def _crash(crash: Explained) -> Iterator[str]:
         yield escape(step.finding)
         if step.evidence:
             yield ""
-            yield from _fenced(f"{line.number:6}  {shown(line)}" for line in step.evidence)
+            yield from _fenced(f"{line.number or '':>6}  {shown(line)}" for line in step.evidence)
     if analysis.next:
         yield ""
         yield "## What to do next"

@@ -86,7 +86,7 @@ def _crash(page: _Page, crash: Explained) -> None:
         page.write(f"{number:2}  ", step.name, "bold")
         page.write("    ", step.finding)
         for line in step.evidence:
-            lead = f"{line.number:10}  "
+            lead = f"{line.number or '':>10}  "
             page.write(lead, shown(line), "cyan", hanging=" " * len(lead))
     if report.analysis.next:
         page.empty()

@@ -15,18 +15,21 @@ from kpanic.shipper.api import FilePath, PathSettings, Seconds, Unreadable
 from kpanic.shipper.crashed_host import HOST, HostRules, glob_of
 from kpanic.shipper.inputs.folder_watch import Watch, being_written
 from kpanic.shipper.inputs.folders import walk
+from kpanic.shipper.inputs.kdump_dumps import VmcoreConfig, dumps_below, opened
 from kpanic.shipper.inputs.kdump_names import is_dump
 from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.inputs.memory_dump import PROGRAM
 from kpanic.shipper.obstacles import unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kpanic.shipper.api import Feed
 
 __all__ = ["KdumpConfig", "KdumpInput"]
 
+DUMP: Final = "vmcore:"
+"""What stands before a dump's path in the key of its state: the log in it may have been read by that path."""
 INCOMPLETE_PATIENCE: Final = 12
 """Times as long as others a file must not have changed whose name says that it is incomplete."""
 
@@ -40,6 +43,8 @@ class KdumpConfig(PathSettings, frozen=True, kw_only=True):
     """Seconds between two looks where nothing reports changes, as on a network file system."""
     settle: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     """Seconds that a file must not have changed; twelve times as long where its name says incomplete."""
+    vmcore: VmcoreConfig = VmcoreConfig()
+    """Whether dumps are opened to answer what their logs leave open."""
 
 
 class KdumpInput:
@@ -95,7 +100,9 @@ class _Folders:
             if fault:
                 self._say_once(path, fault)
             else:
-                due = min(due, self._look_at(path) or due)
+                due = min(due, self._look_at(path, path, self._read) or due)
+        if self._config.vmcore.analyse:
+            due = min(due, self._look_at_dumps(present) or due)
         if gone := self._kept.keys() - present:
             self._feed.keep((), dict.fromkeys(gone))
             for path in gone:
@@ -105,35 +112,54 @@ class _Folders:
                 del known[path]
         return due
 
-    def _look_at(self, path: str) -> float:
-        """Read a file that has become complete; return in how many seconds it may be, 0 if nothing is due."""
+    def _look_at_dumps(self, present: set[str]) -> float:
+        """Open the dumps that have become complete; return in how many seconds one may be, 0 if none is due.
+
+        :param present: receives the keys under which their states are kept.
+        """
+        due = 0.0
+        for folder in self._config.folders():
+            for path in dumps_below(folder):
+                if self._feed.stop.is_set():
+                    return 0.0
+                key = f"{DUMP}{path}"
+                present.add(key)
+                left = self._look_at(path, key, self._open)
+                due = min(due, left) if due and left else due or left
+        return due
+
+    def _look_at(self, path: str, key: str, reader: Callable[[str, str, str], bool]) -> float:
+        """Read a file that has become complete; return in how many seconds it may be, 0 if nothing is due.
+
+        :param key: under which its state is kept.
+        """
         try:
             status = os.stat(path)  # noqa: PTH116 - the path as the user wrote it
         except OSError:
             return 0.0  # gone since; otherwise the walk says so
         state = f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
-        if self._kept.get(path) == state:
+        if self._kept.get(key) == state:
             return 0.0
         name = PurePath(path).name
         # with the time of chmod and chown, and the program that was missing
         tried = f"{state}:{status.st_ctime_ns}:{shutil.which(PROGRAM) if is_dump(name) else ''}"
-        if self._failed.get(path) == tried:
+        if self._failed.get(key) == tried:
             return 0.0
         now = time.monotonic()
-        known, since = self._seen.get(path, ("", now))
+        known, since = self._seen.get(key, ("", now))
         if known != state:
             since = now
-            self._seen[path] = state, since
+            self._seen[key] = state, since
         left = since + self._config.settle * (INCOMPLETE_PATIENCE if "incomplete" in name else 1) - now
         if left > 0:
             return left
         if not being_written(path):
-            if self._read(path, state):
-                self._kept[path] = state
-                self._failed.pop(path, None)
+            if reader(path, key, state):
+                self._kept[key] = state
+                self._failed.pop(key, None)
             else:
-                self._failed[path] = tried
-            self._seen.pop(path, None)
+                self._failed[key] = tried
+            self._seen.pop(key, None)
         return 0.0
 
     def _found(self, watch: Watch) -> Iterator[tuple[str, str]]:
@@ -151,10 +177,22 @@ class _Folders:
             self._feed.say(f"{path}: {fault}")
             self._said[path] = fault
 
-    def _read(self, path: str, state: str) -> bool:
+    def _open(self, path: str, key: str, state: str) -> bool:
+        """Keep what a dump says of its crash; return whether it does."""
+        try:
+            found = opened(path, self._origin, self._config.vmcore, self._feed.stop)
+        except Unreadable as error:
+            self._say_once(key, error.reason)
+            return False
+        if self._feed.stop.is_set():
+            return False
+        self._feed.keep(found, {key: state})
+        return True
+
+    def _read(self, path: str, key: str, state: str) -> bool:
         """Keep the crashes of a file; return whether it was read to its end."""
         try:
-            self._feed.keep(read(path, self._origin), {path: state})
+            self._feed.keep(read(path, self._origin), {key: state})
         except Unreadable as error:
             self._say_once(path, error.reason)
             return False

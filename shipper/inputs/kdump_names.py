@@ -27,7 +27,7 @@ from pathlib import PurePath
 
 from kpanic.shipper.inputs.memory_dump import PROGRAM
 
-__all__ = ["Folder", "is_capture_log", "is_dump", "logs", "recognise"]
+__all__ = ["Folder", "is_capture_log", "is_dump", "is_packed", "logs", "recognise"]
 
 _DATED = re.compile(
     r"(?:(?P<host>[\w.:%-]{1,255}?)-)?"
@@ -82,7 +82,7 @@ def logs(folder: str, names: list[str]) -> list[str] | None:
     found = sorted(name for name in names if _is_log(name) or name.split(".")[0] == "dmesg")
     if not found and not dumps:
         return None
-    readable = [name for name in dumps if not _packed(name)]
+    readable = [name for name in dumps if not is_packed(name)]
     if found and not shutil.which(PROGRAM):
         readable = []
     for some in (found, readable):
@@ -101,7 +101,8 @@ def is_dump(name: str) -> bool:
     return bool(_DUMP.fullmatch(name))
 
 
-def _packed(name: str) -> bool:
+def is_packed(name: str) -> bool:
+    """Tell whether a file of this name is a compressed dump."""
     found = _DUMP.fullmatch(name)
     return bool(found and found["packed"])
 

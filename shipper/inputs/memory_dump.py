@@ -1,7 +1,8 @@
 """The kernel log inside a memory dump, as ``makedumpfile --dump-dmesg`` extracts it (makedumpfile(8)).
 
-The text is what ``vmcore-dmesg`` would have written. A dump is somebody's memory and may be made to mislead,
-so the program runs confined (:mod:`.confined`), with bounded time, memory and output.
+The text is what ``vmcore-dmesg`` would have written. What makedumpfile does not read, such as the dumps of
+hypervisors, drgn does where it is installed. A dump is somebody's memory and may be made to mislead, so both
+run confined (:mod:`.confined`), with bounded time, memory and output.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from typing import IO, Final
 
 from kpanic.shipper.api import Unreadable
-from kpanic.shipper.files import open_beneath, open_folder
+from kpanic.shipper.files import open_beneath, open_folder, open_named
 from kpanic.shipper.inputs import confined
 
-__all__ = ["PROGRAM", "is_dump", "log_of"]
+__all__ = ["PROGRAM", "is_dump", "log_of", "names_dump"]
 
 PROGRAM: Final = "makedumpfile"
 LONGEST: float = 60.0
@@ -26,6 +27,8 @@ LARGEST: int = 256 << 20
 MEMORY: int = 256 << 20
 """Maximum bytes of its address space: the bitmaps of a machine with 1 TB take 64 MB."""
 
+HEAD: Final = 64
+"""Bytes by which a dump is known."""
 LOG: Final = "dmesg"
 _FLATTENED: Final = b"makedumpfile"
 _MAGIC: Final = (b"KDUMP   ", _FLATTENED, b"DISKDUMP", b"PAGEDUMP", b"LiME")
@@ -38,12 +41,33 @@ def is_dump(head: bytes) -> bool:
     return head.startswith(_MAGIC) or (head.startswith(b"\x7fELF") and head[16:18] in _CORES)
 
 
+def names_dump(path: str) -> bool:
+    """Tell whether a path is that of a memory dump on this machine."""
+    try:
+        with open_named(path) as file:
+            return is_dump(file.read(HEAD))
+    except (OSError, ValueError):
+        return False
+
+
 def log_of(path: str, head: bytes) -> IO[bytes]:
     """Return the log of a dump, open for reading.
 
     :param head: the first bytes of the file.
     :raises Unreadable: it could not be extracted.
     """
+    try:
+        return _by_makedumpfile(path, head)
+    except Unreadable:
+        from kpanic.shipper.vmcore import process  # noqa: PLC0415 - few files are dumps
+
+        found = process.log_of(path, LARGEST, LONGEST) if process.installed() else None
+        if found is None:
+            raise
+        return found
+
+
+def _by_makedumpfile(path: str, head: bytes) -> IO[bytes]:
     import shutil  # noqa: PLC0415 - few files are dumps
     import subprocess  # noqa: PLC0415
     import tempfile  # noqa: PLC0415

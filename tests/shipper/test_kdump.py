@@ -131,6 +131,7 @@ def test_a_dump_is_given_so_much_room(tmp_path: Path, monkeypatch: pytest.Monkey
     assert refused(tmp_path) == "its log could not be extracted: makedumpfile was ended by SIGXFSZ"
 
 
+@pytest.mark.process
 def test_a_flattened_dump_says_how_it_becomes_a_plain_one(tmp_path: Path) -> None:
     """SUSE saves them so; to find the log in one, all of it would have to be written anew."""
     assert "makedumpfile -R vmcore < FILE" in refused(tmp_path, b"makedumpfile" + bytes(4084))

@@ -1,0 +1,64 @@
+"""Answers of a dump, as the process that opens it writes them: JSON, one a line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+__all__ = ["LONGEST", "NO_DEBUG_INFORMATION", "Answer", "Asked", "Finding"]
+
+LONGEST: Final = 400
+"""Maximum characters of a line of evidence; names in a damaged dump may be of any length."""
+NO_DEBUG_INFORMATION: Final = "the kernel's debug information is not here"
+"""Why the other questions are not asked."""
+
+_Text = Annotated[str, Meta(max_length=4000)]
+
+
+class Asked(Struct, frozen=True):
+    """What is asked of a dump.
+
+    :ivar path: absolute path of the dump.
+    :ivar cause: of the crash, a slug of the table of causes.
+    :ivar address: the faulting address, if the report names one.
+    :ivar debug_information: files and folders to look for debug information in, before the usual ones.
+    :ivar seconds: maximum seconds of each question.
+    """
+
+    path: str
+    cause: str
+    address: int | None = None
+    debug_information: tuple[str, ...] = ()
+    seconds: float = 20.0
+
+
+class Finding(Struct, frozen=True):
+    """A sentence, and the lines out of the dump that prove it."""
+
+    text: _Text
+    lines: Annotated[tuple[_Text, ...], Meta(max_length=400)] = ()
+
+
+class Answer(Struct, frozen=True):
+    """The answer to one question.
+
+    :ivar question: its name, as the steps of the reading are named.
+    :ivar skipped: why it could not be asked or answered; empty if it was.
+    :ivar verdict: what only a dump can tell, a sentence without its full stop; empty if it does not.
+    :ivar source: ``path:line`` of the trapping instruction.
+    :ivar pointer: the bad pointer, ``account->owner``.
+    :ivar object: the object that was used, with its slab cache.
+    :ivar lock: the lock that is waited for.
+    :ivar holder: the task that holds it.
+    """
+
+    question: _Text
+    findings: Annotated[tuple[Finding, ...], Meta(max_length=200)] = ()
+    skipped: _Text = ""
+    verdict: _Text = ""
+    source: _Text = ""
+    pointer: _Text = ""
+    object: _Text = ""
+    lock: _Text = ""
+    holder: _Text = ""

@@ -1,0 +1,263 @@
+"""An open dump: the program of drgn, and what every question needs of it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from drgn import Object, Program, TypeKind, sizeof
+from drgn.helpers.linux.cpumask import for_each_online_cpu
+from drgn.helpers.linux.pid import for_each_task
+from drgn.helpers.linux.sched import cpu_curr, task_state_to_char
+
+from kpanic.shipper.vmcore.answers import LONGEST
+from kpanic.shipper.vmcore.lost import LOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from drgn import StackFrame, Type
+
+__all__ = [
+    "Dump",
+    "Stack",
+    "address_words",
+    "bare",
+    "comm",
+    "frame_line",
+    "frame_place",
+    "member_at",
+    "pointers",
+    "size_of",
+    "stack_lines",
+    "task_words",
+    "variable",
+    "where",
+]
+
+FRAMES: Final = 40
+"""Maximum frames of a stack that are shown."""
+DEEPEST: Final = 256
+"""Maximum frames of a stack that are read; a damaged one may loop."""
+PANICS: Final = ("panic", "vpanic", "crash_kexec", "__crash_kexec", "machine_kexec", "crash_setup_regs")
+"""Beginnings of the names of functions that end a kernel (kernel/panic.c, kernel/kexec_core.c)."""
+TASKS: Final = 100_000
+"""Maximum tasks that are looked at."""
+
+
+class Stack(NamedTuple):
+    """The frames of a task, innermost first.
+
+    :ivar trap: number of the frame that was interrupted by the trap; None where there is none.
+    """
+
+    task: Object
+    frames: Sequence[StackFrame]
+    trap: int | None
+
+    @property
+    def trapped(self) -> Sequence[StackFrame]:
+        """The interrupted frame with the functions that are inlined in it, innermost first."""
+        if self.trap is None:
+            return ()
+        pc = self.frames[self.trap].pc
+        found = []
+        for frame in self.frames[self.trap :]:
+            if frame.pc != pc:
+                break
+            found.append(frame)
+        return found
+
+    @property
+    def callers(self) -> Sequence[StackFrame]:
+        """The frames that called the interrupted one, innermost first."""
+        return () if self.trap is None else self.frames[self.trap + len(self.trapped) :]
+
+
+class Dump:
+    """A dump with its debug information.
+
+    :param address: the faulting address, if the report names one.
+    """
+
+    def __init__(self, prog: Program, cause: str, address: int | None) -> None:
+        self.prog, self.cause, self.address = prog, cause, address
+
+    @functools.cached_property
+    def crashed(self) -> Stack:
+        """The stack that the kernel crashed on.
+
+        :raises ValueError: the dump does not say which.
+        """
+        return self.stack(self.prog.crashed_thread().object)
+
+    def stack(self, task: Object) -> Stack:
+        """Return the stack of a task."""
+        trace = self.prog.stack_trace(task)
+        frames = [trace[number] for number in range(min(len(trace), DEEPEST))]
+        return Stack(task, frames, _trap(frames))
+
+    def running(self) -> Iterator[tuple[int, Object]]:
+        """Yield each CPU that is online with the task that runs on it."""
+        for cpu in for_each_online_cpu(self.prog):
+            yield cpu, cpu_curr(self.prog, cpu)
+
+    def tasks(self) -> Iterator[Object]:
+        """Yield all tasks; a damaged table ends them."""
+        for number, task in enumerate(for_each_task(self.prog)):
+            if number == TASKS:
+                return
+            yield task
+
+    def blocked(self) -> Iterator[Object]:
+        """Yield the tasks in uninterruptible sleep (state D)."""
+        for task in self.tasks():
+            try:
+                if task_state_to_char(task) == "D":
+                    yield task
+            except LOST:
+                continue
+
+
+def _trap(frames: Sequence[StackFrame]) -> int | None:
+    """Return the number of the frame that the trap interrupted; None where there was none.
+
+    A dump by the hypervisor has the registers of the panic's own last loop, so that the trap lies below; one
+    by kexec has those of the trap, or of panic() where nothing trapped.
+    """
+    if not frames:
+        return None
+    first = frames[0].pc
+    for number, frame in enumerate(frames):
+        if frame.interrupted and frame.pc != first and _in_kernel(frame):
+            return number
+    if frames[0].interrupted and not any(frame.name.startswith(PANICS) for frame in frames):
+        return 0
+    return None
+
+
+def _in_kernel(frame: StackFrame) -> bool:
+    """Tell whether a frame is the kernel's; the last may be that of the process which called it."""
+    try:
+        frame.symbol()
+    except LookupError:
+        return False
+    return True
+
+
+def comm(task: Object) -> str:
+    """Return the name of a task as text."""
+    return str(task.comm.string_().decode("utf-8", "replace"))
+
+
+def task_words(task: Object) -> str:
+    """Return a task in words: ``clerk (PID 40)``."""
+    try:
+        return f"{comm(task)} (PID {task.pid.value_()})"
+    except LOST:
+        return f"a task at 0x{task.value_():x} that the dump lacks"
+
+
+def where(prog: Program, address: int) -> str:
+    """Return the symbol of an address with its offset; empty if there is none."""
+    try:
+        symbol = prog.symbol(address)
+    except LookupError:
+        return ""
+    offset = address - symbol.address
+    return f"{symbol.name}+0x{offset:x}" if offset else symbol.name
+
+
+def address_words(prog: Program, address: int) -> str:
+    """Return an address, with its symbol if it has one."""
+    symbol = where(prog, address)
+    return f"0x{address:x} ({symbol})" if symbol else f"0x{address:x}"
+
+
+def variable(prog: Program, address: int, wanted: str) -> str:
+    """Return the variable, or its member of a type, at an address; empty where there is none.
+
+    :param wanted: name of the type, ``struct mutex``.
+    """
+    try:
+        symbol = prog.symbol(address)
+        path = member_at(prog[symbol.name].type_, address - symbol.address, wanted)
+    except LOST:
+        return ""
+    return f"{symbol.name}{path}"
+
+
+def bare(kind: Type) -> Type:
+    """Return a type without its typedefs."""
+    while kind.kind == TypeKind.TYPEDEF:
+        kind = kind.type
+    return kind
+
+
+def size_of(kind: Type) -> int:
+    """Return the bytes of a type; 0 of an incomplete one."""
+    try:
+        return int(sizeof(kind))
+    except TypeError:
+        return 0
+
+
+def member_at(kind: Type, offset: int, wanted: str = "") -> str:
+    """Return the path of the member at an offset: ``.index.owner``.
+
+    :param wanted: the type to stop at; by default what is no structure.
+    :raises LookupError: there is none.
+    """
+    path = ""
+    while kind.kind == TypeKind.STRUCT and not (wanted == kind.type_name() and not offset):
+        for member in kind.members or ():
+            inner = bare(member.type)
+            start = member.bit_offset // 8
+            if 0 <= offset - start < size_of(inner):
+                path += f".{member.name}" if member.name else ""
+                offset -= start
+                kind = inner
+                break
+        else:
+            raise LookupError("no member is there")
+    if wanted and wanted != kind.type_name():
+        raise LookupError("the member is of another type")
+    return path
+
+
+def frame_place(frame: StackFrame) -> str:
+    """Return ``path:line`` of a frame; empty without debug information."""
+    try:
+        source = frame.source()
+    except LookupError:
+        return ""
+    return f"{source.filename}:{source.line}" if source.filename else ""
+
+
+def frame_line(number: int, frame: StackFrame) -> str:
+    """Return a frame as a line: ``#3 account_limit+0xb at ledger.c:52``."""
+    name = frame.name
+    if frame.is_inline:
+        name += " (inlined)"
+    else:
+        with contextlib.suppress(LookupError):
+            name = f"{frame.name}+0x{frame.pc - frame.symbol().address:x}"
+    place = frame_place(frame)
+    return f"#{number} {name}{f' at {place}' if place else ''}"[:LONGEST]
+
+
+def stack_lines(stack: Stack) -> tuple[str, ...]:
+    """Return the frames of a stack as lines."""
+    return tuple(frame_line(number, frame) for number, frame in enumerate(stack.frames[:FRAMES]))
+
+
+def pointers(frame: StackFrame) -> Iterator[tuple[str, Object]]:
+    """Yield the local variables and arguments of a frame that are pointers whose value is known."""
+    for name in frame.locals():
+        try:
+            value = frame[name]
+            if bare(value.type_).kind == TypeKind.POINTER and not value.absent_:
+                yield name, value.read_()
+        except LOST:
+            continue

@@ -1,0 +1,194 @@
+"""Starts the process that opens a dump: confined, with bounded time and memory.
+
+A dump is somebody's memory and may be made to mislead, and the libraries that read it are written in C: so
+they run as nobody, without a network, and what they answer is checked like any input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+
+from kpanic.shipper.inputs import confined
+from kpanic.shipper.vmcore.answers import Answer, Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["INSTALL", "MEMORY", "SECONDS", "installed", "log_of", "questioned"]
+
+INSTALL: Final = "pip install 'kpanic[vmcore]'"
+SECONDS: Final = 60.0
+"""Maximum seconds of a dump, by the clock and of a processor."""
+MEMORY: Final = 4 << 30
+"""Maximum bytes of address space: drgn maps the kernel's debug information, 1.2 GB of a distribution's."""
+LARGEST: Final = 8 << 20
+"""Maximum bytes of all answers."""
+WORDS: Final = 1 << 20
+"""Maximum bytes that it says on standard error."""
+NICE: Final = 10
+LOOK: Final = 0.5
+"""Seconds between two looks whether to stop."""
+
+
+def installed() -> bool:
+    """Tell whether drgn is."""
+    return importlib.util.find_spec("drgn") is not None
+
+
+def questioned(
+    asked: Asked,
+    *,
+    seconds: float = SECONDS,
+    memory: int = MEMORY,
+    background: bool = False,
+    stop: Callable[[], bool] = bool,
+) -> Iterator[Answer]:
+    """Yield the answers of a dump, each as soon as it is known; the last says why there are no more.
+
+    :param seconds: maximum seconds of all questions.
+    :param memory: maximum bytes of address space.
+    :param background: at low priority.
+    :param stop: tells whether to end before the time is over.
+    """
+    command = confined.command(memory, WORDS, max(1, int(seconds)), _program("worker"))
+    if background:
+        command = ["nice", "-n", str(NICE), *command]
+    with tempfile.TemporaryFile() as words:
+        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=words,
+            cwd="/",
+            env=_environment(),
+            start_new_session=True,
+        )
+        try:
+            yield from _answers(process, asked, words, seconds, stop)
+        finally:
+            _end(process)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+
+def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:
+    """Return the kernel log of a dump, open for reading; None where it has none that can be read.
+
+    :param size: maximum bytes of the log.
+    :param seconds: maximum seconds, by the clock and of a processor.
+    """
+    named = os.path.abspath(path)  # noqa: PTH100 - links stay links
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - it is returned
+    process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+        confined.command(MEMORY, size, max(1, int(seconds)), [*_program("log"), named]),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _end(process)
+    if log.seek(0, os.SEEK_END) == 0:
+        log.close()
+        return None
+    log.seek(0)
+    return log
+
+
+def _program(name: str) -> list[str]:
+    return [sys.executable, "-I", "-m", f"kpanic.shipper.vmcore.{name}"]
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "OMP_NUM_THREADS": "2",  # else a thread for each processor, with a stack each
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process with whatever it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _answers(
+    process: subprocess.Popen[bytes],
+    asked: Asked,
+    words: IO[bytes],
+    seconds: float,
+    stop: Callable[[], bool],
+) -> Iterator[Answer]:
+    deadline = time.monotonic() + seconds
+    assert process.stdin is not None  # noqa: S101 - they are pipes
+    assert process.stdout is not None  # noqa: S101
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(msgspec.json.encode(asked))
+        process.stdin.close()
+    held = b""
+    size = 0
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if stop():
+                return
+            if left > 0 and not selector.select(min(left, LOOK)):
+                continue
+            if left <= 0:
+                yield Answer("dump", skipped=f"not all was asked within {seconds:.0f} s")
+                return
+            data = os.read(process.stdout.fileno(), 1 << 16)
+            if not data:
+                break
+            size += len(data)
+            if size > LARGEST:
+                yield Answer("dump", skipped="its answers are larger than anybody reads")
+                return
+            *rows, held = (held + data).split(b"\n")
+            for row in rows:
+                try:
+                    yield msgspec.json.decode(row, type=Answer)
+                except (msgspec.MsgspecError, ValueError):
+                    yield Answer("dump", skipped="its answers are damaged")
+                    return
+    code = process.wait()
+    if code:
+        yield Answer("dump", skipped=_reason(code, words))
+
+
+def _reason(code: int, words: IO[bytes]) -> str:
+    """Say what ended the process."""
+    if code < 0 or code > 128:  # noqa: PLR2004 - as a shell says it
+        number = -code if code < 0 else code - 128
+        with contextlib.suppress(ValueError):
+            return f"what opened it was ended by {signal.Signals(number).name}"
+    words.seek(0, os.SEEK_END)
+    words.seek(max(0, words.tell() - 2000))
+    rows = words.read().decode(errors="replace").split("\n")
+    said = next((row.strip() for row in reversed(rows) if row.strip()), "")
+    if "MemoryError" in said or "Cannot allocate memory" in said:
+        return "it needs more memory than it may have"
+    return f"what opened it failed: {said[:300]}" if said else f"what opened it ended with {code}"

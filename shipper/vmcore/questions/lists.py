@@ -1,0 +1,89 @@
+"""The linked lists that a function with a damaged one had in hand, and the links that do not fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from drgn import TypeKind
+
+from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
+from kpanic.shipper.vmcore.dump import address_words, bare, pointers
+from kpanic.shipper.vmcore.lost import LOST
+from kpanic.shipper.vmcore.questions.objects import object_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from drgn import Object
+
+    from kpanic.shipper.vmcore.dump import Dump
+
+__all__ = ["NAME", "ask"]
+
+NAME: Final = "list"
+CALLERS: Final = 3
+"""Frames above the trapping one whose variables are looked at."""
+
+
+def ask(dump: Dump) -> Answer:
+    """Say which links of which entry lead to an entry that does not lead back."""
+    stack = dump.crashed
+    entries: dict[int, tuple[str, Object]] = {}
+    for frame in (*stack.trapped, *stack.callers[:CALLERS]):
+        for name, value in pointers(frame):
+            for path, entry in _entries(name, value):
+                address = entry.address_ or 0
+                if address not in entries or "." in path:  # named by the structure that it is a member of
+                    entries[address] = path, entry
+    if not entries:
+        return Answer(NAME, skipped="no variable at the trap is a list's entry whose value is in the dump")
+    broken = [
+        (f"{path}{link}", words) for path, entry in entries.values() for link, words in _wrong(dump, entry)
+    ]
+    if not broken:
+        return Answer(
+            NAME, (Finding("The lists at hand fit together now: what the kernel saw has changed."),)
+        )
+    name, words = broken[0]
+    lines = tuple(f"{one} {why}"[:LONGEST] for one, why in broken)
+    text = f"{name} {words}"[:LONGEST]
+    return Answer(
+        NAME, (Finding(f"A link of the list is wrong: {text}.", lines),), verdict=text, pointer=name
+    )
+
+
+def _entries(name: str, value: Object) -> Iterator[tuple[str, Object]]:
+    """Yield the list entries that a pointer leads to, one or a structure's."""
+    kind = bare(bare(value.type_).type)
+    if kind.kind != TypeKind.STRUCT:
+        return
+    try:
+        if kind.tag == "list_head":
+            yield f"{name}->", value[0]
+            return
+        for member in kind.members or ():
+            if member.name and member.type.kind == TypeKind.STRUCT and member.type.tag == "list_head":
+                yield f"{name}->{member.name}.", value.member_(member.name)
+    except LOST:
+        return
+
+
+def _wrong(dump: Dump, entry: Object) -> Iterator[tuple[str, str]]:
+    """Yield the links of an entry that do not fit, with what is wrong with them."""
+    own = entry.address_
+    for link, back in (("next", "prev"), ("prev", "next")):
+        try:
+            other = entry.member_(link).read_()
+        except LOST:
+            return
+        target = other.value_()
+        leads = f"leads to {address_words(dump.prog, target)}"
+        if found := object_at(dump, target):
+            leads += f" in an object of {found.cache} that is {found.state}"
+        try:
+            returned = other.member_(back).value_()
+        except LOST:
+            yield link, f"{leads}, which is no memory of the dump"
+            continue
+        if returned != own:
+            yield link, f"{leads}, whose {back} is {address_words(dump.prog, returned)} and not 0x{own:x}"

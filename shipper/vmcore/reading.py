@@ -1,0 +1,135 @@
+"""What a dump answered, as steps of the reading and a new verdict."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import structs
+
+from kpanic.grammars.data.distributions import symbols
+from kpanic.grammars.model import Analysis, CrashReport, Line, Sentence, Step, Vmcore
+from kpanic.grammars.reading import verdict
+from kpanic.shipper.vmcore import process
+from kpanic.shipper.vmcore.answers import NO_DEBUG_INFORMATION, Answer, Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+__all__ = ["opened"]
+
+PREFIX: Final = "vmcore: "
+"""Of the names of the steps, as the reading of the text has some of the same."""
+_FIELDS: Final = ("source", "pointer", "object", "lock", "holder")
+
+
+def opened(  # noqa: PLR0913 - they are independent
+    report: CrashReport,
+    path: str,
+    *,
+    debug_information: Sequence[str] = (),
+    seconds: float = process.SECONDS,
+    background: bool = False,
+    stop: Callable[[], bool] = bool,
+) -> CrashReport:
+    """Return a report with what its dump answers.
+
+    :param path: the dump.
+    :param debug_information: files and folders to look for the kernel's debug information in.
+    :param seconds: maximum seconds of all questions.
+    :param background: at low priority.
+    :param stop: tells whether to end before the time is over.
+    """
+    if report.analysis is None:
+        return report
+    asked = Asked(
+        path=os.path.abspath(path),  # noqa: PTH100 - links stay links
+        cause=report.cause,
+        address=report.fault_address,
+        debug_information=tuple(str(Path(place).absolute()) for place in debug_information),
+        seconds=max(1.0, seconds / 3),
+    )
+    return _read(
+        report,
+        report.analysis,
+        list(process.questioned(asked, seconds=seconds, background=background, stop=stop)),
+    )
+
+
+def _read(report: CrashReport, analysis: Analysis, answers: Sequence[Answer]) -> CrashReport:
+    steps = [_step(answer) for answer in answers]
+    said = list(dict.fromkeys(answer.verdict for answer in answers if answer.verdict))
+    own, last = analysis.steps[:-1], analysis.steps[-1]
+    conclusions = last.sentences
+    if not said:
+        more = _no_answer(report, answers)
+        why = f"{analysis.why} {more}".strip()
+        conclusions += (Sentence(more),)
+    else:
+        words = "; ".join(said)
+        if analysis.vmcore_needed:
+            more = why = f"The vmcore was opened, and it says: {words}."
+            conclusions = tuple(one for one in conclusions if one.text != analysis.why)
+        else:
+            more = f"The vmcore says more: {words}."
+            why = f"{analysis.why} {more}".strip()
+        conclusions += (Sentence(more, _evidence(answers)),)
+    found = Vmcore(
+        status="answered" if said else _status(answers),
+        skipped=tuple(f"{one.question}: {one.skipped}" for one in answers if one.skipped),
+        **{name: next((has for one in answers if (has := getattr(one, name))), "") for name in _FIELDS},
+    )
+    changed = structs.replace(
+        analysis,
+        steps=(*own, *steps, Step(last.name, conclusions)),
+        vmcore_needed=analysis.vmcore_needed and not said,
+        why=why,
+        next=tuple(verdict.next_steps(report, needed=False)) if said else analysis.next,
+        vmcore=found,
+    )
+    return structs.replace(report, analysis=changed)
+
+
+def _status(answers: Sequence[Answer]) -> Literal["opened", "no-debug-info", "failed"]:
+    if not _was_opened(answers):
+        return "failed"
+    bare = any(answer.skipped == NO_DEBUG_INFORMATION for answer in answers)
+    return "no-debug-info" if bare else "opened"
+
+
+def _was_opened(answers: Sequence[Answer]) -> bool:
+    return any(answer.findings for answer in answers)
+
+
+def _step(answer: Answer) -> Step:
+    said = tuple(Sentence(one.text, _lines(one.lines)) for one in answer.findings)
+    if answer.skipped:
+        said += (Sentence(f"Skipped: {answer.skipped}."),)
+    return Step(f"{PREFIX}{answer.question}", said)
+
+
+def _lines(texts: Iterable[str]) -> tuple[Line, ...]:
+    return tuple(Line(0, text) for text in texts)
+
+
+def _evidence(answers: Sequence[Answer]) -> tuple[Line, ...]:
+    """Return the first line that proves each sentence of the new verdict."""
+    proofs = [
+        next((finding for finding in answer.findings if answer.verdict in finding.text), answer.findings[0])
+        for answer in answers
+        if answer.verdict and answer.findings
+    ]
+    return _lines(line for proof in proofs for line in proof.lines[:1])
+
+
+def _no_answer(report: CrashReport, answers: Sequence[Answer]) -> str:
+    """Say why the dump does not answer."""
+    why = next((answer.skipped for answer in answers if answer.skipped), "")
+    if not _was_opened(answers):
+        return f"The vmcore could not be opened: {why or 'there was no answer'}."
+    if why == NO_DEBUG_INFORMATION:
+        found = symbols(report.kernel.release, report.kernel.distribution)
+        how = f": {found.install}" if found else ""
+        return f"The vmcore was opened, but {why}{how}."
+    return "The vmcore was opened, and it does not answer that."

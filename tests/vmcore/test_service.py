@@ -1,0 +1,97 @@
+"""``type: kdump`` with ``vmcore.analyse``: a second document of the crash, once, after that of its text."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kpanic.shipper.document import build
+from kpanic.shipper.inputs import memory_dump
+from kpanic.shipper.inputs.kdump import KdumpInput
+from kpanic.shipper.inputs.kdump_dumps import VmcoreConfig
+from tests.shipper.feed import running
+from tests.waiting import stays, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.shipper.feed import Feed
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def crash(tmp_path: Path, dumps: Path) -> Path:
+    """Return the folder that kdump made of a crash."""
+    folder = tmp_path / "127.0.0.1-2026-11-26-20:22:53"
+    folder.mkdir()
+    dump = shutil.copy(dumps / "vmcore.null", folder / "vmcore")
+    with memory_dump.log_of(str(dump), dump.read_bytes()[:64]) as log:
+        (folder / "vmcore-dmesg.txt").write_bytes(log.read())
+    return folder
+
+
+@contextmanager
+def watching(
+    folder: Path, debug_info: list[Path], at: Mapping[str, str] | None = None, *, analyse: bool = True
+) -> Iterator[Feed]:
+    settings = VmcoreConfig(analyse=analyse, debug_info=[str(path) for path in debug_info])
+    with running(KdumpInput, at, paths=[str(folder)], settle=0.1, scan_interval=0.5, vmcore=settings) as feed:
+        yield feed
+
+
+def debug_info(dumps: Path) -> list[Path]:
+    return [dumps / "debug" / "vmlinux", dumps / "debug" / "ledger.ko"]
+
+
+def test_the_dump_is_a_second_document_of_the_incident_after_the_text(crash: Path, dumps: Path) -> None:
+    with watching(crash.parent, debug_info(dumps)) as feed:
+        until(lambda: len(feed.crashes) == 2, 60)
+        assert feed.kept == [str(crash / "vmcore-dmesg.txt"), str(crash / "vmcore")]
+        documents = {one.origin.provider: build(*one) for one in feed.crashes.values()}
+    text, dump = documents["kdump"], documents["vmcore"]
+    assert text["_id"] != dump["_id"]
+    assert text["event"]["id"] == dump["event"]["id"]
+    assert "vmcore" not in text["kernel"]["panic"]
+    assert dump["kernel"]["panic"]["vmcore"]["status"] == "answered"
+    assert dump["kernel"]["panic"]["vmcore"]["pointer"] == "account->owner"
+    assert text["kernel"]["panic"]["analysis"]["vmcore_needed"] is True
+    assert dump["kernel"]["panic"]["analysis"]["vmcore_needed"] is False
+    for same in ("title", "fatal", "signature", "fault_address"):
+        assert text["kernel"]["panic"][same] == dump["kernel"]["panic"][same]
+
+
+def test_a_dump_is_opened_once(crash: Path, dumps: Path) -> None:
+    with watching(crash.parent, debug_info(dumps)) as feed:
+        until(lambda: len(feed.crashes) == 2, 60)
+        stays(lambda: len(feed.kept) == 2, 1.5)
+        saved = dict(feed.saved)
+    with watching(crash.parent, debug_info(dumps), saved) as feed:
+        stays(lambda: feed.kept == [], 1.5)
+
+
+def test_a_dump_without_debug_information_is_named_and_delivers_nothing(crash: Path) -> None:
+    with watching(crash.parent, []) as feed:
+        until(lambda: any("debug information is not here" in said for said in feed.said), 60)
+        assert feed.kept == [str(crash / "vmcore-dmesg.txt")]
+
+
+def test_a_dump_that_makes_the_libraries_fail_costs_nothing_else(crash: Path, dumps: Path) -> None:
+    whole = (crash / "vmcore").read_bytes()
+    (crash / "vmcore").write_bytes(whole[:5000])
+    with watching(crash.parent, debug_info(dumps)) as feed:
+        until(lambda: any("/vmcore: " in said for said in feed.said), 60)
+        later = crash.parent / "127.0.0.1-2026-11-26-20:30:00"
+        later.mkdir()
+        shutil.copy(crash / "vmcore-dmesg.txt", later)
+        until(lambda: str(later / "vmcore-dmesg.txt") in feed.kept, 20)
+
+
+def test_dumps_are_left_alone_unless_asked_for(crash: Path, dumps: Path) -> None:
+    with watching(crash.parent, debug_info(dumps), analyse=False) as feed:
+        until(lambda: len(feed.kept) == 1)
+        stays(lambda: len(feed.kept) == 1, 1.5)

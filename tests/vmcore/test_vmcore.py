@@ -1,0 +1,204 @@
+"""A dump is opened where the log of the crash does not explain it.
+
+The kernels that died here run ``ledger.c``, which fixes what there is to find: the module knows which pointer
+was NULL, which object was free, and who holds what.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpanic.shipper.inputs import memory_dump
+
+pytestmark = pytest.mark.process
+
+MODULE = "/usr/src/ledger/ledger.c"
+SOURCE = Path(__file__).parent / "ledger" / "ledger.c"
+
+
+def line_of(text: str) -> int:
+    """Return the number of the line of ledger.c that holds a text."""
+    return next(n for n, row in enumerate(SOURCE.read_text(encoding="utf-8").splitlines(), 1) if text in row)
+
+
+def explain(dump: Path, *options: str | Path) -> dict[str, Any]:
+    """Return the reading of the last crash of a dump."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kpanic", "explain", "--format", "json", *options, dump],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    crash: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return crash
+
+
+def opened(dumps: Path, kind: str) -> dict[str, Any]:
+    return explain(
+        dumps / f"vmcore.{kind}",
+        "--debug-info",
+        dumps / "debug" / "vmlinux",
+        "--debug-info",
+        dumps / "debug" / "ledger.ko",
+    )
+
+
+def step(crash: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in crash["steps"] if one["name"] == f"vmcore: {name}")
+    return found
+
+
+def evidence(crash: dict[str, Any], name: str) -> list[str]:
+    return [row["text"] for row in step(crash, name)["evidence"]]
+
+
+def test_of_a_null_pointer_it_says_which_structure_held_it(dumps: Path) -> None:
+    crash = opened(dumps, "null")
+    assert crash["vmcore"]["status"] == "answered"
+    assert crash["vmcore"]["pointer"] == "account->owner"
+    assert crash["vmcore"]["source"] == f"{MODULE}:{line_of('account->owner->limit')}"
+    assert crash["verdict"]["vmcore_needed"] is False
+    assert crash["verdict"]["why"] == (
+        "The vmcore was opened, and it says: account->owner was NULL in account_limit."
+    )
+    assert "the access was to its member limit" in step(crash, "trapping frame")["finding"]
+    assert crash["vmcore"]["object"] == "ledger_account, allocated"
+    assert "commit_null" in "".join(evidence(crash, "trapping frame"))
+
+
+def test_what_it_says_stands_in_the_verdict_that_is_read_first(dumps: Path) -> None:
+    crash = opened(dumps, "null")
+    assert "account->owner was NULL in account_limit" in crash["head"][0]
+    assert crash["steps"][-1]["name"] == "verdict"
+    assert not any("crash " in one and "vmcore" in one for one in crash["verdict"]["next"])
+
+
+def test_of_freed_memory_it_says_whose_it_was(dumps: Path) -> None:
+    crash = opened(dumps, "freed")
+    assert crash["vmcore"]["object"] == "ledger_account, free"
+    assert "points into an object of the slab cache ledger_account that is free" in crash["verdict"]["why"]
+    assert "The bad pointer is one of these" in step(crash, "trapping frame")["finding"]
+    assert any(row.startswith("account->owner = 0x6b6b6b6b") for row in evidence(crash, "trapping frame"))
+
+
+def test_of_a_damaged_list_it_says_which_link_is_wrong(dumps: Path) -> None:
+    crash = opened(dumps, "list")
+    assert crash["vmcore"]["pointer"] == "account->entry.next"
+    assert "in an object of ledger_account that is allocated" in crash["verdict"]["why"]
+
+
+def test_of_a_hung_task_it_follows_the_locks_to_who_holds_the_last(dumps: Path) -> None:
+    crash = opened(dumps, "hung")
+    assert crash["vmcore"]["lock"] == "mutex books.lock"
+    assert crash["vmcore"]["holder"].startswith("clerk (PID ")
+    post = line_of("wait_for_completion_interruptible(")
+    assert (
+        f"holds the mutex books.lock and slept (state S) in clerk at {MODULE}:{post}"
+        in crash["verdict"]["why"]
+    )
+    rows = evidence(crash, "locks")
+    assert rows[0].startswith("printer/")
+    assert "waits for the read-write semaphore books.index" in rows[0]
+    assert ", held by auditor (PID " in rows[0]
+    assert rows[1].startswith("auditor (PID ")
+    assert "waits for the mutex books.lock" in rows[1]
+    assert ", held by clerk (PID " in rows[1]
+    assert "the semaphore books.seal does not record who holds it" in step(crash, "locks")["finding"]
+
+
+def test_blocked_tasks_are_grouped_by_where_they_wait(dumps: Path) -> None:
+    finding = step(opened(dumps, "hung"), "blocked tasks")["finding"]
+    assert "2 tasks waited here: printer/1 (PID " in finding
+    assert "1 task waited here: auditor (PID " in finding
+    assert "clerk" not in finding  # its sleep can be interrupted
+
+
+def test_of_two_who_wait_for_each_other_it_says_so(dumps: Path) -> None:
+    why = opened(dumps, "deadlock")["verdict"]["why"]
+    assert "payer (PID " in why
+    assert "payee (PID " in why
+    assert "each hold what the next of them waits for, a deadlock" in why
+
+
+def test_of_a_soft_lockup_it_says_which_spinlock_is_waited_for(dumps: Path) -> None:
+    crash = opened(dumps, "spin")
+    assert "with cashier (PID " in crash["verdict"]["why"]
+    assert "spins for the spinlock books.till" in crash["verdict"]["why"]
+    assert "ran counter (PID " in step(crash, "CPUs")["finding"]  # which holds it
+
+
+def test_of_a_lack_of_memory_it_says_what_filled_it(dumps: Path) -> None:
+    crash = opened(dumps, "oom")
+    assert "slab that cannot be reclaimed, most of it" in crash["verdict"]["why"]
+    assert crash["verdict"]["why"].endswith("of the slab cache ledger_receipt.")
+    assert any("ledger_receipt" in row for row in evidence(crash, "memory"))
+
+
+@pytest.mark.parametrize("kind", ["null", "hung"])
+def test_the_machine_is_described(dumps: Path, kind: str) -> None:
+    crash = opened(dumps, kind)
+    finding = step(crash, "system")["finding"]
+    assert "The machine had been up for " in finding
+    assert "The load averages were " in finding
+    assert evidence(crash, "system") == ["ledger 1.2"]
+
+
+def test_without_debug_information_it_says_what_to_install_and_what_the_dump_says_all_the_same(
+    dumps: Path,
+) -> None:
+    crash = explain(dumps / "vmcore.null")
+    assert crash["vmcore"]["status"] == "no-debug-info"
+    assert crash["verdict"]["vmcore_needed"] is True
+    assert (
+        "the kernel's debug information is not here: apt-get install linux-image-" in crash["verdict"]["why"]
+    )
+    rows = evidence(crash, "without debug information")
+    assert "OSRELEASE=6.1.192-ledger" in rows
+    assert any(row.startswith("BUILD-ID=") for row in rows)
+    assert any(row.startswith("Linux version 6.1.192-ledger ") for row in rows)
+
+
+def test_a_folder_is_searched_for_debug_information(dumps: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "boot"
+    folder.mkdir()
+    shutil.copy(dumps / "debug" / "vmlinux", folder / "vmlinux-6.1.192-ledger")
+    crash = explain(dumps / "vmcore.null", "--debug-info", tmp_path)
+    assert "trapping frame" in "".join(one["name"] for one in crash["steps"])
+
+
+def test_no_second_of_patience_reads_the_log_alone(dumps: Path) -> None:
+    crash = explain(dumps / "vmcore.null", "--vmcore-seconds", "0")
+    assert crash["vmcore"] is None
+    assert crash["verdict"]["vmcore_needed"] is True
+
+
+def test_the_log_is_the_one_that_makedumpfile_extracts(dumps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(dumps / "vmcore.hung")
+    with memory_dump.log_of(path, Path(path).read_bytes()[:64]) as file:
+        expected = file.read().splitlines()
+    monkeypatch.setenv("PATH", "/nowhere")
+    with memory_dump.log_of(path, Path(path).read_bytes()[:64]) as file:
+        found = file.read().splitlines()
+    assert len(found) > 50
+    assert found == expected
+
+
+def test_a_flattened_dump_gives_its_log(dumps: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "vmcore.flat"
+    with flat.open("wb") as file:
+        subprocess.run(
+            ["makedumpfile", "-F", "-d", "31", dumps / "vmcore.null"],
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+    assert explain(flat, "--vmcore-seconds", "0")["verdict"]["cause"] == "null-dereference"

@@ -134,7 +134,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         "allocates memory",
         r"""
             ^_*page_frag_(?:alloc|refill) ^_*(?:netdev|napi)_alloc_(?:frag|skb)
-            k?v?(?:m|z|c)alloc ^kvrealloc ^post_alloc_hook ^_*memcg_slab_ ^k?v?memdup
+            k?v?(?:m|z|c)alloc(?!_to_) ^kvrealloc ^post_alloc_hook ^_*memcg_slab_ ^k?v?memdup
         """,
     ),
     (

@@ -41,7 +41,7 @@ SHOWN: Final = Claim("The stack is that of task {task} (PID {pid}).", "task")
 TESTED: Final = Claim(
     "The task is one of KUnit, whose tests may provoke such a report on purpose.", "owner", "header"
 )
-IDLE: Final = Claim("The idle task (swapper, PID 0) was running{cpu}.", "owner", derived=("cpu",))
+IDLE: Final = Claim("The idle task (swapper, PID 0) was running{cpu}.", "owner", "header", derived=("cpu",))
 NOBODY: Final = Absence(
     "No line that was read says which task was running.", lambda report: report.process.pid is None
 )

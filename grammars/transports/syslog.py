@@ -6,6 +6,7 @@
     2026-11-22T18:53:41.816890+01:00 host kernel: text
     <4>1 2026-11-22T19:31:14.816890Z host kernel - - - text
     Jan 15 22:27:39 BUG: text                                   stamped without a host
+    2026-11-22T18:53:41.81689 kern.warn: [   12.345678] text    socklog's svlogd
     2018/01/09 14:28:48 text                                    a test runner
 
 Sources: RFC 3164, RFC 5424, systemd src/shared/logs-show.c, BusyBox sysklogd/syslogd.c, OpenWrt logread.
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 _PRIORITY: Final = r"[a-z]+\d?\.(?:emerg|alert|crit|err(?:or)?|warn(?:ing)?|notice|info|debug) "
 _KERNEL: Final = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]{{1,255}}) )?(?:{_PRIORITY})?kernel(?:\[\d+\])?:"
 _REST: Final = rf"(?: ?{PRINTK} ?)?(?P<text>.*)"
-_SYSLOG: Final = regex(rf"(?:<\d+>)?{STAMP} (?:{_KERNEL} ?|\s*(?:<\d+>)?(?=\[ *\d+\.\d+\])){_REST}")
-"""The kernel's line; or a stamp that a console server put before the kernel's own."""
+_BEFORE: Final = r"(?:<\d+>|kern\.[a-z]{3,7}: )?"
+_SYSLOG: Final = regex(rf"(?:<\d+>)?{STAMP} (?:{_KERNEL} ?|\s*{_BEFORE}(?=\[ *\d+\.\d+\])){_REST}")
+"""The kernel's line; or a stamp that a console server or svlogd put before the kernel's own."""
 _CONSOLE: Final = regex(
     rf"(?:<\d+>)?{STAMP} (?P<host>[^\s:]{{1,255}}) [^\s:]{{1,64}}:(?= ?\[ *\d{{1,7}}\.\d{{6}}\]){_REST}"
 )

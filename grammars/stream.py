@@ -110,8 +110,8 @@ def gap(incident: Incident, line: Line) -> float | None:
 
 
 def _traced(incident: Incident) -> bool:
-    """Tell whether the last report of an incident has come to its trace."""
-    return any(_TRACE.match(line.text) for line in incident.lines[incident.heads[-1].place :])
+    """Tell whether an incident has come to a trace."""
+    return any(_TRACE.match(line.text) for line in incident.lines)
 
 
 def over(incident: Incident, line: Line, family: Family, previous: str = "") -> bool:

@@ -240,3 +240,45 @@ def test_the_journals_broadcast() -> None:
     )
     (crash,) = parse(text)
     assert (crash.title, crash.host) == ("kernel panic: Fatal machine check", "web1")
+
+
+QUOTED = """\
+```
+[    1.100000] BUG: kernel NULL pointer dereference, address: 0000000000000010
+[    1.100001] Oops: 0002 [#1] SMP
+[    1.100002] RIP: 0010:widget_read+0x1/0x20
+```
+and then
+```
+[    1.100003] Call Trace:
+[    1.100004]  widget_poll+0x1/0x20
+[    1.100005] ---[ end trace 0000000000000000 ]---
+[    1.200000] Kernel panic - not syncing: Fatal exception
+```
+"""
+
+
+def test_a_crash_that_is_quoted_in_parts_is_one() -> None:
+    (crash,) = parse(QUOTED)
+    assert (crash.title.rpartition(" ")[2], crash.fatal) == ("widget_read", True)
+
+
+def test_crashes_that_are_quoted_apart_are_two() -> None:
+    other = QUOTED.replace("1.1", "1.3").replace("1.2", "1.4").replace("widget_read", "gadget_read")
+    assert [crash.blame.function for crash in parse(QUOTED + other)] == ["widget_read", "gadget_read"]
+
+
+def test_a_log_with_the_newest_line_first_is_turned_round() -> None:
+    lines = [line for line in QUOTED.splitlines() if line.startswith("[")]
+    (crash,) = parse("\n".join(reversed(lines)))
+    assert (crash.blame.function, crash.fatal, crash.status) == ("widget_read", True, "complete")
+
+
+def test_a_second_crash_of_a_kernel_that_panics_is_not_where_the_first_one_was() -> None:
+    (crash,) = parse(
+        "[    2.000000] Kernel panic - not syncing: sysrq triggered crash\n"
+        "[    2.100000] Internal error: synchronous external abort: 96000210 [#1] SMP\n"
+        "[    2.100001] pc : widget_mask+0x50/0x80\n"
+    )
+    assert (crash.ip, crash.oops, crash.kernel.architecture) == (None, None, "aarch64")
+    assert [fact.value for fact in crash.followed_by] == ["Internal error in widget_mask"]

@@ -26,7 +26,8 @@ __all__ = ["NOBODY", "become", "command"]
 
 NOBODY: Final = 65_534
 """User and group, as the kernel's overflowuid."""
-FILES: Final = 64
+FILES: Final = 1024
+"""Maximum open files: a kernel has some hundred modules, whose debug information drgn opens."""
 
 _PR_SET_KEEPCAPS: Final = 8
 _PR_SET_NO_NEW_PRIVS: Final = 38

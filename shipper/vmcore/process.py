@@ -174,13 +174,18 @@ def _answers(
                 except (msgspec.MsgspecError, ValueError):
                     yield Answer("dump", skipped="its answers are damaged")
                     return
-    code = process.wait()
-    if code:
-        yield Answer("dump", skipped=_reason(code, words))
+    if why := _ended(process, words, max(0.0, deadline - time.monotonic())):
+        yield Answer("dump", skipped=why)
 
 
-def _reason(code: int, words: IO[bytes]) -> str:
-    """Say what ended the process."""
+def _ended(process: subprocess.Popen[bytes], words: IO[bytes], seconds: float) -> str:
+    """Wait for the end of the process; say what ended it, empty if it did all that was asked."""
+    try:
+        code = process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return "what opened it closed its output and did not end"
+    if not code:
+        return ""
     if code < 0 or code > 128:  # noqa: PLR2004 - as a shell says it
         number = -code if code < 0 else code - 128
         with contextlib.suppress(ValueError):

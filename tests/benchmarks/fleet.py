@@ -8,7 +8,8 @@ Each host is an address of 127.0.0.0/8 that sends as netconsole does: the hosts 
 and their crash, all with one signature, any other host of the fleet a line now and then. What a host sends
 takes a second, as on a serial line. "late" is from a crash's last datagram until its document stands in the
 output's file, by which alerts go: the median, 99 of 100, and the last one. A collector is full where it loses
-crashes, or its processor time reaches the seconds that passed.
+crashes, or its processor time reaches the seconds that passed. "in two" counts crashes whose end came as a
+document of its own.
 """
 
 # ruff: noqa: T201
@@ -26,6 +27,8 @@ import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+import urllib3
 
 from kpanic.shipper.contract import crash_text
 from tests.benchmarks.service import KPANIC, resident, spent
@@ -143,6 +146,8 @@ def main() -> None:
     parser.add_argument("--crashes", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--noise", type=float, default=1000, help="lines a second of all other hosts")
+    parser.add_argument("--memory", default="64mb", help="the collector's memory.limit")
+    parser.add_argument("--senders", type=int, default=4096, help="the collector's max_senders")
     parser.add_argument("--engine", choices=["opensearch", "elasticsearch"])
     chosen = parser.parse_args()
     sent = planned(chosen.hosts, chosen.crashes, chosen.seconds, chosen.noise)
@@ -168,8 +173,16 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: No
     config = folder / "kpanic.yml"
     settings = {
         "path.data": str(folder / "data"),
-        "inputs": [{"type": "netconsole", "host": f"127.0.0.1:{port}", "allow": ["127.0.0.0/8"]}],
+        "inputs": [
+            {
+                "type": "netconsole",
+                "host": f"127.0.0.1:{port}",
+                "allow": ["127.0.0.0/8"],
+                "max_senders": chosen.senders,
+            }
+        ],
         "output": outputs,
+        "memory.limit": chosen.memory,
         "http": {"enabled": True, "port": metrics},
     }
     config.write_text(json.dumps(settings))
@@ -177,7 +190,7 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: No
     arrivals = Arrivals(folder / "out.ndjson")
     try:
         until(lambda: listens(metrics))
-        before = spent(process.pid)
+        before, full = spent(process.pid), overflown()
         began = time.monotonic()
         player = Player(sent, port)
         player.start()
@@ -191,11 +204,20 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: No
         )
         passed = time.monotonic() - began
         processor, memory = spent(process.pid) - before, resident(process.pid)
+        said = urllib3.request("GET", f"http://127.0.0.1:{metrics}/metrics").data.decode()
+        dropped = {
+            line.split()[0].split("reason=")[1].strip('"}'): int(float(line.split()[1]))
+            for line in said.splitlines()
+            if line.startswith("kpanic_input_dropped_messages_total{") and not line.endswith(" 0.0")
+        }
     finally:
         process.terminate()
         process.wait()
     report(chosen, sent, player.last, arrivals)
-    print(f"collector: {processor:.1f} s of a processor in {passed:.0f} s, {memory:.0f} MB resident")
+    print(
+        f"collector: {processor:.1f} s of a processor in {passed:.0f} s, {memory:.0f} MB resident;"
+        f" {overflown() - full} datagrams found its socket full, dropped: {dropped or 0}"
+    )
     if node:
         node.ask("POST", "/_refresh")
         print(f"{chosen.engine}: {len(node.found('logs-kernel.panic-default'))} documents")
@@ -211,10 +233,18 @@ def report(chosen: argparse.Namespace, sent: list[Datagram], last: dict[int, flo
     twice = sum(len(times) - 1 for times in got.times.values())
     print(
         f"{chosen.hosts} hosts, {len(sent) / chosen.seconds:.0f} datagrams a second, {chosen.seconds:.0f} s;"
-        f" {chosen.crashes} crashes: {chosen.crashes - len(late)} lost, {twice} twice"
+        f" {chosen.crashes} crashes: {chosen.crashes - len(late)} lost, {twice} in two"
     )
     if late:
         print(f"late: {statistics.median(late):.1f} s, {late[len(late) * 99 // 100]:.1f} s, {late[-1]:.1f} s")
+
+
+def overflown() -> int:
+    """Return how many datagrams this machine's kernel dropped as their socket was full."""
+    names, values = (
+        line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Udp:")
+    )
+    return int(values[names.index("RcvbufErrors")])
 
 
 def listens(port: int) -> bool:

@@ -33,6 +33,8 @@ MANY = 2000
 CRASHES = LOGS - 1 + MANY
 SHORT = 3
 """Deaths of a short test."""
+LATER = 1 << 20
+"""Bytes of output between two of them: a file that costs three processes would be given up."""
 
 
 @pytest.fixture
@@ -50,6 +52,17 @@ def logs(tmp_path: Path) -> Path:
         text = crash_text(number)
         (folder / f"{number:03}.log").write_bytes(gzip.compress(text) if packed else text)
     (folder / "many.log").write_bytes(b"".join(map(crash_text, range(1000, 1000 + MANY))))
+    return folder
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, deaths: int) -> Path:
+    """Logs of fifty crashes each, of which a process has read two before the next one is killed."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    for number in range(20 + 10 * deaths):
+        crashes = map(crash_text, range(50 * number, 50 * number + 50))
+        (folder / f"{number:03}.log").write_bytes(b"".join(crashes))
     return folder
 
 
@@ -158,20 +171,27 @@ def test_processes_end_with_a_command_that_is_killed(kpanic: Run, logs: Path) ->
 
 
 @pytest.mark.process
-def test_processes_that_are_killed_at_random_lose_nothing(kpanic: Run, logs: Path, deaths: int) -> None:
-    process = ship(kpanic, "--on", "local:2", logs)
+def test_processes_that_are_killed_at_random_lose_nothing(kpanic: Run, shelf: Path, deaths: int) -> None:
+    process = ship(kpanic, "--on", "local:2", shelf)
+    out = kpanic.folder / "out.ndjson"
+    killed = [0]  # bytes of the output at each death
 
     def kill() -> bool:
+        size = out.stat().st_size if out.exists() else 0
         nurseries = psutil.Process(process.pid).children()
         workers = nurseries[0].children() if nurseries else []
-        if workers:
-            random.choice(workers).kill()  # noqa: S311
-        return bool(workers)
+        if not workers or size < killed[-1] + LATER:
+            return False
+        random.choice(workers).kill()  # noqa: S311
+        killed.append(size)
+        return True
 
     said = disturbed(process, kill, deaths)
-    assert f"{LOGS} files, {CRASHES} crashes: {CRASHES} new" in said
+    files = len(list(shelf.iterdir()))
+    assert len(killed) == 1 + deaths
+    assert f"{files} files, {50 * files} crashes: {50 * files} new" in said
     found = shipped(kpanic)
-    assert len(found) == len(set(found)) == CRASHES
+    assert len(found) == len(set(found)) == 50 * files
 
 
 # --- Dask ------------------------------------------------------------------------------------------

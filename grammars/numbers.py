@@ -18,15 +18,24 @@ _DISTANCE: Final = 8
 
 def decimal(digits: str | None) -> int | None:
     """Return a process, a CPU or a count."""
-    return int(digits) if digits and len(digits) <= _DECIMAL else None
+    return _number(digits, 10, _DECIMAL)
 
 
 def hexadecimal(digits: str | None) -> int | None:
     """Return an address or an error code."""
-    return int(digits, 16) if digits and len(digits) <= _ADDRESS else None
+    return _number(digits, 16, _ADDRESS)
 
 
 @functools.lru_cache(maxsize=4096)
 def distance(digits: str | None) -> int | None:
     """Return how far into a function, or how long one is."""
-    return int(digits, 16) if digits and len(digits) <= _DISTANCE else None
+    return _number(digits, 16, _DISTANCE)
+
+
+def _number(digits: str | None, base: int, most: int) -> int | None:
+    if not digits or len(digits) > most:
+        return None
+    try:
+        return int(digits, base)
+    except ValueError:  # a damaged digit
+        return None

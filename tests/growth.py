@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import statistics
 import time
+from contextlib import contextmanager
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +28,8 @@ NOISE = 300e-6
 """Seconds below which a time is the machine's."""
 LIMIT = 8.0
 """Times that four times the text may take: 16 if the time grows with the square, 4 if with the length."""
+ENDLESS = 5.0
+"""Seconds of the processor after which a match counts as endless; :mod:`re` looks for signals."""
 REPETITIONS = (3, 6, 22)
 """How often both texts are measured; more than the first only while the ratio is above the limit."""
 _CATEGORIES: dict[Any, Callable[[str], bool]] = {
@@ -69,10 +73,32 @@ def quadratic(one: Compiled, *, variety: int = 5) -> str:
             return made.encode("latin-1", "replace") if one.binary else made
 
         for method in ("match", "search") if one.searched else ("match",):
-            run = getattr(pattern, method)
-            if grows(run, text) > LIMIT:
+            try:
+                with _bounded():
+                    found = grows(getattr(pattern, method), text) > LIMIT
+            except _EndlessError:
+                found = True
+            if found:
                 return f"{method} on {pump!r}"
     return ""
+
+
+class _EndlessError(Exception):
+    """A match does not end."""
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    def over(_signal: int, _frame: object) -> None:
+        raise _EndlessError
+
+    before = signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, ENDLESS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _repeats(parsed: Any, before: str, variety: int) -> Iterator[tuple[str, str]]:  # noqa: ANN401

@@ -14,6 +14,7 @@ from tests.patterns import Compiled, gathered
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+SLOW = pytest.mark.slow
 ONE_CHARACTER = {_constants.LITERAL, _constants.NOT_LITERAL, _constants.IN, _constants.ANY}
 
 
@@ -67,7 +68,10 @@ def test_no_group_is_repeated_possessively(patterns: list[Compiled]) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize(("text", "searched"), [("a+b", True), (r"x:\s*\s*y", False)])
+@pytest.mark.parametrize(
+    ("text", "searched"),
+    [("a+b", True), (r"x:\s*\s*y", False), pytest.param("(?:a{1,3})+b", False, marks=SLOW)],
+)
 def test_growth_with_the_square_is_found(text: str, *, searched: bool) -> None:
     assert quadratic(Compiled("here", text, 0, binary=False, searched=searched))
 
@@ -80,7 +84,7 @@ def test_growth_with_the_length_is_not(text: str, *, searched: bool) -> None:
     assert quadratic(Compiled("here", text, 0, binary=False, searched=searched)) == ""
 
 
-@pytest.mark.parametrize(("share", "variety"), [(5, 1), pytest.param(1, 5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("share", "variety"), [(5, 1), pytest.param(1, 5, marks=SLOW)])
 def test_no_pattern_s_time_grows_with_the_square_of_a_text(
     patterns: list[Compiled], share: int, variety: int
 ) -> None:

@@ -20,8 +20,8 @@ _MARK: Final = regex(
 )
 _ROW: Final = regex(r"(?:[^|\n]{0,64}\|){1,4} (?P<text>\[ *\d{1,12}\.\d{6}\].*?)(?: {0,64}\|)?$")
 _MARKUP: Final = regex(
-    r"(?:\[(?:code|quote|spoiler|php|noparse)(?:=[^\]\n]{1,64})?\]"
-    r"|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`{1,3})+(?P<text>[^`\n].*)",
+    r"(?>(?:\[(?:code|quote|spoiler|php|noparse)(?:=[^\]\n]{1,64})?\]"
+    r"|<(?:pre|code|tt|div|p|br)\b[^>\n]{0,64}>|`)+)(?P<text>[^`\n].*)",
     re.IGNORECASE,
 )
 _CENT: Final = regex(r"¢([^¢!\n]{1,64})!")

@@ -73,7 +73,7 @@ def parse_files(
         return (parsed for path in paths for parsed in _parse_file(path, base))
     tasks = _tasks(paths, size_of)
     if not isinstance(on, str):
-        first = list(itertools.islice(tasks, max(FEW_FILES + 1, on or 0)))
+        first = list(itertools.islice(tasks, FEW_FILES + 1 if on is None else on))
         if on is None:
             much = is_much([task.path for task in first])
             on = min(MOST_JOBS, len(os.sched_getaffinity(0))) if much else 1

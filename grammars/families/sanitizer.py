@@ -78,7 +78,9 @@ def overwritten() -> ParserElement:
 
 def _fault_of_object() -> ParserElement:
     """Return what is wrong, without the addresses behind it."""
-    end = k.one_of(" on __kmem_cache_shutdown()", "..") | k.Regex(r"\s+0x[0-9a-f]|\s*(?:\n|\Z)")
+    end = k.one_of(" on __kmem_cache_shutdown()", "..") | k.Regex(
+        r"\s{1,64}+0x[0-9a-f]|[^\S\n]{0,64}+(?:\n|\Z)"
+    )
     return k.Combine(k.letter + k.UpTo(end))("what")
 
 

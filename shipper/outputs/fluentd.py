@@ -38,6 +38,7 @@ from kpanic.shipper.api import (
 )
 from kpanic.shipper.batch import groups
 from kpanic.shipper.outputs.forward import ForwardSender, Handshake
+from kpanic.shipper.outputs.outcomes import outcomes_of
 from kpanic.shipper.signature_document import outline, signature_document
 
 if TYPE_CHECKING:
@@ -171,11 +172,7 @@ class FluentdOutput:
             self._tries.pop(settled, None)
             self._alone.pop(settled, None)
             self._lively.discard(settled)
-        if batch and not outcomes:
-            raise Unavailable(failure)
-        return [
-            outcomes.get(stored.id) or Outcome(stored.id, DeliveryStatus.RETRY, failure) for stored in batch
-        ]
+        return outcomes_of(batch, outcomes, failure)
 
     def check(self) -> str:
         """Connect to every host, with the handshake.

@@ -22,13 +22,13 @@ from kpanic.shipper.api import (
     ReadFile,
     Seconds,
     Settings,
-    Unavailable,
     read_secret,
     split_address,
     timestamp,
     tls_context,
     with_delivery_fields,
 )
+from kpanic.shipper.outputs.outcomes import outcomes_of
 from kpanic.shipper.signature_document import outline, signature_document
 
 if TYPE_CHECKING:
@@ -130,11 +130,7 @@ class KafkaOutput:
                 outcomes[name] = Outcome(name, DeliveryStatus.DELIVERED)
             for name, reason in answers.refused.items():
                 outcomes[name] = Outcome(name, DeliveryStatus.REJECTED, reason)
-        if batch and not outcomes:
-            raise Unavailable(failure)
-        return [
-            outcomes.get(stored.id) or Outcome(stored.id, DeliveryStatus.RETRY, failure) for stored in batch
-        ]
+        return outcomes_of(batch, outcomes, failure)
 
     def check(self) -> str:
         """Ask for the topic.

@@ -28,6 +28,7 @@ from kpanic.shipper.api import (
     timestamp,
 )
 from kpanic.shipper.batch import groups
+from kpanic.shipper.outputs.outcomes import outcomes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,11 +123,7 @@ class OtlpOutput:
             else:
                 self._records.delivered(part)
                 outcomes |= {stored.id: Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in part}
-        if batch and not outcomes:
-            raise Unavailable(failure)
-        return [
-            outcomes.get(stored.id) or Outcome(stored.id, DeliveryStatus.RETRY, failure) for stored in batch
-        ]
+        return outcomes_of(batch, outcomes, failure)
 
     def check(self) -> str:
         """Send a request without records.

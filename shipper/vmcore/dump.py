@@ -28,6 +28,7 @@ __all__ = [
     "frame_line",
     "frame_place",
     "member_at",
+    "pointed",
     "pointers",
     "size_of",
     "stack_lines",
@@ -193,6 +194,11 @@ def bare(kind: Type) -> Type:
     while kind.kind == TypeKind.TYPEDEF:
         kind = kind.type
     return kind
+
+
+def pointed(value: Object) -> Type:
+    """Return the type that a pointer leads to, without typedefs."""
+    return bare(bare(value.type_).type)
 
 
 def size_of(kind: Type) -> int:

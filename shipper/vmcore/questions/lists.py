@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from drgn import TypeKind
 
 from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
-from kpanic.shipper.vmcore.dump import address_words, bare, pointers
+from kpanic.shipper.vmcore.dump import address_words, pointed, pointers
 from kpanic.shipper.vmcore.lost import LOST
 from kpanic.shipper.vmcore.questions.objects import object_at
 
@@ -54,7 +54,7 @@ def ask(dump: Dump) -> Answer:
 
 def _entries(name: str, value: Object) -> Iterator[tuple[str, Object]]:
     """Yield the list entries that a pointer leads to, one or a structure's."""
-    kind = bare(bare(value.type_).type)
+    kind = pointed(value)
     if kind.kind != TypeKind.STRUCT:
         return
     try:

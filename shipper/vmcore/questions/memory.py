@@ -55,22 +55,12 @@ def ask(dump: Dump) -> Answer:
         f"{_mib(max(total - known - free, 0))} none of these (drivers, modules, …)",
     )
     findings = [Finding(f"Of {_mib(total)} of memory {_mib(free)} were free.", lines)]
-    if caches:
-        size, name = caches[0]
-        findings.append(
-            Finding(
-                f"The largest slab cache is {name}, with {_mib(size)}.",
-                tuple(f"{_mib(size)} {name}" for size, name in caches[:SHOWN]),
-            )
-        )
-    if processes:
-        size, name = processes[0]
-        findings.append(
-            Finding(
-                f"The largest process is {name}, with {_mib(size)} resident.",
-                tuple(f"{_mib(size)} {name}" for size, name in processes[:SHOWN]),
-            )
-        )
+    for what, users, how in (("slab cache", caches, ""), ("process", processes, " resident")):
+        if users:
+            size, name = users[0]
+            words = f"The largest {what} is {name}, with {_mib(size)}{how}."
+            shown = tuple(f"{_mib(size)} {name}" for size, name in users[:SHOWN])
+            findings.append(Finding(words, shown))
     return Answer(NAME, tuple(findings), verdict=_explains(total, classes, caches, processes))
 
 

@@ -12,6 +12,7 @@ from kpanic.shipper.vmcore.dump import (
     bare,
     frame_place,
     member_at,
+    pointed,
     pointers,
     size_of,
     stack_lines,
@@ -133,7 +134,7 @@ def _bad_pointers(stack: Stack, address: int | None) -> list[_Bad]:
 def _note(
     found: dict[tuple[str, str], _Bad], frame: StackFrame, name: str, value: Object, address: int
 ) -> None:
-    target = bare(bare(value.type_).type)
+    target = pointed(value)
     size = size_of(target)
     pointer = value.value_()
     offset = address - pointer
@@ -160,7 +161,7 @@ def _readable(value: Object, address: int) -> bool:
 
 def _held(value: Object) -> Iterator[tuple[str, Object]]:
     """Yield the members that are pointers, of the structure that a pointer leads to."""
-    target = bare(bare(value.type_).type)
+    target = pointed(value)
     if target.kind != TypeKind.STRUCT or target.members is None:
         return
     for name in _members(target):

@@ -4,7 +4,7 @@ A rule asks about documents that arrived lately, by ``event.ingested``: a crash 
 by days where a host stayed down. A signature is *new* when its document arrives in the signatures' index:
 the engine lets exactly one shipper create it, so no rule keeps a memory, and deleting the document re-arms
 the rule. Crashes of a backfill alert nobody, and only *regression* speaks of signatures that the triage file
-ignores.
+ignores. The log of a crash alerts; the second document that its dump adds fires *explained* alone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ ARRIVED = "event.ingested"
 SIGNATURE_ID = "kernel.panic.signature.id"
 DAY = 24 * 60
 """Minutes of a day."""
+ANSWERED = Term("kernel.panic.vmcore.status", "answered")
+"""The dump answers what the log leaves open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Rule:
     """With ``growth``, the count also exceeds that many times the count of the ``minutes`` before."""
     once: str = ""
     """Field whose value alerts once, where the product can remember: several transports report one crash."""
+
+    @property
+    def of_dumps(self) -> bool:
+        """Whether it is about what dumps say."""
+        return ANSWERED in {term for terms in self.where for term in terms}
 
     @property
     def group(self) -> str:
@@ -80,7 +87,10 @@ DEFAULTS = Options()
 """What a site gets that configures nothing."""
 TRIAGE = "kernel.panic.triage.status"
 FRESH = Term("kernel.panic.backfill", value=True, negate=True)
-NEWS = (FRESH, Term(TRIAGE, "ignored", negate=True))
+OF_LOG = Term("event.provider", "vmcore", negate=True)
+"""Leaves out what dumps say: a dump may be opened long after its crash was told."""
+WANTED = Term(TRIAGE, "ignored", negate=True)
+NEWS = (FRESH, OF_LOG, WANTED)
 DIED = Term("kernel.panic.fatal", value=True)
 
 
@@ -111,7 +121,7 @@ def rules(options: Options = DEFAULTS) -> tuple[Rule, ...]:
             "Kernel panic is back after its fix",
             "The triage file says that this kernel has the fix.",
             "panics",
-            ((Term(TRIAGE, "regressed"), FRESH),),
+            ((Term(TRIAGE, "regressed"), FRESH, OF_LOG),),
             minutes=60,
             per=SIGNATURE_ID,
         ),
@@ -162,6 +172,15 @@ def rules(options: Options = DEFAULTS) -> tuple[Rule, ...]:
             "A report that the grammar does not fully understand: a new kernel message, or damaged text.",
             "panics",
             ((Term("kernel.panic.parse.status", "complete", negate=True), *NEWS),),
+            minutes=60,
+            once="event.id",
+        ),
+        Rule(
+            "explained",
+            "Kernel panic explained by its vmcore",
+            "The vmcore was opened, and it answers what the log leaves open.",
+            "panics",
+            ((ANSWERED, FRESH, WANTED),),
             minutes=60,
             once="event.id",
         ),

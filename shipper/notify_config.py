@@ -18,7 +18,9 @@ __all__ = ["NotifyConfig", "Target", "service"]
 EXTRA = "pip install 'kpanic[notify]'"
 _TOKEN = re.compile(r"(?=.{0,254}[A-Z0-9])[\w+=~-]{8,255}")
 """A part of an address that may be a token: neither a word nor a host nor an address of mail."""
-RuleName = Literal["new-signature", "regression", "outbreak", "repeating-host", "watched-cause", "unparsed"]
+RuleName = Literal[
+    "new-signature", "regression", "outbreak", "repeating-host", "watched-cause", "unparsed", "explained"
+]
 USUAL: tuple[RuleName, ...] = ("new-signature", "outbreak", "watched-cause")
 """Rules that a target is told of by default."""
 

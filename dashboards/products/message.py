@@ -1,8 +1,8 @@
 """The text of an alert: the facts of one crash in the template languages of the products.
 
-A message holds what died, where and of what, the reading's summary and verdict, what to do, the first frames
-of the call trace, a link to the signature's dashboard, and how to silence the signature. Where a document
-lacks a field, the message lacks its line.
+A message holds what died, where and of what, the reading's summary and verdict, what the dump says, what to
+do, the first frames of the call trace, a link to the signature's dashboard, and how to silence the signature.
+Where a document lacks a field, the message lacks its line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from kpanic.dashboards.panels import Source
     from kpanic.dashboards.rules import Rule
 
-__all__ = ["FACTS", "dashboard_url", "fields", "heading", "jinja", "mustache", "opening", "silence"]
+__all__ = [
+    "FACTS",
+    "FINDINGS",
+    "dashboard_url",
+    "fields",
+    "heading",
+    "jinja",
+    "mustache",
+    "opening",
+    "silence",
+]
 
 
 class Fact(NamedTuple):
@@ -26,6 +36,14 @@ class Fact(NamedTuple):
     field: str
 
 
+FINDINGS = (
+    Fact("Source line", "kernel.panic.vmcore.source"),
+    Fact("Bad pointer", "kernel.panic.vmcore.pointer"),
+    Fact("Object", "kernel.panic.vmcore.object"),
+    Fact("Lock", "kernel.panic.vmcore.lock"),
+    Fact("Lock holder", "kernel.panic.vmcore.holder"),
+)
+"""What the dump of a crash says."""
 FACTS: dict[Source, tuple[Fact, ...]] = {
     "panics": (
         Fact("Title", "kernel.panic.title"),
@@ -39,6 +57,7 @@ FACTS: dict[Source, tuple[Fact, ...]] = {
         Fact("Fixed in", "kernel.panic.triage.fixed_in"),
         Fact("Summary", "kernel.panic.analysis.summary"),
         Fact("Verdict", "kernel.panic.analysis.why"),
+        *FINDINGS,
         Fact("What to do", "kernel.panic.analysis.next"),
         Fact("Trace", "kernel.panic.trace_head"),
     ),

@@ -67,6 +67,13 @@ def document(source: str, host: str) -> Json:
                     "why": "The dmesg is enough.",
                     "next": NEXT,
                 },
+                "vmcore": {
+                    "source": "books.c:52",
+                    "pointer": "account->owner",
+                    "object": "ledger_account, allocated",
+                    "lock": "mutex books.lock",
+                    "holder": "clerk (PID 38)",
+                },
                 "triage": {"ticket": "OPS-1", "owner": "storage", "fixed_in": ["6.1.55", "6.6"]},
             }
         },
@@ -174,9 +181,17 @@ WHOLE = [
     "To silence it, give it status: ignored in the triage file, by signature: v1-00.",
 ]
 """Lines of a message that is about documents."""
+FOUND = [
+    "Source line: books.c:52",
+    "Bad pointer: account->owner",
+    "Object: ledger_account, allocated",
+    "Lock: mutex books.lock",
+    "Lock holder: clerk (PID 38)",
+]
+"""Lines of a message about the document of a dump."""
 DONE = {
     "signatures": ["What to do:", *NEXT],
-    "panics": [f"What to do: {step}" for step in NEXT],
+    "panics": [*FOUND, *(f"What to do: {step}" for step in NEXT)],
 }
 GROUPED = {
     SIGNATURE_ID: [
@@ -285,6 +300,9 @@ def test_grafana_shows_what_groups_are_made_of() -> None:
     description = made["kpanic-new-signature"]["annotations"]["description"]
     for label in ("Title", "Cause", "Host", "Kernel", "Machine", "Summary", "Verdict", "What to do", "Trace"):
         assert f"{label}: {{{{ index $labels " in description
+    explained = made["kpanic-explained"]["annotations"]["description"]
+    for field in ("source", "pointer", "object", "lock", "holder"):
+        assert f'{{{{ index $labels "kernel.panic.vmcore.{field}" }}}}' in explained
     for rule in made.values():
         fields = [bucket["field"] for bucket in rule["data"][0]["model"]["bucketAggs"]]
         shown = re.findall(r'\$labels "([^"]+)"', rule["annotations"]["description"])

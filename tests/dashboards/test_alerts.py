@@ -38,6 +38,7 @@ def crash(
     minutes: float = 1.5,
     host: str = "",
     kernel: str = "",
+    provider: str = "kdump",
     **panic: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
     """A crash of three days ago that arrived some minutes ago, by default on a host and kernel of its own."""
@@ -50,7 +51,11 @@ def crash(
     }
     return {
         "@timestamp": (NOW - timedelta(days=3)).isoformat(),
-        "event": {"id": name, "ingested": (NOW - timedelta(minutes=minutes)).isoformat()},
+        "event": {
+            "id": name,
+            "ingested": (NOW - timedelta(minutes=minutes)).isoformat(),
+            "provider": provider,
+        },
         "host": {"name": host or name, "os": {"kernel": kernel or f"6.0-{name}"}},
         "kernel": {"panic": details | {"signature": named} | panic},
     }
@@ -75,6 +80,16 @@ def signature(
 
 
 SPREAD = {"signature": {"id": "v1-spread"}}
+EVERYTHING = {
+    "host": "calm",
+    "kernel": "6.1.9",
+    "signature": {"id": "v1-twice"},
+    "cause": "out-of-memory",
+    "parse": {"status": "partial"},
+    "triage": {"status": "regressed"},
+}
+"""Makes every rule fire, of four crashes."""
+EXPLAINED = {"status": "answered", "lock": "mutex books.lock", "holder": "clerk (PID 38)"}
 CRASHES = [
     crash("plain"),
     crash("regressed", triage={"status": "regressed"}),
@@ -96,6 +111,12 @@ CRASHES = [
     crash("oom-survived", cause="out-of-memory", fatal=False),
     crash("oom-long-ago", cause="out-of-memory", minutes=600),
     crash("partial", parse={"status": "partial"}),
+    *[
+        crash(f"dump-{n}", provider="vmcore", vmcore={"status": "opened"}, **EVERYTHING)  # type: ignore[arg-type]
+        for n in range(4)
+    ],
+    crash("dump-explained", provider="vmcore", vmcore=EXPLAINED),
+    crash("dump-ignored", provider="vmcore", vmcore=EXPLAINED, triage={"status": "ignored"}),
     *[crash(f"again-{n}", host="loop", minutes=400 * n + 1) for n in range(3)],
     *[crash(f"calm-{n}", host="calm", minutes=800 * n + 1) for n in range(3)],
     *[crash(f"worse-{n}", minutes=300 * n + 1, kernel="6.12.1") for n in range(4)],
@@ -111,6 +132,7 @@ FOUND = {
     "kernel-worse": {"6.12.1"},
     "watched-cause": {"mce", "oom", "oom-missed"},
     "unparsed": {"partial"},
+    "explained": {"dump-explained"},
 }
 """What each rule has to find: incidents, or the groups that it is about."""
 
@@ -249,7 +271,11 @@ def test_a_grafana_rule_finds_what_the_rule_means(rule: Rule, engine: Engine) ->
     fired = {labels for labels, value in numbers["B"].items() if alerting(made, labels, value, numbers)}
     key = rule.per or ("id" if rule.source == "signatures" else "kernel.panic.signature.id")
     shown = {dict(labels)[key] for labels in fired}
-    documents = {"watched-cause": {"v1-mce", "v1-oom", "v1-oom-missed"}, "unparsed": {"v1-partial"}}
+    documents = {
+        "watched-cause": {"v1-mce", "v1-oom", "v1-oom-missed"},
+        "unparsed": {"v1-partial"},
+        "explained": {"v1-dump-explained"},
+    }
     assert shown == documents.get(rule.id, FOUND[rule.id])
 
 

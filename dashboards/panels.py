@@ -98,6 +98,20 @@ TITLE = Metric("newest", "kernel.panic.title", "Title")
 CAUSE = Metric("newest", "kernel.panic.cause", "Cause")
 TRIAGE = Metric("newest", "kernel.panic.triage.status", "Triage")
 
+FINDINGS = {
+    "kernel.panic.vmcore.source": "Source line",
+    "kernel.panic.vmcore.pointer": "Bad pointer",
+    "kernel.panic.vmcore.object": "Object",
+    "kernel.panic.vmcore.lock": "Lock",
+    "kernel.panic.vmcore.holder": "Lock holder",
+}
+"""What the dump of a crash says, by field."""
+_SOURCE_LINE, _POINTER, _OBJECT, _LOCK, _HOLDER = (
+    Metric("newest", field, label) for field, label in FINDINGS.items()
+)
+ANSWERED = Term("kernel.panic.vmcore.status", "answered")
+"""The dump answers what the log leaves open."""
+
 FATAL = (Term("kernel.panic.fatal", value=True),)
 SURVIVED = (Term("kernel.panic.fatal", value=False),)
 NEWBORN = (Term("fatal", value=True),)
@@ -464,6 +478,19 @@ SIGNATURE = Dashboard(
             ),
             by="kernel.panic.triage.status",
             label="Triage",
+            width=48,
+            height=8,
+        ),
+        Panel(
+            "signature-vmcore",
+            "What vmcores say",
+            "What does the memory of the machines say that their logs do not?",
+            "table",
+            (LAST, _SOURCE_LINE, _POINTER, _OBJECT, _LOCK, _HOLDER),
+            narrow=(LAST, _SOURCE_LINE, _OBJECT, _LOCK, _HOLDER),
+            by="host.name",
+            label="Host",
+            where=(ANSWERED,),
             width=48,
             height=8,
         ),

@@ -27,8 +27,8 @@ from itertools import accumulate, chain, compress, islice
 from operator import ne
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kpanic.dashboards.embedded import first, milliseconds, values
-from kpanic.dashboards.panels import COLUMNS, FACETS, TIME, fields, of_fleet
+from kpanic.dashboards.embedded import first, matches, milliseconds, values
+from kpanic.dashboards.panels import ANSWERED, COLUMNS, FACETS, FINDINGS, TIME, fields, of_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,6 +136,8 @@ class _Table:
         """Of all incidents, or of more than :data:`IDS_LIMIT`."""
         self._newest: deque[tuple[int, int, int]] = deque(maxlen=NEWEST)
         """Number and key of the newest incidents, and one document of each."""
+        self._opened: dict[int, int] = {}
+        """The document that a dump gave, by the number of its incident: it says more than the others."""
         self._unsigned: deque[int] = deque(maxlen=UNSIGNED_LIMIT)
         """Documents without a signature."""
         self._last: dict[int, tuple[int, int]] = {}
@@ -144,6 +146,7 @@ class _Table:
 
     def _read(self) -> None:
         unsigned = {key for key, fields in self._crashes.profiles.items() if not first(fields, SIGNATURE)}
+        answered = self._answered()
         before = -1
         number = -1
         for rows in self._crashes.rows():
@@ -160,6 +163,13 @@ class _Table:
             self._newest.extend(compress(zip(numbers, incident, document, strict=True), new))
             self._last.update(zip(profile, zip(at, document, strict=True), strict=True))
             self._unsigned.extend(compress(document, map(unsigned.__contains__, profile)))
+            self._opened.update(
+                compress(zip(numbers, document, strict=True), map(answered.__contains__, profile))
+            )
+
+    def _answered(self) -> set[int]:
+        """Return the profiles of documents with answers of a dump."""
+        return {key for key, fields in self._crashes.profiles.items() if matches(fields, (ANSWERED,))}
 
     def _ids(self) -> dict[int, str]:
         """Return the ``event.id`` of incidents by number: of all, or of the newest where they are many."""
@@ -169,21 +179,23 @@ class _Table:
         return dict(zip(numbers, self._crashes.incident_ids(keys), strict=True))
 
     def _best(self) -> Iterator[int]:
-        """Yield the best document of each signature: the newest that was parsed completely."""
-        best: dict[str, tuple[bool, int, int]] = {}
+        """Yield the best document of each signature: the newest parsed completely, of a dump if any."""
+        answered = self._answered()
+        best: dict[str, tuple[bool, bool, int, int]] = {}
         for profile, (at, document) in self._last.items():
             fields = self._crashes.profiles.get(profile, {})
             signature = first(fields, SIGNATURE)
-            rank = (first(fields, "kernel.panic.parse.status") == "complete", at)
-            if signature and (signature not in best or best[signature][:2] < rank):
+            rank = (first(fields, "kernel.panic.parse.status") == "complete", profile in answered, at)
+            if signature and (signature not in best or best[signature][:3] < rank):
                 best[signature] = (*rank, document)
-        found = sorted(best.values(), key=lambda one: one[1], reverse=True)
-        return (document for _, _, document in found[:SIGNED_LIMIT])
+        found = sorted(best.values(), key=lambda one: one[2], reverse=True)
+        return (document for *_, document in found[:SIGNED_LIMIT])
 
     def examples(self) -> dict[str, dict[str, Any]]:
         """Return what the page shows of whole documents, by their signature or incident."""
         best = set(self._best())
-        own = {*(document for _, _, document in self._newest), *self._unsigned}
+        newest = (self._opened.get(number, document) for number, _, document in self._newest)
+        own = {*newest, *self._unsigned}
         examples: dict[str, dict[str, Any]] = {}
         left = TEXT_BUDGET
         for key, document in self._crashes.whole(list(dict.fromkeys([*best, *own]))):
@@ -301,6 +313,7 @@ FACTS = {
     "RIP": "kernel.panic.rip.raw",
     "Fault address": "kernel.panic.fault_address",
     "Process": "process.name",
+    **{label: field for field, label in FINDINGS.items()},
     "Machine": "kernel.panic.hardware.product",
     "BIOS": "kernel.panic.hardware.bios_version",
     "Taint": "kernel.panic.taint.raw",

@@ -13,7 +13,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kpanic.dashboards.panels import HOSTS, INCIDENTS, Metric, Source, Term
+from kpanic.dashboards.panels import ANSWERED, HOSTS, INCIDENTS, Metric, Source, Term
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +24,6 @@ ARRIVED = "event.ingested"
 SIGNATURE_ID = "kernel.panic.signature.id"
 DAY = 24 * 60
 """Minutes of a day."""
-ANSWERED = Term("kernel.panic.vmcore.status", "answered")
-"""The dump answers what the log leaves open."""
 
 
 @dataclass(frozen=True, slots=True)

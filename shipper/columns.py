@@ -46,6 +46,12 @@ PROFILE: Final = (
     "kernel.panic.signature.quality",
     "kernel.panic.taint.flags",
     "kernel.panic.title",
+    "kernel.panic.vmcore.holder",
+    "kernel.panic.vmcore.lock",
+    "kernel.panic.vmcore.object",
+    "kernel.panic.vmcore.pointer",
+    "kernel.panic.vmcore.source",
+    "kernel.panic.vmcore.status",
     "process.name",
 )
 """Fields of a profile, in the order of its values and of the store's columns."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kpanic.dashboards.panels import FINDINGS
 from kpanic.dashboards.products._rule_search import select_lucene
 from kpanic.dashboards.products.grafana_queries import MISSING
-from kpanic.dashboards.products.message import FACTS, FINDINGS, silence
+from kpanic.dashboards.products.message import FACTS, silence
 from kpanic.dashboards.rules import ARRIVED, DEFAULTS, SIGNATURE_ID, Options, Rule, rules
 
 __all__ = ["provisioning"]
@@ -48,7 +49,7 @@ def _labels(rule: Rule) -> dict[str, str]:
     if not rule.per:
         names = ("Signature", "Title", "Cause", "Host", "Kernel", "Machine")
         if rule.of_dumps:
-            names += tuple(fact.label for fact in FINDINGS)
+            names += tuple(FINDINGS.values())
     elif rule.per == SIGNATURE_ID:  # one signature has one title and cause: they part no group
         names = ("Signature", "Title", "Cause")
     else:

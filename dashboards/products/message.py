@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kpanic.dashboards.panels import KERNEL_PANICS, SIGNATURE
+from kpanic.dashboards.panels import FINDINGS, KERNEL_PANICS, SIGNATURE
 from kpanic.dashboards.rules import SIGNATURE_ID
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FACTS",
-    "FINDINGS",
     "dashboard_url",
     "fields",
     "heading",
@@ -36,14 +35,6 @@ class Fact(NamedTuple):
     field: str
 
 
-FINDINGS = (
-    Fact("Source line", "kernel.panic.vmcore.source"),
-    Fact("Bad pointer", "kernel.panic.vmcore.pointer"),
-    Fact("Object", "kernel.panic.vmcore.object"),
-    Fact("Lock", "kernel.panic.vmcore.lock"),
-    Fact("Lock holder", "kernel.panic.vmcore.holder"),
-)
-"""What the dump of a crash says."""
 FACTS: dict[Source, tuple[Fact, ...]] = {
     "panics": (
         Fact("Title", "kernel.panic.title"),
@@ -57,7 +48,7 @@ FACTS: dict[Source, tuple[Fact, ...]] = {
         Fact("Fixed in", "kernel.panic.triage.fixed_in"),
         Fact("Summary", "kernel.panic.analysis.summary"),
         Fact("Verdict", "kernel.panic.analysis.why"),
-        *FINDINGS,
+        *(Fact(label, field) for field, label in FINDINGS.items()),
         Fact("What to do", "kernel.panic.analysis.next"),
         Fact("Trace", "kernel.panic.trace_head"),
     ),

@@ -39,6 +39,11 @@ NAMES = {
     "kernel.panic.cause": "cause",
     "kernel.panic.function": "function",
     "process.name": "process",
+    "kernel.panic.vmcore.source": "line",
+    "kernel.panic.vmcore.pointer": "pointer",
+    "kernel.panic.vmcore.object": "object",
+    "kernel.panic.vmcore.lock": "lock",
+    "kernel.panic.vmcore.holder": "held by",
     "kernel.panic.signature.id": "signature",
     "log.file.path": "log",
 }
@@ -85,9 +90,10 @@ def command(  # noqa: PLR0913 - one for each option
     return 0
 
 
-def _worth(document: dict[str, Any]) -> tuple[bool, bool, int]:
+def _worth(document: dict[str, Any]) -> tuple[bool, bool, bool, int]:
     return (
         get(document, "kernel.panic.parse.status") == "complete",
+        get(document, "kernel.panic.vmcore.status") == "answered",
         bool(get(document, "host.name")),
         len(str(get(document, "event.original") or "")),
     )

@@ -121,6 +121,12 @@ MIGRATIONS = (
         "kernel.panic.signature.quality" TEXT,
         "kernel.panic.taint.flags" TEXT,
         "kernel.panic.title" TEXT,
+        "kernel.panic.vmcore.holder" TEXT,
+        "kernel.panic.vmcore.lock" TEXT,
+        "kernel.panic.vmcore.object" TEXT,
+        "kernel.panic.vmcore.pointer" TEXT,
+        "kernel.panic.vmcore.source" TEXT,
+        "kernel.panic.vmcore.status" TEXT,
         "process.name" TEXT
     );
     CREATE INDEX profiles_kernel ON profiles ("host.os.kernel");

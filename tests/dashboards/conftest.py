@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from msgspec import structs
 
 from kpanic import grammars
 from kpanic.dashboards import REPORTED, gather, render_report, templates
 from kpanic.dashboards.embedded import age, first
+from kpanic.grammars.model import Vmcore
 from kpanic.shipper.document import build
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.triage import Entry, Triage
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
+    from kpanic.grammars.model import CrashReport
     from tests.engines.search import Engine
 
     Indexed = Callable[[Engine], dict[str, str]]
@@ -33,18 +37,22 @@ LAB = Path(__file__).parents[1] / "logs" / "lab"
 
 @pytest.fixture(scope="session")
 def documents() -> list[dict[str, Any]]:
-    """Every crash of the lab, of five hosts or an unknown one, each twice: from a file and by netconsole."""
-    made = []
+    """Every crash of the lab, of five hosts or an unknown one, each twice: from a file and by netconsole.
+
+    Of the list corruptions, a dump says more.
+    """
+    made, dumps = [], []
     for number, path in enumerate(sorted(LAB.glob("*.log"))):
         for report in grammars.parse(path.read_bytes()):
-            for provider in ("file", "netconsole"):
-                origin = Origin(
-                    provider=provider,
-                    path=path.name,
-                    mtime=1.7e9 + 3e5 * number,
-                    host_stated=f"n{number % 5}" if number % 7 else "",
-                )
-                made.append(json.loads(json.dumps(build(report, origin, now=1.8e9))))
+            origin = Origin(
+                provider="file",
+                path=path.name,
+                mtime=1.7e9 + 3e5 * number,
+                host_stated=f"n{number % 5}" if number % 7 else "",
+            )
+            made += [_document(report, replace(origin, provider=one)) for one in ("file", "netconsole")]
+            if report.cause == "list-corruption":
+                dumps.append(_document(_opened(report), replace(origin, provider="vmcore")))
     assert len(made) > 100
     known = Triage(
         [
@@ -57,7 +65,26 @@ def documents() -> list[dict[str, Any]]:
         known.stamp_document(document)
     for document in made[10:14]:  # as a grammar that lags behind the kernel would have read them
         document["kernel"]["panic"]["parse"]["status"] = "partial"
+    return made + dumps
+
+
+def _document(report: CrashReport, origin: Origin) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(json.dumps(build(report, origin, now=1.8e9)))
     return made
+
+
+def _opened(report: CrashReport) -> CrashReport:
+    """Return a report with what its dump answers."""
+    assert report.analysis is not None
+    found = Vmcore(
+        status="answered",
+        source="lib/list_debug.c:59",
+        pointer="entry->next",
+        object="kmalloc-64, allocated",
+        lock="mutex books.lock",
+        holder="clerk (PID 38)",
+    )
+    return structs.replace(report, analysis=structs.replace(report.analysis, vmcore=found))
 
 
 @pytest.fixture(scope="session")

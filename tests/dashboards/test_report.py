@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from kpanic.dashboards import REPORTED, gather, render_report
 from kpanic.dashboards.embedded import evaluate, first, milliseconds, values
-from kpanic.dashboards.panels import KERNEL_PANICS, SIGNATURE, Panel
+from kpanic.dashboards.panels import FINDINGS, KERNEL_PANICS, SIGNATURE, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -339,6 +339,17 @@ def test_a_signature_has_a_page_of_its_own(report: Report, documents: list[dict[
     assert kernels == shown("signature-kernels", chosen)
     report.page.click("#subtitle a")
     agree(report, documents)
+
+
+def test_a_signature_shows_what_dumps_say(report: Report, documents: list[dict[str, Any]]) -> None:
+    dump = next(one for one in documents if first(one, "event.provider") == "vmcore")
+    report.open(f"#signature={first(dump, 'kernel.panic.signature.id')}")
+    table = report.page.locator("#panel-signature-vmcore tbody tr").first
+    report.page.locator("#panel-signature-incidents .opener").first.click()
+    crash = report.page.locator("#panel-signature-incidents tr.inside dl").first
+    for field, label in FINDINGS.items():
+        assert first(dump, field) in table.inner_text()
+        assert f"{label}\n{first(dump, field)}" in crash.inner_text()
 
 
 def test_every_incident_shows_what_was_printed(report: Report, documents: list[dict[str, Any]]) -> None:

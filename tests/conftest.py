@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kpanic.shipper.api import _secrets
 from tests.engines import parts
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 PORTS = {"opensearch": 19200, "elasticsearch": 19600}
+settings.register_profile(  # what an example takes is the machine's affair
+    "untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -41,7 +41,7 @@ def kpanic(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env=os.environ | {"KPANIC_PASSWORD": "secret"},
         cwd=ROOT,
     )

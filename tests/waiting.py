@@ -1,4 +1,4 @@
-"""Waiting for a condition: the one place of the tests that sleeps."""
+"""Waiting for a condition, in the one place of the tests that sleeps, and reading what is being written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def until(condition: Callable[[], object], seconds: float = 60, *, every: float = 0.01) -> None:
@@ -30,3 +31,9 @@ def stays(condition: Callable[[], object], seconds: float) -> None:
         assert condition(), "it did not stay so"
         time.sleep(0.01)
     assert condition(), "it did not stay so"
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return the complete lines of a file that another process writes, which may not be there yet."""
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]

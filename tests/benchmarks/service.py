@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from kpanic.shipper.packed import Packed
@@ -40,10 +41,11 @@ QUIET = 90
 
 def spent(process: int) -> float:
     """Seconds of processor time of all its threads (schedstat of proc(5))."""
-    return sum(
-        int((task / "schedstat").read_text().split()[0]) / 1e9
-        for task in Path(f"/proc/{process}/task").iterdir()
-    )
+    seconds = 0.0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            seconds += int((task / "schedstat").read_text().split()[0]) / 1e9
+    return seconds
 
 
 def resident(process: int) -> float:

@@ -75,14 +75,14 @@ class Collector:
         with self._log.open("ab") as log:
             command = [self._program, f"--config=file:{self._config}"]
             process = self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(lambda: process.poll() is not None or b"Everything is ready" in self._log.read_bytes(), 60)
+        until(lambda: process.poll() is not None or b"Everything is ready" in self._log.read_bytes(), 180)
         assert process.poll() is None, self._log.read_text()
 
     def stop(self) -> None:
         """End it; what it took is in the file."""
         if self._process:
             self._process.terminate()
-            self._process.wait(30)
+            self._process.wait(60)
             self._process = None
 
     def records(self) -> list[dict[str, Any]]:

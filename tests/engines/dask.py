@@ -48,7 +48,7 @@ class Dask:
         ]
         for keeper in self._keepers:
             keeper.start()
-        until(lambda: "Registered to" in self._said(1))
+        until(lambda: "Registered to" in self._said(1), 180)
 
     def kill(self, number: int) -> None:
         """Kill the scheduler, which is number 0, or a worker; it is started again."""

@@ -81,7 +81,7 @@ class ElastAlert:
     def create_index(self) -> None:
         """Make its own indices in the engine."""
         command = [self.python, "-m", "elastalert.create_index", "--config", self.config]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, check=True, capture_output=True, timeout=180)
 
     def start(self) -> None:
         """Start, and wait until it has read its rules."""

@@ -39,7 +39,7 @@ class Receiver:
             ["node", SCRIPT, self._options], cwd=self._folder, stdout=self._output, stdin=subprocess.DEVNULL
         )
         process = self._process
-        until(lambda: process.poll() is not None or self._lines().count("ready") == ready, 20)
+        until(lambda: process.poll() is not None or self._lines().count("ready") == ready)
         if process.poll() is not None:
             raise RuntimeError("the forward receiver did not start")
 
@@ -57,7 +57,7 @@ class Receiver:
             return [line for line in self._lines() if line.startswith("{")]
 
         with contextlib.suppress(AssertionError):  # the caller says what is missing
-            until(lambda: len(arrived()) >= count, 10)
+            until(lambda: len(arrived()) >= count)
         return [json.loads(line) for line in arrived()]
 
     def close(self) -> None:
@@ -68,4 +68,4 @@ class Receiver:
     def _lines(self) -> list[str]:
         # The child writes through the same open file, whose offset must stay its own.
         data = Path(f"/proc/self/fd/{self._output.fileno()}").read_bytes()
-        return data.decode().split("\n")[:-1]
+        return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]  # a write may be under way

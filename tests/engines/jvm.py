@@ -37,7 +37,7 @@ def call(function: str, artifacts: list[Artifact], given: object, *arguments: st
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     if done.returncode:
         raise ValueError(done.stderr[-3000:])

@@ -81,7 +81,7 @@ class Kafka:
             for name, password in (users or {}).items()
         )
         format_ = self._command("kafka.tools.StorageTool", "format", "--standalone", "-t", CLUSTER, *added)
-        subprocess.run([*format_, "-c", self._config], check=True, capture_output=True, timeout=60)
+        subprocess.run([*format_, "-c", self._config], check=True, capture_output=True, timeout=180)
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
@@ -97,27 +97,27 @@ class Kafka:
                 return True
             return False
 
-        until(answers, 60, every=0.1)
+        until(answers, 180, every=0.1)
 
     def kill(self) -> None:
         """End it as a power cut of the process would."""
         if self._process:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait()
             self._process = None
 
     def records(self, topic: str) -> list[Message]:
         """Return the records of a topic, those of a partition in their order; none if there is no topic."""
         consumer = Consumer({"bootstrap.servers": self._inner, "group.id": "tests"})
         try:
-            found = consumer.list_topics(topic, timeout=30).topics[topic]
+            found = consumer.list_topics(topic, timeout=60).topics[topic]
             if found.error is not None:
                 return []
             places = [TopicPartition(topic, number, 0) for number in found.partitions]
-            wanted = sum(consumer.get_watermark_offsets(place, timeout=30)[1] for place in places)
+            wanted = sum(consumer.get_watermark_offsets(place, timeout=60)[1] for place in places)
             consumer.assign(places)
             taken: list[Message] = []
-            until(lambda: taken.extend(consumer.consume(1000, 0.1)) or len(taken) >= wanted, 60)
+            until(lambda: taken.extend(consumer.consume(1000, 0.1)) or len(taken) >= wanted)
         finally:
             consumer.close()
         return taken

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import trustme
 from aiosmtpd.controller import Controller
 
+from tests.engines import parts
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import EmailMessage
@@ -33,18 +35,11 @@ class Request(NamedTuple):
     body: bytes
 
 
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Web:
     """An HTTP server that can be down; ``requests`` is what it took."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
-        self.port = free_port()
+        self.port = parts.free_port(25_400)
         self.requests: list[Request] = []
         self._tls = tls
 
@@ -81,7 +76,7 @@ class Mail:
     """An SMTP server that can be down; ``messages`` is what it took."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = parts.free_port(25_400)
         self.messages: list[EmailMessage] = []
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
@@ -94,7 +89,7 @@ class Mail:
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
         """Take mail during the context."""
-        controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        controller = Controller(self, hostname="127.0.0.1", port=self.port, ready_timeout=60)
         controller.start()
         try:
             yield

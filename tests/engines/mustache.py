@@ -49,7 +49,7 @@ def render(product: Literal["opensearch", "watcher", "kibana"], templates: list[
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     if done.returncode:
         raise ValueError(done.stderr[-3000:])

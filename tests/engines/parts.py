@@ -171,7 +171,7 @@ def syslog_ng() -> list[str]:
     return ["env", f"LD_LIBRARY_PATH={path}", daemon, f"--module-path={modules}"]
 
 
-def free_port(first: int) -> int:
+def free_port(first: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     """A port below the ephemeral range, where no client's own port can take it, for this run alone.
 
     What listens there may be killed and started again: no other run is given the port meanwhile.
@@ -182,7 +182,7 @@ def free_port(first: int) -> int:
             lock = os.open(f"{tempfile.gettempdir()}/kpanic-test-port-{port}", os.O_CREAT | os.O_RDWR, 0o600)
         except OSError:  # another user's
             continue
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 probe.bind(("127.0.0.1", port))

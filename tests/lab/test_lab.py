@@ -18,6 +18,7 @@ import pytest
 from kpanic.dashboards.products import opensearch_alerting
 from kpanic.grammars import parse
 from kpanic.grammars.reading.instruction import decode
+from tests.engines import parts
 from tests.lab import accuracy, guest, instructions, kdump, matrix, verdict
 from tests.lab.archive import GoneError
 from tests.lab.build import Boot, Builder, cpio, missing
@@ -104,7 +105,7 @@ def test_one_crash_through_kdump_netconsole_and_pstore_is_one_incident(
     """The service watches a machine that is told ``echo c > /proc/sysrq-trigger``; no hand is on it."""
     if not shutil.which("makedumpfile"):
         unavailable("reading a dump without a log needs makedumpfile")
-    port = _free_port()
+    port = parts.free_port(28_000, socket.SOCK_DGRAM)
     (tmp_path / "pstore").mkdir()
     (tmp_path / "crash").mkdir()
     config = tmp_path / "kpanic.yml"
@@ -124,6 +125,7 @@ output.opensearch.hosts: ["{opensearch.url}"]
     subprocess.run([kpanic, "setup", "--index-management", "-c", config], check=True)
     # Whoever deletes a signature's document asks to be told again; others have shipped this fault before us.
     known = {"query": {"term": {"title": expected.title}}}
+    opensearch.ask("POST", f"/{SIGNATURES}/_refresh")
     opensearch.ask("POST", f"/{SIGNATURES}/_delete_by_query?refresh=true", known)
     service = subprocess.Popen([kpanic, "run", "-c", config])
     try:
@@ -132,7 +134,7 @@ output.opensearch.hosts: ["{opensearch.url}"]
         hits = _found(opensearch, f"logs-kernel.panic-{namespace}", 3)
     finally:
         service.terminate()
-        service.wait(30)
+        service.wait(60)
     documents = [hit["_source"] for hit in hits]
     for document in documents:
         assert verdict.compare(expected, [document]).wrong == {}, document["event"]["provider"]
@@ -177,16 +179,10 @@ def _same(document: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "event": event, "kernel": {"panic": panic}}
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _found(engine: Engine, index: str, number: int) -> list[dict[str, Any]]:
     """Wait until an index has so many documents, for as long as the service's own patience takes."""
     with contextlib.suppress(AssertionError):  # the caller says what is missing
-        until(lambda: len(engine.found(index)) >= number, every=0.5)
+        until(lambda: len(engine.found(index)) >= number, 300, every=0.5)
     return engine.found(index)
 
 

@@ -73,7 +73,7 @@ class Filter:
         self.input.write(text)
         self.input.flush()
 
-    def line(self, seconds: float = 30) -> bytes:
+    def line(self, seconds: float = 60) -> bytes:
         """Return the next line that it prints."""
         assert select.select([self.output], [], [], seconds)[0], "it prints nothing"
         return self.output.readline()
@@ -87,7 +87,7 @@ class Filter:
         """Close its standard input; return the lines that it prints then."""
         self.input.close()
         lines = self.output.read().splitlines()
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
         return lines
 
     def kill(self) -> None:
@@ -117,7 +117,7 @@ def shipped(folder: Path, text: bytes) -> Iterator[dict[str, Any]]:
         assert service.stdin
         service.stdin.write(text)
         service.stdin.close()
-        until(lambda: target.exists() and target.stat().st_size, 60)
+        until(lambda: target.exists() and target.stat().st_size)
         service.terminate()
     for line in target.read_text().splitlines():
         yield json.loads(line)

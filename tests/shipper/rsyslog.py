@@ -70,4 +70,4 @@ if $syslogfacility-text == "kern" then action({action} queue.type="LinkedList")
             yield log
         finally:
             daemon.terminate()
-            daemon.wait(20)
+            daemon.wait(60)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tests.engines.search import Engine
 
 pytestmark = pytest.mark.timed
-QUIET = 0.3
+QUIET = 1.0
 
 
 def made(kind: Any, **config: object) -> Callable[[], Any]:  # noqa: ANN401
@@ -232,8 +232,8 @@ def test_output_fluentd(receiver: Callable[..., Receiver]) -> None:
             shared_key="the key",
             username="kpanic",
             password="pass word",  # noqa: S106
-            ack_timeout=2,
-            timeout=2,
+            ack_timeout=30,
+            timeout=30,
         ),
         lambda: [entry["record"] for entry in there.entries()],
         outage=outage,

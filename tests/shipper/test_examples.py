@@ -18,6 +18,7 @@ import pytest
 
 from kpanic.shipper.api import Stored
 from kpanic.shipper.contract import check_input, check_output, crash_text
+from tests.engines import parts
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -36,15 +37,15 @@ class Loki:
 
     def __init__(self) -> None:
         self.lines: dict[tuple[str, str], str] = {}
-        self._server = self._serve(0)
-        self.port = self._server.server_port
+        self.port = parts.free_port(25_700)
+        self._server = self._serve(self.port)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def documents(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines.values()]
+        return [json.loads(line) for line in list(self.lines.values())]
 
     @contextmanager
     def down(self) -> Iterator[None]:
@@ -102,7 +103,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(EXAMPLES, source, ignore=shutil.ignore_patterns("__pycache__"))
     target = tmp_path_factory.mktemp("site")
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True, timeout=1200)
     return target
 
 
@@ -135,7 +136,7 @@ output.loki:
 def kpanic(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     return subprocess.run(
-        [*KPANIC, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [*KPANIC, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
 
 
@@ -162,7 +163,7 @@ def test_the_service_runs_both_plugins(installed: Path, config: Path, tmp_path: 
         until(loki.documents)
     finally:
         service.send_signal(signal.SIGTERM)
-        assert service.wait(30) == 0
+        assert service.wait(60) == 0
     [document] = loki.documents()
     assert document["host"]["name"] == "web-1"
     assert document["event"]["provider"] == "serial"

@@ -43,7 +43,7 @@ def run(*arguments: str | Path, code: int = 0, text: bytes = b"", **environment:
         capture_output=True,
         check=False,
         env={**os.environ, "PYTHONPATH": str(LOGS.parent.parent), **environment},
-        timeout=120,
+        timeout=300,
     )
     out, err = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == code, err
@@ -167,7 +167,7 @@ def test_a_signature_is_known_by_the_other_crashes_of_the_store(tmp_path: Path) 
         return str(first_lines("json", run("--format", "json", *store, path)[0])[2])
 
     def ship(path: Path) -> None:
-        subprocess.run([*KPANIC, "ship", *store, str(path)], check=True, capture_output=True, timeout=60)
+        subprocess.run([*KPANIC, "ship", *store, str(path)], check=True, capture_output=True, timeout=300)
 
     ship(NULL)
     assert known(NULL).endswith(", not seen before in this store.")

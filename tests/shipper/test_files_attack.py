@@ -160,11 +160,11 @@ def test_a_hole_of_eight_terabytes_is_passed_over(tmp_path: Path) -> None:
     os.truncate(hole, 8 << 40)
     (tmp_path / "b" / "dmesg.txt").write_bytes(crash_text(2))
     with running(FileInput, paths=[f"{tmp_path}/*/dmesg.txt"], scan_interval=0.1, close_quiet=0.3) as feed:
-        until(lambda: len(feed.crashes) == 2, 20)
+        until(lambda: len(feed.crashes) == 2)
         with hole.open("r+b") as file:  # it is still followed
             file.seek(0, os.SEEK_END)
             file.write(b"\n" + crash_text(3))
-        until(lambda: len(feed.crashes) == 3, 20)
+        until(lambda: len(feed.crashes) == 3)
 
 
 def test_records_are_removed_only_from_the_folder_that_was_read(
@@ -261,7 +261,7 @@ print(len(feed.crashes))
         assert child.stdout
         assert "may not be read" in child.stdout.readline()
         path.chmod(0o644)
-        assert child.communicate("\n", timeout=40)[0] == "1\n"
+        assert child.communicate("\n", timeout=300)[0] == "1\n"
 
 
 def test_a_folder_of_records_with_too_many_crashes_is_read_in_part_and_said_to(
@@ -289,7 +289,7 @@ def test_archives_are_unpacked_one_at_a_time(tmp_path: Path, monkeypatch: pytest
     assert time.monotonic() - began >= 0.2
     first.close()
     second.close()
-    assert compression._UNPACKING.acquire(timeout=1)  # noqa: SLF001
+    assert compression._UNPACKING.acquire(timeout=60)  # noqa: SLF001
     compression._UNPACKING.release()  # noqa: SLF001
 
 

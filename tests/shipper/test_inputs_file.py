@@ -34,7 +34,7 @@ def crash(number: int) -> bytes:
 
 
 def following(folder: Path, at: dict[str, str] | None = None, **config: Any) -> Any:  # noqa: ANN401
-    given = {"paths": [f"{folder}/messages*"], "close_quiet": 0.5, "scan_interval": NEVER, **config}
+    given = {"paths": [f"{folder}/messages*"], "close_quiet": 1.0, "scan_interval": NEVER, **config}
     return running(FileInput, at, **given)
 
 
@@ -45,7 +45,7 @@ def uptimes(feed: Feed) -> list[int]:
 def arrived(feed: Feed, *numbers: int) -> None:
     expected = [2 + number for number in numbers]
     until(lambda: uptimes(feed) == expected)
-    stays(lambda: uptimes(feed) == expected, 0.7)
+    stays(lambda: uptimes(feed) == expected, 1.2)
     assert feed.said == []
 
 
@@ -69,7 +69,7 @@ def test_a_kernel_that_goes_on_printing_does_not_keep_its_crash_open(tmp_path: P
             log.write(b"[    9.000000] eth0: link is up\nNov 22 19:31:14 web-2 sshd[1]: hello\n")
             return bool(feed.crashes)
 
-        until(over, 20)
+        until(over)
 
 
 def test_a_crash_that_goes_from_a_renamed_file_to_the_next_is_one(tmp_path: Path) -> None:

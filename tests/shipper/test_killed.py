@@ -2,7 +2,6 @@
 
 ``--rounds 200`` is the long form: so many deaths of a backfill, and of the service.
 
-pytestmark = pytest.mark.process
 What is counted: the documents that an undisturbed run keeps of the same folders, by ``_id``. The engines
 know a document again, and so does a file. A forward receiver cannot: a batch that it acknowledged to a
 shipper which died before it could note that comes again, the same in all but ``event.ingested``, in chunks
@@ -118,7 +117,7 @@ class Backfill:
         with self.running() as process:
             if self._command == "run":
                 expected = self.expected()
-                until(lambda: len(self._kept()) == len(expected) and not self.left(), 120)
+                until(lambda: len(self._kept()) == len(expected) and not self.left(), 300)
                 process.send_signal(signal.SIGTERM)
             said = process.communicate()[1]
         assert process.returncode == 0, said
@@ -144,6 +143,8 @@ class Backfill:
 
 
 def _ids(path: Path) -> set[str]:
+    if not path.exists():
+        return set()
     with Store(path, readonly=True) as store:
         return {document["_id"] for document in store.documents()}
 

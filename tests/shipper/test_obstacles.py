@@ -14,6 +14,7 @@ import pytest
 
 from kpanic.shipper.obstacles import Tried, unbindable, unreadable, unwritable
 from kpanic.shipper.outputs.file import FileConfig, FileOutput
+from tests.engines import parts
 from tests.shipper.test_cli import KPANIC, LOGS, Run
 from tests.waiting import until
 
@@ -115,9 +116,7 @@ output.file.path: {tmp_path}/file/panics.ndjson
 @pytest.mark.process
 def test_a_running_service_is_no_obstacle_to_itself(tmp_path: Path) -> None:
     kpanic = Run(tmp_path)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = parts.free_port(28_000, socket.SOCK_DGRAM)
     (tmp_path / "kpanic.yml").write_text(f"inputs: [{{type: netconsole, host: '127.0.0.1:{port}'}}]\n")
     errors = tmp_path / "errors"
     with (
@@ -146,7 +145,7 @@ def test_root_checks_the_configuration_of_a_service_that_runs_as_another_user(tm
     crash.mkdir()
     command = [*KPANIC, "test", "config", "-E", f"path.data={store}"]
     command += ["-E", f"inputs=[{{type: kdump, paths: [{crash}]}}]"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert (
         done.stderr
         == f"kpanic: {store} belongs to uid {NOBODY}, who runs the service: its start is not tried\n"

@@ -168,5 +168,5 @@ except Unavailable as error:
                 "v1-a-000000",
                 "v1-a-000001",
             ]
-        _, said = process.communicate("go\n", timeout=20)
+        _, said = process.communicate("go\n", timeout=120)
     assert said.splitlines()[0] == "stdout: Broken pipe"

@@ -238,7 +238,7 @@ def test_an_engine_that_hangs_is_left_after_the_timeout(
     started = time.monotonic()
     with pytest.raises(Unavailable, match="timed out"):
         output.send(batch(5, namespace))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # it hangs for 30
 
 
 def test_what_was_settled_before_the_engine_went_stays_settled(

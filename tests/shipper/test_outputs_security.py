@@ -345,7 +345,7 @@ class Nginx:
             return False
 
         try:
-            until(listens, 20)
+            until(listens)
         except AssertionError:
             self.close()
             raise

@@ -40,7 +40,7 @@ def services() -> Iterator[Path]:
 def kpanic(*arguments: str, store: Path, target: Path | None = None) -> subprocess.CompletedProcess[str]:
     options = ["-E", f"path.data={store}", "-E", f"output.file.path={target or store / 'panics.ndjson'}"]
     command = [*KPANIC, *arguments, *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_root_becomes_the_owner_of_the_store_and_still_reads_its_own_files(

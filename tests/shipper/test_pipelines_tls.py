@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def certificates(folder: Path) -> dict[str, str]:
@@ -54,7 +55,7 @@ def sender(folder: Path, number: int, files: dict[str, str], to: int) -> list[st
 @pytest.mark.process
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
 def test_ten_hosts_at_once(tmp_path: Path, protocol: str) -> None:
-    files, to = certificates(tmp_path), port()
+    files, to = certificates(tmp_path), port(socket.SOCK_STREAM)
     collector = Collector(tmp_path)
     endpoint = f"http://127.0.0.1:{collector.grpc if protocol == 'grpc' else collector.http}"
     config = tmp_path / "kpanic.yml"
@@ -62,7 +63,7 @@ def test_ten_hosts_at_once(tmp_path: Path, protocol: str) -> None:
         f"""path.data: {tmp_path}/store
 inputs:
   - type: syslog
-    close_quiet: 1
+    close_quiet: 4
     protocol.tcp:
       host: 127.0.0.1:{to}
       ssl:
@@ -83,7 +84,7 @@ output.otlp:
         stack.enter_context(running(*KPANIC, "run", "-c", str(config)))
         for number in range(HOSTS):
             stack.enter_context(running(*sender(tmp_path / str(number), number, files, to)))
-        until(lambda: len(collector.documents()) >= HOSTS, 90)
+        until(lambda: len(collector.documents()) >= HOSTS, 300)
     documents = collector.documents()
     assert sorted(document["host"]["name"] for document in documents) == [f"web-{n}" for n in range(HOSTS)]
     assert {document["kernel"]["panic"]["parse"]["status"] for document in documents} == {"complete"}

@@ -66,14 +66,14 @@ def test_lines_go_in_and_documents_come_out() -> None:
 
 
 def test_a_document_comes_out_as_soon_as_the_host_is_quiet_and_not_only_at_the_end() -> None:
-    with started("--close-quiet", "0.5") as process:
+    with started("--close-quiet", "1") as process:
         assert process.stdin
         assert process.stdout
         try:
             for text in (OOPS, BUG):
                 process.stdin.write(text)
                 process.stdin.flush()
-                ready, _, _ = select.select([process.stdout], [], [], 30)
+                ready, _, _ = select.select([process.stdout], [], [], 60)
                 assert ready
                 assert (
                     json.loads(process.stdout.readline())["kernel"]["panic"]["parse"]["status"] == "complete"
@@ -92,7 +92,7 @@ def test_a_signal_ends_it_and_what_is_open_comes_out(number: signal.Signals) -> 
         until(lambda: not _unread(process.stdin))
         stays(lambda: process.poll() is None, 0.5)
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert titles([json.loads(process.stdout.read())])
 
 
@@ -111,7 +111,7 @@ def test_whoever_reads_may_go_and_the_end_is_without_a_word() -> None:
         process.stdout.close()
         process.stdin.write(OOPS)
         process.stdin.flush()
-        assert process.wait(30) == 1  # something could not be delivered
+        assert process.wait(60) == 1  # something could not be delivered
         assert process.stderr.read() == b""
 
 
@@ -188,7 +188,7 @@ def test_standard_input_is_an_input_too(monkeypatch: pytest.MonkeyPatch) -> None
     reading, writing = os.pipe()
     with os.fdopen(reading) as stream, os.fdopen(writing, "wb", buffering=0) as pipe:
         monkeypatch.setattr(sys, "stdin", stream)
-        with running(StdinInput, close_quiet=0.5) as feed:
+        with running(StdinInput, close_quiet=1.0) as feed:
             pipe.write(OOPS)
             until(lambda: len(feed.crashes) == 1)
             pipe.write(BUG)
@@ -221,7 +221,7 @@ def test_rsyslog_starts_it_and_keeps_what_it_prints(tmp_path: Path) -> None:
     program.write_text(f"#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -c '{main}' \"$@\"\n")
     program.chmod(0o755)
     out = tmp_path / "panics.ndjson"
-    run = f"{program} filter --close-quiet 1"
+    run = f"{program} filter --close-quiet 4"
     action = f'type="omprog" binary="{run}" output="{out}" template="RSYSLOG_FileFormat"'
     with rsyslog(tmp_path, action) as log:
         with log.open("ab") as stream:

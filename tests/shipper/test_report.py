@@ -203,7 +203,7 @@ def test_it_writes_to_standard_output_and_into_pipes(kpanic: Run) -> None:
     reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")))
     reader.start()
     kpanic("report", "-o", pipe)
-    reader.join(10)
+    reader.join(60)
     assert read[0].startswith("<!doctype html>")
     assert pipe.is_fifo()
 

@@ -46,7 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made
 
 
-def settings(files: dict[str, str], to: int, authentication: str = "none", quiet: float = 0.5) -> Any:  # noqa: ANN401
+def settings(files: dict[str, str], to: int, authentication: str = "none", quiet: float = 1.0) -> Any:  # noqa: ANN401
     tls = {"enabled": True, "certificate": files["server"], "key": files["server.key"]}
     if authentication != "none":
         tls |= {"client_authentication": authentication, "certificate_authorities": [files["ca"]]}  # type: ignore[dict-item]
@@ -152,7 +152,7 @@ def test_rsyslog_sends_over_tls(files: dict[str, str], tmp_path: Path, framing: 
     with listening(files, "required") as (feed, to):
         command = over_tls(tmp_path, 3, files, to, framing)
         with daemon(command):
-            until(lambda: feed.crashes, 30)
+            until(lambda: feed.crashes)
     assert feed.hosts() == ["web-3"]
 
 
@@ -173,7 +173,7 @@ log {{ source(s); rewrite(r); destination(d); }};
         command = [*parts.syslog_ng(), "-F", "-f", str(tmp_path / "syslog-ng.conf")]
         command += [f"--{name}={tmp_path / name}" for name in ("persist-file", "pidfile", "control")]
         with daemon(command):
-            until(lambda: feed.crashes, 30)
+            until(lambda: feed.crashes)
     assert feed.hosts() == ["web-4"]
 
 
@@ -184,7 +184,7 @@ def daemon(command: list[str]) -> Iterator[None]:
             yield
         finally:
             running.terminate()
-            running.wait(20)
+            running.wait(60)
 
 
 @pytest.mark.parametrize(

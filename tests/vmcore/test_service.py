@@ -50,7 +50,7 @@ def debug_info(dumps: Path) -> list[Path]:
 
 def test_the_dump_is_a_second_document_of_the_incident_after_the_text(crash: Path, dumps: Path) -> None:
     with watching(crash.parent, debug_info(dumps)) as feed:
-        until(lambda: len(feed.crashes) == 2, 60)
+        until(lambda: len(feed.crashes) == 2, 300)
         assert feed.kept == [str(crash / "vmcore-dmesg.txt"), str(crash / "vmcore")]
         documents = {one.origin.provider: build(*one) for one in feed.crashes.values()}
     text, dump = documents["kdump"], documents["vmcore"]
@@ -67,7 +67,7 @@ def test_the_dump_is_a_second_document_of_the_incident_after_the_text(crash: Pat
 
 def test_a_dump_is_opened_once(crash: Path, dumps: Path) -> None:
     with watching(crash.parent, debug_info(dumps)) as feed:
-        until(lambda: len(feed.crashes) == 2, 60)
+        until(lambda: len(feed.crashes) == 2, 300)
         stays(lambda: len(feed.kept) == 2, 1.5)
         saved = dict(feed.saved)
     with watching(crash.parent, debug_info(dumps), saved) as feed:
@@ -76,7 +76,7 @@ def test_a_dump_is_opened_once(crash: Path, dumps: Path) -> None:
 
 def test_a_dump_without_debug_information_is_named_and_delivers_nothing(crash: Path) -> None:
     with watching(crash.parent, []) as feed:
-        until(lambda: any("debug information is not here" in said for said in feed.said), 60)
+        until(lambda: any("debug information is not here" in said for said in feed.said), 300)
         assert feed.kept == [str(crash / "vmcore-dmesg.txt")]
 
 
@@ -84,11 +84,11 @@ def test_a_dump_that_makes_the_libraries_fail_costs_nothing_else(crash: Path, du
     whole = (crash / "vmcore").read_bytes()
     (crash / "vmcore").write_bytes(whole[:5000])
     with watching(crash.parent, debug_info(dumps)) as feed:
-        until(lambda: any("/vmcore: " in said for said in feed.said), 60)
+        until(lambda: any("/vmcore: " in said for said in feed.said), 300)
         later = crash.parent / "127.0.0.1-2026-11-26-20:30:00"
         later.mkdir()
         shutil.copy(crash / "vmcore-dmesg.txt", later)
-        until(lambda: str(later / "vmcore-dmesg.txt") in feed.kept, 20)
+        until(lambda: str(later / "vmcore-dmesg.txt") in feed.kept)
 
 
 def test_dumps_are_left_alone_unless_asked_for(crash: Path, dumps: Path) -> None:

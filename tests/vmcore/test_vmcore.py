@@ -35,7 +35,7 @@ def explain(dump: Path, *options: str | Path) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     crash: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

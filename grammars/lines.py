@@ -173,10 +173,10 @@ class Reader:
         if "\r" in text:
             text = _RETURNS.sub("\n", text)
         split: list[bytes] = []
-        unusual, name = self._transports.unusual.search, self._transports.usual_name
+        unusual, name = self._transports.unusual, self._transports.usual_name
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
-        usual = quick and text.replace("\n", "").isprintable() and unusual(text) is None
+        usual = quick and text.replace("\n", "").isprintable() and not unusual(text)
         usual = usual and ("] " not in text or _STAMPED.search(text) is None)
         if usual and all(map(_TIMED, rows)):
             return [
@@ -191,7 +191,7 @@ class Reader:
                     usual
                     or (
                         raw.isprintable()
-                        and unusual(words) is None
+                        and not unusual(words)
                         and not ("] " in words and _STAMPED.search(words))
                     )
                 )

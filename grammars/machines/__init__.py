@@ -110,6 +110,8 @@ class Machine(Struct, frozen=True, kw_only=True):
         return header
 
 
+REMEMBERED: Final = 16_384
+"""Functions whose machine is kept at hand."""
 UNKNOWN: Final = Machine(name="", bits=0)
 """A machine that no file describes."""
 
@@ -143,14 +145,23 @@ def of_flags(flags: Iterable[str]) -> str:
     return next((machine.name for machine in installed() if not machine.flags.isdisjoint(flags)), "")
 
 
+@lru_cache(maxsize=1)
+def _entries() -> list[tuple[str, re.Pattern[str]]]:
+    return [(machine.name, re.compile(machine.entries)) for machine in installed() if machine.entries]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _of_entry(function: str) -> str:
+    """Return ``uname -m`` of the machine that alone enters its kernel by such a function."""
+    return next((name for name, entry in _entries() if entry.match(function)), "")
+
+
 def of_trace(opening: str, frames: Sequence[Frame]) -> str:
     """Return ``uname -m`` of the machine that alone prints such a trace; empty where it does not tell.
 
     :param opening: the line that opens it.
     """
-    known = [(machine.name, re.compile(machine.entries)) for machine in installed() if machine.entries]
-    functions = (frame.symbol for frame in frames if frame.symbol)
-    named = next((name for one in functions for name, entry in known if entry.match(one)), "")
+    named = next(filter(None, (_of_entry(frame.symbol) for frame in frames)), "")
     if named or not frames or any(frame.address for frame in frames):
         return named
     return next((one.name for one in installed() if one.opening and one.opening == opening), "")

@@ -48,6 +48,11 @@ __all__ = ["command"]
     " By default that of the distribution's packages is looked for, in /usr/lib/debug.",
 )
 @click.option(
+    "--debuginfod",
+    is_flag=True,
+    help="Download debug information that is not here from the servers in DEBUGINFOD_URLS.",
+)
+@click.option(
     "--vmcore-seconds",
     metavar="SECONDS",
     type=click.FloatRange(min=0),
@@ -61,6 +66,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     files: tuple[str, ...],
     form: str,
     debug_info: tuple[str, ...],
+    debuginfod: bool,  # noqa: FBT001 - an option
     vmcore_seconds: float,
     against: str | None,
 ) -> int:
@@ -75,8 +81,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     """
     if against is not None:
         return _against(files, against, form)
+    dumps = _Dumps(debug_info, _servers(debuginfod=debuginfod), vmcore_seconds)
     with _store(read_config(config_file, overrides)) as seen:
-        return _explain(files, form, seen, _Dumps(debug_info, vmcore_seconds))
+        return _explain(files, form, seen, dumps)
 
 
 def _explain(files: tuple[str, ...], form: str, seen: Seen | None, dumps: _Dumps) -> int:
@@ -105,15 +112,30 @@ def _explain(files: tuple[str, ...], form: str, seen: Seen | None, dumps: _Dumps
     return 1 if faults else 0
 
 
+def _servers(*, debuginfod: bool) -> tuple[str, ...]:
+    """Return the debuginfod servers that may be asked.
+
+    :raises Failure: some are to be asked and none is named.
+    """
+    if not debuginfod:
+        return ()
+    from kpanic.shipper.vmcore.debuginfod import servers_of  # noqa: PLC0415
+
+    if not (found := servers_of(os.environ)):
+        raise Failure("--debuginfod: no server is named in DEBUGINFOD_URLS", 2)
+    return found
+
+
 class _Dumps:
     """Opens memory dumps where that was asked for and drgn is installed.
 
     :param debug_information: files and folders.
+    :param servers: of debuginfod.
     :param seconds: maximum seconds of a dump; 0 for not at all.
     """
 
-    def __init__(self, debug_information: tuple[str, ...], seconds: float) -> None:
-        self._debug_information, self._seconds = debug_information, seconds
+    def __init__(self, debug_information: tuple[str, ...], servers: tuple[str, ...], seconds: float) -> None:
+        self._debug_information, self._servers, self._seconds = debug_information, servers, seconds
 
     def opened(self, crashes: Iterable[tuple[str, Crash]]) -> Iterator[tuple[str, Crash]]:
         """Yield crashes; the last one of a dump with what the dump says of it."""
@@ -128,13 +150,18 @@ class _Dumps:
     def _read(self, path: str, crash: Crash) -> tuple[str, Crash]:
         if not self._seconds or not names_dump(path):
             return path, crash
-        from kpanic.shipper.vmcore import process, reading  # noqa: PLC0415 - only dumps need it
+        from kpanic.shipper.vmcore import debuginfod, process, reading  # noqa: PLC0415 - only dumps need it
 
         if not process.installed():
             say(f"kpanic: {path}: only its log is read without drgn: {process.INSTALL}")
             return path, crash
+        downloads = debuginfod.Debuginfod(self._servers, say=lambda text: say(f"kpanic: {text}"))
         report = reading.opened(
-            crash.report, path, debug_information=self._debug_information, seconds=self._seconds
+            crash.report,
+            path,
+            debug_information=self._debug_information,
+            debuginfod=downloads if self._servers else None,
+            seconds=self._seconds,
         )
         return path, crash._replace(report=report)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -31,6 +31,11 @@ PROVIDER: Final = "vmcore"
 """``event.provider`` of the documents."""
 
 
+_Server = Annotated[
+    str, msgspec.Meta(pattern=r"^https?://", description="a URL such as https://debuginfod.example.com")
+]
+
+
 class VmcoreConfig(Settings, frozen=True, kw_only=True):
     """``vmcore``."""
 
@@ -38,6 +43,8 @@ class VmcoreConfig(Settings, frozen=True, kw_only=True):
     """Open dumps with drgn (kpanic[vmcore]), once each, at low priority, after their crashes' text."""
     debug_info: list[FilePath] = msgspec.field(default_factory=list)
     """Files and folders with the kernels' debug information, besides /usr/lib/debug."""
+    debuginfod: list[_Server] = msgspec.field(default_factory=list)
+    """URLs of debuginfod servers that missing debug information is downloaded from; by default none is."""
     seconds: Seconds = 60.0
     """Maximum seconds of a dump."""
 
@@ -56,7 +63,7 @@ def opened(path: str, origin: Origin, config: VmcoreConfig, stop: Stop) -> list[
     :param stop: ends it before, with whatever there is then.
     :raises Unreadable: the dump says no more than its log, for the reason given.
     """
-    from kpanic.shipper.vmcore import process, reading  # noqa: PLC0415 - few inputs open dumps
+    from kpanic.shipper.vmcore import debuginfod, process, reading  # noqa: PLC0415 - few inputs open dumps
 
     if not process.installed():
         raise Unreadable(path, f"is not opened without drgn: {process.INSTALL}")
@@ -70,6 +77,7 @@ def opened(path: str, origin: Origin, config: VmcoreConfig, stop: Stop) -> list[
         crash.report,
         path,
         debug_information=config.debug_info,
+        debuginfod=debuginfod.Debuginfod(config.debuginfod) if config.debuginfod else None,
         seconds=config.seconds,
         background=True,
         stop=stop.is_set,

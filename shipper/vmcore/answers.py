@@ -23,6 +23,8 @@ class Asked(Struct, frozen=True):
     :ivar cause: of the crash, a slug of the table of causes.
     :ivar address: the faulting address, if the report names one.
     :ivar debug_information: files and folders to look for debug information in, before the usual ones.
+    :ivar modules: modules that matter; where the debug information of one or of the kernel is not here, its
+        build ID is the only answer. With None everything is answered as far as it goes.
     :ivar seconds: maximum seconds of each question.
     """
 
@@ -30,6 +32,7 @@ class Asked(Struct, frozen=True):
     cause: str
     address: int | None = None
     debug_information: tuple[str, ...] = ()
+    modules: tuple[str, ...] | None = None
     seconds: float = 20.0
 
 
@@ -51,6 +54,7 @@ class Answer(Struct, frozen=True):
     :ivar object: the object that was used, with its slab cache.
     :ivar lock: the lock that is waited for.
     :ivar holder: the task that holds it.
+    :ivar missing: build IDs whose debug information is not here.
     """
 
     question: _Text
@@ -62,3 +66,4 @@ class Answer(Struct, frozen=True):
     object: _Text = ""
     lock: _Text = ""
     holder: _Text = ""
+    missing: Annotated[tuple[_Text, ...], Meta(max_length=100)] = ()

@@ -12,13 +12,17 @@ from kpanic.grammars.data.distributions import symbols
 from kpanic.grammars.model import Analysis, CrashReport, Line, Sentence, Step, Vmcore
 from kpanic.grammars.reading import verdict
 from kpanic.shipper.vmcore import process
-from kpanic.shipper.vmcore.answers import NO_DEBUG_INFORMATION, Answer, Asked
+from kpanic.shipper.vmcore.answers import LONGEST, NO_DEBUG_INFORMATION, Answer, Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from kpanic.shipper.vmcore.debuginfod import Debuginfod
+
 __all__ = ["opened"]
 
+ROUNDS: Final = 2
+"""Downloads: of the kernel's debug information, then of its modules'."""
 PREFIX: Final = "vmcore: "
 """Of the names of the steps, as the reading of the text has some of the same."""
 _FIELDS: Final = ("source", "pointer", "object", "lock", "holder")
@@ -29,6 +33,7 @@ def opened(  # noqa: PLR0913 - they are independent
     path: str,
     *,
     debug_information: Sequence[str] = (),
+    debuginfod: Debuginfod | None = None,
     seconds: float = process.SECONDS,
     background: bool = False,
     stop: Callable[[], bool] = bool,
@@ -37,7 +42,8 @@ def opened(  # noqa: PLR0913 - they are independent
 
     :param path: the dump.
     :param debug_information: files and folders to look for the kernel's debug information in.
-    :param seconds: maximum seconds of all questions.
+    :param debuginfod: downloads debug information that is not here; by default nothing is.
+    :param seconds: maximum seconds of all questions, without downloads.
     :param background: at low priority.
     :param stop: tells whether to end before the time is over.
     """
@@ -50,11 +56,44 @@ def opened(  # noqa: PLR0913 - they are independent
         debug_information=tuple(str(Path(place).absolute()) for place in debug_information),
         seconds=max(1.0, seconds / 3),
     )
-    return _read(
-        report,
-        report.analysis,
-        list(process.questioned(asked, seconds=seconds, background=background, stop=stop)),
+
+    def answers(asked: Asked) -> list[Answer]:
+        return list(process.questioned(asked, seconds=seconds, background=background, stop=stop))
+
+    found = answers(asked) if debuginfod is None else _fetched(asked, report, debuginfod, answers, stop)
+    return _read(report, report.analysis, found)
+
+
+def _fetched(
+    asked: Asked,
+    report: CrashReport,
+    debuginfod: Debuginfod,
+    answers: Callable[[Asked], list[Answer]],
+    stop: Callable[[], bool],
+) -> list[Answer]:
+    """Return the answers with the debug information of the kernel and of the trace's modules.
+
+    The kernel's says which modules there are, so that theirs is known one round later.
+    """
+    names = {frame.module for frame in report.call_trace} | {report.ip.module if report.ip else ""}
+    asked = structs.replace(
+        asked,
+        debug_information=(*asked.debug_information, str(debuginfod.folder)),
+        modules=tuple(sorted(names - {""})),
     )
+    reasons: dict[str, str] = {}
+    for _ in range(ROUNDS):
+        found = answers(asked)
+        wanted = [one for answer in found for one in answer.missing]
+        if not wanted or stop():
+            return found
+        news = [one for one in wanted if one not in reasons]
+        reasons |= {one: debuginfod.fetch(one, stop) for one in news}
+        if all(reasons[one] for one in wanted):
+            break
+    failed = "; ".join(dict.fromkeys(filter(None, reasons.values())))
+    found = answers(structs.replace(asked, modules=None))
+    return [*found, Answer("debuginfod", skipped=failed[:LONGEST])] if failed else found
 
 
 def _read(report: CrashReport, analysis: Analysis, answers: Sequence[Answer]) -> CrashReport:

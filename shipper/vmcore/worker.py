@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from drgn import MissingDebugInfoError, Program, ProgramFlags
+from drgn import MainModule, MissingDebugInfoError, Program, ProgramFlags
 
 from kpanic.shipper.vmcore import without
 from kpanic.shipper.vmcore.answers import LONGEST, NO_DEBUG_INFORMATION, Answer, Asked, Finding
@@ -49,6 +49,9 @@ def main() -> None:
         _write(Answer(NAME, skipped="it is the dump of a process, not of a kernel"))
         return
     missing = _load(prog, wanted.debug_information)
+    if wanted.modules is not None and (build_ids := _missing(prog, wanted.modules)):
+        _write(Answer(NAME, missing=build_ids))
+        return
     _write(_opened(prog, missing))
     if missing and not _has_types(prog):
         for answer in without.answers(prog):
@@ -75,6 +78,17 @@ def _load(prog: Program, places: tuple[str, ...]) -> str:
     except Exception as error:  # noqa: BLE001 - a damaged dump or file raises anything
         return f"it cannot be loaded: {_words(error)}"
     return ""
+
+
+def _missing(prog: Program, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the build IDs of the kernel and of modules whose debug information is not here."""
+    return tuple(
+        module.build_id.hex()
+        for module in prog.modules()
+        if module.wants_debug_file()
+        and module.build_id
+        and (isinstance(module, MainModule) or module.name in names)
+    )
 
 
 def _has_types(prog: Program) -> bool:

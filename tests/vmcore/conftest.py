@@ -5,9 +5,16 @@ from __future__ import annotations
 import lzma
 import shutil
 import tarfile
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.vmcore.server import Server
 
 HERE = Path(__file__).parent
 
@@ -23,3 +30,16 @@ def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfileobj(image, file)
     shutil.move(folder / "ledger.ko", folder / "debug" / "ledger.ko")
     return folder
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
+    """A server in DEBUGINFOD_URLS, and a cache of the test's own."""
+    from tests.vmcore.server import Server  # noqa: PLC0415 - needs drgn
+
+    with Server() as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        monkeypatch.setenv("DEBUGINFOD_URLS", f"ima:permissive {made.url}")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        yield made
+        made.shutdown()

@@ -16,10 +16,11 @@ from tests.shipper.feed import running
 from tests.waiting import stays, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from tests.shipper.feed import Feed
+    from tests.vmcore.server import Server
 
 pytestmark = pytest.mark.process
 
@@ -37,9 +38,16 @@ def crash(tmp_path: Path, dumps: Path) -> Path:
 
 @contextmanager
 def watching(
-    folder: Path, debug_info: list[Path], at: Mapping[str, str] | None = None, *, analyse: bool = True
+    folder: Path,
+    debug_info: list[Path],
+    at: Mapping[str, str] | None = None,
+    *,
+    analyse: bool = True,
+    debuginfod: Sequence[str] = (),
 ) -> Iterator[Feed]:
-    settings = VmcoreConfig(analyse=analyse, debug_info=[str(path) for path in debug_info])
+    settings = VmcoreConfig(
+        analyse=analyse, debug_info=[str(path) for path in debug_info], debuginfod=list(debuginfod)
+    )
     with running(KdumpInput, at, paths=[str(folder)], settle=0.1, scan_interval=0.5, vmcore=settings) as feed:
         yield feed
 
@@ -63,6 +71,18 @@ def test_the_dump_is_a_second_document_of_the_incident_after_the_text(crash: Pat
     assert dump["kernel"]["panic"]["analysis"]["vmcore_needed"] is False
     for same in ("title", "fatal", "signature", "fault_address"):
         assert text["kernel"]["panic"][same] == dump["kernel"]["panic"][same]
+
+
+def test_debug_information_is_downloaded_where_servers_are_named(
+    crash: Path, dumps: Path, server: Server
+) -> None:
+    for path in debug_info(dumps):
+        server.add(path)
+    with watching(crash.parent, [], debuginfod=[server.url]) as feed:
+        until(lambda: len(feed.crashes) == 2, 60)
+    with watching(crash.parent, []) as feed:
+        until(lambda: any("debug information is not here" in said for said in feed.said), 60)
+    assert len(server.asked) == 2
 
 
 def test_a_dump_is_opened_once(crash: Path, dumps: Path) -> None:

@@ -1,0 +1,95 @@
+"""Debug information from a debuginfod server, where it was asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kpanic.shipper.vmcore.debuginfod import Debuginfod
+from tests.vmcore.test_vmcore import explain, step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.vmcore.server import Server
+
+pytestmark = pytest.mark.process
+
+
+def test_what_is_missing_is_downloaded_once(dumps: Path, server: Server) -> None:
+    kernel, module = server.add(dumps / "debug" / "vmlinux"), server.add(dumps / "debug" / "ledger.ko")
+    for _ in range(2):
+        crash = explain(dumps / "vmcore.null", "--debuginfod")
+        assert crash["vmcore"]["status"] == "answered"
+        assert crash["vmcore"]["pointer"] == "account->owner"
+        assert server.asked == [kernel, module]
+
+
+def test_nothing_is_downloaded_unasked(dumps: Path, server: Server) -> None:
+    server.add(dumps / "debug" / "vmlinux")
+    crash = explain(dumps / "vmcore.null")
+    assert crash["vmcore"]["status"] == "no-debug-info"
+    assert "apt-get install linux-image-" in crash["verdict"]["why"]
+    assert server.asked == []
+
+
+def test_what_is_here_is_not_asked_for(dumps: Path, server: Server) -> None:
+    module = server.add(dumps / "debug" / "ledger.ko")
+    crash = explain(dumps / "vmcore.null", "--debuginfod", "--debug-info", dumps / "debug" / "vmlinux")
+    assert crash["vmcore"]["pointer"] == "account->owner"
+    assert server.asked == [module]
+
+
+def test_what_a_server_does_not_have_is_said_with_the_command_that_installs_it(
+    dumps: Path, server: Server
+) -> None:
+    crash = explain(dumps / "vmcore.null", "--debuginfod")
+    assert step(crash, "debuginfod")["finding"] == f"Skipped: {server.url}: HTTP 404."
+    assert "apt-get install linux-image-" in crash["verdict"]["why"]
+    assert len(server.asked) == 1
+
+
+def test_a_module_that_no_server_has_costs_its_own_answers(dumps: Path, server: Server) -> None:
+    server.add(dumps / "debug" / "vmlinux")
+    crash = explain(dumps / "vmcore.null", "--debuginfod")
+    assert len(server.asked) == 2
+    assert f"{server.url}: HTTP 404" in step(crash, "debuginfod")["finding"]
+    assert "The machine had been up for " in step(crash, "system")["finding"]
+
+
+def test_the_next_server_is_asked_and_half_a_file_is_none(
+    dumps: Path, server: Server, tmp_path: Path
+) -> None:
+    build_id = server.add(dumps / "debug" / "ledger.ko")
+    folder = tmp_path / "kept"
+    server.lost = 1
+    why = Debuginfod(["http://127.0.0.1:9", server.url], folder=folder).fetch(build_id)
+    assert "http://127.0.0.1:9: [Errno 111] Connection refused; " in why
+    assert f"{server.url}: " in why
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    server.lost = 0
+    assert Debuginfod(["http://127.0.0.1:9", f"{server.url}/"], folder=folder).fetch(build_id) == ""
+    (kept,) = (path for path in folder.rglob("*") if path.is_file())
+    assert kept.read_bytes() == (dumps / "debug" / "ledger.ko").read_bytes()
+
+
+@pytest.mark.parametrize("build_id", ["", "../../etc/passwd", "ABCDEF0123", "0123456789\n", "0" * 200])
+def test_what_is_no_build_id_is_not_asked_for(build_id: str, server: Server, tmp_path: Path) -> None:
+    assert "is no build ID" in Debuginfod([server.url], folder=tmp_path).fetch(build_id)
+    assert server.asked == []
+
+
+def test_a_server_has_to_be_named(dumps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEBUGINFOD_URLS", raising=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "kpanic", "explain", "--debuginfod", dumps / "vmcore.null"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "no server is named in DEBUGINFOD_URLS" in done.stderr

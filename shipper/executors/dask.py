@@ -54,7 +54,11 @@ class Dask(Generic[Sent]):
             import distributed.comm  # noqa: PLC0415 - an extra
         except ImportError:
             raise OperatorError(f"{address} needs a library: pip install 'kpanic[dask]'") from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here
+        for name in list(
+            logging.root.manager.loggerDict
+        ):  # the library gives some of them levels of their own
+            if name.partition(".")[0] == "distributed":
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said here
         self._distributed: Any = distributed
         self._work = work
         self._address = address

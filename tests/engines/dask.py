@@ -48,7 +48,11 @@ class Dask:
         ]
         for keeper in self._keepers:
             keeper.start()
-        until(lambda: "Registered to" in self._said(1), 180)
+        try:
+            until(lambda: "Registered to" in self._said(1), 180)
+        except AssertionError as error:
+            self.stop()
+            raise RuntimeError(f"no worker was registered:\n{self._said(1)[-3000:]}") from error
 
     def kill(self, number: int) -> None:
         """Kill the scheduler, which is number 0, or a worker; it is started again."""

@@ -30,7 +30,7 @@ END = re.compile(rb"---\[ end Kernel panic|Rebooting in \d+ seconds|LAB: still a
 PANIC = re.compile(rb"Kernel panic - not syncing")
 TOLD = re.compile(rb"^\[ *(\d+)\.\d+\] boom: provoking", re.MULTILINE)
 STAMP = re.compile(rb"^\[ *(\d+)\.\d+\]", re.MULTILINE)
-QUIET = 3.0
+QUIET = 15.0
 """Seconds without a byte that count as the end, for kernels that print none, and for what is no panic."""
 POLL = 0.1
 """Seconds between looks at the console."""
@@ -53,7 +53,7 @@ def command_line(boot: Boot, kind: Kind) -> str:
     return f"{machine} ignore_loglevel lab.kind={told} {kind.append}".strip()
 
 
-def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 240.0) -> Run:
+def crash(boot: Boot, kind: Kind, *, counted: bool = True, timeout: float = 600.0) -> Run:
     """Crash a kernel in one of the matrix's ways.
 
     With ``counted`` an instruction counter is the guest's clock: the console is the same each time. Without,

@@ -142,6 +142,7 @@ try:
     with Store(folder / "kpanic.db") as store:
         assert store.set_aside is None
         start = int(store.positions("test").get("next", 0))
+        Path(sys.argv[3]).touch()
         delivery = Delivery(store, FileOutput(FileConfig(path=str(folder / "out.ndjson"))), attempts=1)
         delivery.start()
         try:
@@ -178,6 +179,7 @@ class Drive:
     def __init__(self, folder: Path) -> None:
         self._image = folder / "drive"
         self._mount = folder / "mount"
+        self._begun = folder / "begun"
         self._mount.mkdir()
         with self._image.open("wb") as file:
             file.truncate(512_000_000)
@@ -191,10 +193,13 @@ class Drive:
         return ["unshare", "--mount", "sh", "-c", mount, str(self._image), str(self._mount), *arguments]
 
     def write(self, count: int, power: float = 0) -> list[str]:
-        """Run the writer, and cut the power so many seconds later; return what it said."""
-        cut = '{ sleep "$6"; "$2" -c "$4" "$1"; } & ' if power else ""
+        """Run the writer, and cut the power so many seconds after it began; return what it said."""
+        self._begun.unlink(missing_ok=True)
+        begun = 'until [ -e "$7" ]; do sleep 0.01; done'
+        cut = f'{{ {begun}; sleep "$6"; "$2" -c "$4" "$1"; }} & ' if power else ""
         run = self._alone(
-            f'{cut} "$2" -c "$3" "$1" "$5"; wait', sys.executable, WRITER, CUT, str(count), str(power)
+            f'{cut} "$2" -c "$3" "$1" "$5" "$7"; touch "$7"; wait',
+            *(sys.executable, WRITER, CUT, str(count), str(power), str(self._begun)),
         )
         done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr
@@ -219,7 +224,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(
     cuts = 2 if rounds == 1 else rounds
     kept = met = 0
     for _ in range(cuts):
-        said = drive.write(10**6, power=random.uniform(0.6, 1.6))  # noqa: S311
+        said = drive.write(10**6, power=random.uniform(0.1, 1.1))  # noqa: S311
         told = [line.split() for line in said[: said.index("cut")]]
         if told:
             assert int(told[0][0]) == kept + 3, "it goes on where it was"

@@ -223,6 +223,7 @@ def test_workers_and_a_scheduler_that_are_killed_lose_nothing(
     said = disturbed(process, kill, deaths if victim == "worker" else 1)
     assert f"{LOGS} files, {CRASHES} crashes: {CRASHES} new" in said
     assert ("the scheduler is gone" in said) == (victim == "scheduler")
+    assert "Traceback" not in said
     found = shipped(kpanic)
     assert len(found) == len(set(found)) == CRASHES
 

@@ -34,7 +34,7 @@ def connect(engine: Engine) -> Iterator[Callable[..., BulkOutput]]:
 
     def make(*hosts: str, **keys: object) -> BulkOutput:
         kind = OUTPUTS[engine.product]
-        config: dict[str, Any] = {"hosts": list(hosts) or [engine.url], "timeout": 20, **keys}
+        config: dict[str, Any] = {"hosts": list(hosts) or [engine.url], "timeout": 60, **keys}
         made.append(kind(msgspec.convert(config, kind.Config)))  # type: ignore[arg-type]
         return made[-1]
 

@@ -99,21 +99,22 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
     """Print rows on standard output, on a terminal in its width; prints nothing without rows."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.cells import set_cell_size  # noqa: PLC0415
 
     cells = [[visible("" if cell is None else str(cell)) for cell in row] for row in rows]
     if not cells:
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNBOUNDED
     widths = fitted(columns, cells, width)
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
-    for column, wide in zip(columns, widths, strict=True):
-        if wide:
-            table.add_column(
-                column.name, justify="right" if column.right else "left", no_wrap=True, width=wide
-            )
-    for row in cells:
-        table.add_row(*(Text(shortened(cell, wide)) for cell, wide in zip(row, widths, strict=True) if wide))
-    Console(width=max(width, 1), highlight=False).print(table)
+    shown = [
+        (place, column.right, wide)
+        for place, (column, wide) in enumerate(zip(columns, widths, strict=True))
+        if wide
+    ]
+
+    def line(row: Sequence[str]) -> str:
+        texts = [(shortened(row[place], wide), right, wide) for place, right, wide in shown]
+        padded = [f"{text:>{wide}}" if right else set_cell_size(text, wide) for text, right, wide in texts]
+        return (" " * GAP).join(padded).rstrip()
+
+    sys.stdout.writelines(f"{line(row)}\n" for row in ([column.name for column in columns], *cells))

@@ -56,7 +56,9 @@ COLUMNS = (
 @configured
 @since_option
 @click.option("--host", default="", metavar="PATTERN", help="Crashes of a host; * and ? are wildcards.")
-@click.option("--kernel", default="", metavar="PATTERN", help="Crashes of a kernel release; likewise.")
+@click.option(
+    "--kernel", default="", metavar="PATTERN", help="Crashes of a kernel release; * and ? are wildcards."
+)
 @click.option("--cause", default="", metavar="CAUSE", help="Crashes of a cause, such as null-dereference.")
 @click.option("--signature", default="", metavar="ID", help="Crashes of a fault; the first characters do.")
 @click.option("--all", "every", is_flag=True, help="Reports that did not kill the kernel, too.")

@@ -72,12 +72,11 @@ class Tree:
 
     def take_environment(self) -> None:
         """Take the ``KPANIC_…`` variables that name a key; an empty one counts as not set."""
-        known = {}
-        for key in settable_keys():
-            known[PREFIX + key.upper().replace(".", "_")] = key
-        for name in sorted(self._environment):
-            if not name.startswith(PREFIX):
-                continue
+        names = sorted(name for name in self._environment if name.startswith(PREFIX))
+        if not names:  # the keys of all outputs need not be known
+            return
+        known = {PREFIX + key.upper().replace(".", "_"): key for key in settable_keys()}
+        for name in names:
             if name in known:
                 self._used_variables.add(name)
                 if not self._environment[name]:

@@ -177,6 +177,11 @@ def expected(number: int) -> dict[str, Any]:
     return comparable(build(report, Origin("file", path="-", agent_host=os.uname().nodename)))
 
 
+def hosts(engine: search.Engine, index: str) -> Counter[str]:
+    """Count the documents of each host."""
+    return Counter(hit["_source"]["host"]["name"] for hit in engine.found(index))
+
+
 def taken(folder: Path, line: bytes) -> bool:
     """Whether a file of the product or the filter holds a message."""
     text = line.partition(b"kernel: ")[2].strip()
@@ -226,8 +231,9 @@ def test_crashes_go_through_the_product_into_the_engine_whatever_is_killed(
     until(lambda: all(taken(tmp_path, messages(number)[-1]) for number in burst))
     product.kill()
     product.start()
-    until(lambda: opensearch.count(index) == burst.stop, 60)
+    until(lambda: len(hosts(opensearch, index)) == burst.stop, 60)
 
+    assert {host: count for host, count in hosts(opensearch, index).items() if count > 1} == {}
     documents = [hit["_source"] for hit in opensearch.found(index)]
     found = {document["host"]["name"]: comparable(document) for document in documents}
     assert found == {f"web-{number}": expected(number) for number in range(burst.stop)}

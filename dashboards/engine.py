@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from kpanic.dashboards.embedded import Value, first, milliseconds
+from kpanic.dashboards.embedded import Row, Value, first, milliseconds
 from kpanic.dashboards.panels import (
     CAUSE,
     FATAL,
@@ -20,20 +21,21 @@ from kpanic.dashboards.panels import (
     TITLE,
     Dashboard,
     Panel,
+    Term,
     of_fleet,
 )
-from kpanic.dashboards.query import EXACT, clause, query, read
+from kpanic.dashboards.query import EXACT, NEAR, clause, metrics, query, read, values
 from kpanic.dashboards.summary import COUNTED
 
-__all__ = ["Ask", "answers", "figures"]
+__all__ = ["Ask", "answers", "figures", "rows"]
 
 Json = dict[str, Any]
 Ask = Callable[[Json], Json]
 """Sends the body of a search in the documents of crashes, and returns the answer."""
 DAY = timedelta(days=1)
 """Width of a histogram's groups; the page joins them where its bars are wider."""
-MOST = 10_000
-"""Buckets of one answer; both engines give 65,535 at most."""
+PAGE = 1_000
+"""Groups of one answer, which bounds what an engine holds in memory for it."""
 PARTS = 200
 """Parts of a day; the page joins those that have no colour of their own."""
 _ALL = Panel("all", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST))
@@ -89,27 +91,45 @@ def _firsts(ask: Ask) -> dict[str, Json]:
     return found
 
 
-def _buckets(ask: Ask, field: str, inner: Json) -> list[Json]:
-    """Return a bucket for each value of a field."""
-    composite: Json = {"size": MOST, "sources": [{"group": {"terms": {"field": field}}}]}
-    found: list[Json] = []
+def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
+    """Return the groups of a table, as :func:`kpanic.dashboards.query.read` does.
+
+    However many groups there are, the memory of the engine and that of this process are bounded. A group's
+    distinct values are exact up to :data:`~kpanic.dashboards.query.NEAR`, and near above it.
+
+    :param where: terms beside those of the panel.
+    """
+    found = (
+        Row(bucket["key"]["group"], "", values(panel, bucket))
+        for bucket in _buckets(ask, panel.by, metrics(panel, NEAR), (*panel.where, *where))
+    )
+    return heapq.nsmallest(panel.size, found, key=lambda row: (-int(row.values[0] or 0), row.key))
+
+
+def _buckets(ask: Ask, field: str, inner: Json, where: Iterable[Term] = ()) -> Iterator[Json]:
+    """Yield a bucket for each value of a field."""
+    composite: Json = {"size": PAGE, "sources": [{"group": {"terms": {"field": field}}}]}
+    body = {"size": 0, "query": clause(where), "aggs": {"groups": {"composite": composite, "aggs": inner}}}
     while True:
-        groups = {"groups": {"composite": composite, "aggs": inner}}
-        answer = ask({"size": 0, "aggs": groups})["aggregations"]["groups"]
-        found += answer["buckets"]
+        answer = ask(body)["aggregations"]["groups"]
+        yield from answer["buckets"]
         if "after_key" not in answer:
-            return found
+            return
         composite["after"] = answer["after_key"]
 
 
 def figures(ask: Ask) -> Json:
     """Return what :func:`kpanic.dashboards.summarise` counts, of all documents of an engine.
 
-    Above some ten thousand incidents an engine's numbers are near and not exact.
+    Above some thousand incidents of a group, and some ten thousand in all, an engine's numbers are near.
     """
-    incidents = {"incidents": {"cardinality": {"field": INCIDENTS.field, "precision_threshold": EXACT}}}
-    inner = incidents | {"panics": {"filter": clause(FATAL), "aggs": incidents}}
-    whole = ask({"size": 0, "aggs": inner})["aggregations"]
+
+    def counts(exact: int) -> Json:
+        cardinality = {"field": INCIDENTS.field, "precision_threshold": exact}
+        incidents = {"incidents": {"cardinality": cardinality}}
+        return incidents | {"panics": {"filter": clause(FATAL), "aggs": incidents}}
+
+    whole = ask({"size": 0, "aggs": counts(EXACT)})["aggregations"]
     made: Json = {
         "incidents": whole["incidents"]["value"],
         "panics": whole["panics"]["incidents"]["value"],
@@ -121,7 +141,7 @@ def figures(ask: Ask) -> Json:
                 "incidents": bucket["incidents"]["value"],
                 "panics": bucket["panics"]["incidents"]["value"],
             }
-            for bucket in _buckets(ask, field, inner)
+            for bucket in _buckets(ask, field, counts(NEAR))
         ]
         made[name] = sorted(rows, key=lambda row: (-row["incidents"], row["key"]))
     return made

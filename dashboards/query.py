@@ -20,7 +20,10 @@ Json = dict[str, Any]
 EXACT = 40_000
 """Distinct values up to which a cardinality is exact; the maximum of both engines."""
 
-__all__ = ["EXACT", "clause", "lucene", "query", "read"]
+NEAR = 3_000
+"""Likewise where an answer has many groups: each takes 16 KB of an engine's memory, and not 256 KB."""
+
+__all__ = ["EXACT", "NEAR", "clause", "lucene", "metrics", "query", "read", "values"]
 
 
 def clause(where: Iterable[Term]) -> Json:
@@ -64,14 +67,14 @@ def query(panel: Panel, where: Iterable[Term] = (), interval: timedelta = timede
     :param interval: width of a histogram's groups, which begin at 1970 UTC.
     """
     body: Json = {"size": 0, "query": clause((*panel.where, *where))}
-    metrics = {f"m{place}": _metric(metric) for place, metric in enumerate(panel.metrics)}
+    asked = metrics(panel)
     if panel.form == "documents":
         body |= {"size": panel.size, "sort": [{TIME: "desc"}], "_source": [TIME, *COLUMNS]}
     if not panel.by:
-        return body | {"aggs": metrics}
-    inner = metrics
+        return body | {"aggs": asked}
+    inner = asked
     if panel.split:
-        inner = {"split": {**_terms(panel.split, panel), "aggs": metrics}, "m0": metrics["m0"]}
+        inner = {"split": {**_terms(panel.split, panel), "aggs": asked}, "m0": asked["m0"]}
     if panel.by == TIME:
         width = f"{interval // timedelta(milliseconds=1)}ms"
         groups: Json = {"date_histogram": {"field": TIME, "fixed_interval": width, "min_doc_count": 1}}
@@ -84,12 +87,25 @@ def _terms(field: str, panel: Panel) -> Json:
     return {"terms": {"field": field, "size": panel.size, "order": [{"m0": "desc"}, {"_key": "asc"}]}}
 
 
-def _metric(metric: Metric) -> Json:
-    if metric.kind == "distinct":
-        return {"cardinality": {"field": metric.field, "precision_threshold": EXACT}}
-    if metric.kind == "newest":
+def metrics(panel: Panel, exact: int = EXACT) -> Json:
+    """Return the aggregations of a panel's metrics.
+
+    :param exact: distinct values up to which a number is exact.
+    """
+    asked = {
+        f"m{place}": _metric(metric, exact)
+        for place, metric in enumerate(panel.metrics)
+        if metric.kind != "newest"
+    }
+    if words := [metric.field for metric in panel.metrics if metric.kind == "newest"]:
         newest = [{TIME: "desc"}, {"event.id": {"order": "desc", "unmapped_type": "keyword"}}]
-        return {"top_hits": {"size": 1, "sort": newest, "_source": [metric.field]}}
+        asked["newest"] = {"top_hits": {"size": 1, "sort": newest, "_source": words}}
+    return asked
+
+
+def _metric(metric: Metric, exact: int) -> Json:
+    if metric.kind == "distinct":
+        return {"cardinality": {"field": metric.field, "precision_threshold": exact}}
     return {"min" if metric.kind == "earliest" else "max": {"field": metric.field}}
 
 
@@ -100,24 +116,30 @@ def read(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
     """
     aggregations = response["aggregations"]
     if not panel.by:
-        return [Row("", "", _values(panel, aggregations))]
+        return [Row("", "", values(panel, aggregations))]
     rows = []
     for group in aggregations["groups"]["buckets"]:
         if panel.split:
             rows += [
-                Row(group["key"], part["key"], _values(panel, part)) for part in group["split"]["buckets"]
+                Row(group["key"], part["key"], values(panel, part)) for part in group["split"]["buckets"]
             ]
         else:
-            rows.append(Row(group["key"], "", _values(panel, group)))
+            rows.append(Row(group["key"], "", values(panel, group)))
     return rows
 
 
-def _values(panel: Panel, found: Mapping[str, Any]) -> tuple[Value, ...]:
-    return tuple(_value(metric, found[f"m{place}"]) for place, metric in enumerate(panel.metrics))
+def values(panel: Panel, found: Mapping[str, Any]) -> tuple[Value, ...]:
+    """Return the values of a panel's metrics out of the answer to :func:`metrics`."""
+    return tuple(
+        _word(metric, found["newest"]) if metric.kind == "newest" else _number(found[f"m{place}"])
+        for place, metric in enumerate(panel.metrics)
+    )
 
 
-def _value(metric: Metric, found: Mapping[str, Any]) -> Value:
-    if metric.kind == "newest":
-        hits = found["hits"]["hits"]
-        return (first(hits[0]["_source"], metric.field) or None) if hits else None
+def _word(metric: Metric, found: Mapping[str, Any]) -> Value:
+    hits = found["hits"]["hits"]
+    return (first(hits[0]["_source"], metric.field) or None) if hits else None
+
+
+def _number(found: Mapping[str, Any]) -> Value:
     return None if found["value"] is None else int(found["value"])

@@ -1,28 +1,33 @@
-"""``kpanic list``: list the crashes of the store, one line for each incident."""
+"""``kpanic list``: list the crashes of the store or of an engine, one line for each incident."""
 
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands._crashes import selection, since_option
+from kpanic.shipper.commands._engine import opened
 from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.fields import get
 from kpanic.shipper.tables import Column, print_table, short_host
 from kpanic.shipper.terminal import say, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from kpanic.shipper.config import Config
-    from kpanic.shipper.store import Crash, Store
+    from kpanic.shipper.store import Crash, Selection, Store
     from kpanic.shipper.triage import Triage
 
 __all__ = ["command"]
+
+Incident = list[dict[str, Any]]
+"""The documents of an incident, the newest first, whole or with the fields of :data:`FIELDS`."""
 
 FIELDS = {
     "time": "@timestamp",
@@ -41,6 +46,8 @@ FIELDS = {
 """Columns of CSV, and the field of each."""
 LINES = 100
 """Incidents of a table, unless it is asked for more."""
+ENGINE_LINES = 10_000
+"""Incidents of an engine in the other formats."""
 COLUMNS = (
     Column("time (UTC)"),
     Column("host", order=1),
@@ -53,6 +60,14 @@ COLUMNS = (
 
 
 @click.command("list")
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["store", "opensearch", "elasticsearch"]),
+    default="store",
+    show_default=True,
+    help="Where to look: this machine's store, or a configured engine with every machine's crashes.",
+)
 @configured
 @since_option
 @click.option("--host", default="", metavar="PATTERN", help="Crashes of a host; * and ? are wildcards.")
@@ -66,7 +81,8 @@ COLUMNS = (
     "--newest",
     type=click.IntRange(1),
     metavar="N",
-    help=f"Only the newest N incidents; by default {LINES} in a table, and all of them otherwise.",
+    help=f"Only the newest N incidents; by default {LINES} in a table, and otherwise all, {ENGINE_LINES:,} of"
+    " an engine.",
 )
 @click.option(
     "--format",
@@ -80,6 +96,7 @@ def command(  # noqa: PLR0913 - one for each option
     config_file: str | None,
     overrides: tuple[str, ...],
     *,
+    source: str,
     since: datetime | None,
     host: str,
     kernel: str,
@@ -89,22 +106,58 @@ def command(  # noqa: PLR0913 - one for each option
     newest: int | None,
     form: str,
 ) -> int:
-    """List the crashes of the store, the newest first."""
+    """List the crashes of the store or of an engine, the newest first."""
     config = read_config(config_file, overrides)
     wanted = selection(since=since, host=host, kernel=kernel, cause=cause, signature=signature, every=every)
-    with open_store(config, readonly=True) as store:
-        if form == "table":
-            most = newest or LINES
-            found = _table(config, store, store.newest_crashes(most + 1, wanted), most)
-        else:
-            rows = store.each_crash(wanted)
-            if newest is not None:
-                incidents = store.newest_crashes(newest, wanted)
-                rows = (row for crash in incidents for row in store.crashes_of(crash.incident))
-            found = (_csv if form == "csv" else _ndjson)(config, store, rows)
+    show = {"table": _table, "csv": _csv, "ndjson": _ndjson}[form]
+    if source == "store":
+        most = newest or (LINES if form == "table" else None)
+        with open_store(config, readonly=True) as store:
+            found, more = _shown(show, config, _of_store(store, wanted, most, text=form != "table"), most)
+    else:
+        most = newest or (LINES if form == "table" else ENGINE_LINES)
+        with opened(config, source) as crashes:
+            fields = None if form == "ndjson" else FIELDS.values()
+            found, more = _shown(show, config, crashes.newest(most + 1, wanted, fields), most)
+    if more and (form == "table" or newest is None):
+        say(f"kpanic: these are the newest {most}; --newest N shows more")
     if not found:
         say("kpanic: no crash found")
     return 0
+
+
+def _shown(
+    show: Callable[[Config, Iterable[Incident]], int],
+    config: Config,
+    incidents: Iterator[Incident],
+    most: int | None,
+) -> tuple[int, bool]:
+    """Print incidents; return how many, and whether there are more than ``most``."""
+    found = show(config, islice(incidents, most))
+    return found, next(incidents, None) is not None
+
+
+def _of_store(store: Store, only: Selection, most: int | None, *, text: bool) -> Iterator[Incident]:
+    """Yield the newest incidents and one more.
+
+    :param text: read the documents, not only the columns.
+    """
+    crashes = store.each_crash(only) if most is None else store.newest_crashes(most + 1, only)
+    for incident in dict.fromkeys(crash.incident for crash in crashes):
+        rows = store.crashes_of(incident)
+        if text:
+            yield [document for _, document in store.documents_by_seq(row.seq for row in rows)]
+        else:
+            profiles = store.profiles({row.profile for row in rows})
+            yield [_outlined(row, profiles.get(row.profile, {})) for row in rows]
+
+
+def _outlined(row: Crash, profile: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the store as a document."""
+    from kpanic.shipper.columns import stamp  # noqa: PLC0415
+
+    host = {**profile.get("host", {}), "name": row.host or None}
+    return {**profile, "@timestamp": stamp(row.at), "host": host}
 
 
 def _merged(documents: Iterable[dict[str, Any]], triage: Triage) -> dict[str, Any]:
@@ -120,28 +173,21 @@ def _merged(documents: Iterable[dict[str, Any]], triage: Triage) -> dict[str, An
     return row | {"seen_by": " ".join(filter(None, providers))}
 
 
-def _table(config: Config, store: Store, crashes: list[Crash], most: int) -> int:
-    """Print the table from columns alone, and say so if there are more than ``most``."""
-    from kpanic.shipper.columns import stamp  # noqa: PLC0415
+def _table(config: Config, incidents: Iterable[Incident]) -> int:
     from kpanic.shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
 
     triage = Triage(config.entries)
     lines = []
-    for crash in crashes[:most]:
-        rows = store.crashes_of(crash.incident)
-        profiles = store.profiles({row.profile for row in rows})
-        row = _merged((profiles.get(one.profile, {}) for one in rows), triage)
-        host = next((one.host for one in rows if one.host), "unknown")
+    for documents in incidents:
+        row = _merged(documents, triage)
         names = ("crash", "cause", "kernel", "triage", "signature")
-        moment = stamp(crash.at)[:16].replace("T", " ")
-        lines.append((moment, short_host(host), *(row[name] for name in names)))
+        moment = str(row["time"])[:16].replace("T", " ")
+        lines.append((moment, short_host(row["host"] or "unknown"), *(row[name] for name in names)))
     print_table(COLUMNS, lines)
-    if len(crashes) > most:
-        say(f"kpanic: these are the newest {most}; --newest N shows more")
     return len(lines)
 
 
-def _csv(config: Config, store: Store, crashes: Iterable[Crash]) -> int:
+def _csv(config: Config, incidents: Iterable[Incident]) -> int:
     import csv  # noqa: PLC0415
 
     from kpanic.shipper.triage import Triage  # noqa: PLC0415 - needs msgspec
@@ -149,12 +195,11 @@ def _csv(config: Config, store: Store, crashes: Iterable[Crash]) -> int:
     triage = Triage(config.entries)
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(FIELDS)
-    incidents = dict.fromkeys(crash.incident for crash in crashes)
-    for incident in incidents:
-        documents = store.documents_by_seq(row.seq for row in store.crashes_of(incident))
-        row = _merged((document for _, document in documents), triage)
-        out.writerow(_plain(list(row.values())))
-    return len(incidents)
+    found = 0
+    for documents in incidents:
+        out.writerow(_plain(list(_merged(documents, triage).values())))
+        found += 1
+    return found
 
 
 def _plain(values: Sequence[object]) -> list[str]:
@@ -166,13 +211,14 @@ def _plain(values: Sequence[object]) -> list[str]:
     return cells
 
 
-def _ndjson(config: Config, store: Store, crashes: Iterable[Crash]) -> int:
+def _ndjson(config: Config, incidents: Iterable[Incident]) -> int:
     from kpanic.shipper.packed import encode  # noqa: PLC0415 - needs msgspec
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     triage = Triage(config.entries)
     found = 0
-    for _, document in store.documents_by_seq(crash.seq for crash in crashes):
-        sys.stdout.buffer.write(encode(triage.stamp_document(document)) + b"\n")
+    for documents in incidents:
+        for document in documents:
+            sys.stdout.buffer.write(encode(triage.stamp_document(document)) + b"\n")
         found += 1
     return found

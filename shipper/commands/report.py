@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from kpanic.indices import data_stream
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
-from kpanic.shipper.commands._plugins import make_outputs
+from kpanic.shipper.commands._engine import opened
 from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.commands._write import write
 from kpanic.shipper.terminal import say
@@ -140,27 +139,18 @@ def _store(config: Config, triage: Triage) -> Iterator[Source]:
 @contextmanager
 def _engine(config: Config, name: str, triage: Triage) -> Iterator[Source]:
     from kpanic.dashboards import engine, gather  # noqa: PLC0415
-    from kpanic.shipper.api import Unavailable  # noqa: PLC0415
     from kpanic.shipper.outputs import search  # noqa: PLC0415
-    from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
-    (output,) = make_outputs(config, only=name)
-    try:
-        if not isinstance(output, BulkOutput):
-            raise Failure(f"output.{name} cannot be read back; --from takes opensearch or elasticsearch", 2)
-        index = data_stream(config.data_stream.namespace)
+    with opened(config, name) as crashes:
+        output, index = crashes.output, crashes.index
         total = search.count(output, index)
-
-        def ask(body: dict[str, Any]) -> dict[str, Any]:
-            return search.answer(output, index, body)
-
         older = max(0, total - ENGINE_LIMIT)
 
         def triaged(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
             return map(triage.stamp_document, documents) if triage else documents
 
         yield Source(
-            f"{index} of {output.product} at {', '.join(output.urls)}",
+            str(crashes),
             total,
             lambda names: gather(
                 triaged(search.documents(output, index, names, ENGINE_LIMIT)),
@@ -168,12 +158,6 @@ def _engine(config: Config, name: str, triage: Triage) -> Iterator[Source]:
                 lambda ids: triaged(search.whole(output, index, ids)),
             ),
             older,
-            lambda: engine.figures(ask),
-            lambda: engine.answers(ask) if older else None,
+            lambda: engine.figures(crashes.ask),
+            lambda: engine.answers(crashes.ask) if older else None,
         )
-    except Unavailable as error:
-        raise Failure(
-            f"{error}\n'kpanic test output' says more; without --from the report is of the store"
-        ) from None
-    finally:
-        output.close()

@@ -1,19 +1,21 @@
-"""Documents read back from an engine: all of them with a few fields, or some of them whole."""
+"""Documents read back from an engine: the newest with a few fields, or some of them whole."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import math
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from kpanic.shipper.api import Unavailable
+from kpanic.shipper.columns import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from kpanic.shipper.outputs.bulk import BulkOutput
+    from kpanic.shipper.store import Selection
 
-__all__ = ["answer", "count", "documents", "whole"]
+__all__ = ["answer", "count", "documents", "selected", "whole"]
 
 PAGE: Final = 5_000
 """Documents with few fields in one answer; an engine gives 10,000 at most."""
@@ -31,14 +33,41 @@ def count(output: BulkOutput, index: str) -> int:
     return int(_ask(output, index, {"size": 0, "track_total_hits": True})["total"]["value"])
 
 
-def documents(output: BulkOutput, index: str, only: Iterable[str], newest: int) -> Iterator[dict[str, Any]]:
+def selected(only: Selection) -> dict[str, Any]:
+    """Return a selection of crashes as a query; ``*`` and ``?`` of a text are wildcards."""
+    conditions: list[dict[str, Any]] = [{"exists": {"field": "event.id"}}]
+    for name, value in {"host.name": only.host, **only.fields}.items():
+        if isinstance(value, str) and not {"*", "?"}.isdisjoint(value):
+            conditions.append({"wildcard": {name: {"value": value.replace("\\", r"\\")}}})
+        elif value:
+            conditions.append({"term": {name: value}})
+    times = {"gte": only.since, "lt": only.until}
+    bounds = {word: moment for word, moment in times.items() if moment is not None}
+    if bounds:
+        conditions.append({"range": {"@timestamp": {**bounds, "format": "epoch_millis"}}})
+    return {"bool": {"filter": conditions}}
+
+
+def documents(  # noqa: PLR0913 - each has its meaning
+    output: BulkOutput,
+    index: str,
+    only: Iterable[str],
+    newest: int | None = None,
+    *,
+    where: dict[str, Any] | None = None,
+    page: int = PAGE,
+) -> Iterator[dict[str, Any]]:
     """Yield documents, newest crash first, each with its ``_id`` and the fields ``only``.
 
-    :param newest: maximum number of documents.
+    :param newest: maximum number of documents; None for all.
+    :param where: query; None for every document.
+    :param page: documents to ask for at once.
     :raises Unavailable: the engine does not answer, or refuses.
     """
+    left = math.inf if newest is None else newest
     body: dict[str, Any] = {
-        "size": min(PAGE, newest),
+        "size": min(PAGE, page, left),
+        "query": where or {"match_all": {}},
         "_source": [*only],
         "track_total_hits": False,
         "sort": [
@@ -46,12 +75,14 @@ def documents(output: BulkOutput, index: str, only: Iterable[str], newest: int) 
             *({name: {"order": "desc", "unmapped_type": "keyword"}} for name in _ORDER),
         ],
     }
-    while newest > 0 and (hits := _ask(output, index, body)["hits"]):
-        for hit in hits[:newest]:
+    while left > 0:
+        hits = _ask(output, index, body)["hits"]
+        for hit in hits[: min(left, len(hits))]:
             # However the document writes its time, the engine read it as these milliseconds.
-            moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=hit["sort"][0])
-            yield {**hit["_source"], "_id": hit["_id"], "@timestamp": moment.isoformat()}
-        newest -= len(hits)
+            yield {**hit["_source"], "_id": hit["_id"], "@timestamp": stamp(hit["sort"][0])}
+        if len(hits) < body["size"]:
+            return
+        left -= len(hits)
         body["search_after"] = hits[-1]["sort"]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kpanic.dashboards import engine as engine_answers
 from kpanic.dashboards.crashes import gather
 from kpanic.dashboards.embedded import evaluate, first
 from kpanic.dashboards.panels import DASHBOARDS, Panel, Term, of_fleet
@@ -33,6 +34,22 @@ def test_a_panel_shows_the_same_numbers_from_an_engine_and_from_documents(
     assert rows == evaluate(panel, held[panel.source], HOUR)
     assert rows
     assert any(value for row in rows for value in row.values)
+
+
+@pytest.mark.parametrize("panel", [one for one in PANELS if one.form == "table"], ids=lambda panel: panel.id)
+def test_the_groups_of_a_table_come_in_pages_without_a_gap(
+    panel: Panel, engine: Engine, indexed: Indexed, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_answers, "PAGE", 1)
+    asked: list[dict[str, Any]] = []
+
+    def ask(body: dict[str, Any]) -> dict[str, Any]:
+        asked.append(body)
+        found: dict[str, Any] = engine.ask("POST", f"/{indexed(engine)[panel.source]}/_search", body)
+        return found
+
+    assert engine_answers.rows(ask, panel) == evaluate(panel, held[panel.source])
+    assert len(asked) > 2
 
 
 def test_a_dashboard_of_one_signature_is_the_same_from_both(

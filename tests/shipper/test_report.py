@@ -158,7 +158,7 @@ def test_pages_of_an_engine_s_answer_follow_each_other_without_a_gap(
 def test_an_engine_that_is_not_there_is_told_with_what_to_do(kpanic: Run) -> None:
     _, err = kpanic("report", "--from", "opensearch", "-E", "output.opensearch.hosts=127.0.0.1:9", code=1)
     assert "opensearch: http://127.0.0.1:9: " in err
-    assert "without --from the report is of the store" in err
+    assert "without --from the store of this machine is read" in err
     assert not list(kpanic.folder.glob("*.html"))
 
 

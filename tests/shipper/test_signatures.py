@@ -150,6 +150,24 @@ def test_an_engine_tells_the_same_and_tells_again(engine: Engine, tmp_path: Path
     assert shown[0] == shown[1]
     assert shown[0]["alerts"][engine.product]["pages"] is False  # from before the store: history
 
+    for options in ((), ("--all",), ("--signature", SYSRQ[:7]), ("--kernel", "6.*"), ("--cause", "sysrq")):
+        lists = [
+            sorted(kpanic("list", "--format", "csv", *options, *source, *to)[0].splitlines())
+            for source in ((), ("--from", engine.product))
+        ]
+        assert lists[0] == lists[1], options
+        assert len(lists[0]) > 2
+    table, said = kpanic("list", "--newest", "3", "--from", engine.product, *to)
+    assert len(table.splitlines()) == 1 + 3
+    assert "these are the newest 3" in said
+    texts = [
+        {document["_id"]: document["event"]["original"] for document in map(json.loads, out.splitlines())}
+        for source in ((), ("--from", engine.product))
+        for out, _ in [kpanic("list", "--format", "ndjson", *source, *to)]
+    ]
+    assert texts[0] == texts[1]
+    assert "no crash found" in kpanic("list", "--host", "nobody*", "--from", engine.product, *to)[1]
+
     out, _ = kpanic("signatures", "re-arm", SYSRQ, *to)
     assert out == f"{engine.product}: {SYSRQ}: its next crash is new again\n"
     out, _ = kpanic("signatures", "re-arm", SYSRQ, *to)

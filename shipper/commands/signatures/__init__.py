@@ -76,10 +76,7 @@ def list_command(source: str, form: str, config_file: str | None, overrides: tup
 def show(signature: str, source: str, form: str, config_file: str | None, overrides: tuple[str, ...]) -> int:
     """Show everything about the fault ID, of which the first characters are enough."""
     config = read_config(config_file, overrides)
-    known = [str(row.key) for row in faults.rows(config, source)]
-    matches = [name for name in known if name == signature] or [
-        name for name in known if name.startswith(signature)
-    ]
+    matches = faults.named(config, source, signature)
     if len(matches) != 1:
         many = f"; it may be {', '.join(matches[:5])}" if matches else ""
         raise Failure(f"{signature}: {'names several signatures' if matches else 'no such signature'}{many}")

@@ -1,10 +1,10 @@
-"""What engines know of signatures: the documents, and the index of those that were reported."""
+"""What engines know of signatures that were reported: their index."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kpanic.indices import SIGNATURES, data_stream
+from kpanic.indices import SIGNATURES
 from kpanic.shipper.api import Unavailable, hide_secrets
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._plugins import make_outputs
@@ -13,20 +13,19 @@ if TYPE_CHECKING:
     from kpanic.shipper.config import Config
     from kpanic.shipper.outputs.bulk import BulkOutput, Reply
 
-__all__ = ["engines", "first_report", "forget", "search"]
+__all__ = ["engines", "first_report", "forget"]
 
 OK, UNKNOWN_USER, FORBIDDEN, NOT_FOUND = 200, 401, 403, 404
 
 
-def engines(config: Config, only: str | None = None) -> list[BulkOutput]:
-    """Return the configured engines, or the one named ``only``.
+def engines(config: Config) -> list[BulkOutput]:
+    """Return the configured engines.
 
-    :raises Failure: one cannot be made as it is configured, or ``only`` is not configured.
+    :raises Failure: one cannot be made as it is configured.
     """
     from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415
 
-    outputs = make_outputs(config, only)
-    return [output for output in outputs if isinstance(output, BulkOutput)]
+    return [output for output in make_outputs(config) if isinstance(output, BulkOutput)]
 
 
 def _ask(engine: BulkOutput, method: str, path: str, body: object = None) -> Reply:
@@ -41,23 +40,6 @@ def _ask(engine: BulkOutput, method: str, path: str, body: object = None) -> Rep
     if reply.status == UNKNOWN_USER:
         raise Failure(f"{engine.name}: {engine.urls[0]} does not know this user or password")
     return reply
-
-
-def search(config: Config, source: str, body: object) -> Any:  # noqa: ANN401 - JSON
-    """Return an engine's answer to a search in the documents.
-
-    :param source: the output's name.
-    :raises Failure: it does not answer, or not as it should.
-    """
-    (engine,) = engines(config, source)
-    stream = data_stream(config.data_stream.namespace)
-    status, data = _ask(engine, "POST", f"/{stream}/_search", body)
-    engine.close()
-    if status == FORBIDDEN:
-        raise Failure(f"{engine.name}: this user may not read {stream}; name one that may: {_user(engine)}")
-    if status != OK:
-        raise Failure(f"{engine.name}: {engine.urls[0]} answered {status}: {hide_secrets(str(data))[:500]}")
-    return data
 
 
 def forget(engine: BulkOutput, signature: str) -> tuple[bool, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kpanic.shipper.commands._engine import opened
 from kpanic.shipper.commands._store import open_store
-from kpanic.shipper.commands.signatures.engines import search
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from kpanic.shipper.config import Config
     from kpanic.shipper.store import Store
 
-__all__ = ["details", "rows", "summary"]
+__all__ = ["details", "named", "rows", "summary"]
 
 MOST = 10_000
 """Maximum signatures of a list, and hosts and kernels of one signature."""
+NAMED = 6
+"""Maximum signatures that one name may mean."""
 
 
 def _panel() -> Panel:
@@ -60,13 +62,27 @@ def rows(config: Config, source: str) -> list[Row]:
 
     :param source: ``store``, or the name of an output.
     """
-    from kpanic.dashboards.query import query, read  # noqa: PLC0415
+    from kpanic.dashboards import engine  # noqa: PLC0415
 
     if source == "store":
         with open_store(config, readonly=True) as store:
             return list(_of_store(store))
-    panel = _panel()
-    return read(panel, search(config, source, query(panel)))
+    with opened(config, source) as crashes:
+        return engine.rows(crashes.ask, _panel())
+
+
+def named(config: Config, source: str, name: str) -> list[str]:
+    """Return the signature of a name, or else the first signatures that begin with it."""
+    if source == "store":
+        with open_store(config, readonly=True) as store:
+            found = sorted(row.id for row in store.signatures() if row.id.startswith(name))[:NAMED]
+    else:
+        field = "kernel.panic.signature.id"
+        groups = {"terms": {"field": field, "size": NAMED, "order": {"_key": "asc"}}}
+        body = {"size": 0, "query": {"prefix": {field: {"value": name}}}, "aggs": {"groups": groups}}
+        with opened(config, source) as crashes:
+            found = [row["key"] for row in crashes.ask(body)["aggregations"]["groups"]["buckets"]]
+    return [name] if name in found else found
 
 
 def summary(config: Config, row: Row) -> dict[str, Any]:
@@ -141,27 +157,27 @@ def _found_in_store(config: Config, _source: str, signature: str) -> _Found:
 
 
 def _found_in_engine(config: Config, source: str, signature: str) -> _Found:
+    from kpanic.dashboards import engine  # noqa: PLC0415
     from kpanic.dashboards.panels import FAULTS, FIRST, HOSTS, INCIDENTS, LAST, Panel, Term  # noqa: PLC0415
     from kpanic.dashboards.query import clause, query, read  # noqa: PLC0415
 
     where = (Term(FAULTS.field, signature),)
-
-    def asked(panel: Panel) -> list[Row]:
-        return read(panel, search(config, source, query(panel, where)))
-
-    def groups(field: str) -> dict[str, Value]:
-        panel = Panel("show", "", "", "table", (INCIDENTS,), by=field, size=MOST)
-        return {str(row.key): row.values[0] for row in asked(panel)}
-
     newest = {
         "size": 1,
         "query": clause(where),
         "sort": [{"@timestamp": "desc"}],
         "_source": {"excludes": ["event.original", "kernel.panic.registers"]},
     }
-    found = [hit["_source"] for hit in search(config, source, newest)["hits"]["hits"]]
-    counts = asked(Panel("show", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST)))[0].values
-    return _Found(counts, groups("host.name"), groups("host.os.kernel"), found[0] if found else {})
+    whole = Panel("show", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST))
+    with opened(config, source) as crashes:
+
+        def groups(field: str) -> dict[str, Value]:
+            panel = Panel("show", "", "", "table", (INCIDENTS,), by=field, size=MOST)
+            return {str(row.key): row.values[0] for row in engine.rows(crashes.ask, panel, where)}
+
+        found = [hit["_source"] for hit in crashes.ask(newest)["hits"]["hits"]]
+        (counts,) = read(whole, crashes.ask(query(whole, where)))
+        return _Found(counts.values, groups("host.name"), groups("host.os.kernel"), found[0] if found else {})
 
 
 def _day(moment: str | int | None) -> str:

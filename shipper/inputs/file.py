@@ -168,6 +168,9 @@ class _Files:
     def _guarded(self, path: str, step: Callable[[], None]) -> None:
         try:
             step()
+        except FileNotFoundError as error:
+            if os.path.lexists(path):  # else it was renamed meanwhile: the next look finds it
+                self._say_once(path, error.strerror or str(error))
         except (OSError, Unreadable) as error:
             reason = error.reason if isinstance(error, Unreadable) else error.strerror or str(error)
             self._say_once(path, reason)

@@ -136,9 +136,19 @@ class FileOutput:
             self.close()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, self._mode)
+        try:
+            self._look()
+        except OSError:
+            self.close()  # what was not looked at would be written again
+            raise
+
+    def _look(self) -> None:
+        """Cut off an unfinished line, and find out which documents are there.
+
+        :raises OSError: the file cannot be read, or is a pipe.
+        """
         status = os.fstat(self._file)
         if stat.S_ISFIFO(status.st_mode):
-            self.close()
             raise OSError(
                 errno.ESPIPE, "is a named pipe: nothing in it is durable; output.stdout writes to one"
             )
@@ -154,12 +164,16 @@ class FileOutput:
 
     def _before(self) -> bytes:
         """Return the end of the file that was moved away last, if it lies beside this one."""
-        moved = [
-            path for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*") if path.is_file()
-        ]
+        moved = []
+        for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*"):
+            if path.is_symlink() and not path.exists():
+                continue
+            status = path.stat()  # raises where it is moved on meanwhile: the next try looks again
+            if stat.S_ISREG(status.st_mode):
+                moved.append((status.st_mtime, path))
         if not moved:
             return b""
-        with max(moved, key=lambda path: path.stat().st_mtime).open("rb") as last:
+        with max(moved)[1].open("rb") as last:
             size = last.seek(0, os.SEEK_END)
             last.seek(max(0, size - TAIL_BYTES))
             return last.read()

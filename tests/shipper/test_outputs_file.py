@@ -7,16 +7,13 @@ import os
 import resource
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from kpanic.shipper.api import DeliveryStatus, Stored, Unavailable
+from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, Stored, Unavailable
 from kpanic.shipper.outputs.file import FileConfig, FileOutput
 from tests.engines.documents import batch, stored
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def incidents(path: Path) -> list[str]:
@@ -82,6 +79,27 @@ def test_a_batch_that_was_moved_away_before_it_was_settled_is_not_written_again(
     path.rename(path.with_name("panics.ndjson.1"))
     FileOutput(FileConfig(path=str(path))).send(batch(5, "a"))
     assert incidents(path) == ["v1-a-000003", "v1-a-000004"]
+
+
+def test_a_batch_is_found_in_a_file_that_is_moved_on_while_it_is_looked_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FileOutput(FileConfig(path=str(path))).send(batch(3, "a"))
+    path.rename(path.with_name("panics.ndjson.1"))
+    find = Path.glob
+
+    def glob(folder: Path, pattern: str) -> list[Path]:
+        monkeypatch.undo()
+        found = list(find(folder, pattern))
+        path.with_name("panics.ndjson.1").rename(path.with_name("panics.ndjson.2"))
+        return found
+
+    monkeypatch.setattr(Path, "glob", glob)
+    output = FileOutput(FileConfig(path=str(path)))
+    with pytest.raises(Unavailable, match="No such file"):
+        output.send(batch(3, "a"))
+    assert {one.reason for one in output.send(batch(3, "a"))} == {ALREADY_THERE}
+    assert path.read_bytes() == b""
 
 
 def test_no_more_is_written_at_once_than_is_read_again(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
-from kpanic.grammars.reading.evidence import listed
+from kpanic.grammars.reading.evidence import header, listed
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport, Sentence
@@ -71,7 +71,7 @@ def read(report: CrashReport) -> Step:
             FOLLOWED.say(report, lines_of(report.followed_by), titles=listed(report.consequences)),
             ALONE.say(report),
             _errors(report),
-            PANIC.say(report, panic) if panic != report.lines[:1] else None,
+            PANIC.say(report, panic) if panic != header(report) else None,
             SYSRQ.say(report) if report.cause == "sysrq" and not panic else None,
             DIED.say(report),
             OPEN.say(report),

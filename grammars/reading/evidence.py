@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport, Line
     from kpanic.grammars.reading.instruction import Register
 
-__all__ = ["frame", "listed", "once", "register", "span"]
+__all__ = ["frame", "header", "listed", "once", "register", "span"]
 
 _NUMBER: Final = attrgetter("number")
 _UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def header(report: CrashReport) -> tuple[Line, ...]:
+    """Return the line that names the crash: mostly the first, which a report without its top lacks."""
+    return next((fact.lines for fact in report.facts if fact.kind == "header"), report.lines[:1])
 
 
 def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:

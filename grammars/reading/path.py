@@ -180,11 +180,10 @@ NO_TRACE: Final = Absence(
 SUSPECT: Final = Claim(
     "The suspect function is {function}: {rule}.", *("header", "pointer", "frames"), derived=("rule",)
 )
-NAMED: Final = Claim(
-    "The suspect function is called {function} here: {rule}.",
-    *("header", "pointer", "frames"),
-    derived=("function", "rule"),
+DERIVED: Final = Claim(
+    "{function} is the suspect function: {rule}.", *SUSPECT.kinds, derived=("function", "rule")
 )
+"""The name stands for a group of functions, for a system call's entry, or in a trace behind the first."""
 NO_SUSPECT: Final = Absence("No function is suspect: {rule}.", lambda report: not report.blame.function)
 PASSED_OVER: Final = Claim("Passed over: {functions}.", "frames", "pointer", "header", derived=("functions",))
 
@@ -209,8 +208,7 @@ def _suspect(report: CrashReport) -> tuple[Sentence | None, ...]:
     )
     if lines:
         return (SUSPECT.say(report, lines, function=blame.function, rule=blame.rule),)
-    # a name that stands for a group of functions, or the entry of a system call without its prefix
-    return (NAMED.say(report, _first_frames(report), function=blame.function, rule=blame.rule),)
+    return (DERIVED.say(report, _first_frames(report), function=blame.function, rule=blame.rule),)
 
 
 def _first_frames(report: CrashReport) -> tuple[Line, ...]:

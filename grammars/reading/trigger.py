@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
-from kpanic.grammars.reading.evidence import frame, once
+from kpanic.grammars.reading.evidence import frame, header, once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ def _sysrq(report: CrashReport) -> tuple[Sentence | None, ...]:
     written = frame(report, "write_sysrq_trigger")
     if written:
         return (WRITTEN.say(report, once(trigger, written)),)
-    return (SYSRQ.say(report, once(trigger, frame(report, "sysrq_handle_crash")) or report.lines[:1]),)
+    return (SYSRQ.say(report, once(trigger, frame(report, "sysrq_handle_crash")) or header(report)),)
 
 
 def _blocked(report: CrashReport) -> tuple[Sentence | None, ...]:
@@ -139,7 +139,7 @@ def _running(report: CrashReport) -> Sentence | None:
     if process.pid == 0:
         return IDLE.say(report, cpu=cpu)
     owners = [fact for fact in report.facts if fact.kind == "owner" and fact.value.process.pid is not None]
-    lines = lines_of(owners) or _locking(report) or report.lines[:1]
+    lines = lines_of(owners) or _locking(report) or header(report)
     if process.pid is None:
         return None
     if report.cause == "memory-leak":
@@ -160,7 +160,7 @@ def _tested(report: CrashReport) -> Sentence | None:
     """Say that a test of the kernel was running."""
     if report.process.name != KUNIT:
         return None
-    return TESTED.say(report, lines_of(report.facts, "owner") or report.lines[:1])
+    return TESTED.say(report, lines_of(report.facts, "owner") or header(report))
 
 
 def _policy(report: CrashReport) -> Sentence | None:

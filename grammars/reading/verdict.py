@@ -9,6 +9,7 @@ from kpanic.grammars.data.distributions import symbols
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Analysis, Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
+from kpanic.grammars.reading.evidence import header
 from kpanic.grammars.reading.kernel import CRASH_KERNEL
 from kpanic.grammars.suspect import base
 
@@ -58,7 +59,7 @@ def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     if report.cause == "sysrq" and lines_of(report.facts, "trigger"):
         return "certain", "the log says that somebody asked for it"
     if report.status == "corrupted":
-        return "unknown", f"the report cannot be trusted ({report.doubt or 'it is damaged'})"
+        return "unknown", f"the report could not be read as a whole ({report.doubt or 'it is damaged'})"
     if report.status != "complete" or report.cause == "unknown":
         return "unknown", "no grammar knows what the kernel said"
     if report.cause in STATED:
@@ -84,7 +85,7 @@ def conclude(report: CrashReport, steps: Sequence[Step]) -> Analysis:
         place = f"; the CPU was{place}"
     why = UNSURE.say(report) if confidence == "unknown" and not needed else None
     why = why or _why(report, known, needed=needed)
-    head = report.lines[:1]
+    head = header(report)
     said = (
         CAUSE.say(report, head, words=known.words, place=place),
         DOUBT.say(report, head, sure=sure)
@@ -105,7 +106,7 @@ def conclude(report: CrashReport, steps: Sequence[Step]) -> Analysis:
 
 def _why(report: CrashReport, known: Cause, *, needed: bool) -> Sentence | None:
     """Say whether the vmcore is needed, and why."""
-    head = report.lines[:1]
+    head = header(report)
     if needed:
         return NEEDED.say(report, head, question=known.question)
     if known.question:

@@ -8,6 +8,7 @@ from kpanic.grammars import machines
 from kpanic.grammars.model import Step
 from kpanic.grammars.numbers import hexadecimal
 from kpanic.grammars.reading.claim import Claim, step_sentences
+from kpanic.grammars.reading.evidence import header
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport, Line, Sentence
@@ -53,8 +54,8 @@ def read(report: CrashReport) -> Step:
     return Step(
         NAME,
         step_sentences(
-            SAID.say(report, report.lines[:1], words=report.reason.strip()[:LONG]),
-            KIND.say(report, report.lines[:1], kind=kind) if kind else None,
+            SAID.say(report, header(report), words=report.reason.strip()[:LONG]),
+            KIND.say(report, header(report), kind=kind) if kind else None,
             _number(report),
             _error(report),
             _address(report),

@@ -231,7 +231,7 @@ def test_a_crash_that_nobody_understands_is_read_as_far_as_it_goes_and_says_wher
     (crash,) = explained("-", text=text)
     assert [step["name"] for step in crash["steps"]] == STEPS
     last = crash["steps"][-1]
-    assert "the report cannot be trusted (Call Trace: has no frames)" in last["finding"]
+    assert "the report could not be read as a whole (Call Trace: has no frames)" in last["finding"]
     assert last["evidence"] == [{"line": 1, "text": text.decode().split("\n")[0]}]
     assert crash["verdict"]["confidence"] == "unknown"
 

@@ -385,6 +385,7 @@ def test_a_receiver_that_comes_and_goes_rejects_nothing(
     assert incidents(there, 64) == {f"v1-{namespace}-{number:06}": 1 for number in range(64)}
 
 
+@pytest.mark.timed
 def test_a_receiver_that_takes_and_says_nothing_rejects_nothing(
     connect: Callable[..., FluentdOutput], namespace: str
 ) -> None:
@@ -445,7 +446,7 @@ class Collector:
             client.sendall(msgpack.packb({"ack": option["chunk"]}))
 
 
-@pytest.mark.parametrize("times", [1.5, 4, 6])
+@pytest.mark.parametrize("times", [1.5, *(pytest.param(times, marks=pytest.mark.timed) for times in (4, 6))])
 def test_a_receiver_slower_than_the_timeout_gets_at_most_one_repeat(
     connect: Callable[..., FluentdOutput], namespace: str, times: float
 ) -> None:

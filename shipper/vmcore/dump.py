@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drgn import Object, Program, TypeKind, sizeof
@@ -96,7 +97,8 @@ class Dump:
     def stack(self, task: Object) -> Stack:
         """Return the stack of a task."""
         trace = self.prog.stack_trace(task)
-        frames = [trace[number] for number in range(min(len(trace), DEEPEST))]
+        every = (trace[number] for number in range(min(len(trace), DEEPEST)))
+        frames = list(itertools.takewhile(lambda frame: frame.pc, every))  # a process's own may end in zeros
         return Stack(task, frames, _trap(frames))
 
     def running(self) -> Iterator[tuple[int, Object]]:
@@ -139,7 +141,12 @@ def _trap(frames: Sequence[StackFrame]) -> int | None:
 
 
 def _in_kernel(frame: StackFrame) -> bool:
-    """Tell whether a frame is the kernel's; the last may be that of the process which called it."""
+    """Tell whether a frame is the kernel's; the last may be that of the process which called it.
+
+    The kernel of a 64-bit machine lies in the upper half; that of s390x has an address space of its own.
+    """
+    if frame.pc >> 63:
+        return True
     try:
         frame.symbol()
     except LookupError:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from drgn import Program
-
 from kpanic.shipper.vmcore.lost import LOST
+from kpanic.shipper.vmcore.opening import open_dump
 from kpanic.shipper.vmcore.without import vmcoreinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from drgn import Program
 
 __all__ = ["main", "records"]
 
@@ -49,9 +50,8 @@ class _Ring(NamedTuple):
 
 def main() -> None:
     """Write the log of the dump that is named to standard output."""
-    prog = Program()
     try:
-        prog.set_core_dump(sys.argv[1])
+        prog = open_dump(sys.argv[1])
         for nanoseconds, text in records(prog):
             stamp = f"[{nanoseconds // 10**9:5}.{nanoseconds % 10**9 // 1000:06}] ".encode()
             rows = text.replace(b"\0", b"").split(b"\n")

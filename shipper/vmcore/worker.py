@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from drgn import MainModule, MissingDebugInfoError, Program, ProgramFlags
+from drgn.helpers.linux.kallsyms import load_module_kallsyms
 
 from kpanic.shipper.vmcore import without
 from kpanic.shipper.vmcore.answers import LONGEST, NO_DEBUG_INFORMATION, Answer, Asked, Finding
 from kpanic.shipper.vmcore.dump import Dump
+from kpanic.shipper.vmcore.lost import LOST
+from kpanic.shipper.vmcore.opening import open_dump
 from kpanic.shipper.vmcore.questions import asked
 
 if TYPE_CHECKING:
@@ -39,9 +42,8 @@ class _OverTime(BaseException):
 def main() -> None:
     """Answer what is asked on standard input."""
     wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    prog = Program()
     try:
-        prog.set_core_dump(wanted.path)
+        prog = open_dump(wanted.path)
     except Exception as error:  # noqa: BLE001 - libkdumpfile's have no class of their own
         _write(Answer(NAME, skipped=f"the dump cannot be opened: {_words(error)}"))
         return
@@ -57,6 +59,9 @@ def main() -> None:
         for answer in without.answers(prog):
             _write(answer)
         return
+    if missing:  # frames of modules have names all the same
+        with suppress(*LOST):
+            prog.register_symbol_finder("modules", load_module_kallsyms(prog), enable_index=-1)
     dump = Dump(prog, wanted.cause, wanted.address)
     for question in asked(wanted.cause):
         _write(_asked(question, dump, wanted.seconds))

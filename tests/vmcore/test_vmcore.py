@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -202,3 +203,34 @@ def test_a_flattened_dump_gives_its_log(dumps: Path, tmp_path: Path) -> None:
             check=True,
         )
     assert explain(flat, "--vmcore-seconds", "0")["verdict"]["cause"] == "null-dereference"
+
+
+def test_of_a_module_without_debug_information_it_names_the_function_and_guesses_no_pointer(
+    dumps: Path,
+) -> None:
+    crash = explain(dumps / "vmcore.null", "--debug-info", dumps / "debug" / "vmlinux")
+    assert crash["vmcore"]["pointer"] == ""
+    assert step(crash, "trapping frame")["finding"].startswith(
+        "The trap was in account_limit, of which the debug information names no line"
+    )
+    assert any("commit_null+0x" in row for row in evidence(crash, "trapping frame"))
+    assert crash["verdict"]["vmcore_needed"] is True
+
+
+@pytest.mark.parametrize("flattened", [True, False])
+def test_a_dump_whose_header_names_the_machine_alone_is_opened(
+    dumps: Path, tmp_path: Path, *, flattened: bool
+) -> None:
+    """As those of QEMU's ``dump-guest-memory -z`` do."""
+    content = bytearray((dumps / "vmcore.null").read_bytes())
+    system, machine = slice(12, 12 + 4 * 65), slice(12 + 4 * 65, 12 + 5 * 65)
+    assert content[machine].startswith(b"x86_64\0")
+    content[system] = bytes(4 * 65)
+    dump = tmp_path / "vmcore"
+    if flattened:  # two headers, the whole in one block, and the end (makedumpfile.h)
+        head = struct.pack(">16sqq", b"makedumpfile", 1, 1).ljust(4096, b"\0")
+        dump.write_bytes(head + struct.pack(">qq", 0, len(content)) + content + struct.pack(">qq", -1, -1))
+    else:
+        dump.write_bytes(content)
+    debug = [value for name in ("vmlinux", "ledger.ko") for value in ("--debug-info", dumps / "debug" / name)]
+    assert explain(dump, *debug)["vmcore"]["pointer"] == "account->owner"

@@ -65,7 +65,7 @@ def ask(dump: Dump) -> Answer:
     values = tuple(line for frame in trapped for line in _values(frame))
     if values:
         findings.append(Finding(f"The values of its variables in {outer.name} are in the dump.", values))
-    bad = _bad_pointers(stack, dump.address)
+    bad = _bad_pointers(stack, dump.address) if place else []  # those of its callers prove nothing of it
     if not bad:
         return Answer(NAME, tuple(findings), source=place)
     lines = tuple(f"{one.name} = 0x{one.value:x} in {one.function}" for one in bad)
@@ -111,18 +111,18 @@ def _shown(value: Object) -> str:
 def _bad_pointers(stack: Stack, address: int | None) -> list[_Bad]:
     """Return the pointers of the trapping frame that lead to the faulting address.
 
-    Local variables, or else members of what they point to; of the callers only where the frame itself has
-    none, as an inlined access may have lost its own.
+    Local variables, or else members of what they point to. Where the frame has none, as an inlined access may
+    have lost its own, variables of its callers: of their structures some pointer is NULL that nobody used.
     """
     if address is None:
         return []
-    for frames in (stack.trapped, stack.callers[:2]):
+    for frames, deep in ((stack.trapped, True), (stack.callers[:2], False)):
         found: dict[tuple[str, str], _Bad] = {}
         for frame in frames:
             own = list(pointers(frame))
             for name, value in own:
                 _note(found, frame, name, value, address)
-            for name, value in own:
+            for name, value in own if deep else ():
                 for member, held in _held(value):
                     _note(found, frame, f"{name}->{member}", held, address)
         if found:

@@ -1,0 +1,49 @@
+"""Opens a dump, as drgn does, and where its header names no system, as QEMU's ``dump-guest-memory -z``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from drgn import Architecture, Platform, Program
+
+__all__ = ["open_dump"]
+
+_FLATTENED: Final = b"makedumpfile"
+_HEADER: Final = 4096 + 16
+"""Place of the first block of a flattened dump, behind its two headers (makedumpfile.h)."""
+_MAGIC: Final = b"KDUMP   "
+_MACHINE: Final = slice(8 + 4 + 4 * 65, 8 + 4 + 5 * 65)
+"""``utsname.machine`` of ``struct disk_dump_header`` (diskdump_mod.h)."""
+_ARCHITECTURES: Final = {
+    b"x86_64": Architecture.X86_64,
+    b"aarch64": Architecture.AARCH64,
+    b"s390x": Architecture.S390X,
+}
+
+
+def open_dump(path: str) -> Program:
+    """Return the program of a dump.
+
+    :raises Exception: it cannot be opened; libkdumpfile's errors have no class of their own.
+    """
+    prog = Program()
+    try:
+        prog.set_core_dump(path)
+    except Exception:
+        architecture = _architecture(path)
+        if architecture is None:
+            raise
+        prog = Program(Platform(architecture))
+        prog.set_core_dump(path)
+    return prog
+
+
+def _architecture(path: str) -> Architecture | None:
+    """Return the architecture that the header of a compressed dump names; libkdumpfile wants more of it."""
+    with open(path, "rb") as file:  # noqa: PTH123 - starts soon
+        head = file.read(_HEADER + _MACHINE.stop)
+    if head.startswith(_FLATTENED):
+        head = head[_HEADER:]
+    if not head.startswith(_MAGIC):
+        return None
+    return _ARCHITECTURES.get(head[_MACHINE].partition(b"\0")[0])

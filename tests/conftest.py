@@ -204,7 +204,9 @@ def browser() -> Iterator[Browser]:
         parts.missing("the browser", "chromium is not installed")
     with sync_playwright() as playwright:
         try:
-            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+            started = playwright.chromium.launch(
+                executable_path=found, args=["--no-sandbox"], timeout=180_000
+            )
         except Error as error:
             parts.missing("the browser", error)
         yield started

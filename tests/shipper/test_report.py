@@ -74,6 +74,7 @@ def test_the_report_of_an_engine_says_what_the_report_of_the_store_says(
         out, err = kpanic("report", *shipped, *source, "-o", f"{name}.html")
         assert err == ""
         page = browser.new_page()
+        page.set_default_timeout(120_000)
         page.goto(Path(out.strip()).as_uri())
         said.append(numbers(page))
         page.locator("#panel-top-signatures .opener").first.click()
@@ -117,6 +118,7 @@ def test_an_engine_answers_for_the_documents_that_the_page_leaves_out(
             ["--from", engine.product, "-o", str(path), *shipped], "report", standalone_mode=False
         )
         page = browser.new_page()
+        page.set_default_timeout(120_000)
         page.goto(path.as_uri())
         pages.append(page)
     whole, newest = pages
@@ -231,6 +233,7 @@ def test_the_figures_go_where_they_are_told(kpanic: Run) -> None:
 def test_the_fleet_s_size_is_configured_or_given(kpanic: Run, browser: Browser) -> None:
     kpanic("ship", LOGS)
     page = browser.new_page()
+    page.set_default_timeout(120_000)
     notes = []
     for options in ((), ("-E", "fleet.size=2000"), ("-E", "fleet.size=2000", "--fleet", "1000")):
         out, _ = kpanic("report", *options)

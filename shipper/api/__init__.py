@@ -20,9 +20,9 @@ Files of strangers     :func:`open_named`
 Settings               :class:`Settings`, :class:`PathSettings`, :data:`FilePath`, :data:`ReadFile`,
                        :data:`Positive`, :data:`Seconds`, :func:`read_secret`, :func:`remember_secret`,
                        :func:`hide_secrets`
-Hosts and TLS          :func:`split_address`, :func:`check_url`, :func:`base_url`, :class:`TLS`,
-                       :class:`OptionalTLS`, :func:`tls_context`, :func:`trust_context_only`,
-                       :func:`connection_error`
+Hosts and TLS          :func:`split_address`, :func:`check_addresses`, :func:`check_url`,
+                       :func:`base_url`, :class:`TLS`, :class:`OptionalTLS`,
+                       :func:`tls_context`, :func:`trust_context_only`, :func:`connection_error`
 =====================  ==============================================================================
 """
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         Seconds,
         Settings,
         base_url,
+        check_addresses,
         check_url,
         read_secret,
         split_address,
@@ -96,6 +97,7 @@ __all__ = [
     "Unreadable",
     "Waiter",
     "base_url",
+    "check_addresses",
     "check_url",
     "connection_error",
     "cost",
@@ -158,6 +160,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "base_url",
         "check_url",
         "read_secret",
+        "check_addresses",
         "split_address",
         "tls_context",
         "trust_context_only",

@@ -12,6 +12,7 @@ from kpanic.shipper.files import FilePath, ReadFile, open_trusted
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterable
 
 __all__ = [
     "TLS",
@@ -21,6 +22,7 @@ __all__ = [
     "Seconds",
     "Settings",
     "base_url",
+    "check_addresses",
     "check_url",
     "read_secret",
     "split_address",
@@ -133,6 +135,19 @@ def split_address(text: str, default_port: int) -> tuple[str, int]:
     if not parts.hostname or parts.path or parts.username:
         raise ValueError(text)
     return parts.hostname, parts.port or default_port
+
+
+def check_addresses(hosts: Iterable[str], default_port: int, example: str) -> None:
+    """Check the ``hosts`` of an output that :func:`split_address` takes apart.
+
+    :param example: an address, for the message.
+    :raises ValueError: one of them has another form; the text names it by its index.
+    """
+    for index, host in enumerate(hosts):
+        try:
+            split_address(host, default_port)
+        except ValueError:
+            raise ValueError(f"hosts[{index}]: expected an address like {example}") from None
 
 
 def check_url(text: str, key: str, example: str) -> None:

@@ -29,6 +29,7 @@ from kpanic.shipper.api import (
     Settings,
     Stored,
     Unavailable,
+    check_addresses,
     connection_error,
     read_secret,
     split_address,
@@ -81,11 +82,7 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     bulk_max_size: Positive = 250
 
     def __post_init__(self) -> None:
-        for index, host in enumerate(self.hosts):
-            try:
-                split_address(host, PORT)
-            except ValueError:
-                raise ValueError(f"hosts[{index}]: expected an address like collector:24224") from None
+        check_addresses(self.hosts, PORT, "collector:24224")
         for key in ("shared_key", "password"):
             if getattr(self, key) and getattr(self, f"{key}_file"):
                 raise ValueError(f"{key} and {key}_file exclude each other")

@@ -22,8 +22,8 @@ from kpanic.shipper.api import (
     ReadFile,
     Seconds,
     Settings,
+    check_addresses,
     read_secret,
-    split_address,
     timestamp,
     tls_context,
     with_delivery_fields,
@@ -70,11 +70,7 @@ class KafkaConfig(Settings, frozen=True, kw_only=True):
     """For the acknowledgements of a batch."""
 
     def __post_init__(self) -> None:
-        for index, host in enumerate(self.hosts):
-            try:
-                split_address(host, PORT)
-            except ValueError:
-                raise ValueError(f"hosts[{index}]: expected an address like kafka:9092") from None
+        check_addresses(self.hosts, PORT, "kafka:9092")
         if self.password and self.password_file:
             raise ValueError("password and password_file exclude each other")
         if bool(self.username) != bool(self.password or self.password_file):

@@ -1,0 +1,264 @@
+"""How fast an archive of consoles is read by one worker and by two, and whether both give the same documents.
+
+    python -m tests.benchmarks.archive                       1,000 objects of an S3 server, 30 MB of text
+    python -m tests.benchmarks.archive --mb 300
+    python -m tests.benchmarks.archive --parts 40 --mb 400   one console that lies open, in 40 parts
+
+The objects are plain, gzip, zstd and xz in turn; each ends with a crash of its own. The S3 server is moto's,
+in a process of its own on the same machine. The console has a boot or a crash across every border of its
+parts. The text between crashes is that of real boots.
+
+Each line is a whole ``kpanic ship`` into an empty store and a file. "rate" is text by the clock. "processor"
+is what the command, its processes and the workers of the scheduler spend, without the S3 server. "by clock"
+is the rate of two workers by twice that of one; "by processor" what one worker spends by what two spend,
+which does not depend on what else the machine does. "memory" is the largest resident size of a process of the
+command, or of a worker. "same": the documents, with their ids and in their order, are byte for byte those of
+the first line, but for when they were made (``event.created``, ``event.ingested``).
+"""
+
+# ruff: noqa: T201, S311
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import itertools
+import json
+import lzma
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+import urllib3
+
+from kpanic.shipper.contract import crash_text
+from kpanic.shipper.zstd import zstd
+from tests.benchmarks.noise import boots
+from tests.engines import parts
+from tests.engines.dask import Dask
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+MB = 10**6
+HEAD = f"{'':<18}{'seconds':>8}{'MB/s':>8}{'processor':>11}{'memory':>9}{'by clock':>10}{'by processor':>14}"
+COMMAND = (
+    "import sys; from kpanic.shipper import parts; parts.SIZE = int(sys.argv.pop(1));"
+    " from kpanic.__main__ import main; main()"
+)
+"""``kpanic`` with a first argument: the size of a part."""
+FILLER = b"[  201.000000] usb 1-1: new high-speed USB device number 4 using xhci_hcd\n"
+COMPRESSED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
+    ("", bytes),
+    (".gz", gzip.compress),
+    (".zst", zstd.compress),
+    (".xz", lambda text: lzma.compress(text, preset=0)),
+)
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "very-secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+class Taken(NamedTuple):
+    """What one command took."""
+
+    seconds: float
+    processor: float
+    memory: float
+    """MB."""
+    documents: list[bytes]
+    """A digest of each."""
+
+
+def noise() -> Iterator[bytes]:
+    """Yield for ever what kernels print that do not crash."""
+    return itertools.cycle([before for before, _ in boots()])
+
+
+def objects(size: int, count: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the names of objects and their bytes.
+
+    :param size: bytes of text in all of them.
+    """
+    quiet = noise()
+    for number in range(count):
+        text = b""
+        crash = crash_text(number)
+        while len(text) + len(crash) < size // count:
+            text += next(quiet)
+        ending, compress = COMPRESSED[number % len(COMPRESSED)]
+        name = f"consoles/node{number:04}/console.log{ending}"
+        yield name, compress(text[: size // count - len(crash)] + b"\n" + crash)
+
+
+def write_console(path: Path, size: int, count: int) -> int:
+    """Write a console; return the size of a part, of which there are ``count``."""
+    chance = random.Random(1)
+    quiet = noise()
+    part = size // count
+    with path.open("wb") as file:
+        for border in range(part, part * count, part):
+            crash = crash_text(border // part)
+            boot = crash.index(b"\n")  # the crash begins there
+            across = chance.randrange(1, boot) if border // part % 2 else chance.randrange(boot, len(crash))
+            while (room := border - across - file.tell()) > 0:
+                text = next(quiet)
+                if len(text) < room:
+                    file.write(text)
+                else:
+                    whole, rest = divmod(room, len(FILLER))
+                    file.write(FILLER * whole + FILLER[len(FILLER) - rest :])
+            file.write(crash)
+        while file.tell() < part * count:
+            file.write(FILLER)
+    return part
+
+
+def shipped(path: str, on: str, part: int, environment: Mapping[str, str]) -> Taken:
+    """Ship what is at a path."""
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name) / "out.ndjson"
+        before = _of_workers()
+        begin = time.monotonic()
+        command = [sys.executable, "-c", COMMAND, str(part), "ship", "--on", on, path]
+        command += ["-E", f"path.data={name}/data", "-E", f"output.file.path={out}"]
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"kpanic ship --on {on} failed:\n{said.decode()}")
+        seconds = time.monotonic() - begin
+        spent, largest = _of_workers()
+        return Taken(
+            seconds,
+            usage.ru_utime + usage.ru_stime + spent - before[0],
+            max(usage.ru_maxrss * 1024, largest) / MB,
+            list(_digests(out)),
+        )
+
+
+def _of_workers() -> tuple[float, int]:
+    """Return the processor seconds of the scheduler's workers, and the bytes of the largest one."""
+    workers = [one for one in psutil.Process().children() if "worker" in one.cmdline()]
+    times = [one.cpu_times() for one in workers]
+    sizes = [one.memory_info().rss for one in workers]
+    return sum(one.user + one.system for one in times), max(sizes, default=0)
+
+
+def _digests(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for line in file:
+            document = json.loads(line)
+            for name in ("created", "ingested"):
+                document["event"].pop(name, None)
+            yield hashlib.sha256(json.dumps(document).encode()).digest()
+
+
+def measure(path: str, size: int, part: int, environment: Mapping[str, str]) -> None:
+    """Ship in each way, and print a line for each."""
+    first: Taken | None = None
+    print(HEAD)
+    for engine in ("local", "dask"):
+        one: Taken | None = None
+        for workers in (1, 2):
+            with tempfile.TemporaryDirectory() as folder:
+                dask = None
+                on = f"local:{workers}"
+                if engine == "dask":
+                    dask = Dask(Path(folder), workers, environment)
+                    dask.start()
+                    on = dask.address
+                try:
+                    taken = shipped(path, on, part, environment)
+                finally:
+                    if dask:
+                        dask.stop()
+            first = first or taken
+            efficiency = ("", "")
+            if one:
+                by_clock = one.seconds / taken.seconds / workers
+                efficiency = (f"{by_clock:.2f}", f"{one.processor / taken.processor:.2f}")
+            one = taken
+            same = "same" if taken.documents == first.documents else "NOT THE SAME"
+            print(
+                f"{f'{engine}, {workers}':<18}{taken.seconds:8.1f}{size / MB / taken.seconds:8.1f}"
+                f"{taken.processor:9.1f} s{taken.memory:6.0f} MB{efficiency[0]:>10}{efficiency[1]:>14}"
+                f"  {len(taken.documents):,} {same}",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Make the archive and read it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--mb", type=int, default=30, help="text in all")
+    parser.add_argument("--objects", type=int, default=1000)
+    parser.add_argument("--parts", type=int, default=0, help="one console in so many parts")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        if chosen.parts:
+            path = Path(name) / "console.log"
+            part = write_console(path, chosen.mb * MB, chosen.parts)
+            print(f"{path.stat().st_size / MB:,.0f} MB in {chosen.parts} parts")
+            measure(str(path), path.stat().st_size, part, os.environ)
+        else:
+            with_s3(Path(name), chosen.mb * MB, chosen.objects)
+
+
+def with_s3(folder: Path, size: int, count: int) -> None:
+    """Put the objects on a server, and read them."""
+    import boto3  # noqa: PLC0415 - slow to import
+
+    url = f"http://127.0.0.1:{parts.free_port(27_500)}"
+    moto = [str(Path(sys.executable).with_name("moto_server")), "-p", url.rpartition(":")[2]]
+    with (folder / "moto.log").open("wb") as log:
+        server = subprocess.Popen(moto, stdout=log, stderr=log)
+    try:
+        until(lambda: _answers(url), 60)
+        environment = {**os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL": url}
+        client = boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
+        )
+        client.create_bucket(Bucket="fleet")
+        stored = 0
+        for name, content in objects(size, count):
+            client.put_object(Bucket="fleet", Key=name, Body=content)
+            stored += len(content)
+        print(f"{count:,} objects, {size / MB:,.0f} MB of text in {stored / MB:,.0f} MB")
+        before = psutil.Process(server.pid).cpu_times()
+        measure("s3://fleet/consoles", size, 1 << 25, environment)
+        after = psutil.Process(server.pid).cpu_times()
+        spent = after.user + after.system - before.user - before.system
+        print(f"the S3 server spent {spent / 4:.1f} s of a processor on each of them")
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return urllib3.request("GET", url, retries=False, timeout=5).status < 500
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+if __name__ == "__main__":
+    main()

@@ -31,10 +31,10 @@ from tests.shipper.test_cli import Run
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from kpanic.shipper.api import Output
+    from kpanic.shipper.api import Outcome, Output, Stored
     from tests.engines.forward import Receiver
 
 OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}
@@ -53,6 +53,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield made
 
 
+GREEN = "/_cluster/health?wait_for_status=green&timeout=30s"
 POISON = range(999, 10**9, 1000)
 
 
@@ -108,13 +109,43 @@ class Delivering:
 
     def finish(self) -> None:
         self._delivery.finish()
-        self._delivery.join(120)
+        self._delivery.join(300)
         assert not self._delivery.is_alive()
         assert not self._delivery.trouble
 
     def stop(self) -> None:
         self._delivery.stop()
-        self._delivery.join(30)
+        self._delivery.join(60)
+
+
+class Killing:
+    """Kills a receiver at the second batch that it is sent after ``arm``; further ones wait until it is dead.
+
+    So there is always something left to deliver when it dies.
+    """
+
+    def __init__(self, output: Output, kill: Callable[[], None]) -> None:
+        self._kill = kill
+        self._send = output.send
+        self._calls = 0
+        self.dead = threading.Event()
+        output.send = self.send  # type: ignore[method-assign]
+
+    def arm(self) -> None:
+        self._calls = 0
+        self.dead.clear()
+
+    def send(self, batch: Sequence[Stored]) -> Iterable[Outcome]:
+        self._calls += 1
+        if self._calls == 2:
+            threading.Timer(random.random() * 0.05, self._die).start()  # noqa: S311
+        elif self._calls > 2:
+            self.dead.wait()
+        return self._send(batch)
+
+    def _die(self) -> None:
+        self._kill()
+        self.dead.set()
 
 
 def test_an_engine_that_is_killed_in_the_middle_of_bulks(
@@ -190,6 +221,14 @@ def test_a_cluster_that_loses_a_node_loses_no_document(
     config = {"hosts": [node.url for node in nodes], "timeout": 20}
     output = OpenSearchOutput(msgspec.convert(config, OpenSearchOutput.Config))
     list(setup_index_management(output))
+    lost: list[Node] = []
+
+    def kill() -> None:
+        primary = holder(nodes[0], index)
+        lost[:] = [node for node in nodes if node.settings["node.name"] == primary]
+        lost[0].kill()
+
+    killing = Killing(output, kill)
     delivering = Delivering(store, output)
     count, left = 0, nodes
     try:
@@ -197,19 +236,16 @@ def test_a_cluster_that_loses_a_node_loses_no_document(
             for node in nodes:
                 if not node.running:
                     node.start()
-            assert (
-                nodes[0].ask("GET", "/_cluster/health?wait_for_status=green&timeout=60s")["status"] == "green"
-            )
+            until(lambda: nodes[0].ask("GET", GREEN)["status"] == "green", 300)
+            killing.arm()
             fill(store, range(count, count + 2000), namespace)
             delivering.wake()
-            delivering.wait(lambda: delivering.delivered > count + 200)  # noqa: B023
-            primary = holder(nodes[0], index)
-            (lost,) = (node for node in nodes if node.settings["node.name"] == primary)
-            left = [node for node in nodes if node is not lost]
+            delivering.wait(killing.dead.is_set)
             assert delivering.pending, "it is under way"
-            lost.kill()
+            left = [node for node in nodes if node not in lost]
             count += 2000
             delivering.wait(lambda: not delivering.pending)
+            primary = lost[0].settings["node.name"]
             assert holder(left[0], index) != primary, "another node had to take over"
             assert left[0].ask("GET", "/_cluster/health")["number_of_nodes"] == 2
         delivering.finish()
@@ -359,10 +395,10 @@ def test_a_sick_output_delays_no_healthy_one(opensearch: Engine, store: Store, n
     for delivery in deliveries:
         delivery.start()
     deliveries[1].finish()
-    deliveries[1].join(60)
+    deliveries[1].join(300)
     assert not deliveries[1].is_alive()
     deliveries[0].stop()
-    deliveries[0].join(30)
+    deliveries[0].join(60)
     assert not deliveries[0].is_alive(), "waits end when it is told to stop"
     left = {output.name: output.pending for output in store.status().outputs}
     assert left == {"fluentd": 500, "opensearch": 0}

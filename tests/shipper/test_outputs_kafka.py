@@ -20,7 +20,7 @@ from kpanic.shipper.store import Store
 from tests.engines.documents import batch, document, stored
 from tests.engines.kafka import Kafka
 from tests.shipper.delivery import statuses
-from tests.shipper.test_nothing_is_lost import Delivering, fill
+from tests.shipper.test_nothing_is_lost import Delivering, Killing, fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,12 +123,14 @@ def test_a_broker_that_is_killed_loses_no_document(
 ) -> None:
     count = 0
     with Store(tmp_path / "kpanic.db") as store:
-        delivering = Delivering(store, made(kafka, namespace))
+        output = made(kafka, namespace)
+        killing = Killing(output, kafka.kill)
+        delivering = Delivering(store, output)
         for _ in range(request.config.getoption("--rounds")):
+            killing.arm()
             fill(store, range(count, count + 3000), namespace, poison=range(0))
             delivering.wake()
-            delivering.wait(lambda count=count: delivering.delivered > count)  # type: ignore[misc]
-            kafka.kill()
+            delivering.wait(killing.dead.is_set)
             count += 3000
             assert delivering.pending, "it is under way"
             delivering.wait(delivering.troubled)

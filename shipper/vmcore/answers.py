@@ -22,6 +22,7 @@ class Asked(Struct, frozen=True):
     :ivar path: absolute path of the dump.
     :ivar cause: of the crash, a slug of the table of causes.
     :ivar address: the faulting address, if the report names one.
+    :ivar entries: addresses in what the kernel said of a damaged list.
     :ivar debug_information: files and folders to look for debug information in, before the usual ones.
     :ivar modules: modules that matter; where the debug information of one or of the kernel is not here, its
         build ID is the only answer. With None everything is answered as far as it goes.
@@ -31,6 +32,7 @@ class Asked(Struct, frozen=True):
     path: str
     cause: str
     address: int | None = None
+    entries: tuple[int, ...] = ()
     debug_information: tuple[str, ...] = ()
     modules: tuple[str, ...] | None = None
     seconds: float = 20.0

@@ -81,10 +81,13 @@ class Dump:
     """A dump with its debug information.
 
     :param address: the faulting address, if the report names one.
+    :param entries: addresses in what the kernel said of a damaged list.
     """
 
-    def __init__(self, prog: Program, cause: str, address: int | None) -> None:
-        self.prog, self.cause, self.address = prog, cause, address
+    def __init__(
+        self, prog: Program, cause: str, address: int | None = None, entries: tuple[int, ...] = ()
+    ) -> None:
+        self.prog, self.cause, self.address, self.entries = prog, cause, address, entries
 
     @functools.cached_property
     def crashed(self) -> Stack:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import structs
 
 from kpanic.grammars.data.distributions import symbols
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Analysis, CrashReport, Line, Sentence, Step, Vmcore
 from kpanic.grammars.reading import verdict
 from kpanic.shipper.vmcore import process
@@ -23,6 +25,7 @@ __all__ = ["opened"]
 
 ROUNDS: Final = 2
 """Downloads: of the kernel's debug information, then of its modules'."""
+_ADDRESS: Final = re.compile(r"\b[0-9a-f]{16}\b")
 PREFIX: Final = "vmcore: "
 """Of the names of the steps, as the reading of the text has some of the same."""
 _FIELDS: Final = ("source", "pointer", "object", "lock", "holder")
@@ -53,6 +56,7 @@ def opened(  # noqa: PLR0913 - they are independent
         path=os.path.abspath(path),  # noqa: PTH100 - links stay links
         cause=report.cause,
         address=report.fault_address,
+        entries=_entries(report),
         debug_information=tuple(str(Path(place).absolute()) for place in debug_information),
         seconds=max(1.0, seconds / 3),
     )
@@ -62,6 +66,17 @@ def opened(  # noqa: PLR0913 - they are independent
 
     found = answers(asked) if debuginfod is None else _fetched(asked, report, debuginfod, answers, stop)
     return _read(report, report.analysis, found)
+
+
+def _entries(report: CrashReport) -> tuple[int, ...]:
+    """Return the addresses in what the kernel said of a damaged list.
+
+    :see: lib/list_debug.c (Linux 6.1), which writes them as they are
+    """
+    if report.cause != "list-corruption":
+        return ()
+    said = " ".join(line.text for line in lines_of(report.facts, "header"))
+    return tuple(int(digits, 16) for digits in _ADDRESS.findall(said))
 
 
 def _fetched(

@@ -62,7 +62,7 @@ def main() -> None:
     if missing:  # frames of modules have names all the same
         with suppress(*LOST):
             prog.register_symbol_finder("modules", load_module_kallsyms(prog), enable_index=-1)
-    dump = Dump(prog, wanted.cause, wanted.address)
+    dump = Dump(prog, wanted.cause, wanted.address, wanted.entries)
     for question in asked(wanted.cause):
         _write(_asked(question, dump, wanted.seconds))
 

@@ -7,6 +7,7 @@ was NULL, which object was free, and who holds what.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -14,12 +15,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import drgn
 import pytest
 
 from kpanic.shipper.inputs import memory_dump
+from kpanic.shipper.vmcore.dump import Dump
+from kpanic.shipper.vmcore.questions import lists
 
 pytestmark = pytest.mark.process
 
+LINKS = ("next", "prev")
 MODULE = "/usr/src/ledger/ledger.c"
 SOURCE = Path(__file__).parent / "ledger" / "ledger.c"
 
@@ -95,6 +100,27 @@ def test_of_a_damaged_list_it_says_which_link_is_wrong(dumps: Path) -> None:
     crash = opened(dumps, "list")
     assert crash["vmcore"]["pointer"] == "account->entry.next"
     assert "in an object of ledger_account that is allocated" in crash["verdict"]["why"]
+
+
+def test_of_a_damaged_list_it_looks_at_the_entry_that_the_kernel_named(dumps: Path) -> None:
+    crash = explain(dumps / "vmcore.list", "--debug-info", dumps / "debug" / "vmlinux")
+    entry = re.search("next->prev should be ([0-9a-f]{16})", json.dumps(crash))
+    assert entry
+    assert crash["vmcore"]["pointer"] == f"(struct list_head *)0x{entry[1]}->next"
+    assert f"whose prev is 0x0 and not 0x{entry[1]}" in crash["verdict"]["why"]
+
+
+def test_of_an_entry_that_was_deleted_twice_it_says_so() -> None:
+    prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+    members = [drgn.TypeMember(lambda: prog.pointer_type(kind), name, 64 * n) for n, name in enumerate(LINKS)]
+    kind = prog.struct_type("list_head", 16, members)
+    poisons = struct.pack("<QQ", 0xDEAD000000000100, 0xDEAD000000000122)
+    prog.add_memory_segment(0, 16, lambda address, count, *_: poisons[address : address + count])
+    dump = Dump(prog, "list-corruption")
+    assert [why for _, why in lists.wrong_links(dump, drgn.Object(prog, kind, address=0))] == [
+        "is LIST_POISON1: the entry was deleted before",
+        "is LIST_POISON2: the entry was deleted before",
+    ]
 
 
 def test_of_a_hung_task_it_follows_the_locks_to_who_holds_the_last(dumps: Path) -> None:
@@ -210,6 +236,7 @@ def test_of_a_module_without_debug_information_it_names_the_function_and_guesses
 ) -> None:
     crash = explain(dumps / "vmcore.null", "--debug-info", dumps / "debug" / "vmlinux")
     assert crash["vmcore"]["pointer"] == ""
+    assert crash["vmcore"]["object"] == "ledger_account, allocated"  # by a register
     assert step(crash, "trapping frame")["finding"].startswith(
         "The trap was in account_limit, of which the debug information names no line"
     )

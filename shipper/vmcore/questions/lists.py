@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from drgn import TypeKind
+from drgn import Object, TypeKind
 
 from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
-from kpanic.shipper.vmcore.dump import address_words, pointed, pointers
+from kpanic.shipper.vmcore.dump import address_words, pointed, pointers, where
 from kpanic.shipper.vmcore.lost import LOST
 from kpanic.shipper.vmcore.questions.objects import object_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from drgn import Object
-
     from kpanic.shipper.vmcore.dump import Dump
 
-__all__ = ["NAME", "ask"]
+__all__ = ["NAME", "ask", "wrong_links"]
 
 NAME: Final = "list"
 CALLERS: Final = 3
 """Frames above the trapping one whose variables are looked at."""
+_POISONS: Final = {0xDEAD << 48 | 0x100: "LIST_POISON1", 0xDEAD << 48 | 0x122: "LIST_POISON2"}
+"""What list_del() leaves in an entry, on x86-64 and arm64 (include/linux/poison.h, Linux 6.1)."""
 
 
 def ask(dump: Dump) -> Answer:
-    """Say which links of which entry lead to an entry that does not lead back."""
+    """Say which links of which entry lead to an entry that does not lead back.
+
+    Of the entries that the kernel named, and of the variables at the trap where it named none.
+    """
     stack = dump.crashed
     entries: dict[int, tuple[str, Object]] = {}
     for frame in (*stack.trapped, *stack.callers[:CALLERS]):
@@ -35,10 +38,14 @@ def ask(dump: Dump) -> Answer:
                 address = entry.address_ or 0
                 if address not in entries or "." in path:  # named by the structure that it is a member of
                     entries[address] = path, entry
+    if named := dict.fromkeys(dump.entries):
+        entries = {address: entries.get(address) or _named(dump, address) for address in named}
     if not entries:
         return Answer(NAME, skipped="no variable at the trap is a list's entry whose value is in the dump")
     broken = [
-        (f"{path}{link}", words) for path, entry in entries.values() for link, words in _wrong(dump, entry)
+        (f"{path}{link}", words)
+        for path, entry in entries.values()
+        for link, words in wrong_links(dump, entry)
     ]
     if not broken:
         return Answer(
@@ -50,6 +57,12 @@ def ask(dump: Dump) -> Answer:
     return Answer(
         NAME, (Finding(f"A link of the list is wrong: {text}.", lines),), verdict=text, pointer=name
     )
+
+
+def _named(dump: Dump, address: int) -> tuple[str, Object]:
+    """Return the entry at an address, with its name."""
+    name = where(dump.prog, address) or f"(struct list_head *)0x{address:x}"
+    return f"{name}->", Object(dump.prog, "struct list_head", address=address)
 
 
 def _entries(name: str, value: Object) -> Iterator[tuple[str, Object]]:
@@ -68,8 +81,11 @@ def _entries(name: str, value: Object) -> Iterator[tuple[str, Object]]:
         return
 
 
-def _wrong(dump: Dump, entry: Object) -> Iterator[tuple[str, str]]:
-    """Yield the links of an entry that do not fit, with what is wrong with them."""
+def wrong_links(dump: Dump, entry: Object) -> Iterator[tuple[str, str]]:
+    """Yield the links of an entry that do not fit, with what is wrong with them.
+
+    :param entry: ``struct list_head``.
+    """
     own = entry.address_
     for link, back in (("next", "prev"), ("prev", "next")):
         try:
@@ -77,6 +93,11 @@ def _wrong(dump: Dump, entry: Object) -> Iterator[tuple[str, str]]:
         except LOST:
             return
         target = other.value_()
+        if not target:
+            continue  # it never was in a list
+        if target in _POISONS:
+            yield link, f"is {_POISONS[target]}: the entry was deleted before"
+            continue
         leads = f"leads to {address_words(dump.prog, target)}"
         if found := object_at(dump, target):
             leads += f" in an object of {found.cache} that is {found.state}"

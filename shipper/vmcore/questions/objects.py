@@ -80,16 +80,17 @@ def ask(dump: Dump) -> Answer:
         return Answer(
             NAME, skipped="no variable or register at the trap points into a slab object that the dump has"
         )
-    lines = tuple(_line(use) for use in uses.values())
     use = next((use for use in uses.values() if use.found.allocated is False), next(iter(uses.values())))
+    lines = (_line(use), *(_line(other) for other in uses.values() if other is not use))
     text = f"{use.name} in {use.function} points into an object of the slab cache {use.found.cache}"
     text += f" that is {use.found.state}" if use.found.allocated is not None else " whose state is not known"
     explains = use.found.allocated is False and dump.cause in _FREED
+    used = explains or use.function in {frame.name for frame in stack.trapped}
     return Answer(
         NAME,
         (Finding(f"{text}.", lines),),
         verdict=text if explains else "",
-        object=f"{use.found.cache}, {use.found.state}",
+        object=f"{use.found.cache}, {use.found.state}" if used else "",
     )
 
 

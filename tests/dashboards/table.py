@@ -50,6 +50,8 @@ def engines(stack: ExitStack) -> list[Engine]:
 
 def told(panel: Panel, rows: Sequence[Row]) -> str:
     """Say what a panel shows, in few words: how many groups, and the first number of all or of one."""
+    if not rows:
+        return "no group"
     first = [row.values[0] for row in rows]
     if panel.by and panel.metrics[0].kind == "distinct":
         return f"{len(rows)} groups, {sum(value for value in first if isinstance(value, int))} in all"

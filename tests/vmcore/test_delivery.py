@@ -60,17 +60,18 @@ inputs:
         :param hours: from now, as a crash from before the store is history.
         """
         moment = datetime.now().astimezone() + timedelta(hours=hours)
-        folder = self.crash / f"127.0.0.1-{moment:%Y-%m-%d-%H:%M:%S}"
-        folder.mkdir()
+        made = self.crash.parent / f"127.0.0.1-{moment:%Y-%m-%d-%H:%M:%S}"
+        made.mkdir()
         dump = self.dumps / f"vmcore.{kind}"
         with memory_dump.log_of(str(dump), dump.read_bytes()[:64]) as log:
-            (folder / "vmcore-dmesg.txt").write_bytes(log.read())
-        return folder
+            (made / "vmcore-dmesg.txt").write_bytes(log.read())
+        return made.rename(self.crash / made.name)  # whole, as nothing is waited for
 
     def save(self, kind: str, folder: Path) -> None:
-        """Save the dump beside the log, as kdump does: complete under its last name."""
-        shutil.copy(self.dumps / f"vmcore.{kind}", folder / "vmcore-incomplete")
-        (folder / "vmcore-incomplete").rename(folder / "vmcore")
+        """Save the dump beside the log, whole under its last name."""
+        saved = self.crash.parent / "vmcore-incomplete"
+        shutil.copy(self.dumps / f"vmcore.{kind}", saved)
+        saved.rename(folder / "vmcore")
 
     @contextmanager
     def watched(self) -> Iterator[None]:

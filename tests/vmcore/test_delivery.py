@@ -121,6 +121,7 @@ def test_the_dump_joins_its_incident_in_every_output_and_alerts_once(  # noqa: P
     # Others have shipped these faults before; whoever deletes a signature's document is told again.
     kernel = {"query": {"term": {"host.os.kernel": "6.1.192-ledger"}}}
     for engine in engines:
+        engine.ask("POST", f"/{SIGNATURES}/_refresh")
         engine.ask("POST", f"/{SIGNATURES}/_delete_by_query?refresh=true", kernel)
 
     def received() -> list[Json]:
@@ -133,13 +134,13 @@ def test_the_dump_joins_its_incident_in_every_output_and_alerts_once(  # noqa: P
 
     with machine.watched():
         folder = machine.die("hung", hours=1)
-        until(lambda: delivered(1), 120, every=0.2)  # the text, without its dump
+        until(lambda: delivered(1), 300, every=0.2)  # the text, without its dump
         (alone,) = received()
         assert alone["kernel"]["panic"]["analysis"]["vmcore_needed"] is True
         machine.save("hung", folder)
-        until(lambda: delivered(2), 120, every=0.2)
+        until(lambda: delivered(2), 300, every=0.2)
         machine.save("null", machine.die("null", hours=2))  # behind the first, whose dump is not opened again
-        until(lambda: delivered(4), 120, every=0.2)
+        until(lambda: delivered(4), 300, every=0.2)
 
     hung, null = (
         one["event"]["id"]

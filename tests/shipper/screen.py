@@ -19,7 +19,7 @@ def shown(command: Sequence[str], environment: Mapping[str, str], *, output: boo
     with subprocess.Popen(command, stdout=stdout, stderr=outside, env=environment) as process:
         os.close(outside)
         text = b""
-        while select.select([inside], [], [], 60)[0]:
+        while select.select([inside], [], [], 300)[0]:
             try:
                 text += os.read(inside, 65536)
             except OSError:

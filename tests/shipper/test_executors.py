@@ -167,7 +167,14 @@ def test_processes_end_with_a_command_that_is_killed(kpanic: Run, logs: Path) ->
     until(started)
     process.kill()
     process.communicate()
-    until(lambda: not any(child.is_running() for child in children))
+    until(lambda: not any(map(lives, children)))
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)  # who adopts it may let it wait
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.process

@@ -26,7 +26,7 @@ def test_the_tests_of_the_gem_pass(tmp_path: Path) -> None:
     environment = {**os.environ, "KPANIC": str(program(tmp_path)), "LOGS": str(LOGS / "lab")}
     command = ["ruby", "-w", "-I", "lib", "test/test_kpanic.rb"]
     done = subprocess.run(
-        command, cwd=GEM, env=environment, capture_output=True, text=True, check=False, timeout=240
+        command, cwd=GEM, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert " 0 omissions" in done.stdout

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from kpanic.shipper.api import Unreadable
-from kpanic.shipper.batch import DOCUMENTS
+from kpanic.shipper.batch import BYTES, DOCUMENTS
 from kpanic.shipper.document import documented
 from kpanic.shipper.files import is_url, open_named
 from kpanic.shipper.inputs import archive, remote
@@ -124,6 +124,7 @@ def read_range(part: Range, base: Origin) -> Iterator[Piece]:
     from kpanic.grammars.part import read_part  # noqa: PLC0415 - as above
 
     over: list[Over] = []
+    size = 0
     entry: Entry | None = None
     mark = f"{secrets.token_hex(16)}:" if part.begin else ""
     marked = type("_Marked", (_Marked,), {"mark": mark})
@@ -142,9 +143,10 @@ def read_range(part: Range, base: Origin) -> Iterator[Piece]:
                 if mark:  # the lines before the part are not counted
                     crash = renumbered(crash, marked)
                 over.append(Over(documented(crash, origin), at))
-                if len(over) >= DOCUMENTS:
+                size += len(over[-1].document.body)
+                if len(over) >= DOCUMENTS or size >= BYTES:
                     yield Piece(over, mark, entry)
-                    over = []
+                    over, size = [], 0
     except Unreadable as error:
         yield Piece(over, mark, entry, fault=error.reason)
     except (OSError, ConnectionBroken) as error:

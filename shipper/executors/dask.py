@@ -1,5 +1,9 @@
 """Tasks on the workers of a Dask scheduler.
 
+What a task sends is fetched some at a time, each time by a call on the worker that has the task open, so that
+neither the worker nor this process holds all of it. Another worker that gets the call runs the task anew, and
+leaves out what was fetched before.
+
 The scheduler gives the task of a worker that dies to another one. If the scheduler itself dies, the tasks
 that are not yet done are given to the next one at its address.
 
@@ -11,9 +15,12 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import threading
 import time
+import uuid
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Generic
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple
 
 import tenacity
 
@@ -36,6 +43,10 @@ PATIENCE: Final = 600
 """Seconds within which a scheduler that died is back."""
 LOOK: Final = 5.0
 """Seconds after which workers are counted again."""
+SOME: Final = 8
+"""What a task sends, some megabytes at most, is fetched so many at a time."""
+OPEN: Final = 2 * AHEAD
+"""Tasks that a worker has open, for each of its threads."""
 
 
 class _FailedError(Exception):
@@ -87,14 +98,19 @@ class Dask(Generic[Sent]):
         return run
 
     def wait(self, run: Run[Sent]) -> None:
-        """Wait until a run has ended.
+        """Wait until a run has sent something or has ended, or for some seconds.
 
         :raises OperatorError: workers cannot run it, or the scheduler did not come back.
         """
         assert isinstance(run, _Run)  # noqa: S101 - it is what submit returned
         try:
-            run.sent = deque(run.future.result())
+            some = run.future.result(LOOK)
             run.future = None  # the scheduler forgets it
+            run.fetched(some)
+            if run.more:
+                self._submit(run)
+        except TimeoutError:
+            self._look_after(run)
         except self._distributed.KilledWorker:
             run.died = True
         except (
@@ -120,8 +136,32 @@ class Dask(Generic[Sent]):
                 self._most = self._most or AHEAD
         return self._most
 
+    def _look_after(self, run: _Run[Sent]) -> None:
+        """Give a call to any worker if the one that has its task open is gone.
+
+        The scheduler does so only if there was another one at that moment.
+        """
+        try:
+            workers = self._client.nthreads()
+        except OSError:  # the scheduler is gone, which shows at the next call
+            return
+        if run.worker and run.worker not in workers:
+            run.worker = ""
+            self._submit(run)
+
     def _submit(self, run: _Run[Sent]) -> None:
-        run.future = self._client.submit(_done, self._work, run.task, __version__, pure=False)
+        run.future = self._client.submit(
+            _fetched,
+            self._work,
+            run.task,
+            __version__,
+            run.token,
+            run.count,
+            pure=False,
+            workers=run.worker or None,
+            allow_other_workers=bool(run.worker),
+            priority=int(bool(run.worker)),
+        )
 
     def _connected(self) -> Any:  # noqa: ANN401 - distributed is untyped
         address = f"tcp://{self._address.partition('://')[2]}"
@@ -146,21 +186,49 @@ class Dask(Generic[Sent]):
         except OSError:
             raise OperatorError(f"no Dask scheduler answers at {self._address}") from None
         for run in self._runs:
-            if run.sent is None:
+            if run.more and not run.died:
                 self._submit(run)
 
 
+class _Some(NamedTuple, Generic[Sent]):
+    """Some of what a task sends."""
+
+    sent: list[Sent]
+    more: bool
+    worker: str
+    """Address of the worker that sent it."""
+
+
 class _Run(Generic[Sent]):
+    """A task.
+
+    :ivar token: by which a worker knows it.
+    :ivar worker: address of the one that has it open; empty before the first call.
+    :ivar future: the call that fetches what it sends next; None if there is nothing more.
+    :ivar sent: what was fetched and not yet taken.
+    :ivar count: number of what was fetched.
+    :ivar more: there is more, or may be.
+    """
+
     def __init__(self, task: Any) -> None:  # noqa: ANN401 - what the work takes
         self.task = task
+        self.token = uuid.uuid4().hex
+        self.worker = ""
         self.future: Any = None
-        self.sent: deque[Sent] | None = None
+        self.sent = deque[Sent]()
+        self.count = 0
+        self.more = True
         self.died = False
+
+    def fetched(self, some: _Some[Sent]) -> None:
+        self.sent.extend(some.sent)
+        self.count += len(some.sent)
+        self.more, self.worker = some.more, some.worker
 
     @property
     def ended(self) -> bool:
         """Whether all that it sent was taken."""
-        return self.sent is not None and not self.sent
+        return not self.more and not self.sent
 
     @property
     def taken(self) -> bool:
@@ -176,14 +244,41 @@ class _Run(Generic[Sent]):
         return self.sent.popleft() if self.sent else None
 
 
-def _done(work: Callable[[Any], Iterator[Sent]], task: Any, version: str) -> list[Sent]:  # noqa: ANN401 - what the work takes
-    """Return what a task sends, on a worker.
+_open: dict[str, tuple[int, Iterator[Any]]] = {}
+"""Of a worker: tasks by their token, each with the number of what it has sent."""
+_opening = threading.Lock()
 
+
+def _fetched(
+    work: Callable[[Any], Iterator[Sent]],
+    task: Any,  # noqa: ANN401 - what the work takes
+    version: str,
+    token: str,
+    count: int,
+) -> _Some[Sent]:
+    """Return what a task sends next, on a worker.
+
+    :param count: number of what was fetched before.
     :raises _FailedError: it has another version, which may read a crash in another way, or a fault.
     """
+    from distributed import get_worker  # noqa: PLC0415 - an extra
+
     if version != __version__:
         raise _FailedError(f"it has kpanic {__version__}, here is {version}")
+    worker = get_worker()
     try:
-        return list(work(task))
+        with _opening:
+            at, sending = _open.pop(token, (-1, iter(())))
+        if at != count:  # it is not open here, or what it sent last was lost
+            sending = work(task)
+            deque(islice(sending, count), maxlen=0)
+        sent = list(islice(sending, SOME))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong there is told here
         raise _FailedError(f"{type(error).__name__}: {error}") from None
+    more = len(sent) == SOME
+    if more:
+        with _opening:
+            _open[token] = (count + len(sent), sending)
+            while len(_open) > OPEN * worker.state.nthreads:
+                del _open[next(iter(_open))]
+    return _Some(sent, more, worker.address)

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 
 from kpanic.shipper import parsing
 from kpanic.shipper.contract import crash_text
+from kpanic.shipper.executors import dask as executor_dask
 from kpanic.shipper.inputs import log_file
 from kpanic.shipper.inputs.sources import Source
 from kpanic.shipper.origin import Origin
@@ -212,6 +214,31 @@ def test_workers_of_a_scheduler_give_the_same_documents_in_the_same_order(dask: 
     there = documents(parsing.parse_files(paths, Origin("file"), on=dask.address))
     assert there == documents(parsing.parse_files(paths, Origin("file")))
     assert len(there) == CRASHES
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_a_task_sends_is_fetched_some_at_a_time(dask: Dask, dies: bool) -> None:  # noqa: FBT001
+    tasks: executor_dask.Dask[int] = executor_dask.Dask(iter, dask.address)
+    runs = [tasks.submit(range(count)) for count in (50, 3 * executor_dask.SOME, 0, 1)]
+    found: list[list[int]] = []
+
+    def taken(run: Any) -> bool:  # noqa: ANN401 - a task of this executor
+        if (sent := run.take()) is not None:
+            found[-1].append(sent)
+        elif not run.ended:
+            if dies and len(found[-1]) == 2 * executor_dask.SOME:
+                dask.kill(1)
+                dask.kill(2)
+            tasks.wait(run)
+            assert len(run.sent) <= executor_dask.SOME
+        return run.ended
+
+    for run in runs:
+        found.append([])
+        until(partial(taken, run), 300, every=0)
+    tasks.close()
+    assert found == [[*range(50)], [*range(3 * executor_dask.SOME)], [], [0]]
 
 
 @pytest.mark.process

@@ -61,7 +61,7 @@ inputs:
   - {{type: kdump, paths: [{self.crash}], scan_interval: 0.1, settle: 0}}
   - {{type: file, paths: ['{self.log}*'], scan_interval: 0.1, close_quiet: 1}}
   - {{type: pstore, paths: [{self.pstore}], scan_interval: 0.1}}
-  - {{type: netconsole, host: '127.0.0.1:{port()}', allow: [127.0.0.2], close_quiet: 0.5}}
+  - {{type: netconsole, host: '127.0.0.1:{port()}', allow: [127.0.0.2], close_quiet: 1.5}}
 output.file.path: {self.out}
 """
         )

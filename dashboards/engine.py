@@ -111,7 +111,10 @@ def _buckets(ask: Ask, field: str, inner: Json, where: Iterable[Term] = ()) -> I
     composite: Json = {"size": PAGE, "sources": [{"group": {"terms": {"field": field}}}]}
     body = {"size": 0, "query": clause(where), "aggs": {"groups": {"composite": composite, "aggs": inner}}}
     while True:
-        answer = ask(body)["aggregations"]["groups"]
+        found = ask(body)
+        if "aggregations" not in found:  # no index holds a document yet
+            return
+        answer = found["aggregations"]["groups"]
         yield from answer["buckets"]
         if "after_key" not in answer:
             return

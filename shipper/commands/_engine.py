@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from kpanic.indices import data_stream
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._plugins import make_outputs
@@ -17,12 +19,21 @@ if TYPE_CHECKING:
     from kpanic.shipper.outputs.bulk import BulkOutput
     from kpanic.shipper.store import Selection
 
-__all__ = ["EngineDocuments", "opened"]
+__all__ = ["EngineDocuments", "opened", "source_option"]
 
 INCIDENTS = 500
 """Incidents whose documents are asked for at once."""
 WHOLE_INCIDENTS = 50
-"""Likewise of whole documents."""
+"""Incidents whose whole documents are asked for at once."""
+
+source_option = click.option(
+    "--from",
+    "source",
+    type=click.Choice(["store", "opensearch", "elasticsearch"]),
+    default="store",
+    show_default=True,
+    help="Where to look: this machine's store, or a configured engine with every machine's crashes.",
+)
 
 
 class EngineDocuments:

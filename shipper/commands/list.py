@@ -10,7 +10,7 @@ import click
 
 from kpanic.shipper.commands._configuration import configured, read_config
 from kpanic.shipper.commands._crashes import selection, since_option
-from kpanic.shipper.commands._engine import opened
+from kpanic.shipper.commands._engine import opened, source_option
 from kpanic.shipper.commands._store import open_store
 from kpanic.shipper.fields import get
 from kpanic.shipper.tables import Column, print_table, short_host
@@ -60,14 +60,7 @@ COLUMNS = (
 
 
 @click.command("list")
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice(["store", "opensearch", "elasticsearch"]),
-    default="store",
-    show_default=True,
-    help="Where to look: this machine's store, or a configured engine with every machine's crashes.",
-)
+@source_option
 @configured
 @since_option
 @click.option("--host", default="", metavar="PATTERN", help="Crashes of a host; * and ? are wildcards.")

@@ -138,6 +138,10 @@ def test_an_engine_tells_the_same_and_tells_again(engine: Engine, tmp_path: Path
     kpanic = Run(tmp_path)
     to = ("-E", f"output.{engine.product}.hosts={engine.url}", "-E", f"data_stream.namespace={namespace}")
     kpanic("setup", "--index-management", *to)
+    source = ("--from", engine.product, *to)
+    assert "no crash so far" in kpanic("signatures", *source)[1]
+    assert "no such signature" in kpanic("signatures", "show", SYSRQ, *source, code=1)[1]
+    assert "no crash found" in kpanic("list", *source)[1]
     kpanic("signatures", "re-arm", SYSRQ, *to)
     kpanic("ship", LOGS / "lab", *to)
     engine.ask("POST", "/_refresh")

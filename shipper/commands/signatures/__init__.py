@@ -10,6 +10,7 @@ import click
 
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands._engine import source_option
 from kpanic.shipper.commands.signatures import faults, printing
 from kpanic.shipper.commands.signatures.engines import engines, first_report, forget
 from kpanic.shipper.terminal import say, visible
@@ -40,14 +41,7 @@ def command() -> None:
 def _source_options(decorated: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of where to look and how to print."""
     for option in (
-        click.option(
-            "--from",
-            "source",
-            type=click.Choice(["store", "opensearch", "elasticsearch"]),
-            default="store",
-            show_default=True,
-            help="Where to look: this machine's store, or a configured engine with every machine's crashes.",
-        ),
+        source_option,
         click.option("--format", "form", type=click.Choice(["table", "json"]), default="table"),
         configured,
     ):

@@ -81,7 +81,8 @@ def named(config: Config, source: str, name: str) -> list[str]:
         groups = {"terms": {"field": field, "size": NAMED, "order": {"_key": "asc"}}}
         body = {"size": 0, "query": {"prefix": {field: {"value": name}}}, "aggs": {"groups": groups}}
         with opened(config, source) as crashes:
-            found = [row["key"] for row in crashes.ask(body)["aggregations"]["groups"]["buckets"]]
+            answer = crashes.ask(body).get("aggregations")  # none without an index
+        found = [row["key"] for row in answer["groups"]["buckets"]] if answer else []
     return [name] if name in found else found
 
 

@@ -113,6 +113,20 @@ class Archive:
             for package in packages:
                 subprocess.run(["dpkg", "-x", files[package.partition(":")[0]], into], check=True)
 
+    def unpack_file(self, package: str, path: str, into: Path) -> None:
+        """Download a package (``name:architecture``) and unpack one file of it, of ``./usr/lib/…``.
+
+        Raises :class:`GoneError` when it is not served.
+        """
+        into.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.root) as folder:
+            done = self._retried("apt-get", "download", package, cwd=Path(folder))
+            if done.returncode:
+                raise GoneError(_complaint(done.stderr))
+            (deb,) = Path(folder).glob("*.deb")
+            with subprocess.Popen(["dpkg", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as packed:
+                subprocess.run(["tar", "-x", "-C", into, path], stdin=packed.stdout, check=True)
+
     def closure(self, packages: Sequence[str]) -> list[str]:
         """Return packages with all that they depend on, as ``name:architecture=version``."""
         done = self._apt("apt-get", "install", "--simulate", "--no-install-recommends", *packages)

@@ -90,8 +90,12 @@ def run(  # noqa: PLR0913
     quiet: float = QUIET,
     timeout: float = 120.0,
     end: re.Pattern[bytes] = END,
+    farewell: str = "",
 ) -> Run:
-    """Boot and follow the console until the guest has said its last, exits, or the time is over."""
+    """Boot and follow the console until the guest has said its last, exits, or the time is over.
+
+    :param farewell: a command for QEMU's monitor then, which is waited for.
+    """
     with tempfile.TemporaryDirectory(prefix="kpanic-lab-") as folder:
         console = Path(folder) / "console"
         console.touch()
@@ -120,6 +124,10 @@ def run(  # noqa: PLR0913
         try:
             watch = _Watch(end, quiet, guest_seconds, started + timeout)
             ended = _follow(process, console, monitor, watch)
+            if farewell and process.stdin and process.poll() is None:
+                process.stdin.write(f"{farewell}\nquit\n".encode())
+                process.stdin.flush()
+                process.wait(timeout)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

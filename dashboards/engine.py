@@ -132,7 +132,9 @@ def figures(ask: Ask) -> Json:
         incidents = {"incidents": {"cardinality": cardinality}}
         return incidents | {"panics": {"filter": clause(FATAL), "aggs": incidents}}
 
-    whole = ask({"size": 0, "aggs": counts(EXACT)})["aggregations"]
+    whole = ask({"size": 0, "aggs": counts(EXACT)}).get("aggregations")
+    if whole is None:  # no index holds a document yet
+        return {"incidents": 0, "panics": 0, **{name: [] for name in COUNTED}}
     made: Json = {
         "incidents": whole["incidents"]["value"],
         "panics": whole["panics"]["incidents"]["value"],

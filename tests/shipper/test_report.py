@@ -180,6 +180,8 @@ def test_an_engine_that_has_no_crash_gives_an_empty_page(kpanic: Run, engine: En
     out, err = kpanic("report", "--from", engine.product, *options)
     assert "holds no crash yet" in err
     assert Path(out.strip()).exists()
+    out, _ = kpanic("report", "--format", "json", "--from", engine.product, *options)
+    assert not any(json.loads(out).values())
 
 
 def test_without_a_store_it_says_how_to_start_one(kpanic: Run) -> None:

@@ -70,8 +70,7 @@ class Debuginfod:
     def folder(self) -> Path:
         """The folder, which holds ``.build-id/xx/yyyy.debug``."""
         if self._folder is None:
-            home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-            self._folder = Path(home) / "kpanic" / "debuginfo"
+            self._folder = _cache() / "kpanic" / "debuginfo"
         return self._folder
 
     def fetch(self, build_id: str, stop: Callable[[], bool] = bool) -> str:
@@ -105,6 +104,16 @@ class Debuginfod:
                 status = path.stat()
                 if max(status.st_atime, status.st_mtime) < old:
                     path.unlink()
+
+
+def _cache() -> Path:
+    """Return the folder of this user's caches, or the system's for a user without a home."""
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path("/var/cache")
 
 
 def _download(url: str, place: Path, stop: Callable[[], bool]) -> None:

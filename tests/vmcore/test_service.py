@@ -79,9 +79,9 @@ def test_debug_information_is_downloaded_where_servers_are_named(
     for path in debug_info(dumps):
         server.add(path)
     with watching(crash.parent, [], debuginfod=[server.url]) as feed:
-        until(lambda: len(feed.crashes) == 2, 60)
+        until(lambda: len(feed.crashes) == 2, 120)
     with watching(crash.parent, []) as feed:
-        until(lambda: any("debug information is not here" in said for said in feed.said), 60)
+        until(lambda: any("debug information is not here" in said for said in feed.said), 120)
     assert len(server.asked) == 2
 
 

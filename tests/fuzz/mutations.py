@@ -86,7 +86,8 @@ class Mutator:
         body = bytearray(chance.choice(self._seeds))
         for _ in range(1 + int(chance.expovariate(0.25))):
             chance.choice(self._ways)(chance, body)
-        return bytes(body[: 4 * LONGEST])
+            del body[4 * LONGEST :]  # a line that is repeated again and again fills the memory
+        return bytes(body)
 
     @staticmethod
     def _span(chance: random.Random, body: bytearray, longest: int = 400) -> slice:

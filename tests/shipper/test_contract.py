@@ -244,7 +244,7 @@ def test_output_fluentd(receiver: Callable[..., Receiver]) -> None:
 
 def test_output_search(engine: Engine, proxy: HttpProxy) -> None:
     kind = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}[engine.product]
-    make = made(kind, hosts=[proxy.url], timeout=20)
+    make = made(kind, hosts=[proxy.url], timeout=60)
     list(setup_index_management(make()))
     stream = "logs-kernel.panic-default"
 
@@ -370,7 +370,7 @@ class TakesAll(Broken):
 def test_an_output_that_breaks_a_promise_is_named(
     kind: type[Broken], promise: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kpanic.shipper.contract.PATIENCE", 0.2)
+    monkeypatch.setattr("kpanic.shipper.contract.PATIENCE", 1.0)
     output = kind()
     with pytest.raises(ContractError, match=promise):
         check_output(

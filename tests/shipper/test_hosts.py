@@ -179,7 +179,7 @@ def test_options_that_name_no_host_for_sure_are_refused(kpanic: Run, options: li
 
 def test_a_sender_has_the_name_that_its_address_has() -> None:
     names = SenderNames(
-        DnsConfig(timeout=10), 8, "collector.example.com", {"10.0.0.7": "web1.example.com."}.__getitem__
+        DnsConfig(timeout=60), 8, "collector.example.com", {"10.0.0.7": "web1.example.com."}.__getitem__
     )
     names.ask("10.0.0.7")
     assert names.of("10.0.0.7") == "web1.example.com"
@@ -188,7 +188,7 @@ def test_a_sender_has_the_name_that_its_address_has() -> None:
 
 @pytest.mark.parametrize("name", ["10.0.0.9", "a b", "<script>", "", "x" * 300])
 def test_who_owns_an_address_cannot_name_it_at_will(name: str) -> None:
-    names = SenderNames(DnsConfig(timeout=10), 8, "here.example.com", lambda _: name)
+    names = SenderNames(DnsConfig(timeout=60), 8, "here.example.com", lambda _: name)
     names.ask("10.0.0.7")
     assert not names.of("10.0.0.7")
 
@@ -211,7 +211,7 @@ def test_a_name_server_that_is_silent_delays_nobody() -> None:
 
 def test_names_are_remembered_in_bounded_memory_and_asked_once() -> None:
     asked: list[str] = []
-    names = SenderNames(DnsConfig(timeout=10), 2, "here.x", lambda one: asked.append(one) or f"h{one[-1]}.x")
+    names = SenderNames(DnsConfig(timeout=60), 2, "here.x", lambda one: asked.append(one) or f"h{one[-1]}.x")
     for address in ("10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"):
         names.ask(address)
         until(lambda address=address: names.of(address))  # type: ignore[misc]
@@ -230,7 +230,7 @@ def test_without_names_nobody_is_asked() -> None:
 
 def test_a_short_name_is_one_where_this_machine_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getfqdn", lambda: "collector.example.com")
-    names = SenderNames(DnsConfig(timeout=10), 8, "collector", lambda _: "web1.example.com")
+    names = SenderNames(DnsConfig(timeout=60), 8, "collector", lambda _: "web1.example.com")
     names.ask("10.0.0.7")
     assert names.of("10.0.0.7") == "web1"
 

@@ -86,7 +86,7 @@ def test_an_answer_of_300_mb_is_left_off(
             client.sendall(b"[" * 65_536)
 
     with serving(flood) as url:
-        output = connect(url, timeout=20)
+        output = connect(url, timeout=60)
         tracemalloc.start()
         with pytest.raises(Unavailable, match="the answer is larger than 1 MB"):
             output.send(batch(2, "x"))

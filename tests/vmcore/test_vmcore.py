@@ -110,6 +110,14 @@ def test_of_a_damaged_list_it_looks_at_the_entry_that_the_kernel_named(dumps: Pa
     assert f"whose prev is 0x0 and not 0x{entry[1]}" in crash["verdict"]["why"]
 
 
+def test_of_entries_that_the_dump_lacks_it_says_nothing(dumps: Path) -> None:
+    prog = drgn.Program()
+    prog.set_core_dump(dumps / "vmcore.list")
+    prog.load_debug_info([dumps / "debug" / "vmlinux"])
+    answer = lists.ask(Dump(prog, "list-corruption", entries=(0xFFFF_88FF_FFFF_F000,)))
+    assert (answer.skipped, answer.findings) == ("the list's entries are not in the dump", ())
+
+
 def test_of_an_entry_that_was_deleted_twice_it_says_so() -> None:
     prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     members = [drgn.TypeMember(lambda: prog.pointer_type(kind), name, 64 * n) for n, name in enumerate(LINKS)]

@@ -42,6 +42,8 @@ def ask(dump: Dump) -> Answer:
         entries = {address: entries.get(address) or _named(dump, address) for address in named}
     if not entries:
         return Answer(NAME, skipped="no variable at the trap is a list's entry whose value is in the dump")
+    if not any(_is_there(entry) for _, entry in entries.values()):
+        return Answer(NAME, skipped="the list's entries are not in the dump")
     broken = [
         (f"{path}{link}", words)
         for path, entry in entries.values()
@@ -63,6 +65,14 @@ def _named(dump: Dump, address: int) -> tuple[str, Object]:
     """Return the entry at an address, with its name."""
     name = where(dump.prog, address) or f"(struct list_head *)0x{address:x}"
     return f"{name}->", Object(dump.prog, "struct list_head", address=address)
+
+
+def _is_there(entry: Object) -> bool:
+    try:
+        entry.member_("next").read_()
+    except LOST:
+        return False
+    return True
 
 
 def _entries(name: str, value: Object) -> Iterator[tuple[str, Object]]:

@@ -118,10 +118,11 @@ def _why(report: CrashReport, known: Cause, *, needed: bool) -> Sentence | None:
     return ENOUGH.say(report, head, why=known.otherwise)
 
 
-def next_steps(report: CrashReport, *, needed: bool) -> Iterator[str]:
+def next_steps(report: CrashReport, *, needed: bool, located: bool = False) -> Iterator[str]:
     """Yield what to do: the commands with the crash's own kernel and place in them.
 
     :param needed: the vmcore is yet to be opened.
+    :param located: the line of the source is known.
     """
     known = CAUSES.get(report.cause, UNKNOWN)
     yield from known.next
@@ -135,7 +136,8 @@ def next_steps(report: CrashReport, *, needed: bool) -> Iterator[str]:
         named = (frame for frame in report.call_trace if base(frame.symbol) == report.blame.function)
         spot = next(named, None)
     place = ""
-    if spot is not None and spot.offset is not None and spot.size is not None and report.cause not in _ASKED:
+    wanted = not located and report.cause not in _ASKED
+    if wanted and spot is not None and spot.offset is not None and spot.size is not None:
         place = f"{spot.symbol}+0x{spot.offset:x}"
     found = symbols(release, report.kernel.distribution)
     vmlinux = found.vmlinux if found else "vmlinux"

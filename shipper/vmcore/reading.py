@@ -139,7 +139,9 @@ def _read(report: CrashReport, analysis: Analysis, answers: Sequence[Answer]) ->
         steps=(*own, *steps, Step(last.name, conclusions)),
         vmcore_needed=analysis.vmcore_needed and not said,
         why=why,
-        next=tuple(verdict.next_steps(report, needed=False)) if said else analysis.next,
+        next=tuple(verdict.next_steps(report, needed=False, located=bool(found.source)))
+        if said
+        else analysis.next,
         vmcore=found,
     )
     return structs.replace(report, analysis=changed)

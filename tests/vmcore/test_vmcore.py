@@ -86,6 +86,7 @@ def test_what_it_says_stands_in_the_verdict_that_is_read_first(dumps: Path) -> N
     assert "account->owner was NULL in account_limit" in crash["head"][0]
     assert crash["steps"][-1]["name"] == "verdict"
     assert not any("crash " in one and "vmcore" in one for one in crash["verdict"]["next"])
+    assert not any("faddr2line" in one or "vmlinux" in one for one in crash["verdict"]["next"])
 
 
 def test_of_freed_memory_it_says_whose_it_was(dumps: Path) -> None:

@@ -10,6 +10,7 @@ import random
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -362,14 +363,16 @@ def test_an_outage_is_spooled_in_flat_memory_and_drained(
     proxy = HttpProxy(opensearch.url)
     proxy.always = lambda _: Answer(503)
     list(setup_index_management(output_of(opensearch)))
+    fill(store, range(1000), namespace)
     delivering = Delivering(store, output_of(opensearch, proxy.url))
     marks = []
     try:
-        for start in range(0, 6000, 250):
+        delivering.wait(delivering.troubled)  # a whole batch was under way
+        marks.append(resident(os.getpid()))
+        for start in range(1000, 6000, 250):
             fill(store, range(start, start + 250), namespace)
             delivering.wake()
             marks.append(resident(os.getpid()))
-        delivering.wait(delivering.troubled)
         assert (delivering.pending, opensearch.count(f"logs-kernel.panic-{namespace}")) == (6000, 0)
         proxy.always = lambda _: None
         delivering.stop()  # its wait, which grew meanwhile, is not waited out
@@ -382,8 +385,10 @@ def test_an_outage_is_spooled_in_flat_memory_and_drained(
         proxy.close()
     assert (delivering.delivered, delivering.dead) == (5994, 6)
     assert opensearch.count(f"logs-kernel.panic-{namespace}") == 5994
-    # 50 MB of documents came after the fourth of these marks.
-    assert max(marks[4:]) - marks[3] < 25
+    # 50 MB of documents came after the first of these marks.
+    # A batch that is under way takes up to 25 MB for a moment.
+    assert median(marks[-10:]) - marks[0] < 15, marks
+    assert max(marks) - marks[0] < 45, marks
 
 
 def test_a_sick_output_delays_no_healthy_one(opensearch: Engine, store: Store, namespace: str) -> None:

@@ -203,8 +203,12 @@ def nowhere() -> ParserElement:
 
 @_form(title="WARNING in {function}", walk="named")
 def without_line() -> ParserElement:
-    """WARNING: CPU: 0 PID: 1 at boom.c boom_warn+0x10/0x20 [boom]"""
-    return "WARNING: CPU: " + k.number + " PID: " + k.number + " at " + k.word + " " + k.symbol
+    """WARNING: CPU: 0 PID: 1 at boom.c boom_warn+0x10/0x20 [boom]
+
+    WARNING: CPU: 0 PID: 1 at boom_warn+0x10/0x20 [boom]
+    """  # a kernel without CONFIG_DEBUG_BUGVERBOSE knows no file (kernel/panic.c: __warn())
+    file = k.FollowedBy(k.Regex(r"[^\s+]+\+0x")) | k.word + " "
+    return "WARNING: CPU: " + k.number + " PID: " + k.number + " at " + file + k.symbol
 
 
 @_form(title="WARNING in {function}", walk="ip")

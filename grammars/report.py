@@ -217,12 +217,17 @@ def _between(facts: Iterable[Fact], first: int, end: int) -> Iterable[Fact]:
             yield fact._replace(lines=lines)
 
 
+_GRACE_PERIOD: Final = frozenset({"rcu_sched", "rcu_bh", "rcu_preempt"})
+"""RCU's own threads: a stall shows their stacks because they wait (kernel/rcu/tree_stall.h)."""
+
+
 def _process(fields: Mapping[str, str], found: Gathered) -> Process:
     """Return the task that the header names, the one that was running, or the one whose stack is shown."""
     process = found.owner.process if found.owner else Process()
     if "pid" in fields and (process.pid is None or process.pid != decimal(fields["pid"])):
         return Process(decimal(fields["pid"]), fields["comm"])
-    if process.pid is None and (dumped := found.first("task")):
+    tasks = (fact for fact in found.facts if fact.kind == "task" and fact.value.name not in _GRACE_PERIOD)
+    if process.pid is None and (dumped := next(tasks, None)):
         return Process(dumped.value.pid, dumped.value.name, process.cpu)
     if process.pid is None and (wanted := found.first("lock")) and "task" in wanted.value:
         name, _, pid = wanted.value["task"].rpartition("/")

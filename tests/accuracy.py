@@ -29,9 +29,11 @@ PAGE: Final = HERE.parent / "ACCURACY.md"
 _FUNCTION: Final = re.compile(r".* in ((?:<[\w: ]+>)?[\w:]+)")
 _HEAD: Final = """# What is read right
 
-Written by `python -m tests.accuracy`; the right answers stood there before the first run. **Home**: logs of
-syzbot's kernels, the kind that the grammar grew up with. **Lab**: consoles of Debian's kernels, crashed on
-purpose ([the whole table](tests/lab/ACCURACY.md)). **Wild**: texts that people and log stores handed on.
+Written by `python -m tests.accuracy`. **Home**: logs of syzbot's kernels, the kind that the grammar grew up
+with. **Lab**: consoles of Debian's kernels, crashed on purpose ([the whole table](tests/lab/ACCURACY.md)).
+**Wild**: texts that people and log stores handed on, and that the rules were mended by: of the fields of a
+new such text 80 to 94 % are right at the first reading. The right answers are written before that; the few
+that a text turns out not to prove are withdrawn.
 
 | where | texts | field | right | of | % |
 |---|---|---|---|---|---|

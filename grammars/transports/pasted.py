@@ -25,6 +25,8 @@ _MARKUP: Final = regex(
     re.IGNORECASE,
 )
 _CENT: Final = regex(r"¢([^¢!\n]{1,64})!")
+_BOLD: Final = regex(r"(?P<before>(?:[^*\n]{0,256}[ \t])?)\*\*(?P<text>[^\s*](?:[^*\n]{0,1024}[^\s*])?)\*\*$")
+"""Markdown's emphasis to the end of a line; the kernel's own ``** …`` has blanks behind the stars."""
 _LINK: Final = regex(r"\[ {0,2}\[(<[0-9a-f]{8,16}>)\]\(<[0-9a-f]{8,16}>\]?\)\]?")
 """``[<address>] [<address>]`` where a tracker made a link of it."""
 _ENTITIES: Final = ("&lt;", "&gt;")
@@ -59,6 +61,8 @@ class _Page(LineReader):
             text = _LINK.sub(r"[\1]", text)
         if "¢" in text:
             text = _CENT.sub(r"[\1]", text)
+        if text.endswith("**") and (bold := _BOLD.match(text)):
+            text = bold["before"] + bold["text"]
         if text[0] in "[<`" and not text[1:2].isspace() and (match := _MARKUP.match(text)):
             text = match["text"]
         return self.context.again(row._replace(text=text)) if text != row.text else None
@@ -66,10 +70,10 @@ class _Page(LineReader):
 
 QUOTE: Final = Transport(name="quotation", reader=_Quote, prefixes=False, order=10, starts=">")
 PAGE: Final = Transport(
-    name="web page", reader=_Page, prefixes=False, order=5, unusual=(*_ENTITIES, "¢", "](<")
+    name="web page", reader=_Page, prefixes=False, order=5, unusual=(*_ENTITIES, "¢", "](<", "**")
 )
-"""Entities; tags of HTML, BBCode and Markdown before a text's first line; and the signs that a terminal of
-z/VM, whose code page is 037, has in the places of ``[`` and ``]``.
+"""Entities; tags of HTML, BBCode and Markdown before a text's first line; Markdown's emphasis; and the signs
+that a terminal of z/VM, whose code page is 037, has in the places of ``[`` and ``]``.
 """
 TABLE: Final = Transport(name="table", reader=_Table, order=28, starts=" \t|" + DIGITS)
 """The row of a table, as log viewers show it and Markdown writes it: dates, blanks, then the line."""

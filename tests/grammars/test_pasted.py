@@ -48,6 +48,8 @@ WRAPS: dict[str, Callable[[str], str]] = {
     "extended netconsole, stamped": lambda line: f"Jan 15 22:27:39 6.18.0,4,863,10000001,-;{line}",
     "indented syslog": lambda line: f"    {STAMP}{line}",
     "markup": lambda line: html.escape(f"[   10.000001] {line}", quote=False),
+    "bold": lambda line: f"[   10.000001] **{line.strip()}**",
+    "bold syslog": lambda line: f"{STAMP}**{line.strip()}**",
     "container": lambda line: f"2026-11-22T18:53:41.123456789Z stdout F [   10.000001] {line}",
     "two consoles": lambda line: f"[   10.000001] {line}\n[   10.000001] {line}",
 }

@@ -124,7 +124,7 @@ def _buckets(ask: Ask, field: str, inner: Json, where: Iterable[Term] = ()) -> I
 def figures(ask: Ask) -> Json:
     """Return what :func:`kpanic.dashboards.summarise` counts, of all documents of an engine.
 
-    Above some thousand incidents of a group, and some ten thousand in all, an engine's numbers are near.
+    Above some thousand incidents of a group, and some ten thousand in all, counts are approximate.
     """
 
     def counts(exact: int) -> Json:

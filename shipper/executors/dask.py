@@ -65,9 +65,8 @@ class Dask(Generic[Sent]):
             import distributed.comm  # noqa: PLC0415 - an extra
         except ImportError:
             raise OperatorError(f"{address} needs a library: pip install 'kpanic[dask]'") from None
-        for name in list(
-            logging.root.manager.loggerDict
-        ):  # the library gives some of them levels of their own
+        # the library gives some of its loggers levels of their own
+        for name in list(logging.root.manager.loggerDict):
             if name.partition(".")[0] == "distributed":
                 logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said here
         self._distributed: Any = distributed

@@ -131,14 +131,16 @@ def nested(profile: Profile) -> dict[str, Any]:
 
 def _stored(name: str, value: object) -> str | int | None:
     """Return a field's value as a column has it; an address in a reason would make each profile its own."""
-    import msgspec  # noqa: PLC0415
-
+    if value is None:
+        return None
     if name in LISTS:
+        import msgspec  # noqa: PLC0415 - a status needs none of it
+
         many = [str(one) for one in value] if isinstance(value, list) else []
         return msgspec.json.encode(many).decode() if many else None
     if isinstance(value, bool):
         return int(value)
     if not isinstance(value, str):
         return None
-    text = value.encode("utf-8", "replace").decode()
+    text = value if value.isascii() else value.encode("utf-8", "replace").decode()
     return _ADDRESS.sub("…", text) if name == "event.reason" else text

@@ -142,11 +142,12 @@ class _Table:
         """Documents without a signature."""
         self._last: dict[int, tuple[int, int]] = {}
         """Time and key of each profile's newest document."""
+        self._answered = {key for key, fields in crashes.profiles.items() if matches(fields, (ANSWERED,))}
+        """Profiles of documents with answers of a dump."""
         self._read()
 
     def _read(self) -> None:
         unsigned = {key for key, fields in self._crashes.profiles.items() if not first(fields, SIGNATURE)}
-        answered = self._answered()
         before = -1
         number = -1
         for rows in self._crashes.rows():
@@ -164,12 +165,8 @@ class _Table:
             self._last.update(zip(profile, zip(at, document, strict=True), strict=True))
             self._unsigned.extend(compress(document, map(unsigned.__contains__, profile)))
             self._opened.update(
-                compress(zip(numbers, document, strict=True), map(answered.__contains__, profile))
+                compress(zip(numbers, document, strict=True), map(self._answered.__contains__, profile))
             )
-
-    def _answered(self) -> set[int]:
-        """Return the profiles of documents with answers of a dump."""
-        return {key for key, fields in self._crashes.profiles.items() if matches(fields, (ANSWERED,))}
 
     def _ids(self) -> dict[int, str]:
         """Return the ``event.id`` of incidents by number: of all, or of the newest where they are many."""
@@ -180,12 +177,11 @@ class _Table:
 
     def _best(self) -> Iterator[int]:
         """Yield the best document of each signature: the newest parsed completely, of a dump if any."""
-        answered = self._answered()
         best: dict[str, tuple[bool, bool, int, int]] = {}
         for profile, (at, document) in self._last.items():
             fields = self._crashes.profiles.get(profile, {})
             signature = first(fields, SIGNATURE)
-            rank = (first(fields, "kernel.panic.parse.status") == "complete", profile in answered, at)
+            rank = (first(fields, "kernel.panic.parse.status") == "complete", profile in self._answered, at)
             if signature and (signature not in best or best[signature][:3] < rank):
                 best[signature] = (*rank, document)
         found = sorted(best.values(), key=lambda one: one[2], reverse=True)

@@ -16,16 +16,7 @@ if TYPE_CHECKING:
     from kpanic.dashboards.panels import Source
     from kpanic.dashboards.rules import Rule
 
-__all__ = [
-    "FACTS",
-    "dashboard_url",
-    "fields",
-    "heading",
-    "jinja",
-    "mustache",
-    "opening",
-    "silence",
-]
+__all__ = ["FACTS", "dashboard_url", "fields", "heading", "jinja", "mustache", "opening", "silence"]
 
 
 class Fact(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.fact import lines_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,7 +21,7 @@ _UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 def header(report: CrashReport) -> tuple[Line, ...]:
     """Return the line that names the crash: mostly the first, which a report without its top lacks."""
-    return next((fact.lines for fact in report.facts if fact.kind == "header"), report.lines[:1])
+    return lines_of(report.facts, "header") or report.lines[:1]
 
 
 def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kpanic.grammars import parse
 from kpanic.grammars.scan import Scanner
 from kpanic.shipper.api import WATCHDOG, Crash, Reader, TooCostly, Unreadable, _watchdog
 from kpanic.shipper.contract import crash_text
@@ -35,7 +36,8 @@ def spin(seconds: float) -> str:
 
 @pytest.fixture
 def watchdog(monkeypatch: pytest.MonkeyPatch) -> Watchdog:
-    """The one of this process, with short times."""
+    """The one of this process, with short times, which the first use of the grammar would take."""
+    assert len(list(parse(crash_text(0)))) == 1
     monkeypatch.setattr(_watchdog, "LOOK", 0.02)
     monkeypatch.setattr(_watchdog, "BASE", 0.2)
     monkeypatch.setattr(_watchdog, "BYTE", 1e-6)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
-from kpanic.grammars.reading.evidence import frame, listed, once
+from kpanic.grammars.reading.evidence import frame, header, listed, once
 from kpanic.grammars.suspect import PANIC, REMEMBERED, WATCHDOG, bare, base, passed_over
 
 if TYPE_CHECKING:
@@ -204,22 +204,25 @@ def _suspect(report: CrashReport) -> tuple[Sentence | None, ...]:
     if not blame.function:
         return (NO_SUSPECT.say(report, rule=blame.rule or "the report names none"),)
     lines = frame(report, blame.function) or tuple(
-        line for line in report.lines[:1] if blame.function in line.text
+        line for line in header(report) if blame.function in line.text
     )
     if lines:
         return (SUSPECT.say(report, lines, function=blame.function, rule=blame.rule),)
-    return (DERIVED.say(report, _first_frames(report), function=blame.function, rule=blame.rule),)
+    return (DERIVED.say(report, _walked(report), function=blame.function, rule=blame.rule),)
 
 
-def _first_frames(report: CrashReport) -> tuple[Line, ...]:
-    return next((fact.lines for fact in report.facts if fact.kind == "frames"), report.lines[:1])
+def _walked(report: CrashReport) -> tuple[Line, ...]:
+    """Return the lines that a function comes from whose name is derived: the frames, or where the CPU was."""
+    kinds = ("frames", "pointer")
+    found = (fact.lines for kind in kinds for fact in report.facts if fact.kind == kind)
+    return next(found, header(report))
 
 
 def _passed_over(report: CrashReport) -> Sentence | None:
     skipped = dict(report.blame.skipped)
     names = listed((f"{name} ({why})" for name, why in skipped.items()), PASSED)
     lines = once(*(frame(report, name) for name in list(skipped)[:PASSED]))
-    return PASSED_OVER.say(report, lines or (report.lines[:1] if skipped else ()), functions=names)
+    return PASSED_OVER.say(report, lines or (header(report) if skipped else ()), functions=names)
 
 
 def _unentered(report: CrashReport) -> Sentence | None:

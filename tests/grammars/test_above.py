@@ -52,3 +52,13 @@ def test_the_lines_before_are_bounded_over_all_hosts() -> None:
     kept = [stream.kept() for stream in parser._streams.values()]  # noqa: SLF001 - nothing else tells
     assert 0 < sum(lines for lines, _ in kept) <= ALL_LINES
     assert sum(characters for _, characters in kept) <= 1.2 * ALL_CHARACTERS
+
+
+def test_a_function_with_a_derived_name_is_proved_by_where_the_cpu_was() -> None:
+    system_call = "".join(LEFT.replace("widget_sync", "__arm64_sys_mremap").splitlines(keepends=True)[:4])
+    (crash,) = parse(system_call + PANIC)
+    assert crash.analysis
+    said = [one for step in crash.analysis.steps for one in step.sentences if "suspect" in one.text]
+    assert [(one.text, [line.number for line in one.evidence]) for one in said] == [
+        ("sys_mremap is the suspect function: the instruction pointer is in it.", [3])
+    ]

@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from kpanic.grammars import machines
+from kpanic.grammars import machines, precompiled
 from kpanic.grammars.blocks import (
     backtrace,
     code,
@@ -65,13 +65,13 @@ class BlockSwitch:
         self._others = others = [one for one in blocks if min(map(len, one.literals), default=0) < SHORTEST]
         self._literal = [one for one in blocks if one not in others]
         literals = {text for one in self._literal for text in one.literals}
-        self._by_first = _by_first(sorted(literals, key=len, reverse=True))
+        self._by_first = _by_first(sorted(literals, key=lambda one: (-len(one), one)))
         self._by_literal: dict[str, list[Block]] = {}
         # a block that repeats a line begins with one of them: all of it is read once it is chosen
         unnamed = [re.sub(r"\(\?P<\w+>", "(?:", (one.each or one).pattern) for one in others]
         # by the newline before it a line is found much faster than by ``^``
         words = "|".join(map(re.escape, self._by_first))
-        self._begin = re.compile(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
+        self._begin = precompiled.compile(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
 
     def read(self, text: str, at: int) -> tuple[int, int, str, Any] | None:
         """Look for the next line, behind a newline, that a block begins at.

@@ -6,10 +6,14 @@ all takes longer than reading it.
 
 from __future__ import annotations
 
-import re
-from typing import Any, AnyStr, cast
+from typing import TYPE_CHECKING, Any, AnyStr, Final, cast
 
-__all__ = ["regex"]
+from kpanic.grammars import precompiled
+
+if TYPE_CHECKING:
+    import re
+
+__all__ = ["compile_all", "regex"]
 
 
 class _Lazy:
@@ -21,9 +25,21 @@ class _Lazy:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a pattern has
         if name.startswith("__"):
             raise AttributeError(name)
-        value = getattr(re.compile(*self._made), name)
+        value = getattr(self.compile(), name)
         setattr(self, name, value)
         return value
+
+    def compile(self) -> re.Pattern[Any]:
+        return precompiled.compile(*self._made)
+
+
+_made: Final[list[_Lazy]] = []
+
+
+def compile_all() -> None:
+    """Compile the patterns of all modules that are imported."""
+    for one in _made:
+        one.compile()
 
 
 def regex(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
@@ -31,4 +47,6 @@ def regex(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
 
     :raises re.error: at the first use, where the pattern is none.
     """
-    return cast("re.Pattern[AnyStr]", _Lazy(pattern, flags))
+    made = _Lazy(pattern, flags)
+    _made.append(made)
+    return cast("re.Pattern[AnyStr]", made)

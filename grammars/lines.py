@@ -14,17 +14,17 @@ A transport whose reader raises an error costs the line, which is then read as p
 from __future__ import annotations
 
 import functools
-import re
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars import faults
+from kpanic.grammars import faults, precompiled
 from kpanic.grammars import transport as transport_
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import LineReader, Row, scrub
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator
 
     from kpanic.grammars.transport import Transports
@@ -72,7 +72,7 @@ def _parted(line: Line) -> Iterator[Line]:
 
 @functools.lru_cache(maxsize=4)
 def _usual(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?:({pattern})|(.*))\n")
+    return precompiled.compile(rf"(?:({pattern})|(.*))\n")
 
 
 class Reader:

@@ -7,9 +7,9 @@ compiled together.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars import precompiled
 from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class Names:
             if rest:
                 others.append(("|".join(rest), reason))
         self._prefixes = tuple(self._starts)
-        self._pattern = re.compile("|".join(f"({pattern})" for pattern, _ in others)) if others else None
+        self._pattern = (
+            precompiled.compile("|".join(f"({pattern})" for pattern, _ in others)) if others else None
+        )
         self._reasons = tuple(reason for _, reason in others)
 
     def reason(self, name: str, *, anchored: bool = False) -> str:

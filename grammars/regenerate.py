@@ -6,31 +6,20 @@ A test holds the committed file to the sentences that it is made from.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from kpanic.grammars import body, registry
-from kpanic.grammars.blocks import boot
+from kpanic.grammars import registry
 from kpanic.grammars.compile import beginnings, literals, pattern
+from kpanic.grammars.precompile import sentences
 from kpanic.grammars.sentence import Unsought, checksum
-
-if TYPE_CHECKING:
-    from kpanic.grammars.sentence import Sentence
 
 PATH: Final = Path(__file__).with_name("compiled.py")
 _HEAD: Final = '"""The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""\n\n'
 
 
-def sentences() -> list[Sentence]:
-    """Return the built-in sentences, those of plugins left out."""
-    forms = [form.sentence for family in registry.default().families for form in family.forms]
-    parts = [part for block in body.blocks() for part in block.sentences]
-    everything = dict.fromkeys([*forms, *parts, *boot.SENTENCES])
-    return [sentence for sentence in everything if sentence.module.startswith("kpanic.grammars.")]
-
-
 def source() -> str:
     """Return what the file is to hold."""
-    own = sentences()
+    own = [one for one in sentences() if one.module.startswith("kpanic.grammars.")]
     forms = {form.sentence for family in registry.default().families for form in family.forms}
     lines = [
         _HEAD,

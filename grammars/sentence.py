@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars import compiled
+from kpanic.grammars import compiled, precompiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ class Sentence:
     @cached_property
     def regex(self) -> re.Pattern[str]:
         """The pattern, compiled by :mod:`re`."""
-        return re.compile(self.pattern)
+        return precompiled.compile(self.pattern)
 
     @cached_property
     def _numbered(self) -> bool:

@@ -127,6 +127,10 @@ def main() -> None:
     try:
         code = _run()
         out.flush()
+        if "kpanic.grammars" in sys.modules:
+            from kpanic.grammars import precompile  # noqa: PLC0415
+
+            precompile.write_if_wanted()
     except (BrokenPipeError, _OutError) as error:
         if isinstance(error, BrokenPipeError):  # the reader needs no more
             code = 0

@@ -14,6 +14,7 @@ for python in python3 python3.14 python3.13 python3.12 python3.11; do
     fi
 done
 /usr/lib/kpanic/bin/python -I -m compileall -q /usr/lib/kpanic/lib/python3 2>/dev/null || true
+/usr/lib/kpanic/bin/python -I -m kpanic.grammars.precompile 2>/dev/null || true
 
 if command -v systemd-sysusers >/dev/null; then
     systemd-sysusers kpanic.conf

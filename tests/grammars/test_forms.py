@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpanic.grammars import compiled, diagram, parse, regenerate
+from kpanic.grammars import compiled, diagram, parse, precompile, regenerate
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.compile import GrammarError, literals, pattern
 from kpanic.grammars.registry import default
@@ -132,7 +132,7 @@ def test_the_kept_patterns_are_those_of_the_sources() -> None:
 @pytest.mark.slow
 def test_the_picture_shows_every_sentence(tmp_path: Path) -> None:
     picture = tmp_path / "grammar.html"
-    sentences = regenerate.sentences()
+    sentences = precompile.sentences()
     assert diagram.draw(picture) == len(sentences)
     page = picture.read_text(encoding="utf-8")
     assert page.count('<section class="form">') == len(FORMS)

@@ -1,0 +1,47 @@
+"""Compile the patterns for this Python, as ``compileall`` does: ``python -m kpanic.grammars.precompile``.
+
+A package does so when it is installed. Elsewhere the first command that parses does so when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from kpanic.grammars import body, lazy, registry
+from kpanic.grammars.blocks import boot
+from kpanic.grammars.precompiled import PATTERNS
+
+if TYPE_CHECKING:
+    from kpanic.grammars.sentence import Sentence
+
+__all__ = ["sentences", "write", "write_if_wanted"]
+
+
+def sentences() -> list[Sentence]:
+    """Return all sentences, those of plugins too."""
+    forms = [form.sentence for family in registry.default().families for form in family.forms]
+    parts = [part for block in body.blocks() for part in block.sentences]
+    return list(dict.fromkeys([*forms, *parts, *boot.SENTENCES]))
+
+
+def write() -> None:
+    """Compile all patterns, and keep them.
+
+    :raises OSError: they cannot be kept.
+    """
+    for sentence in sentences():
+        sentence.regex  # noqa: B018 - it is compiled when it is first used
+    lazy.compile_all()
+    PATTERNS.write()
+
+
+def write_if_wanted() -> None:
+    """Keep the patterns if Python would keep compiled modules; it is no fault where they cannot be kept."""
+    if PATTERNS.wanted:
+        with contextlib.suppress(OSError):
+            write()
+
+
+if __name__ == "__main__":
+    write()

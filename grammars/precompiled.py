@@ -1,0 +1,122 @@
+"""Regular expressions that an installation compiles once, as it does with its modules.
+
+:mod:`re` compiles in Python: for the patterns that a few hundred crashes ask for it takes as long as Python
+takes to start. What it compiles to is kept in ``__pycache__``, by the rules of compiled modules (PEP 3147):
+for one version of Python, where the folder can be written and ``PYTHONDONTWRITEBYTECODE`` is not set.
+:mod:`kpanic.grammars.precompile` writes the file. Without it each process compiles what it needs.
+
+The file holds the arguments of ``_sre.compile``, with which ``compile`` of Lib/re/_compiler.py ends (CPython
+3.11 to 3.14). A test compares each pattern with what :mod:`re` makes of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import marshal
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, AnyStr, Final, cast
+
+from kpanic.grammars import compiled
+
+__all__ = ["PATTERNS", "Patterns", "compile"]
+
+Key = tuple[str | bytes, int]
+"""A pattern and the flags that are given with it."""
+Arguments = tuple[int, bytes, int, dict[str, int], tuple[str | None, ...]]
+"""Flags, code, number of groups, numbers of the groups by name, names by number."""
+
+
+class Patterns:
+    """Compiled patterns of one file.
+
+    :param path: the file, which need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._missed: list[Key] = []
+
+    @functools.cached_property
+    def table(self) -> dict[Key, Arguments]:
+        """What the file holds; nothing if it is damaged, or another Python or another kpanic wrote it."""
+        try:
+            made_for, table = marshal.loads(self._path.read_bytes())  # noqa: S302 - trusted as modules are
+        except (OSError, ValueError, EOFError, TypeError):
+            return {}
+        return cast("dict[Key, Arguments]", table) if made_for == _made_for() else {}
+
+    def compile(self, pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
+        """Return what :func:`re.compile` does.
+
+        :raises re.error: the pattern is none.
+        """
+        key = (pattern, int(flags))
+        if key not in self.table:
+            found = re.compile(pattern, flags)
+            self._missed.append(key)
+            return found
+        own, code, groups, numbers, names = self.table[key]
+        words = memoryview(code).cast("I").tolist()
+        return cast("re.Pattern[AnyStr]", _engine().compile(pattern, own, words, groups, numbers, names))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether patterns were compiled, none are kept, and Python would keep a compiled module there."""
+        if not self._missed or self.table or sys.dont_write_bytecode:
+            return False
+        folder = self._path.parent
+        while not folder.exists():
+            folder = folder.parent
+        return os.access(folder, os.W_OK)
+
+    def write(self) -> None:
+        """Keep what was compiled. Other processes may do so at the same time.
+
+        :raises OSError: the file cannot be written.
+        """
+        table = self.table | {key: _arguments(*key) for key in self._missed}
+        folder = self._path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        number, name = tempfile.mkstemp(dir=folder, prefix=self._path.name)
+        new = Path(name)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(marshal.dumps(cast("Any", (_made_for(), table))))
+            new.chmod(0o644)
+            new.replace(self._path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+
+def _made_for() -> tuple[object, ...]:
+    status = os.stat(compiled.__file__)  # noqa: PTH116 - a Path takes longer, at each start
+    return sys.version, sys.byteorder, status.st_mtime_ns, status.st_size
+
+
+@functools.cache
+def _engine() -> Any:  # noqa: ANN401 - a module without types
+    return importlib.import_module("_sre")
+
+
+def _arguments(pattern: str | bytes, flags: int) -> Arguments:
+    """Return what Lib/re/_compiler.py hands to ``_sre.compile``."""
+    parsed = importlib.import_module("re._parser").parse(pattern, flags)
+    code = importlib.import_module("re._compiler")._code(parsed, flags)  # noqa: SLF001
+    numbers = parsed.state.groupdict
+    names: list[str | None] = [None] * parsed.state.groups
+    for name, number in numbers.items():
+        names[number] = name
+    data = b"".join(word.to_bytes(4, sys.byteorder) for word in code)
+    return flags | parsed.state.flags, data, parsed.state.groups - 1, dict(numbers), tuple(names)
+
+
+PATTERNS: Final = Patterns(Path(importlib.util.cache_from_source(__file__)).with_suffix(".patterns"))
+"""Those of this installation and this Python."""
+compile = PATTERNS.compile  # noqa: A001 - as re has it

@@ -35,6 +35,8 @@ _ENDS: Final = regex(r"not syncing: *(?:[^\n]{0,40}Fatal exception|Aiee)", re.IG
 """A panic that only an oops comes to (die() of arch/*/kernel/traps.c, do_exit() of kernel/exit.c)."""
 _DIES: Final = regex(r"\s*Code: (?:[0-9a-f]{4,8} ){2,16}\([0-9a-f]{4,8}\)")
 """What die() of arm, arm64 and riscv prints last; their warnings show no code."""
+_SHOWN: Final = regex(r"\s*(?:NMI backtrace for cpu|SysRq ?: )")
+"""A line that heads the registers of a CPU that goes on."""
 _OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux version ")
 """A line that ends another report, or begins a boot."""
 _OWNER: Final = regex(r"\s*(?:CPU: \d|P[Ii][Dd]: \d)")
@@ -72,7 +74,7 @@ def with_rest(incident: Incident, number: int, family: Family) -> Incident | Non
     if not ends(line, family):
         return None
     above = _own((*incident.above, *incident.lines[:place]), line)
-    if family is ended and not (above and _DIES.match(above[-1].text)):
+    if family is ended and not _died(above, line):
         return None
     first = _first(above)
     if first is None:
@@ -103,6 +105,13 @@ def _own(recent: Sequence[Line], line: Line) -> list[Line]:
             own.append(one)
         last = one
     return own[::-1]
+
+
+def _died(above: Sequence[Line], line: Line) -> bool:
+    """Tell whether the lines above one of the family :data:`ended` are a dying kernel's."""
+    if line.text.lstrip().startswith("Process "):
+        return not any(_SHOWN.match(one.text) for one in above)
+    return bool(above) and _DIES.match(above[-1].text) is not None
 
 
 def _first(above: Sequence[Line]) -> int | None:

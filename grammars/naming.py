@@ -38,7 +38,8 @@ class Named(Struct):
     family: Family
     blame: Blame
     place: str = ""
-    """Where the CPU was: in the title where no frame is left to be the suspect function."""
+    """Where the CPU was, or the function that the header names: in the title where no frame is left to be the
+    suspect function."""
 
 
 def name(
@@ -87,7 +88,7 @@ def _name(  # noqa: PLR0913 - each of them is part of the name
     words = defaultdict(str, fields)  # a form's words need not all be there
     wording = form.title
     doubt = form.corrupted
-    place = walker.place() if named and not blame.function else ""
+    place = walker.place() or fields.get("function", "") if named and not blame.function else ""
     if named and not blame.function:
         if not place:
             wording = wording.replace(" in {function}", "")

@@ -125,6 +125,8 @@ def over(incident: Incident, line: Line, family: Family, previous: str = "") -> 
     graver = kinds.isdisjoint(PASSING) and not _FOLLOWS.search(line.text)
     if graver and _FENCE.match(previous) and _traced(incident):
         return True  # people quote each crash apart
+    if seconds is not None and seconds < 0 and any(_FENCE.match(one.text) for one in incident.lines[-2:]):
+        return True  # and below it what came before
     if incident.fatal:
         return seconds is not None and seconds > SILENT
     if passed.isdisjoint(PASSING):

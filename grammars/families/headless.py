@@ -169,6 +169,14 @@ def end() -> ParserElement:
     return "---[ end trace " + k.rest_of_line
 
 
+@ended.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
+def x86_64_process() -> ParserElement:
+    """Process scsi_eh_0 (pid: 491, threadinfo ffff881057eee000, task ffff881057e29540)"""
+    # show_registers() of arch/x86/kernel/dumpstack_64.c, before 3.11
+    task = k.Regex(r" \(pid: \d+, threadinfo ffff")
+    return "Process " + k.UpTo(task, least=1, most=64) + task + k.rest_of_line
+
+
 @_die()
 def i386_end() -> ParserElement:
     """EIP: [<c0123456>] boom_read+0x1/0x2 SS:ESP 0068:c0a80000"""  # die() repeats the place at its end

@@ -34,6 +34,29 @@ def test_the_code_of_a_dying_kernel_tells_too() -> None:
     assert (crash.title, crash.fatal) == ("Oops in widget_sync", False)
 
 
+PROCESS = """\
+Pid: 491, comm: widget_eh_0 Tainted: G        W  ----------------   2.6.32-220.el6.x86_64 #1 Widget
+RIP: 0010:[<ffffffff8124e424>]  [<ffffffff8124e424>] widget_requeue+0x94/0xa0
+RAX: ffff881d99e3e8a8 RBX: ffff881d99e3e780 RCX: ffff881d99e3e8a8
+Process widget_eh_0 (pid: 491, threadinfo ffff881057eee000, task ffff881057e29540)
+Call Trace:
+ [<ffffffff81362323>] __widget_queue+0xa3/0x150
+"""
+
+
+def test_an_old_kernel_names_the_process_of_an_oops() -> None:
+    (crash,) = parse(PROCESS)
+    assert (crash.title, crash.process.name, crash.kernel.architecture) == (
+        "Oops in widget_requeue",
+        "widget_eh_0",
+        "x86_64",
+    )
+
+
+def test_a_cpu_that_only_shows_its_registers_did_not_crash() -> None:
+    assert list(parse("NMI backtrace for cpu 3\n" + PROCESS)) == []
+
+
 def test_the_end_of_a_warning_is_no_crash() -> None:
     assert list(parse(LEFT + END)) == []
 

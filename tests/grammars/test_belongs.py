@@ -268,6 +268,20 @@ def test_crashes_that_are_quoted_apart_are_two() -> None:
     assert [crash.blame.function for crash in parse(QUOTED + other)] == ["widget_read", "gadget_read"]
 
 
+def test_an_earlier_report_that_is_quoted_below_a_crash_is_its_own() -> None:
+    warning = """\
+above it I found
+```
+[    1.050000] ------------[ cut here ]------------
+[    1.050001] WARNING: CPU: 0 PID: 7 at mm/widget.c:14 widget_free+0xb8/0xdc
+```
+"""
+    crashes = list(parse(QUOTED + warning))
+    assert [crash.blame.function for crash in crashes] == ["widget_read", "widget_free"]
+    assert [crash.fatal for crash in crashes] == [True, False]
+    assert [fact.value for fact in crashes[0].followed_by] == ["kernel panic: Fatal exception"]
+
+
 def test_a_log_with_the_newest_line_first_is_turned_round() -> None:
     lines = [line for line in QUOTED.splitlines() if line.startswith("[")]
     (crash,) = parse("\n".join(reversed(lines)))

@@ -322,3 +322,10 @@ POSTED = {
 def test_a_posted_report_is_blamed_on_who_handed_a_helper_something_bad(function: str) -> None:
     lines = [line.removeprefix(" " * 8) for line in POSTED[function].strip("\n").splitlines()]
     assert _crash(*lines[:-1]).blame.function == function
+
+
+def test_a_header_names_the_place_of_a_warning_without_a_trace() -> None:
+    (crash,) = parse(
+        "WARNING: CPU: 0 PID: 16624 at mm/vmalloc.c:1494 __vunmap+0xb8/0xdc\nModules linked in: widget\n"
+    )
+    assert (crash.title, crash.blame.function, crash.status) == ("WARNING in __vunmap", "", "corrupted")

@@ -6,6 +6,7 @@ The header gives the crash its name (:mod:`kpanic.grammars.naming`), the facts o
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
 from itertools import islice, takewhile
 from operator import attrgetter
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from kpanic.grammars import body, machines, signature
 from kpanic.grammars.above import with_rest
 from kpanic.grammars.blocks.hardware import read_hardware
+from kpanic.grammars.blocks.owner import running
 from kpanic.grammars.cause import settle, triggered
 from kpanic.grammars.data.distributions import distribution
 from kpanic.grammars.fact import Fact
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["CONSEQUENCES", "fault_of", "read", "unread"]
 
 _LOST: Final = attrgetter("lost")
+_PLACE: Final = attrgetter("place")
 SYSRQ: Final = "sysrq_handle_crash"
 """drivers/tty/sysrq.c: nothing else crashes the kernel on purpose from there."""
 CONSEQUENCES: Final = 16
@@ -63,6 +66,10 @@ CRASH: Final = frozenset({"oops", "error code", "pointer", "registers", "code", 
 """Kinds of the facts that an oops has of its own."""
 _WIDER: Final = (64, 32)
 """Bits of a machine, and of one that a word names wrongly."""
+OWNER_WITHIN: Final = 16
+"""Lines of a report without a trace in which who was running is looked for."""
+_OWNER: Final = "CPU: "
+_COMM: Final = " Comm: "
 PANIC: Final = "panic"
 """The family of panic()'s own line."""
 
@@ -171,6 +178,16 @@ def _gathered(facts: Body, named: Named, incident: Incident) -> Gathered:
     return gather(own, owner_last=last)
 
 
+def _glued(text: ReportText, found: Gathered) -> Fact | None:
+    """Return who was running where a console wrote something else before it on its line."""
+    trace = (fact.place for fact in found.facts if fact.kind in {"opening", "frames"})
+    for place, line in enumerate(text.lines[: next(trace, OWNER_WITHIN)]):
+        at = line.text.find(_OWNER)
+        if at > 0 and _COMM in line.text and (owner := running.read(f"{line.text[at:]}\n", 0)):
+            return Fact(running.kind, owner[1], (line,), place)
+    return None
+
+
 def _again(incident: Incident) -> Line | None:
     """Return the next header of an incident that heads an oops; None without one."""
     return next((incident.lines[head.place] for head in incident.heads[1:] if _deadly(head)), None)
@@ -273,6 +290,10 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
     head = incident.lines[incident.heads[0].place]
     found = _gathered(facts, named, incident)
     form = named.reading.form if named.reading else None
+    traced = form is not None and not form.traceless
+    if traced and found.owner is None and _COMM in text.text and (fact := _glued(text, found)):
+        found.owner = fact.value
+        insort(found.facts, fact, key=_PLACE)
     fields = named.reading.fields if named.reading else {}
     cause = "unknown" if form is None else form.cause if isinstance(form.cause, str) else form.cause(fields)
     said = _said(incident, named)

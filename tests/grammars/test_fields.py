@@ -37,6 +37,27 @@ def test_a_process_line_before_the_owner_hides_neither_kernel_nor_cpu_nor_taints
     assert crash.taint.flags == ("B", "O")
 
 
+GLUED = """\
+[   10.000001] WARNING: CPU: 2 PID: 0 at kernel/widget.c:30 widget_check+0x4c/0x54
+[   10.000002] Modules linked in: widget
+[   10.000003] (AND OS)CPU: 2 PID: 0 Comm: swapper/2 Tainted: P        W  O      5.4.61-android11 #1
+[   10.000004] pc : widget_check+0x4c/0x54
+"""
+
+
+def test_who_was_running_may_stand_behind_what_a_console_put_before_it() -> None:
+    crash = read(GLUED)
+    assert (crash.process.name, crash.kernel.release) == ("swapper/2", "5.4.61-android11")
+    assert [line.number for line in lines_of(crash.facts, "owner")] == [3]
+
+
+def test_who_was_running_behind_a_trace_is_another() -> None:
+    lines = GLUED.splitlines()
+    trace = ["[   10.000002] Call trace:", "[   10.000002]  widget_poll+0x4/0x54"]
+    crash = read("\n".join([*lines[:2], *trace, *lines[2:]]))
+    assert (crash.process.name, crash.kernel.release) == ("", "")
+
+
 def test_another_tasks_line_says_nothing_of_this_one() -> None:
     crash = read(
         """\

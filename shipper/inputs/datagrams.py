@@ -10,6 +10,7 @@ that what others send fills another buffer.
 from __future__ import annotations
 
 import ctypes
+import select
 import socket
 import struct
 import threading
@@ -140,14 +141,17 @@ class _Source:
 
     :ivar heard: when it had something last.
     :ivar since: since when it waits until what came before it is read; 0.0 once it is.
+    :ivar taken: moment before which all that came was taken.
+    :ivar rounds: calls since :attr:`began` that found it full.
     :ivar drops: datagrams that the kernel has dropped, as far as they were counted.
     """
 
-    __slots__ = ("drops", "heard", "since", "socket")
+    __slots__ = ("began", "drops", "heard", "rounds", "since", "socket", "taken")
 
     def __init__(self, made: socket.socket, since: float = 0.0) -> None:
         self.socket = made
-        self.since = self.heard = since
+        self.since = self.heard = self.taken = self.began = since
+        self.rounds = 0
         self.drops = 0
 
     def lost(self) -> int:
@@ -181,6 +185,8 @@ class Receiver(threading.Thread):
         self._ended = Stop()
         self._waiter = Waiter(self._ended)
         self._apart: dict[tuple[str, int], _Source] = {}
+        self._receiving: list[_Source] = []
+        """What was in these may not be taken yet."""
         self._young = 0
         """Number of sockets that are not read yet: what came before may still be in the common one."""
         self._closed = 0
@@ -204,6 +210,19 @@ class Receiver(threading.Thread):
         """Take what the sockets have now, and end."""
         self._ended.set()
         self.join()
+
+    def taken(self, now: float) -> float:
+        """Return a moment before which all that came was taken; to be called while ``take`` cannot run.
+
+        :param now: the moment if nothing waits.
+        """
+        sources = {source.socket.fileno(): source for source in (self._common, *self._apart.values())}
+        sockets = select.poll()
+        for descriptor in sources:
+            sockets.register(descriptor, select.POLLIN)
+        waiting = [sources[descriptor] for descriptor, _ in sockets.poll(0)]
+        # only now: what was received before is in no socket any more
+        return min((source.taken for source in (*waiting, *self._receiving)), default=now)
 
     def close(self) -> None:
         """Close the sockets of senders that were set apart."""
@@ -259,6 +278,7 @@ class Receiver(threading.Thread):
 
     def _receive(self, room: _Room, sources: list[_Source]) -> None:
         """Take what sockets have that are readable."""
+        self._receiving = sources
         for source in sources:
             if not source.since:
                 self._empty(room, source, ROUNDS if source is self._common else OWN_ROUNDS)
@@ -269,12 +289,19 @@ class Receiver(threading.Thread):
                 if source.since and (empty or now - source.since >= YOUNG):
                     source.since = 0.0
                     self._young -= 1
+        self._receiving = []
 
     def _empty(self, room: _Room, source: _Source, rounds: int) -> None:
-        source.heard = time.monotonic()
+        now = source.heard = time.monotonic()
+        if not source.rounds:
+            source.began = now
         for _ in range(rounds):
             batch = room.receive(source.socket, self)
             if batch.lengths:
                 self._take(batch)
             if len(batch.lengths) < MANY:
+                source.taken, source.rounds = now, 0
                 return
+        source.rounds += rounds
+        if source.rounds >= LAST_ROUNDS:
+            source.taken, source.rounds = source.began, 0

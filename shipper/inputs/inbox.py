@@ -4,6 +4,9 @@ A socket is emptied at once (:mod:`.datagrams`), because the kernel drops what c
 What was in it waits here. Each sender is charged for what arrives and for the time that it takes to parse,
 and what it is charged with fades. Who is charged least is read first, so that a flood delays and drops what
 comes of the senders that make it. A new sender begins with a charge: addresses are cheap to invent.
+
+A message is parsed some time after it arrived, so that parsers go by :meth:`Inbox.clock` and not by the time:
+a sender is not silent while its messages wait.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ TURN: Final = 0.002
 """Seconds that messages of one sender are parsed before the next sender's turn."""
 SHARE: Final = 4 << 20
 """Maximum bytes of one sender that wait."""
-OVERHEAD: Final = 100
+OVERHEAD: Final = 150
 """Bytes that a message takes beside its own."""
 FADES: Final = 10.0
 """Seconds in which a charge falls to its 2.7th part."""
@@ -69,7 +72,7 @@ FINISH: Final = 15.0
 """Seconds after that for reports that are open; both together are less than ``shutdown_timeout``."""
 
 
-NOTHING: Final[deque[bytes]] = deque(maxlen=0)
+NOTHING: Final[deque[tuple[float, bytes]]] = deque(maxlen=0)
 """The queue of all who do not wait: a deque of its own has 600 bytes."""
 
 
@@ -79,6 +82,7 @@ class _Sender:
     :ivar charge: seconds that it is charged with, as a logarithm that grows with the clock instead of fading:
         charges of any two senders compare at any time.
     :ivar behind: :data:`BEHIND` if it was new when it began to wait.
+    :ivar queue: what of it waits, each with the moment when it arrived.
     :ivar port: that of the socket which it was given for itself.
     :ivar waits: something of it waits, or is being parsed.
     """
@@ -196,6 +200,10 @@ class Inbox:
         self._heap: list[tuple[float, str]] = []
         """The senders that wait, the one with the smallest charge first."""
         self._share = MEMORY.share()
+        self._taken = 0.0
+        """Moment before which all that came is parsed or in a queue."""
+        self._parsing: float | None = None
+        """When the message arrived that is being parsed."""
         self._dropped: Counter[str] = Counter()
         self._reported = self._looked = time.monotonic()
         self._told: set[str | tuple[str, DropReason]] = set()
@@ -223,6 +231,7 @@ class Inbox:
         self._count(time.monotonic() + REFUSED)
         for receiver in self._receivers:
             receiver.close()
+        self._receivers.clear()
 
     def say_once(self, message: str) -> None:
         """Log a line for the operator unless it was logged before, or many others were."""
@@ -268,6 +277,18 @@ class Inbox:
             return math.inf
         return sender.charge + (0.0 if sender.known(time.monotonic()) else BEHIND)
 
+    def clock(self, address: str, taken: float = math.inf) -> float:
+        """Return the clock of a sender's parsers, in seconds of the monotonic clock.
+
+        While a message is parsed, when it arrived; else up to when all that came of the sender is parsed.
+
+        :param taken: up to when all that came of its connections is queued.
+        """
+        if self._parsing is not None:
+            return self._parsing
+        sender = self._senders.get(address)
+        return min(taken, sender.queue[0][0] if sender is not None and sender.queue else self._taken)
+
     def __bool__(self) -> bool:
         return bool(self._heap)
 
@@ -279,10 +300,12 @@ class Inbox:
         """
         if self._fault is not None:
             raise self._fault
+        now = time.monotonic()
         with self._lock:
             if self._signalled:
                 self._signalled = False
                 os.eventfd_read(self._arrived)
+            self._taken = min((receiver.taken(now) for receiver in self._receivers), default=now)
         until = time.monotonic() + seconds
         any_parsed = False
         resting: list[_Sender] = []
@@ -428,7 +451,7 @@ class Inbox:
         if not sender.waits:
             self._senders.wait(sender, now)
             heapq.heappush(self._heap, (sender.turn, sender.address))
-        sender.queue.append(message)
+        sender.queue.append((now, message))
         size = len(message) + OVERHEAD
         sender.size += size
         self._share.change(size)
@@ -459,8 +482,10 @@ class Inbox:
         began = time.thread_time()
         parsed = rests = False
         while sender.queue:
-            message = sender.queue[0]
-            if not parse(sender.address, message):
+            self._parsing, message = sender.queue[0]
+            fits = parse(sender.address, message)
+            self._parsing = None
+            if not fits:
                 rests = True
                 break
             parsed = True

@@ -78,7 +78,11 @@ class NetconsoleInput:
                 return
 
         def make(sender: str) -> NetconsoleReader:
-            return NetconsoleReader(lambda fault: feed.say(f"{sender}: {fault}"), self._config.close_quiet)
+            return NetconsoleReader(
+                lambda fault: feed.say(f"{sender}: {fault}"),
+                self._config.close_quiet,
+                lambda: inbox.clock(sender),
+            )
 
         def take(complete: list[tuple[str, CrashReport]]) -> None:
             origin = replace(feed.origin, provider="netconsole", relayed=True)

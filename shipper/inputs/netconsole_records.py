@@ -7,6 +7,7 @@ grammar counts what is missing. Lines of the plain form have none and are taken 
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -42,8 +43,10 @@ _FRAGMENT: Final = re.compile(rb",ncfrag=(\d{1,9})/(\d{1,9})(?=,|$)")
 class NetconsoleReader(Reader):
     """A parser for the datagrams of one sender."""
 
-    def __init__(self, say: Callable[[str], None], quiet: float) -> None:
-        super().__init__(say, quiet)
+    def __init__(
+        self, say: Callable[[str], None], quiet: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(say, quiet, clock)
         self._next: tuple[int, int] | None = None
         """Sequence number and offset that are expected."""
         self._clock = 0

@@ -179,9 +179,9 @@ class _Listening:
             waits = [pause if pause is not None else self._streams.wait, self._connections.wait]
             if addresses:
                 waits.append(ListenAddress.RETRY)
-            for act, source in self._waiter.wait(
-                min((wait for wait in waits if wait is not None), default=None)
-            ):
+            ready = self._waiter.wait(min((wait for wait in waits if wait is not None), default=None))
+            self._connections.looked()
+            for act, source in ready:
                 act(source)
             parsed = self._inbox.work(self._parse)
             pause = (0.0 if parsed else PAUSE) if self._inbox else None
@@ -199,7 +199,12 @@ class _Listening:
             made.close()
 
     def _make(self, key: tuple[str, str]) -> Reader:
-        return Reader(lambda fault: self._feed.say(f"{key[0]}: {fault}"), self._config.close_quiet)
+        address = key[0]
+        return Reader(
+            lambda fault: self._feed.say(f"{address}: {fault}"),
+            self._config.close_quiet,
+            lambda: self._inbox.clock(address, self._connections.taken(address)),
+        )
 
     def _take(self, complete: list[tuple[tuple[str, str], CrashReport]]) -> None:
         origin = replace(self._feed.origin, provider="syslog", relayed=True)

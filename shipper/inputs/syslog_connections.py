@@ -1,12 +1,19 @@
-"""TCP connections of syslog senders: accepted, read as fast as their sender's rate allows, shared fairly."""
+"""TCP connections of syslog senders: accepted, read as fast as their sender's rate allows, shared fairly.
+
+What a connection has sent may wait in its socket for long. So of each that has more it is known up to when
+all that came was received: its sender is silent since then at the latest.
+"""
 
 from __future__ import annotations
 
+import array
 import errno
+import fcntl
 import socket
 import ssl
+import termios
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
 from kpanic.shipper.api import MEMORY, DropReason
@@ -32,12 +39,25 @@ REST: Final = 0.1
 """Seconds until a connection is read again whose sender has too much waiting."""
 
 
+GRACE: Final = 1.0
+"""Seconds in which a sender goes on whose connection was full."""
+ACCEPTED: Final = 256
+"""Maximum connections that are accepted at once: no more wait (listen(2), with Python's backlog of 128)."""
+
+
 class _Connection:
+    """A connection.
+
+    :ivar unread: bytes that waited in its socket when that was :attr:`seen`, less those received since.
+    """
+
     def __init__(self, address: str, most: int) -> None:
         self.address = address
         self.framing = Framing(most)
         self.held = 0
         self.began = False
+        self.unread = 0
+        self.seen = 0.0
 
 
 class Connections:
@@ -62,6 +82,24 @@ class Connections:
         self._counts: Counter[str] = Counter()
         self._resting: dict[socket.socket, tuple[float, Callable[[socket.socket], object]]] = {}
         self._share = MEMORY.share()
+        self._looked = self._looked_before = time.monotonic()
+        self._waiting: defaultdict[str, dict[socket.socket, float]] = defaultdict(dict)
+        """By address the connections that have more, or had :data:`GRACE` ago, each with when all before was
+        received."""
+        self._emptied: dict[socket.socket, float] = {}
+        """Those of them that had more, with when it was received."""
+
+    def looked(self) -> None:
+        """Note that the sockets were looked at now: all that have something are read before the next time."""
+        self._looked_before, self._looked = self._looked, time.monotonic()
+        for one, since in list(self._emptied.items()):
+            if self._looked - since >= GRACE:
+                self._forget(one)
+
+    def taken(self, address: str) -> float:
+        """Return the moment before which all that came of a sender's connections was received."""
+        waiting = self._waiting.get(address)
+        return min(self._looked, *waiting.values()) if waiting else self._looked
 
     @property
     def wait(self) -> float | None:
@@ -73,12 +111,19 @@ class Connections:
         """Wait again for the sockets that have rested."""
         now = time.monotonic()
         for one, (until, act) in list(self._resting.items()):
-            if until <= now:
+            if until <= now and one in self._resting:  # else it was closed for another one
                 del self._resting[one]
                 self._waiter.add(one, (act, one))
+                act(one)
 
-    def accept(self, listening: socket.socket) -> bool:
-        """Accept a connection; return whether there was one."""
+    def accept(self, listening: socket.socket) -> None:
+        """Accept the connections that wait."""
+        for _ in range(ACCEPTED):
+            if not self._accept_one(listening):
+                return
+
+    def _accept_one(self, listening: socket.socket) -> bool:
+        """Accept a connection and receive what it has; return whether there was one."""
         try:
             made, peer = listening.accept()
         except OSError as error:
@@ -103,12 +148,13 @@ class Connections:
             self._connections[made] = _Connection(address, self._message_size)
             self._counts[address] += 1
             self._waiter.add(made, (self._receive, made))
+            self._receive(made)
         return True
 
     def accept_last(self, listening: socket.socket, seconds: float) -> None:
         """Accept what waits, for at most so many seconds."""
         until = time.monotonic() + seconds
-        while listening not in self._resting and time.monotonic() < until and self.accept(listening):
+        while listening not in self._resting and time.monotonic() < until and self._accept_one(listening):
             pass
 
     def close(self, seconds: float) -> None:
@@ -137,14 +183,21 @@ class Connections:
         self._waiter.remove(one)
         self._resting[one] = time.monotonic() + seconds, act
 
+    def _pause(self, one: socket.socket, seconds: float) -> None:
+        """Read a connection only after a time."""
+        self._emptied.pop(one, None)
+        self._waiting[self._connections[one].address].setdefault(one, time.monotonic())
+        self._rest(one, seconds, self._receive)
+
     def _receive(self, one: socket.socket) -> None:
         connection = self._connections.get(one)
         if connection is None:  # closed since it was readable
             return
         if self._inbox.full(connection.address):
-            self._rest(one, REST, self._receive)
+            self._count_unread(one, 0)
+            self._pause(one, REST)
         elif (size := self._receive_once(one)) and (owed := self._inbox.owes(connection.address, size)):
-            self._rest(one, owed, self._receive)
+            self._pause(one, owed)
 
     def _receive_once(self, one: socket.socket) -> int:
         """Receive what a connection has; return the number of bytes."""
@@ -152,6 +205,7 @@ class Connections:
         try:
             data = one.recv(RECEIVED)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            self._all_received(one)
             return 0
         except OSError as error:
             data = b""
@@ -164,11 +218,50 @@ class Connections:
         for message in connection.framing.take(data):
             self._inbox.put(connection.address, message)
         self._count(connection)
-        if not data:
+        if data:
+            self._count_unread(one, len(data))
+        else:
             self._end(one)
         return len(data)
 
+    def _count_unread(self, one: socket.socket, size: int) -> None:
+        """Note how much more a connection has, which had something, and up to when all was received.
+
+        :param size: bytes that were received of it.
+        """
+        connection = self._connections[one]
+        now = time.monotonic()
+        unread = _unread(one)
+        self._emptied.pop(one, None)
+        if not unread:
+            self._all_received(one)
+        elif size >= connection.unread:
+            waiting = self._waiting[connection.address]
+            waiting[one] = connection.seen if connection.unread else waiting.get(one, self._looked_before)
+            connection.unread, connection.seen = unread, now
+        else:  # TLS received more than the text that it returned
+            connection.unread -= size
+
+    def _all_received(self, one: socket.socket) -> None:
+        """Note that a connection has no more now."""
+        connection = self._connections[one]
+        connection.unread = 0
+        waiting = self._waiting.get(connection.address, {})
+        if one in waiting:
+            now = self._emptied[one] = time.monotonic()
+            waiting[one] = max(waiting[one], now - GRACE)
+
+    def _forget(self, one: socket.socket) -> None:
+        """Note that a connection has had no more for some time."""
+        self._emptied.pop(one, None)
+        address = self._connections[one].address
+        if waiting := self._waiting.get(address):
+            waiting.pop(one, None)
+            if not waiting:
+                del self._waiting[address]
+
     def _end(self, one: socket.socket) -> None:
+        self._forget(one)
         connection = self._connections.pop(one)
         self._counts[connection.address] -= 1
         if not self._counts[connection.address]:
@@ -186,3 +279,10 @@ class Connections:
         held = len(connection.framing.held)
         self._share.change(held - connection.held)
         connection.held = held
+
+
+def _unread(one: socket.socket) -> int:
+    """Return the bytes that wait in a socket (ioctl(2), ``FIONREAD`` of tcp(7))."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(one, termios.FIONREAD, waiting)
+    return waiting[0]

@@ -1,0 +1,217 @@
+"""Backlogs older than ``close_quiet``: silence is judged by when messages arrived, so no crash is cut.
+
+The clock leaps by an hour while the store keeps an input waiting, as a slow disk does for seconds.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kpanic.shipper.api import Reader, Readers
+from kpanic.shipper.contract import run_beside
+from kpanic.shipper.inputs import netconsole, syslog
+from kpanic.shipper.inputs.datagrams import Receiver
+from kpanic.shipper.inputs.inbox import Inbox
+from kpanic.shipper.inputs.netconsole import NetconsoleInput
+from kpanic.shipper.inputs.syslog import SyslogInput
+from tests.shipper.feed import Feed
+from tests.shipper.test_inputs_sockets import (
+    BUG,
+    OOPS,
+    PLAIN,
+    _protocol,
+    bound,
+    messages,
+    opens,
+    port,
+    send,
+    unread,
+)
+from tests.shipper.test_senders_attack import receiving
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from kpanic.grammars.model import CrashReport
+    from kpanic.shipper.api import Crash, Input
+
+pytestmark = pytest.mark.timed
+QUIET = 600.0
+HOUR = 3600.0
+
+
+class SlowFeed(Feed):
+    """The first crash takes until :attr:`released`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holding = False
+        self.released = threading.Event()
+
+    def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
+        super().keep(crashes, positions)
+        if self.crashes:
+            self.holding = True
+            self.released.wait(60)
+
+
+@pytest.fixture
+def leap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Has the monotonic clock leap by so many seconds."""
+    ahead = 0.0
+    real = time.monotonic
+
+    def now() -> float:
+        return real() + ahead
+
+    def forward(seconds: float) -> None:
+        nonlocal ahead
+        ahead += seconds
+
+    monkeypatch.setattr(time, "monotonic", now)
+    monkeypatch.setattr(Reader.__init__, "__defaults__", (now,))
+    monkeypatch.setattr(Readers.__init__, "__kwdefaults__", {**Readers.__init__.__kwdefaults__, "clock": now})
+    return forward
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> bytearray:
+    """What the readers of an input were fed."""
+    fed = bytearray()
+    for module, name in ((syslog, "Reader"), (netconsole, "NetconsoleReader")):
+
+        class Recorded(getattr(module, name)):  # type: ignore[misc]
+            def feed(self, chunk: bytes) -> list[CrashReport]:
+                found: list[CrashReport] = super().feed(chunk)
+                fed.extend(chunk)
+                return found
+
+        monkeypatch.setattr(module, name, Recorded)
+    return fed
+
+
+@contextmanager
+def slow(kind: type[Input], **config: Any) -> Iterator[SlowFeed]:  # noqa: ANN401
+    feed = SlowFeed()
+    with run_beside(kind(kind.Config(close_quiet=QUIET, **config)), feed):
+        try:
+            yield feed
+        finally:
+            feed.released.set()
+
+
+def of_host(feed: Feed, host: str) -> list[CrashReport]:
+    return [one.report for one in feed.crashes.values() if host in (one.report.host, one.origin.host_ip)]
+
+
+def halves(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Cut what a host sent in the midst of its backtrace."""
+    at = next(number for number, line in enumerate(lines) if b"Call Trace:" in line) + 3
+    return lines[:at], lines[at:]
+
+
+@pytest.mark.parametrize("way", ["UDP", "TCP"])
+def test_a_crash_of_a_relay_is_not_cut_while_its_lines_wait_behind_those_of_other_hosts(
+    way: str, leap: Callable[[float], None], parsed: bytearray
+) -> None:
+    kind = socket.SOCK_DGRAM if way == "UDP" else socket.SOCK_STREAM
+    to = port(kind)
+    first, second = halves(list(messages(OOPS, "web-1")))
+    noise = [b"<4>Nov 22 19:31:14 web-2 kernel: [    0.100000] noise"] * 1500
+    boots = [*messages(OOPS, "web-3"), *messages(BUG, "web-3")]
+    protocol = _protocol({way.lower(): {"host": f"127.0.0.1:{to}"}})
+    with slow(SyslogInput, protocol=protocol) as feed, socket.socket(socket.AF_INET, kind) as relay:
+        relay.settimeout(60)
+        relay.bind(("127.0.0.2", 0))
+        until(lambda: opens(to) if way == "TCP" else bound(to))
+        relay.connect(("127.0.0.1", to))
+
+        def relayed(lines: list[bytes]) -> None:
+            if way == "TCP":
+                relay.sendall(b"".join(line + b"\n" for line in lines))
+            for number, line in enumerate(lines if way == "UDP" else ()):
+                relay.send(line)
+                if number % 50 == 0:
+                    until(lambda: not unread(to))
+
+        relayed(first)
+        until(lambda: first[-1] in parsed)
+        if way == "TCP":
+            with socket.create_connection(("127.0.0.1", to), source_address=("127.0.0.3", 0)) as other:
+                other.sendall(b"".join(line + b"\n" for line in boots))
+        else:
+            send(boots, to, "127.0.0.3")
+        until(lambda: feed.holding)
+        relayed([*noise, *second])
+        leap(HOUR)
+        feed.released.set()
+        until(lambda: second[-1] in parsed)
+        assert not of_host(feed, "web-1"), "its sender is not silent"
+        leap(HOUR)
+        until(lambda: of_host(feed, "web-1"))
+    (report,) = of_host(feed, "web-1")
+    assert report.status == "complete"
+
+
+def test_a_crash_is_not_cut_while_its_datagrams_wait_behind_those_of_calmer_senders(
+    leap: Callable[[float], None], parsed: bytearray
+) -> None:
+    to = port()
+    first, second = halves(PLAIN)
+    with slow(NetconsoleInput, host=f"127.0.0.1:{to}") as feed:
+        send(first, to, "127.0.0.2")
+        until(lambda: first[-1] in parsed)
+        send([line + b"\n" for boot in (OOPS, BUG) for line in boot.splitlines()], to, "127.0.0.3")
+        until(lambda: feed.holding)
+        send(second, to, "127.0.0.2")
+        for number in range(10, 20):
+            send([b"[    0.100000] noise\n"] * 200, to, f"127.0.0.{number}")
+        until(lambda: not unread(to))
+        leap(HOUR)
+        feed.released.set()
+        until(lambda: second[-1] in parsed)
+        assert not of_host(feed, "127.0.0.2"), "it is not silent"
+        leap(HOUR)
+        until(lambda: of_host(feed, "127.0.0.2"))
+    (report,) = of_host(feed, "127.0.0.2")
+    assert report.status == "complete"
+
+
+@pytest.mark.parametrize("method", [(Receiver, "_receive"), (Inbox, "_take")], ids=["socket", "hand"])
+def test_a_sender_is_not_silent_while_its_datagrams_are_in_the_socket_or_in_the_receiver_s_hand(
+    method: tuple[type, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, released = threading.Event(), threading.Event()
+    released.set()
+    receive = getattr(*method)
+
+    def receive_later(*arguments: Any) -> None:  # noqa: ANN401
+        busy.set()
+        released.wait(60)
+        receive(*arguments)
+
+    monkeypatch.setattr(*method, receive_later)
+    parsed: list[bytes] = []
+
+    def heard_until() -> float:
+        inbox.work(lambda _, message: bool(message and not parsed.append(message)))
+        return inbox.clock("127.0.0.9")
+
+    with receiving(Feed(), buffer=1 << 16) as (inbox, send_one):
+        send_one(b"one")
+        until(lambda: heard_until() and parsed)
+        released.clear()
+        busy.clear()
+        now = time.monotonic()
+        send_one(b"two")
+        until(busy.is_set)
+        assert heard_until() <= now
+        released.set()
+        until(lambda: heard_until() > now and parsed == [b"one", b"two"])

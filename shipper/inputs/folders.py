@@ -2,13 +2,16 @@
 
 In a folder that kdump made, only its logs are: beside them lie the dump itself and the log of the capture
 kernel. Elsewhere every regular file is. Links to folders are not followed, so that there are no loops.
+
+A folder may change while it is read: kdump renames its files, others rotate theirs. A file that is gone is
+looked for under another name.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.shipper.files import open_folder
 from kpanic.shipper.inputs import kdump_names
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = ["Found", "open_folder_below", "walk", "walk_folders"]
+
+LOOKS: Final = 3
+"""Times that a folder is listed whose files get other names meanwhile."""
 
 
 class Found(NamedTuple):
@@ -98,21 +104,43 @@ def walk(path: str, seen: Callable[[str], None] | None = None) -> Iterator[Found
     faults: list[Found] = []
 
     def unreadable(error: OSError) -> None:
-        faults.append(Found(os.fsdecode(error.filename), f"cannot be read: {error.strerror}"))
+        where = os.fsdecode(error.filename)
+        if where == path or not isinstance(error, FileNotFoundError):  # else it was moved meanwhile
+            faults.append(Found(where, f"cannot be read: {error.strerror}"))
 
     for folder, names in walk_folders(path, unreadable):
         yield from faults
         faults.clear()
         if seen:
             seen(folder)
+        yield from _files(folder, names)
+    yield from faults
+
+
+def _files(folder: str, names: list[str]) -> Iterator[Found]:
+    """Yield the files to read of a folder; what got another name meanwhile, under that."""
+    met: set[str] = set()
+    for _ in range(LOOKS):
         chosen = kdump_names.logs(folder, names)
         if chosen == []:
             yield Found(
                 folder, "holds a packed dump without its log: unpack it, and the log is taken out of it"
             )
+        gone = False
         for name in sorted(names) if chosen is None else chosen:
-            yield from _regular(os.path.join(folder, name))  # noqa: PTH118
-    yield from faults
+            if name in met:
+                continue
+            try:
+                found = _regular(os.path.join(folder, name))  # noqa: PTH118
+            except FileNotFoundError:
+                gone = True
+                continue
+            met.add(name)
+            if found:
+                yield found
+        if not gone:
+            return
+        names = next((names for _, names in walk_folders(folder)), [])
 
 
 def _size(path: str) -> int:
@@ -122,15 +150,19 @@ def _size(path: str) -> int:
         return 0
 
 
-def _regular(path: str) -> Iterator[Found]:
+def _regular(path: str) -> Found | None:
+    """Return a file to read, or what is wrong with it; None for a folder.
+
+    :raises FileNotFoundError: it is gone.
+    """
     try:
         status = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
-        yield Found(path, "is a link to nothing, or has just vanished")
+        if os.path.lexists(path):
+            return Found(path, "is a link to nothing")
+        raise
     except OSError as error:
-        yield Found(path, f"cannot be read: {error.strerror}")
-    else:
-        if stat.S_ISREG(status.st_mode):
-            yield Found(path, size=status.st_size)
-        elif not stat.S_ISDIR(status.st_mode):
-            yield Found(path, "is not a regular file and is left alone")
+        return Found(path, f"cannot be read: {error.strerror}")
+    if stat.S_ISREG(status.st_mode):
+        return Found(path, size=status.st_size)
+    return None if stat.S_ISDIR(status.st_mode) else Found(path, "is not a regular file and is left alone")

@@ -177,12 +177,17 @@ class _Folders:
             self._feed.say(f"{path}: {fault}")
             self._said[path] = fault
 
+    def _say_unreadable(self, path: str, key: str, error: Unreadable) -> None:
+        """Log why a file cannot be read, unless it is gone: the next look finds it under its new name."""
+        if os.path.lexists(path):
+            self._say_once(key, error.reason)
+
     def _open(self, path: str, key: str, state: str) -> bool:
         """Keep what a dump says of its crash; return whether it does."""
         try:
             found = opened(path, self._origin, self._config.vmcore, self._feed.stop)
         except Unreadable as error:
-            self._say_once(key, error.reason)
+            self._say_unreadable(path, key, error)
             return False
         if self._feed.stop.is_set():
             return False
@@ -194,6 +199,6 @@ class _Folders:
         try:
             self._feed.keep(read(path, self._origin), {key: state})
         except Unreadable as error:
-            self._say_once(path, error.reason)
+            self._say_unreadable(path, key, error)
             return False
         return not self._feed.stop.is_set()

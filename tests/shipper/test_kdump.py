@@ -12,7 +12,8 @@ import inotify_simple
 import pytest
 
 from kpanic.shipper.api import Unreadable
-from kpanic.shipper.inputs import memory_dump
+from kpanic.shipper.inputs import kdump, memory_dump
+from kpanic.shipper.inputs.folder_watch import Watch
 from kpanic.shipper.inputs.kdump import KdumpInput
 from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.origin import Origin
@@ -48,6 +49,28 @@ def test_a_log_is_read_when_it_gets_its_name_whenever_folders_are_looked_at(tmp_
         stays(lambda: feed.kept == [], 0.6)
         complete = growing.rename(folder / "vmcore-dmesg.txt")
         until(lambda: feed.kept == [str(complete)])
+
+
+@pytest.mark.parametrize("moment", ["between its listing and its look", "between its look and its reading"])
+def test_a_log_that_gets_its_name_while_it_is_looked_at_is_read_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder = tmp_path / "10.0.0.7-2021-04-29-20:32:26"
+    folder.mkdir()
+    incomplete, complete = folder / "vmcore-dmesg-incomplete.txt", folder / "vmcore-dmesg.txt"
+    incomplete.write_bytes(TEXT)
+    where = (Watch, "add") if "listing" in moment else (kdump, "being_written")
+    act = getattr(*where)
+
+    def rename_first(*arguments: object) -> object:
+        if incomplete.exists() and str(arguments[-1]).startswith(str(folder)):
+            incomplete.rename(complete)
+        return act(*arguments)
+
+    monkeypatch.setattr(*where, rename_first)
+    with watching(tmp_path, settle=0) as feed:
+        until(lambda: str(complete) in feed.kept)
+    assert (feed.kept, feed.said) == ([str(complete)], [])
 
 
 def test_a_log_is_not_read_while_it_is_written_however_slowly(tmp_path: Path) -> None:

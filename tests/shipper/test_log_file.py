@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -266,9 +267,30 @@ def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -
     found = list(walk(str(tmp_path)))
     assert [Path(one.path).name for one in found if not one.fault] == ["a.log", "z.log", "a.log"]
     assert {Path(one.path).name: one.fault for one in found if one.fault} == {
-        "dangling": "is a link to nothing, or has just vanished",
+        "dangling": "is a link to nothing",
         "pipe": "is not a regular file and is left alone",
     }
+
+
+def test_what_is_renamed_while_a_folder_is_walked_is_read_under_its_new_name(tmp_path: Path) -> None:
+    saved = tmp_path / "127.0.0.1-2021-04-29-20:32:26"
+    moved = tmp_path / "moved"
+    for folder in (saved, moved):
+        folder.mkdir()
+        (folder / "vmcore-dmesg-incomplete.txt").write_bytes(LOG)
+    (tmp_path / "messages").write_bytes(LOG)
+
+    def meanwhile(folder: str) -> None:
+        if folder == str(tmp_path):
+            (tmp_path / "messages").rename(tmp_path / "messages.1")
+            shutil.rmtree(moved)
+        else:
+            (saved / "vmcore-dmesg-incomplete.txt").rename(saved / "vmcore-dmesg.txt")
+
+    assert [(found.path, found.fault) for found in walk(str(tmp_path), meanwhile)] == [
+        (str(tmp_path / "messages.1"), ""),
+        (str(saved / "vmcore-dmesg.txt"), ""),
+    ]
 
 
 @pytest.mark.slow

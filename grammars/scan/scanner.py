@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import Line
     from kpanic.grammars.scan.literals import Search
+    from kpanic.grammars.scan.windows import Open
     from kpanic.grammars.transport import Records
 
 __all__ = ["HISTORY", "Scanner"]
 
 SHORT: Final = BLOCK // 2
 """Maximum bytes that are read at once, whatever is in them: most logs are one such block."""
+TOGETHER: Final = 1.0
+"""Maximum seconds between the last line of a part and the first of the next one."""
 _LEADING_NULS: Final = regex(rb"\n\0+")
 
 
@@ -66,6 +69,7 @@ class Scanner:
         self._history: deque[_Unread] = deque()
         self._remembered = 0  # lines of it
         self._records: Records | None = None
+        self._interrupted: Open | None = None  # by records
 
     def feed(self, chunk: bytes, count: int | None = None) -> list[Line]:
         """Return the lines worth reading that ``chunk`` completes.
@@ -245,7 +249,7 @@ class Scanner:
             found = self._reassemble()
         elif records:
             found = self._admit(self._reader.flush())
-            self._windows.close()
+            self._interrupted = self._windows.close()
         if records:
             self._windows.forget()
             self._records = records
@@ -277,5 +281,14 @@ class Scanner:
         if not lines:
             return []
         inner = Scanner(self._search)
+        interrupted, self._interrupted = self._interrupted, None
+        if interrupted is not None and self._goes_on(interrupted, lines[0]):
+            inner._windows.reopen(interrupted)
         block = Block(b"".join(line + b"\n" for _, line in lines), 1, [number for number, _ in lines])
         return [*inner._scan(block)[0], *inner.close()]
+
+    def _goes_on(self, interrupted: Open, line: tuple[int, bytes]) -> bool:
+        """Tell whether a line goes on with what records interrupted: their first part's header is missing."""
+        rows = Reader(self._search.transports).read(*line)
+        time = rows[0].time if rows else None
+        return time is not None and 0 <= time - interrupted[-1] <= TOGETHER

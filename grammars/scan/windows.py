@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from kpanic.grammars.scan.held import Held
     from kpanic.grammars.scan.literals import Hit, Search
 
-__all__ = ["HISTORY", "HOSTS", "SPARSE", "Windows"]
+__all__ = ["HISTORY", "HOSTS", "SPARSE", "Open", "Windows"]
 
+Open = tuple[dict[str, int], int, float]
+"""Windows whose lines were interrupted: lines wanted by host, budget, and printk's clock at the last line."""
 HISTORY: Final = 256
 """Maximum input lines before a hit that can still be read."""
 HOSTS: Final = 4096
@@ -35,22 +37,28 @@ class Windows:
         """Lines read before a hit whose record is not yet complete."""
         self.before = 0
         """Number of these that the hit wants."""
+        self._time: float | None = None  # of the last line that a window wanted
 
     def __bool__(self) -> bool:
         return bool(self._left)
 
     def state(self) -> tuple[object, ...]:
-        """Return how many more lines are wanted."""
-        return dict(self._left), self._budget, self._due
+        """Return how many more lines are wanted, and behind which."""
+        return dict(self._left), self._budget, self._due, self._time
 
     @property
     def most(self) -> int:
         """Maximum lines that can be read before the last window closes."""
         return min(max(self._left.values()), self._budget)
 
-    def close(self) -> None:
-        """Close all windows."""
-        self._left.clear()
+    def close(self) -> Open | None:
+        """Close all windows; return them where they can be told to go on."""
+        left, self._left = self._left, {}
+        return (left, self._budget, self._time) if left and self._time is not None else None
+
+    def reopen(self, interrupted: Open) -> None:
+        """Open windows again."""
+        self._left, self._budget, self._time = interrupted
 
     def forget(self) -> None:
         """Forget the hits: their lines are read again, in another order."""
@@ -79,6 +87,8 @@ class Windows:
         :param pending: a record is not yet complete, whose lines may have had hits.
         """
         kept = rows if self._usual(rows) else [line for row in rows for line in self._pass(row)]
+        if kept:
+            self._time = kept[-1].time
         if not pending:
             self._due.clear()
             if self._budget <= 0:

@@ -94,6 +94,27 @@ def test_lines_keep_their_number_in_the_file() -> None:
         assert raws[line.number - 1].rstrip("\r").endswith(line.raw)
 
 
+PARTS = """\
+<2>[    9.000001] BUG: one
+<4>[    9.000002] RIP
+Oops#3 Part3
+<4>[    9.000003] Call
+<4>[    9.000004] frame
+Oops#3 Part2
+<4>[    9.000005] end
+"""
+
+
+def test_parts_go_on_with_lines_whose_header_is_missing() -> None:
+    assert [line.text for line in scan(PARTS.encode())] == ["BUG: one", "RIP", "Call", "frame", "end"]
+
+
+@pytest.mark.parametrize("time", ["8.000003", "12.000003"])
+def test_parts_of_another_time_do_not_go_on_with_the_lines_above(time: str) -> None:
+    lines = scan(PARTS.replace("9.000003", time).encode())
+    assert [line.text for line in lines] == ["BUG: one", "RIP"]
+
+
 def test_records_of_two_boots_are_two_stories() -> None:
     def dump(kind: str) -> str:
         newest = f"Panic#1 Part1\n<4>[    2.000000] {kind}\n<4>[    3.000000] Call\n"

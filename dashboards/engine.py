@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from kpanic.dashboards.embedded import Row, Value, first, milliseconds
+from kpanic.dashboards.embedded import Row, Value, first
 from kpanic.dashboards.panels import (
     CAUSE,
     FATAL,
@@ -24,7 +25,7 @@ from kpanic.dashboards.panels import (
     Term,
     of_fleet,
 )
-from kpanic.dashboards.query import EXACT, NEAR, clause, metrics, query, read, values
+from kpanic.dashboards.query import EXACT, NEAR, NEWEST, clause, counts, distinct, query, read, values, words
 from kpanic.dashboards.summary import COUNTED
 
 __all__ = ["Ask", "answers", "figures", "rows"]
@@ -36,6 +37,11 @@ DAY = timedelta(days=1)
 """Width of a histogram's groups; the page joins them where its bars are wider."""
 PAGE = 1_000
 """Groups of one answer, which bounds what an engine holds in memory for it."""
+WORDS = 5_000
+"""Groups whose newest or oldest documents are asked for at once; an engine gives 10,000 at most."""
+HOUR = timedelta(hours=1) // timedelta(milliseconds=1)
+OLDEST: list[Json] = [{TIME: "asc"}, {"event.id": "asc"}]
+"""The order of documents, the oldest first."""
 PARTS = 200
 """Parts of a day; the page joins those that have no colour of their own."""
 _ALL = Panel("all", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST))
@@ -77,13 +83,17 @@ def answers(ask: Ask, dashboard: Dashboard = of_fleet(1)[0]) -> Json:  # noqa: B
 
 def _firsts(ask: Ask) -> dict[str, Json]:
     """Return the first crash of each signature."""
-    fields = ["kernel.panic.fatal", TITLE.field, CAUSE.field]
-    oldest = {"size": 1, "sort": [{TIME: "asc"}, {"event.id": "asc"}], "_source": [TIME, *fields]}
+    asked = {"at": {"min": {"field": TIME}}}
+    times = {
+        bucket["key"]["group"]: int(bucket["at"]["value"]) for bucket in _buckets(ask, FAULTS.field, asked)
+    }
     found = {}
-    for bucket in _buckets(ask, FAULTS.field, {"oldest": {"top_hits": oldest}}):
-        crash = bucket["oldest"]["hits"]["hits"][0]["_source"]
-        found[bucket["key"]["group"]] = {
-            "at": milliseconds(first(crash, TIME)),
+    for name, hit in _ends(
+        ask, FAULTS.field, times, ["kernel.panic.fatal", TITLE.field, CAUSE.field], OLDEST
+    ):
+        crash = hit["_source"]
+        found[name] = {
+            "at": times[name],
             "fatal": crash["kernel"]["panic"].get("fatal") is True,
             "title": first(crash, TITLE.field),
             "cause": first(crash, CAUSE.field),
@@ -99,11 +109,71 @@ def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
 
     :param where: terms beside those of the panel.
     """
-    found = (
-        Row(bucket["key"]["group"], "", values(panel, bucket))
-        for bucket in _buckets(ask, panel.by, metrics(panel, NEAR), (*panel.where, *where))
-    )
-    return heapq.nsmallest(panel.size, found, key=lambda row: (-int(row.values[0] or 0), row.key))
+    where = (*panel.where, *where)
+    asked = counts(panel, NEAR)
+    if wanted := words(panel):
+        asked["last"] = {"max": {"field": TIME}}
+    found = {
+        bucket["key"]["group"]: bucket
+        for bucket in heapq.nsmallest(
+            panel.size,
+            _buckets(ask, panel.by, asked, where),
+            key=lambda bucket: (-int(bucket["m0"]["value"] or 0), bucket["key"]["group"]),
+        )
+    }
+    if wanted:
+        times = {name: int(bucket["last"]["value"]) for name, bucket in found.items()}
+        newest = dict(_ends(ask, panel.by, times, wanted, NEWEST, where))
+        for name, bucket in found.items():  # one may be gone meanwhile
+            bucket["newest"] = {"hits": {"hits": [newest[name]] if name in newest else []}}
+    return [Row(name, "", values(panel, bucket)) for name, bucket in found.items()]
+
+
+def _ends(  # noqa: PLR0913, PLR0917 - each has its meaning
+    ask: Ask,
+    field: str,
+    times: Mapping[str, int],
+    wanted: Sequence[str],
+    order: Sequence[Json],
+    where: Iterable[Term] = (),
+) -> Iterator[tuple[str, Json]]:
+    """Yield the name of each group and its first document in an order, as a hit.
+
+    Groups that end about as long before the last one, or begin about as long after the first one, are looked
+    for from there on: this matches few documents of each group, however many it has.
+
+    :param field: field of the groups, of which a document has one value.
+    :param times: for each group the time of the document, in milliseconds since 1970 UTC.
+    :param wanted: fields of the documents.
+    :param order: :data:`~kpanic.dashboards.query.NEWEST` or :data:`OLDEST`.
+    """
+    names = sorted(times, key=times.__getitem__, reverse=order is NEWEST)
+    for begin in range(0, len(names), WORDS):
+        some = names[begin : begin + WORDS]
+        alike: dict[int, list[str]] = defaultdict(list)
+        for name in some:
+            alike[(abs(times[name] - times[some[0]]) // HOUR).bit_length()].append(name)
+        bound = "gte" if order is NEWEST else "lte"
+        ends = [
+            {"bool": {"filter": [{"terms": {field: group}}, _range({bound: times[group[-1]]})]}}
+            for group in alike.values()
+        ]
+        answer = ask(
+            {
+                "size": len(some),
+                "track_total_hits": False,
+                "query": {"bool": {"filter": [clause(where), {"bool": {"should": ends}}]}},
+                "sort": order,
+                "collapse": {"field": field},
+                "_source": wanted,
+            }
+        )
+        for hit in answer["hits"]["hits"]:
+            yield hit["fields"][field][0], hit
+
+
+def _range(bounds: Mapping[str, int]) -> Json:
+    return {"range": {TIME: {**bounds, "format": "epoch_millis"}}}
 
 
 def _buckets(ask: Ask, field: str, inner: Json, where: Iterable[Term] = ()) -> Iterator[Json]:
@@ -127,12 +197,11 @@ def figures(ask: Ask) -> Json:
     Above some thousand incidents of a group, and some ten thousand in all, counts are approximate.
     """
 
-    def counts(exact: int) -> Json:
-        cardinality = {"field": INCIDENTS.field, "precision_threshold": exact}
-        incidents = {"incidents": {"cardinality": cardinality}}
+    def numbers(exact: int) -> Json:
+        incidents = {"incidents": distinct(INCIDENTS.field, exact)}
         return incidents | {"panics": {"filter": clause(FATAL), "aggs": incidents}}
 
-    whole = ask({"size": 0, "aggs": counts(EXACT)}).get("aggregations")
+    whole = ask({"size": 0, "aggs": numbers(EXACT)}).get("aggregations")
     if whole is None:  # no index holds a document yet
         return {"incidents": 0, "panics": 0, **{name: [] for name in COUNTED}}
     made: Json = {
@@ -146,7 +215,7 @@ def figures(ask: Ask) -> Json:
                 "incidents": bucket["incidents"]["value"],
                 "panics": bucket["panics"]["incidents"]["value"],
             }
-            for bucket in _buckets(ask, field, counts(NEAR))
+            for bucket in _buckets(ask, field, numbers(NEAR))
         ]
         made[name] = sorted(rows, key=lambda row: (-row["incidents"], row["key"]))
     return made

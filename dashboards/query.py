@@ -23,7 +23,22 @@ EXACT = 40_000
 NEAR = 3_000
 """Likewise where an answer has many groups: each takes 16 KB of an engine's memory, and not 256 KB."""
 
-__all__ = ["EXACT", "NEAR", "clause", "lucene", "metrics", "query", "read", "values"]
+NEWEST: list[Json] = [{TIME: "desc"}, {"event.id": {"order": "desc", "unmapped_type": "keyword"}}]
+"""The order of documents, the newest first."""
+
+__all__ = [
+    "EXACT",
+    "NEAR",
+    "NEWEST",
+    "clause",
+    "counts",
+    "distinct",
+    "lucene",
+    "query",
+    "read",
+    "values",
+    "words",
+]
 
 
 def clause(where: Iterable[Term]) -> Json:
@@ -67,7 +82,9 @@ def query(panel: Panel, where: Iterable[Term] = (), interval: timedelta = timede
     :param interval: width of a histogram's groups, which begin at 1970 UTC.
     """
     body: Json = {"size": 0, "query": clause((*panel.where, *where))}
-    asked = metrics(panel)
+    asked = counts(panel)
+    if wanted := words(panel):
+        asked["newest"] = {"top_hits": {"size": 1, "sort": NEWEST, "_source": wanted}}
     if panel.form == "documents":
         body |= {"size": panel.size, "sort": [{TIME: "desc"}], "_source": [TIME, *COLUMNS]}
     if not panel.by:
@@ -87,25 +104,34 @@ def _terms(field: str, panel: Panel) -> Json:
     return {"terms": {"field": field, "size": panel.size, "order": [{"m0": "desc"}, {"_key": "asc"}]}}
 
 
-def metrics(panel: Panel, exact: int = EXACT) -> Json:
-    """Return the aggregations of a panel's metrics.
+def counts(panel: Panel, exact: int = EXACT) -> Json:
+    """Return the aggregations of a panel's numbers and dates.
 
     :param exact: distinct values up to which a number is exact.
     """
-    asked = {
+    return {
         f"m{place}": _metric(metric, exact)
         for place, metric in enumerate(panel.metrics)
         if metric.kind != "newest"
     }
-    if words := [metric.field for metric in panel.metrics if metric.kind == "newest"]:
-        newest = [{TIME: "desc"}, {"event.id": {"order": "desc", "unmapped_type": "keyword"}}]
-        asked["newest"] = {"top_hits": {"size": 1, "sort": newest, "_source": words}}
-    return asked
+
+
+def words(panel: Panel) -> list[str]:
+    """Return the fields of a panel whose newest value is asked for."""
+    return [metric.field for metric in panel.metrics if metric.kind == "newest"]
+
+
+def distinct(field: str, exact: int = EXACT) -> Json:
+    """Return the aggregation that counts the values of a field.
+
+    :param exact: values up to which the number is exact.
+    """
+    return {"cardinality": {"field": field, "precision_threshold": exact}}
 
 
 def _metric(metric: Metric, exact: int) -> Json:
     if metric.kind == "distinct":
-        return {"cardinality": {"field": metric.field, "precision_threshold": exact}}
+        return distinct(metric.field, exact)
     return {"min" if metric.kind == "earliest" else "max": {"field": metric.field}}
 
 
@@ -129,7 +155,10 @@ def read(panel: Panel, response: Mapping[str, Any]) -> list[Row]:
 
 
 def values(panel: Panel, found: Mapping[str, Any]) -> tuple[Value, ...]:
-    """Return the values of a panel's metrics out of the answer to :func:`metrics`."""
+    """Return the values of a panel's metrics.
+
+    :param found: the answer to :func:`counts`, and ``newest``, the answer of ``top_hits`` with :func:`words`.
+    """
     return tuple(
         _word(metric, found["newest"]) if metric.kind == "newest" else _number(found[f"m{place}"])
         for place, metric in enumerate(panel.metrics)

@@ -41,6 +41,7 @@ def test_the_groups_of_a_table_come_in_pages_without_a_gap(
     panel: Panel, engine: Engine, indexed: Indexed, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_answers, "PAGE", 1)
+    monkeypatch.setattr(engine_answers, "WORDS", 2)
     asked: list[dict[str, Any]] = []
 
     def ask(body: dict[str, Any]) -> dict[str, Any]:

@@ -179,8 +179,13 @@ class _Folders:
 
     def _say_unreadable(self, path: str, key: str, error: Unreadable) -> None:
         """Log why a file cannot be read, unless it is gone: the next look finds it under its new name."""
-        if os.path.lexists(path):
-            self._say_once(key, error.reason)
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            return
+        except OSError:  # that of a folder that may not be entered
+            pass
+        self._say_once(key, error.reason)
 
     def _open(self, path: str, key: str, state: str) -> bool:
         """Keep what a dump says of its crash; return whether it does."""

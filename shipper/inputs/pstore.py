@@ -1,16 +1,22 @@
 """Records of pstore, which firmware or reserved memory kept of a crash: ``type: pstore``.
 
 The records of a folder (``dmesg-<backend>-<number>``) are one text in parts, which the grammar puts together.
-They are left where they are; systemd-pstore moves them to /var/lib/systemd/pstore. With ``unlink`` they are
-removed once every output has acknowledged their crash, which makes room in the firmware for the next one.
+They are left where they are; systemd-pstore moves them to /var/lib/systemd/pstore, one after the other. A
+part of them reads as another crash than the whole. So a folder is read once its records have stayed for
+:data:`SETTLE` seconds, not again when it merely loses some, and what was read while some vanished is kept
+only if it is found nowhere else. With ``unlink`` records are removed once every output has acknowledged their
+crash, which makes room in the firmware for the next one.
 
 :see: pstore(8), systemd-pstore(8)
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -42,6 +48,12 @@ MOST: Final = 1000
 """Crashes of a folder at which no more of its records is read."""
 DELIVERY: Final = 5.0
 """Seconds between two checks whether a crash has been delivered."""
+
+SETTLE: Final = 2.0
+"""Seconds that the records of a folder must have stayed the same: they may be on their way."""
+
+MOVED: Final = 60.0
+"""Seconds after which records that vanished are looked for in no other folder any more."""
 
 _UNDECODED: Final = re.compile(r"dmesg-.*\.enc\.z", re.ASCII)
 """Records that the kernel could not decompress (fs/pstore/inode.c)."""
@@ -78,8 +90,7 @@ class PstoreInput:
         """Look at the folders again and again; a folder is read again when its records change."""
         folders = _Folders(self._config, feed)
         while not feed.stop.is_set():
-            pause = DELIVERY if folders.look() else self._config.scan_interval
-            feed.stop.wait(min(self._config.scan_interval, pause))
+            feed.stop.wait(min(self._config.scan_interval, folders.look()))
 
 
 class _Folder(NamedTuple):
@@ -94,8 +105,12 @@ class _Folder(NamedTuple):
     """Device and inode of the folder."""
     records: dict[str, str]
     """Names that the crashes were read from, with the state of each."""
+    texts: set[bytes]
+    """Digests of the records that were read."""
     whole: bool
     """Whether every record could be read."""
+    moving: bool
+    """Whether a record was gone when it was its turn."""
 
 
 class _Folders:
@@ -109,33 +124,108 @@ class _Folders:
         self._pending: dict[str, _Folder] = {}
         self._left: dict[str, str] = {}
         """States of folders whose records stay."""
+        self._seen: dict[str, tuple[str, float]] = {}
+        """States of folders that are to be read, since when."""
+        self._moving: dict[str, tuple[_Folder, float]] = {}
+        """Folders as they were read while records vanished, and when: nothing of it is kept yet."""
+        self._found: set[bytes] = set()
+        """Digests of the records that were read since."""
         self._said: set[str] = set()
 
-    def look(self) -> bool:
-        """Read what is new and remove what may go; return whether a delivery is waited for."""
+    def look(self) -> float:
+        """Read what is new and remove what may go; return the seconds until something may be due."""
         present = set()
+        waits: list[float] = []
         for root, folder, names in self._folders():
             present.add(folder)
             stamp = " ".join(_state_of(os.path.join(folder, name)) for name in names)  # noqa: PTH118
-            if self._kept.get(folder) != stamp:
-                found = self._read(root, folder, names, stamp)
-                self._feed.keep(found.crashes, {folder: stamp} if found.whole else None)
-                if self._feed.stop.is_set():
-                    return False
-                self._pending[folder] = found
-                if found.whole:
-                    self._kept[folder] = stamp
-            if self._config.unlink and self._left.get(folder) != stamp:
+            if left := self._look_at(root, folder, names, stamp):
+                waits.append(left)
+            elif self._feed.stop.is_set():
+                return 0.0
+            elif self._config.unlink and self._left.get(folder) != stamp:
                 if folder not in self._pending:  # read by an earlier run
                     self._pending[folder] = self._read(root, folder, names, stamp)
                 self._unlink(folder)
+        self._forget(present)
+        self._keep_vanished(all_settled=not waits)
+        if self._moving:
+            waits.append(SETTLE)
+        if self._pending:
+            waits.append(DELIVERY)
+        return min(waits, default=self._config.scan_interval)
+
+    def _look_at(self, root: str, folder: str, names: list[str], stamp: str) -> float:
+        """Keep the crashes of a folder that has new records; return the seconds until it may be read."""
+        kept = self._kept.get(folder, "")
+        if kept == stamp:
+            return 0.0
+        if left := self._settles(folder, stamp):
+            return left
+        if Counter(stamp.split()) <= Counter(kept.split()):
+            self._feed.keep((), {folder: stamp})
+            self._kept[folder] = stamp
+            return 0.0
+        found = self._read(root, folder, names, stamp)
+        if found.moving:
+            self._hold(folder, found)
+            return SETTLE
+        found = self._completed(folder, found)
+        self._feed.keep(found.crashes, {folder: stamp} if found.whole else None)
+        if not self._feed.stop.is_set():
+            self._pending[folder] = found
+            if found.whole:
+                self._kept[folder] = stamp
+        return 0.0
+
+    def _forget(self, present: set[str]) -> None:
+        """Forget the folders that are gone."""
         if gone := self._kept.keys() - present:
             self._feed.keep((), dict.fromkeys(gone))
             for folder in gone:
                 del self._kept[folder]
+        for folder in self._seen.keys() - present:
+            del self._seen[folder]
         if not self._config.unlink:
             self._pending.clear()
-        return bool(self._pending)
+
+    def _settles(self, folder: str, stamp: str) -> float:
+        """Return the seconds until the records of a folder have stayed the same for long enough."""
+        now = time.monotonic()
+        known, since = self._seen.get(folder, ("", now))
+        if known != stamp:
+            since = now
+            self._seen[folder] = stamp, since
+        return max(0.0, since + SETTLE - now)
+
+    def _completed(self, folder: str, found: _Folder) -> _Folder:
+        """Return a folder as it was read, with what was read of it before records vanished."""
+        if self._moving:
+            self._found |= found.texts
+        before, _ = self._moving.get(folder, (None, 0.0))
+        if before is None or not found.texts <= before.texts:
+            return found
+        del self._moving[folder]
+        return found._replace(crashes=before.crashes)
+
+    def _hold(self, folder: str, found: _Folder) -> None:
+        """Hold what was read while records vanished, unless as much is held already."""
+        before, _ = self._moving.get(folder, (None, 0.0))
+        if before is None or not found.texts <= before.texts:
+            self._moving[folder] = found, time.monotonic()
+
+    def _keep_vanished(self, *, all_settled: bool) -> None:
+        """Keep what was read of records that have come to no other folder.
+
+        :param all_settled: every folder was read.
+        """
+        for folder, (before, since) in list(self._moving.items()):
+            if all_settled or time.monotonic() - since >= MOVED:
+                if not before.texts <= self._found:
+                    self._feed.keep(before.crashes)
+                del self._moving[folder]
+        if not self._moving:
+            self._found.clear()
 
     def _unlink(self, folder: str) -> None:
         """Remove the records of a folder if their crashes are delivered and both are what was read."""
@@ -155,8 +245,13 @@ class _Folders:
                     )
                     return
                 for name, state in found.records.items():
-                    if _state(os.stat(name, dir_fd=descriptor, follow_symlinks=False)) == state:
-                        os.unlink(name, dir_fd=descriptor)
+                    try:
+                        if _state(os.stat(name, dir_fd=descriptor, follow_symlinks=False)) == state:
+                            os.unlink(name, dir_fd=descriptor)
+                    except FileNotFoundError:  # somebody else has removed it
+                        continue
+        except FileNotFoundError:  # all of it
+            return
         except OSError as error:
             self._say_once(f"{folder}: records cannot be removed: {error.strerror}")
 
@@ -173,7 +268,8 @@ class _Folders:
         records: dict[str, str] = {}
         newest, size = 0.0, 0
         identity = (0, 0)
-        whole = True
+        texts: set[bytes] = set()
+        whole, moving = True, False
         try:
             with _opened(root, folder) as descriptor:
                 identity = _identity(descriptor)
@@ -186,20 +282,23 @@ class _Folders:
                         status, text = self._record(descriptor, path)
                     except OSError as error:
                         whole = False
-                        if not isinstance(error, FileNotFoundError):  # else it is being moved
+                        if isinstance(error, FileNotFoundError):
+                            moving = True
+                        else:
                             self._say_once(f"{path}: cannot be read: {error.strerror}")
                         continue
                     if status is not None:
                         size += len(text)
+                        texts.add(hashlib.sha256(text).digest())
                         reports += _pieces(reader, text)
                         newest = max(newest, status.st_mtime)
                         if len(reports) < MOST:  # else it stays, as not all of it was read
                             records[name] = _state(status)
         except OSError as error:
             whole = False
-            if not isinstance(
-                error, FileNotFoundError
-            ):  # it is being moved; the next look finds what is left
+            if isinstance(error, FileNotFoundError):
+                moving = True
+            else:
                 self._say_once(f"{error.filename or folder}: cannot be read: {error.strerror}")
         reports += reader.flush()
         origin = replace(
@@ -211,7 +310,7 @@ class _Folders:
             mtime=newest or None,
         )
         crashes = [Crash(report, origin) for report in reports]
-        return _Folder(root, stamp, crashes, identity, records, whole)
+        return _Folder(root, stamp, crashes, identity, records, texts, whole, moving)
 
     def _record(self, folder: int, path: str) -> tuple[os.stat_result | None, bytes]:
         """Return state and text of a record; no state where it is not one that can be read at any time.

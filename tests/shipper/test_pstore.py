@@ -19,7 +19,7 @@ from tests.shipper.feed import running
 from tests.waiting import stays, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kpanic.shipper.api import Stored
 
@@ -33,9 +33,14 @@ def records(name: str) -> Iterator[tuple[str, bytes]]:
         yield head.split()[0].decode(), text
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pstore, "DELIVERY", 0.1)
+    monkeypatch.setattr(pstore, "SETTLE", 0.1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "pstore"
     folder.mkdir()
     for name, text in records("pstore-efi-files.txt"):
@@ -95,6 +100,90 @@ def test_records_without_a_crash_and_what_cannot_be_unpacked_or_read_are_left_an
         "a: holds no crash; its records are left alone",
     ]
     assert len(list((tmp_path / "a").iterdir())) == 4
+
+
+def vanishing(monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object]) -> None:
+    """Act before the third record of a folder is read, with its path, once."""
+    read = pstore._Folders._record  # noqa: SLF001 - between two records
+    count = 0
+
+    def act_first(folders: Any, descriptor: int, path: str) -> Any:  # noqa: ANN401
+        nonlocal count
+        count += 1
+        if count == 3:
+            act(Path(path))
+        return read(folders, descriptor, path)
+
+    monkeypatch.setattr(pstore._Folders, "_record", act_first)  # noqa: SLF001
+
+
+def test_records_that_are_moved_while_they_are_read_are_one_crash(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = folder / "179537566"
+    last = max(folder.iterdir())
+
+    def move(_: Path) -> None:
+        moved.mkdir()
+        for record in folder.glob("dmesg-*"):
+            record.rename(moved / record.name)
+
+    vanishing(monkeypatch, move)
+    with looking(folder) as feed:
+        until(lambda: feed.crashes)
+        until(lambda: list(feed.saved) == [str(moved)])
+    (crash,) = feed.crashes.values()
+    assert (crash.report.status, crash.origin.path, feed.said) == ("complete", str(moved), [])
+    assert (moved / last.name).exists()
+
+
+@pytest.mark.parametrize("gone", ["one", "all"])
+def test_records_that_vanish_while_they_are_read_cost_no_other_and_are_one_crash(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    def remove(path: Path) -> None:
+        for record in [path] if gone == "one" else folder.iterdir():
+            record.unlink()
+
+    monkeypatch.setattr(pstore, "PIECE", 1 << 20)
+    vanishing(monkeypatch, remove)
+    with looking(folder) as feed:
+        until(lambda: feed.crashes)
+        until(lambda: (str(folder) in feed.saved) == (gone == "one"))
+    assert (len(feed.crashes), feed.said) == (1, [])
+
+
+def test_records_that_are_moved_after_they_were_read_are_no_other_crash(folder: Path) -> None:
+    records = sorted(folder.iterdir())
+    with looking(folder) as first:
+        until(lambda: first.saved)
+        before = dict(first.saved)
+        records[3].unlink()
+        until(lambda: first.saved != before)
+    assert len(first.crashes) == 1
+    records[5].unlink()
+    with looking(folder, first.saved) as second:
+        until(lambda: second.saved != first.saved)
+    assert (second.kept, second.said) == ([], [])
+
+
+def test_a_record_that_somebody_else_removes_keeps_no_other_from_being_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = sorted(folder.iterdir())
+    remove = os.unlink
+
+    def remove_first(name: str, **where: Any) -> None:  # noqa: ANN401
+        if first.exists():
+            remove(first)
+        remove(name, **where)
+
+    with looking(folder, unlink=True) as feed:
+        until(lambda: feed.crashes)
+        monkeypatch.setattr(os, "unlink", remove_first)
+        feed.everywhere = True
+        until(lambda: not any(other.exists() for other in others))
+    assert feed.said == []
 
 
 @pytest.mark.parametrize("verdict", DeliveryStatus)

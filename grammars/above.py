@@ -41,6 +41,7 @@ _OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux ve
 """A line that ends another report, or begins a boot."""
 _OWNER: Final = regex(r"\s*(?:CPU: \d|P[Ii][Dd]: \d)")
 _MODULES: Final = regex(r"\s*Modules linked in")
+_CODE: Final = regex(r"\s*(?:Code: |---\[ end trace )")
 _BEHIND: Final = regex(r"\s*(?:Code: |RIP)")
 """A line behind a trace."""
 _FRAME: Final = regex(
@@ -80,6 +81,9 @@ def with_rest(incident: Incident, number: int, family: Family) -> Incident | Non
     if first is None:
         return None
     left = above[first:]
+    last = number == len(incident.heads) - 1
+    if not (family is ended and last) and all(_CODE.match(one.text) for one in left):
+        return None  # the panic says more
     blank = len(left[0].text) - len(left[0].text.lstrip())
     heads = [Head(head.place - place + len(left), head.hits) for head in incident.heads[number:]]
     return replace(

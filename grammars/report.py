@@ -33,7 +33,7 @@ from kpanic.grammars.title import plain
 from kpanic.grammars.trust import mentioned, mixed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kpanic.grammars.body import Body
     from kpanic.grammars.boot import Boot
@@ -68,6 +68,8 @@ _WIDER: Final = (64, 32)
 """Bits of a machine, and of one that a word names wrongly."""
 OWNER_WITHIN: Final = 16
 """Lines of a report without a trace in which who was running is looked for."""
+STOPPING: Final = ": stopping"
+"""End of the first line of a CPU that a panic stops (arch/arm/kernel/smp.c, arch/arm64/kernel/smp.c)."""
 _OWNER: Final = "CPU: "
 _COMM: Final = " Comm: "
 PANIC: Final = "panic"
@@ -77,9 +79,9 @@ PANIC: Final = "panic"
 def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | None:
     """Read one incident: its first report is the cause, the others follow from it."""
     for number, head in enumerate(incident.heads):
-        start, text = report_text(incident.lines, head)
-        facts = body.read(text)
         heads = incident.heads[number:]
+        start, text = report_text(_until_others(incident.lines, heads), head)
+        facts = body.read(text)
         if mentioned(start, text, facts, heads[1:]):
             continue
         named = name(registry, start, text, facts)
@@ -96,6 +98,24 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
         kept = replace(incident, heads=heads)
         return _report(registry, boot, kept, text, facts, named)
     return None
+
+
+def _until_others(lines: Sequence[Line], heads: Sequence[Head]) -> Sequence[Line]:
+    """Return the lines before those of other CPUs: the same lines where none of these is known.
+
+    What is left of a report ends with its panic, a panic's own report where it stops another CPU.
+    """
+    family = heads[0].hits[0][0]
+    if family is remains:
+        panics = (head.place for head in heads[1:] if head.hits[0][0].name == PANIC)
+        end = next(panics, len(lines)) + 1
+    elif family.name == PANIC:
+        place = heads[0].place
+        stops = (at for at, line in enumerate(lines[place:], place) if line.text.endswith(STOPPING))
+        end = next(stops, len(lines))
+    else:
+        return lines
+    return lines if end >= len(lines) else lines[:end]
 
 
 def _turned(registry: Registry, incident: Incident, number: int) -> Incident | None:
@@ -168,14 +188,29 @@ def _gathered(facts: Body, named: Named, incident: Incident) -> Gathered:
     own: Iterable[Fact] = facts
     head = incident.lines[incident.heads[0].place]
     last = named.title.startswith(("KFENCE: ", "KCSAN: "))
-    if named.reading is not None and named.reading.form.kind == "panic" and (again := _again(incident)):
+    panicked = named.reading is not None and named.reading.form.kind == "panic"
+    if panicked and (again := _again(incident)):
         own = [fact for fact in facts if fact.kind not in CRASH or fact.lines[0].number < again.number]
         found = gather(own)
         found.machine = found.machine or gather(facts).machine
         return found
     if named.reading is not None and named.reading.form.traceless and (time := head.time) is not None:
         own = takewhile(lambda fact: (fact.lines[0].time or 0.0) <= time + ALONE, facts)
-    return gather(own, owner_last=last)
+    found = gather(own, owner_last=last)
+    if panicked and _until_others(incident.lines, incident.heads) is not incident.lines:
+        _complete(found, gather(body.read(report_text(incident.lines, incident.heads[0])[1])))
+    return found
+
+
+def _complete(found: Gathered, whole: Gathered) -> None:
+    """Take the kernel and the machine from what other CPUs print as a panic stops them."""
+    found.machine = found.machine or whole.machine
+    if found.owner is None and (owner := whole.first("owner")):
+        found.owner = owner.value._replace(process=Process())
+        found.facts.append(owner._replace(value=found.owner))
+    if found.hardware is None and (hardware := whole.first("hardware")):
+        found.hardware = hardware.value
+        found.facts.append(hardware)
 
 
 def _glued(text: ReportText, found: Gathered) -> Fact | None:

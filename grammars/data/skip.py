@@ -192,7 +192,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
         "works on the bits that it is given",
         r"""
-            ^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit ^_?find_(?:next|first|last) ^_find_
+            ^(?:__)?(?:test|set|clear|change)_(?:and_\w+_)?bit ^_?find_(?:next|first|last|nth)_
         """,
     ),
     (

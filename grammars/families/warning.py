@@ -151,8 +151,11 @@ def vmalloc() -> ParserElement:
 
 @warning.form(title="WARNING in {function}", kind="warning", cause="list-corruption", walk="named")
 def list_debug() -> ParserElement:
-    """WARNING: CPU: 0 PID: 1 at lib/list_debug.c:33 __list_add+0xac/0xc0"""
-    return _at(r"lib/list_debug\.c", r"\w*list_\w*")
+    """WARNING: CPU: 0 PID: 1 at lib/list_debug.c:33 __list_add+0xac/0xc0
+
+    WARNING: CPU: 4 PID: 0 at lib/list_debug.c:62 widget_target+0x68f/0xfd0 [widget]
+    """  # or who called the check
+    return _at(r"lib/list_debug\.c", r"\w+")
 
 
 @warning.form(title="WARNING in {function}", kind="warning", cause="driver", walk="only-named")

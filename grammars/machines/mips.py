@@ -33,10 +33,13 @@ def epc() -> ParserElement:
     ra    : 80036f64 wq_worker_sleeping+0x14/0xbc
 
     epc   : ffffffff8003ab3c kthread_data+0x4/0xc
-    """
+
+    epc   : 8eaa8be0 0x8eaa8be0 [mac80211@8ea80000+0x6c980]
+    """  # OpenWrt's kernels have no symbols
     raw = k.FollowedBy(k.rest_of_line("raw"))
     address = k.hex_digits(8, 16)
-    where = address("address") + k.Opt(" " + k.code)
+    module = k.Regex(r"0x[0-9a-f]+ \[") + k.Regex(r"[\w-]+(?=@)")("module")
+    where = address("address") + k.Opt(" " + (k.code | module))
     return "epc   : " + raw + where + k.soon("ra    : " + address + " " + k.link) + k.rest_of_line
 
 

@@ -44,6 +44,26 @@ Call Trace:
 """
 
 
+STOPPING = """\
+[   28.190000] CPU3: stopping
+[   28.190001] CPU: 3 PID: 24 Comm: gadgetd/3 Tainted: G      D         4.14.37-v7 #1
+[   28.190002] [<8010ffe0>] (unwind_backtrace) from [<8010c21c>] (show_stack+0x20/0x24)
+[   28.190003] [<8078669c>] (dump_stack) from [<8010e49c>] (handle_IPI+0x2b4/0x334)
+"""
+
+
+def test_another_cpu_that_a_panic_stops_did_not_crash() -> None:
+    (crash,) = parse(CODE + END + PANIC + STOPPING)
+    assert (crash.title, crash.blame.function) == ("kernel panic: Oops: Fatal exception", "")
+    assert (crash.process.name, crash.call_trace) == ("", ())
+    assert (crash.kernel.release, crash.kernel.architecture) == ("4.14.37-v7", "armv7l")
+
+
+def test_what_is_left_of_a_report_ends_where_the_kernel_panics() -> None:
+    (crash,) = parse("".join(LEFT.splitlines(keepends=True)[:2]) + END + PANIC + STOPPING)
+    assert (crash.process.name, crash.call_trace, crash.kernel.release) == ("widgetd", (), "5.10.120-board")
+
+
 def test_an_old_kernel_names_the_process_of_an_oops() -> None:
     (crash,) = parse(PROCESS)
     assert (crash.title, crash.process.name, crash.kernel.architecture) == (

@@ -324,6 +324,16 @@ def test_a_posted_report_is_blamed_on_who_handed_a_helper_something_bad(function
     assert _crash(*lines[:-1]).blame.function == function
 
 
+def test_a_driver_may_find_what_it_is_asked_for() -> None:
+    (crash,) = parse(
+        "BUG: unable to handle kernel NULL pointer dereference at 0000000000000050\n"
+        "IP: [<ffffffffc0896809>] _find_widget_device+0x99/0x130 [widget]\n"
+        "Oops: 0000 [#1] SMP\n"
+    )
+    assert crash.blame.function == "_find_widget_device"
+    assert passed_over("_find_next_bit")
+
+
 def test_a_header_names_the_place_of_a_warning_without_a_trace() -> None:
     (crash,) = parse(
         "WARNING: CPU: 0 PID: 16624 at mm/vmalloc.c:1494 __vunmap+0xb8/0xdc\nModules linked in: widget\n"

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 from kpanic.dashboards.embedded import Row, Value, first
@@ -37,6 +38,8 @@ DAY = timedelta(days=1)
 """Width of a histogram's groups; the page joins them where its bars are wider."""
 PAGE = 1_000
 """Groups of one answer, which bounds what an engine holds in memory for it."""
+NAMES = 10_000
+"""Names of groups in one answer; an engine gives 65,535 at most."""
 WORDS = 5_000
 """Groups whose newest or oldest documents are asked for at once; an engine gives 10,000 at most."""
 HOUR = timedelta(hours=1) // timedelta(milliseconds=1)
@@ -84,9 +87,7 @@ def answers(ask: Ask, dashboard: Dashboard = of_fleet(1)[0]) -> Json:  # noqa: B
 def _firsts(ask: Ask) -> dict[str, Json]:
     """Return the first crash of each signature."""
     asked = {"at": {"min": {"field": TIME}}}
-    times = {
-        bucket["key"]["group"]: int(bucket["at"]["value"]) for bucket in _buckets(ask, FAULTS.field, asked)
-    }
+    times = {bucket["key"]: int(bucket["at"]["value"]) for bucket in _buckets(ask, FAULTS.field, asked)}
     found = {}
     for name, hit in _ends(
         ask, FAULTS.field, times, ["kernel.panic.fatal", TITLE.field, CAUSE.field], OLDEST
@@ -114,11 +115,11 @@ def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
     if wanted := words(panel):
         asked["last"] = {"max": {"field": TIME}}
     found = {
-        bucket["key"]["group"]: bucket
+        bucket["key"]: bucket
         for bucket in heapq.nsmallest(
             panel.size,
             _buckets(ask, panel.by, asked, where),
-            key=lambda bucket: (-int(bucket["m0"]["value"] or 0), bucket["key"]["group"]),
+            key=lambda bucket: (-int(bucket["m0"]["value"] or 0), bucket["key"]),
         )
     }
     if wanted:
@@ -177,18 +178,33 @@ def _range(bounds: Mapping[str, int]) -> Json:
 
 
 def _buckets(ask: Ask, field: str, inner: Json, where: Iterable[Term] = ()) -> Iterator[Json]:
-    """Yield a bucket for each value of a field."""
-    composite: Json = {"size": PAGE, "sources": [{"group": {"terms": {"field": field}}}]}
-    body = {"size": 0, "query": clause(where), "aggs": {"groups": {"composite": composite, "aggs": inner}}}
+    """Yield a bucket for each value of a field, those with the most documents first."""
+    names = _names(ask, field, where)
+    while some := list(islice(names, PAGE)):
+        terms = {"field": field, "size": len(some), "include": some}
+        wanted = {"bool": {"filter": [clause(where), {"terms": {field: some}}]}}
+        body = {"size": 0, "query": wanted, "aggs": {"groups": {"terms": terms, "aggs": inner}}}
+        yield from ask(body)["aggregations"]["groups"]["buckets"]
+
+
+def _names(ask: Ask, field: str, where: Iterable[Term]) -> Iterator[str]:
+    """Yield the values of a field."""
+    groups: Json = {"terms": {"field": field, "size": NAMES}}
+    body = {"size": 0, "query": clause(where), "aggs": {"groups": groups}}
+    found = ask(body).get("aggregations")
+    if found is None:  # no index holds a document yet
+        return
+    if not found["groups"]["sum_other_doc_count"]:
+        yield from (bucket["key"] for bucket in found["groups"]["buckets"])
+        return
+    composite: Json = {"size": NAMES, "sources": [{"name": {"terms": {"field": field}}}]}
+    body["aggs"] = {"groups": {"composite": composite}}
     while True:
-        found = ask(body)
-        if "aggregations" not in found:  # no index holds a document yet
+        page = ask(body)["aggregations"]["groups"]
+        yield from (bucket["key"]["name"] for bucket in page["buckets"])
+        if len(page["buckets"]) < NAMES:
             return
-        answer = found["aggregations"]["groups"]
-        yield from answer["buckets"]
-        if "after_key" not in answer:
-            return
-        composite["after"] = answer["after_key"]
+        composite["after"] = page["after_key"]
 
 
 def figures(ask: Ask) -> Json:
@@ -211,7 +227,7 @@ def figures(ask: Ask) -> Json:
     for name, field in COUNTED.items():
         rows = [
             {
-                "key": str(bucket["key"]["group"]),
+                "key": str(bucket["key"]),
                 "incidents": bucket["incidents"]["value"],
                 "panics": bucket["panics"]["incidents"]["value"],
             }

@@ -36,12 +36,14 @@ def test_a_panel_shows_the_same_numbers_from_an_engine_and_from_documents(
     assert any(value for row in rows for value in row.values)
 
 
+@pytest.mark.parametrize("most", [1, 10_000], ids=["pages-of-names", "all-names-at-once"])
 @pytest.mark.parametrize("panel", [one for one in PANELS if one.form == "table"], ids=lambda panel: panel.id)
-def test_the_groups_of_a_table_come_in_pages_without_a_gap(
-    panel: Panel, engine: Engine, indexed: Indexed, held: Held, monkeypatch: pytest.MonkeyPatch
+def test_the_groups_of_a_table_come_in_pages_without_a_gap(  # noqa: PLR0913, PLR0917 - fixtures
+    panel: Panel, engine: Engine, indexed: Indexed, held: Held, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     monkeypatch.setattr(engine_answers, "PAGE", 1)
     monkeypatch.setattr(engine_answers, "WORDS", 2)
+    monkeypatch.setattr(engine_answers, "NAMES", most)
     asked: list[dict[str, Any]] = []
 
     def ask(body: dict[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,13 @@ def folded(function: str) -> str:
     ``__pfx_f`` and ``__cfi_f`` are the padding in front of f (include/linux/linkage.h, 6.2), ``f_noprof`` is
     f behind the macro that counts its allocations (include/linux/alloc_tag.h, 6.10).
     """
-    return function.removeprefix("__pfx_").removeprefix("__cfi_").removesuffix("_noprof")
+    if not function.startswith(CHECKS):
+        function = function.removeprefix("__cfi_")
+    return function.removeprefix("__pfx_").removesuffix("_noprof")
 
 
+CHECKS: Final = ("__cfi_check", "__cfi_slowpath")
+"""Functions of the check itself (kernel/cfi.c, until 6.0)."""
 _COPY: Final = regex("asm_|__pi_")
 """Before a function: its entry in assembly (x86), its copy that runs at any address (arm64, riscv, x86)."""
 

@@ -25,6 +25,7 @@ from kpanic.grammars.fact import Fact
 from kpanic.grammars.families.headless import ended, remains
 from kpanic.grammars.families.panic import LOST
 from kpanic.grammars.gather import Gathered, gather
+from kpanic.grammars.incident import Head
 from kpanic.grammars.model import NO_HOST, CrashReport, Kernel, Process
 from kpanic.grammars.naming import Named, name
 from kpanic.grammars.numbers import decimal
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.body import Body
     from kpanic.grammars.boot import Boot
-    from kpanic.grammars.incident import Head, Incident
+    from kpanic.grammars.incident import Incident
     from kpanic.grammars.model import Hardware, Line
     from kpanic.grammars.registry import Registry
     from kpanic.grammars.report_lines import ReportText
@@ -92,12 +93,29 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
         if named.doubt == LOST and (turned := _turned(registry, incident, number)):
             return read(registry, boot, turned)
         if named.family is ended:
-            continue
+            return read(registry, boot, behind) if (behind := _behind(incident, number)) else None
         if named.status != "corrupted" and mixed(named.family, incident.lines, heads, text, facts):
             named.status, named.doubt = "corrupted", "another report begins inside it"
         kept = replace(incident, heads=heads)
         return _report(registry, boot, kept, text, facts, named)
     return None
+
+
+def _behind(incident: Incident, number: int) -> Incident | None:
+    """Return what begins at the head behind one that ends another report; None without another head.
+
+    :param number: index of the head.
+    """
+    heads = incident.heads[number + 1 :]
+    if not heads:
+        return None
+    place = heads[0].place
+    return replace(
+        incident,
+        lines=incident.lines[place:],
+        heads=[Head(head.place - place, head.hits) for head in heads],
+        above=(*incident.above, *incident.lines[:place]),
+    )
 
 
 def _until_others(lines: Sequence[Line], heads: Sequence[Head]) -> Sequence[Line]:

@@ -38,6 +38,8 @@ _AT: Final = regex(r"[<(]([0-9a-f ]+)[)>]")
 _NOT_READ: Final = regex(r"Unable to access|Bad [RE]?[IP]\w* value|bad PC")
 
 
+_NIP: Final = "NIP"
+"""The instruction pointer among the registers of powerpc, which names its function on another line."""
 AT: Final = Claim("The CPU was at {place}, in {home}.", "pointer", derived=("home",))
 UNNAMED: Final = Claim("The CPU was at 0x{address}, to which the kernel gave no name.", "pointer")
 NULL_JUMP: Final = Claim(
@@ -45,9 +47,10 @@ NULL_JUMP: Final = Claim(
     "pointer",
 )
 NO_CODE: Final = Claim("The CPU was at 0x{address}, where the kernel has no code.", "pointer")
-UNTOLD: Final = Claim("The instruction pointer is given as {raw}.", "pointer")
+UNTOLD: Final = Claim("The instruction pointer is given as {raw}.", "pointer", "registers")
 NOWHERE: Final = Absence(
-    "No line that was read gives the instruction pointer in the kernel.", lambda report: report.ip is None
+    "No line that was read gives the instruction pointer in the kernel.",
+    lambda report: report.ip is None and _NIP not in dict(report.registers),
 )
 INTERRUPTED: Final = Claim('It was about to execute "{text}".', "code", derived=("text",))
 INSTRUCTION: Final = Claim(
@@ -65,13 +68,23 @@ HELD: Final = Claim(
 def read(report: CrashReport) -> Step:
     """Say where the instruction pointer was, what it executed, and through which register it went."""
     if report.ip is None:
-        return Step(NAME, step_sentences(NOWHERE.say(report)))
+        return Step(NAME, step_sentences(_dumped(report)))
     registers = Registers(report)
     found = decode(report, registers)
     held = None
     if (found is None or found.base is None) and report.fault_address is not None:
         held = _held(report, registers, report.fault_address)
     return Step(NAME, step_sentences(_place(report, report.ip), _code(report, found), held))
+
+
+def _dumped(report: CrashReport) -> Sentence | None:
+    """Say what the registers' dump holds as the instruction pointer, where no line names its function."""
+    for fact in report.facts:
+        if fact.kind == "registers":
+            for number, (name, value) in enumerate(fact.value.values):
+                if name == _NIP:
+                    return UNTOLD.say(report, (fact.lines[fact.value.place(number)],), raw=value)
+    return NOWHERE.say(report)
 
 
 def _place(report: CrashReport, ip: InstructionPointer) -> Sentence | None:

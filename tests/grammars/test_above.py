@@ -64,6 +64,11 @@ def test_what_is_left_of_a_report_ends_where_the_kernel_panics() -> None:
     assert (crash.process.name, crash.call_trace, crash.kernel.release) == ("widgetd", (), "5.10.120-board")
 
 
+def test_the_end_of_another_report_is_none_of_the_lines_of_the_next_one() -> None:
+    (crash,) = parse(CODE + END + "[   28.170000] Internal error: Oops: 0000000096000005 [#2] SMP\n" + LEFT)
+    assert crash.lines[0].text.startswith("Internal error")
+
+
 def test_an_old_kernel_names_the_process_of_an_oops() -> None:
     (crash,) = parse(PROCESS)
     assert (crash.title, crash.process.name, crash.kernel.architecture) == (

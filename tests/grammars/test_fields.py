@@ -37,6 +37,21 @@ def test_a_process_line_before_the_owner_hides_neither_kernel_nor_cpu_nor_taints
     assert crash.taint.flags == ("B", "O")
 
 
+def test_registers_give_the_instruction_pointer_where_no_line_names_its_function() -> None:
+    crash = read(
+        """\
+[  227.653112] Oops: Kernel access of bad area, sig: 11 [#12]
+[  227.653170] LE SMP NR_CPUS=2048 NUMA PowerNV
+[  227.653782] NIP:  c000000000ac0ce8 LR: c00000000016b260 CTR: c000000000ac0cd0
+"""
+    )
+    assert crash.analysis
+    (where,) = (step for step in crash.analysis.steps if step.name == "where")
+    assert [(one.text, one.evidence[0].number) for one in where.sentences] == [
+        ("The instruction pointer is given as c000000000ac0ce8.", 3)
+    ]
+
+
 GLUED = """\
 [   10.000001] WARNING: CPU: 2 PID: 0 at kernel/widget.c:30 widget_check+0x4c/0x54
 [   10.000002] Modules linked in: widget

@@ -324,6 +324,11 @@ def test_a_posted_report_is_blamed_on_who_handed_a_helper_something_bad(function
     assert _crash(*lines[:-1]).blame.function == function
 
 
+def test_the_check_of_an_indirect_call_keeps_its_name() -> None:
+    assert base("__cfi_check_fail") == "__cfi_check_fail"
+    assert base("__cfi_widget_read") == "widget_read"
+
+
 def test_a_driver_may_find_what_it_is_asked_for() -> None:
     (crash,) = parse(
         "BUG: unable to handle kernel NULL pointer dereference at 0000000000000050\n"

@@ -27,6 +27,7 @@ from kpanic.shipper.inputs.journal_entries import (
     host_of,
     log_lines,
 )
+from kpanic.shipper.inputs.listening_clock import ListeningClock
 from kpanic.shipper.obstacles import unreadable
 
 if TYPE_CHECKING:
@@ -80,14 +81,16 @@ class JournalInput:
         if program is None:
             feed.say("journalctl is not installed; the journal is not read")
             return
+        clock = ListeningClock()
         with Waiter(feed.stop) as waiter:
             journals = [
-                _Journal(program, path, self._config.close_quiet, feed, waiter)
+                _Journal(program, path, self._config.close_quiet, feed, waiter=waiter, clock=clock)
                 for path in self._config.paths or [""]
             ]
             while not feed.stop.is_set():
                 waits = [one.wait for one in journals]
-                for act in waiter.wait(min((wait for wait in waits if wait is not None), default=None)):
+                wait = min((wait for wait in waits if wait is not None), default=None)
+                for act in clock.wait(waiter, wait):
                     act()
                 for one in journals:
                     one.settle()
@@ -98,7 +101,9 @@ class JournalInput:
 class _Journal:
     """One journal and the journalctl that follows it."""
 
-    def __init__(self, program: str, path: str, quiet: float, feed: Feed, waiter: Waiter) -> None:
+    def __init__(  # noqa: PLR0913 - they are independent
+        self, program: str, path: str, quiet: float, feed: Feed, *, waiter: Waiter, clock: ListeningClock
+    ) -> None:
         self._command = [program, "--all", "--no-pager", "--output=json", f"--output-fields={FIELDS}"]
         if path:
             kind = "directory" if os.path.isdir(path) else "file"  # noqa: PTH112 - as the user wrote it
@@ -107,7 +112,7 @@ class _Journal:
         self._feed = feed
         self._waiter = waiter
         self._readers = Readers(
-            lambda _host: Reader(lambda fault: feed.say(f"{path or 'journal'}: {fault}"), quiet),
+            lambda _host: Reader(lambda fault: feed.say(f"{path or 'journal'}: {fault}"), quiet, clock),
             self._take,
             HOSTS,
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kpanic.shipper.api import Crash, Reader, Seconds, Settings, Waiter
+from kpanic.shipper.inputs.listening_clock import ListeningClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,8 @@ class _Run:
         self._path = path
         self._descriptor = descriptor
         self._feed = feed
-        self._reader = Reader(lambda fault: feed.say(f"{path}: {fault}"), quiet)
+        self._clock = ListeningClock()
+        self._reader = Reader(lambda fault: feed.say(f"{path}: {fault}"), quiet, self._clock)
         self._ended = False
         self._lost = 0
         boot = BOOT_ID.read_text("ascii").strip()
@@ -109,7 +111,7 @@ class _Run:
     def run(self, waiter: Waiter) -> None:
         """Read until the end; open reports are kept as they are, as the next boot has another log."""
         while not self._feed.stop.is_set():
-            if waiter.wait(self._reader.wait):
+            if self._clock.wait(waiter, self._reader.wait):
                 self._keep(self._reader.feed(self._records()))
             self._keep(self._reader.settle())
             if self._lost:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Stop
+    from kpanic.shipper.inputs.listening_clock import ListeningClock
 
 __all__ = ["NotMessagePack", "Piped", "PipedLines", "PipedRecords", "follow_pipe"]
 
@@ -269,9 +270,10 @@ def _first(record: dict[str, Any], keys: tuple[str, ...]) -> str | None:
     return next((record[key] for key in keys if isinstance(record.get(key), str)), None)
 
 
-def follow_pipe(descriptor: int, lines: Piped, stop: Stop) -> None:
+def follow_pipe(descriptor: int, lines: Piped, stop: Stop, clock: ListeningClock) -> None:
     """Read a pipe to its end, or until told to stop.
 
+    :param clock: that of ``lines``.
     :raises OSError: it cannot be read any more.
     """
     with Waiter(stop) as waiter:
@@ -281,7 +283,7 @@ def follow_pipe(descriptor: int, lines: Piped, stop: Stop) -> None:
         except PermissionError:  # a file, or /dev/null: there is nothing to wait for
             always = True
         while not stop.is_set():
-            if always or waiter.wait(lines.wait):
+            if always or clock.wait(waiter, lines.wait):
                 chunk = os.read(descriptor, CHUNK)
                 if not chunk:
                     break

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kpanic.shipper.api import Crash, Seconds, Settings
+from kpanic.shipper.inputs.listening_clock import ListeningClock
 from kpanic.shipper.inputs.log_file import STANDARD_INPUT
 from kpanic.shipper.inputs.piped_lines import PipedLines, follow_pipe
 
@@ -46,8 +47,11 @@ class StdinInput:
                 ]
             )
 
-        lines = PipedLines(self._config.close_quiet, lambda fault: feed.say(f"standard input: {fault}"), take)
+        clock = ListeningClock()
+        lines = PipedLines(
+            self._config.close_quiet, lambda fault: feed.say(f"standard input: {fault}"), take, clock
+        )
         try:
-            follow_pipe(sys.stdin.fileno(), lines, feed.stop)
+            follow_pipe(sys.stdin.fileno(), lines, feed.stop, clock)
         except (OSError, ValueError, AttributeError) as error:  # it is closed
             feed.say(f"standard input: cannot be read: {getattr(error, 'strerror', None) or error}")

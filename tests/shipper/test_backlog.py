@@ -1,26 +1,34 @@
 """Backlogs older than ``close_quiet``: silence is judged by when messages arrived, so no crash is cut.
 
-The clock leaps by an hour while the store keeps an input waiting, as a slow disk does for seconds.
+The clock leaps by an hour while the store keeps an input waiting, as a slow disk does for seconds. The end of
+an input hands over what is open.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from kpanic.shipper.api import Reader, Readers
+from kpanic.shipper.api import Reader, Readers, Stop
 from kpanic.shipper.contract import run_beside
-from kpanic.shipper.inputs import netconsole, syslog
+from kpanic.shipper.inputs import journal, kmsg, netconsole, piped_lines, syslog
 from kpanic.shipper.inputs.datagrams import Receiver
 from kpanic.shipper.inputs.inbox import Inbox
+from kpanic.shipper.inputs.journal import JournalInput
+from kpanic.shipper.inputs.kmsg import KmsgInput
+from kpanic.shipper.inputs.listening_clock import ListeningClock
 from kpanic.shipper.inputs.netconsole import NetconsoleInput
+from kpanic.shipper.inputs.piped_lines import PipedLines, PipedRecords, follow_pipe
 from kpanic.shipper.inputs.syslog import SyslogInput
 from tests.shipper.feed import Feed
+from tests.shipper.journals import Machine
 from tests.shipper.test_inputs_sockets import (
     BUG,
     OOPS,
@@ -33,11 +41,13 @@ from tests.shipper.test_inputs_sockets import (
     send,
     unread,
 )
+from tests.shipper.test_kmsg import RECORDS
 from tests.shipper.test_senders_attack import receiving
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from kpanic.grammars.model import CrashReport
     from kpanic.shipper.api import Crash, Input
@@ -45,6 +55,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timed
 QUIET = 600.0
 HOUR = 3600.0
+NOISE = [b"[    0.100000] noise"] * 1500
+LAST = b"[    9.000000] the last of it"
 
 
 class SlowFeed(Feed):
@@ -52,12 +64,15 @@ class SlowFeed(Feed):
 
     def __init__(self) -> None:
         super().__init__()
+        self.reports: list[CrashReport] = []
         self.holding = False
         self.released = threading.Event()
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
-        super().keep(crashes, positions)
-        if self.crashes:
+        found = list(crashes)
+        super().keep(found, positions)
+        self.reports += [crash.report for crash in found]
+        if found:
             self.holding = True
             self.released.wait(60)
 
@@ -85,7 +100,9 @@ def leap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> bytearray:
     """What the readers of an input were fed."""
     fed = bytearray()
-    for module, name in ((syslog, "Reader"), (netconsole, "NetconsoleReader")):
+    modules = (syslog, netconsole, kmsg, journal, piped_lines)
+    for module in modules:
+        name = "NetconsoleReader" if module is netconsole else "Reader"
 
         class Recorded(getattr(module, name)):  # type: ignore[misc]
             def feed(self, chunk: bytes) -> list[CrashReport]:
@@ -124,7 +141,7 @@ def test_a_crash_of_a_relay_is_not_cut_while_its_lines_wait_behind_those_of_othe
     kind = socket.SOCK_DGRAM if way == "UDP" else socket.SOCK_STREAM
     to = port(kind)
     first, second = halves(list(messages(OOPS, "web-1")))
-    noise = [b"<4>Nov 22 19:31:14 web-2 kernel: [    0.100000] noise"] * 1500
+    noise = [b"<4>Nov 22 19:31:14 web-2 kernel: " + line for line in NOISE]
     boots = [*messages(OOPS, "web-3"), *messages(BUG, "web-3")]
     protocol = _protocol({way.lower(): {"host": f"127.0.0.1:{to}"}})
     with slow(SyslogInput, protocol=protocol) as feed, socket.socket(socket.AF_INET, kind) as relay:
@@ -154,8 +171,6 @@ def test_a_crash_of_a_relay_is_not_cut_while_its_lines_wait_behind_those_of_othe
         feed.released.set()
         until(lambda: second[-1] in parsed)
         assert not of_host(feed, "web-1"), "its sender is not silent"
-        leap(HOUR)
-        until(lambda: of_host(feed, "web-1"))
     (report,) = of_host(feed, "web-1")
     assert report.status == "complete"
 
@@ -178,8 +193,6 @@ def test_a_crash_is_not_cut_while_its_datagrams_wait_behind_those_of_calmer_send
         feed.released.set()
         until(lambda: second[-1] in parsed)
         assert not of_host(feed, "127.0.0.2"), "it is not silent"
-        leap(HOUR)
-        until(lambda: of_host(feed, "127.0.0.2"))
     (report,) = of_host(feed, "127.0.0.2")
     assert report.status == "complete"
 
@@ -215,3 +228,99 @@ def test_a_sender_is_not_silent_while_its_datagrams_are_in_the_socket_or_in_the_
         assert heard_until() <= now
         released.set()
         until(lambda: heard_until() > now and parsed == [b"one", b"two"])
+
+
+@pytest.mark.parametrize("form", ["lines", "records"])
+def test_a_crash_is_not_cut_while_its_lines_wait_in_a_pipe_behind_those_of_other_hosts(
+    form: str, leap: Callable[[float], None], parsed: bytearray
+) -> None:
+    kept: list[tuple[str, CrashReport]] = []
+    holding, released, stop = threading.Event(), threading.Event(), Stop()
+
+    def take(complete: list[tuple[str, CrashReport]]) -> None:
+        kept.extend(complete)
+        holding.set()
+        released.wait(60)
+
+    def write(host: str, lines: list[bytes]) -> None:
+        records = [{"host": host, "message": line.decode("utf-8", "replace")} for line in lines]
+        encode = msgspec.json.encode if form == "lines" else msgspec.msgpack.encode
+        data = b"".join(encode(record) + b"\n" * (form == "lines") for record in records)
+        while data:
+            data = data[os.write(into, data) :]
+
+    first, second = halves(OOPS.splitlines())
+    out, into = os.pipe()
+    clock = ListeningClock()
+    piped = (PipedLines if form == "lines" else PipedRecords)(QUIET, pytest.fail, take, clock)
+    reading = threading.Thread(target=follow_pipe, args=(out, piped, stop, clock), daemon=True)
+    reading.start()
+    try:
+        write("web-1", first)
+        until(lambda: first[-1] in parsed)
+        write("web-3", [*OOPS.splitlines(), *BUG.splitlines()])
+        until(holding.is_set)
+        writing = threading.Thread(
+            target=lambda: (write("web-2", NOISE), write("web-1", second), write("web-2", [LAST]))
+        )
+        writing.start()
+        leap(HOUR)
+        released.set()
+        until(lambda: LAST in parsed)
+        assert "web-1" not in [host for host, _ in kept], "it is not silent"
+        writing.join()
+    finally:
+        released.set()
+        os.close(into)
+        reading.join(60)
+        os.close(out)
+    (report,) = [report for host, report in kept if host == "web-1"]
+    assert report.status == "complete"
+
+
+def test_a_crash_is_not_cut_while_its_records_wait_in_the_ring_buffer(
+    leap: Callable[[float], None], parsed: bytearray, tmp_path: Path
+) -> None:
+    path = tmp_path / "kmsg"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+    report = next(number for number, record in enumerate(RECORDS) if b";BUG: " in record)
+    boot = [*RECORDS[:40], *RECORDS[report:]]
+    first, second = halves(boot)
+    os.write(descriptor, b"".join([*boot, *first]))  # read at once
+    with slow(KmsgInput, path=str(path)) as feed:
+        until(lambda: feed.holding)
+        os.write(descriptor, b"".join(second))
+        leap(HOUR)
+        feed.released.set()
+        until(lambda: parsed.count(second[-1]) == 2)
+    os.close(descriptor)
+    whole, later = feed.reports
+    assert len(whole.lines) == len(later.lines)
+
+
+@pytest.mark.journal
+def test_a_crash_is_not_cut_while_its_entries_wait_behind_those_of_other_hosts(
+    leap: Callable[[float], None], parsed: bytearray, tmp_path: Path
+) -> None:
+    machine = Machine.made(tmp_path / "journal")
+    first, second = halves(OOPS.splitlines())
+
+    def write(host: str, lines: list[bytes], boot: str = "") -> str:
+        return machine.write(b"\n".join([*lines, LAST]), host=host, boot=boot)  # the last entry is not seen
+
+    boot = write("web-1", first)
+    with slow(JournalInput, paths=[str(machine.folder)]) as feed:
+        until(lambda: first[-1].partition(b"] ")[2] in parsed)
+        write("web-3", OOPS.splitlines())
+        write("web-3", BUG.splitlines())
+        until(lambda: feed.holding)
+        write("web-2", NOISE)
+        write("web-1", second, boot)
+        write("web-2", [LAST])
+        leap(HOUR)
+        feed.released.set()
+        until(lambda: LAST.partition(b"] ")[2] in parsed)
+        assert not of_host(feed, "web-1"), "it is not silent"
+    (report,) = of_host(feed, "web-1")
+    assert report.status == "complete"

@@ -146,7 +146,7 @@ def command(  # noqa: PLR0913 - its options
     )
     stage.start()
     try:
-        follow_pipe(sys.stdin.fileno(), stage, stop)
+        follow_pipe(sys.stdin.fileno(), stage, stop, stage.clock)
     except NotMessagePack as error:
         stage.flush()
         raise Failure(f"standard input is not MessagePack: {error}") from None

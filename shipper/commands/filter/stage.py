@@ -82,6 +82,7 @@ class Stage:
     :ivar signatures: whether each new signature is written as a document of its own.
     :ivar answer: writes a line for each line that was taken; None: nobody waits for it.
     :ivar say: logs a line for the operator.
+    :ivar clock: what silence is judged by.
     """
 
     make: Callable[[Callable[[list[tuple[str, CrashReport]]], None], Clock], PipedLines | PipedRecords]
@@ -91,8 +92,8 @@ class Stage:
     answer: Callable[[str], None] | None
     say: Callable[[str], None]
     state: State | None
+    clock: Clock = field(init=False, default_factory=Clock)
     _known: Known = field(init=False)
-    _clock: Clock = field(init=False, default_factory=Clock)
     _lines: PipedLines | PipedRecords = field(init=False)
     _read_before: list[tuple[str, CrashReport]] | None = field(init=False, default=None)
     """Crashes that the journal completes: which of them were written stands behind them."""
@@ -101,7 +102,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         self._known = self.state.known if self.state else Known()
-        self._lines = self.make(self._take, self._clock)
+        self._lines = self.make(self._take, self.clock)
 
     def start(self) -> None:
         """Read what an earlier run has kept, and say that lines may come.
@@ -111,15 +112,15 @@ class Stage:
         if self.state:
             self._read_before = []
             for seconds, chunk in self.state.read():
-                self._clock.at = seconds
+                self.clock.at = seconds
                 self._lines.settle_all()
                 self._feed(chunk)
             self._feed(b"")
             complete, self._read_before = self._read_before, None
             self._take(complete)
-        self._clock.start()
+        self.clock.start()
         if self.state:
-            self.state.take(self._clock(), b"")
+            self.state.take(self.clock(), b"")
         if self.answer:
             self.answer("OK")
 
@@ -163,7 +164,7 @@ class Stage:
         """Keep text; return why that is impossible."""
         if self.state:
             try:
-                self.state.take(self._clock(), chunk)
+                self.state.take(self.clock(), chunk)
             except StateError as error:
                 self._say_once(str(error))
                 return str(error)

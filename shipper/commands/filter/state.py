@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgpack
 
+from kpanic.shipper.inputs.listening_clock import ListeningClock
 from kpanic.shipper.terminal import OperatorError
 
 if TYPE_CHECKING:
@@ -55,23 +55,23 @@ class Known:
             del self._ids[next(iter(self._ids))]
 
 
-class Clock:
-    """Seconds since the state was made, without the time in which no filter ran.
+class Clock(ListeningClock):
+    """Seconds since the state was made, without the time in which no filter ran or it did not listen.
 
     :ivar at: the time during the reading of a journal; None: it goes on.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.at: float | None = 0.0
-        self._since = 0.0
 
     def __call__(self) -> float:
         """Return the time."""
-        return time.monotonic() - self._since if self.at is None else self.at
+        return super().__call__() if self.at is None else self.at
 
     def start(self) -> None:
         """Go on from the time that it shows."""
-        self._since = time.monotonic() - (self.at or 0.0)
+        self.begin(self.at or 0.0)
         self.at = None
 
 

@@ -165,7 +165,8 @@ def of_trace(opening: str, frames: Sequence[Frame]) -> str:
     :param opening: the line that opens it.
     """
     named = next(filter(None, (_of_entry(frame.symbol) for frame in frames)), "")
-    if named or not frames or any(frame.address for frame in frames):
+    narrow = any(frame.address is not None and not frame.address >> 32 for frame in frames)
+    if named or not frames or narrow:  # sh opens a trace as arm64 does
         return named
     return next((one.name for one in installed() if one.opening and one.opening == opening), "")
 

@@ -409,3 +409,16 @@ def test_a_hardware_name_is_of_dmi_or_of_a_device_tree(name: str, vendor: str, p
     (report,) = parse(CENTOS.replace("PGD 0\n", f"Hardware name: {name}\n"))
     assert report.hardware is not None
     assert (report.hardware.vendor, report.hardware.product) == (vendor, product)
+
+
+@pytest.mark.parametrize(("address", "machine"), [("ffffff8008f0d420", "aarch64"), ("8c0a1b2c", "")])
+def test_a_trace_of_arm64_opens_with_a_small_letter_and_has_wide_addresses(
+    address: str, machine: str
+) -> None:
+    (crash,) = parse(
+        "INFO: task widgetd:4049 blocked for more than 120 seconds.\n"
+        "      Not tainted 4.9.140 #1\n"
+        "Call trace:\n"
+        f"[<{address}>] schedule+0x40/0xa8\n"
+    )
+    assert crash.kernel.architecture == machine

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from kpanic.dashboards.embedded import Row, Value, first
@@ -37,7 +37,9 @@ Ask = Callable[[Json], Json]
 DAY = timedelta(days=1)
 """Width of a histogram's groups; the page joins them where its bars are wider."""
 PAGE = 1_000
-"""Groups of one answer, which bounds what an engine holds in memory for it."""
+"""Groups that one search counts, which bounds what an engine holds in memory for it."""
+ALIKE = 16
+"""Most documents of a group that one search counts, by the least."""
 NAMES = 10_000
 """Names of groups in one answer; an engine gives 65,535 at most."""
 WORDS = 5_000
@@ -86,8 +88,8 @@ def answers(ask: Ask, dashboard: Dashboard = of_fleet(1)[0]) -> Json:  # noqa: B
 
 def _firsts(ask: Ask) -> dict[str, Json]:
     """Return the first crash of each signature."""
-    asked = {"at": {"min": {"field": TIME}}}
-    times = {bucket["key"]: int(bucket["at"]["value"]) for bucket in _buckets(ask, FAULTS.field, asked)}
+    buckets = _buckets(ask, FAULTS.field, lambda _: {"at": {"min": {"field": TIME}}})
+    times = {bucket["key"]: int(bucket["at"]["value"]) for bucket in buckets}
     found = {}
     for name, hit in _ends(
         ask, FAULTS.field, times, ["kernel.panic.fatal", TITLE.field, CAUSE.field], OLDEST
@@ -111,14 +113,13 @@ def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
     :param where: terms beside those of the panel.
     """
     where = (*panel.where, *where)
-    asked = counts(panel, NEAR)
-    if wanted := words(panel):
-        asked["last"] = {"max": {"field": TIME}}
+    wanted = words(panel)
+    last = {"last": {"max": {"field": TIME}}} if wanted else {}
     found = {
         bucket["key"]: bucket
         for bucket in heapq.nsmallest(
             panel.size,
-            _buckets(ask, panel.by, asked, where),
+            _buckets(ask, panel.by, lambda exact: counts(panel, exact) | last, where),
             key=lambda bucket: (-int(bucket["m0"]["value"] or 0), bucket["key"]),
         )
     }
@@ -177,31 +178,51 @@ def _range(bounds: Mapping[str, int]) -> Json:
     return {"range": {TIME: {**bounds, "format": "epoch_millis"}}}
 
 
-def _buckets(ask: Ask, field: str, inner: Json, where: Iterable[Term] = ()) -> Iterator[Json]:
-    """Yield a bucket for each value of a field, those with the most documents first."""
-    names = _names(ask, field, where)
-    while some := list(islice(names, PAGE)):
-        terms = {"field": field, "size": len(some), "include": some}
-        wanted = {"bool": {"filter": [clause(where), {"terms": {field: some}}]}}
-        body = {"size": 0, "query": wanted, "aggs": {"groups": {"terms": terms, "aggs": inner}}}
+def _buckets(
+    ask: Ask, field: str, inner: Callable[[int], Json], where: Iterable[Term] = ()
+) -> Iterator[Json]:
+    """Yield a bucket for each value of a field.
+
+    :param inner: returns the aggregations of a bucket for the distinct values up to which they are exact.
+    """
+    for part in _parts(_names(ask, field, where)):
+        names = [*part]
+        # A group has at most as many distinct values as documents, and fewer take less time and memory.
+        inside = inner(min(NEAR, max(part.values())))
+        terms = {"field": field, "size": len(names), "include": names}
+        wanted = {"bool": {"filter": [clause(where), {"terms": {field: names}}]}}
+        body = {"size": 0, "query": wanted, "aggs": {"groups": {"terms": terms, "aggs": inside}}}
         yield from ask(body)["aggregations"]["groups"]["buckets"]
 
 
-def _names(ask: Ask, field: str, where: Iterable[Term]) -> Iterator[str]:
-    """Yield the values of a field."""
+def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
+    """Yield names and the number of documents of each, in the parts that one search counts."""
+    part: dict[str, int] = {}
+    for name, documents in names:
+        if len(part) == PAGE or (part and documents * ALIKE < min(NEAR, next(iter(part.values())))):
+            yield part
+            part = {}
+        part[name] = documents
+    if part:
+        yield part
+
+
+def _names(ask: Ask, field: str, where: Iterable[Term]) -> Iterator[tuple[str, int]]:
+    """Yield the values of a field and the number of documents of each, the most of a page first."""
     groups: Json = {"terms": {"field": field, "size": NAMES}}
     body = {"size": 0, "query": clause(where), "aggs": {"groups": groups}}
     found = ask(body).get("aggregations")
     if found is None:  # no index holds a document yet
         return
     if not found["groups"]["sum_other_doc_count"]:
-        yield from (bucket["key"] for bucket in found["groups"]["buckets"])
+        yield from ((bucket["key"], bucket["doc_count"]) for bucket in found["groups"]["buckets"])
         return
     composite: Json = {"size": NAMES, "sources": [{"name": {"terms": {"field": field}}}]}
     body["aggs"] = {"groups": {"composite": composite}}
     while True:
         page = ask(body)["aggregations"]["groups"]
-        yield from (bucket["key"]["name"] for bucket in page["buckets"])
+        counted = [(bucket["key"]["name"], bucket["doc_count"]) for bucket in page["buckets"]]
+        yield from sorted(counted, key=itemgetter(1), reverse=True)
         if len(page["buckets"]) < NAMES:
             return
         composite["after"] = page["after_key"]
@@ -231,7 +252,7 @@ def figures(ask: Ask) -> Json:
                 "incidents": bucket["incidents"]["value"],
                 "panics": bucket["panics"]["incidents"]["value"],
             }
-            for bucket in _buckets(ask, field, numbers(NEAR))
+            for bucket in _buckets(ask, field, numbers)
         ]
         made[name] = sorted(rows, key=lambda row: (-row["incidents"], row["key"]))
     return made

@@ -173,33 +173,33 @@ class Reader:
         if "\r" in text:
             text = _RETURNS.sub("\n", text)
         split: list[bytes] = []
-        unusual, name = self._transports.unusual, self._transports.usual_name
+        unusual, name = self._transports.unusual(text), self._transports.usual_name
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
-        usual = quick and text.replace("\n", "").isprintable() and not unusual(text)
+        usual = quick and text.replace("\n", "").isprintable() and not unusual
         usual = usual and ("] " not in text or _STAMPED.search(text) is None)
         if usual and all(map(_TIMED, rows)):
             return [
                 _LINE((number, words, float(time), caller, "", None, 0, raw, None, name))
                 for number, (raw, time, caller, words, _) in enumerate(rows, first)
             ]
-        for number, (raw, time, caller, words, _) in enumerate(rows, first):
+        for at, (raw, time, caller, words, _) in enumerate(rows):
             if (
                 quick
                 and time
                 and (
                     usual
                     or (
-                        raw.isprintable()
-                        and not unusual(words)
+                        at not in unusual
+                        and raw.isprintable()
                         and not ("] " in words and _STAMPED.search(words))
                     )
                 )
             ):
-                add(_LINE((number, words, float(time), caller, "", None, 0, raw, None, name)))
+                add(_LINE((first + at, words, float(time), caller, "", None, 0, raw, None, name)))
             else:
                 split = split or lines.split(b"\n")
-                found += self.read(number, split[number - first])
+                found += self.read(first + at, split[at])
                 quick = not (self.lost or self._busy)
         return found
 

@@ -18,7 +18,6 @@ import marshal
 import os
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, AnyStr, Final, cast
 
@@ -80,6 +79,8 @@ class Patterns:
 
         :raises OSError: the file cannot be written.
         """
+        import tempfile  # noqa: PLC0415 - once for an installation
+
         table = self.table | {key: _arguments(*key) for key in self._missed}
         folder = self._path.parent
         folder.mkdir(parents=True, exist_ok=True)

@@ -223,9 +223,18 @@ class Transports:
         )
         """Numbers of the transports whose line may begin with any character."""
 
-    def unusual(self, text: str) -> bool:
-        """Tell whether text in the usual form may be another transport's; one search a word is fastest."""
-        return any(word in text for word in self._unusual)
+    def unusual(self, text: str) -> set[int]:
+        """Return which lines, from 0 on, may be another transport's although they have the usual form."""
+        found: set[int] = set()
+        for word in self._unusual:  # one search a word is fastest
+            line = place = 0
+            at = text.find(word)
+            while at >= 0:
+                line += text.count("\n", place, at)
+                found.add(line)
+                place = at
+                at = text.find(word, at + 1)
+        return found
 
     def lines(self, head: bytes) -> int:
         """Return the maximum lines of input of the record that a line's beginning is of."""

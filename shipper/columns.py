@@ -7,6 +7,7 @@ crashes.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -77,15 +78,25 @@ class Columns(NamedTuple):
 
 
 NO_PROFILE: Final[Profile] = (None,) * len(PROFILE)
+_BY_PARENT: Final = [
+    (parent, [(name, name.rpartition(".")[2]) for name in names])
+    for parent, names in itertools.groupby(PROFILE, lambda name: name.rpartition(".")[0])
+]
+"""Fields of a profile by the object that they are in."""
 
 
 def columns(document: Mapping[str, Any]) -> Columns:
     """Return the columns of a document of any shape."""
     host = get(document, "host.name")
+    profile: list[str | int | None] = []
+    for parent, fields in _BY_PARENT:
+        node = get(document, parent)
+        if isinstance(node, dict):
+            profile += [_stored(name, node.get(leaf)) for name, leaf in fields]
+        else:
+            profile += [None] * len(fields)
     return Columns(
-        milliseconds(get(document, "@timestamp")),
-        host if isinstance(host, str) else "",
-        tuple(_stored(name, get(document, name)) for name in PROFILE),
+        milliseconds(get(document, "@timestamp")), host if isinstance(host, str) else "", tuple(profile)
     )
 
 
@@ -138,9 +149,7 @@ def _stored(name: str, value: object) -> str | int | None:
 
         many = [str(one) for one in value] if isinstance(value, list) else []
         return msgspec.json.encode(many).decode() if many else None
-    if isinstance(value, bool):
-        return int(value)
-    if not isinstance(value, str):
-        return None
-    text = value if value.isascii() else value.encode("utf-8", "replace").decode()
-    return _ADDRESS.sub("…", text) if name == "event.reason" else text
+    if isinstance(value, str):
+        text = value if value.isascii() else value.encode("utf-8", "replace").decode()
+        return _ADDRESS.sub("…", text) if name == "event.reason" else text
+    return int(value) if isinstance(value, bool) else None

@@ -311,11 +311,12 @@ def _instruction_pointer(ip: InstructionPointer | None) -> dict[str, Any] | None
 
 
 def _place(symbol: str, offset: int | None, size: int | None, module: str) -> str:
-    place = symbol
-    if offset is not None:
-        place += f"+0x{offset:x}"
-        if size is not None:
-            place += f"/0x{size:x}"
+    if offset is None:
+        place = symbol
+    elif size is None:
+        place = f"{symbol}+0x{offset:x}"
+    else:
+        place = f"{symbol}+0x{offset:x}/0x{size:x}"
     return f"{place} [{module}]" if module else place
 
 

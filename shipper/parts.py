@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import secrets
 import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
@@ -126,7 +125,7 @@ def read_range(part: Range, base: Origin) -> Iterator[Piece]:
     over: list[Over] = []
     size = 0
     entry: Entry | None = None
-    mark = f"{secrets.token_hex(16)}:" if part.begin else ""
+    mark = f"{os.urandom(16).hex()}:" if part.begin else ""
     marked = type("_Marked", (_Marked,), {"mark": mark})
     origin = origin_of(part.path, base)
     try:

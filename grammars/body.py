@@ -127,7 +127,7 @@ def _switch() -> BlockSwitch:
 class Body:
     """The facts of a report, read as far as somebody asks."""
 
-    __slots__ = ("_at", "_facts", "_report", "_switch", "_text")
+    __slots__ = ("_at", "_ended", "_facts", "_report", "_switch", "_text")
 
     def __init__(self, report: ReportText) -> None:
         """Read nothing yet."""
@@ -135,11 +135,12 @@ class Body:
         self._report = report
         self._text = "\n" + report.text
         self._at = 0
+        self._ended = False
         self._switch = _switch()
 
     def __iter__(self) -> Iterator[Fact]:
         """Yield the facts in order."""
-        return self.after(-1)
+        return iter(self._facts) if self._ended else self.after(-1)
 
     def after(self, number: int) -> Iterator[Fact]:
         """Yield the facts behind fact ``number``."""
@@ -149,6 +150,7 @@ class Body:
             if number == len(facts):
                 found = self._switch.read(self._text, self._at)
                 if found is None:
+                    self._ended = True
                     return
                 at, end, kind, value = found
                 self._at = max(end - 1, at + 1)  # it may have ended with the newline before the next line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct, field
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import Line
 
 __all__ = ["CHARACTERS", "HEADS", "LINES", "Head", "Incident"]
+
+_TEXT: Final = attrgetter("text")
+_RAW: Final = attrgetter("raw")
 
 LINES: Final = 1500
 """Maximum lines of one incident."""
@@ -82,7 +86,7 @@ class Incident(Struct):
 
     def extend(self, lines: Sequence[Line]) -> None:
         """Add lines, as many as there is room for."""
-        size = self.size + sum([len(line.text) + len(line.raw) for line in lines])
+        size = self.size + sum(map(len, map(_TEXT, lines))) + sum(map(len, map(_RAW, lines)))
         if len(self.lines) + len(lines) <= LINES and size <= CHARACTERS:
             self.lines += lines
             self.size = size

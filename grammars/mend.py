@@ -242,11 +242,12 @@ def _stamped(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
 
 def _uncut(lines: Sequence[Line]) -> Sequence[Line]:
     """Take off the words that a pager cut where the terminal ended, which it says by a ``>``."""
-    cut = [
-        index for index, line in enumerate(lines) if line.raw[-1:] == ">" and _PAGED.search(line.raw[-LOOK:])
-    ]
-    widths = {len(lines[index].raw) for index in cut}
-    if len(cut) < ENOUGH or len(widths) > 1 or max(len(line.raw) for line in lines) not in widths:
+    raw = [line.raw for line in lines]
+    if ">\n" not in "\n".join(raw):
+        return lines
+    cut = [index for index, text in enumerate(raw) if text[-1:] == ">" and _PAGED.search(text[-LOOK:])]
+    widths = {len(raw[index]) for index in cut}
+    if len(cut) < ENOUGH or len(widths) > 1 or max(map(len, raw)) not in widths:
         return lines
     found = list(lines)
     for index in cut:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.transport import Transports
 
 _HOST: Final = attrgetter("host")
+_TRANSPORT: Final = attrgetter("transport")
 ALL_LINES: Final = 48_000
 """Maximum lines of all open incidents; with more, the incidents that opened first are closed."""
 ALL_CHARACTERS: Final = 8 << 20
@@ -141,7 +142,7 @@ class Parser:
     def _heard(self, lines: Sequence[Line]) -> Sequence[Line]:
         """Return lines without those that repeat others; these count where no others are heard."""
         echoing = self._finder.search.transports.echoes
-        if not self._echoing and not any(line.transport in echoing for line in lines):
+        if not self._echoing and echoing.isdisjoint(map(_TRANSPORT, lines)):
             return lines
         heard = []
         for line in lines:

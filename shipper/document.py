@@ -127,8 +127,8 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
     return pruned
 
 
-def documented(report: CrashReport, origin: Origin) -> Packed:
-    """Return the document of a crash as the store takes it.
+def documented(report: CrashReport, origin: Origin, *, kept: bool = True) -> Packed:
+    """Return the document of a crash as the store takes it, or for printing if it is not kept.
 
     Where a step has a fault, it is a document of the crash's text and time alone; where even that fails, of
     its title. Both have ``parse.status: corrupted``.
@@ -138,7 +138,7 @@ def documented(report: CrashReport, origin: Origin) -> Packed:
     attempt = report
     for lines in (report.lines, (), ()):
         try:
-            return pack(build(attempt, origin))
+            return pack(build(attempt, origin), kept=kept)
         except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
             faults.note("document", error)
             fault = error
@@ -339,7 +339,9 @@ def _prune(node: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON object of any 
     """Return an object without empty fields: None, an empty string, list or object."""
     kept = {}
     for key, child in node.items():
-        value = _prune(child) if type(child) is dict else child
-        if value or isinstance(value, int | float):
-            kept[key] = value
+        if type(child) is dict:
+            if inner := _prune(child):
+                kept[key] = inner
+        elif child or isinstance(child, int | float):
+            kept[key] = child
     return kept

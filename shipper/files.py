@@ -169,6 +169,8 @@ def _reader(descriptor: int) -> IO[bytes]:
 
 
 def _refuse_other_kinds(mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
     for is_kind, name in _KINDS:
         if is_kind(mode):
             raise NotRegularFile(0, f"is {name}, not a file")

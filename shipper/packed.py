@@ -26,21 +26,24 @@ class Packed(NamedTuple):
     fatal: bool
     body: bytes
     sighting: Sighting | None = None
-    """None if too little is known to find other documents of the incident."""
+    """None if too little is known to find other documents of the incident, or it is not kept."""
     columns: Columns | None = None
     """None for the time alone."""
 
 
-def pack(document: Mapping[str, Any]) -> Packed:
-    """Return a document of :func:`build`, encoded."""
+def pack(document: Mapping[str, Any], *, kept: bool = True) -> Packed:
+    """Return a document of :func:`build`, encoded.
+
+    :param kept: the store takes it; one that is only printed needs no sighting and no columns.
+    """
     return Packed(
         document["_id"],
         document["event"]["id"],
         document["@timestamp"],
         document["kernel"]["panic"]["fatal"],
         encode(document),
-        sighting(document),
-        columns(document),
+        sighting(document) if kept else None,
+        columns(document) if kept else None,
     )
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kpanic.shipper.origin import Origin
     from kpanic.shipper.packed import Packed
 
+    _Work = Callable[[str | Range], Iterator["Parsed | Piece"]]
+
 __all__ = ["Parsed", "parse_files"]
 
 FEW_FILES, FEW_BYTES = 1000, 1 << 25
@@ -53,6 +55,8 @@ def parse_files(
     base: Origin,
     on: int | str | None = 1,
     size_of: Callable[[str], int] = local_size,
+    *,
+    kept: bool = True,
 ) -> Iterator[Parsed]:
     """Parse files, and yield what they hold in the order of ``paths``.
 
@@ -62,15 +66,16 @@ def parse_files(
     :param on: processes to parse with, which are started by the call, or the address of a Dask scheduler.
         None is one process for each available processor if there is enough to read.
     :param size_of: returns the size of a file that may be read in parts, in bytes; 0 for one that is not.
+    :param kept: the store takes the documents; otherwise they are only printed.
     :raises OperatorError: the scheduler cannot be used.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     grammars.Parser()  # the whole grammar is built before the processes part
     gc.freeze()  # it lives as long as the process: collecting garbage need not look through it
-    work = functools.partial(_work, base=base)
+    work = functools.partial(_work, base=base, kept=kept)
     if on == 1:
-        return (parsed for path in paths for parsed in _parse_file(path, base))
+        return (parsed for path in paths for parsed in _parse_file(path, base, kept=kept))
     tasks = _tasks(paths, size_of)
     if not isinstance(on, str):
         first = list(itertools.islice(tasks, FEW_FILES + 1 if on is None else on))
@@ -81,8 +86,8 @@ def parse_files(
         tasks = itertools.chain(first, tasks)
         if on <= 1:
             whole = (task.path for task in tasks if task.part is None or not task.part.begin)
-            return (parsed for path in whole for parsed in _parse_file(path, base))
-    return _in_order(executor(work, on), tasks, base)
+            return (parsed for path in whole for parsed in _parse_file(path, base, kept=kept))
+    return _in_order(executor(work, on), tasks, work)
 
 
 class _Task(NamedTuple):
@@ -128,8 +133,8 @@ def _tasks(paths: Iterable[str], size_of: Callable[[str], int]) -> Iterator[_Tas
             yield _Task(path, part, joined, last=part.end is None)
 
 
-def _work(task: str | Range, base: Origin) -> Iterator[Parsed | Piece]:
-    return _parse_file(task, base) if isinstance(task, str) else read_range(task, base)
+def _work(task: str | Range, base: Origin, *, kept: bool) -> Iterator[Parsed | Piece]:
+    return _parse_file(task, base, kept=kept) if isinstance(task, str) else read_range(task, base)
 
 
 def is_much(paths: Sequence[str]) -> bool:
@@ -143,14 +148,14 @@ def is_much(paths: Sequence[str]) -> bool:
     return False
 
 
-def _parse_file(path: str, base: Origin) -> Iterator[Parsed]:
+def _parse_file(path: str, base: Origin, *, kept: bool) -> Iterator[Parsed]:
     batch = Batch()
     fault = ""
     try:
         for source in sources(path, base):
             try:
                 for report, origin in source.crashes:
-                    if batch.add([documented(report, origin)]):
+                    if batch.add([documented(report, origin, kept=kept)]):
                         yield Parsed(source.path, batch.empty(), complete=False)
             except Unreadable as error:
                 if source.path == path:
@@ -166,24 +171,27 @@ def _parse_file(path: str, base: Origin) -> Iterator[Parsed]:
 class _Here:
     """A file that this process reads itself."""
 
-    def __init__(self, parts: Iterator[Parsed]) -> None:
+    def __init__(self, parts: Iterator[Parsed | Piece]) -> None:
         self._parts = parts
         self.ended = False
 
-    def take(self) -> Parsed | None:
+    def take(self) -> Parsed | Piece | None:
         """Return the next part; None behind the last one."""
         parsed = next(self._parts, None)
         self.ended = parsed is None
         return parsed
 
 
-def _in_order(elsewhere: Executor[Parsed | Piece], tasks: Iterator[_Task], base: Origin) -> Iterator[Parsed]:
-    """Yield what an executor reads, in the order of the files."""
+def _in_order(elsewhere: Executor[Parsed | Piece], tasks: Iterator[_Task], work: _Work) -> Iterator[Parsed]:
+    """Yield what an executor reads, in the order of the files.
+
+    :param work: what the executor does, to be done here for standard input.
+    """
     due: deque[tuple[_Task, Run[Parsed | Piece]]] = deque()
     try:
         while True:
             while elsewhere.has_room and (task := next(tasks, None)) is not None:
-                due.append((task, _run(task, elsewhere, base)))
+                due.append((task, _run(task, elsewhere, work)))
             if not due:
                 return
             task, run = due[0]
@@ -201,16 +209,16 @@ def _in_order(elsewhere: Executor[Parsed | Piece], tasks: Iterator[_Task], base:
                 due.popleft()
                 if part := task.again():
                     task = task._replace(part=part)
-                    due.appendleft((task, _run(task, elsewhere, base)))
+                    due.appendleft((task, _run(task, elsewhere, work)))
                 else:
                     yield from task.complete()
     finally:
         elsewhere.close()
 
 
-def _run(task: _Task, elsewhere: Executor[Parsed | Piece], base: Origin) -> Run[Parsed | Piece]:
+def _run(task: _Task, elsewhere: Executor[Parsed | Piece], work: _Work) -> Run[Parsed | Piece]:
     if task.path == STANDARD_INPUT:
-        return _Here(_parse_file(task.path, base))
+        return _Here(work(task.path))
     return elsewhere.submit(task.part or task.path)
 
 

@@ -165,7 +165,7 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
                 distance(offset),
                 distance(size),
                 module,
-                hexadecimal(address),
+                hexadecimal(address) if address else None,
                 reliable,
                 stack,
                 file,

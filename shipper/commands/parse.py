@@ -60,7 +60,7 @@ def command(
 
     def reported() -> Iterator[Parsed]:
         nonlocal faults, crashes
-        for parsed in parse_files(named(), base, jobs):
+        for parsed in parse_files(named(), base, jobs, kept=False):
             if parsed.fault:
                 faults += 1
                 say(f"kpanic: {parsed.path}: {parsed.fault}")

@@ -211,7 +211,7 @@ def test_the_table_costs_a_first_crash_no_five_milliseconds() -> None:
     names = [name for name, *_ in ENTRIES[::50]]
 
     def seconds() -> float:
-        helpers._table.cache_clear()  # noqa: SLF001
+        helpers._lines.cache_clear()  # noqa: SLF001
         helpers.rule.cache_clear()
         started = time.thread_time()
         for name in names:

@@ -48,7 +48,7 @@ def documents(
     report: CrashReport, origin: Origin, known: Container[str], *, signatures: bool
 ) -> list[Printed]:
     """Return the documents of a crash, without those that are known, as an output would send them."""
-    packed = documented(report, origin)
+    packed = documented(report, origin, kept=False)
     moment = timestamp()
     found = []
     if packed.id not in known:

@@ -119,11 +119,15 @@ class FollowedFile:
         """
         try:
             self._read()
+        except FileNotFoundError:  # renamed just now
+            raise
         except OSError:
-            self.close()  # a stale handle of a file server: it is opened anew
+            self.close()  # a stale handle of a file server: it is opened anew and read from its beginning
+            self._reader = self._new_reader(self._path)
             raise
         finally:
-            self._keep(self._reader.settle())
+            if not (self._more or self._feed.stop.is_set()):  # else what was not read may belong to a crash
+                self._keep(self._reader.settle())
 
     def flush(self) -> None:
         """Keep the reports that are incomplete, as they are."""

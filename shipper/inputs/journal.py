@@ -111,16 +111,17 @@ class _Journal:
         self._path = path
         self._feed = feed
         self._waiter = waiter
-        self._readers = Readers(
-            lambda _host: Reader(lambda fault: feed.say(f"{path or 'journal'}: {fault}"), quiet, clock),
-            self._take,
-            HOSTS,
+        self._make = lambda _host: Reader(
+            lambda fault: feed.say(f"{path or 'journal'}: {fault}"), quiet, clock
         )
+        self._readers: Readers[str, Reader] = Readers(self._make, self._take, HOSTS)
         self._child: subprocess.Popen[bytes] | None = None
         self._splitter = EntrySplitter()
         self._said = ""
         self._again = 0.0
         self._saved = time.monotonic()
+        self._ended_at = ""
+        """The cursor that was reached when journalctl ended last."""
         self._read_to = self._kept = feed.positions().get(path, "")
 
     @property
@@ -134,7 +135,8 @@ class _Journal:
         """Start journalctl if it is due, keep what is complete, and note how far that is."""
         if self._child is None and time.monotonic() >= self._again:
             self._start()
-        self._readers.settle()
+        if self._child is not None:  # else it is not journalctl's silence
+            self._readers.settle()
         idle = self._readers.wait is None or time.monotonic() - self._saved > SAVE
         if idle and self._read_to != self._kept and not self._readers.open and not self._feed.stop.is_set():
             self._feed.keep((), {self._path: self._read_to})
@@ -150,6 +152,7 @@ class _Journal:
         self._feed.keep([Crash(report, origin) for _, report in complete])
 
     def _start(self) -> None:
+        self._forget()
         if self._kept:
             self._recall(self._kept)
         # to follow means this boot only, unless journals are merged
@@ -206,7 +209,15 @@ class _Journal:
                 f"{self._path or 'journal'}: an entry is too long to be the kernel's; it is left out"
             )
         if not chunk:
+            self._readers.settle()
             self._end()
+
+    def _forget(self) -> None:
+        """Forget the crashes that are open: they are read again, unless journalctl has come no further."""
+        if self._read_to == self._ended_at:
+            self._readers.flush()
+        self._readers = Readers(self._make, self._take, HOSTS)
+        self._ended_at = self._read_to
 
     def _complaints(self) -> None:
         """Log what journalctl complains of; the same only once."""

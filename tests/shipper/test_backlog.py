@@ -20,6 +20,7 @@ from kpanic.shipper.api import Reader, Readers, Stop
 from kpanic.shipper.contract import run_beside
 from kpanic.shipper.inputs import journal, kmsg, netconsole, piped_lines, syslog
 from kpanic.shipper.inputs.datagrams import Receiver
+from kpanic.shipper.inputs.file import FileInput
 from kpanic.shipper.inputs.inbox import Inbox
 from kpanic.shipper.inputs.journal import JournalInput
 from kpanic.shipper.inputs.kmsg import KmsgInput
@@ -324,3 +325,18 @@ def test_a_crash_is_not_cut_while_its_entries_wait_behind_those_of_other_hosts(
         assert not of_host(feed, "web-1"), "it is not silent"
     (report,) = of_host(feed, "web-1")
     assert report.status == "complete"
+
+
+def test_a_crash_is_not_cut_by_an_end_that_comes_while_its_file_waits_for_the_store(
+    leap: Callable[[float], None], tmp_path: Path
+) -> None:
+    path = tmp_path / "messages"
+    first, second = halves(OOPS.splitlines(keepends=True))
+    path.write_bytes(b"".join([*BUG.splitlines(keepends=True), *first]))
+    with slow(FileInput, paths=[str(path)]) as feed:
+        until(lambda: feed.holding)
+        with path.open("ab") as log:
+            log.write(b"".join(second))
+        leap(HOUR)
+        feed.stop.set()
+    assert len(feed.reports) == 1, "the next start reads the file again"

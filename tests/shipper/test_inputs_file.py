@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import shutil
@@ -18,6 +19,7 @@ from tests.shipper.feed import running
 from tests.waiting import stays, until
 
 if TYPE_CHECKING:
+    from kpanic.grammars.model import CrashReport
     from tests.shipper.feed import Feed
 
 pytestmark = pytest.mark.timed
@@ -87,6 +89,39 @@ def test_a_crash_that_goes_from_a_renamed_file_to_the_next_is_one(tmp_path: Path
     assert len(one.report.lines) == len(wholly(tmp_path, text).report.lines)
     with following(tmp_path, feed.saved) as again:  # the next start reads it in the same way
         stays(lambda: again.crashes.keys() <= feed.crashes.keys(), 1.5)
+
+
+def test_a_crash_is_not_cut_by_a_stale_handle_after_which_its_file_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, text = tmp_path / "messages", crash(0)
+    path.write_bytes(text[:AT])
+    whole = len(wholly(tmp_path, text).report.lines)
+    read = os.pread
+    heard: list[int] = []
+    lengths: list[int] = []
+
+    class Reader(followed_file.Reader):
+        def feed(self, chunk: bytes) -> list[CrashReport]:
+            found = super().feed(chunk)
+            heard.append(len(chunk))
+            lengths.extend(len(report.lines) for report in found)
+            return found
+
+    monkeypatch.setattr(followed_file, "Reader", Reader)
+    with following(tmp_path, close_quiet=600.0, scan_interval=0.2) as feed:
+        until(lambda: sum(heard) == AT)
+
+        def stale(*_: int) -> bytes:
+            monkeypatch.setattr(os, "pread", read)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+        monkeypatch.setattr(os, "pread", stale)
+        with path.open("ab") as log:
+            log.write(text[AT:] + crash(1))  # whose boot ends the other one
+        until(lambda: feed.crashes)
+    assert set(lengths) == {whole}
+    assert feed.said == [f"{path}: Stale file handle"]
 
 
 def wholly(tmp_path: Path, text: bytes) -> Any:  # noqa: ANN401

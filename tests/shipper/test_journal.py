@@ -141,6 +141,33 @@ def test_a_cursor_that_leads_nowhere_begins_anew(machine: Machine, monkeypatch: 
     assert "Failed to seek to cursor" in feed.said[0]
 
 
+def test_a_crash_is_not_cut_where_journalctl_is_started_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "AGAIN", 0.2)
+    at = OOPS.index(b"\n", OOPS.index(b"Call Trace:") + 200) + 1
+    first, last = OOPS[:at], b"[    9.000000] the last entry is not seen\n"
+    heard = bytearray()
+
+    class Reader(journal.Reader):
+        def feed(self, chunk: bytes) -> list[CrashReport]:
+            heard.extend(chunk)
+            return super().feed(chunk)
+
+    monkeypatch.setattr(journal, "Reader", Reader)
+    boot = machine.write(first + last)
+    with running(JournalInput, paths=[str(machine.folder)], close_quiet=600.0) as feed:
+        for times in (1, 2):
+            until(lambda times=times: heard.count(b" Call Trace:") == times)  # type: ignore[misc]
+            if times == 1:
+                subprocess.run(["pkill", "-f", f"journalctl .*--directory={machine.folder}"], check=True)
+        machine.write(OOPS[at:] + last, boot=boot)
+        until(lambda: b"end Kernel panic" in heard)
+    (crash,) = feed.crashes.values()
+    assert crash.report.status == "complete"
+    assert "end Kernel panic" in crash.report.lines[-1].text
+
+
 def test_journalctl_is_started_again_when_it_ends(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "AGAIN", 0.2)
     machine.write(PANIC)

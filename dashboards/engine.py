@@ -36,10 +36,10 @@ Ask = Callable[[Json], Json]
 """Sends the body of a search in the documents of crashes, and returns the answer."""
 DAY = timedelta(days=1)
 """Width of a histogram's groups; the page joins them where its bars are wider."""
-PAGE = 1_000
-"""Groups that one search counts, which bounds what an engine holds in memory for it."""
+DISTINCT = 3_000_000
+"""Values that one search tells apart in all its groups; an engine takes 5 bytes for each."""
 ALIKE = 16
-"""Most documents of a group that one search counts, by the least."""
+"""Maximum ratio of the documents of two groups that one search counts."""
 NAMES = 10_000
 """Names of groups in one answer; an engine gives 65,535 at most."""
 WORDS = 5_000
@@ -199,7 +199,8 @@ def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
     """Yield names and the number of documents of each, in the parts that one search counts."""
     part: dict[str, int] = {}
     for name, documents in names:
-        if len(part) == PAGE or (part and documents * ALIKE < min(NEAR, next(iter(part.values())))):
+        exact = min(NEAR, next(iter(part.values()), 0))
+        if part and (len(part) == NAMES or (len(part) + 1) * exact > DISTINCT or documents * ALIKE < exact):
             yield part
             part = {}
         part[name] = documents

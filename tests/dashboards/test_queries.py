@@ -41,7 +41,7 @@ def test_a_panel_shows_the_same_numbers_from_an_engine_and_from_documents(
 def test_the_groups_of_a_table_come_in_pages_without_a_gap(  # noqa: PLR0913, PLR0917 - fixtures
     panel: Panel, engine: Engine, indexed: Indexed, held: Held, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(engine_answers, "PAGE", 1)
+    monkeypatch.setattr(engine_answers, "DISTINCT", 1)
     monkeypatch.setattr(engine_answers, "WORDS", 2)
     monkeypatch.setattr(engine_answers, "NAMES", most)
     asked: list[dict[str, Any]] = []

@@ -213,11 +213,14 @@ class _Journal:
             self._end()
 
     def _forget(self) -> None:
-        """Forget the crashes that are open: they are read again, unless journalctl has come no further."""
+        """Forget what was read since the cursor that is kept: it is read again.
+
+        Crashes that are open are handed over if journalctl has come no further than the last time.
+        """
         if self._read_to == self._ended_at:
             self._readers.flush()
         self._readers = Readers(self._make, self._take, HOSTS)
-        self._ended_at = self._read_to
+        self._ended_at, self._read_to = self._read_to, self._kept
 
     def _complaints(self) -> None:
         """Log what journalctl complains of; the same only once."""

@@ -161,6 +161,7 @@ def test_a_crash_is_not_cut_where_journalctl_is_started_again(
             until(lambda times=times: heard.count(b" Call Trace:") == times)  # type: ignore[misc]
             if times == 1:
                 subprocess.run(["pkill", "-f", f"journalctl .*--directory={machine.folder}"], check=True)
+        assert feed.saved == {}, "the cursor stays before the crash"
         machine.write(OOPS[at:] + last, boot=boot)
         until(lambda: b"end Kernel panic" in heard)
     (crash,) = feed.crashes.values()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -44,7 +43,8 @@ NAMES = 10_000
 """Names of groups in one answer; an engine gives 65,535 at most."""
 WORDS = 5_000
 """Groups whose newest or oldest documents are asked for at once; an engine gives 10,000 at most."""
-HOUR = timedelta(hours=1) // timedelta(milliseconds=1)
+ENDS = 100
+"""Ranges of time in one search for them; an engine takes 1,024 clauses."""
 OLDEST: list[Json] = [{TIME: "asc"}, {"event.id": "asc"}]
 """The order of documents, the oldest first."""
 PARTS = 200
@@ -141,8 +141,8 @@ def _ends(  # noqa: PLR0913, PLR0917 - each has its meaning
 ) -> Iterator[tuple[str, Json]]:
     """Yield the name of each group and its first document in an order, as a hit.
 
-    Groups that end about as long before the last one, or begin about as long after the first one, are looked
-    for from there on: this matches few documents of each group, however many it has.
+    Groups that end at about the same time are looked for since the first of these ends, or until the last of
+    their beginnings: this matches few documents of each group, however many it has.
 
     :param field: field of the groups, of which a document has one value.
     :param times: for each group the time of the document, in milliseconds since 1970 UTC.
@@ -150,15 +150,14 @@ def _ends(  # noqa: PLR0913, PLR0917 - each has its meaning
     :param order: :data:`~kpanic.dashboards.query.NEWEST` or :data:`OLDEST`.
     """
     names = sorted(times, key=times.__getitem__, reverse=order is NEWEST)
+    bound = "gte" if order is NEWEST else "lte"
     for begin in range(0, len(names), WORDS):
         some = names[begin : begin + WORDS]
-        alike: dict[int, list[str]] = defaultdict(list)
-        for name in some:
-            alike[(abs(times[name] - times[some[0]]) // HOUR).bit_length()].append(name)
-        bound = "gte" if order is NEWEST else "lte"
+        step = -(-len(some) // ENDS)
+        alike = [some[place : place + step] for place in range(0, len(some), step)]
         ends = [
             {"bool": {"filter": [{"terms": {field: group}}, _range({bound: times[group[-1]]})]}}
-            for group in alike.values()
+            for group in alike
         ]
         answer = ask(
             {

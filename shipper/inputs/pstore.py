@@ -98,8 +98,6 @@ class _Folder(NamedTuple):
 
     root: str
     """The configured path that it is below."""
-    stamp: str
-    """State of the records."""
     crashes: list[Crash]
     identity: tuple[int, int]
     """Device and inode of the folder."""
@@ -145,8 +143,8 @@ class _Folders:
                 return 0.0
             elif self._config.unlink and self._left.get(folder) != stamp:
                 if folder not in self._pending:  # read by an earlier run
-                    self._pending[folder] = self._read(root, folder, names, stamp)
-                self._unlink(folder)
+                    self._pending[folder] = self._read(root, folder, names)
+                self._unlink(folder, stamp)
         self._forget(present)
         self._keep_vanished(all_settled=not waits)
         if self._moving:
@@ -166,7 +164,7 @@ class _Folders:
             self._feed.keep((), {folder: stamp})
             self._kept[folder] = stamp
             return 0.0
-        found = self._read(root, folder, names, stamp)
+        found = self._read(root, folder, names)
         if found.moving:
             self._hold(folder, found)
             return SETTLE
@@ -227,13 +225,16 @@ class _Folders:
         if not self._moving:
             self._found.clear()
 
-    def _unlink(self, folder: str) -> None:
-        """Remove the records of a folder if their crashes are delivered and both are what was read."""
+    def _unlink(self, folder: str, stamp: str) -> None:
+        """Remove the records of a folder if their crashes are delivered and both are what was read.
+
+        :param stamp: state of the records.
+        """
         found = self._pending[folder]
         if found.crashes and not self._feed.delivered(found.crashes):
             return
         del self._pending[folder]
-        self._left[folder] = found.stamp
+        self._left[folder] = stamp
         if not found.crashes:
             self._say_once(f"{folder}: holds no crash; its records are left alone")
             return
@@ -262,7 +263,7 @@ class _Folders:
                 if records:
                     yield root, folder, records
 
-    def _read(self, root: str, folder: str, names: list[str], stamp: str) -> _Folder:
+    def _read(self, root: str, folder: str, names: list[str]) -> _Folder:
         reader = Reader(lambda fault: self._feed.say(f"{folder}: {fault}"), self._config.scan_interval)
         reports: list[CrashReport] = []
         records: dict[str, str] = {}
@@ -310,7 +311,7 @@ class _Folders:
             mtime=newest or None,
         )
         crashes = [Crash(report, origin) for report in reports]
-        return _Folder(root, stamp, crashes, identity, records, texts, whole, moving)
+        return _Folder(root, crashes, identity, records, texts, whole, moving)
 
     def _record(self, folder: int, path: str) -> tuple[os.stat_result | None, bytes]:
         """Return state and text of a record; no state where it is not one that can be read at any time.

@@ -1,7 +1,7 @@
 """TCP connections of syslog senders: accepted, read as fast as their sender's rate allows, shared fairly.
 
-What a connection has sent may wait in its socket for long. So of each that has more it is known up to when
-all that came was received: its sender is silent since then at the latest.
+What a connection has sent may wait in its socket for long. So the moment is kept up to which all that came
+was received: a sender's silence is judged as of then.
 """
 
 from __future__ import annotations
@@ -37,10 +37,8 @@ NO_DESCRIPTOR: Final = 1.0
 """Seconds until a connection is accepted again after the process ran out of descriptors."""
 REST: Final = 0.1
 """Seconds until a connection is read again whose sender has too much waiting."""
-
-
 GRACE: Final = 1.0
-"""Seconds in which a sender goes on whose connection was full."""
+"""Seconds that a sender has to go on once its full connection is read."""
 ACCEPTED: Final = 256
 """Maximum connections that are accepted at once: no more wait (listen(2), with Python's backlog of 128)."""
 

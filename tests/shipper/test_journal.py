@@ -34,6 +34,20 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     shutil.rmtree(made.folder)
 
 
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> bytearray:
+    """What the readers are fed."""
+    fed = bytearray()
+
+    class Reader(journal.Reader):
+        def feed(self, chunk: bytes) -> list[CrashReport]:
+            fed.extend(chunk)
+            return super().feed(chunk)
+
+    monkeypatch.setattr(journal, "Reader", Reader)
+    return fed
+
+
 def test_the_boots_before_are_read_at_the_first_start_and_then_what_comes(machine: Machine) -> None:
     machine.write(PANIC)
     machine.write(OOPS)
@@ -68,18 +82,8 @@ def test_a_start_goes_on_at_the_cursor_and_still_knows_the_boot(machine: Machine
     assert second.saved != first.saved
 
 
-def test_the_cursor_stays_before_a_crash_that_is_not_kept(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cursor_stays_before_a_crash_that_is_not_kept(machine: Machine, heard: bytearray) -> None:
     text = OOPS[: OOPS.index(b"---[ end trace")]
-    heard = bytearray()
-
-    class Reader(journal.Reader):
-        def feed(self, chunk: bytes) -> list[CrashReport]:
-            heard.extend(chunk)
-            return super().feed(chunk)
-
-    monkeypatch.setattr(journal, "Reader", Reader)
     machine.write(text)
     with running(JournalInput, paths=[str(machine.folder)], close_quiet=600.0) as feed:
         until(lambda: text.splitlines()[-2].partition(b"] ")[2].strip() in heard)
@@ -142,19 +146,11 @@ def test_a_cursor_that_leads_nowhere_begins_anew(machine: Machine, monkeypatch: 
 
 
 def test_a_crash_is_not_cut_where_journalctl_is_started_again(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, heard: bytearray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "AGAIN", 0.2)
     at = OOPS.index(b"\n", OOPS.index(b"Call Trace:") + 200) + 1
     first, last = OOPS[:at], b"[    9.000000] the last entry is not seen\n"
-    heard = bytearray()
-
-    class Reader(journal.Reader):
-        def feed(self, chunk: bytes) -> list[CrashReport]:
-            heard.extend(chunk)
-            return super().feed(chunk)
-
-    monkeypatch.setattr(journal, "Reader", Reader)
     boot = machine.write(first + last)
     with running(JournalInput, paths=[str(machine.folder)], close_quiet=600.0) as feed:
         for times in (1, 2):

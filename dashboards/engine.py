@@ -141,8 +141,8 @@ def _ends(  # noqa: PLR0913, PLR0917 - each has its meaning
 ) -> Iterator[tuple[str, Json]]:
     """Yield the name of each group and its first document in an order, as a hit.
 
-    Groups that end at about the same time are looked for since the first of these ends, or until the last of
-    their beginnings: this matches few documents of each group, however many it has.
+    Groups whose documents are of about the same time are looked for from there on: this matches few of each
+    group, however many documents it has.
 
     :param field: field of the groups, of which a document has one value.
     :param times: for each group the time of the document, in milliseconds since 1970 UTC.
@@ -187,7 +187,7 @@ def _buckets(
     for part in _parts(_names(ask, field, where)):
         names = [*part]
         # A group has at most as many distinct values as documents, and fewer take less time and memory.
-        inside = inner(min(NEAR, max(part.values())))
+        inside = inner(min(NEAR, part[names[0]]))
         terms = {"field": field, "size": len(names), "include": names}
         wanted = {"bool": {"filter": [clause(where), {"terms": {field: names}}]}}
         body = {"size": 0, "query": wanted, "aggs": {"groups": {"terms": terms, "aggs": inside}}}
@@ -195,11 +195,20 @@ def _buckets(
 
 
 def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
-    """Yield names and the number of documents of each, in the parts that one search counts."""
+    """Yield names and the number of documents of each, in the parts that one search counts.
+
+    The first name of a part has the most documents.
+    """
     part: dict[str, int] = {}
     for name, documents in names:
-        exact = min(NEAR, next(iter(part.values()), 0))
-        if part and (len(part) == NAMES or (len(part) + 1) * exact > DISTINCT or documents * ALIKE < exact):
+        most = next(iter(part.values()), documents)
+        exact = min(NEAR, most)
+        if part and (
+            len(part) == NAMES
+            or (len(part) + 1) * exact > DISTINCT
+            or documents * ALIKE < exact
+            or documents > most
+        ):
             yield part
             part = {}
         part[name] = documents

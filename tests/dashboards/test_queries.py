@@ -55,6 +55,30 @@ def test_the_groups_of_a_table_come_in_pages_without_a_gap(  # noqa: PLR0913, PL
     assert len(asked) > 2
 
 
+def test_one_search_counts_groups_of_like_size_in_bounded_memory() -> None:
+    pages = [
+        ("huge", 10**6),
+        ("large", 4000),
+        ("small", 90),
+        ("like it", 80),
+        ("rare", 5),
+        ("next page", 7000),
+    ]
+    parts = engine_answers._parts  # noqa: SLF001
+    assert [[*part] for part in parts(pages)] == [
+        ["huge", "large"],
+        ["small", "like it"],
+        ["rare"],
+        ["next page"],
+    ]
+
+    many = ((f"v1-{number}", max(1, 10**6 // (number + 1))) for number in range(100_000))
+    searches = [[*part.values()] for part in parts(many)]
+    assert sum(map(len, searches)) == 100_000
+    assert all(len(counted) * min(counted[0], 3000) <= 3_000_000 for counted in searches)
+    assert len(searches) < 25
+
+
 def test_a_dashboard_of_one_signature_is_the_same_from_both(
     engine: Engine, indexed: Indexed, documents: list[dict[str, Any]]
 ) -> None:

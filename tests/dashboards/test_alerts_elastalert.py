@@ -27,7 +27,8 @@ from kpanic.shipper.store import Store
 from tests.engines import parts
 from tests.engines.elastalert import ElastAlert, Receiver
 from tests.engines.search import Node
-from tests.shipper.test_cli import KPANIC, LOGS, Run
+from tests.shipper.processes import KPANIC
+from tests.shipper.test_cli import LOGS, Run
 from tests.waiting import stays, until
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.shipper.processes import KPANIC
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ OOPS, BUG = (
     (LOGS / "lab" / f"6.1.0-56-amd64-x86_64-{name}.log").read_bytes().replace(b"\r\n", b"\n")
     for name in ("null_read", "bug")
 )
-KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 
 
 def program(folder: Path) -> Path:

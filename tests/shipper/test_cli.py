@@ -22,6 +22,7 @@ from kpanic.shipper.inputs import log_file
 from kpanic.shipper.inputs.sources import Source
 from kpanic.shipper.origin import Origin
 from tests.shipper.ecs import faults
+from tests.shipper.processes import KPANIC
 from tests.shipper.screen import shown
 from tests.waiting import until
 
@@ -32,7 +33,6 @@ pytestmark = pytest.mark.process
 LOGS = Path(__file__).parent.parent / "logs"
 STORY = LOGS / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 PANIC = LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log"
-KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 
 
 class Run:

@@ -19,6 +19,7 @@ import pytest
 from kpanic.shipper.api import Stored
 from kpanic.shipper.contract import check_input, check_output, crash_text
 from tests.engines import parts
+from tests.shipper.processes import KPANIC
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 LONGEST_LINE = 256 << 10
 """Loki's own default of ``limits_config.max_line_size``."""
 

@@ -22,7 +22,8 @@ from kpanic.shipper.inputs import log_file
 from kpanic.shipper.inputs.sources import Source
 from kpanic.shipper.origin import Origin
 from tests.engines.dask import Dask
-from tests.shipper.test_cli import KPANIC, Run
+from tests.shipper.processes import KPANIC
+from tests.shipper.test_cli import Run
 from tests.waiting import until
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from kpanic.shipper.inputs.pstore import PstoreInput
 from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from tests.engines import parts
 from tests.shipper.feed import running
-from tests.shipper.test_cli import KPANIC, Run
+from tests.shipper.processes import KPANIC
+from tests.shipper.test_cli import Run
 from tests.shipper.test_inputs_sockets import bound
 from tests.waiting import lines_of, until
 

@@ -9,7 +9,6 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -17,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from tests.engines import parts
+from tests.shipper.processes import KPANIC
 from tests.shipper.test_journal import WRITER, Machine
 from tests.waiting import lines_of, stays, until
 
 pytestmark = pytest.mark.process
 ROOT = Path(__file__).parent.parent.parent
 PANIC = (ROOT / "tests" / "logs" / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes()
-RUN = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()", "run", "-c"]
+RUN = [*KPANIC, "run", "-c"]
 CRASHES = 8
 """In each round."""
 

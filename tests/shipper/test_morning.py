@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.shipper.processes import KPANIC
 from tests.shipper.screen import shown
-from tests.shipper.test_cli import KPANIC, LOGS, PANIC, STORY, Run
+from tests.shipper.test_cli import LOGS, PANIC, STORY, Run
 
 if TYPE_CHECKING:
     from pathlib import Path

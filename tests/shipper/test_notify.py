@@ -5,11 +5,10 @@ from __future__ import annotations
 import html
 import json
 import math
-import os
 import re
 import signal
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +26,13 @@ from kpanic.shipper.origin import Origin
 from kpanic.shipper.packed import pack
 from kpanic.shipper.store import Store
 from kpanic.shipper.triage import Entry, Triage
-from tests.shipper.test_cli import KPANIC
+from tests.shipper import processes
+from tests.shipper.processes import KPANIC
 from tests.waiting import lines_of, stays, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from kpanic.dashboards.products.notification import Fired
 
@@ -83,21 +84,8 @@ notify.targets:
             undated(log).replace(b"boom: ", f"boom {host}: ".encode())  # no two die alike to the byte
         )
 
-    @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        with (
-            self.errors.open("ab") as errors,
-            subprocess.Popen(
-                [*KPANIC, "run", "-c", str(self.config)],
-                stderr=errors,
-                cwd=LOGS.parent.parent,
-                env={**os.environ, **self.environment},
-            ) as process,
-        ):
-            try:
-                yield process
-            finally:
-                process.kill()
+    def running(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return processes.service(self.config, self.errors, **self.environment)
 
     def said(self) -> list[str]:
         return [json.loads(line)["message"] for line in lines_of(self.errors)]

@@ -15,7 +15,8 @@ import pytest
 from kpanic.shipper.obstacles import Tried, unbindable, unreadable, unwritable
 from kpanic.shipper.outputs.file import FileConfig, FileOutput
 from tests.engines import parts
-from tests.shipper.test_cli import KPANIC, LOGS, Run
+from tests.shipper.processes import KPANIC
+from tests.shipper.test_cli import LOGS, Run
 from tests.waiting import until
 
 if TYPE_CHECKING:

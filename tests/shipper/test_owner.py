@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engines import parts
-from tests.shipper.filters import KPANIC, OOPS, ROOT
+from tests.shipper.filters import OOPS, ROOT
+from tests.shipper.processes import KPANIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,8 @@ import pytest
 import trustme
 
 from tests.engines.collector import Collector
-from tests.shipper.filters import KPANIC, ROOT
+from tests.shipper.filters import ROOT
+from tests.shipper.processes import KPANIC
 from tests.shipper.rsyslog import over_tls
 from tests.shipper.test_inputs_sockets import port
 from tests.waiting import until

@@ -5,16 +5,14 @@ from __future__ import annotations
 import ast
 import functools
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +23,13 @@ from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.origin import Origin
 from tests.benchmarks.service import resident, spent
 from tests.engines import parts
+from tests.shipper import processes
 from tests.shipper.test_inputs_sockets import bound
 from tests.waiting import lines_of, stays, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.process
 LOGS = Path(__file__).parent.parent / "logs"
@@ -66,28 +66,8 @@ output.file.path: {self.out}
 """
         )
 
-    @contextmanager
-    def running(self, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        with (
-            self.errors.open("ab") as errors,
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    "from kpanic.shipper.cli import main; main()",
-                    "run",
-                    "-c",
-                    str(self.config),
-                ],
-                stderr=errors,
-                cwd=LOGS.parent.parent,
-                env={**os.environ, **environment},
-            ) as process,
-        ):
-            try:
-                yield process
-            finally:
-                process.kill()
+    def running(self, **environment: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return processes.service(self.config, self.errors, **environment)
 
     def documents(self) -> list[dict[str, dict[str, str]]]:
         return [json.loads(line) for line in lines_of(self.out)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ from kpanic.dashboards.products._rule_search import select
 from kpanic.dashboards.rules import Options, rules
 from kpanic.indices import SIGNATURES
 from kpanic.shipper.inputs import memory_dump
-from tests.shipper.test_cli import KPANIC, Run
+from tests.shipper import processes
+from tests.shipper.test_cli import Run
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -75,13 +75,8 @@ inputs:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        with self.errors.open("ab") as errors:
-            service = subprocess.Popen(
-                [*KPANIC, "run", "-c", self.config], stderr=errors, cwd=self.crash.parent
-            )
-        try:
+        with processes.service(self.config, self.errors) as service:
             yield
-        finally:
             service.terminate()
             service.wait(60)
 

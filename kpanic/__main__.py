@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 
-COLLECTED = 20_000
+COLLECTED = 50_000
 """New objects before Python looks for cycles: a start makes many objects that stay, and hardly a cycle."""
 
 

@@ -1,7 +1,7 @@
 """The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""
 
 CHECKSUMS: dict[str, int] = {
-    'kpanic.grammars.blocks.backtrace': 3072622924,
+    'kpanic.grammars.blocks.backtrace': 2154195288,
     'kpanic.grammars.blocks.boot': 1806825305,
     'kpanic.grammars.blocks.code': 1950644360,
     'kpanic.grammars.blocks.end': 4077060664,

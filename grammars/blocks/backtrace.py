@@ -132,7 +132,7 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
     stack = ""
     match = frame.regex.match
     known = frame.regex.groupindex
-    fields = [field for field in _FIELDS if field in known]
+    fields = [known[field] for field in _FIELDS if field in known]  # by number is faster than by name
     called = "called" in known  # the first line of arm's names the innermost function, and where it is called
     missing = [None] * (len(_FIELDS) - len(fields))
     at, line = 0, -1

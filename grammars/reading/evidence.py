@@ -36,7 +36,7 @@ def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:
         if fact.kind == "pointer" and _is(fact.value.ip.symbol, symbol):
             named = tuple(line for line in fact.lines if symbol in line.text)  # loongarch's ra comes first
             return (named or fact.lines)[:1]
-        if fact.kind != "frames":
+        if fact.kind != "frames" or not fact.value.mentions(symbol):
             continue
         for place, one in zip(fact.value.places, fact.value.frames, strict=True):
             if one.symbol.startswith(symbol) and _is(one.symbol, symbol):

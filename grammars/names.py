@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WORD: Final = regex(r"\w+")
+_MARK: Final = regex(r"(?s:\\.)|[\[\]()|]")
+"""What groups and parts a pattern, and what is escaped."""
 _PART: Final = regex(r"(?:\(\?:([\w|]*)\)|(\w)(?=\?))(\??)|(\^|\$|\w+(?![?*+]))")
 """A group of words or a letter, perhaps optional, or a character that stands for itself."""
 
@@ -80,19 +82,16 @@ def alternatives(pattern: str) -> list[str]:
 
 def _split(pattern: str) -> list[str]:
     choices: list[str] = []
-    depth, start, at = 0, 0, 0
-    while at < len(pattern):
-        character = pattern[at]
-        if character == "\\":
-            at += 1
-        elif character in "([":
+    depth = start = 0
+    for mark in _MARK.finditer(pattern):
+        character = mark[0]
+        if character in "([":
             depth += 1
         elif character in ")]":
             depth -= 1
         elif character == "|" and not depth:
-            choices.append(pattern[start:at])
-            start = at + 1
-        at += 1
+            choices.append(pattern[start : mark.start()])
+            start = mark.end()
     choices.append(pattern[start:])
     return choices
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import accumulate
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.incident import Head
@@ -24,6 +25,7 @@ _INDENT: Final = regex(r"[ \t>]+")
 _WORD: Final = regex(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
 """Of what a console puts before a line."""
 _DIGITS: Final = regex(r"\d+")
+_TIME: Final = attrgetter("time")
 _DEBUGGER: Final = ("cpu 0x", "Entering kdb", "Entering xmon")
 """How a debugger begins that the kernel enters: it stamps none of its lines."""
 ALIKE: Final = 8
@@ -59,7 +61,8 @@ def _own(lines: Sequence[Line], head: int) -> Sequence[Line]:
     first = lines[head]
     caller, timed = first.caller, first.time is not None
     if not caller:
-        return list(_timed(lines[head:])) if timed else lines[head:]
+        rest = lines[head:]
+        return list(_timed(rest)) if timed and None in map(_TIME, rest) else rest
     cpus = False
     chosen = []
     for line in lines[head:]:

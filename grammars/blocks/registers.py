@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ class Registers:
     :param machine: ``uname -m`` of the machine that prints such lines, if only one does.
     """
 
-    __slots__ = ("_read", "_text", "machine")
-
     def __init__(self, text: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str) -> None:
         self._text = text
         self._read = read
@@ -35,7 +34,7 @@ class Registers:
         """Hash the lines."""
         return hash(self._text)
 
-    @property
+    @cached_property
     def values(self) -> tuple[tuple[str, str], ...]:
         """Name and value of each register, in order."""
         return tuple(self._read(self._text))

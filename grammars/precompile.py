@@ -37,9 +37,12 @@ def write() -> None:
 
 
 def write_if_wanted() -> None:
-    """Keep the patterns if Python would keep compiled modules; it is no fault where they cannot be kept."""
+    """Keep the patterns if Python would keep compiled modules; it is no fault where they cannot be kept.
+
+    A later Python may compile otherwise, and have none of the functions that are needed.
+    """
     if PATTERNS.wanted:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ImportError, AttributeError, TypeError):
             write()
 
 

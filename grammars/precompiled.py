@@ -39,7 +39,7 @@ class Patterns:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._missed: list[Key] = []
+        self._missed: set[Key] = set()
 
     @functools.cached_property
     def table(self) -> dict[Key, Arguments]:
@@ -58,7 +58,7 @@ class Patterns:
         key = (pattern, int(flags))
         if key not in self.table:
             found = re.compile(pattern, flags)
-            self._missed.append(key)
+            self._missed.add(key)
             return found
         own, code, groups, numbers, names = self.table[key]
         words = memoryview(code).cast("I").tolist()

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kpanic.grammars import precompiled
 from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Recorder:
         functions = set()
         while frame := frame and frame.f_back:
             name = frame.f_globals.get("__name__", "")
-            if name.partition(".")[0] not in THROUGH:
+            if name.partition(".")[0] not in THROUGH and name != precompiled.__name__:
                 break
             functions.add(frame.f_code.co_name)
         if frame and name.startswith("kpanic"):
@@ -128,6 +129,7 @@ def _held(value: object) -> Iterator[re.Pattern[Any]]:
 
 def main() -> None:
     """Print one line a pattern."""
+    precompiled.PATTERNS.table = {}  # what an installation keeps is not compiled
     recorder = Recorder()
     modules = list(_modules())
     from kpanic import document, parse  # noqa: PLC0415

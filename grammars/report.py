@@ -128,8 +128,8 @@ def _until_others(lines: Sequence[Line], heads: Sequence[Head]) -> Sequence[Line
         panics = (head.place for head in heads[1:] if head.hits[0][0].name == PANIC)
         end = next(panics, len(lines)) + 1
     elif family.name == PANIC:
-        place = heads[0].place
-        stops = (at for at, line in enumerate(lines[place:], place) if line.text.endswith(STOPPING))
+        behind = heads[0].place + 1
+        stops = (at for at, line in enumerate(lines[behind:], behind) if line.text.endswith(STOPPING))
         end = next(stops, len(lines))
     else:
         return lines

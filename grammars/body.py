@@ -148,7 +148,7 @@ class Body:
         while True:
             number += 1
             if number == len(facts):
-                found = self._switch.read(self._text, self._at)
+                found = None if self._ended else self._switch.read(self._text, self._at)
                 if found is None:
                     self._ended = True
                     return

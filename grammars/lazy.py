@@ -6,6 +6,7 @@ all takes longer than reading it.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, AnyStr, Final, cast
 
 from kpanic.grammars import precompiled
@@ -25,11 +26,12 @@ class _Lazy:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a pattern has
         if name.startswith("__"):
             raise AttributeError(name)
-        value = getattr(self.compile(), name)
+        value = getattr(self.compiled, name)
         setattr(self, name, value)
         return value
 
-    def compile(self) -> re.Pattern[Any]:
+    @cached_property
+    def compiled(self) -> re.Pattern[Any]:
         return precompiled.compile(*self._made)
 
 
@@ -39,7 +41,7 @@ _made: Final[list[_Lazy]] = []
 def compile_all() -> None:
     """Compile the patterns of all modules that are imported."""
     for one in _made:
-        one.compile()
+        one.compiled  # noqa: B018 - it is compiled when it is first used
 
 
 def regex(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:

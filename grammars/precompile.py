@@ -15,7 +15,7 @@ from kpanic.grammars.precompiled import PATTERNS
 if TYPE_CHECKING:
     from kpanic.grammars.sentence import Sentence
 
-__all__ = ["sentences", "write", "write_if_wanted"]
+__all__ = ["sentences", "write", "write_if_possible"]
 
 
 def sentences() -> list[Sentence]:
@@ -36,14 +36,13 @@ def write() -> None:
     PATTERNS.write()
 
 
-def write_if_wanted() -> None:
-    """Keep the patterns if Python would keep compiled modules; it is no fault where they cannot be kept.
+def write_if_possible() -> None:
+    """Compile all patterns, and keep them; it is no fault where they cannot be kept.
 
     A later Python may compile otherwise, and have none of the functions that are needed.
     """
-    if PATTERNS.wanted:
-        with contextlib.suppress(OSError, ImportError, AttributeError, TypeError):
-            write()
+    with contextlib.suppress(OSError, ImportError, AttributeError, TypeError):
+        write()
 
 
 if __name__ == "__main__":

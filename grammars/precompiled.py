@@ -56,11 +56,12 @@ class Patterns:
         :raises re.error: the pattern is none.
         """
         key = (pattern, int(flags))
-        if key not in self.table:
+        kept = self.table.get(key)
+        if kept is None:
             found = re.compile(pattern, flags)
             self._missed.add(key)
             return found
-        own, code, groups, numbers, names = self.table[key]
+        own, code, groups, numbers, names = kept
         words = memoryview(code).cast("I").tolist()
         return cast("re.Pattern[AnyStr]", _engine().compile(pattern, own, words, groups, numbers, names))
 

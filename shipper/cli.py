@@ -128,9 +128,7 @@ def main() -> None:
         code = _run()
         out.flush()
         if "kpanic.grammars" in sys.modules:
-            from kpanic.grammars import precompile  # noqa: PLC0415
-
-            precompile.write_if_wanted()
+            _keep_patterns()
     except (BrokenPipeError, _OutError) as error:
         if isinstance(error, BrokenPipeError):  # the reader needs no more
             code = 0
@@ -139,6 +137,16 @@ def main() -> None:
             code = 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # Python flushes it once more when it ends
     sys.exit(code)
+
+
+def _keep_patterns() -> None:
+    """Keep the patterns that a command compiled, if nobody has yet."""
+    from kpanic.grammars.precompiled import PATTERNS  # noqa: PLC0415 - imported already
+
+    if PATTERNS.wanted:
+        from kpanic.grammars import precompile  # noqa: PLC0415 - once for an installation
+
+        precompile.write_if_possible()
 
 
 def _run() -> int:

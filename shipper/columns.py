@@ -91,10 +91,8 @@ def columns(document: Mapping[str, Any]) -> Columns:
     profile: list[str | int | None] = []
     for parent, fields in _BY_PARENT:
         node = get(document, parent)
-        if isinstance(node, dict):
-            profile += [_stored(name, node.get(leaf)) for name, leaf in fields]
-        else:
-            profile += [None] * len(fields)
+        found = node if isinstance(node, dict) else {}
+        profile += [_stored(name, found.get(leaf)) for name, leaf in fields]
     return Columns(
         milliseconds(get(document, "@timestamp")), host if isinstance(host, str) else "", tuple(profile)
     )

@@ -134,7 +134,9 @@ def _tasks(paths: Iterable[str], size_of: Callable[[str], int]) -> Iterator[_Tas
 
 
 def _work(task: str | Range, base: Origin, *, kept: bool) -> Iterator[Parsed | Piece]:
-    return _parse_file(task, base, kept=kept) if isinstance(task, str) else read_range(task, base)
+    if isinstance(task, str):
+        return _parse_file(task, base, kept=kept)
+    return read_range(task, base, kept=kept)
 
 
 def is_much(paths: Sequence[str]) -> bool:

@@ -117,8 +117,11 @@ def _opened(path: str) -> BinaryIO:
         return cast("BinaryIO", open_named(path))
 
 
-def read_range(part: Range, base: Origin) -> Iterator[Piece]:
-    """Yield the crashes of a part; the last piece tells what was read."""
+def read_range(part: Range, base: Origin, *, kept: bool = True) -> Iterator[Piece]:
+    """Yield the crashes of a part; the last piece tells what was read.
+
+    :param kept: the store takes the documents; otherwise they are only printed.
+    """
     from kpanic.grammars.parser import renumbered  # noqa: PLC0415 - the grammar is built on import
     from kpanic.grammars.part import read_part  # noqa: PLC0415 - as above
 
@@ -141,7 +144,7 @@ def read_range(part: Range, base: Origin) -> Iterator[Piece]:
                     break
                 if mark:  # the lines before the part are not counted
                     crash = renumbered(crash, marked)
-                over.append(Over(documented(crash, origin), at))
+                over.append(Over(documented(crash, origin, kept=kept), at))
                 size += len(over[-1].document.body)
                 if len(over) >= DOCUMENTS or size >= BYTES:
                     yield Piece(over, mark, entry)

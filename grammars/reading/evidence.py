@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kpanic.grammars.model import CrashReport, Line
-    from kpanic.grammars.reading.instruction import Register
 
 __all__ = ["frame", "header", "listed", "once", "register", "span"]
 
@@ -51,12 +50,12 @@ def _is(symbol: str, wanted: str) -> bool:
     return symbol == wanted or (bool(symbol) and symbol.partition(".")[0] == wanted)
 
 
-def register(report: CrashReport, wanted: Register) -> tuple[Line, ...]:
-    """Return the line of the dump that holds a register."""
+def register(report: CrashReport, wanted: str, value: str) -> tuple[Line, ...]:
+    """Return the line of the dump on which a register stands with a value, as it is written."""
     for fact in report.facts:
         if fact.kind == "registers":
             for number, (name, written) in enumerate(fact.value.values):
-                if (name, written) == (wanted.name, wanted.written):
+                if (name, written) == (wanted, value):
                     return (fact.lines[fact.value.place(number)],)
     return ()
 

@@ -79,12 +79,10 @@ def read(report: CrashReport) -> Step:
 
 def _dumped(report: CrashReport) -> Sentence | None:
     """Say what the registers' dump holds as the instruction pointer, where no line names its function."""
-    for fact in report.facts:
-        if fact.kind == "registers":
-            for number, (name, value) in enumerate(fact.value.values):
-                if name == _NIP:
-                    return UNTOLD.say(report, (fact.lines[fact.value.place(number)],), raw=value)
-    return NOWHERE.say(report)
+    written = next((value for name, value in report.registers if name == _NIP), None)
+    if written is None:
+        return NOWHERE.say(report)
+    return UNTOLD.say(report, register(report, _NIP, written), raw=written)
 
 
 def _place(report: CrashReport, ip: InstructionPointer) -> Sentence | None:
@@ -109,7 +107,8 @@ def _code(report: CrashReport, found: Instruction | None) -> Sentence | None:
     """Put the code at the instruction pointer into words."""
     if found is not None:
         claim, more, used = _instruction(report, found)
-        lines = once(lines_of(report.facts, "code"), *(register(report, one) for one in used))
+        proof = (register(report, one.name, one.written) for one in used)
+        lines = once(lines_of(report.facts, "code"), *proof)
         return claim.say(report, lines, text=found.text, more=more)
     if report.code and report.ip and report.ip.symbol and (bytes_ := _AT.search(report.code)):
         return UNDECODED.say(report, bytes=bytes_[1])
@@ -200,7 +199,7 @@ def _checked(report: CrashReport, found: Instruction) -> tuple[int, Register] | 
 def _held(report: CrashReport, registers: Registers, fault: int) -> Sentence | None:
     """Name the registers that held the faulting address."""
     held = _holders(registers, fault, report.ip.address if report.ip else None)
-    lines = once(*(register(report, one) for one in held[:3]))
+    lines = once(*(register(report, one.name, one.written) for one in held[:3]))
     return HELD.say(report, lines, registers=listed(one.name for one in held))
 
 

@@ -129,6 +129,22 @@ def of_host(feed: Feed, host: str) -> list[CrashReport]:
     return [one.report for one in feed.crashes.values() if host in (one.report.host, one.origin.host_ip)]
 
 
+def assert_heard_on(
+    feed: SlowFeed, host: str, read: Callable[[], bool], leap: Callable[[float], None]
+) -> None:
+    """Let an hour pass and the input read on: the host whose lines waited was not silent."""
+    leap(HOUR)
+    feed.released.set()
+    until(read)
+    assert not of_host(feed, host), "it is not silent"
+
+
+def assert_whole(feed: Feed, host: str) -> None:
+    """The end of the input has handed over one crash of the host, and all of it."""
+    (report,) = of_host(feed, host)
+    assert report.status == "complete"
+
+
 def halves(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
     """Cut what a host sent in the midst of its backtrace."""
     at = next(number for number, line in enumerate(lines) if b"Call Trace:" in line) + 3
@@ -168,12 +184,8 @@ def test_a_crash_of_a_relay_is_not_cut_while_its_lines_wait_behind_those_of_othe
             send(boots, to, "127.0.0.3")
         until(lambda: feed.holding)
         relayed([*noise, *second])
-        leap(HOUR)
-        feed.released.set()
-        until(lambda: second[-1] in parsed)
-        assert not of_host(feed, "web-1"), "its sender is not silent"
-    (report,) = of_host(feed, "web-1")
-    assert report.status == "complete"
+        assert_heard_on(feed, "web-1", lambda: second[-1] in parsed, leap)
+    assert_whole(feed, "web-1")
 
 
 def test_a_crash_is_not_cut_while_its_datagrams_wait_behind_those_of_calmer_senders(
@@ -190,12 +202,8 @@ def test_a_crash_is_not_cut_while_its_datagrams_wait_behind_those_of_calmer_send
         for number in range(10, 20):
             send([b"[    0.100000] noise\n"] * 200, to, f"127.0.0.{number}")
         until(lambda: not unread(to))
-        leap(HOUR)
-        feed.released.set()
-        until(lambda: second[-1] in parsed)
-        assert not of_host(feed, "127.0.0.2"), "it is not silent"
-    (report,) = of_host(feed, "127.0.0.2")
-    assert report.status == "complete"
+        assert_heard_on(feed, "127.0.0.2", lambda: second[-1] in parsed, leap)
+    assert_whole(feed, "127.0.0.2")
 
 
 @pytest.mark.parametrize("method", [(Receiver, "_receive"), (Inbox, "_take")], ids=["socket", "hand"])
@@ -319,12 +327,8 @@ def test_a_crash_is_not_cut_while_its_entries_wait_behind_those_of_other_hosts(
         write("web-2", NOISE)
         write("web-1", second, boot)
         write("web-2", [LAST])
-        leap(HOUR)
-        feed.released.set()
-        until(lambda: LAST.partition(b"] ")[2] in parsed)
-        assert not of_host(feed, "web-1"), "it is not silent"
-    (report,) = of_host(feed, "web-1")
-    assert report.status == "complete"
+        assert_heard_on(feed, "web-1", lambda: LAST.partition(b"] ")[2] in parsed, leap)
+    assert_whole(feed, "web-1")
 
 
 def test_a_crash_is_not_cut_by_an_end_that_comes_while_its_file_waits_for_the_store(

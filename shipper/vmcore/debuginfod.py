@@ -65,6 +65,7 @@ class Debuginfod:
         self._servers = [server.rstrip("/") for server in servers]
         self._folder = folder
         self._say = say
+        self._cleaned = False
 
     @property
     def folder(self) -> Path:
@@ -82,12 +83,12 @@ class Debuginfod:
         if not _BUILD_ID.match(build_id):
             return f"{build_id[:40]!r} is no build ID"
         place = self.folder / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+        self._clean()
         reasons = []
         for server in self._servers:
             url = f"{server}/buildid/{build_id}/debuginfo"
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
-                self._clean()
                 self._say(f"asking {url}")
                 _download(url, place, stop)
             except (_NotFoundError, OSError, http.client.HTTPException, ValueError) as error:
@@ -97,7 +98,10 @@ class Debuginfod:
         return "; ".join(reasons)
 
     def _clean(self) -> None:
-        """Remove files that nobody read for long."""
+        """Remove files that nobody read for long, once."""
+        if self._cleaned:
+            return
+        self._cleaned = True
         old = time.time() - UNUSED
         for path in self.folder.glob(".build-id/*/*"):
             with contextlib.suppress(OSError):

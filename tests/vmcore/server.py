@@ -1,14 +1,101 @@
-"""A debuginfod server of the tests' own."""
+"""debuginfod: elfutils' own, one that breaks as a test wants, and TLS in front of either."""
 
 from __future__ import annotations
 
+import http.client
 import http.server
+import shutil
+import ssl
+import subprocess
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from drgn import Program
 
+from tests.engines import parts
+from tests.waiting import until
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import trustme
+
+
+def build_id_of(path: Path) -> str:
+    """Return the build ID of a file in hexadecimal digits."""
+    module = Program().extra_module(path.name, create=True)
+    module.try_file(path)
+    return str(module.build_id.hex())
+
+
+@contextmanager
+def elfutils(folder: Path, wanted: list[str]) -> Iterator[str]:
+    """Run elfutils' debuginfod over a folder; yield its URL once it has what is wanted.
+
+    :param wanted: build IDs.
+    """
+    program = shutil.which("debuginfod")
+    if program is None:
+        parts.missing("debuginfod", "it is not installed")
+    port = parts.free_port(27_000)
+    there = f"127.0.0.1:{port}"
+    command = [program, "-F", folder, "-p", str(port), "-d", ":memory:", "-t", "0", "-g", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def has(build_id: str) -> bool:
+        assert process.poll() is None
+        try:
+            with _get(there, f"/buildid/{build_id}/debuginfo") as answer:
+                return answer.status == http.HTTPStatus.OK
+        except OSError:
+            return False
+
+    try:
+        until(lambda: all(map(has, wanted)), every=0.1)
+        yield f"http://{there}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _get(server: str, path: str) -> Iterator[http.client.HTTPResponse]:
+    connection = http.client.HTTPConnection(server, timeout=60)
+    try:
+        connection.request("GET", path)
+        yield connection.getresponse()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def tls(target: str, authority: trustme.CA) -> Iterator[str]:
+    """Put TLS in front of a server; yield the URL."""
+
+    class Front(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with _get(target.removeprefix("http://"), self.path) as answer:
+                self.send_response(answer.status)
+                self.send_header("Content-Length", answer.headers["Content-Length"])
+                self.end_headers()
+                shutil.copyfileobj(answer, self.wfile)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: object) -> None:
+            """Say nothing of a client that does not trust the certificate."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with Server(("127.0.0.1", 0), Front) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -27,10 +114,9 @@ class Server(http.server.ThreadingHTTPServer):
 
     def add(self, path: Path) -> str:
         """Add a file; return its build ID."""
-        module = Program().extra_module(path.name, create=True)
-        module.try_file(path)
-        self.files[module.build_id.hex()] = path
-        return str(module.build_id.hex())
+        build_id = build_id_of(path)
+        self.files[build_id] = path
+        return build_id
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from kpanic.shipper.vmcore.debuginfod import Debuginfod
+from tests.vmcore.server import build_id_of, elfutils, tls
 from tests.vmcore.test_vmcore import explain, step
 
 if TYPE_CHECKING:
@@ -74,6 +77,47 @@ def test_the_next_server_is_asked_and_half_a_file_is_none(
     assert Debuginfod(["http://127.0.0.1:9", f"{server.url}/"], folder=folder).fetch(build_id) == ""
     (kept,) = (path for path in folder.rglob("*") if path.is_file())
     assert kept.read_bytes() == (dumps / "debug" / "ledger.ko").read_bytes()
+
+
+def test_elfutils_server_gives_it_over_http_and_over_https_that_is_trusted(
+    dumps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files = [dumps / "debug" / name for name in ("vmlinux", "ledger.ko")]
+    with elfutils(dumps / "debug", [build_id_of(path) for path in files]) as url, tls(url, authority) as safe:
+        monkeypatch.setenv("DEBUGINFOD_URLS", safe)
+        crash = explain(dumps / "vmcore.null", "--debuginfod")
+        assert "certificate verify failed" in step(crash, "debuginfod")["finding"]
+        for server, trusted in ((safe, tmp_path / "ca.pem"), (url, tmp_path / "none")):
+            monkeypatch.setenv("DEBUGINFOD_URLS", server)
+            monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+            crash = explain(dumps / "vmcore.null", "--debuginfod")
+            assert crash["vmcore"]["pointer"] == "account->owner"
+            kept = [path for path in (tmp_path / "cache").rglob("*.debug") if path.is_file()]
+            assert {path.stat().st_size for path in kept} == {path.stat().st_size for path in files}
+            for path in kept:
+                path.unlink()
+
+
+def test_what_nobody_read_for_long_is_removed_once(server: Server, tmp_path: Path) -> None:
+    old, young = (tmp_path / ".build-id" / "ab" / f"{name}.debug" for name in ("01", "02"))
+    old.parent.mkdir(parents=True)
+    young.touch()
+
+    def leave() -> None:
+        old.touch()
+        os.utime(old, (1, 1))
+
+    leave()
+    downloads = Debuginfod([server.url, server.url], folder=tmp_path)
+    downloads.fetch("ab03ab03")
+    assert not old.exists()
+    assert young.exists()
+    leave()
+    downloads.fetch("ab03ab03")
+    assert old.exists()
 
 
 @pytest.mark.parametrize("build_id", ["", "../../etc/passwd", "ABCDEF0123", "0123456789\n", "0" * 200])

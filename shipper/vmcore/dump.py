@@ -14,6 +14,8 @@ from drgn.helpers.linux.sched import cpu_curr, task_state_to_char
 
 from kpanic.shipper.vmcore.answers import LONGEST
 from kpanic.shipper.vmcore.lost import LOST
+from kpanic.shipper.vmcore.recursion import runs
+from kpanic.shipper.vmcore.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,11 +30,11 @@ __all__ = [
     "comm",
     "frame_line",
     "frame_place",
+    "frame_source",
     "member_at",
     "pointed",
     "pointers",
     "size_of",
-    "stack_lines",
     "task_words",
     "variable",
     "where",
@@ -40,7 +42,7 @@ __all__ = [
 
 FRAMES: Final = 40
 """Maximum frames of a stack that are shown."""
-DEEPEST: Final = 256
+DEEPEST: Final = 1024
 """Maximum frames of a stack that are read; a damaged one may loop."""
 PANICS: Final = ("panic", "vpanic", "crash_kexec", "__crash_kexec", "machine_kexec", "crash_setup_regs")
 """Beginnings of the names of functions that end a kernel (kernel/panic.c, kernel/kexec_core.c)."""
@@ -82,12 +84,30 @@ class Dump:
 
     :param address: the faulting address, if the report names one.
     :param entries: addresses in what the kernel said of a damaged list.
+    :param folders: where to look for sources, before the system's own.
     """
 
     def __init__(
-        self, prog: Program, cause: str, address: int | None = None, entries: tuple[int, ...] = ()
+        self,
+        prog: Program,
+        cause: str,
+        address: int | None = None,
+        entries: tuple[int, ...] = (),
+        folders: Sequence[str] = (),
     ) -> None:
         self.prog, self.cause, self.address, self.entries = prog, cause, address, entries
+        self._folders = folders
+
+    @functools.cached_property
+    def sources(self) -> Sources:
+        """The lines of source that are on this machine."""
+        release = version = ""
+        with contextlib.suppress(*LOST):
+            names = self.prog["init_uts_ns"].name
+            release, version = (
+                name.string_().decode("ascii", "replace") for name in (names.release, names.version)
+            )
+        return Sources(release, version, self._folders)
 
     @functools.cached_property
     def crashed(self) -> Stack:
@@ -103,6 +123,21 @@ class Dump:
         every = (trace[number] for number in range(min(len(trace), DEEPEST)))
         frames = list(itertools.takewhile(lambda frame: frame.pc, every))  # a process's own may end in zeros
         return Stack(task, frames, _trap(frames))
+
+    def stack_lines(self, stack: Stack) -> tuple[str, ...]:
+        """Return the frames of a stack as lines, of a recursion the innermost round, with their source."""
+        lines: list[str] = []
+        for run in runs([frame.name for frame in stack.frames]):
+            for number in range(run.start, run.start + run.period):
+                frame = stack.frames[number]
+                text = self.sources.line(*frame_source(frame))
+                lines.append(f"{frame_line(number, frame)}{f': {text}' if text else ''}"[:LONGEST])
+            if run.rounds > 1:
+                which = f"these {run.period} frames" if run.period > 1 else "this frame"
+                lines.append(f"… {which} {run.rounds - 1} more times, to #{run.stop - 1}")
+            if len(lines) >= FRAMES:
+                break
+        return tuple(lines[:FRAMES])
 
     def running(self) -> Iterator[tuple[int, Object]]:
         """Yield each CPU that is online with the task that runs on it."""
@@ -242,13 +277,19 @@ def member_at(kind: Type, offset: int, wanted: str = "") -> str:
     return path
 
 
-def frame_place(frame: StackFrame) -> str:
-    """Return ``path:line`` of a frame; empty without debug information."""
+def frame_source(frame: StackFrame) -> tuple[str, int]:
+    """Return the path and the line of a frame; empty and 0 without debug information."""
     try:
         source = frame.source()
     except LookupError:
-        return ""
-    return f"{source.filename}:{source.line}" if source.filename else ""
+        return "", 0
+    return source.filename, source.line
+
+
+def frame_place(frame: StackFrame) -> str:
+    """Return ``path:line`` of a frame; empty without debug information."""
+    name, line = frame_source(frame)
+    return f"{name}:{line}" if name else ""
 
 
 def frame_line(number: int, frame: StackFrame) -> str:
@@ -261,11 +302,6 @@ def frame_line(number: int, frame: StackFrame) -> str:
             name = f"{frame.name}+0x{frame.pc - frame.symbol().address:x}"
     place = frame_place(frame)
     return f"#{number} {name}{f' at {place}' if place else ''}"[:LONGEST]
-
-
-def stack_lines(stack: Stack) -> tuple[str, ...]:
-    """Return the frames of a stack as lines."""
-    return tuple(frame_line(number, frame) for number, frame in enumerate(stack.frames[:FRAMES]))
 
 
 def pointers(frame: StackFrame) -> Iterator[tuple[str, Object]]:

@@ -62,7 +62,8 @@ def main() -> None:
     if missing:  # frames of modules have names all the same
         with suppress(*LOST):
             prog.register_symbol_finder("modules", load_module_kallsyms(prog), enable_index=-1)
-    dump = Dump(prog, wanted.cause, wanted.address, wanted.entries)
+    folders = [place for place in wanted.debug_information if Path(place).is_dir()]
+    dump = Dump(prog, wanted.cause, wanted.address, wanted.entries, folders)
     for question in asked(wanted.cause):
         _write(_asked(question, dump, wanted.seconds))
 

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.process
 
 LINKS = ("next", "prev")
 MODULE = "/usr/src/ledger/ledger.c"
-SOURCE = Path(__file__).parent / "ledger" / "ledger.c"
+LEDGER = Path(__file__).parent / "ledger"
+SOURCE = LEDGER / "ledger.c"
 
 
 def line_of(text: str) -> int:

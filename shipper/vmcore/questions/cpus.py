@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kpanic.shipper.vmcore.answers import Answer, Finding
-from kpanic.shipper.vmcore.dump import stack_lines, task_words
+from kpanic.shipper.vmcore.dump import task_words
 from kpanic.shipper.vmcore.lost import LOST
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def ask(dump: Dump) -> Answer:
             if len(findings) == SHOWN:
                 left += 1
                 continue
-            lines = () if task.value_() == shown else stack_lines(dump.stack(task))
+            lines = () if task.value_() == shown else dump.stack_lines(dump.stack(task))
             words = f"CPU {cpu} ran {task_words(task)}."
         except LOST as error:
             lines, words = (), f"What CPU {cpu} ran cannot be read: {error}."[:200]

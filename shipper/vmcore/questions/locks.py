@@ -17,7 +17,7 @@ from drgn.helpers.linux.sched import task_state_to_char
 
 from kpanic.grammars.reading.evidence import listed
 from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
-from kpanic.shipper.vmcore.dump import address_words, frame_place, pointers, stack_lines, task_words, variable
+from kpanic.shipper.vmcore.dump import address_words, frame_place, pointers, task_words, variable
 from kpanic.shipper.vmcore.lost import LOST
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ def _lines(dump: Dump, chain: list[_Waits], beside: list[_Waits]) -> Iterator[st
     holder = chain[-1].holder
     if holder is not None:
         try:
-            yield from stack_lines(dump.stack(holder))[:STACK]
+            yield from dump.stack_lines(dump.stack(holder))[:STACK]
         except LOST:
             return
 
@@ -311,7 +311,7 @@ def _spinning(dump: Dump) -> Iterator[tuple[str, tuple[str, ...]]]:
         address = _spinlock(frames)
         name = f"the spinlock {_spin_name(dump, address)}" if address else "a spinlock"
         words = f"CPU {cpu}, with {task_words(task)}, spins for {name}{_spin_owner(dump, address)}"
-        yield words[:LONGEST], stack_lines(stack)
+        yield words[:LONGEST], dump.stack_lines(stack)
 
 
 def _spinlock(frames: Sequence[StackFrame]) -> int:

@@ -10,12 +10,11 @@ from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
 from kpanic.shipper.vmcore.dump import (
     address_words,
     bare,
-    frame_place,
+    frame_source,
     member_at,
     pointed,
     pointers,
     size_of,
-    stack_lines,
     task_words,
 )
 from kpanic.shipper.vmcore.lost import LOST
@@ -59,13 +58,18 @@ def ask(dump: Dump) -> Answer:
     trapped = stack.trapped
     if not trapped:
         return Answer(NAME, skipped="no frame of the crashed task was interrupted by a trap")
-    place = next((found for frame in trapped if (found := frame_place(frame))), "")
+    name, number = next((found for frame in trapped if (found := frame_source(frame))[0]), ("", 0))
+    place = f"{name}:{number}" if name else ""
     outer = trapped[-1]
-    findings = [_where(stack, trapped[0], place)]
+    findings = [_where(dump, stack, trapped[0], place)]
+    if rows := dump.sources.around(name, number):
+        findings.append(Finding(f"The source is here: {dump.sources.line(name, number)}"[:LONGEST], rows))
     values = tuple(line for frame in trapped for line in _values(frame))
     if values:
         findings.append(Finding(f"The values of its variables in {outer.name} are in the dump.", values))
-    bad = _bad_pointers(stack, dump.address) if place else []  # those of its callers prove nothing of it
+    overran = dump.cause == "stack-overflow"  # its address is that of the stack, and no pointer's
+    # Those of its callers prove nothing of it.
+    bad = _bad_pointers(stack, dump.address) if place and not overran else []
     if not bad:
         return Answer(NAME, tuple(findings), source=place)
     lines = tuple(f"{one.name} = 0x{one.value:x} in {one.function}" for one in bad)
@@ -80,10 +84,10 @@ def ask(dump: Dump) -> Answer:
     return Answer(NAME, tuple(findings), verdict=words, source=place, pointer=first.name)
 
 
-def _where(stack: Stack, frame: StackFrame, place: str) -> Finding:
+def _where(dump: Dump, stack: Stack, frame: StackFrame, place: str) -> Finding:
     task = task_words(stack.task)
     at = f" at {place}" if place else ", of which the debug information names no line"
-    return Finding(f"The trap was in {frame.name}{at}, in the context of {task}.", stack_lines(stack))
+    return Finding(f"The trap was in {frame.name}{at}, in the context of {task}.", dump.stack_lines(stack))
 
 
 def _values(frame: StackFrame) -> Iterator[str]:

@@ -19,6 +19,7 @@ from operator import ge
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.grammars.lazy import regex
+from kpanic.grammars.unfold import unfold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -186,7 +187,7 @@ class _Pair(NamedTuple):
 
 def mend(lines: Sequence[Line]) -> Sequence[Line]:
     """Return lines that were broken as one each; the same lines where none was."""
-    lines = _uncut(_in_order(lines))
+    lines = unfold(_uncut(_in_order(lines)))
     bare = _bare(lines)
     if not bare:
         return lines

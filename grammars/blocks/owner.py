@@ -76,11 +76,13 @@ def _release() -> ParserElement:
 
 def _kernel(behind: ParserElement) -> ParserElement:
     """Match taints, release and build, with ``behind`` after them."""
-    gap = k.Regex(r"[ \t]{1,80}")
+    gap = k.Regex(r"[ \t]{1,80}\(?")  # i386 puts release and build in brackets until 2.6.34
     clean = k.sentence("not tainted")  # typed from a photograph
-    taints = clean | k.Combine("Tainted:" + k.UpTo(gap + _release() | _rest_blank(), most=160))
-    build = " " + k.Opt("(") + k.Regex(r"#\S+")("build") + behind
-    return taints("taints") + (gap + _release()("release") + (build | k.rest_of_line) | _rest_blank())
+    unnamed = k.Regex(r"(?= #\d)")
+    taints = clean | k.Combine("Tainted:" + k.UpTo(gap + (_release() | unnamed) | _rest_blank(), most=160))
+    build = " " + k.Opt("(") + k.Regex(r"#[^\s)]+")("build") + k.Opt(")") + behind
+    named = gap + (_release()("release") + (build | k.rest_of_line) | unnamed + build)
+    return taints("taints") + (named | _rest_blank())
 
 
 def _rest_blank() -> ParserElement:
@@ -112,8 +114,12 @@ def running() -> ParserElement:
 
 @block("owner", read_owner)
 def pid() -> ParserElement:
-    """Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform"""
-    return _task(k.one_of("Pid: ", "PID: "), k.rest_of_line("hardware"))
+    """Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform
+
+    Pid: 9, comm: events/0 Not tainted (2.6.31.5-127.fc12.i686.PAE #1) Board
+    """
+    hardware = k.UpTo(k.Regex(r" ?EIP: [0-9a-f]{4}:"))("hardware")  # the next line, joined
+    return _task(k.one_of("Pid: ", "PID: "), hardware + k.rest_of_line)
 
 
 @block("owner", read_owner)

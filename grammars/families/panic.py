@@ -156,6 +156,15 @@ def machine_check() -> ParserElement:
     )
 
 
+@_reason(title="kernel panic: {what}", cause="machine-check", traceless=True)
+def machine_check_of_i386() -> ParserElement:
+    """Kernel panic: CPU context corrupt
+
+    Kernel panic - not syncing: Unable to continue
+    """  # arch/i386/kernel/cpu/mcheck: k7.c, p4.c, p6.c
+    return _says(k.one_of("CPU context corrupt", "Unable to continue")("what") + k.end_of_line)
+
+
 @_reason(title="kernel panic: Fatal hardware error!", cause="machine-check", traceless=True)
 def hardware_error() -> ParserElement:
     """Kernel panic - not syncing: Fatal hardware error!"""  # drivers/acpi/apei/ghes.c

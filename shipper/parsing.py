@@ -10,7 +10,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from kpanic.shipper.api import Unreadable
+from kpanic.shipper.api import Unreadable, hide_secrets
 from kpanic.shipper.batch import Batch
 from kpanic.shipper.document import documented
 from kpanic.shipper.executors import Died, executor
@@ -167,6 +167,9 @@ def _parse_file(path: str, base: Origin, *, kept: bool) -> Iterator[Parsed]:
                 yield Parsed(source.path, batch.empty(), complete=False)
     except Unreadable as error:
         fault = error.reason
+    except Exception as error:  # noqa: BLE001 - it costs this file, not those behind it
+        said = hide_secrets(f"{type(error).__name__}: {error}")
+        fault = f"a fault of kpanic ends the reading ({said}); please report it"
     yield Parsed(path, batch.empty(), fault)
 
 

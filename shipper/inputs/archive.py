@@ -15,6 +15,7 @@ import math
 import posixpath
 import re
 import time
+import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.shipper.crashed_host import glob_of, path_expression
@@ -37,11 +38,18 @@ LONGEST: Final = 1 << 18
 """Maximum bytes of one read."""
 DIRECTORY: Final = 16 << 20
 """Maximum bytes of a zip's directory: some 150,000 files."""
+LONGEST_NAME: Final = 4096
+"""Maximum characters of a name: PATH_MAX."""
 DAY: Final = 86_400
 
 _AR: Final = b"!<arch>\n"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_MAGIC: Final = slice(257, 262)
+_TAR_TYPE: Final = slice(156, 157)
+_PAX: Final = (b"x", b"g", b"X")
+"""Types of the headers of pax(1), and of Solaris before it: records of a length, a name and a value."""
+_PAX_RECORD: Final = re.compile(rb"([1-9]\d{0,6}) [^=]{1,4096}=")
+_PAX_DIGITS: Final = re.compile(rb"\d{256}")
 _NAMED: Final = re.compile(
     r"(?P<archive>.*?\.(?:tar(?:\.(?:gz|xz|zst|bz2))?|tgz|txz|tzst|tbz2?|zip|deb))/(?P<inside>.+)", re.DOTALL
 )
@@ -95,7 +103,7 @@ def members(chunks: Chunks, inside: str = "") -> Iterator[Member]:
 
 
 def _name(name: str) -> str:
-    return posixpath.normpath(f"/{name}").lstrip("/")
+    return posixpath.normpath(f"/{name.partition(chr(0))[0]}").lstrip("/")[-LONGEST_NAME:]
 
 
 def _mtime(stamp: float) -> float | None:
@@ -115,16 +123,23 @@ class _Forward(io.RawIOBase):
         self.last = b""
         """The last bytes that were read."""
 
+    def expect_header(self) -> None:
+        """Read headers of a tar from here on, until :attr:`budget` is infinite."""
+        self.budget, self.last = HEADERS, b""
+
     def read(self, size: int = -1) -> bytes:
         """Return as many bytes as are asked for, fewer at the end."""
         self.budget -= size
         if not 0 <= size <= HEADERS or self.budget < 0:
             raise DamagedArchive("has a header that is longer than any needs to be")
+        of_pax = self.budget < math.inf and self.last[_TAR_TYPE] in _PAX and _is_header(self.last)
         if self._seekable is None:
             data = b"".join(self._taken(size))
         else:
             data = self._seekable.read(size)
             self._meter.read(len(data))
+        if of_pax and not _is_pax(data):
+            raise DamagedArchive("has a header that no program writes (records of pax)")
         self._at += len(data)
         self.last = data[-BLOCK:]
         return data
@@ -164,20 +179,48 @@ class _Forward(io.RawIOBase):
         return found
 
 
+def _is_header(block: bytes) -> bool:
+    """Tell whether tarfile takes a block for a header: it may be the end of a long name."""
+    import tarfile  # noqa: PLC0415
+
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _is_pax(body: bytes) -> bool:
+    """Tell whether records of pax are whole, one after another.
+
+    tarfile of Python before 3.12.6 takes quadratic time and memory for others, and for long runs of digits.
+
+    :see: pax(1) of POSIX.1-2008, "pax Extended Header"; CVE-2024-6232
+    """
+    at = 0
+    while body[at : at + 1].strip(b"\0"):
+        record = _PAX_RECORD.match(body, at)
+        end = at + int(record[1]) if record else 0
+        if record is None or end <= record.end() or body[end - 1 : end] != b"\n":
+            return False
+        at = end
+    return _PAX_DIGITS.search(body) is None
+
+
 def _tar(chunks: Chunks) -> Iterator[Member]:
     import tarfile  # noqa: PLC0415 - few files are archives
 
     stream = _Forward(chunks)
     try:
-        stream.budget = HEADERS
+        stream.expect_header()
         archive = tarfile.TarFile(fileobj=stream)
         while (info := archive.next()) is not None:
             stream.budget = math.inf
             archive.members.clear()  # type: ignore[attr-defined] # it would remember all of them
             archive.pax_headers = {}
-            if (member := _of_tar(archive, info)) is not None:
+            if (member := _of_tar(stream, info)) is not None:
                 yield member
-            stream.budget = HEADERS
+            stream.expect_header()
     except DamagedArchive:
         raise
     except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke
@@ -190,13 +233,13 @@ def _tar(chunks: Chunks) -> Iterator[Member]:
         raise DamagedArchive("has something else behind its end mark: that is left out")
 
 
-def _of_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> Member | None:
+def _of_tar(stream: _Forward, info: tarfile.TarInfo) -> Member | None:
     if not info.isfile():
         return None
     name, mtime = _name(info.name), _mtime(float(info.mtime))
     if info.issparse():
         return Member(name, mtime, None, "has holes: unpack it to read it")
-    return Member(name, mtime, archive.extractfile(info))
+    return Member(name, mtime, _part(stream, info.offset_data, info.offset_data + info.size))
 
 
 def _ar(chunks: Chunks) -> Iterator[Member]:
@@ -295,14 +338,20 @@ def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, chunks: Chunks) -> 
         return Member(name, mtime, None, "is encrypted: unpack it to read it")
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
         return Member(name, mtime, None, "is packed in a way that is not read here: unpack it to read it")
+    expected, found = info.CRC, 0
+    del info.CRC  # or zipfile keeps the last text to itself where that is wrong
     try:
         file = archive.open(info)
     except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke
         return Member(name, mtime, None, read_fault(error))
 
     def read(size: int) -> bytes:
+        nonlocal found
         data = file.read(size)
         chunks.meter.unpacked(len(data))
+        found = zlib.crc32(data, found)
+        if not data and found != expected:
+            raise zipfile.BadZipFile("its checksum is another")
         return data
 
     return Member(name, mtime, _Reader(read))

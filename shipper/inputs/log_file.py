@@ -81,7 +81,7 @@ def origin_of(path: str, base: Origin) -> Origin:
     stated = base.hosts.of(path)
     try:
         status = os.stat(path)  # noqa: PTH116 - half the cost of pathlib's, for each of thousands
-    except OSError:
+    except (OSError, ValueError):  # not of this machine: it may hold a NUL
         mtime = None
     else:
         mtime = status.st_mtime if stat.S_ISREG(status.st_mode) else None
@@ -201,9 +201,12 @@ class Chunks:
         try:
             with explained(path):
                 self._head = self._file.read(CHUNK)
-        except BaseException:
+        except Unreadable:
             self.close()
             raise
+        except Exception as error:  # noqa: BLE001 - of the archive or the store that it lies in
+            self.close()
+            raise Unreadable(path, read_fault(error)) from None
         if not self._head:
             self.close()
             raise Unreadable(path, EMPTY)

@@ -142,7 +142,11 @@ class PipedRecords(_Hosts):
         import msgpack  # noqa: PLC0415 - few pipes need it
 
         self._unpacker = msgpack.Unpacker(
-            strict_map_key=False, unicode_errors="replace", max_buffer_size=MOST_BUFFERED
+            object_pairs_hook=_record,
+            strict_map_key=False,
+            unicode_errors="replace",
+            timestamp=1,  # seconds, which JSON has
+            max_buffer_size=MOST_BUFFERED,
         )
         self._faults = (ValueError, msgpack.UnpackException, msgpack.BufferFull)
 
@@ -161,7 +165,7 @@ class PipedRecords(_Hosts):
         except self._faults as error:
             raise NotMessagePack(str(error) or type(error).__name__) from error
         finally:
-            self._feed_texts(text for record in records for text in _unwrap(_as_text(record), None))
+            self._feed_texts(text for record in records for text in _unwrap(record, None))
 
 
 class PipedLines(_Hosts):
@@ -237,13 +241,16 @@ def _decoded(line: bytes) -> object:
         return None
 
 
+def _record(pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
+    """Return a map of MessagePack with the keys that JSON has too; bytes are text in it.
+
+    Ruby packs a string of no encoding as bytes.
+    """
+    return {name: _as_text(value) for key, value in pairs if isinstance(name := _as_text(key), str)}
+
+
 def _as_text(value: object) -> object:
-    """Return a record whose bytes are text: Ruby packs a string of no encoding as such."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, dict):
-        return {_as_text(key): _as_text(child) for key, child in value.items()}
-    return value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _unwrap(record: object, line: bytes | None) -> Iterator[tuple[str, bytes]]:

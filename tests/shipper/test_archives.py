@@ -9,6 +9,7 @@ import lzma
 import os
 import struct
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
@@ -311,6 +312,87 @@ def test_a_zip_s_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     path.write_bytes(content)
     (fault,) = Read(path).faults
     assert fault.startswith(": is damaged from some place on") or "a directory that is longer" in fault
+
+
+def pax(body: bytes, content: bytes) -> bytes:
+    """Return a tar of one file, named and described by this extended header."""
+    head, info = tarfile.TarInfo("pax"), tarfile.TarInfo("a.log")
+    head.type, head.size, info.size = tarfile.XHDTYPE, len(body), len(content)
+    parts = (head.tobuf(tarfile.USTAR_FORMAT), body, info.tobuf(tarfile.USTAR_FORMAT), content)
+    return b"".join(part + bytes(-len(part) % 512) for part in parts) + bytes(10240)
+
+
+def pax_record(name: bytes, value: bytes) -> bytes:
+    length = len(name) + len(value) + 3
+    length += len(str(length + len(str(length))))
+    return b"%d %b=%b\n" % (length, name, value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"1" * 400_000, id="digits"),
+        pytest.param(b"1" * 400_000 + b" hdrcharse", id="digits before a keyword"),
+        pytest.param(pax_record(b"comment", b"1" * 400_000), id="digits in a value"),
+        pytest.param(b"2 " * 100_000 + b"=\n", id="lengths that overlap"),
+    ],
+)
+def test_an_extended_header_that_no_program_writes_costs_neither_time_nor_memory(
+    tmp_path: Path, body: bytes
+) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(pax(body, crash_text(1)))
+    began = time.process_time()
+    assert Read(path).faults == [": has a header that no program writes (records of pax)"]
+    assert time.process_time() - began < 10  # tarfile takes minutes
+
+
+def test_a_name_that_no_file_has_is_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    for name, shown in (
+        (b"x" * 100_000 + b"/web1/a.log", "/" + "x" * 4085 + "/web1/a.log"),
+        (b"web1/a.log\0.gz", "/web1/a.log"),
+    ):
+        path.write_bytes(pax(pax_record(b"path", name), crash_text(1)))
+        found = Read(path)
+        assert (found.paths, found.pids, found.faults) == ([shown], [1001], [])
+
+
+def test_a_cut_file_in_a_tar_and_a_damaged_one_in_a_zip_are_read_so_far(tmp_path: Path) -> None:
+    path, text = tmp_path / "a", crash_text(1)
+    path.write_bytes(tar({"a.log": text})[: 512 + len(text) - 10])
+    found = Read(path)
+    assert found.pids == [1001]
+    assert (
+        found.faults[0]
+        == "/a.log: is cut off: what is there was read; copy it again if the original is longer"
+    )
+    content = bytearray(zipped({"a.log": text, "b.log": crash_text(2)}))
+    content[content.index(b"PK\x01\x02") + 16] ^= 1  # its checksum
+    path.write_bytes(content)
+    found = Read(path)
+    assert found.pids == [1001, 1002]
+    assert found.faults == [
+        "/a.log: is damaged from some place on (its checksum is another): what comes before was read"
+    ]
+
+
+def test_a_size_that_lies_costs_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    info = tarfile.TarInfo("b.log")
+    content = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    content[124:136] = b"\x80" + b"\x7f" * 11
+    content[148:156] = b"        "
+    content[148:156] = b"%06o\0 " % sum(content)
+    text = crash_text(1)
+    path.write_bytes(tar({"a.log": text})[: 512 + len(text) + -len(text) % 512] + content)
+    assert Read(path).pids == [1001]
+    content = bytearray(zipped({"a.log": crash_text(1), "b.log": crash_text(2)}))
+    struct.pack_into("<I", content, content.index(b"PK\x01\x02") + 24, 5)
+    path.write_bytes(content)
+    found = Read(path)
+    assert found.pids == [1002]
+    assert len(found.faults) == 1
 
 
 def test_crashes_of_an_archive_come_in_batches_and_the_archive_is_complete_once(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 from kpanic.grammars import faults, finder, lines, parser, report, scan
 from kpanic.grammars.registry import Registry
-from kpanic.shipper import document, redact
+from kpanic.shipper import document, parsing, redact
 from kpanic.shipper.api import Crash, Stop
 from kpanic.shipper.contract import crash_text
 from kpanic.shipper.feed import StoreFeed
+from kpanic.shipper.inputs import sources
 from kpanic.shipper.inputs.log_file import read
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.store import Store
@@ -172,6 +173,20 @@ def test_a_source_that_breaks_off_costs_what_it_does_not_give() -> None:
     assert [next(crashes).process.pid, next(crashes).process.pid] == [1000, 1001]
     with pytest.raises(OSError, match="stale file handle"):
         next(crashes)
+
+
+def test_a_fault_in_reading_a_file_costs_no_other(tmp_path: Path, monkeypatch: Patch) -> None:
+    paths = [str(tmp_path / f"{number}.log") for number in range(3)]
+    for number, path in enumerate(paths):
+        Path(path).write_bytes(crash_text(number))
+
+    def of_all_but_one(path: str, base: Origin) -> Iterator[sources.Source]:
+        return boom() if path == paths[1] else sources.sources(path, base)
+
+    monkeypatch.setattr(parsing, "sources", of_all_but_one)
+    parsed = list(parsing.parse_files(paths, Origin("file")))
+    assert [len(one.documents) for one in parsed] == [1, 0, 1]
+    assert [one.fault[:35] for one in parsed] == ["", "a fault of kpanic ends the reading ", ""]
 
 
 def test_every_stage_that_notes_faults_is_provoked() -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import TYPE_CHECKING
 
+import msgpack
 import pytest
 
 from kpanic.shipper.api import MEMORY, Memory, Reader, Readers
@@ -18,7 +19,7 @@ from kpanic.shipper.inputs import datagrams
 from kpanic.shipper.inputs.inbox import Inbox
 from kpanic.shipper.inputs.journal_entries import EntrySplitter
 from kpanic.shipper.inputs.netconsole_records import LATE_BYTES, NetconsoleReader
-from kpanic.shipper.inputs.piped_lines import PipedLines
+from kpanic.shipper.inputs.piped_lines import PipedLines, PipedRecords
 from kpanic.shipper.inputs.sender_names import DnsConfig, SenderNames
 from kpanic.shipper.inputs.senders import AllowedSenders
 from kpanic.shipper.inputs.sockets import ListenAddress
@@ -452,6 +453,30 @@ def test_a_record_that_is_piped_byte_by_byte_costs_time_in_proportion_to_its_len
     pipe(b"x")  # the grammar is built on first use
     record = b'{"message":"' + b"x" * 100_000
     assert linear(pipe, record + b'"}\n', record * 4 + b'"}\n')
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(b"\x81\xa1a" * 1000 + b"\xc0", id="maps in one another"),
+        pytest.param(b"\x81\x91\x01\x01", id="a list as key"),
+        pytest.param(b"\x81\x80\x01", id="a map as key"),
+        pytest.param(
+            msgpack.packb({"_TRANSPORT": "kernel", "MESSAGE": "x", "at": msgpack.Timestamp(1, 1), None: 1}),
+            id="an entry of the journal with a time",
+        ),
+        pytest.param(
+            msgpack.packb({"message": "x", "log": msgpack.ExtType(5, b"x" * 70_000)}), id="an extension"
+        ),
+    ],
+)
+def test_a_record_of_messagepack_that_json_does_not_have_costs_no_crash(record: bytes) -> None:
+    found: list[CrashReport] = []
+    records = PipedRecords(10, pytest.fail, lambda complete: found.extend(report for _, report in complete))
+    lines = [msgpack.packb({"message": line.decode()}) for line in crash_text(1).splitlines()]
+    records.feed(b"".join(line for half in (lines[:5], [record], lines[5:]) for line in half))
+    records.flush()
+    assert [report.process.pid for report in found] == [1001]
 
 
 def test_names_of_invented_senders_stop_nobody_for_long() -> None:

@@ -28,7 +28,7 @@ from kpanic.dashboards.panels import (
 from kpanic.dashboards.query import EXACT, NEAR, NEWEST, clause, counts, distinct, query, read, values, words
 from kpanic.dashboards.summary import COUNTED
 
-__all__ = ["Ask", "answers", "figures", "rows"]
+__all__ = ["NAMES", "Ask", "answers", "ends", "figures", "names_of", "rows", "within"]
 
 Json = dict[str, Any]
 Ask = Callable[[Json], Json]
@@ -91,9 +91,7 @@ def _firsts(ask: Ask) -> dict[str, Json]:
     buckets = _buckets(ask, FAULTS.field, lambda _: {"at": {"min": {"field": TIME}}})
     times = {bucket["key"]: int(bucket["at"]["value"]) for bucket in buckets}
     found = {}
-    for name, hit in _ends(
-        ask, FAULTS.field, times, ["kernel.panic.fatal", TITLE.field, CAUSE.field], OLDEST
-    ):
+    for name, hit in ends(ask, FAULTS.field, times, ["kernel.panic.fatal", TITLE.field, CAUSE.field], OLDEST):
         crash = hit["_source"]
         found[name] = {
             "at": times[name],
@@ -102,6 +100,16 @@ def _firsts(ask: Ask) -> dict[str, Json]:
             "cause": first(crash, CAUSE.field),
         }
     return found
+
+
+def within(ask: Ask, condition: Json) -> Ask:
+    """Return ``ask`` for the documents alone that a query matches."""
+
+    def asked(body: Json) -> Json:
+        wanted = [condition, *filter(None, [body.get("query")])]
+        return ask(body | {"query": {"bool": {"filter": wanted}}})
+
+    return asked
 
 
 def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
@@ -125,13 +133,13 @@ def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
     }
     if wanted:
         times = {name: int(bucket["last"]["value"]) for name, bucket in found.items()}
-        newest = dict(_ends(ask, panel.by, times, wanted, NEWEST, where))
+        newest = dict(ends(ask, panel.by, times, wanted, NEWEST, where))
         for name, bucket in found.items():  # one may be gone meanwhile
             bucket["newest"] = {"hits": {"hits": [newest[name]] if name in newest else []}}
     return [Row(name, "", values(panel, bucket)) for name, bucket in found.items()]
 
 
-def _ends(  # noqa: PLR0913, PLR0917 - each has its meaning
+def ends(  # noqa: PLR0913, PLR0917 - each has its meaning
     ask: Ask,
     field: str,
     times: Mapping[str, int],
@@ -184,7 +192,7 @@ def _buckets(
 
     :param inner: returns the aggregations of a bucket for the distinct values up to which they are exact.
     """
-    for part in _parts(_names(ask, field, where)):
+    for part in _parts(names_of(ask, field, where)):
         names = [*part]
         # A group has at most as many distinct values as documents, and fewer take less time and memory.
         inside = inner(min(NEAR, part[names[0]]))
@@ -216,7 +224,7 @@ def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
         yield part
 
 
-def _names(ask: Ask, field: str, where: Iterable[Term]) -> Iterator[tuple[str, int]]:
+def names_of(ask: Ask, field: str, where: Iterable[Term]) -> Iterator[tuple[str, int]]:
     """Yield the values of a field and the number of documents of each, the most of a page first."""
     groups: Json = {"terms": {"field": field, "size": NAMES}}
     body = {"size": 0, "query": clause(where), "aggs": {"groups": groups}}

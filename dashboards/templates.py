@@ -19,11 +19,13 @@ __all__ = [
     "FIELDS",
     "NAME",
     "SIGNATURE_FIELDS",
+    "TOTAL_FIELDS",
     "Engine",
     "panics_template",
     "policy",
     "policy_path",
     "signatures_template",
+    "totals_settings",
 ]
 
 Engine = Literal["elasticsearch", "opensearch"]
@@ -205,6 +207,20 @@ SIGNATURE_FIELDS: dict[str, Json] = {
 Texts of a message are keywords: Grafana shows of a document only what it is grouped by.
 """
 
+TOTAL_FIELDS: dict[str, Json] = {
+    "@timestamp": DATE,
+    "counted": DATE,
+    "first": DATE,
+    "host.os.kernel": KEYWORD,
+    "hosts": LONG,
+    "incidents": LONG,
+    "kernel.panic.cause": KEYWORD,
+    "kernel.panic.signature.id": KEYWORD,
+    "kernel.panic.signature.quality": KEYWORD,
+    "kernel.panic.title": KEYWORD,
+}
+"""Fields of the totals of a signature: crashes received until ``counted``, the last one at ``@timestamp``."""
+
 _META = {"managed_by": "kpanic", "description": "Kernel panics, one document each"}
 
 
@@ -241,6 +257,14 @@ def signatures_template(engine: Engine) -> Json:
             "settings": {"index.number_of_shards": 1, "index.auto_expand_replicas": "0-1"},
             "mappings": _mappings(SIGNATURE_FIELDS, engine),
         },
+    }
+
+
+def totals_settings(engine: Engine) -> Json:
+    """Return the body of ``PUT`` of an index with totals."""
+    return {
+        "settings": {"index.number_of_shards": 1, "index.auto_expand_replicas": "0-1"},
+        "mappings": _mappings(TOTAL_FIELDS, engine),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["PATTERN", "SIGNATURES", "data_stream"]
+__all__ = ["PATTERN", "SIGNATURES", "data_stream", "totals_index"]
 
 PATTERN = "logs-kernel.panic-*"
 """Data streams of the crashes, one a namespace, by Elastic's naming scheme (type, dataset, namespace)."""
@@ -13,3 +13,8 @@ SIGNATURES = "kernel-panic-signatures"
 def data_stream(namespace: str) -> str:
     """Return the name of a namespace's data stream."""
     return PATTERN.replace("*", namespace)
+
+
+def totals_index(namespace: str) -> str:
+    """Return the name of the plain index with a namespace's totals, which ``kpanic rollup`` keeps."""
+    return f"kernel-panic-totals-{namespace}"

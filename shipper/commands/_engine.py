@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kpanic.indices import data_stream
+from kpanic.indices import data_stream, totals_index
 from kpanic.shipper.cli import Failure
 from kpanic.shipper.commands._plugins import make_outputs
 
@@ -42,9 +42,10 @@ class EngineDocuments:
     :ivar index: its name.
     """
 
-    def __init__(self, output: BulkOutput, index: str) -> None:
+    def __init__(self, output: BulkOutput, namespace: str) -> None:
         self.output = output
-        self.index = index
+        self.index = data_stream(namespace)
+        self._totals = totals_index(namespace)
 
     def __str__(self) -> str:
         return f"{self.index} of {self.output.product} at {', '.join(self.output.urls)}"
@@ -57,6 +58,16 @@ class EngineDocuments:
         from kpanic.shipper.outputs import search  # noqa: PLC0415
 
         return search.answer(self.output, self.index, body)
+
+    def ask_totals(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a search in the totals; without hits if the user may not read them."""
+        from kpanic.shipper.api import Unavailable  # noqa: PLC0415
+        from kpanic.shipper.outputs import search  # noqa: PLC0415
+
+        try:
+            return search.answer(self.output, self._totals, body)
+        except Unavailable:  # all documents are counted instead, and tell whether the engine answers
+            return {"hits": {"hits": []}}
 
     def newest(
         self, count: int, only: Selection, names: Iterable[str] | None
@@ -114,7 +125,7 @@ def opened(config: Config, name: str) -> Iterator[EngineDocuments]:
     try:
         if not isinstance(output, BulkOutput):
             raise Failure(f"output.{name} cannot be read back; --from takes opensearch or elasticsearch", 2)
-        yield EngineDocuments(output, data_stream(config.data_stream.namespace))
+        yield EngineDocuments(output, config.data_stream.namespace)
     except Unavailable as error:
         raise Failure(
             f"{error}\n'kpanic test output' says more; without --from the store of this machine is read"

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kpanic.dashboards.embedded import Row, Value
-    from kpanic.dashboards.panels import Panel
     from kpanic.shipper.config import Config
     from kpanic.shipper.store import Store
 
@@ -21,29 +20,6 @@ MOST = 10_000
 """Maximum signatures of a list, and hosts and kernels of one signature."""
 NAMED = 6
 """Maximum signatures that one name may mean."""
-
-
-def _panel() -> Panel:
-    from kpanic.dashboards import panels  # noqa: PLC0415
-
-    return panels.Panel(
-        "list",
-        "",
-        "",
-        "table",
-        (
-            panels.INCIDENTS,
-            panels.HOSTS,
-            panels.FIRST,
-            panels.LAST,
-            panels.TITLE,
-            panels.CAUSE,
-            panels.Metric("newest", "kernel.panic.signature.quality", "Quality"),
-            panels.Metric("newest", "host.os.kernel", "Kernel"),
-        ),
-        by=panels.FAULTS.field,
-        size=MOST,
-    )
 
 
 def _of_store(store: Store) -> Iterator[Row]:
@@ -62,13 +38,14 @@ def rows(config: Config, source: str) -> list[Row]:
 
     :param source: ``store``, or the name of an output.
     """
-    from kpanic.dashboards import engine  # noqa: PLC0415
+    from kpanic.dashboards import engine, totals  # noqa: PLC0415
 
     if source == "store":
         with open_store(config, readonly=True) as store:
             return list(_of_store(store))
     with opened(config, source) as crashes:
-        return engine.rows(crashes.ask, _panel())
+        counted = totals.rows(crashes.ask_totals, crashes.ask, MOST)
+        return engine.rows(crashes.ask, totals.LIST) if counted is None else counted
 
 
 def named(config: Config, source: str, name: str) -> list[str]:

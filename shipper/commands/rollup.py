@@ -1,0 +1,39 @@
+"""``kpanic rollup``: count each signature's crashes in an engine, so that lists of signatures are quick."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from kpanic.shipper.commands._configuration import configured, read_config
+from kpanic.shipper.commands.setup import Servers, run_steps
+
+__all__ = ["command"]
+
+
+@click.command("rollup")
+@configured
+@click.option("--again", is_flag=True, help="Count all signatures; forget those whose crashes were deleted.")
+@click.option(
+    "--delay",
+    type=click.IntRange(0),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="Leave to the next run what an engine received less than this ago.",
+)
+def command(config_file: str | None, overrides: tuple[str, ...], *, again: bool, delay: int) -> int:
+    """Count the signatures of which crashes came since the last run, and keep the totals in the engine.
+
+    'kpanic signatures --from' reads them and adds what came later, instead of counting all crashes. Run it
+    every hour, on one machine, and once a day with --again.
+    """
+    from kpanic.shipper.rollup import roll_up  # noqa: PLC0415
+
+    config = read_config(config_file, overrides)
+    servers = Servers(config, {"rollup"})
+    namespace = config.data_stream.namespace
+    until = int((time.time() - delay) * 1000)
+    steps = ((engine.name, roll_up(engine, namespace, until, again=again)) for engine in servers.engines)
+    return run_steps(steps, servers)

@@ -1,0 +1,162 @@
+"""``kpanic rollup``: totals and what came since are what a search in all documents finds."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kpanic.dashboards import engine as search_engine
+from kpanic.dashboards import totals
+from kpanic.dashboards.panels import FAULTS
+from kpanic.indices import data_stream, totals_index
+from kpanic.plugins import load
+from kpanic.shipper.commands._engine import EngineDocuments
+from kpanic.shipper.config import OUTPUTS
+from kpanic.shipper.rollup import roll_up
+from kpanic.shipper.setup import setup_index_management
+from tests.shipper.test_cli import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kpanic.dashboards.embedded import Row
+    from kpanic.shipper.outputs.bulk import BulkOutput
+    from tests.engines.search import Engine
+
+YEAR = 365 * 86_400_000
+START = 1_700_000_000_000
+"""When the engine received the first crashes, in milliseconds since 1970 UTC."""
+
+
+class Cluster:
+    """A namespace of an engine, with crashes that are made up."""
+
+    def __init__(self, engine: Engine, namespace: str, output: BulkOutput) -> None:
+        self.engine, self.namespace, self.output = engine, namespace, output
+        self.stream, self.index = data_stream(namespace), totals_index(namespace)
+        self.documents = EngineDocuments(output, namespace)
+        self.chance = random.Random(namespace)  # noqa: S311
+        self.kept: list[dict[str, Any]] = []
+
+    def receive(self, count: int, at: int) -> None:
+        """Store documents as received in that millisecond; every third is of an incident that is there."""
+        lines = []
+        for number in range(count):
+            if number % 3 == 2 and self.kept:
+                made = json.loads(json.dumps(self.chance.choice(self.kept)))
+                made["event"]["provider"] = self.chance.choice(["netconsole", "pstore", "kdump"])
+                if self.chance.random() < 0.5:
+                    made["host"].pop("name", None)
+            else:
+                fault = self.chance.randrange(1, 12)
+                made = {
+                    "@timestamp": at - self.chance.randrange(5 * YEAR),
+                    "event": {"id": f"v1-{self.chance.getrandbits(64):x}", "provider": "file"},
+                    "host": {
+                        "name": f"web{self.chance.randrange(20)}",
+                        "os": {"kernel": f"6.{self.chance.randrange(9)}.0"},
+                    },
+                    "kernel": {
+                        "panic": {
+                            "signature": {"id": f"v1-{fault:x}", "quality": "strong"},
+                            "title": f"Oops in fault_{fault}",
+                            "cause": self.chance.choice(["null-dereference", "sysrq"]),
+                        }
+                    },
+                }
+                self.kept.append(made)
+            made["event"]["ingested"] = at
+            lines.append('{"create":{}}\n' + json.dumps(made) + "\n")
+        answer = self.engine.ask("POST", f"/{self.stream}/_bulk?refresh=true", "".join(lines).encode())
+        assert not answer["errors"]
+
+    def delete(self, signature: str) -> None:
+        """Delete the crashes of a signature."""
+        hits = self.engine.found(self.stream, {"term": {FAULTS.field: signature}})
+        named = ({"delete": {"_index": hit["_index"], "_id": hit["_id"]}} for hit in hits)
+        lines = "".join(f"{json.dumps(one)}\n" for one in named)
+        assert not self.engine.ask("POST", "/_bulk?refresh=true", lines.encode())["errors"]
+
+    def count(self, until: int, *, again: bool = False) -> str:
+        (line,) = roll_up(self.output, self.namespace, until, again=again)
+        return line
+
+    def with_totals(self) -> list[Row] | None:
+        return totals.rows(self.documents.ask_totals, self.documents.ask)
+
+    def found(self) -> list[dict[str, Any]]:
+        return [hit for hit in self.engine.found(self.index) if hit["_id"] != totals.STATE]
+
+    def of_all(self) -> list[Row]:
+        return search_engine.rows(self.documents.ask, totals.LIST)
+
+
+@pytest.fixture
+def cluster(engine: Engine, namespace: str) -> Iterator[Cluster]:
+    kind = load(OUTPUTS, engine.product)
+    output = kind(kind.Config(hosts=[engine.url]))
+    list(setup_index_management(output))
+    yield Cluster(engine, namespace, output)
+    output.close()
+
+
+def test_totals_and_what_came_since_are_what_all_documents_say(cluster: Cluster) -> None:
+    assert cluster.with_totals() is None
+    assert cluster.count(START - 1) == "0 signatures counted"
+    assert cluster.with_totals() == []
+    for moment in range(START, START + 4):
+        cluster.receive(40, moment)
+        rows = cluster.of_all()
+        assert len(rows) > 5
+        if moment > START:
+            assert cluster.with_totals() == rows
+        cluster.count(moment)
+        assert cluster.with_totals() == rows
+    assert len(cluster.found()) == len(rows)
+    cluster.count(START + 2, again=True)  # by a slower one, which ends last
+    assert cluster.with_totals() == rows
+
+
+def test_a_run_that_dies_before_its_end_counts_nothing_twice(cluster: Cluster) -> None:
+    cluster.receive(40, START)
+    cluster.count(START)
+    cluster.receive(20, START + 1)
+    found = totals.documents(cluster.documents.ask, START, START + 1)
+    name, document = next(found)
+    version = f"version={START + 1}&version_type=external_gte"
+    cluster.engine.ask("PUT", f"/{cluster.index}/_doc/{name}?refresh=true&{version}", document)
+    assert cluster.with_totals() == cluster.of_all()
+
+
+def test_without_totals_of_late_all_documents_are_asked(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.receive(10, START)
+    cluster.count(START)
+    monkeypatch.setattr(totals, "FRESH", 3)
+    cluster.receive(2, START + 1)
+    assert cluster.with_totals() == cluster.of_all()
+    cluster.receive(1, START + 2)
+    assert cluster.with_totals() is None
+
+
+def test_what_was_deleted_is_forgotten_when_all_is_counted_again(cluster: Cluster) -> None:
+    cluster.receive(60, START)
+    cluster.count(START)
+    before = cluster.of_all()
+    gone = before[0].key
+    cluster.delete(str(gone))
+    cluster.count(START + 1)
+    assert cluster.with_totals() == before
+    cluster.count(START + 1, again=True)
+    assert cluster.with_totals() == cluster.of_all() == before[1:]
+    assert gone not in {hit["_id"] for hit in cluster.found()}
+
+
+@pytest.mark.process
+def test_without_an_engine_there_is_nothing_to_count(tmp_path: Path) -> None:
+    assert "neither output.opensearch nor output.elasticsearch" in Run(tmp_path)("rollup", code=2)[1]

@@ -25,6 +25,7 @@ class Packed(NamedTuple):
     """``@timestamp``."""
     fatal: bool
     body: bytes
+    """Empty if its receivers have it: the store takes the rest alone."""
     sighting: Sighting | None = None
     """None if too little is known to find other documents of the incident, or it is not kept."""
     columns: Columns | None = None

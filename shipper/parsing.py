@@ -48,15 +48,18 @@ class Parsed(NamedTuple):
     """No more of this file follows."""
     read: int = 0
     """Bytes of a large file that were read so far; 0 if it is not known."""
+    undelivered: str = ""
+    """Why some documents were not delivered where they were read; empty if all were, or were not to be."""
 
 
-def parse_files(
+def parse_files(  # noqa: PLR0913 - they are independent
     paths: Iterable[str],
     base: Origin,
     on: int | str | None = 1,
     size_of: Callable[[str], int] = local_size,
     *,
     kept: bool = True,
+    deliver: Callable[[Parsed], Parsed] | None = None,
 ) -> Iterator[Parsed]:
     """Parse files, and yield what they hold in the order of ``paths``.
 
@@ -67,15 +70,18 @@ def parse_files(
         None is one process for each available processor if there is enough to read.
     :param size_of: returns the size of a file that may be read in parts, in bytes; 0 for one that is not.
     :param kept: the store takes the documents; otherwise they are only printed.
+    :param deliver: is called where a file is read, with its documents; those of a file that is read in parts
+        are numbered here and left out.
     :raises OperatorError: the scheduler cannot be used.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     grammars.Parser()  # the whole grammar is built before the processes part
     gc.freeze()  # it lives as long as the process: collecting garbage need not look through it
-    work = functools.partial(_work, base=base, kept=kept)
+    work = functools.partial(_work, base=base, kept=kept, deliver=deliver)
+    read = functools.partial(_parse_file, base=base, kept=kept, deliver=deliver)
     if on == 1:
-        return (parsed for path in paths for parsed in _parse_file(path, base, kept=kept))
+        return (parsed for path in paths for parsed in read(path))
     tasks = _tasks(paths, size_of)
     if not isinstance(on, str):
         first = list(itertools.islice(tasks, FEW_FILES + 1 if on is None else on))
@@ -86,7 +92,7 @@ def parse_files(
         tasks = itertools.chain(first, tasks)
         if on <= 1:
             whole = (task.path for task in tasks if task.part is None or not task.part.begin)
-            return (parsed for path in whole for parsed in _parse_file(path, base, kept=kept))
+            return (parsed for path in whole for parsed in read(path))
     return _in_order(executor(work, on), tasks, work)
 
 
@@ -133,9 +139,11 @@ def _tasks(paths: Iterable[str], size_of: Callable[[str], int]) -> Iterator[_Tas
             yield _Task(path, part, joined, last=part.end is None)
 
 
-def _work(task: str | Range, base: Origin, *, kept: bool) -> Iterator[Parsed | Piece]:
+def _work(
+    task: str | Range, base: Origin, *, kept: bool, deliver: Callable[[Parsed], Parsed] | None
+) -> Iterator[Parsed | Piece]:
     if isinstance(task, str):
-        return _parse_file(task, base, kept=kept)
+        return _parse_file(task, base, kept=kept, deliver=deliver)
     return read_range(task, base, kept=kept)
 
 
@@ -150,7 +158,14 @@ def is_much(paths: Sequence[str]) -> bool:
     return False
 
 
-def _parse_file(path: str, base: Origin, *, kept: bool) -> Iterator[Parsed]:
+def _parse_file(
+    path: str, base: Origin, *, kept: bool, deliver: Callable[[Parsed], Parsed] | None
+) -> Iterator[Parsed]:
+    found = _parsed_file(path, base, kept=kept)
+    return map(deliver, found) if deliver else found
+
+
+def _parsed_file(path: str, base: Origin, *, kept: bool) -> Iterator[Parsed]:
     batch = Batch()
     fault = ""
     try:

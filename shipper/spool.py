@@ -26,7 +26,8 @@ def spool(
 ) -> int:
     """Store documents together with how far their input is.
 
-    :param outputs: the outputs that must have a document before its text may be deleted for a new one.
+    :param outputs: the outputs that must have a document before its text may be deleted for a new one; they
+        have those without a body.
     :param say: takes a message if texts were deleted.
     :return: how many documents were new.
     :raises StoreError: some of the documents may be stored, the positions are not.
@@ -35,7 +36,7 @@ def spool(
     deleted = 0
     while True:
         try:
-            added = store.add(documents, positions)
+            added = store.add(documents, positions, outputs)
         except StoreFull:
             more = store.free_some(outputs) if outputs else 0
             deleted += more

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 import time
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kpanic.shipper.config import Config
+    from kpanic.shipper.direct import Direct
     from kpanic.shipper.origin import Origin
     from kpanic.shipper.packed import Packed
     from kpanic.shipper.parsing import Parsed
@@ -76,8 +78,13 @@ def _where(_context: click.Context, param: click.Parameter, value: str) -> int |
     help="What parses: 'local', one process for each processor; 'local:N', N of them; 'dask://HOST:PORT', the"
     " workers of a Dask scheduler.",
 )
+@click.option(
+    "--direct",
+    is_flag=True,
+    help="Deliver from where files are read; the store here only lists what was delivered.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
-@click.option("--again", is_flag=True, help="Read files at URLs that were shipped and did not change, too.")
+@click.option("--again", is_flag=True, help="Read files that were shipped and did not change, too.")
 @click.option("--backfill", is_flag=True, help="Mark these crashes as history: they page nobody.")
 @click.option(
     "--no-backfill",
@@ -92,6 +99,7 @@ def command(  # noqa: PLR0913 - one for each option
     *,
     host: str,
     host_patterns: tuple[str, ...],
+    direct: bool,
     dry_run: bool,
     again: bool,
     backfill: bool,
@@ -115,7 +123,8 @@ def command(  # noqa: PLR0913 - one for each option
     paths = paths or tuple(configured_paths(config))
     if isinstance(on, str):
         _check_for_workers(paths)
-    files = _Files(paths, hosts)
+    files = _Files(paths, hosts, states_here=direct)
+    deliver = _direct(config, elsewhere=isinstance(on, str), backfill=backfill) if direct else None
     if dry_run:
         return _dry_run(config, origin(config, hosts=hosts), files, on, again=again)
     become_owner(config)
@@ -128,7 +137,8 @@ def command(  # noqa: PLR0913 - one for each option
         before = float("inf") if backfill else None if no_backfill else store.created()
         base = origin(config, hosts=hosts, backfill_before=before)
         named = files.named(None if again else store)
-        parsed = parse_files(named, base, on, files.size_of)  # its processes before our threads
+        # its processes before our threads
+        parsed = parse_files(named, base, on, files.size_of, deliver=deliver)
         with delivering(store, outputs, Triage(config.entries)) as wake:
             names = [output.name for output in outputs]
             crashes, new, unread = _spool_all(store, files, parsed, names, wake)
@@ -159,16 +169,46 @@ def _check_for_workers(paths: Iterable[str]) -> None:
             )
 
 
+def _direct(config: Config, *, elsewhere: bool, backfill: bool) -> Direct:
+    """Return what delivers documents where they are read.
+
+    :param elsewhere: on other machines.
+    :raises Failure: an output cannot take them from there.
+    """
+    from kpanic.shipper.direct import Direct  # noqa: PLC0415 - needs msgspec
+    from kpanic.shipper.outputs.bulk import SearchConfig  # noqa: PLC0415 - as above
+
+    if not config.outputs:
+        raise Failure("--direct: no output is configured", 2)
+    for name, settings in config.outputs:
+        if not isinstance(settings, SearchConfig):
+            raise Failure(
+                f"--direct: output.{name} could get a document twice: only opensearch and elasticsearch know"
+                " it by its _id",
+                2,
+            )
+        if elsewhere and settings.password:
+            raise Failure(
+                f"--direct: output.{name}.password is not sent to workers: use a password_file that each has",
+                2,
+            )
+    if config.notify.targets and not backfill:
+        raise Failure("--direct: notify tells only of what the store holds: add --backfill", 2)
+    return Direct(config.outputs, config.entries)
+
+
 class _Files:
     """The files to ship.
 
+    :param states_here: files of this machine that were shipped and did not change are left out, too.
     :ivar count: how many are read.
     :ivar faults: how many could not even be found; each is said.
     :ivar bytes: how large those are together that were found so far.
     :ivar listed: no more are to be found.
     """
 
-    def __init__(self, paths: Iterable[str], hosts: HostRules) -> None:
+    def __init__(self, paths: Iterable[str], hosts: HostRules, *, states_here: bool = False) -> None:
+        self._states_here = states_here
         self._paths = list(dict.fromkeys(paths))
         self._hosts = hosts
         self._states: dict[str, str] = {}
@@ -181,7 +221,7 @@ class _Files:
     def named(self, ledger: Store | None) -> Iterable[str]:
         """Return the files; they are listed before the first is read where that is fast.
 
-        :param ledger: knows which files at URLs were shipped and are left out; None to read all.
+        :param ledger: knows which files were shipped and are left out; None to read all.
         """
         found = self._found(ledger)
         return found if any(map(is_url, self._paths)) else list(found)
@@ -203,7 +243,8 @@ class _Files:
     def _found(self, ledger: Store | None) -> Iterator[str]:
         for path in self._paths:
             for found in files_at(path):
-                state = found.state and f"{found.state}:{self._hosts.of(found.path)}"
+                state = found.state or (_state_here(found.path) if self._states_here else "")
+                state = state and f"{state}:{self._hosts.of(found.path)}"
                 if found.fault:
                     self.faults += 1
                     say(f"kpanic: {found.path}: {found.fault}")
@@ -241,6 +282,15 @@ class _Files:
             say(f"{files} shipped before and unchanged: not read (--again reads them)")
 
 
+def _state_here(path: str) -> str:
+    """Return what changes with the content of a file of this machine; empty if nothing tells."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - as the user wrote it
+    except (OSError, ValueError):  # of this machine, but in an archive; or said when it is read
+        return ""
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""
+
+
 def configured_paths(config: Config) -> list[str]:
     """Return the files and folders that the configured inputs watch.
 
@@ -272,7 +322,8 @@ def _spool_all(
     """Store what is parsed; return the numbers of crashes, of new ones and of files with a fault."""
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
-    crashes = new = unread = 0
+    crashes = new = unread = undelivered = 0
+    reason = ""
     batch = Batch()
     positions: list[Position] = []
     noted = time.monotonic()
@@ -283,6 +334,9 @@ def _spool_all(
                     unread += 1
                     say(f"kpanic: {parsed.path}: {parsed.fault}")
                 crashes += len(parsed.documents)
+                if parsed.undelivered:
+                    reason = parsed.undelivered
+                    undelivered += sum(bool(document.body) for document in parsed.documents)
                 if position is not None:
                     positions.append(position)
                 if batch.add(parsed.documents) or (positions and time.monotonic() - noted >= NOTED):
@@ -294,6 +348,8 @@ def _spool_all(
             new += _spooled(store, batch.empty(), positions, outputs, wake)
     except StoreError as error:
         raise Failure(str(error)) from None
+    if undelivered:
+        say(f"{counted(undelivered, 'document')} could not be delivered from where they were read: {reason}")
     return crashes, new, unread
 
 

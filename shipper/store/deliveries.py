@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.api import Outcome
 
-__all__ = ["Deliveries"]
+__all__ = ["Deliveries", "count_delivered"]
 
 DAMAGED_TEXT = "its text is damaged in the store"
 REASON_HEAD = 90
@@ -270,3 +270,20 @@ class Deliveries(Database):
             OutputStatus(name, delivered, int(pending) + retrying, retrying, *rest)
             for name, delivered, pending, retrying, *rest in rows
         ]
+
+
+def count_delivered(connection: sqlite3.Connection, outputs: Iterable[str], count: int, now: float) -> None:
+    """Count documents that were delivered where they were read, and move the cursors with nothing to send.
+
+    :param outputs: those that have the documents.
+    :param now: seconds since 1970 UTC.
+    """
+    for output in outputs:
+        connection.execute(
+            "UPDATE outputs SET delivered = delivered + ?, last_delivery = ? WHERE name = ?",
+            (count, now, output),
+        )
+    connection.execute(
+        "UPDATE outputs SET (cursor, cursor_copy) = (SELECT max(seq), max(seq) FROM documents)"  # noqa: S608 - fixed texts
+        f" WHERE NOT EXISTS (SELECT 1 FROM {_KEPT} AND seq > cursor)"
+    )

@@ -12,6 +12,7 @@ from kpanic.shipper.columns import NO_PROFILE, Columns, milliseconds
 from kpanic.shipper.store import columns, incidents
 from kpanic.shipper.store.damage import position_checksum
 from kpanic.shipper.store.database import Database
+from kpanic.shipper.store.deliveries import count_delivered
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,14 +30,22 @@ MOST_VARIABLES = 500
 class Documents(Database):
     """The ledger, the texts and the positions."""
 
-    def add(self, documents: Iterable[Packed], positions: Iterable[Position] = ()) -> int:
+    def add(
+        self,
+        documents: Iterable[Packed],
+        positions: Iterable[Position] = (),
+        delivered_to: Iterable[str] = (),
+    ) -> int:
         """Store documents together with how far their input is; both are durable on return.
 
+        A document without a body is listed as one whose text has expired, with the incident that it states.
+
+        :param delivered_to: outputs that have the documents without a body.
         :return: how many documents were new; the others are in the ledger already and are passed over.
         :raises StoreError: nothing was stored.
         """
         now = time.time()
-        added = 0
+        added = listed = 0
         documents = list(documents)
         with self._transaction() as connection:
             # not ON CONFLICT: that would use up a seq, and seqs have no gaps
@@ -45,19 +54,26 @@ class Documents(Database):
                 if stated.id in known:
                     continue
                 known.add(stated.id)
-                document = incidents.joined(connection, stated)
+                kept = bool(stated.body)
+                document = incidents.joined(connection, stated) if kept else stated
                 first = incidents.first(connection, document.incident)
                 inserted = connection.execute(
-                    "INSERT INTO documents (id, incident, occurred, added, fatal) VALUES (?, ?, ?, ?, ?)",
-                    (document.id, document.incident, document.occurred, now, document.fatal),
+                    "INSERT INTO documents (id, incident, occurred, added, fatal, kept)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    (document.id, document.incident, document.occurred, now, document.fatal, kept),
                 )
                 seq = inserted.lastrowid or 0
-                body = self._bodies.pack(document.body)
-                connection.execute("INSERT INTO bodies VALUES (?, ?)", (seq, body))
                 incidents.note(connection, seq, stated)
                 incidents.count(connection, seq if first is None else first, fatal=document.fatal)
-                columns.note(connection, seq, seq if first is None else first, _columns(document))
+                if kept:
+                    body = self._bodies.pack(document.body)
+                    connection.execute("INSERT INTO bodies VALUES (?, ?)", (seq, body))
+                    columns.note(connection, seq, seq if first is None else first, _columns(document))
+                else:
+                    listed += 1
                 added += 1
+            if listed:
+                count_delivered(connection, delivered_to, listed, now)
             for source, key, value in positions:
                 if value is None:
                     connection.execute("DELETE FROM positions WHERE input = ? AND key = ?", (source, key))

@@ -101,9 +101,12 @@ def shipped(kpanic: Run) -> list[str]:
 
 
 def ship(kpanic: Run, *arguments: object) -> subprocess.Popen[bytes]:
-    output = f"output.file.path={kpanic.folder / 'out.ndjson'}"
+    return started(kpanic, "-E", f"output.file.path={kpanic.folder / 'out.ndjson'}", *arguments)
+
+
+def started(kpanic: Run, *arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*KPANIC, "ship", "-E", output, *map(str, arguments)],
+        [*KPANIC, "ship", *map(str, arguments)],
         cwd=kpanic.folder,
         env=kpanic.environment,
         stderr=subprocess.PIPE,
@@ -163,11 +166,11 @@ def test_processes_end_with_a_command_that_is_killed(kpanic: Run, logs: Path) ->
     process = ship(kpanic, "--on", "local:2", logs)
     children: list[psutil.Process] = []
 
-    def started() -> bool:
+    def serve() -> bool:
         children[:] = psutil.Process(process.pid).children(recursive=True)
         return len(children) >= 3
 
-    until(started)
+    until(serve)
     process.kill()
     process.communicate()
     until(lambda: not any(map(lives, children)))

@@ -67,6 +67,22 @@ def test_nothing_leaves_before_its_output_has_it(store: Store) -> None:
     assert [stored.id for stored in store.pending("a", 9)] == ["id3", "id4"]
 
 
+def test_a_document_without_a_body_is_listed_as_delivered(store: Store) -> None:
+    for name in ("a", "other"):
+        store.register_output(name)
+    bare = [packed(n)._replace(body=b"") for n in range(6)]
+    assert store.add(bare[:3], [], ["a"]) == 3
+    assert store.add([packed(1), packed(9)]) == 1
+    assert store.add(bare[3:], [], ["a"]) == 3
+    assert [(one.delivered, one.pending) for one in store.outputs()] == [(6, 1), (0, 1)]
+    (stored,) = batch = store.pending("a", 10)
+    assert stored.id == "id9"
+    store.settle("a", batch, outcomes(batch, DeliveryStatus.DELIVERED))
+    assert not store.has_pending("a")
+    assert [(one.delivered, one.pending) for one in store.outputs()] == [(7, 0), (0, 1)]
+    assert (store.status().documents, store.status().kept) == (7, 1)
+
+
 def test_outputs_do_not_know_of_each_other_and_a_new_one_gets_everything(store: Store) -> None:
     store.register_output("a")
     store.add([packed(1)])

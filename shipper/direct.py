@@ -1,0 +1,109 @@
+"""Documents delivered where they are read: ``kpanic ship --direct``.
+
+A process or worker that dies leaves open what it has delivered. Its files are read and delivered again, which
+only outputs may see that know a document by its ``_id``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from kpanic.plugins import load
+from kpanic.shipper.api import DeliveryStatus, Stored, Unavailable, hide_secrets
+from kpanic.shipper.config import OUTPUTS
+from kpanic.shipper.triage import Triage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kpanic.shipper.api import Output
+    from kpanic.shipper.config import Plugin
+    from kpanic.shipper.packed import Packed
+    from kpanic.shipper.parsing import Parsed
+    from kpanic.shipper.triage import Entry
+
+__all__ = ["Direct"]
+
+PAUSE = 10.0
+"""Seconds for which a thread sends nothing after a receiver gave no answer."""
+
+
+class _Here(threading.local):
+    """What a thread delivers with.
+
+    :ivar token: of the :class:`Direct` that it is for.
+    :ivar resumes: when it may send again, by the monotonic clock.
+    :ivar trouble: why it may not before.
+    """
+
+    token = ""
+    outputs: tuple[Output, ...] = ()
+    triage = Triage()
+    resumes = 0.0
+    trouble = ""
+
+
+_here = _Here()
+
+
+class Direct:
+    """Delivers what was parsed to every output, in the process that it is called in.
+
+    It is sent to processes and machines, each of which makes the outputs anew.
+
+    :param plugins: outputs that know a document by its ``_id``.
+    :param entries: the entries of the triage file.
+    """
+
+    def __init__(self, plugins: Sequence[Plugin], entries: Sequence[Entry]) -> None:
+        self._plugins = tuple(plugins)
+        self._entries = tuple(entries)
+        self._token = uuid.uuid4().hex
+
+    def __call__(self, parsed: Parsed) -> Parsed:
+        """Return what was parsed, without the bodies of the documents that every output has.
+
+        A document without printk's time keeps its body: the store tells which incident it is of.
+        """
+        documents = [one for one in parsed.documents if one.sighting is None or one.sighting.timed]
+        if not documents:
+            return parsed
+        try:
+            delivered, reason = self._send(documents)
+        except Exception as error:  # noqa: BLE001 - whoever takes the documents meets it as well
+            name = "" if isinstance(error, Unavailable) else f"{type(error).__name__}: "
+            _here.trouble = hide_secrets(f"{name}{error}")
+            _here.resumes = time.monotonic() + PAUSE
+            return parsed._replace(undelivered=_here.trouble)
+        rest = [one._replace(body=b"") if one.id in delivered else one for one in parsed.documents]
+        return parsed._replace(documents=rest, undelivered=reason)
+
+    def _send(self, documents: Sequence[Packed]) -> tuple[set[str], str]:
+        """Return the ``_id`` of those that every output has, and why one has not all of them."""
+        delivered, reason = {one.id for one in documents}, ""
+        if _here.token != self._token:
+            self._connect()
+        if time.monotonic() < _here.resumes:
+            return set(), _here.trouble
+        batch = [_here.triage.stamp(Stored(0, one.id, one.body)) for one in documents]
+        for output in _here.outputs:
+            outcomes = list(output.send(batch))
+            delivered &= {one.id for one in outcomes if one.status is DeliveryStatus.DELIVERED}
+            reasons = (one.reason for one in outcomes if one.status is not DeliveryStatus.DELIVERED)
+            reason = reason or hide_secrets(next(reasons, ""))
+        return delivered, reason
+
+    def _connect(self) -> None:
+        """Make the outputs of this thread.
+
+        :raises ValueError: one cannot be made here, such as for want of a file.
+        """
+        for output in _here.outputs:
+            output.close()
+        _here.outputs = ()
+        _here.outputs = tuple(load(OUTPUTS, name)(settings) for name, settings in self._plugins)
+        _here.triage = Triage(self._entries)
+        _here.token, _here.resumes = self._token, 0.0

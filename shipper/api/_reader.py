@@ -6,6 +6,8 @@ when no further report came for :data:`PATIENCE` times as long while the kernel 
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import math
 import time
 from collections import Counter, OrderedDict
@@ -27,6 +29,8 @@ LOOK = 0.25
 """Minimum seconds between two checks for readers that have gone quiet."""
 SLICE = 0.05
 """Maximum seconds of one such check."""
+STALE: Final = 64
+"""Moments in the heap that no longer hold, beside as many as hold, until they are dropped."""
 AT_ONCE: Final = 16
 """Which part of the readers are lost at once."""
 BATCH = 100
@@ -186,7 +190,11 @@ class Readers(Generic[Key, One]):
         self._sizes: dict[Key, int] = {}
         self._owned: Counter[Hashable] = Counter()
         """Bytes of each owner's readers."""
-        self._unsettled: OrderedDict[Key, One] = OrderedDict()
+        self._unsettled: dict[Key, float] = {}
+        """When each reader is asked next that has something to complete."""
+        self._due: list[tuple[float, int, Key]] = []
+        """The same as a heap, with moments that no longer hold."""
+        self._pushed = itertools.count()
         self._looked = 0.0
         self._more = False
         """The last check did not reach all readers."""
@@ -209,9 +217,10 @@ class Readers(Generic[Key, One]):
 
     def feed(self, key: Key, chunk: bytes) -> None:
         """Parse the next bytes of one host; :meth:`settle` hands over what is complete."""
-        reader = self._unsettled[key] = self[key]
+        reader = self[key]
         self._gather(key, reader.feed(chunk))
         self._weigh(key, reader.size)
+        self._expect(key, reader)
         while self._share.exceeded and self._count > 1:
             self._make_room(self._owned.__getitem__)
 
@@ -221,15 +230,16 @@ class Readers(Generic[Key, One]):
         if self._more or now - self._looked >= LOOK:
             self._looked, self._more = now, False
             until = time.monotonic() + SLICE
-            for _ in range(len(self._unsettled)):
-                key, reader = self._unsettled.popitem(last=False)
+            while not self._more and self._due and self._due[0][0] <= now:
+                due, _, key = heapq.heappop(self._due)
+                if self._unsettled.get(key) != due:
+                    continue
+                del self._unsettled[key]
+                reader = self._reader(key)
                 self._gather(key, reader.settle())
                 self._weigh(key, reader.size)
-                if reader.wait is not None:
-                    self._unsettled[key] = reader
-                if time.monotonic() > until:
-                    self._more = True
-                    break
+                self._expect(key, reader)
+                self._more = time.monotonic() > until
         self._give()
 
     def flush(self, until: float = math.inf) -> int:
@@ -238,6 +248,7 @@ class Readers(Generic[Key, One]):
         :param until: moment of the monotonic clock after which no reader is asked any more.
         """
         self._unsettled.clear()
+        self._due.clear()
         waiting = [(key, reader) for readers in self._readers.values() for key, reader in readers.items()]
         if (rank := self._rank) is not None:
             waiting.sort(key=lambda one: rank(self._owner(one[0])))
@@ -254,7 +265,7 @@ class Readers(Generic[Key, One]):
     @property
     def open(self) -> bool:
         """Whether a report is incomplete."""
-        return any(reader.open for reader in self._unsettled.values())
+        return any(self._reader(key).open for key in self._unsettled)
 
     @property
     def wait(self) -> float | None:
@@ -263,8 +274,24 @@ class Readers(Generic[Key, One]):
             return None
         if self._more:
             return 0.0
-        waits = (reader.wait for reader in self._unsettled.values())
-        return max(LOOK, min((wait for wait in waits if wait is not None), default=0.0))
+        return max(LOOK, self._due[0][0] - self._now())
+
+    def _reader(self, key: Key) -> One:
+        """Return a reader; it is silent for as long as before."""
+        return self._readers[self._owner(key)][key]
+
+    def _expect(self, key: Key, reader: One) -> None:
+        """Note when a reader is to be asked, if that is sooner than it was."""
+        if (wait := reader.wait) is None:
+            self._unsettled.pop(key, None)
+            return
+        due = self._now() + max(LOOK, wait)
+        if due < self._unsettled.get(key, math.inf):
+            self._unsettled[key] = due
+            heapq.heappush(self._due, (due, next(self._pushed), key))
+            if len(self._due) > 2 * len(self._unsettled) + STALE:
+                self._due = [one for one in self._due if self._unsettled.get(one[2]) == one[0]]
+                heapq.heapify(self._due)
 
     def _weigh(self, key: Key, size: int) -> None:
         """Count what a reader takes now."""

@@ -95,6 +95,11 @@ class Parser:
         """Whether a crash is being read."""
         return any(stream.incident or stream.ended for stream in self._streams.values())
 
+    @property
+    def blank(self) -> bool:
+        """Whether nothing is kept of what was read but its last lines: no boot, no crash."""
+        return not (self._streams or self._echoes or self._scanner.holds)
+
     def settle(self, last: float, last_head: float) -> list[CrashReport]:
         """Return the crashes of hosts of which nothing more is to be expected, while others go on.
 

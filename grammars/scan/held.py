@@ -46,6 +46,9 @@ class Held:
         self.left_out = False
         """Some lines were too many to be held."""
 
+    def __bool__(self) -> bool:
+        return bool(self._lines or self._aside or self._crashed)
+
     @property
     def hosts(self) -> list[str]:
         """Hosts with held lines."""

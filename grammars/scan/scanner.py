@@ -108,6 +108,11 @@ class Scanner:
         """Whether some lines were too many to be held."""
         return self._held.left_out
 
+    @property
+    def holds(self) -> bool:
+        """Whether lines worth reading are held back or may follow."""
+        return bool(self._windows or self._held or self._records or self._reader.pending)
+
     def state(self) -> tuple[object, ...] | None:
         """Return all that what is yielded from here on depends on; None within a record.
 

@@ -35,6 +35,10 @@ AT_ONCE: Final = 16
 """Which part of the readers are lost at once."""
 BATCH = 100
 """Crashes handed over at a time."""
+SPARED: Final = 1 << 19
+"""Maximum bytes of an owner whose crash is spared: a crash with its boot takes less."""
+AHEAD: Final = 50.0
+"""How far it comes ahead of equals, as a logarithm; a new address is further behind (``inbox.BEHIND``)."""
 READER_BYTES: Final = 8192
 """Memory of a reader that holds no text."""
 LINE_BYTES: Final = 200
@@ -125,6 +129,11 @@ class Reader:
         return self._parser.open
 
     @property
+    def blank(self) -> bool:
+        """Whether nothing of its host's boot or crash is known."""
+        return self._parser.blank
+
+    @property
     def wait(self) -> float | None:
         """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
         if self._last is None:
@@ -156,8 +165,9 @@ class Readers(Generic[Key, One]):
     """A :class:`Reader` for each of many hosts or senders, within a number and within a share of the memory.
 
     Where there are too many, the owner of most readers loses the one that was silent longest; where they take
-    too much memory, the owner whose readers take most does. With ``rank``, those of the largest rank lose
-    some at once. Open reports of a lost reader are handed over.
+    too much memory, the owner whose readers take most does. With ``rank``, some are
+    lost at once: those that know nothing of their host, then those of the largest rank, of equals those whose
+    crash is being read last. What is open in a lost reader is handed over.
 
     :param make: returns a new reader for a key.
     :param take: receives complete reports with their keys, many at a time, as each call syncs the store.
@@ -301,7 +311,7 @@ class Readers(Generic[Key, One]):
         self._share.change(change)
 
     def _make_room(self, taken: Callable[[Hashable], float]) -> None:
-        """Lose a reader of who has taken most, or some of those of the largest rank: to order all takes long.
+        """Lose a reader of who has taken most; with ranks some, as it takes long to order all.
 
         A rank is a logarithm, and what an owner has taken counts with it: many hosts of one sender take no
         place from another's.
@@ -309,22 +319,29 @@ class Readers(Generic[Key, One]):
         :param taken: returns what an owner has taken.
         """
         if (rank := self._rank) is None:
-            self._lose(max(self._readers, key=taken))  # the first of those: who was silent longest
+            most = max(self._readers, key=taken)  # the first of those: who was silent longest
+            self._lose(most, next(iter(self._readers[most])))
             return
-        left = max(1, self._count // AT_ONCE)
-        costly = sorted(
-            self._readers, key=lambda owner: rank(owner) + math.log(max(1.0, taken(owner))), reverse=True
+        costs = {
+            owner: rank(owner) + math.log(max(1.0, taken(owner))) - AHEAD * self._spared(owner)
+            for owner in self._readers
+        }
+        each = (
+            (reader.blank, costs[owner], not reader.open, owner, key)
+            for owner, readers in self._readers.items()
+            for key, reader in readers.items()
         )
-        for owner in costly:
-            for _ in range(min(left, len(self._readers[owner]))):
-                self._lose(owner)
-                left -= 1
-            if not left:
-                return
+        lost = heapq.nlargest(max(1, self._count // AT_ONCE), each, key=lambda one: one[:3])
+        for *_, owner, key in lost:
+            self._lose(owner, key)
 
-    def _lose(self, owner: Hashable) -> None:
-        """Drop the reader of an owner that was silent longest."""
-        key, reader = self._readers[owner].popitem(last=False)
+    def _spared(self, owner: Hashable) -> bool:
+        """Tell whether an owner has nothing but crashes that are being read, and not much of them."""
+        return self._owned[owner] <= SPARED and all(reader.open for reader in self._readers[owner].values())
+
+    def _lose(self, owner: Hashable, key: Key) -> None:
+        """Drop a reader of an owner."""
+        reader = self._readers[owner].pop(key)
         self._count -= 1
         self._unsettled.pop(key, None)
         self._gather(key, reader.flush())

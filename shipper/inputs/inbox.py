@@ -42,6 +42,8 @@ SHARE: Final = 4 << 20
 """Maximum bytes of one sender that wait."""
 OVERHEAD: Final = 150
 """Bytes that a message takes beside its own."""
+WAITING: Final = 1024
+"""Bytes that a sender takes of whom something waits."""
 FADES: Final = 10.0
 """Seconds in which a charge falls to its 2.7th part."""
 KNOWN: Final = 10.0
@@ -63,6 +65,7 @@ REPORT: Final = 60.0
 """Seconds between two lines that say how much was dropped."""
 TOLD: Final = 64
 """Maximum senders of which it is said by name that something was dropped."""
+TOO_MUCH: Final = "sends more than can be read; what is above is dropped"
 TOO_MANY: Final = "comes while so many others wait that it cannot be heard"
 LAST: Final = 0.5
 """Seconds at the end for what is in connections."""
@@ -134,11 +137,11 @@ class _Refused:
 
 
 class _Senders:
-    """All who are known, a bounded number: those who wait, those who are new, those who were heard for long.
+    """All who are known: those who wait, those who are new, those who were heard for long.
 
     New ones make room for new ones, so that invented addresses make no known sender forgotten.
 
-    :param most: of each of the three.
+    :param most: of the last two each; how many wait is bounded by the memory.
     """
 
     def __init__(self, most: int) -> None:
@@ -151,12 +154,9 @@ class _Senders:
         """Return a sender that is known."""
         return self.waiting.get(address) or self._known.get(address) or self._new.get(address)
 
-    def add(self, sender: _Sender) -> bool:
-        """Take a new sender; return False if so many wait that it cannot be heard."""
-        if len(self.waiting) >= self._most:
-            return False
+    def add(self, sender: _Sender) -> None:
+        """Take a new sender."""
         self._rest(self._new, sender)
-        return True
 
     def wait(self, sender: _Sender, now: float) -> None:
         """Something of a sender waits now."""
@@ -185,7 +185,7 @@ class Inbox:
 
     :param allowed: whose messages are taken.
     :param rate: bytes a second of one sender's datagrams.
-    :param senders: maximum number of senders of whom something waits.
+    :param senders: maximum number of new senders, and of known ones, of whom nothing waits.
     :param longest: bytes of a datagram that are taken.
     """
 
@@ -247,19 +247,13 @@ class Inbox:
         """Queue a message of a connection, which rests while it is :meth:`full`."""
         with self._lock:
             now = time.monotonic()
-            sender = self._sender(address, now)
-            if sender is None:
-                self.drop(address, DropReason.MEMORY, TOO_MANY)
-            else:
-                self._put(sender, message, now)
+            self._put(self._sender(address, now), message, now)
 
     def owes(self, address: str, size: int) -> float:
         """Take received bytes from what a sender may send; return the seconds until it may send again."""
         with self._lock:
             now = time.monotonic()
             sender = self._sender(address, now)
-            if sender is None:
-                return size / self._rate
             sender.add(BYTE * size, now)
             return sender.rate.owes(size)
 
@@ -267,15 +261,13 @@ class Inbox:
         """Tell whether so much of a sender waits that its connections should rest."""
         with self._lock:
             now = time.monotonic()
-            sender = self._sender(address, now)
-            return sender is None or not self._fits(sender, 0, now)
+            return not self._fits(self._sender(address, now), 0, now)
 
     def charge(self, address: str) -> float:
         """Return what senders are ordered by: the one with the smallest charge is read first."""
-        sender = self._senders.get(address)
-        if sender is None:
-            return math.inf
-        return sender.charge + (0.0 if sender.known(time.monotonic()) else BEHIND)
+        now = time.monotonic()
+        sender = self._senders.get(address) or _Sender(address, self._rate, now)  # a forgotten one is new
+        return sender.charge + (0.0 if sender.known(now) else BEHIND)
 
     def clock(self, address: str, taken: float = math.inf) -> float:
         """Return the clock of a sender's parsers, in seconds of the monotonic clock.
@@ -383,18 +375,13 @@ class Inbox:
             self._refuse(raw, address, None, "", now)
             return
         sender = self._sender(address, now)
-        if sender is None:
-            self._refuse(raw, address, DropReason.MEMORY, TOO_MANY, now)
-            return
         sender.add(MESSAGE + BYTE * size, now)
         if not sender.rate.allows(size):
             self._refuse(
                 raw, address, DropReason.RATE, "sends more than max_rate; what is above is dropped", now
             )
         elif not self._fits(sender, size, now):
-            self._refuse(
-                raw, address, DropReason.MEMORY, "sends more than can be read; what is above is dropped", now
-            )
+            self._refuse(raw, address, DropReason.MEMORY, TOO_MUCH if sender.waits else TOO_MANY, now)
         else:
             self._put(sender, bytes(batch.data(at)), now)
             if sender.port != (port := batch.port(at)) and sender.known(now):
@@ -438,18 +425,18 @@ class Inbox:
             self._fault = error
             self._signal()
 
-    def _sender(self, address: str, now: float) -> _Sender | None:
-        """Return a sender, from now on a known one; None where too many others wait."""
+    def _sender(self, address: str, now: float) -> _Sender:
+        """Return a sender, from now on a known one."""
         sender = self._senders.get(address)
         if sender is None:
             sender = _Sender(address, self._rate, now)
-            if not self._senders.add(sender):
-                return None
+            self._senders.add(sender)
         return sender
 
     def _put(self, sender: _Sender, message: bytes, now: float) -> None:
         if not sender.waits:
             self._senders.wait(sender, now)
+            self._share.change(WAITING)
             heapq.heappush(self._heap, (sender.turn, sender.address))
         sender.queue.append((now, message))
         size = len(message) + OVERHEAD
@@ -458,7 +445,7 @@ class Inbox:
 
     def _fits(self, sender: _Sender, size: int, now: float) -> bool:
         """Tell whether there is room: all of the memory for known and calm senders, a part for others."""
-        size += OVERHEAD
+        size += OVERHEAD + (0 if sender.waits else WAITING)
         if sender.size + size > SHARE:
             return False
         if sender.charged(now) > CALM or not sender.known(now):
@@ -507,6 +494,7 @@ class Inbox:
                 heapq.heappush(self._heap, (sender.turn, sender.address))
             else:
                 self._senders.rest(sender, time.monotonic())
+                self._share.change(-WAITING)
 
     def _report(self) -> None:
         """Log how much was dropped since the last report."""

@@ -60,6 +60,11 @@ class NetconsoleReader(Reader):
         """Bytes of memory, see :attr:`Reader.size`."""
         return super().size + self._early_bytes + SEEN_BYTES * len(self._seen)
 
+    @property
+    def blank(self) -> bool:
+        """Whether nothing of the sender is known, see :attr:`Reader.blank`."""
+        return not self._early and super().blank
+
     def feed(self, chunk: bytes) -> list[CrashReport]:
         """Parse a datagram; return the reports that are complete."""
         header = _HEADER.match(chunk)

@@ -156,6 +156,39 @@ def test_a_crash_that_is_being_read_is_not_cut_by_those_of_worse_rank(memory: Me
     assert len(kept) == attacker + 1, "those that made room are handed over"
 
 
+def test_a_crash_that_is_being_read_outlasts_hosts_of_which_nothing_is_known() -> None:
+    kept: list[tuple[str, CrashReport]] = []
+    ranks = {"10.crash": 9.0}
+    readers = Readers(
+        lambda _: Reader(lambda _: None, 600), kept.extend, 40, rank=lambda owner: ranks.get(owner, 1.0)
+    )
+    readers.feed("10.booted", b"[    0.000000] Linux version 6.1.0 (a@b) #1 SMP\n")
+    for number, line in enumerate(crash_text(7).splitlines(keepends=True)):
+        readers.feed("10.crash", line)
+        for host in range(20):
+            readers.feed(f"10.{number}.{host}", b"[  201.000000] usb 1-1: new high-speed USB device\n")
+    assert "10.booted" in readers, "it is silent longest, but its kernel is known"
+    readers.flush()
+    (report,) = [report for _, report in kept]
+    assert (report.process.pid, report.fatal) == (1007, True)
+
+
+def test_a_silent_sender_s_crash_is_complete_while_others_go_on() -> None:
+    now = 0.0
+    kept: list[tuple[str, CrashReport]] = []
+    readers = Readers(lambda _: Reader(lambda _: None, 10, lambda: now), kept.extend, 100, clock=lambda: now)
+    readers.feed("10.crash", crash_text(7))
+    for _ in range(40):
+        now += 0.3
+        readers.feed("10.other", b"[  201.000000] usb 1-1: new high-speed USB device\n")
+        readers.settle()
+        assert bool(kept) == (now >= 10)
+    assert readers.wait is not None
+    now += 10
+    readers.settle()
+    assert readers.wait is None, "nothing is left to complete"
+
+
 @contextmanager
 def receiving(feed: Feed, **options: int) -> Iterator[tuple[Inbox, Callable[[bytes], None]]]:
     """Yield an inbox that takes the datagrams of a socket, and what sends to that as 127.0.0.9."""

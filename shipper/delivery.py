@@ -7,12 +7,13 @@ cursor of its own, so that one that fails delays no other.
 from __future__ import annotations
 
 import itertools
+import struct
 import threading
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, Unavailable, hide_secrets
+from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, Outcome, Unavailable, hide_secrets
 from kpanic.shipper.crash_line import crash_lines
 from kpanic.shipper.store import StoreDamaged, StoreError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from tenacity import RetryCallState
 
-    from kpanic.shipper.api import Outcome, Output, Stored
+    from kpanic.shipper.api import Output, Stored
     from kpanic.shipper.store import Store
     from kpanic.shipper.triage import Triage
 
@@ -33,6 +34,20 @@ LONGEST_WAIT = 60.0
 """Seconds between two tries, at most."""
 SOON = 1.0
 """Seconds that new documents wait for a receiver that answers and did not take others."""
+FAULTS = 3
+"""Documents alone at which an output fails before it is the output's fault."""
+REASON = 2000
+"""Maximum characters of what a receiver says of a document."""
+_OF_A_DOCUMENT = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    struct.error,
+)
+"""Errors of an output that are not of its connection."""
 RETRY_STORE = 5.0
 """Seconds until the store is tried again after it could not take something."""
 
@@ -150,7 +165,7 @@ class Delivery(threading.Thread):
             return str(error)
         expected = isinstance(error, Unavailable | _NothingTaken)
         name = "" if expected else f"{self.output.name}: {type(error).__name__}: "
-        return hide_secrets(f"{name}{error}; everything is kept")
+        return f"{_shown(f'{name}{error}')}; everything is kept"
 
     def _retrying(self, step: Callable[[], None]) -> None:
         """Call ``step`` until it succeeds, with growing and jittered waits between."""
@@ -218,7 +233,7 @@ class Delivery(threading.Thread):
             batch = [self._triage.stamp(stored) for stored in batch]
         self._answers = False
         try:
-            outcomes = [_without_secrets(one) for one in self.output.send(batch)] if batch else []
+            outcomes = [_reasoned(one) for one in self._sent(batch)] if batch else []
         except Unavailable as error:
             return str(error)
         self._answers = True
@@ -230,6 +245,41 @@ class Delivery(threading.Thread):
         if held and len(held) == len(outcomes):
             return f"{self.output.name}: {held[0].reason or 'not now'}"
         return ""
+
+    def _sent(self, batch: Sequence[Stored]) -> list[Outcome]:
+        """Send a batch; if the output fails at it, each document alone, so that one keeps no other back.
+
+        :raises Exception: the output fails at all that were tried.
+        """
+        try:
+            return list(self.output.send(batch))
+        except Unavailable:
+            raise
+        except Exception as error:  # of a document that it has no form for, as like as not
+            if len(batch) == 1:
+                raise
+            return self._sent_alone(batch, error)
+
+    def _sent_alone(self, batch: Sequence[Stored], fault: Exception) -> list[Outcome]:
+        settled: list[Outcome] = []
+        failed: list[Outcome] = []
+        for stored in batch:
+            if not settled and len(failed) == FAULTS:
+                raise fault
+            try:
+                settled += self.output.send([stored])
+            except Unavailable as error:
+                failed.append(Outcome(stored.id, DeliveryStatus.RETRY, str(error)))
+                break
+            except Exception as error:  # noqa: BLE001 - it costs this document
+                of_it = isinstance(error, _OF_A_DOCUMENT)
+                status = DeliveryStatus.REJECTED if of_it else DeliveryStatus.RETRY
+                failed.append(Outcome(stored.id, status, f"{type(error).__name__}: {error}"))
+        if not settled:
+            raise fault
+        tried = {one.id for one in (*settled, *failed)}
+        later = (Outcome(stored.id, DeliveryStatus.RETRY) for stored in batch if stored.id not in tried)
+        return [*settled, *failed, *later]
 
     def _say_delivered(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
         """Log what the receiver has taken."""
@@ -265,7 +315,12 @@ class Delivery(threading.Thread):
                 return
 
 
-def _without_secrets(outcome: Outcome) -> Outcome:
+def _reasoned(outcome: Outcome) -> Outcome:
+    """Return an outcome with a reason that may be kept: a receiver may answer with secrets, or at length."""
     if outcome.status is DeliveryStatus.DELIVERED:
         return outcome
-    return replace(outcome, reason=hide_secrets(outcome.reason))
+    return replace(outcome, reason=_shown(outcome.reason))
+
+
+def _shown(reason: str) -> str:
+    return hide_secrets(reason[: 2 * REASON])[:REASON]

@@ -8,6 +8,7 @@ growing waits while nothing takes the message, and a line in ``kpanic status``.
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from kpanic.dashboards.products.notification import notification
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PREFIX", "NotifyOutput", "send"]
 
+_ACTIVE: Final = re.compile(
+    r"(?<!\w)@(?=[\w*])|@(?=(?i:everyone|here))|<[!#](?=\w)|<(?=(?i:[a-z]{2,10}:|users/))|!(?=\[)|\](?=\()"
+)
+"""Where a mention, an image or a link begins: Slack's, Discord's, Mattermost's, Zulip's, Google Chat's."""
 PREFIX: Final = "notify."
 """Begins the name of a target among the outputs."""
 
@@ -76,6 +81,17 @@ class NotifyOutput:
         """Close nothing: each message has its own connection."""
 
 
+def inert(text: str) -> str:
+    """Return text with a blank in what chats take for a mention of people, an image or a link with a name.
+
+    Not every service has a form in which text is shown as it is, and Apprise escapes for some of them.
+
+    >>> inert("@everyone <!channel> ![](https://x) irq@5")
+    '@ everyone <! channel> ! [] (https://x) irq@5'
+    """
+    return _ACTIVE.sub(lambda found: f"{found[0]} ", text)
+
+
 class _Reasons(logging.Handler):
     """The last complaint of Apprise."""
 
@@ -99,8 +115,8 @@ def send(target: NotifyBase, subject: str, text: str) -> str:
     logger.addHandler(reasons)
     try:
         taken = Apprise([target]).notify(
-            title=visible(subject),
-            body=visible(text, lines=True),
+            title=inert(visible(subject)),
+            body=inert(visible(text, lines=True)),
             notify_type=NotifyType.FAILURE,
             body_format=NotifyFormat.TEXT,
         )

@@ -70,7 +70,7 @@ class Target(Settings, frozen=True, kw_only=True):
         except ValueError:
             raise ValueError("url: expected an address such as slack://…") from None
         values = [value for _, value in parse_qsl(parts.query)]
-        for part in (parts.username or "", host, *parts.path.split("/"), *values):
+        for part in (*re.split("[:@]", parts.netloc), *parts.path.split("/"), *values):
             if _TOKEN.fullmatch(part):
                 remember_secret(part)
         if self.username:

@@ -12,12 +12,10 @@ import base64
 import hashlib
 import socket
 from collections import deque
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgpack
 import msgspec
-from fluent.sender import EventTime
 
 from kpanic.shipper.api import (
     DeliveryStatus,
@@ -38,7 +36,7 @@ from kpanic.shipper.api import (
     with_delivery_fields,
 )
 from kpanic.shipper.batch import groups
-from kpanic.shipper.outputs.forward import ForwardSender, Handshake
+from kpanic.shipper.outputs.forward import ForwardSender, Handshake, event_time
 from kpanic.shipper.outputs.outcomes import outcomes_of
 from kpanic.shipper.signature_document import outline, signature_document
 
@@ -354,7 +352,7 @@ def _pack(batch: Sequence[Stored]) -> tuple[dict[str, bytes], dict[str, Outcome]
     for stored in batch:
         try:
             packed[stored.id] = _entry(stored, moment)
-        except (msgspec.DecodeError, ValueError, OverflowError) as error:
+        except (msgspec.DecodeError, ValueError, OverflowError, TypeError) as error:
             outcomes[stored.id] = Outcome(
                 stored.id, DeliveryStatus.REJECTED, f"cannot be sent as msgpack: {error}"
             )
@@ -365,7 +363,5 @@ def _entry(stored: Stored, moment: str) -> bytes:
     """Pack ``[time, record]``; receivers drop a float as time without a word."""
     document = with_delivery_fields(stored.body, moment, document_id=stored.id)
     record = msgspec.json.decode(document, type=dict[str, Any])
-    text = record.get("@timestamp") or moment
-    nanoseconds = int(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1_000
-    packed: bytes = msgpack.packb([EventTime.from_unix_nano(max(0, nanoseconds)), record])
+    packed: bytes = msgpack.packb([event_time(record.get("@timestamp") or moment), record])
     return packed

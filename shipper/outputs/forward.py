@@ -16,15 +16,16 @@ import secrets
 import socket
 import ssl
 import time
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgpack
 import msgspec
-from fluent.sender import FluentSender
+from fluent.sender import EventTime, FluentSender
 
 from kpanic.shipper.api import connection_error
 
-__all__ = ["Flight", "ForwardSender", "Handshake"]
+__all__ = ["Flight", "ForwardSender", "Handshake", "event_time"]
 
 ANSWER_BYTES: Final = 65_536
 """Maximum bytes of an answer: more than any HELO, PONG or acknowledgement."""
@@ -32,8 +33,19 @@ GIVEN_UP: Final = 5
 """Times as long as a chunk takes to be overdue, after which a silent connection is given up."""
 LONGEST_SILENCE: Final = 1800.0
 """Seconds after which it is given up, however often that was in vain before."""
+LATEST: Final = (1 << 32) - 1
+"""Seconds of the last time that the protocol has, in the year 2106."""
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 """Seconds until a silent receiver's host is probed, seconds between probes, and their number."""
+
+
+def event_time(stamp: str) -> EventTime:
+    """Return an ISO 8601 stamp as the time of an event, or the nearest that the protocol has.
+
+    :raises ValueError: it is no stamp.
+    """
+    seconds = min(max(0.0, datetime.fromisoformat(stamp).timestamp()), LATEST)
+    return EventTime.from_unix_nano(int(seconds * 1_000_000) * 1_000)
 
 
 class Handshake(msgspec.Struct, frozen=True):
@@ -306,7 +318,10 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
         # Nothing is expected but late acknowledgements: neither an end nor another byte.
         if not data or not self.flights:
             return False
-        self._unpacker.feed(data)
+        try:
+            self._unpacker.feed(data)
+        except msgpack.BufferFull:
+            return False
         return True
 
 

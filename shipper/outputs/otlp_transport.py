@@ -15,6 +15,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
 from kpanic.shipper.api import Unavailable, base_url, connection_error, hide_secrets, tls_context
+from kpanic.shipper.outputs.bounded_answers import bound_answers
 from kpanic.shipper.outputs.otlp import PartlyRefused, Refused
 
 if TYPE_CHECKING:
@@ -110,10 +111,12 @@ class _Http:
         self._timeout = config.timeout
         base = base_url(config.endpoint, HTTP_PORT, config.ssl)
         self._url = base if urlsplit(base).path else f"{base}/v1/logs"
+        self._target = urllib3.util.parse_url(self._url).request_uri
         self._gzip = config.compression == "gzip"
         self._headers = {"content-type": "application/x-protobuf", **config.headers}
-        context = tls_context(config.ssl) if base.startswith("https:") else None
-        self._pool = urllib3.PoolManager(retries=False, ssl_context=context)
+        tls = {"ssl_context": tls_context(config.ssl)} if base.startswith("https:") else {}
+        self._pool = urllib3.connection_from_url(self._url, retries=False, timeout=self._timeout, **tls)
+        bound_answers(self._pool)
         self._errors = urllib3.exceptions.HTTPError
 
     def send(self, request: ExportLogsServiceRequest) -> None:
@@ -122,7 +125,7 @@ class _Http:
             body, headers = gzip.compress(body, 1), {**headers, "content-encoding": "gzip"}
         try:
             with self._pool.request(
-                "POST", self._url, body=body, headers=headers, timeout=self._timeout, preload_content=False
+                "POST", self._target, body=body, headers=headers, redirect=False, preload_content=False
             ) as answer:
                 status, data = answer.status, answer.read(ANSWER_BYTES)
         except (self._errors, OSError) as error:
@@ -140,7 +143,7 @@ class _Http:
         raise Unavailable(f"otlp: {self._url}: {reason}")
 
     def close(self) -> None:
-        self._pool.clear()
+        self._pool.close()
 
 
 def _check(answer: ExportLogsServiceResponse) -> None:

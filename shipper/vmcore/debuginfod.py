@@ -136,7 +136,7 @@ def _download(url: str, place: Path, stop: Callable[[], bool]) -> None:
         if (expected or 0) > min(LARGEST, shutil.disk_usage(place.parent).free):
             raise _NotFoundError(f"its {expected} bytes are more than there is room for")
         left = LARGEST
-        while piece := answer.read(min(PIECE, left + 1)):
+        while piece := answer.read1(min(PIECE, left + 1)):
             left -= len(piece)
             if left < 0:
                 raise _NotFoundError(f"it is larger than {LARGEST} bytes")

@@ -134,6 +134,23 @@ def test_documents_in_syslog_are_messages_of_our_own_and_no_kernel_reads_them() 
     assert untimed(json.loads(b"{" + body)) == untimed(other)
 
 
+def test_a_hostile_host_and_time_make_a_message_and_an_event_all_the_same() -> None:
+    lines = [line for line in OOPS.splitlines() if b"system clock" not in line]
+    text = b"\n".join(b"2190-01-02T03:04:05.000000+00:00 web1 kernel: " + line for line in lines)
+    with Filter("--output-format", "msgpack") as filtering:
+        filtering.write(text)
+        filtering.input.close()
+        when, record = msgpack.unpackb(filtering.output.read())
+    assert record["@timestamp"].startswith("2190-")
+    assert int.from_bytes(when.data[:4], "big") == 0xFFFFFFFF
+    host = "web\x1b]0;x\x07 1\u202e\x7f"
+    text = b"\n".join(json.dumps({"message": line.decode(), "host": host}).encode() for line in lines)
+    with Filter("--output-format", "syslog") as filtering:
+        filtering.write(text)
+        (message,) = filtering.end()
+    assert message.partition(b" - {")[0].split()[2:] == [b"web]0;x1", b"kpanic", b"-", b"-"]
+
+
 def test_the_document_comes_a_quiet_time_after_the_last_line() -> None:
     for quiet in (0.2, 2):
         with Filter("--close-quiet", str(quiet)) as filtering:

@@ -21,6 +21,7 @@ from kpanic.dashboards.rules import Options, rules
 from kpanic.shipper.api import hide_secrets
 from kpanic.shipper.document import build
 from kpanic.shipper.notices import Notices
+from kpanic.shipper.notify import inert
 from kpanic.shipper.notify_config import NotifyConfig, Target, service
 from kpanic.shipper.origin import Origin
 from kpanic.shipper.packed import pack
@@ -296,6 +297,28 @@ def test_user_and_password_come_from_their_keys(tmp_path: Path) -> None:
     target = Target(name="x", url="mailto://mail:25?to=a@b.c", username="me", password_file=str(file))
     assert target.address() == "mailto://me:p%40ss%2Fword@mail:25?to=a@b.c"
     assert "p@ss" not in repr(target)
+
+
+def test_a_token_before_a_colon_is_hidden_too() -> None:
+    Target(name="x", url="tgram://123456789:AAHdqTcvCH1vGWJxfSeofSAs/12315544").address()
+    assert hide_secrets("bot123456789:AAHdqTcvCH1vGWJxfSeofSAs/x") == "bot[secret]:[secret]/x"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Comm: @everyone", "Comm: @ everyone"),
+        ("x@here", "x@ here"),
+        ("<!channel> <#C024BE91L> <@U024BE7LH>", "<! channel> <# C024BE91L> <@ U024BE7LH>"),
+        ("@**all**", "@ **all**"),
+        ("<users/all>", "< users/all>"),
+        ("<https://x|login> [login](https://x)", "< https://x|login> [login] (https://x)"),
+        ("![](https://x/seen.png)", "! [] (https://x/seen.png)"),
+        ("<IRQ> usb@3f980000 a[1] <0>", "<IRQ> usb@3f980000 a[1] <0>"),
+    ],
+)
+def test_what_a_crash_says_calls_nobody_and_links_nowhere(text: str, shown: str) -> None:
+    assert inert(text) == shown
 
 
 def test_tokens_of_an_address_are_hidden_and_its_words_are_not() -> None:

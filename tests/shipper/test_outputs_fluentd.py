@@ -18,9 +18,10 @@ import msgspec
 import pytest
 import trustme
 
-from kpanic.shipper.api import DeliveryStatus, Unavailable
+from kpanic.shipper.api import DeliveryStatus, Stored, Unavailable
 from kpanic.shipper.outputs.bulk_actions import bulk_actions
 from kpanic.shipper.outputs.fluentd import FluentdOutput
+from kpanic.shipper.outputs.forward import event_time
 from tests.engines.documents import batch, stored
 from tests.engines.proxy import TcpProxy
 from tests.shipper.delivery import deliver, statuses
@@ -541,6 +542,47 @@ def test_an_answer_that_is_no_acknowledgement_delivers_nothing(
 
     with served(odd) as host, pytest.raises(Unavailable):
         connect(host, ack_timeout=0.5).send(batch(1, namespace))
+
+
+def test_an_answer_without_end_costs_its_connection(
+    connect: Callable[..., FluentdOutput], namespace: str
+) -> None:
+    waited, sent = threading.Event(), threading.Event()
+
+    def endless(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(b"\xc6\x00\x00\xff\x00" + bytes(40_000))
+        waited.wait(60)
+        client.sendall(bytes(40_000))
+        sent.set()
+        client.recv(65536)
+
+    with served(endless) as host:
+        output = connect(host, ack_timeout=0.5)
+        with pytest.raises(Unavailable):
+            output.send(batch(1, namespace))
+        waited.set()
+        assert sent.wait(60)
+        with pytest.raises(Unavailable):
+            output.send(batch(1, namespace))
+
+
+def test_a_time_that_the_protocol_does_not_have_is_sent_as_the_nearest(
+    receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput]
+) -> None:
+    times = {
+        "0001-01-01T00:00:00.000Z": 0,
+        "1969-12-31T23:59:59.999Z": 0,
+        "2026-11-22T19:06:22.000Z": 1_795_374_382,
+        "2106-02-07T06:28:16.000Z": 0xFFFFFFFF,
+        "9999-12-31T23:59:59.999Z": 0xFFFFFFFF,
+    }
+    documents = [Stored(1, stamp, json.dumps({"@timestamp": stamp}).encode()) for stamp in times]
+    there = receiver()
+    outcomes = connect(there.host).send(documents)
+    assert statuses(outcomes) == {DeliveryStatus.DELIVERED: len(times)}
+    assert {entry["record"]["@timestamp"] for entry in there.entries(len(times))} == set(times)
+    assert {stamp: int.from_bytes(event_time(stamp).data[:4], "big") for stamp in times} == times
 
 
 def test_a_document_that_msgpack_cannot_say_is_rejected_alone(

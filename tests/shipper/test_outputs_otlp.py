@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,9 +31,11 @@ from kpanic.shipper.outputs.otlp import OtlpOutput
 from tests.engines.collector import Collector
 from tests.engines.documents import batch, stored
 from tests.shipper.delivery import deliver, statuses
+from tests.shipper.test_outputs_attack import serving
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -321,3 +325,34 @@ def test_a_wrong_setting_is_refused(keys: dict[str, object], word: str) -> None:
 def test_a_setting_that_grpc_does_not_have_is_refused() -> None:
     with pytest.raises(ValueError, match="verification_mode"):
         made("https://collector", "grpc", ssl={"verification_mode": "none"})
+
+
+def test_a_compressed_answer_is_refused_before_it_is_unpacked(namespace: str) -> None:
+    bomb = gzip.compress(bytes(64 << 20))
+
+    def answer(client: socket.socket, _: bytes) -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
+        client.sendall(head + bomb)
+
+    with (
+        serving(answer) as url,
+        pytest.raises(Unavailable, match="the answer is compressed, which was not asked for"),
+    ):
+        made(url, "http/protobuf").send(batch(2, namespace))
+
+
+@pytest.mark.timed
+def test_an_answer_that_drips_is_left_after_the_timeout(namespace: str) -> None:
+    ended = threading.Event()
+
+    def drip(client: socket.socket, _: bytes) -> None:
+        client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        while not ended.wait(0.1):
+            client.sendall(b"x")
+
+    with serving(drip) as url:
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="timed out"):
+            made(url, "http/protobuf", timeout=1).send(batch(2, namespace))
+        assert time.monotonic() - began < 30  # it drips on for 100
+        ended.set()

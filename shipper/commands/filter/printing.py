@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -23,6 +23,8 @@ __all__ = ["FORMATS", "Printed", "documents"]
 _USER: Final = 1
 """Syslog facility of the documents: the kernel's would come back to us."""
 _INFORMATIONAL: Final = 6
+_NOT_IN_HEADER: Final = re.compile(r"[^!-~]")
+"""Characters that the header of RFC 5424 does not have: it has PRINTUSASCII."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -70,11 +72,11 @@ def _json(body: bytes, tag: str) -> bytes:
 
 def _msgpack(body: bytes, tag: str) -> bytes:
     import msgpack  # noqa: PLC0415 - few formats need it
-    from fluent.sender import EventTime  # noqa: PLC0415
+
+    from kpanic.shipper.outputs.forward import event_time  # noqa: PLC0415
 
     record = msgspec.json.decode(body, type=dict[str, Any])
-    seconds = datetime.fromisoformat(record["@timestamp"]).timestamp()
-    when = EventTime.from_unix_nano(max(0, int(seconds * 1_000_000)) * 1_000)
+    when = event_time(record["@timestamp"])
     packed: bytes = msgpack.packb([tag, when, record] if tag else [when, record], default=str)
     return packed
 
@@ -83,8 +85,7 @@ def _syslog(body: bytes, tag: str) -> bytes:
     """Return a message of RFC 5424 with the document as its text."""
     document = msgspec.json.decode(body, type=dict[str, Any])
     severity = document["event"].get("severity", _INFORMATIONAL)
-    host = document["host"].get("name", "").encode("ascii", "ignore").decode()
-    host = "".join(host.split())[:255] or "-"
+    host = _NOT_IN_HEADER.sub("", document["host"].get("name", ""))[:255] or "-"
     header = f"<{_USER * 8 + severity}>1 {document['@timestamp']} {host} kpanic - {tag or '-'} - "
     return header.encode() + body + b"\n"
 

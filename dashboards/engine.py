@@ -28,7 +28,7 @@ from kpanic.dashboards.panels import (
 from kpanic.dashboards.query import EXACT, NEAR, NEWEST, clause, counts, distinct, query, read, values, words
 from kpanic.dashboards.summary import COUNTED
 
-__all__ = ["NAMES", "Ask", "answers", "ends", "figures", "names_of", "rows", "within"]
+__all__ = ["NAMES", "Ask", "answers", "figures", "names_of", "rows", "within"]
 
 Json = dict[str, Any]
 Ask = Callable[[Json], Json]
@@ -91,7 +91,9 @@ def _firsts(ask: Ask) -> dict[str, Json]:
     buckets = _buckets(ask, FAULTS.field, lambda _: {"at": {"min": {"field": TIME}}})
     times = {bucket["key"]: int(bucket["at"]["value"]) for bucket in buckets}
     found = {}
-    for name, hit in ends(ask, FAULTS.field, times, ["kernel.panic.fatal", TITLE.field, CAUSE.field], OLDEST):
+    for name, hit in _ends(
+        ask, FAULTS.field, times, ["kernel.panic.fatal", TITLE.field, CAUSE.field], OLDEST
+    ):
         crash = hit["_source"]
         found[name] = {
             "at": times[name],
@@ -133,13 +135,13 @@ def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
     }
     if wanted:
         times = {name: int(bucket["last"]["value"]) for name, bucket in found.items()}
-        newest = dict(ends(ask, panel.by, times, wanted, NEWEST, where))
+        newest = dict(_ends(ask, panel.by, times, wanted, NEWEST, where))
         for name, bucket in found.items():  # one may be gone meanwhile
             bucket["newest"] = {"hits": {"hits": [newest[name]] if name in newest else []}}
     return [Row(name, "", values(panel, bucket)) for name, bucket in found.items()]
 
 
-def ends(  # noqa: PLR0913, PLR0917 - each has its meaning
+def _ends(  # noqa: PLR0913, PLR0917 - each has its meaning
     ask: Ask,
     field: str,
     times: Mapping[str, int],

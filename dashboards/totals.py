@@ -14,9 +14,9 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic.dashboards import engine
-from kpanic.dashboards.embedded import Row, first
+from kpanic.dashboards.embedded import Row
 from kpanic.dashboards.panels import CAUSE, FAULTS, FIRST, HOSTS, INCIDENTS, LAST, TIME, TITLE, Metric, Panel
-from kpanic.dashboards.query import NEWEST, words
+from kpanic.dashboards.query import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -64,6 +64,7 @@ class _Crash(NamedTuple):
     host: str
     at: int
     received: int
+    words: tuple[str | None, ...]
 
 
 class _Total(NamedTuple):
@@ -144,21 +145,23 @@ def rows(ask_totals: Ask, ask: Ask, most: int = LIST.size) -> list[Row] | None:
     incidents = _added(ask, INCIDENTS.field, fresh, "incident", untils)
     hosts = _added(ask, HOSTS.field, fresh, "host", untils)
     for name, crashes in fresh.items():
-        found[name] = _sum(found.get(name), incidents[name], hosts[name], [crash.at for crash in crashes])
+        found[name] = _sum(found.get(name), incidents[name], hosts[name], crashes)
     chosen = dict(sorted(found.items(), key=lambda item: (-item[1].incidents, item[0]))[:most])
-    _renew_words(ask, chosen, fresh.keys() & chosen.keys())
     return [Row(name, "", (*total[:4], *total.words)) for name, total in chosen.items()]
 
 
-def _sum(old: _Total | None, incidents: int, hosts: int, times: list[int]) -> _Total:
+def _sum(old: _Total | None, incidents: int, hosts: int, crashes: list[_Crash]) -> _Total:
     """Return a total with what was added."""
+    newest = max(crashes, key=attrgetter("at", "incident"))
+    oldest = min(crash.at for crash in crashes)
     if old is None:
-        return _Total(incidents, hosts, min(times), max(times), (), 0)
+        return _Total(incidents, hosts, oldest, newest.at, newest.words, 0)
     return old._replace(
         incidents=old.incidents + incidents,
         hosts=old.hosts + hosts,
-        first=min(old.first, *times),
-        last=max(old.last, *times),
+        first=min(old.first, oldest),
+        last=max(old.last, newest.at),
+        words=newest.words if newest.at > old.last else old.words,
     )
 
 
@@ -183,7 +186,7 @@ def _fresh(ask: Ask, since: int) -> dict[str, list[_Crash]] | None:
         "track_total_hits": False,
         "query": {"bool": {"filter": [{"exists": {"field": FAULTS.field}}, received(after=since)]}},
         "_source": False,
-        "docvalue_fields": [FAULTS.field, INCIDENTS.field, HOSTS.field, *times],
+        "docvalue_fields": [FAULTS.field, INCIDENTS.field, HOSTS.field, *_WORDS, *times],
     }
     hits = ask(body)["hits"]["hits"]
     if len(hits) == FRESH:
@@ -193,7 +196,8 @@ def _fresh(ask: Ask, since: int) -> dict[str, list[_Crash]] | None:
         fields = hit["fields"]
         incident, host = (fields.get(name, [""])[0] for name in (INCIDENTS.field, HOSTS.field))
         at, moment = (int(fields[name][0]) for name in (TIME, RECEIVED))
-        found[fields[FAULTS.field][0]].append(_Crash(incident, host, at, moment))
+        known = tuple(fields.get(name, [None])[0] for name in _WORDS)
+        found[fields[FAULTS.field][0]].append(_Crash(incident, host, at, moment, known))
     return dict(found)
 
 
@@ -233,11 +237,3 @@ def _pairs(ask: Ask, where: Json, *fields: str) -> Iterator[tuple[str, ...]]:
         if len(page["buckets"]) < engine.NAMES:
             return
         composite["after"] = page["after_key"]
-
-
-def _renew_words(ask: Ask, totals: dict[str, _Total], names: set[str]) -> None:
-    """Give totals the words of the last crash."""
-    last = {name: totals[name].last for name in names}
-    for name, hit in engine.ends(ask, FAULTS.field, last, _WORDS, NEWEST):
-        said = tuple(first(hit["_source"], field) or None for field in _WORDS)
-        totals[name] = totals[name]._replace(words=said)

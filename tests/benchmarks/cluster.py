@@ -4,11 +4,12 @@
     python -m tests.benchmarks.cluster --engine elasticsearch --documents 100000
     python -m tests.benchmarks.cluster --url http://127.0.0.1:9200   one that runs; filled if it is empty
 
-Each document is that of one parsed crash, without its text, registers and reading, and with an incident, a
-signature, a host, a kernel and a time of its own. Few signatures have many crashes (Zipf's law), and every
-tenth crash comes a second time, by another transport. A line is a command: its seconds by the clock, start-up
-included, and the engine's seconds of a processor; both for its first run and the median of three more, for
-which the engine may remember what it answered; and the lines that it printed.
+Each document has the fields of a crash that the commands ask for, with an incident, a signature, a host, a
+kernel and a time of its own. Few signatures have many crashes (Zipf's law), and every tenth crash comes a
+second time, by another transport. Of the last 500 the engine hears after ``kpanic rollup`` has counted.
+
+A line is a command: its seconds by the clock, start-up included, and the engine's seconds of a processor, of
+the first run and the median of three more, for which the engine may remember answers; and the lines printed.
 """
 
 # ruff: noqa: T201, S311
@@ -21,17 +22,16 @@ import random
 import statistics
 import subprocess
 import time
+import urllib.request
 from bisect import bisect
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, islice
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from multiprocessing import Pool
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
-from kpanic.grammars import parse
 from kpanic.indices import data_stream
-from kpanic.shipper.contract import crash_text
-from kpanic.shipper.document import build
 from tests.benchmarks.service import KPANIC
 from tests.engines import parts
 from tests.engines.search import Engine, Node
@@ -42,51 +42,100 @@ if TYPE_CHECKING:
 BULK = 5000
 """Documents of a request."""
 AGAIN = 3
+LATE = 500
+"""Documents since the last ``kpanic rollup``."""
 START, DAYS = datetime(2022, 1, 1, tzinfo=UTC), 5 * 365
 INDEX = data_stream("default")
 
 
-def crashes(count: int, signatures: int, hosts: int) -> Iterator[dict[str, Any]]:
+class Part(NamedTuple):
+    """Some of the documents, which a process makes and sends."""
+
+    url: str
+    seed: int
+    documents: int
+    signatures: int
+    hosts: int
+    late: bool = False
+    """The engine received them now, not when the machines died."""
+
+
+def crashes(part: Part) -> Iterator[dict[str, Any]]:
     """Yield documents."""
-    report = next(iter(parse(crash_text(1))))
-    document = build(report)
-    for name in ("registers", "analysis", "call_trace", "code", "modules"):
-        document["kernel"]["panic"].pop(name, None)
-    document["event"].pop("original")
-    document.pop("_id")
-    chance = random.Random(1)
-    weights = [*accumulate(1 / rank for rank in range(1, signatures + 1))]
-    panic = document["kernel"]["panic"]
-    for number in range(count):
-        if number % 11:  # else it is the one before, by another transport
-            fault = bisect(weights, chance.uniform(0, weights[-1]))
-            moment = START + timedelta(days=chance.uniform(0, DAYS))
-            document["@timestamp"] = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            document["event"]["id"] = f"v1-{chance.getrandbits(128):032x}"
-            document["host"]["name"] = f"host{chance.randrange(hosts)}.example.com"
-            document["host"]["os"]["kernel"] = f"6.1.0-{chance.randrange(60)}-amd64"
-            panic["signature"]["id"] = f"v1-{fault:016x}"
-            panic["title"] = f"BUG: unable to handle kernel NULL pointer dereference in function_{fault}"
-        document["event"]["provider"] = "file" if number % 11 else "netconsole"
+    chance = random.Random(part.seed)
+    weights = [*accumulate(1 / rank for rank in range(1, part.signatures + 1))]
+    document: dict[str, Any] = {}
+    for number in range(part.documents):
+        if number % 11:
+            provider = "file"
+        elif number:  # the one before, by another transport
+            yield document | {"event": document["event"] | {"provider": "netconsole"}}
+            continue
+        else:
+            provider = "pstore"
+        fault = bisect(weights, chance.uniform(0, weights[-1]))
+        moment = int((START + timedelta(days=chance.uniform(0, DAYS))).timestamp() * 1000)
+        document = {
+            "@timestamp": moment,
+            "event": {
+                "id": f"v1-{chance.getrandbits(128):032x}",
+                "provider": provider,
+                "ingested": int(time.time() * 1000) if part.late else moment,
+            },
+            "host": {
+                "name": f"host{chance.randrange(part.hosts)}.example.com",
+                "os": {"kernel": f"6.1.0-{chance.randrange(60)}-amd64"},
+            },
+            "kernel": {
+                "panic": {
+                    "cause": "null-dereference",
+                    "fatal": True,
+                    "signature": {"id": f"v1-{fault:016x}", "quality": "strong"},
+                    "title": f"BUG: unable to handle kernel NULL pointer dereference in function_{fault}",
+                }
+            },
+        }
         yield document
 
 
-def fill(engine: Engine, documents: Iterator[dict[str, Any]]) -> None:
+def send(part: Part) -> None:
     """Send documents."""
-    options = ("-E", f"output.{engine.product}.hosts={engine.url}")
-    subprocess.run([*KPANIC, "setup", "--index-management", *options], check=True, capture_output=True)
-    lines = (b'{"create":{}}\n%b\n' % json.dumps(one).encode() for one in documents)
-    while some := b"".join(islice(lines, BULK)):
-        answer = engine.ask("POST", f"/{INDEX}/_bulk", some)
-        if answer["errors"]:
-            raise SystemExit(f"a document was refused: {str(answer)[:500]}")
+    lines = (b'{"create":{}}\n%b\n' % json.dumps(one).encode() for one in crashes(part))
+    request = urllib.request.Request(f"{part.url}/{INDEX}/_bulk", b"".join(lines))  # noqa: S310
+    request.add_header("content-type", "application/json")
+    with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310
+        if (said := json.load(answer))["errors"]:
+            raise SystemExit(f"a document was refused: {str(said)[:500]}")
+
+
+def fill(engine: Engine, whole: Part) -> None:
+    """Send documents from two processes."""
+    subprocess.run([*KPANIC, "setup", "--index-management", *option(engine)], check=True, capture_output=True)
+    parts = (whole._replace(seed=seed, documents=BULK) for seed in range(whole.documents // BULK))
+    with Pool(2) as pool:
+        for _ in pool.imap_unordered(send, parts):
+            pass
     engine.ask("POST", f"/{INDEX}/_refresh")
+
+
+def option(engine: Engine) -> list[str]:
+    """Return the configuration of an engine for the command line."""
+    return ["-E", f"output.{engine.product}.hosts={engine.url}"]
+
+
+def roll_up(engine: Engine) -> None:
+    """Count, and print what it takes."""
+    server = listener(int(engine.url.rpartition(":")[2]))
+    before, begin = server.cpu_times(), time.monotonic()
+    subprocess.run([*KPANIC, "rollup", *option(engine)], check=True, capture_output=True)
+    seconds, after = time.monotonic() - begin, server.cpu_times()
+    spent = after.user + after.system - before.user - before.system
+    print(f"  {'kpanic rollup':<49} {seconds:6.2f} s {spent:6.2f} s", flush=True)
 
 
 def timed(engine: Engine, *arguments: str) -> None:
     """Run a command and print what it takes."""
-    command = [*KPANIC, *arguments, "--from", engine.product]
-    command += ["-E", f"output.{engine.product}.hosts={engine.url}"]
+    command = [*KPANIC, *arguments, "--from", engine.product, *option(engine)]
     server = listener(int(engine.url.rpartition(":")[2]))
     taken = []
     for _ in range(1 + AGAIN):
@@ -129,10 +178,11 @@ def main() -> None:
         node = Node(chosen.engine, f"http://127.0.0.1:{parts.free_port(27_400)}", heap=chosen.heap)
         node.start()
     engine = node or Engine(chosen.engine, chosen.url)
+    whole = Part(engine.url, 0, chosen.documents, chosen.signatures, chosen.hosts)
     try:
         if not engine.count(INDEX):
             begin = time.monotonic()
-            fill(engine, crashes(chosen.documents, chosen.signatures, chosen.hosts))
+            fill(engine, whole)
             print(f"filled in {time.monotonic() - begin:.0f} s")
         print(f"{engine.count(INDEX):,} documents, {chosen.signatures:,} signatures, {chosen.hosts:,} hosts")
         common, rare = f"v1-{0:016x}", f"v1-{chosen.signatures - 1:016x}"
@@ -140,6 +190,11 @@ def main() -> None:
         timed(engine, "list", "--host", "host77*", "--since", "2024-01-01")
         timed(engine, "list", "--signature", common)
         timed(engine, "list", "--signature", rare)
+        timed(engine, "signatures")
+        roll_up(engine)
+        roll_up(engine)
+        send(whole._replace(seed=-1, documents=LATE, late=True))
+        engine.ask("POST", f"/{INDEX}/_refresh")
         timed(engine, "signatures")
         timed(engine, "signatures", "show", common)
         timed(engine, "signatures", "show", rare)

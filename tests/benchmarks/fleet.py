@@ -2,14 +2,16 @@
 
     python -m tests.benchmarks.fleet                       100,000 hosts, 1,000 of them crash within a minute
     python -m tests.benchmarks.fleet --hosts 10000 --crashes 200 --seconds 20
-    python -m tests.benchmarks.fleet --engine opensearch   into one node of an engine, beside a file
+    python -m tests.benchmarks.fleet --nodes 1   into one node of OpenSearch, beside a file
+    python -m tests.benchmarks.fleet --nodes 3   into three, of which one is killed meanwhile
 
 Each host is an address of 127.0.0.0/8 that sends as netconsole does: the hosts of the rollout their banner
 and their crash, all with one signature, any other host of the fleet a line now and then. What a host sends
 takes a second, as on a serial line. "late" is from a crash's last datagram until its document stands in the
-output's file, by which alerts go: the median, 99 of 100, and the last one. A collector is full where it loses
-crashes, or its processor time reaches the seconds that passed. "in two" counts crashes whose end came as a
-document of its own.
+output's file, by which alerts go: the median, 99 of 100, and the last one; of an engine until the request
+that brought it the document. A collector is full where it loses crashes, or its processor time reaches the
+seconds that passed. The node that is killed is the one that documents are written to. "in two" counts crashes
+whose end came as a document of its own.
 """
 
 # ruff: noqa: T201
@@ -25,6 +27,8 @@ import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +37,7 @@ import urllib3
 from kpanic.shipper.contract import crash_text
 from tests.benchmarks.service import KPANIC, resident, spent
 from tests.engines import parts
-from tests.engines.search import Node
+from tests.engines.search import Node, cluster
 from tests.waiting import until
 
 LASTS = 1.0
@@ -42,6 +46,7 @@ SETTLES = 60.0
 """Seconds within which the last crash has to arrive."""
 SOCKETS = 400
 """Hosts that send at a time, each from a socket of its own."""
+INDEX = "logs-kernel.panic-default"
 NOISE = b"[  201.000000] usb 1-1: new high-speed USB device number 4 using xhci_hcd\n"
 
 
@@ -148,28 +153,27 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=1000, help="lines a second of all other hosts")
     parser.add_argument("--memory", default="64mb", help="the collector's memory.limit")
     parser.add_argument("--senders", type=int, default=4096, help="the collector's max_senders")
-    parser.add_argument("--engine", choices=["opensearch", "elasticsearch"])
+    parser.add_argument("--nodes", type=int, default=0, help="of OpenSearch")
+    parser.add_argument("--heap", default="768m", help="of each node")
     chosen = parser.parse_args()
     sent = planned(chosen.hosts, chosen.crashes, chosen.seconds, chosen.noise)
-    node = None
-    if chosen.engine:
-        node = Node(chosen.engine, f"http://127.0.0.1:{parts.free_port(27_300)}")
-        node.start()
+    nodes = cluster(chosen.nodes, chosen.heap)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         try:
-            run(folder, sent, chosen, node)
+            with ThreadPoolExecutor() as pool:  # they start together
+                list(pool.map(Node.start, nodes))
+            run(Path(name), sent, chosen, nodes)
         finally:
-            if node:
+            for node in nodes:
                 node.remove()
 
 
-def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: Node | None) -> None:
+def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, nodes: list[Node]) -> None:
     """Play what is planned to a collector of its own."""
     port, metrics = parts.free_port(27_100), parts.free_port(27_200)
     outputs: dict[str, object] = {"file": {"path": str(folder / "out.ndjson")}}
-    if node:
-        outputs[chosen.engine] = {"hosts": [node.url]}
+    if nodes:
+        outputs["opensearch"] = {"hosts": [node.url for node in nodes]}
     config = folder / "kpanic.yml"
     settings = {
         "path.data": str(folder / "data"),
@@ -186,6 +190,8 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: No
         "http": {"enabled": True, "port": metrics},
     }
     config.write_text(json.dumps(settings))
+    if nodes:
+        subprocess.run([*KPANIC, "setup", "--index-management", "-c", str(config)], check=True)
     process = subprocess.Popen([*KPANIC, "run", "-c", str(config)], stderr=subprocess.DEVNULL)
     arrivals = Arrivals(folder / "out.ndjson")
     try:
@@ -194,6 +200,9 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: No
         began = time.monotonic()
         player = Player(sent, port)
         player.start()
+        dying = threading.Thread(target=kill_writer, args=(nodes, chosen.crashes // 4))
+        if len(nodes) > 1:
+            dying.start()
         until(lambda: arrivals.look() or not player.is_alive(), chosen.seconds * 3, every=0.05)
         player.join()
         with_all = time.monotonic() + SETTLES
@@ -203,6 +212,11 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: No
             every=0.05,
         )
         passed = time.monotonic() - began
+        if len(nodes) > 1:
+            dying.join()
+        if nodes:
+            left = next(node for node in nodes if node.running)
+            until(lambda: left.count(INDEX) >= sum(map(len, arrivals.times.values())), 2 * SETTLES, every=0.5)
         processor, memory = spent(process.pid) - before, resident(process.pid)
         said = urllib3.request("GET", f"http://127.0.0.1:{metrics}/metrics").data.decode()
         dropped = {
@@ -218,9 +232,30 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, node: No
         f"collector: {processor:.1f} s of a processor in {passed:.0f} s, {memory:.0f} MB resident;"
         f" {overflown() - full} datagrams found its socket full, dropped: {dropped or 0}"
     )
-    if node:
-        node.ask("POST", "/_refresh")
-        print(f"{chosen.engine}: {len(node.found('logs-kernel.panic-default'))} documents")
+    if nodes:
+        report_engine(left, player.last, chosen.crashes)
+
+
+def kill_writer(nodes: list[Node], count: int) -> None:
+    """Kill the node that has the primary shard of the documents once so many are there."""
+    until(lambda: nodes[0].count(INDEX) >= count, 4 * SETTLES, every=0.05)
+    shards = nodes[0].ask("GET", f"/_cat/shards/{INDEX}?format=json")
+    name = next(shard["node"] for shard in shards if shard["prirep"] == "p")
+    next(node for node in nodes if node.settings["node.name"] == name).kill()
+    print(f"{name} was killed when {count} documents were there")
+
+
+def report_engine(node: Node, last: dict[int, float], crashes: int) -> None:
+    """Print what an engine has, and how late that came."""
+    times: dict[str, list[float]] = {}
+    for hit in node.found(INDEX):
+        (ip,) = hit["_source"]["host"]["ip"]
+        ingested = datetime.fromisoformat(hit["_source"]["event"]["ingested"]).timestamp()
+        times.setdefault(ip, []).append(ingested)
+    late = sorted(times[address(host)][0] - last[host] for host in range(crashes) if address(host) in times)
+    twice = sum(len(found) - 1 for found in times.values())
+    nodes = node.ask("GET", "/_cluster/health")["number_of_nodes"]
+    print(f"opensearch, {nodes} nodes left: {crashes - len(late)} lost, {twice} in two; {quantiles(late)}")
 
 
 def report(chosen: argparse.Namespace, sent: list[Datagram], last: dict[int, float], got: Arrivals) -> None:
@@ -235,8 +270,14 @@ def report(chosen: argparse.Namespace, sent: list[Datagram], last: dict[int, flo
         f"{chosen.hosts} hosts, {len(sent) / chosen.seconds:.0f} datagrams a second, {chosen.seconds:.0f} s;"
         f" {chosen.crashes} crashes: {chosen.crashes - len(late)} lost, {twice} in two"
     )
-    if late:
-        print(f"late: {statistics.median(late):.1f} s, {late[len(late) * 99 // 100]:.1f} s, {late[-1]:.1f} s")
+    print(quantiles(late))
+
+
+def quantiles(late: list[float]) -> str:
+    """Return the median of seconds in their order, 99 of 100, and the last one."""
+    if not late:
+        return "nothing arrived"
+    return f"late: {statistics.median(late):.1f} s, {late[len(late) * 99 // 100]:.1f} s, {late[-1]:.1f} s"
 
 
 def overflown() -> int:

@@ -195,7 +195,7 @@ class Node(Engine):
             (config / "users_roles").write_text("".join(roles))
 
 
-def cluster(count: int) -> list[Node]:
+def cluster(count: int, heap: str = "384m") -> list[Node]:
     """Make OpenSearch nodes that find each other; they are to be started together."""
     ports = [parts.free_port(23_000) for _ in range(2 * count)]
     names = [f"node-{number}" for number in range(count)]
@@ -211,7 +211,7 @@ def cluster(count: int) -> list[Node]:
                 "discovery.seed_hosts": [f"127.0.0.1:{port}" for port in ports[count:]],
                 "cluster.initial_cluster_manager_nodes": names,
             },
-            heap="384m",
+            heap=heap,
         )
         for name, port, transport in zip(names, ports[:count], ports[count:], strict=True)
     ]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
-import random
 import re
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from kpanic.shipper import parsing
@@ -21,7 +19,7 @@ from kpanic.shipper.outputs.bulk import SearchConfig
 from tests.engines import parts
 from tests.engines.proxy import CUT, Answer, HttpProxy
 from tests.shipper.test_cli import Run
-from tests.shipper.test_executors import disturbed, started
+from tests.shipper.test_executors import disturbed, kill_one, started
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,12 +107,7 @@ def test_processes_that_are_killed_lose_nothing_and_deliver_nothing_twice(
 
     def kill() -> bool:
         count = opensearch.count(index)
-        if count < killed[-1] + 10 * CRASHES:
-            return False
-        try:
-            (nursery,) = psutil.Process(process.pid).children()
-            random.choice(nursery.children()).kill()  # noqa: S311
-        except (psutil.NoSuchProcess, ValueError, IndexError):  # it is being started, or has ended
+        if count < killed[-1] + 10 * CRASHES or not kill_one(process.pid):
             return False
         killed.append(count)
         return True

@@ -129,6 +129,16 @@ def disturbed(process: subprocess.Popen[bytes], kill: Callable[[], bool], deaths
     return err.decode()
 
 
+def kill_one(command: int) -> bool:
+    """Kill one of the processes of a command; return False if it has none at the moment."""
+    try:
+        (nursery,) = psutil.Process(command).children()
+        random.choice(nursery.children()).kill()  # noqa: S311
+    except (psutil.NoSuchProcess, ValueError, IndexError):
+        return False
+    return True
+
+
 # --- processes -------------------------------------------------------------------------------------
 
 
@@ -191,12 +201,7 @@ def test_processes_that_are_killed_at_random_lose_nothing(kpanic: Run, shelf: Pa
 
     def kill() -> bool:
         size = out.stat().st_size if out.exists() else 0
-        if size < killed[-1] + LATER:
-            return False
-        try:
-            (nursery,) = psutil.Process(process.pid).children()
-            random.choice(nursery.children()).kill()  # noqa: S311
-        except (psutil.NoSuchProcess, ValueError, IndexError):  # it is being started, or has ended
+        if size < killed[-1] + LATER or not kill_one(process.pid):
             return False
         killed.append(size)
         return True

@@ -106,6 +106,11 @@ class _Task(NamedTuple):
     last: bool = True
     """The file has no more parts."""
 
+    @property
+    def is_needless(self) -> bool:
+        """Whether the file has ended before this part; the last one tells so."""
+        return self.joined is not None and self.joined.ended and not self.last
+
     def failed(self, fault: str) -> Iterator[Parsed]:
         """Yield the end of a file that could not be read."""
         if self.joined is None:
@@ -211,7 +216,8 @@ def _in_order(elsewhere: Executor[Parsed | Piece], tasks: Iterator[_Task], work:
     try:
         while True:
             while elsewhere.has_room and (task := next(tasks, None)) is not None:
-                due.append((task, _run(task, elsewhere, work)))
+                if not task.is_needless:
+                    due.append((task, _run(task, elsewhere, work)))
             if not due:
                 return
             task, run = due[0]

@@ -37,6 +37,8 @@ __all__ = ["SIZE", "Joined", "Piece", "Range", "local_size", "ranges", "read_ran
 
 SIZE = 32 << 20
 """Bytes of a part."""
+LARGEST = 1 << 40
+"""Bytes of a file that is read in parts; a server may name any size."""
 HEAD = 1 << 16
 """Bytes by which a file is known."""
 
@@ -97,7 +99,7 @@ def ranges(path: str, size: int) -> list[Range]:
 
     :param size: bytes; 0 if it is not known.
     """
-    if size < 2 * SIZE or origin_of(path, Origin("file")).provider != "file":
+    if not 2 * SIZE <= size <= LARGEST or origin_of(path, Origin("file")).provider != "file":
         return []
     try:
         with _opened(path) as file:
@@ -164,6 +166,7 @@ class Joined:
 
     :ivar fault: why the file was not read to its end.
     :ivar read: bytes of the parts that were read.
+    :ivar ended: no part that comes is of use.
     """
 
     def __init__(self, path: str) -> None:
@@ -176,11 +179,11 @@ class Joined:
         self._lines = self._given = self._before = self._skipped = 0
         self._behind = -1
         self._loose = False  # the part before and this one do not hold the same lines, and there was no crash
-        self._ended = False
+        self.ended = False
 
     def documents(self, part: Range, piece: Piece) -> list[Packed]:
         """Return the documents of a piece that are the file's."""
-        if self._ended or self._again is not None or not self._takes(part, piece):
+        if self.ended or self._again is not None or not self._takes(part, piece):
             return []
         found = [document for document, at in piece.crashes if at > self._behind]
         new = found[min(self._skipped, len(found)) :]
@@ -195,10 +198,10 @@ class Joined:
                 self._lines, self._behind, self._given = 0, -1, self._given + self._before
                 self._repeat(Range(self.path, 0, None))
             else:
-                self._ended = border is None
+                self.ended = border is None
                 self.read = max(self.read, border.begin if border else 0)
         elif piece.fault:
-            self.fault, self._ended = piece.fault, True
+            self.fault, self.ended = piece.fault, True
         return documents
 
     def _numbered(self, document: Packed, mark: str) -> Packed:
@@ -212,12 +215,12 @@ class Joined:
 
     def end(self) -> None:
         """Read on, if the parts that were there did not reach the end of the file."""
-        if not self._ended and self._again is None and self._current is not None:
+        if not self.ended and self._again is None and self._current is not None:
             self._repeat(self._current._replace(end=None))
 
     def fail(self, fault: str) -> None:
         """Leave the rest of the file out."""
-        self.fault, self._ended = fault, True
+        self.fault, self.ended = fault, True
 
     def repeated(self) -> Range | None:
         """Return the part that is to be read now, before those that come; None: those."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ FIELDS = {
     "path": "log.file.path",
 }
 """Columns of CSV, and the field of each."""
+_FORMULA = re.compile(r"((?:^|;) *)(?=[=+\-@＝＋－＠])")  # noqa: RUF001 - they are meant
 LINES = 100
 """Incidents of a table, unless it is asked for more."""
 ENGINE_LINES = 10_000
@@ -196,11 +198,14 @@ def _csv(config: Config, incidents: Iterable[Incident]) -> int:
 
 
 def _plain(values: Sequence[object]) -> list[str]:
-    """Return cells that a spreadsheet takes as text: none is a formula (CWE-1236)."""
+    """Return cells that a spreadsheet takes as text: none is a formula (CWE-1236).
+
+    Some programs split lines at semicolons, and take the wide forms of East Asia for the characters.
+    """
     cells = []
     for value in values:
         text = "" if value is None else str(value).lower() if isinstance(value, bool) else visible(str(value))
-        cells.append(f"'{text}" if text.startswith(("=", "+", "-", "@")) else text)
+        cells.append(_FORMULA.sub(r"\1'", text))
     return cells
 
 

@@ -29,6 +29,8 @@ __all__ = ["RemoteFile", "has_secrets", "open_url", "walk_url", "without_secrets
 
 BLOCK: Final = 8 << 20
 """Bytes that are asked for at once; twice as many are held."""
+DEPTH: Final = 100
+"""Maximum folders in one another: a server may make them up without end."""
 NOT_FOUND: Final = 404
 _WILD: Final = frozenset("*?[")
 _STATES: Final = ("ETag", "etag", "Last-Modified", "LastModified", "updated", "last_modified", "mtime")
@@ -162,7 +164,7 @@ def walk_url(url: str) -> Iterator[Found]:
         store, name = _store(base)
         details = store.info(name)
     except Exception as error:  # noqa: BLE001 - each library has its own
-        yield Found(url, error.reason if isinstance(error, Unreadable) else _reason(error))
+        yield Found(url, _reason(error))
         return
     if _is_folder(base, details):
         yield from _Folders(store, base.rstrip("/"), name).below(base.rstrip("/"))
@@ -206,6 +208,8 @@ class _Folders:
         """Return what is in a folder: names and details, by name."""
         folder = self._name + url[len(self._base) :]
         web = url.startswith("https://")
+        if url[len(self._base) :].count("/") > DEPTH:
+            raise Unreadable(url, f"lies in more than {DEPTH} folders and is left out")
         entries = {}
         for details in self._store.ls(f"{folder}/" if web else folder, detail=True):
             where, name = posixpath.split(str(details["name"]).rstrip("/"))
@@ -305,6 +309,10 @@ def _store(url: str) -> tuple[Any, str]:
             options["known_hosts"] = ()
             if (netloc := _netlocs.get("/".join(url.split("/")[:3]))) is not None:
                 options["password"] = unquote(urlsplit(f"//{netloc}").password or "")
+        if scheme == "https":
+            from kpanic.shipper.inputs.web_answers import LIMITS  # noqa: PLC0415
+
+            options |= LIMITS
         store, name = fsspec.url_to_fs(url if scheme == "sftp" else _with_secrets(url), **options)
     except ImportError:
         raise Unreadable(url, f"needs a library: pip install 'kpanic[{scheme}]'") from None
@@ -312,6 +320,8 @@ def _store(url: str) -> tuple[Any, str]:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, Unreadable):
+        return error.reason
     cause = error.__cause__
     if isinstance(error, FileNotFoundError):
         other = isinstance(cause, OSError) or getattr(cause, "status", NOT_FOUND) != NOT_FOUND

@@ -119,11 +119,20 @@ def test_a_crash_seen_twice_is_one_line(tmp_path: Path) -> None:
     assert row["host"] == "web1"
 
 
-def test_no_cell_of_csv_is_a_formula(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("=cmd|'/c calc'!A1", "'=cmd|'/c calc'!A1"),
+        ("web;=1+1", "web;'=1+1"),
+        ("\N{FULLWIDTH EQUALS SIGN}1", "'\N{FULLWIDTH EQUALS SIGN}1"),
+        ("web-1;a", "web-1;a"),
+    ],
+)
+def test_no_cell_of_csv_is_a_formula(tmp_path: Path, host: str, shown: str) -> None:
     kpanic = Run(tmp_path)
-    kpanic("ship", "--host", "=cmd|'/c calc'!A1", STORY)
+    kpanic("ship", "--host", host, STORY)
     (row,) = rows(kpanic)
-    assert row["host"] == "'=cmd|'/c calc'!A1"
+    assert row["host"] == shown
 
 
 def test_a_moment_that_is_none_is_said(kpanic: Run) -> None:

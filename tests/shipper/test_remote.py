@@ -11,6 +11,7 @@ import os
 import ssl
 import tarfile
 import threading
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from tests.engines.dask import Dask
 from tests.shipper.test_cli import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.process
 FLEET = {
@@ -103,22 +104,17 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         super().end_headers()
 
 
-@pytest.fixture
-def https(kpanic: Run, tmp_path: Path) -> Iterator[str]:
-    """The same files from a server with a certificate of a CA of its own."""
+@contextmanager
+def served(kpanic: Run, handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve HTTPS with a certificate of a CA of its own, which the command trusts."""
     authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    kpanic.environment["SSL_CERT_FILE"] = str(tmp_path / "ca.pem")
-    root = tmp_path / "www"
-    for name, content in FLEET.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content)
-    (root / "web4.tar").write_bytes(gzip.decompress(tar()))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))
+    authority.cert_pem.write_to_path(str(kpanic.folder / "ca.pem"))
+    kpanic.environment["SSL_CERT_FILE"] = str(kpanic.folder / "ca.pem")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
         yield f"https://127.0.0.1:{server.server_port}"
@@ -126,6 +122,18 @@ def https(kpanic: Run, tmp_path: Path) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.fixture
+def https(kpanic: Run, tmp_path: Path) -> Iterator[str]:
+    """The same files from a web server."""
+    root = tmp_path / "www"
+    for name, content in FLEET.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    (root / "web4.tar").write_bytes(gzip.decompress(tar()))
+    with served(kpanic, partial(Quiet, directory=str(root))) as url:
+        yield url
 
 
 @pytest.fixture
@@ -260,6 +268,41 @@ def test_pages_of_links_are_read_over_https(kpanic: Run, https: str) -> None:
     del kpanic.environment["SSL_CERT_FILE"]
     _, said = kpanic("parse", f"{https}/consoles/web1/console.log", code=1)
     assert "certificate" in said.lower()
+
+
+class Hostile(Quiet):
+    """Answers with folders, pages and files without end."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/plain" if self.path.endswith(".log") else "text/html")
+        self.send_header("accept-ranges", "bytes")
+        self.send_header("content-length", str(1 << 40))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        page = {"deep": b'<a href="a/">a</a>', "slow": b"<a" + b" " * 100_000 + b'<a href="x.log">'}.get(
+            self.path.split("/")[1]
+        )
+        self.send_response(200 if page else 206)
+        self.send_header("content-type", "text/html")
+        self.send_header("connection", "close")
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(page or b"")
+            while not page:
+                self.wfile.write(bytes(1 << 20))
+
+
+def test_a_web_server_that_makes_up_answers_is_left(kpanic: Run) -> None:
+    with served(kpanic, Hostile) as url:
+        _, said = kpanic("ship", f"{url}/deep/", code=1)
+        assert "lies in more than 100 folders and is left out" in said
+        for path in ("long/", "long/console.log"):
+            _, said = kpanic("ship", f"{url}/{path}", code=1)
+            assert "the answer is larger than 32 MB" in said
+        _, said = kpanic("ship", f"{url}/slow/", code=1)
+        assert "/slow/x.log: could not be read to its end" in said
 
 
 def test_a_presigned_url_is_read_and_its_secret_is_nowhere(kpanic: Run, https: str) -> None:

@@ -53,6 +53,18 @@ def first(document: Document, name: str) -> str:
     return str(found[0]) if found else ""
 
 
+def nested(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document of values by their dotted names."""
+    made: dict[str, Any] = {}
+    for name, value in fields.items():
+        *parents, leaf = _parts(name)
+        place = made
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = value
+    return made
+
+
 def milliseconds(stamp: object) -> int:
     """Return an ISO 8601 stamp as milliseconds since 1970; without a zone it is UTC, as for engines."""
     moment = datetime.fromisoformat(str(stamp))
@@ -130,6 +142,8 @@ def measure(metric: Metric, documents: Iterable[Document]) -> Value:
     if metric.kind == "newest":
         newest = max(documents, key=age, default={})
         return first(newest, metric.field) or None
+    if metric.kind == "sum":
+        return sum(int(value) for document in documents for value in values(document, metric.field))
     stamps = [milliseconds(value) for document in documents for value in values(document, metric.field)]
     return (min if metric.kind == "earliest" else max)(stamps, default=None)
 

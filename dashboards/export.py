@@ -56,8 +56,10 @@ EXPORTS: dict[str, dict[str, Renderer]] = {
         # Built by Grafana's SDK, which nobody needs to use them.
         "grafana": _grafana("grafana-opensearch-panics.json"),
         "grafana-signature": _grafana("grafana-opensearch-signature.json"),
+        "grafana-long-term": _grafana("grafana-opensearch-long-term.json"),
         "grafana-elasticsearch": _grafana("grafana-elasticsearch-panics.json"),
         "grafana-elasticsearch-signature": _grafana("grafana-elasticsearch-signature.json"),
+        "grafana-elasticsearch-long-term": _grafana("grafana-elasticsearch-long-term.json"),
     },
     "template": {
         "opensearch": lambda _: _pretty(templates.panics_template("opensearch")),

@@ -13,13 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kpanic.indices import PATTERN, SIGNATURES
+from kpanic.indices import DAYS, PATTERN, SIGNATURES
 
 Form = Literal["number", "histogram", "bars", "heatmap", "table", "documents"]
-Source = Literal["panics", "signatures"]
+Source = Literal["panics", "signatures", "days"]
 
-INDEX: dict[Source, str] = {"panics": PATTERN, "signatures": SIGNATURES}
-"""Index of each source: the crashes, and one document for each signature, of its first crash."""
+INDEX: dict[Source, str] = {"panics": PATTERN, "signatures": SIGNATURES, "days": DAYS}
+"""Index of each source: the crashes; one document for each signature, of its first crash; counts of days."""
 TIME = "@timestamp"
 GRID = 48
 """Columns of a dashboard."""
@@ -31,8 +31,8 @@ ANY = "*"
 class Metric:
     """One column: a number, date or word about a group of documents."""
 
-    kind: Literal["distinct", "earliest", "latest", "newest"]
-    """``distinct`` values of the field, its ``earliest`` or ``latest`` date, or the ``newest`` value."""
+    kind: Literal["distinct", "earliest", "latest", "newest", "sum"]
+    """``distinct`` values of the field, its ``earliest`` or ``latest`` date, ``newest`` value or ``sum``."""
     field: str
     label: str
 
@@ -509,6 +509,111 @@ SIGNATURE = Dashboard(
 
 DASHBOARDS = (KERNEL_PANICS, SIGNATURE)
 
+COUNTED = Metric("sum", "incidents", "Panics")
+"""Panics of a day, as ``kpanic rollup`` counted them."""
+GROUP = "group"
+"""Field of the days: the field by which its panics are grouped, or :data:`ALL`."""
+ALL = "all"
+LONG_TERM = Dashboard(
+    id="long-term",
+    title="Kernel panics, long term",
+    description="Years of panics, from the counts of days that kpanic rollup keeps.",
+    days=5 * 365,
+    panels=(
+        Panel(
+            "long-term-panics",
+            "Panics",
+            "How many kernels died?",
+            "number",
+            (COUNTED,),
+            where=(Term(GROUP, ALL),),
+            source="days",
+            width=16,
+            height=6,
+        ),
+        Panel(
+            "long-term-first",
+            "First day",
+            "How far back do the counts go?",
+            "number",
+            (FIRST,),
+            where=(Term(GROUP, ALL),),
+            source="days",
+            width=16,
+            height=6,
+        ),
+        Panel(
+            "long-term-last",
+            "Last day",
+            "Are the counts kept up?",
+            "number",
+            (LAST,),
+            where=(Term(GROUP, ALL),),
+            source="days",
+            width=16,
+            height=6,
+        ),
+        Panel(
+            "long-term-over-time",
+            "Panics over time",
+            "Do kernels die more often than they did, and of what?",
+            "histogram",
+            (COUNTED,),
+            by=TIME,
+            label="Time",
+            split="kernel.panic.cause",
+            where=(Term(GROUP, "kernel.panic.cause"),),
+            source="days",
+            width=48,
+            height=14,
+        ),
+        *(
+            Panel(
+                f"long-term-{name}",
+                title,
+                question,
+                "bars",
+                (COUNTED,),
+                by=field,
+                label=label,
+                where=(Term(GROUP, field),),
+                source="days",
+                width=16,
+                height=14,
+            )
+            for name, title, question, label, field in (
+                ("causes", "By cause", "What triggered them?", "Cause", "kernel.panic.cause"),
+                ("kernels", "By kernel version", "Which kernels died?", "Kernel", "host.os.kernel"),
+                ("rips", "By RIP", "Which function was running?", "RIP", "kernel.panic.rip.symbol"),
+                ("machines", "By machine", "Is it one model?", "Machine", "kernel.panic.hardware.product"),
+                ("modules", "By module", "Is it one module's code?", "Module", "kernel.panic.rip.module"),
+                (
+                    "taints",
+                    "By taint",
+                    "Was the kernel tainted?",
+                    "Taint",
+                    "kernel.panic.taint.flags",
+                ),
+            )
+        ),
+        Panel(
+            "long-term-signatures",
+            "Signatures",
+            "Which faults come back?",
+            "table",
+            (COUNTED, FIRST, LAST, TITLE),
+            by="kernel.panic.signature.id",
+            label="Signature",
+            size=50,
+            where=(Term(GROUP, "kernel.panic.signature.id"),),
+            source="days",
+            width=48,
+            height=20,
+        ),
+    ),
+)
+"""Its panels have no hosts and no filters: a day's counts do not tell which crashes they are of."""
+
 FACETS = {
     "host.os.kernel": "Kernel",
     "kernel.panic.cause": "Cause",
@@ -538,6 +643,11 @@ def of_fleet(size: int | None) -> tuple[Dashboard, ...]:
     panels = list(KERNEL_PANICS.panels)
     place = next(place for place, panel in enumerate(panels, 1) if panel.form == "histogram")
     return (replace(KERNEL_PANICS, panels=(*panels[:place], RATE, *panels[place:])), SIGNATURE)
+
+
+def of_stack(size: int | None) -> tuple[Dashboard, ...]:
+    """Return the dashboards of OpenSearch Dashboards, Kibana and Grafana."""
+    return (*of_fleet(size), LONG_TERM)
 
 
 COLUMNS = (

@@ -1,7 +1,7 @@
 """A panel as the search of an engine, and the answer of the engine as rows.
 
 Aggregations that OpenSearch and Elasticsearch both have: ``terms``, ``date_histogram``, ``cardinality``,
-``min``, ``max``, ``top_hits``.
+``min``, ``max``, ``sum``, ``top_hits``.
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ def distinct(field: str, exact: int = EXACT) -> Json:
 def _metric(metric: Metric, exact: int) -> Json:
     if metric.kind == "distinct":
         return distinct(metric.field, exact)
+    if metric.kind == "sum":
+        return {"sum": {"field": metric.field}}
     return {"min" if metric.kind == "earliest" else "max": {"field": metric.field}}
 
 

@@ -16,16 +16,18 @@ from typing import Any, Literal
 from kpanic.indices import PATTERN, SIGNATURES
 
 __all__ = [
+    "BY_SOURCE",
+    "DAY_FIELDS",
     "FIELDS",
     "NAME",
     "SIGNATURE_FIELDS",
     "TOTAL_FIELDS",
     "Engine",
     "panics_template",
+    "plain_index",
     "policy",
     "policy_path",
     "signatures_template",
-    "totals_settings",
 ]
 
 Engine = Literal["elasticsearch", "opensearch"]
@@ -221,6 +223,26 @@ TOTAL_FIELDS: dict[str, Json] = {
 }
 """Fields of the totals of a signature: crashes received until ``counted``, the last one at ``@timestamp``."""
 
+DAY_FIELDS: dict[str, Json] = {
+    "@timestamp": DATE,
+    "counted": DATE,
+    "group": KEYWORD,
+    "host.os.kernel": KEYWORD,
+    "hosts": LONG,
+    "incidents": LONG,
+    "kernel.panic.cause": KEYWORD,
+    "kernel.panic.hardware.product": KEYWORD,
+    "kernel.panic.rip.module": KEYWORD,
+    "kernel.panic.rip.symbol": KEYWORD,
+    "kernel.panic.signature.id": KEYWORD,
+    "kernel.panic.taint.flags": KEYWORD,
+    "kernel.panic.title": KEYWORD,
+}
+"""Fields of the panics of a day that share a value of the field ``group``, or of all of them."""
+
+BY_SOURCE: dict[str, dict[str, Json]] = {"panics": FIELDS, "signatures": SIGNATURE_FIELDS, "days": DAY_FIELDS}
+"""Fields of the documents of each source of panels."""
+
 _META = {"managed_by": "kpanic", "description": "Kernel panics, one document each"}
 
 
@@ -260,11 +282,11 @@ def signatures_template(engine: Engine) -> Json:
     }
 
 
-def totals_settings(engine: Engine) -> Json:
-    """Return the body of ``PUT`` of an index with totals."""
+def plain_index(fields: dict[str, Json], engine: Engine) -> Json:
+    """Return the body of ``PUT`` of an index with these fields."""
     return {
         "settings": {"index.number_of_shards": 1, "index.auto_expand_replicas": "0-1"},
-        "mappings": _mappings(TOTAL_FIELDS, engine),
+        "mappings": _mappings(fields, engine),
     }
 
 

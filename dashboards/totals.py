@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpanic.dashboards import engine
-from kpanic.dashboards.embedded import Row
+from kpanic.dashboards.embedded import Row, first, nested
 from kpanic.dashboards.panels import CAUSE, FAULTS, FIRST, HOSTS, INCIDENTS, LAST, TIME, TITLE, Metric, Panel
 from kpanic.dashboards.query import words
 
@@ -112,7 +112,7 @@ def documents(ask: Ask, since: int | None, until: int) -> Iterator[tuple[str, Js
         for row in engine.rows(counted, replace(LIST, size=len(some))):
             numbers = dict(zip(_NUMBERS, row.values, strict=False))
             known = dict(zip(_WORDS, row.values[len(numbers) :], strict=True))
-            yield str(row.key), {FAULTS.field: row.key, "counted": until} | numbers | known
+            yield str(row.key), nested({FAULTS.field: row.key, "counted": until} | numbers | known)
 
 
 def counted_until(ask_totals: Ask) -> int | None:
@@ -173,7 +173,7 @@ def _totals(ask_totals: Ask, where: Json, most: int, order: list[Json]) -> dict[
     for hit in ask_totals(body)["hits"]["hits"]:
         total = hit["_source"]
         incidents, hosts, begin, last = (int(total[name]) for name in _NUMBERS)
-        known = tuple(total.get(name) for name in _WORDS)
+        known = tuple(first(total, name) or None for name in _WORDS)
         found[hit["_id"]] = _Total(incidents, hosts, begin, last, known, int(total["counted"]))
     return found
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["PATTERN", "SIGNATURES", "data_stream", "totals_index"]
+__all__ = ["DAYS", "PATTERN", "SIGNATURES", "data_stream", "days_index", "totals_index"]
 
 PATTERN = "logs-kernel.panic-*"
 """Data streams of the crashes, one a namespace, by Elastic's naming scheme (type, dataset, namespace)."""
 SIGNATURES = "kernel-panic-signatures"
 """Plain index with one document a signature: creating it is how the first crash of a signature is found."""
 
+DAYS = "kernel-panic-days-*"
+"""Plain indices, one a namespace, with the counts of each day, which ``kpanic rollup`` keeps."""
+
 
 def data_stream(namespace: str) -> str:
     """Return the name of a namespace's data stream."""
     return PATTERN.replace("*", namespace)
+
+
+def days_index(namespace: str) -> str:
+    """Return the name of the index with the counts of a namespace's days."""
+    return DAYS.replace("*", namespace)
 
 
 def totals_index(namespace: str) -> str:

@@ -36,7 +36,7 @@ COMMANDS = {
     "export": "Print what setup installs, as files.",
     "test": "Check the configuration or an output.",
     "signatures": "List faults; have the next crash of one alert again.",
-    "rollup": "Count each signature's crashes in an engine, so that lists are quick.",
+    "rollup": "Count an engine's crashes ahead, by signature and by day.",
     "status": "Show what the store holds, what failed and why.",
     "replay": "Deliver refused documents again.",
 }

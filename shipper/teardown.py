@@ -12,7 +12,7 @@ from kpanic.dashboards import templates
 from kpanic.dashboards.export import export
 from kpanic.dashboards.products import kibana_alerting, watcher
 from kpanic.dashboards.rules import RULES, Options
-from kpanic.indices import PATTERN, SIGNATURES, totals_index
+from kpanic.indices import DAYS, PATTERN, SIGNATURES, totals_index
 from kpanic.shipper.setup import words
 from kpanic.shipper.setup_stack import frontend_words
 
@@ -103,7 +103,8 @@ def index_management(output: BulkOutput) -> Iterator[str]:
         if "no handler found" in str(reply.data) or reply.status == 405:  # noqa: PLR2004 - it has no policies
             continue
         yield f"{kind} {name}: {_done(reply) or f'left alone: {words(output, reply)}'}"
-    yield f"data streams {PATTERN}, index {SIGNATURES}, {totals_index('*')}: left alone: they hold documents"
+    kept = ", ".join([SIGNATURES, totals_index("*"), DAYS])
+    yield f"data streams {PATTERN}, indices {kept}: left alone: they hold documents"
 
 
 def _done(reply: Reply) -> str:

@@ -14,7 +14,11 @@ __all__ = ["PATTERNS", "envelope", "nested", "object_id", "references", "search_
 
 Json = dict[str, Any]
 
-PATTERNS: dict[Source, str] = {"panics": "kpanic-panics", "signatures": "kpanic-signatures"}
+PATTERNS: dict[Source, str] = {
+    "panics": "kpanic-panics",
+    "signatures": "kpanic-signatures",
+    "days": "kpanic-days",
+}
 """Ids of the index patterns (Kibana calls them data views)."""
 _SEARCH_SOURCE_INDEX = "kibanaSavedObjectMeta.searchSourceJSON.index"
 

@@ -37,8 +37,9 @@ from kpanic.dashboards.panels import (
     TIME,
     Dashboard,
     Panel,
+    Source,
     flow,
-    of_fleet,
+    of_stack,
 )
 from kpanic.dashboards.products.grafana_queries import PLUGINS, Product, target
 from kpanic.dashboards.query import lucene
@@ -49,12 +50,13 @@ Json = dict[str, Any]
 
 _FLEET = 1_000
 """Fleet size that the rate is computed with until a reader sets the variable at the top."""
+_SOURCES: dict[Source, str] = {"panics": "Crashes", "signatures": "Signatures", "days": "Days"}
 _HALF = 2  # 48 columns and rows of 20 pixels are 24 columns and rows of about 38 in Grafana
 
 
 def render(of: Dashboard, product: Product) -> str:
     """Return one dashboard as JSON."""
-    of = next(one for one in of_fleet(_FLEET) if one.id == of.id)
+    of = next(one for one in of_stack(_FLEET) if one.id == of.id)
     made = (
         dashboard.Dashboard(of.title)
         .uid(f"kpanic-{of.id}")
@@ -63,18 +65,15 @@ def render(of: Dashboard, product: Product) -> str:
         .editable()
         .timezone("browser")
         .time(f"now-{of.days}d", "now")
-        .with_variable(
-            dashboard.DatasourceVariable("panics")
-            .label(f"Crashes ({INDEX['panics']})")
-            .type(PLUGINS[product])
-        )
     )
-    if any(panel.source == "signatures" for panel in of.panels):
-        made.with_variable(
-            dashboard.DatasourceVariable("signatures")
-            .label(f"Signatures ({INDEX['signatures']})")
-            .type(PLUGINS[product])
-        )
+    sources = {panel.source for panel in of.panels}
+    for source, label in _SOURCES.items():
+        if source in sources:
+            made.with_variable(
+                dashboard.DatasourceVariable(source)
+                .label(f"{label} ({INDEX[source]})")
+                .type(PLUGINS[product])
+            )
     if any(panel.rate for panel in of.panels):
         hosts = VariableOption(text=str(_FLEET), value=str(_FLEET))
         made.with_variable(
@@ -91,15 +90,16 @@ def render(of: Dashboard, product: Product) -> str:
             .datasource(_source("panics", product))
             .query('{"find": "terms", "field": "' + of.about + '"}')
         )
-    made.with_variable(
-        dashboard.AdHocVariable("filters").label("Filters").datasource(_source("panics", product))
-    )
+    if "panics" in sources:
+        made.with_variable(
+            dashboard.AdHocVariable("filters").label("Filters").datasource(_source("panics", product))
+        )
     for panel, x, y in flow(of):
         place = GridPos(
             x=x // _HALF, y=y // _HALF, w=(x + panel.width) // _HALF - x // _HALF, h=panel.height // _HALF
         )
         made.with_panel(_panel(panel, of, product).grid_pos(place))
-    if any(panel.source == "signatures" for panel in of.panels):
+    if "signatures" in sources:
         made.annotation(_Target(_newborn(product)))  # type: ignore[arg-type] # the plugins' own JSON
     return JSONEncoder(sort_keys=True, indent=2).encode(made.build()) + "\n"
 
@@ -135,7 +135,7 @@ class _Target(variants.Dataquery, builder.Builder[variants.Dataquery]):
 
 def _names(panel: Panel) -> dict[str, str]:
     """Return our name of each column by the plugins' own, which holds the field if two metrics are alike."""
-    kinds = {"distinct": "Unique Count", "earliest": "Min", "latest": "Max"}
+    kinds = {"distinct": "Unique Count", "earliest": "Min", "latest": "Max", "sum": "Sum"}
     names = {}
     for metric in panel.metrics:
         if metric.kind == "newest":
@@ -160,7 +160,7 @@ def _panel(panel: Panel, of: Dashboard, product: Product) -> Any:  # noqa: ANN40
 
 def _number(panel: Panel) -> stat.Panel:
     made = stat.Panel().reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-    return made if panel.metrics[0].kind == "distinct" else made.unit("dateTimeAsIso")
+    return made.unit("dateTimeAsIso") if panel.metrics[0].field == TIME else made
 
 
 def _histogram(panel: Panel) -> timeseries.Panel:

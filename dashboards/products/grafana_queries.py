@@ -75,4 +75,5 @@ def _metric(name: str, metric: Metric) -> Json:
     if metric.kind == "distinct":
         settings = {"precision_threshold": str(EXACT)}
         return {"id": name, "type": "cardinality", "field": metric.field, "settings": settings}
-    return {"id": name, "type": "min" if metric.kind == "earliest" else "max", "field": metric.field}
+    kind = {"earliest": "min", "latest": "max", "sum": "sum"}[metric.kind]
+    return {"id": name, "type": kind, "field": metric.field}

@@ -22,7 +22,7 @@ from kpanic.dashboards.panels import (
     Panel,
     Source,
     flow,
-    of_fleet,
+    of_stack,
 )
 from kpanic.dashboards.products import vega
 from kpanic.dashboards.products._saved_object import PATTERNS, nested, object_id, references, search_source
@@ -51,7 +51,7 @@ def ndjson(fleet: int | None = None) -> str:
 
     ``fleet`` is how many hosts there are in all, for the panel of the rate.
     """
-    dashboards = of_fleet(fleet)
+    dashboards = of_stack(fleet)
     objects = [_pattern(source) for source in PATTERNS]
     for dashboard in dashboards:
         for panel in dashboard.panels:
@@ -77,13 +77,13 @@ def _pattern(source: Source) -> Json:
             "openLinkInCurrentTab": True,
         },
     }
-    field = FAULTS.field if source == "panics" else "id"
+    field = "id" if source == "signatures" else FAULTS.field
     return {
         "id": PATTERNS[source],
         "type": "index-pattern",
         "attributes": {
             "title": INDEX[source],
-            "timeFieldName": TIME if source == "panics" else "event.ingested",
+            "timeFieldName": "event.ingested" if source == "signatures" else TIME,
             "fieldFormatMap": nested({field: link, TIME: MINUTE}),
             "fields": nested(_fields(source)),
         },
@@ -93,7 +93,7 @@ def _pattern(source: Source) -> Json:
 
 def _fields(source: Source) -> list[Json]:
     """Return an index pattern's fields; without them, each panel of a first visitor saves the pattern."""
-    mappings = templates.FIELDS if source == "panics" else templates.SIGNATURE_FIELDS
+    mappings = templates.BY_SOURCE[source]
     fields = [
         {
             "name": name,
@@ -154,7 +154,8 @@ def _dashboard(dashboard: Dashboard) -> Json:
         kind = "search" if panel.form == "documents" else "visualization"
         references.append({"name": name, "type": kind, "id": object_id(panel)})
     filters = []
-    for place, field in enumerate(FACETS):
+    of_crashes = any(panel.source == "panics" for panel in dashboard.panels)
+    for place, field in enumerate(FACETS if of_crashes else ()):
         name = f"kibanaSavedObjectMeta.searchSourceJSON.filter[{place}].meta.index"
         filters.append(_filter(field, name))
         references.append({"name": name, "type": "index-pattern", "id": PATTERNS["panics"]})

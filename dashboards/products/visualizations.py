@@ -88,7 +88,7 @@ def _metric(name: str, metric: Metric) -> Json:
             "sortOrder": "desc",
         }
         return _aggregation(name, "top_hits", "metric", params | label)
-    kind = "min" if metric.kind == "earliest" else "max"
+    kind = {"earliest": "min", "latest": "max", "sum": "sum"}[metric.kind]
     return _aggregation(name, kind, "metric", {"field": metric.field} | label)
 
 
@@ -111,7 +111,7 @@ def _params(panel: Panel) -> Json:
                     "bgColor": False,
                     "labelColor": False,
                     "subText": "",
-                    "fontSize": 32 if panel.metrics[0].kind == "distinct" else 18,
+                    "fontSize": 18 if panel.metrics[0].field == TIME else 32,
                 },
             },
         }

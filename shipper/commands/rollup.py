@@ -1,4 +1,4 @@
-"""``kpanic rollup``: count each signature's crashes in an engine, so that lists of signatures are quick."""
+"""``kpanic rollup``: count an engine's crashes ahead, for lists of signatures and dashboards of years."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ __all__ = ["command"]
     help="Leave to the next run what an engine received less than this ago.",
 )
 def command(config_file: str | None, overrides: tuple[str, ...], *, again: bool, delay: int) -> int:
-    """Count the signatures of which crashes came since the last run, and keep the totals in the engine.
+    """Count the signatures and days of which crashes came since the last run; keep the counts in the engine.
 
-    'kpanic signatures --from' reads them and adds what came later, instead of counting all crashes. Run it
-    every hour, on one machine, and once a day with --again.
+    'kpanic signatures --from' reads those of signatures and adds what came later, instead of counting all
+    crashes; the long-term dashboard reads those of days. Run it every hour, on one machine, and once a day
+    with --again.
     """
     from kpanic.shipper.rollup import roll_up  # noqa: PLC0415
 

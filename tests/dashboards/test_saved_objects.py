@@ -10,7 +10,7 @@ import vl_convert
 
 from kpanic.dashboards import export, templates
 from kpanic.dashboards.embedded import evaluate, first, milliseconds
-from kpanic.dashboards.panels import FACETS, INDEX, RATE, TIME, of_fleet
+from kpanic.dashboards.panels import FACETS, INDEX, RATE, TIME, of_stack
 from kpanic.dashboards.panels import fields as fields_of_panels
 from kpanic.dashboards.products.saved_objects import ndjson
 
@@ -80,15 +80,14 @@ def test_every_reference_is_in_the_bundle_and_every_name_is_referred_to() -> Non
         if one["type"] == "dashboard"
         for panel in nested(one["attributes"])["panelsJSON"]
     ]
-    assert len(panels) == sum(len(dashboard.panels) for dashboard in of_fleet(1))
+    assert len(panels) == sum(len(dashboard.panels) for dashboard in of_stack(1))
 
 
 @pytest.mark.parametrize("one", VISUALIZATIONS, ids=lambda one: one["id"])
 def test_a_visualization_is_portable_and_asks_for_indexed_fields(one: dict[str, Any]) -> None:
     state = json.loads(one["attributes"]["visState"])
     assert state["type"] in PORTABLE
-    source = "panics" if one["references"][0]["id"] == "kpanic-panics" else "signatures"
-    indexed = {"panics": templates.FIELDS, "signatures": templates.SIGNATURE_FIELDS}[source]
+    indexed = templates.BY_SOURCE[one["references"][0]["id"].removeprefix("kpanic-")]
     names = [agg["id"] for agg in state["aggs"]]
     assert len(set(names)) == len(names)
     assert all(name.isdigit() for name in names)
@@ -123,13 +122,13 @@ def test_index_patterns_name_the_indices_and_their_time() -> None:
 def test_index_patterns_bring_their_fields() -> None:
     """Else every panel of a first visitor asks for them and saves the pattern, and all but one conflict."""
     patterns = {one["id"]: nested(one["attributes"]) for one in OBJECTS if one["type"] == "index-pattern"}
-    for source, mappings in (("panics", templates.FIELDS), ("signatures", templates.SIGNATURE_FIELDS)):
+    for source, mappings in templates.BY_SOURCE.items():
         fields = {field["name"]: field for field in patterns[f"kpanic-{source}"]["fields"]}
         assert fields.keys() >= {name for name, field in mappings.items() if field["type"] != "object"}
         for name in ("_id", "_index", "_source"):
             assert not fields[name]["scripted"]
-        assert fields["event.ingested"]["type"] == "date"
-        asked = {field for asked_source, field in fields_of_panels() if asked_source == source}
+        assert fields[patterns[f"kpanic-{source}"]["timeFieldName"]]["type"] == "date"
+        asked = {field for asked_source, field in fields_of_panels(of_stack(None)) if asked_source == source}
         assert asked
         assert all(fields[name]["aggregatable"] for name in asked)
 
@@ -141,7 +140,7 @@ def test_a_time_is_short_enough_for_a_column() -> None:
             assert len(formats[TIME]["params"]["pattern"]) <= 16
 
 
-WIDTHS = {f"kpanic-{panel.id}": panel.width for dashboard in of_fleet(1) for panel in dashboard.panels}
+WIDTHS = {f"kpanic-{panel.id}": panel.width for dashboard in of_stack(1) for panel in dashboard.panels}
 
 
 @pytest.mark.parametrize("one", VISUALIZATIONS, ids=lambda one: one["id"])
@@ -173,13 +172,14 @@ def test_filters_are_there_to_be_edited() -> None:
     dashboards = [one for one in OBJECTS if one["type"] == "dashboard"]
     for one in dashboards:
         filters = nested(one["attributes"])["kibanaSavedObjectMeta"]["searchSourceJSON"]["filter"]
-        assert [made["meta"]["key"] for made in filters] == list(FACETS)
+        keys = [made["meta"]["key"] for made in filters]
+        assert keys == ([] if one["id"] == "kpanic-long-term" else list(FACETS))
         names = {ref["name"] for ref in one["references"]}
         for made in filters:
             assert made["meta"]["disabled"] is True
             assert made["meta"]["indexRefName"] in names
             assert made["query"] == {"match_phrase": {made["meta"]["key"]: made["meta"]["params"]["query"]}}
-    assert len(dashboards) == 2
+    assert len(dashboards) == len(of_stack(1))
 
 
 def test_without_a_fleet_there_is_no_rate() -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kpanic.dashboards import engine as search_engine
 from kpanic.dashboards import totals
-from kpanic.dashboards.panels import FAULTS
-from kpanic.indices import data_stream, totals_index
+from kpanic.dashboards.panels import FATAL, FAULTS, INCIDENTS, LONG_TERM, TIME
+from kpanic.dashboards.products.grafana_queries import target
+from kpanic.dashboards.query import query, read
+from kpanic.indices import data_stream, days_index, totals_index
 from kpanic.plugins import load
 from kpanic.shipper.commands._engine import EngineDocuments
 from kpanic.shipper.config import OUTPUTS
 from kpanic.shipper.rollup import roll_up
 from kpanic.shipper.setup import setup_index_management
+from tests.dashboards.grafana import Parser, search
 from tests.shipper.test_cli import Run
 
 if TYPE_CHECKING:
@@ -27,7 +31,8 @@ if TYPE_CHECKING:
     from kpanic.shipper.outputs.bulk import BulkOutput
     from tests.engines.search import Engine
 
-YEAR = 365 * 86_400_000
+DAY = 86_400_000
+YEAR = 365 * DAY
 START = 1_700_000_000_000
 """When the engine received the first crashes, in milliseconds since 1970 UTC."""
 
@@ -38,6 +43,7 @@ class Cluster:
     def __init__(self, engine: Engine, namespace: str, output: BulkOutput) -> None:
         self.engine, self.namespace, self.output = engine, namespace, output
         self.stream, self.index = data_stream(namespace), totals_index(namespace)
+        self.days = days_index(namespace)
         self.documents = EngineDocuments(output, namespace)
         self.chance = random.Random(namespace)  # noqa: S311
         self.kept: list[dict[str, Any]] = []
@@ -63,6 +69,10 @@ class Cluster:
                     "kernel": {
                         "panic": {
                             "signature": {"id": f"v1-{fault:x}", "quality": "strong"},
+                            "fatal": self.chance.random() < 0.8,
+                            "rip": {"symbol": f"f{fault}", "module": "ext4"},
+                            "hardware": {"product": self.chance.choice(["R640", "R650"])},
+                            "taint": {"flags": self.chance.sample(["G", "O", "W"], 2)},
                             "title": f"Oops in fault_{fault}",
                             "cause": self.chance.choice(["null-dereference", "sysrq"]),
                         }
@@ -81,15 +91,18 @@ class Cluster:
         lines = "".join(f"{json.dumps(one)}\n" for one in named)
         assert not self.engine.ask("POST", "/_bulk?refresh=true", lines.encode())["errors"]
 
-    def count(self, until: int, *, again: bool = False) -> str:
-        (line,) = roll_up(self.output, self.namespace, until, again=again)
-        return line
+    def count(self, until: int, *, again: bool = False) -> list[str]:
+        return list(roll_up(self.output, self.namespace, until, again=again))
 
     def with_totals(self) -> list[Row] | None:
         return totals.rows(self.documents.ask_totals, self.documents.ask)
 
     def found(self) -> list[dict[str, Any]]:
         return [hit for hit in self.engine.found(self.index) if hit["_id"] != totals.STATE]
+
+    def ask_days(self, body: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self.engine.ask("POST", f"/{self.days}/_search", body)
+        return found
 
     def of_all(self) -> list[Row]:
         return search_engine.rows(self.documents.ask, totals.LIST)
@@ -106,7 +119,7 @@ def cluster(engine: Engine, namespace: str) -> Iterator[Cluster]:
 
 def test_totals_and_what_came_since_are_what_all_documents_say(cluster: Cluster) -> None:
     assert cluster.with_totals() is None
-    assert cluster.count(START - 1) == "0 signatures counted"
+    assert cluster.count(START - 1) == ["0 signatures counted", "0 counts of days kept"]
     assert cluster.with_totals() == []
     for moment in range(START, START + 4):
         cluster.receive(40, moment)
@@ -130,6 +143,37 @@ def test_a_run_that_dies_before_its_end_counts_nothing_twice(cluster: Cluster) -
     version = f"version={START + 1}&version_type=external_gte"
     cluster.engine.ask("PUT", f"/{cluster.index}/_doc/{name}?refresh=true&{version}", document)
     assert cluster.with_totals() == cluster.of_all()
+
+
+def test_counts_of_days_are_what_all_documents_say(cluster: Cluster) -> None:
+    for moment in (START, START + 1):
+        cluster.receive(60, moment)
+        cluster.count(moment)
+    for panel in LONG_TERM.panels:
+        metrics = tuple(INCIDENTS if metric.kind == "sum" else metric for metric in panel.metrics)
+        crashes = replace(panel, source="panics", where=FATAL, metrics=metrics)
+        kept = read(panel, cluster.ask_days(query(panel)))
+        assert kept
+        grafana = target(panel, LONG_TERM, cluster.engine.product)
+        shown = Parser(grafana, cluster.ask_days(search(grafana))["aggregations"])
+        numbers = [row.values[0] for row in kept]
+        if panel.by == TIME:
+            assert sum(map(sum, shown.series.values())) == sum(map(int, numbers))
+        else:
+            assert sorted(int(row["m0"]) for row in shown.rows) == sorted(map(int, numbers))
+        assert _by_day(kept) == _by_day(read(crashes, cluster.documents.ask(query(crashes)))), panel.id
+
+
+def _by_day(rows: list[Row]) -> list[tuple[object, ...]]:
+    """Return rows with the day of each time."""
+    return [
+        (
+            row.key,
+            row.split,
+            *(one // DAY if isinstance(one, int) and one > DAY else one for one in row.values),
+        )
+        for row in rows
+    ]
 
 
 def test_without_totals_of_late_all_documents_are_asked(

@@ -17,7 +17,7 @@ from kpanic.dashboards.query import EXACT, clause, distinct
 from kpanic.dashboards.totals import received
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kpanic.dashboards.engine import Ask
 
@@ -27,8 +27,11 @@ Json = dict[str, Any]
 
 DAY = 86_400_000
 """Milliseconds."""
+_HISTOGRAM: Json = {"date_histogram": {"field": TIME, "fixed_interval": f"{DAY}ms", "min_doc_count": 1}}
 FIELDS = tuple(sorted({str(term.value) for panel in LONG_TERM.panels for term in panel.where} - {ALL}))
 """Fields by whose values the panics of a day are grouped."""
+DAYS = 100
+"""Days that one search counts; an engine takes 1,024 clauses."""
 VALUES = 3_000
 """Values of a field that are kept of a day, the most frequent ones."""
 NEAR = 1_000
@@ -43,37 +46,59 @@ def documents(ask: Ask, since: int | None, until: int) -> Iterator[tuple[str, Js
     :returns: ``_id`` and document of each count.
     """
     new = engine.within(ask, received(after=since, until=until))
-    histogram = {"date_histogram": {"field": TIME, "fixed_interval": f"{DAY}ms", "min_doc_count": 1}}
-    found = new({"size": 0, "query": clause(FATAL), "aggs": {"days": histogram}}).get("aggregations")
-    for bucket in found["days"]["buckets"] if found else ():
-        day = int(bucket["key"])
-        for group, value, counts in _groups(ask, day):
+    found = new({"size": 0, "query": clause(FATAL), "aggs": {"days": _HISTOGRAM}}).get("aggregations")
+    for days in _batches(found["days"]["buckets"] if found else ()):
+        for day, group, value, counts in _groups(ask, days):
             name = hashlib.sha256(value.encode()).hexdigest()[:32] if value else ""
             values = {group: value} if value else {}
             made = {TIME: day, GROUP: group, "counted": until} | values | counts
             yield f"{day}-{group}-{name}", nested(made)
 
 
-def _groups(ask: Ask, day: int) -> Iterator[tuple[str, str, Json]]:
-    """Yield the groups of a day's panics: field, value and counts."""
-    numbers = {"incidents": distinct(INCIDENTS.field, NEAR), "hosts": distinct(HOSTS.field, NEAR)}
+def _batches(buckets: Iterable[Json]) -> Iterator[list[int]]:
+    """Yield days that one search counts: as many as have few panics, so that its memory is bounded."""
+    batch: list[int] = []
+    panics = 0
+    for bucket in buckets:
+        panics += bucket["doc_count"]
+        if batch and (panics > VALUES or len(batch) == DAYS):
+            yield batch
+            batch, panics = [], bucket["doc_count"]
+        batch.append(int(bucket["key"]))
+    if batch:
+        yield batch
+
+
+def _groups(ask: Ask, days: list[int]) -> Iterator[tuple[int, str, str, Json]]:
+    """Yield the groups of each day's panics: day, field, value and counts."""
     title = {"title": {"terms": {"field": TITLE.field, "size": 1}}}
     groups: Json = {
         field: {
             "terms": {"field": field, "size": VALUES},
-            "aggs": numbers | (title if field == FAULTS.field else {}),
+            "aggs": _numbers(NEAR) | (title if field == FAULTS.field else {}),
         }
         for field in FIELDS
     }
-    whole = {name: distinct(one["cardinality"]["field"], EXACT) for name, one in numbers.items()}
-    bounds = {"gte": day, "lt": day + DAY, "format": "epoch_millis"}
-    where = {"bool": {"filter": [clause(FATAL), {"range": {TIME: bounds}}]}}
-    found = ask({"size": 0, "query": where, "aggs": whole | groups})["aggregations"]
-    yield ALL, "", _counts(found)
-    for field in FIELDS:
-        for bucket in found[field]["buckets"]:
-            titles = [one["key"] for one in bucket.get("title", {}).get("buckets", ())]
-            yield field, str(bucket["key"]), _counts(bucket) | ({TITLE.field: titles[0]} if titles else {})
+    whole = _numbers(EXACT if len(days) == 1 else VALUES)
+    bounds = [{"range": {TIME: {"gte": day, "lt": day + DAY, "format": "epoch_millis"}}} for day in days]
+    body = {
+        "size": 0,
+        "query": {"bool": {"filter": [clause(FATAL), {"bool": {"should": bounds}}]}},
+        "aggs": {"days": {**_HISTOGRAM, "aggs": whole | groups}},
+    }
+    for found in ask(body)["aggregations"]["days"]["buckets"]:
+        day = int(found["key"])
+        yield day, ALL, "", _counts(found)
+        for field in FIELDS:
+            for bucket in found[field]["buckets"]:
+                titles = [one["key"] for one in bucket.get("title", {}).get("buckets", ())]
+                words = {TITLE.field: titles[0]} if titles else {}
+                yield day, field, str(bucket["key"]), _counts(bucket) | words
+
+
+def _numbers(exact: int) -> Json:
+    """Return the aggregations of counts, which are exact up to a number of distinct values."""
+    return {"incidents": distinct(INCIDENTS.field, exact), "hosts": distinct(HOSTS.field, exact)}
 
 
 def _counts(found: Json) -> Json:

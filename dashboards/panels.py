@@ -520,38 +520,23 @@ LONG_TERM = Dashboard(
     description="Years of panics, from the counts of days that kpanic rollup keeps.",
     days=5 * 365,
     panels=(
-        Panel(
-            "long-term-panics",
-            "Panics",
-            "How many kernels died?",
-            "number",
-            (COUNTED,),
-            where=(Term(GROUP, ALL),),
-            source="days",
-            width=16,
-            height=6,
-        ),
-        Panel(
-            "long-term-first",
-            "First day",
-            "How far back do the counts go?",
-            "number",
-            (FIRST,),
-            where=(Term(GROUP, ALL),),
-            source="days",
-            width=16,
-            height=6,
-        ),
-        Panel(
-            "long-term-last",
-            "Last day",
-            "Are the counts kept up?",
-            "number",
-            (LAST,),
-            where=(Term(GROUP, ALL),),
-            source="days",
-            width=16,
-            height=6,
+        *(
+            Panel(
+                f"long-term-{name}",
+                title,
+                question,
+                "number",
+                (metric,),
+                where=(Term(GROUP, ALL),),
+                source="days",
+                width=16,
+                height=6,
+            )
+            for name, title, question, metric in (
+                ("panics", "Panics", "How many kernels died?", COUNTED),
+                ("first", "First day", "How far back do the counts go?", FIRST),
+                ("last", "Last day", "Are the counts kept up?", LAST),
+            )
         ),
         Panel(
             "long-term-over-time",

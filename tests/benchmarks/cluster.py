@@ -10,6 +10,7 @@ second time, by another transport. Of the last 500 the engine hears after ``kpan
 
 A line is a command: its seconds by the clock, start-up included, and the engine's seconds of a processor, of
 the first run and the median of three more, for which the engine may remember answers; and the lines printed.
+Panels are asked for one after the other, over all years.
 """
 
 # ruff: noqa: T201, S311
@@ -31,6 +32,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from kpanic.dashboards.panels import INDEX as PANELS
+from kpanic.dashboards.panels import KERNEL_PANICS, LONG_TERM
+from kpanic.dashboards.query import query
 from kpanic.indices import data_stream
 from tests.benchmarks.service import KPANIC
 from tests.engines import parts
@@ -38,6 +42,8 @@ from tests.engines.search import Engine, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kpanic.dashboards.panels import Dashboard
 
 BULK = 5000
 """Documents of a request."""
@@ -133,6 +139,19 @@ def roll_up(engine: Engine) -> None:
     print(f"  {'kpanic rollup':<49} {seconds:6.2f} s {spent:6.2f} s", flush=True)
 
 
+def load(engine: Engine, dashboard: Dashboard) -> None:
+    """Ask for all panels of a dashboard over all years, and print what it takes."""
+    server = listener(int(engine.url.rpartition(":")[2]))
+    before, begin = server.cpu_times(), time.monotonic()
+    for panel in dashboard.panels:
+        if panel.source != "signatures":
+            path = f"/{PANELS[panel.source]}/_search?request_cache=false"
+            engine.ask("POST", path, query(panel, interval=timedelta(days=30)))
+    seconds, after = time.monotonic() - begin, server.cpu_times()
+    spent = after.user + after.system - before.user - before.system
+    print(f"  panels of {dashboard.title:<39} {seconds:6.2f} s {spent:6.2f} s", flush=True)
+
+
 def timed(engine: Engine, *arguments: str) -> None:
     """Run a command and print what it takes."""
     command = [*KPANIC, *arguments, "--from", engine.product, *option(engine)]
@@ -196,6 +215,9 @@ def main() -> None:
         send(whole._replace(seed=-1, documents=LATE, late=True))
         engine.ask("POST", f"/{INDEX}/_refresh")
         timed(engine, "signatures")
+        load(engine, LONG_TERM)
+        load(engine, LONG_TERM)
+        load(engine, KERNEL_PANICS)
         timed(engine, "signatures", "show", common)
         timed(engine, "signatures", "show", rare)
     finally:

@@ -44,7 +44,7 @@ class NetconsoleConfig(Settings, frozen=True, kw_only=True):
     close_quiet: Seconds = 10.0
     """Seconds of silence after which a crash is complete."""
     max_senders: Positive = 4096
-    """Maximum senders at once; the one that was silent longest makes room."""
+    """Maximum senders at once; those of which neither a boot nor a crash is known make room first."""
     max_rate: Positive = 2_000_000
     """Bytes a second of one sender; what is above is dropped and counted."""
     dns: DnsConfig = DnsConfig()

@@ -75,7 +75,7 @@ class SyslogConfig(Settings, frozen=True, kw_only=True):
     close_quiet: Seconds = 10.0
     """Seconds of silence after which a crash is complete."""
     max_senders: Positive = 4096
-    """Maximum streams at once; the one that was silent longest makes room."""
+    """Maximum streams at once; those of which neither a boot nor a crash is known make room first."""
     max_rate: Positive = 2_000_000
     """Bytes a second of one sender: above it a datagram is dropped, and a connection has to wait."""
     max_new_hosts: Positive = 250

@@ -22,32 +22,33 @@ NOBODY = 65534
 
 
 @contextmanager
-def own_folder(path: Path) -> Iterator[int]:
+def own_folder(path: Path, advice: str = ADVICE) -> Iterator[int]:
     """Make a folder if need be, and yield its descriptor.
 
+    :param advice: what to do where it cannot be used.
     :raises StoreError: it cannot be made, is somebody else's, or others may write to it or to what it is in.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = open_folder(str(path))
     except OSError as error:
-        raise StoreError(f"{path}: cannot be made: {error.strerror}; {ADVICE}") from None
+        raise StoreError(f"{path}: cannot be made: {error.strerror}; {advice}") from None
     except ValueError:  # a NUL, half a surrogate pair
-        raise StoreError(f"{path}: cannot be the name of a folder; {ADVICE}") from None
+        raise StoreError(f"{path}: cannot be the name of a folder; {advice}") from None
     try:
         status = os.fstat(folder)
         if status.st_uid != os.geteuid():
-            raise StoreError(f"{path}: belongs to another user (uid {status.st_uid}); {ADVICE}")
+            raise StoreError(f"{path}: belongs to another user (uid {status.st_uid}); {advice}")
         if status.st_mode & 0o022:
-            raise StoreError(f"{path}: others may write to it; 'chmod go-w' it, or {ADVICE}")
+            raise StoreError(f"{path}: others may write to it; 'chmod go-w' it, or {advice}")
         for above in {*path.absolute().parents, *path.resolve().parents}:
-            _refuse_shared(above)
+            _refuse_shared(above, advice)
         yield folder
     finally:
         os.close(folder)
 
 
-def _refuse_shared(folder: Path) -> None:
+def _refuse_shared(folder: Path, advice: str) -> None:
     """Refuse a folder above the store's in which others may exchange what is in it.
 
     :raises StoreError: it is one.
@@ -55,7 +56,7 @@ def _refuse_shared(folder: Path) -> None:
     status = folder.stat()
     theirs = status.st_uid not in {0, os.geteuid(), NOBODY}
     if theirs or (status.st_mode & 0o002 and not status.st_mode & stat.S_ISVTX):
-        raise StoreError(f"{folder}: others may exchange what is in it; {ADVICE}")
+        raise StoreError(f"{folder}: others may exchange what is in it; {advice}")
 
 
 def make_private(folder: int, path: Path) -> None:

@@ -250,6 +250,20 @@ def test_two_filters_do_not_share_a_folder(tmp_path: Path) -> None:
         assert b"another kpanic filter uses it" in ended.process.stderr.read()
 
 
+@pytest.mark.parametrize("planted", ["journal", "journal.old"])
+def test_a_folder_that_others_may_write_to_is_refused_and_nothing_in_it_is_opened(
+    tmp_path: Path, planted: str
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.mkfifo(folder / planted)
+    folder.chmod(0o777)
+    with Filter("--state", str(folder)) as filtering:
+        assert filtering.process.wait(60) == 1
+        assert filtering.process.stderr
+        assert b"others may write to it" in filtering.process.stderr.read()
+
+
 def test_a_state_that_cannot_be_kept_confirms_nothing(tmp_path: Path) -> None:
     target = tmp_path / "panics.ndjson"
     options = ("--confirm", "-o", str(target), "--state", str(tmp_path / "state"))

@@ -80,18 +80,21 @@ class State:
 
     :param folder: is made if need be, for this user alone.
     :ivar folder: the same.
-    :raises StateError: it cannot be used, or another filter uses it.
+    :raises StateError: it cannot be used, others may write to it, or another filter uses it.
     """
 
     def __init__(self, folder: str) -> None:
+        from kpanic.shipper.store.errors import StoreError  # noqa: PLC0415 - few filters keep a state
+        from kpanic.shipper.store.folder import own_folder  # noqa: PLC0415
+
         self.folder = Path(folder)
         self._journal, self._before = self.folder / "journal", self.folder / "journal.old"
         self.known = Known()
         self.last = b""
         """The text that was taken last."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            with own_folder(self.folder, "set --state to a folder of your own") as descriptor:
+                self._lock = os.dup(descriptor)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(self._journal, flags, 0o600)
@@ -99,6 +102,8 @@ class State:
             raise StateError(
                 f"{folder}: another kpanic filter uses it; give each a folder of its own"
             ) from None
+        except StoreError as error:
+            raise StateError(str(error)) from None
         except OSError as error:
             raise StateError(f"{folder}: {error.strerror}") from None
         self._size = 0

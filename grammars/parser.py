@@ -45,6 +45,8 @@ HOSTS: Final = 4096
 """Maximum hosts that are kept apart at once."""
 CUT: Final = frozenset("[<")
 """How a line of the kernel begins."""
+_REPEATED: Final = regex(r"---\[ end (?P<panic>Kernel panic - .+)")
+"""How panic() ends, with what it began with."""
 _WHOLE: Final = regex(r"(?:<\d+>)?\[[ \d.]+\]").match
 
 
@@ -297,6 +299,10 @@ class Parser:
         text = line.text
         incident = stream.incident
         hits = self._finder.headers(text, numbers, previous)
+        if not hits and incident is None and (repeated := _REPEATED.search(text)):
+            text = repeated["panic"].removesuffix(" ]---")  # the panic's own line is missing
+            line = line._replace(text=text)
+            hits = self._finder.headers(text, numbers, previous)
         if not hits or (incident is not None and all(family.inner for family, _ in hits)):
             if incident is not None:
                 incident.keep(line)

@@ -299,8 +299,9 @@ def _process(fields: Mapping[str, str], found: Gathered) -> Process:
     tasks = (fact for fact in found.facts if fact.kind == "task" and fact.value.name not in _GRACE_PERIOD)
     if process.pid is None and (dumped := next(tasks, None)):
         return Process(dumped.value.pid, dumped.value.name, process.cpu)
-    if process.pid is None and (wanted := found.first("lock")) and "task" in wanted.value:
-        name, _, pid = wanted.value["task"].rpartition("/")
+    did = found.first("lock") or found.first("access")
+    if process.pid is None and did is not None and "task" in did.value:
+        name, _, pid = did.value["task"].rpartition("/")
         return Process(decimal(pid), name, process.cpu)
     if not process.name and "comm" in fields:
         return Process(process.pid, fields["comm"], process.cpu, process.uid)

@@ -10,6 +10,7 @@ from typing import Final
 
 from kpanic.grammars.lazy import regex
 
+QUOTES: Final = ("'", '"', "`", "\u201d", "\u2019")
 LONGEST: Final = 120
 """Characters of a title that is the kernel's own sentence."""
 
@@ -35,6 +36,8 @@ def stamped(title: str) -> bool:
 def plain(title: str) -> str:
     """Take out what differs between two occurrences of the same fault."""
     title = " ".join(title.split())[: LONGEST * 2]
+    if title[-1:] in QUOTES and title.count(title[-1]) == 1:
+        title = title[:-1]  # it closes what a person quotes
     if _DIGIT.search(title) is None:  # each replacement needs one
         return title[:LONGEST].rstrip()
     for pattern, word in _REPLACEMENTS:

@@ -31,7 +31,8 @@ MARKS: Final = (TRACE, CODE, "Modules linked in:", "Oops: ", "comm: ", "Comm: ",
 ENOUGH: Final = 3
 """Marks that do not stand on one line by chance."""
 _START: Final = regex(
-    r"(?<= )(?:<[0-7]>|Oops: [0-9a-f]{4} |R?IP: (?:\[<|[0-9a-f]{4}:)|PGD [0-9a-f]|\*pdp?[te] = |CPU:? \d"
+    r"(?<= )(?:<[0-7]>|(?:BUG: u|U)nable to handle |general protection fault: "
+    r"|Oops: [0-9a-f]{4} |R?IP: (?:\[<|[0-9a-f]{4}:)|PGD [0-9a-f]|\*pdp?[te] = |CPU:? \d"
     r"|[Pp][Ii][Dd]: \d{1,9}, comm|Modules linked in:|Hardware name: |EIP: [0-9a-f]{4}:|EIP is at "
     r"|RSP: [0-9a-f]{4}:|[ER](?:AX|DX|BP|SI): [0-9a-f]|R(?:08|10|13): [0-9a-f]|FS: |CS: |DS: [0-9a-f]{4} ES"
     r"|CR2: |DR[03]: |Process \S{1,16} \(pid: |Stack: |Call Trace:|Code: |---\[ |Kernel panic - )"
@@ -70,7 +71,7 @@ def _parts(line: Line) -> Iterator[Line]:
 
 def unfold(lines: Sequence[Line]) -> Sequence[Line]:
     """Return lines that were folded into one as many; the same lines where none was."""
-    if not any(_folded(line.text) for line in lines):
+    if not lines or not _folded(lines[0].text):  # its header is on it
         return lines
     return [part for line in lines for part in (_parts(line) if _folded(line.text) else (line,))]
 

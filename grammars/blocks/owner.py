@@ -76,13 +76,11 @@ def _release() -> ParserElement:
 
 def _kernel(behind: ParserElement) -> ParserElement:
     """Match taints, release and build, with ``behind`` after them."""
-    gap = k.Regex(r"[ \t]{1,80}\(?")  # i386 puts release and build in brackets until 2.6.34
+    gap = k.Regex(r"[ \t]{1,80}")
     clean = k.sentence("not tainted")  # typed from a photograph
-    unnamed = k.Regex(r"(?= #\d)")
-    taints = clean | k.Combine("Tainted:" + k.UpTo(gap + (_release() | unnamed) | _rest_blank(), most=160))
-    build = " " + k.Opt("(") + k.Regex(r"#[^\s)]+")("build") + k.Opt(")") + behind
-    named = gap + (_release()("release") + (build | k.rest_of_line) | unnamed + build)
-    return taints("taints") + (named | _rest_blank())
+    taints = clean | k.Combine("Tainted:" + k.UpTo(gap + _release() | _rest_blank(), most=160))
+    build = " " + k.Opt("(") + k.Regex(r"#\S+")("build") + behind
+    return taints("taints") + (gap + _release()("release") + (build | k.rest_of_line) | _rest_blank())
 
 
 def _rest_blank() -> ParserElement:
@@ -113,13 +111,23 @@ def running() -> ParserElement:
 
 
 @block("owner", read_owner)
-def pid() -> ParserElement:
-    """Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform
+def bracketed() -> ParserElement:
+    """Pid: 9, comm: events/0 Not tainted (2.6.31.5-127.fc12.i686.PAE #1) Board
 
-    Pid: 9, comm: events/0 Not tainted (2.6.31.5-127.fc12.i686.PAE #1) Board
-    """
+    Pid: 9, comm: events/0 Tainted: P        ( #1)
+    """  # arch/x86/kernel/process_32.c, before 2.6.35
+    taints = k.one_of("Not tainted", "Tainted: ") + k.Regex(r"[A-Z ]{0,40}")
+    release = k.Opt(k.Regex(r"[^\s()]{1,100}")("release")) + " " + k.Regex(r"#[^\s)]+")("build") + ")"
+    kernel = k.Combine(taints)("taints") + "(" + release
     hardware = k.UpTo(k.Regex(r" ?EIP: [0-9a-f]{4}:"))("hardware")  # the next line, joined
-    return _task(k.one_of("Pid: ", "PID: "), hardware + k.rest_of_line)
+    comm = k.UpTo(k.Regex(r" (?:Not t|T)ainted"), most=64)("comm")
+    return "Pid: " + k.number("pid") + ", comm: " + comm + " " + kernel + hardware + k.rest_of_line
+
+
+@block("owner", read_owner)
+def pid() -> ParserElement:
+    """Pid: 2211, comm: bash Not tainted 2.6.32-71.el6.x86_64 #1 VMware Virtual Platform"""
+    return _task(k.one_of("Pid: ", "PID: "), k.rest_of_line("hardware"))
 
 
 @block("owner", read_owner)
@@ -198,4 +206,4 @@ def dumped() -> ParserElement:
     return "Task dump for CPU " + k.number + ":\n" + comm + pid
 
 
-BLOCKS: Final = (running, pid, cpu, process, allocated, kernel_of_lockdep, task, dumped, tainted)
+BLOCKS: Final = (running, bracketed, pid, cpu, process, allocated, kernel_of_lockdep, task, dumped, tainted)

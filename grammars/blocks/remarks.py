@@ -58,7 +58,8 @@ def no_stack() -> ParserElement:
 def access() -> ParserElement:
     """Read of size 8 at addr ffff888011a4f010 by task worker/123"""  # mm/kasan/report.c
     deed = k.one_of("Read", "Write")("deed") + " of size " + k.number("size")
-    return deed + " at addr " + k.hex_number("address") + k.rest_of_line
+    task = k.Opt(" by task " + k.any_text("task"))
+    return deed + " at addr " + k.hex_number("address") + task + k.rest_of_line
 
 
 @block("lock", dict)

@@ -48,11 +48,27 @@ def big_endian() -> ParserElement:
     return "BE " + _board()
 
 
+@block("platform", platform(""))
+def unordered() -> ParserElement:
+    """SMP NR_CPUS=1024 NUMA pSeries
+
+    PREEMPT SMP NR_CPUS=2 PowerMac
+    """  # before 4.11
+    return (
+        k.FollowedBy(k.one_of("PREEMPT SMP NR_CPUS=", "SMP NR_CPUS="))
+        + _options()
+        + k.rest_of_line("hardware")
+    )
+
+
+def _options() -> ParserElement:
+    return k.ZeroOrMore(k.Regex(r"(?:MMU=\w+|PREEMPT\w*|SMP|NR_CPUS=\d+|DEBUG_PAGEALLOC|NUMA) "))
+
+
 def _board() -> ParserElement:
     """Match what the kernel is built with, then the platform's name."""
-    options = k.ZeroOrMore(k.Regex(r"(?:MMU=\w+|PREEMPT\w*|SMP|NR_CPUS=\d+|DEBUG_PAGEALLOC|NUMA) "))
     first = "PAGE_SIZE=" + k.word + " " | k.FollowedBy(k.one_of("PREEMPT", "SMP "))
-    return first + options + k.rest_of_line("hardware")
+    return first + _options() + k.rest_of_line("hardware")
 
 
 @block("pointer", pointer(_BY_DIGITS))
@@ -223,6 +239,7 @@ PPC64LE = Machine(
     blocks=(
         little_endian,
         big_endian,
+        unordered,
         nip,
         xmon,
         task,

@@ -34,7 +34,9 @@ UNCLAIMED: Final = Claim("An NMI came that no handler claimed.", "trigger")
 STARVED: Final = Claim("Task {task} asked for memory when none was left.", "trigger")
 INIT: Final = Claim("PID 1 ended, and the kernel cannot run without it.", "header")
 RUNNING: Final = Claim(
-    "Task {task} (PID {pid}){user} was running{cpu}.", *("owner", "lock", "header"), derived=("user", "cpu")
+    "Task {task} (PID {pid}){user} was running{cpu}.",
+    *("owner", "lock", "access", "header"),
+    derived=("user", "cpu"),
 )
 ALLOCATED: Final = Claim("Task {task} (PID {pid}) allocated the memory.", "owner")
 SHOWN: Final = Claim("The stack is that of task {task} (PID {pid}).", "task")
@@ -127,9 +129,11 @@ _CAUSES: Final[dict[str, Callable[[CrashReport], tuple[Sentence | None, ...]]]] 
 """Causes that say themselves what set them off."""
 
 
-def _locking(report: CrashReport) -> tuple[Line, ...]:
-    """Return the lines of lockdep that name the task."""
-    return lines_of([fact for fact in report.facts if fact.kind == "lock" and "task" in fact.value])
+def _did(report: CrashReport) -> tuple[Line, ...]:
+    """Return the lines of lockdep or KASAN that name the task."""
+    return lines_of(
+        [fact for fact in report.facts if fact.kind in {"lock", "access"} and "task" in fact.value]
+    )
 
 
 def _running(report: CrashReport) -> Sentence | None:
@@ -139,7 +143,7 @@ def _running(report: CrashReport) -> Sentence | None:
     if process.pid == 0:
         return IDLE.say(report, cpu=cpu)
     owners = [fact for fact in report.facts if fact.kind == "owner" and fact.value.process.pid is not None]
-    lines = lines_of(owners) or _locking(report) or header(report)
+    lines = lines_of(owners) or _did(report) or header(report)
     if process.pid is None:
         return None
     if report.cause == "memory-leak":

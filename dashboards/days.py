@@ -75,11 +75,12 @@ def _groups(ask: Ask, days: list[int]) -> Iterator[tuple[int, str, str, Json]]:
     groups: Json = {
         field: {
             "terms": {"field": field, "size": VALUES},
-            "aggs": _numbers(NEAR) | (title if field == FAULTS.field else {}),
+            "aggs": {"incidents": distinct(INCIDENTS.field, NEAR)} | (title if field == FAULTS.field else {}),
         }
         for field in FIELDS
     }
-    whole = _numbers(EXACT if len(days) == 1 else VALUES)
+    exact = EXACT if len(days) == 1 else VALUES
+    whole = {"incidents": distinct(INCIDENTS.field, exact), "hosts": distinct(HOSTS.field, exact)}
     bounds = [{"range": {TIME: {"gte": day, "lt": day + DAY, "format": "epoch_millis"}}} for day in days]
     body = {
         "size": 0,
@@ -96,10 +97,5 @@ def _groups(ask: Ask, days: list[int]) -> Iterator[tuple[int, str, str, Json]]:
                 yield day, field, str(bucket["key"]), _counts(bucket) | words
 
 
-def _numbers(exact: int) -> Json:
-    """Return the aggregations of counts, which are exact up to a number of distinct values."""
-    return {"incidents": distinct(INCIDENTS.field, exact), "hosts": distinct(HOSTS.field, exact)}
-
-
 def _counts(found: Json) -> Json:
-    return {name: int(found[name]["value"]) for name in ("incidents", "hosts")}
+    return {name: int(found[name]["value"]) for name in ("incidents", "hosts") if name in found}

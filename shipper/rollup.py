@@ -88,22 +88,24 @@ class _Kept:
 
     def forget(self) -> None:
         """Delete the totals that are older: their signatures have no crash."""
+        self._ask("POST", "_refresh", None)
         older = {"range": {"counted": {"lt": self.until, "format": "epoch_millis"}}}
         where = {"bool": {"filter": [{"exists": {"field": FAULTS.field}}, older]}}
         body = {"size": WRITTEN, "_source": False, "query": where}
         while hits := self._search(body)["hits"]["hits"]:
-            self._bulk({"delete": {"_id": hit["_id"], **self._version}} for hit in hits)
+            self._bulk(({"delete": {"_id": hit["_id"], **self._version}} for hit in hits), refresh=True)
 
     def finish(self) -> None:
-        """Note that everything is counted."""
-        self.store(iter([(totals.STATE, {"counted": self.until})]))
+        """Note that everything is counted, and have searches find it."""
+        action = {"index": {"_id": totals.STATE, **self._version}}
+        self._bulk([action, {"counted": self.until}], refresh=True)
 
     def _search(self, body: Json) -> Json:
         return search.answer(self.output, self.index, body)
 
-    def _bulk(self, lines: Iterable[Json]) -> None:
+    def _bulk(self, lines: Iterable[Json], *, refresh: bool = False) -> None:
         text = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
-        for item in self._ask("POST", "_bulk?refresh=true", text)["items"]:
+        for item in self._ask("POST", f"_bulk?refresh={str(refresh).lower()}", text)["items"]:
             (done,) = item.values()
             if done["status"] >= 300 and done["status"] not in {NOT_FOUND, CONFLICT}:  # noqa: PLR2004
                 reason = hide_secrets(str(done["error"].get("reason", done["error"])))

@@ -15,7 +15,6 @@ import math
 import posixpath
 import re
 import time
-import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kpanic.shipper.crashed_host import glob_of, path_expression
@@ -48,8 +47,8 @@ _TAR_MAGIC: Final = slice(257, 262)
 _TAR_TYPE: Final = slice(156, 157)
 _PAX: Final = (b"x", b"g", b"X")
 """Types of the headers of pax(1), and of Solaris before it: records of a length, a name and a value."""
-_PAX_RECORD: Final = re.compile(rb"([1-9]\d{0,6}) [^=]{1,4096}=")
-_PAX_DIGITS: Final = re.compile(rb"\d{256}")
+_PAX_RECORD: Final = rb"([1-9]\d{0,6}) [^=]{1,4096}="
+_PAX_DIGITS: Final = rb"\d{256}"
 _NAMED: Final = re.compile(
     r"(?P<archive>.*?\.(?:tar(?:\.(?:gz|xz|zst|bz2))?|tgz|txz|tzst|tbz2?|zip|deb))/(?P<inside>.+)", re.DOTALL
 )
@@ -197,14 +196,14 @@ def _is_pax(body: bytes) -> bool:
 
     :see: pax(1) of POSIX.1-2008, "pax Extended Header"; CVE-2024-6232
     """
-    at = 0
+    at, records = 0, re.compile(_PAX_RECORD)  # few files are archives
     while body[at : at + 1].strip(b"\0"):
-        record = _PAX_RECORD.match(body, at)
+        record = records.match(body, at)
         end = at + int(record[1]) if record else 0
         if record is None or end <= record.end() or body[end - 1 : end] != b"\n":
             return False
         at = end
-    return _PAX_DIGITS.search(body) is None
+    return re.search(_PAX_DIGITS, body) is None
 
 
 def _tar(chunks: Chunks) -> Iterator[Member]:
@@ -331,6 +330,7 @@ def _zip(chunks: Chunks) -> Iterator[Member]:
 
 def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, chunks: Chunks) -> Member:
     import zipfile  # noqa: PLC0415
+    import zlib  # noqa: PLC0415
 
     name = _name(info.filename)
     mtime = _mtime(_stamp(info))

@@ -34,7 +34,8 @@ _START: Final = regex(
     r"(?<= )(?:<[0-7]>|(?:BUG: u|U)nable to handle |general protection fault: "
     r"|Oops: [0-9a-f]{4} |R?IP: (?:\[<|[0-9a-f]{4}:)|PGD [0-9a-f]|\*pdp?[te] = |CPU:? \d"
     r"|[Pp][Ii][Dd]: \d{1,9}, comm|Modules linked in:|Hardware name: |EIP: [0-9a-f]{4}:|EIP is at "
-    r"|RSP: [0-9a-f]{4}:|[ER](?:AX|DX|BP|SI): [0-9a-f]|R(?:08|10|13): [0-9a-f]|FS: |CS: |DS: [0-9a-f]{4} ES"
+    r"|(?<=\] )EFLAGS: |RSP: [0-9a-f]{4}:|ds: |(?:[ER](?:AX|DX|BP|SI)|eax|ebp|esi): [0-9a-f]"
+    r"|R(?:08|10|13): [0-9a-f]|FS: |CS: |DS: [0-9a-f]{4} ES"
     r"|CR2: |DR[03]: |Process \S{1,16} \(pid: |Stack: |Call Trace:|Code: |---\[ |Kernel panic - )"
 )
 """How a line of an x86 oops begins."""

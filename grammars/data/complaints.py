@@ -52,10 +52,11 @@ BEFORE: Final = (
     Complaint("EXT4-fs error", "", "a file system found itself damaged"),
     Complaint("BTRFS error", "", "a file system found itself damaged"),
     Complaint("metadata I/O error", "", "a file system could not read its own data"),
+    Complaint("Shutting down filesystem", r"\bXFS\b", "XFS shut a file system down"),
     Complaint("DPM device timeout", "", "a device did not suspend or resume in time"),
     Complaint("Dazed and confused", "", "an NMI came that nobody asked for"),
 )
-"""In mm/oom_kill.c, fs/*/super.c, arch/x86/kernel/nmi.c."""
+"""In mm/oom_kill.c, fs/*/super.c, fs/xfs/xfs_fsops.c, arch/x86/kernel/nmi.c."""
 
 TRIGGERS: Final = (
     Complaint("Trigger a crash", r"[sS]ys[rR]q ?: ", "SysRq"),

@@ -28,17 +28,23 @@ def _earlier_flags(report: CrashReport) -> tuple[str, ...]:
 
 
 def _quiet(report: CrashReport) -> bool:
-    """Tell whether nothing that was read says that anything went wrong before."""
+    """Tell whether nothing that was read says that anything went wrong before, but the hardware."""
     return not (
         report.preceded_by
-        or report.hardware_errors
         or EARLIER & set(_earlier_flags(report))
         or (report.oops and (report.oops.number or 1) > 1)
     )
 
 
 EARLIER_REPORTS: Final = Claim("Earlier in the same boot: {what}{ago}.", "earlier", derived=("what", "ago"))
-NOTHING: Final = Absence("No earlier warning, oops or OOM kill stands in the lines that were read.", _quiet)
+NOTHING: Final = Absence(
+    "No earlier warning, oops or OOM kill stands in the lines that were read.",
+    lambda report: _quiet(report) and not report.hardware_errors,
+)
+BESIDES: Final = Absence(
+    "Besides the hardware errors, no earlier warning, oops or OOM kill stands in the lines that were read.",
+    lambda report: _quiet(report) and bool(report.hardware_errors),
+)
 TAINTED: Final = Claim("The kernel was tainted: {flags}.", "owner", derived=("flags",))
 NOT_TAINTED: Final = Claim("The kernel was not tainted.", "owner")
 MISSING: Final = Claim("{count} messages are missing from the report.", "lost", derived=("count",))
@@ -46,7 +52,12 @@ MISSING: Final = Claim("{count} messages are missing from the report.", "lost", 
 
 def read(report: CrashReport) -> Step:
     """List what went wrong in this boot before."""
-    return Step(NAME, step_sentences(_earlier(report), NOTHING.say(report), _taint(report), _lost(report)))
+    return Step(
+        NAME,
+        step_sentences(
+            _earlier(report), NOTHING.say(report), BESIDES.say(report), _taint(report), _lost(report)
+        ),
+    )
 
 
 def _earlier(report: CrashReport) -> Sentence | None:

@@ -26,19 +26,25 @@ from .build import Builder
 from .matrix import HERE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .build import Boot
 
 KERNEL: Final = "6.1-amd64"
 MEMORY: Final = {"oom-panic": "1024"}
 """MiB of the guest where the lab's program fills no more."""
-FORMATS: Final = ("-z", "")
-"""Options of dump-guest-memory: compressed, and an ELF core."""
+FORMATS: Final = ("-z", "-l", "-s", "")
+"""Options of dump-guest-memory: compressed with zlib, LZO and Snappy, and an ELF core."""
 ANSWERS: Final = {
     "null_read": ("source", r"/work/boom\.c:{hidden(0x10UL)}"),
     "uaf_read": ("object", r"kmalloc-256, free"),
     "list_del": ("why", r"entry->next is LIST_POISON1: the entry was deleted before"),
     "spin_deadlock": ("why", r"with lab-init \(PID 1\), spins for the spinlock 0x\w+ \(spin\)"),
     "mutex_deadlock": ("why", r"lab-init \(PID 1\) holds the mutex mutex itself, a deadlock"),
+    "stack_overflow": (
+        "why",
+        r"boom_stack_overflow called itself, \d+ times, and filled \d+ of the 16384 bytes of the stack of",
+    ),
     "oom-panic": ("why", r"were anonymous memory of processes, most of it of tail \(PID \d+\)"),
 }
 """What the dump of each kind has to say, and where; a text of boom.c in braces is the number of its line."""
@@ -61,10 +67,10 @@ def main() -> int:
     vmlinux = _vmlinux(builder, boot)
     wrong = 0
     for name in sys.argv[1:] or ANSWERS:
-        for form in FORMATS:
-            with tempfile.TemporaryDirectory(prefix="kpanic-lab-", dir="/var/tmp") as folder:
-                dump = Path(folder) / "vmcore"
-                _dump(boot, table.kind(name, kernel), dump, form)
+        with tempfile.TemporaryDirectory(prefix="kpanic-lab-", dir="/var/tmp") as folder:
+            dumps = {form: Path(folder) / f"vmcore{form}" for form in FORMATS}
+            _dump(boot, table.kind(name, kernel), dumps)
+            for form, dump in dumps.items():
                 crash, cost = _explained(dump, (vmlinux, boot.boom))
                 where, wanted = ANSWERS[name]
                 said = crash["verdict"]["why"] if where == "why" else crash["vmcore"][where]
@@ -93,8 +99,8 @@ def _vmlinux(builder: Builder, boot: Boot) -> Path:
     return tree / path
 
 
-def _dump(boot: Boot, kind: matrix.Kind, dump: Path, form: str) -> None:
-    """Crash a guest and dump it.
+def _dump(boot: Boot, kind: matrix.Kind, dumps: Mapping[str, Path]) -> None:
+    """Crash a guest and dump it in each form.
 
     ``qemu_fw_cfg`` gives QEMU the guest's VMCOREINFO (Linux 4.17).
     """
@@ -116,7 +122,7 @@ def _dump(boot: Boot, kind: matrix.Kind, dump: Path, form: str) -> None:
         shift=None,
         cpus=kind.cpus,
         timeout=400,
-        farewell=f"dump-guest-memory {form} {dump}",
+        farewell="\n".join(f"dump-guest-memory {form} {dump}" for form, dump in dumps.items()),
     )
 
 

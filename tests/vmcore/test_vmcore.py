@@ -98,6 +98,19 @@ def test_of_freed_memory_it_says_whose_it_was(dumps: Path) -> None:
     assert any(row.startswith("account->owner = 0x6b6b6b6b") for row in evidence(crash, "trapping frame"))
 
 
+def test_of_an_object_it_says_who_allocated_it_and_who_freed_it(dumps: Path) -> None:
+    crash = opened(dumps, "freed")
+    finding = step(crash, "objects")["finding"]
+    assert re.search(r"The object was allocated by PID (\d+) .*The object was freed by PID \1 ", finding)
+    assert re.search(r" on CPU \d, \d+\.\d s before the dump\.", finding)
+    stacks = " ".join(evidence(crash, "objects"))
+    assert re.search(
+        rf"#\d account_open\+0x\w+ at {MODULE}:\d+ #\d commit_freed\+0x\w+ at {MODULE}:\d+ .*"
+        rf"called at 0x\w+ \(account_close\+0x\w+\) #\d commit_freed\+0x\w+ at {MODULE}:\d+ ",
+        stacks,
+    )
+
+
 def test_of_a_damaged_list_it_says_which_link_is_wrong(dumps: Path) -> None:
     crash = opened(dumps, "list")
     assert crash["vmcore"]["pointer"] == "account->entry.next"
@@ -178,6 +191,62 @@ def test_of_a_lack_of_memory_it_says_what_filled_it(dumps: Path) -> None:
     assert "slab that cannot be reclaimed, most of it" in crash["verdict"]["why"]
     assert crash["verdict"]["why"].endswith("of the slab cache ledger_receipt.")
     assert any("ledger_receipt" in row for row in evidence(crash, "memory"))
+
+
+def test_of_a_lack_of_memory_it_says_who_allocated_most_pages(dumps: Path) -> None:
+    finding = step(opened(dumps, "oom"), "memory")["finding"]
+    place = f"{MODULE}:{line_of('while (kmem_cache_alloc(receipts')}"
+    share = re.search(rf"(\d+)% of the allocated pages were allocated by commit_oom at {place}", finding)
+    assert share
+    assert 50 < int(share[1]) < 100
+
+
+def test_of_a_lack_of_memory_in_a_cgroup_it_says_in_which_and_who_has_it(dumps: Path) -> None:
+    crash = opened(dumps, "memcg")
+    words = (
+        r"the memory cgroup /office reached its limit of 8\.0 MiB, most of it memory of busybox \(PID \d+\)"
+    )
+    assert re.search(f"{words} in /office/copies", crash["verdict"]["why"])
+    rows = evidence(crash, "memory")
+    charged = float(rows[0].removesuffix(" MiB charged"))
+    assert 7.5 < charged <= 8
+    assert any(row.endswith(" MiB anonymous memory of processes") for row in rows)
+    tasks = [row for row in rows if " in /office/" in row]
+    assert [row.rpartition("/")[2] for row in tasks] == ["copies", "archive"]
+
+
+def test_of_a_stack_that_is_full_it_says_whose_it_is_and_what_recursed(dumps: Path) -> None:
+    crash = opened(dumps, "deep")
+    assert crash["verdict"]["cause"] == "stack-overflow"
+    said = re.search(
+        r"audit_\w+ and audit_\w+ called each other in turn, (\d+) times, and filled (\d+) of the 16384 bytes"
+        r" of the stack of busybox \(PID \d+\)",
+        crash["verdict"]["why"],
+    )
+    assert said
+    rounds, size = int(said[1]), int(said[2])
+    assert size / rounds > 31  # two return addresses, and what each of the two saves
+    assert 14_000 < size <= 16_384
+    rows = evidence(crash, "stack")
+    bottom, top = (int(word, 16) for word in re.findall(r"0x\w+", rows[0]))
+    (pointer,) = (int(word, 16) for word in re.findall(r"0x\w+", rows[1]))
+    assert top - bottom == 16_384
+    assert bottom - 4096 <= pointer < bottom + 128
+    assert "the mark at the end (STACK_END_MAGIC) is overwritten" in step(crash, "stack")["finding"]
+    trace = evidence(crash, "trapping frame")
+    assert any(row.startswith("… these 2 frames ") for row in trace)
+    assert any(" commit_deep+0x" in row for row in trace)
+    assert crash["vmcore"]["source"].startswith(f"{MODULE}:")
+
+
+def test_of_a_stack_pointer_that_is_lost_it_says_so(dumps: Path) -> None:
+    crash = opened(dumps, "lost")
+    assert crash["verdict"]["cause"] == "double-fault"
+    assert crash["verdict"]["why"] == (
+        "The vmcore was opened, and it says: the stack pointer was 0xdead000, in no stack of the kernel."
+    )
+    assert evidence(crash, "stack")[0].startswith("the stack of busybox (PID ")
+    assert crash["vmcore"]["source"] == f"{MODULE}:{line_of('push %%rax')}"
 
 
 @pytest.mark.parametrize("kind", ["null", "hung"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kpanic.shipper.vmcore.questions import cpus, lists, locks, memory, objects, system, tasks, trap
+from kpanic.shipper.vmcore.questions import cpus, lists, locks, memory, objects, stack, system, tasks, trap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +23,7 @@ _POINTER: Final = frozenset(
     }
 )
 _OBJECT: Final = _POINTER - {"divide-error", "stack-corruption", "double-fault"}
+_STACK: Final = frozenset({"stack-overflow", "stack-corruption", "double-fault"})
 _WAITING: Final = frozenset({"hung-task", "soft-lockup", "hard-lockup", "rcu-stall", "unknown"})
 
 
@@ -38,7 +39,8 @@ class Question(NamedTuple):
 
 
 QUESTIONS: Final = (
-    Question(trap.NAME, trap.ask, _POINTER | _WAITING - {"hung-task"}),
+    Question(trap.NAME, trap.ask, _POINTER | {"stack-overflow"} | _WAITING - {"hung-task"}),
+    Question(stack.NAME, stack.ask, _STACK),
     Question(lists.NAME, lists.ask, frozenset({"list-corruption"})),
     Question(objects.NAME, objects.ask, _OBJECT),
     Question(locks.NAME, locks.ask, _WAITING),

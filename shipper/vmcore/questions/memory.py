@@ -1,8 +1,9 @@
-"""What filled the memory: by class, by slab cache, by process."""
+"""What filled the memory: by class, by slab cache, by process, by cgroup."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import contextlib
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drgn.helpers.linux.mm import task_rss, totalram_pages
 from drgn.helpers.linux.slab import for_each_slab_cache, slab_cache_pages_per_slab, slab_cache_usage
@@ -11,21 +12,26 @@ from drgn.helpers.linux.vmstat import global_node_page_state, nr_free_pages
 from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
 from kpanic.shipper.vmcore.dump import task_words
 from kpanic.shipper.vmcore.lost import LOST
+from kpanic.shipper.vmcore.questions import cgroups
+from kpanic.shipper.vmcore.questions.owners import owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kpanic.shipper.vmcore.dump import Dump
+    from kpanic.shipper.vmcore.questions.cgroups import Group
 
 __all__ = ["NAME", "ask"]
 
 NAME: Final = "memory"
 SHOWN: Final = 10
-"""Maximum slab caches, and processes."""
+"""Maximum slab caches, processes and cgroups."""
 CACHES: Final = 4000
 """Maximum slab caches that are looked at."""
 LARGE: Final = 0.3
 """Share of the memory from which on a class or a cache explains its lack."""
+_RECLAIMABLE: Final = 0x20000
+"""``SLAB_RECLAIM_ACCOUNT`` (include/linux/slab.h) until Linux 6.8; an enumerator names its bit afterwards."""
 
 _CLASSES: Final = (
     ("anonymous memory of processes", ("NR_ANON_MAPPED",)),
@@ -39,8 +45,27 @@ _CLASSES: Final = (
 """Counters of ``enum node_stat_item``; their names of Linux 6.1, then older ones."""
 
 
+class _Cache(NamedTuple):
+    """A slab cache.
+
+    :ivar size: bytes of all its slabs.
+    """
+
+    size: int
+    name: str
+    reclaimable: bool
+
+
 def ask(dump: Dump) -> Answer:
-    """Say how the memory was used, and what of it explains that none was left."""
+    """Say how the memory was used, and what of it explains that none was left.
+
+    Where a memory cgroup ran out of it, what is charged to that cgroup.
+    """
+    group = cgroups.exhausted(dump)
+    return _of_machine(dump) if group is None else _of_group(dump, group)
+
+
+def _of_machine(dump: Dump) -> Answer:
     prog = dump.prog
     page = prog["PAGE_SIZE"].value_()
     total = totalram_pages(prog) * page
@@ -55,25 +80,74 @@ def ask(dump: Dump) -> Answer:
         f"{_mib(max(total - known - free, 0))} none of these (drivers, modules, …)",
     )
     findings = [Finding(f"Of {_mib(total)} of memory {_mib(free)} were free.", lines)]
-    for what, users, how in (("slab cache", caches, ""), ("process", processes, " resident")):
-        if users:
-            size, name = users[0]
-            words = f"The largest {what} is {name}, with {_mib(size)}{how}."
-            shown = tuple(f"{_mib(size)} {name}" for size, name in users[:SHOWN])
-            findings.append(Finding(words, shown))
-    return Answer(NAME, tuple(findings), verdict=_explains(total, classes, caches, processes))
+    if caches:
+        words = f"The largest slab cache is {caches[0].name}, with {_mib(caches[0].size)}."
+        can = {True: "can be reclaimed", False: "cannot be reclaimed"}
+        shown = tuple(f"{_mib(one.size)} {one.name}, {can[one.reclaimable]}" for one in caches[:SHOWN])
+        findings.append(Finding(words, shown))
+    findings += [*_largest("process", processes, " resident"), *_groups(dump)]
+    allocated = owners(dump)
+    for one in allocated:
+        words = f"{one.share:.0%} of the allocated pages were allocated by {one.function}."
+        findings.append(Finding(words[:LONGEST], one.lines))
+    verdict = _explains(total, classes, caches, processes)
+    if not verdict and allocated and allocated[0].share >= LARGE:
+        verdict = (
+            f"{allocated[0].share:.0%} of the allocated pages were allocated by {allocated[0].function}"[
+                :LONGEST
+            ]
+        )
+    return Answer(NAME, tuple(findings), verdict=verdict)
+
+
+def _of_group(dump: Dump, group: Group) -> Answer:
+    page = dump.prog["PAGE_SIZE"].value_()
+    limit = f"its limit of {_mib(group.limit)}" if group.limit is not None else "a limit of a cgroup above it"
+    words = f"the memory cgroup {group.path} reached {limit}"
+    lines = (f"{_mib(group.usage)} charged", *group.lines(page), f"{group.failures} charges met the limit")
+    inside = sorted(
+        ((size, f"{name} in {path}") for size, name, path in _inside(dump, group, page)), reverse=True
+    )
+    findings = [
+        Finding(f"{words[0].upper()}{words[1:]}.", lines),
+        *_largest("task in it", inside, " resident"),
+    ]
+    verdict = words
+    if inside and inside[0][0] >= group.usage / 2:
+        verdict += f", most of it memory of {inside[0][1]}"
+    return Answer(NAME, tuple(findings), verdict=verdict[:LONGEST])
+
+
+def _largest(what: str, users: list[tuple[int, str]], how: str = "") -> Iterator[Finding]:
+    """Yield a finding that names the largest user of memory, with the others as its evidence."""
+    if users:
+        size, name = users[0]
+        lines = tuple(f"{_mib(size)} {name}"[:LONGEST] for size, name in users[:SHOWN])
+        yield Finding(f"The largest {what} is {name}, with {_mib(size)}{how}.", lines)
+
+
+def _groups(dump: Dump) -> Iterator[Finding]:
+    """Yield what the memory cgroups use."""
+    users = [
+        (one.usage, one.path if one.limit is None else f"{one.path}, of a limit of {_mib(one.limit)}")
+        for one in cgroups.groups(dump)
+    ]
+    yield from _largest("memory cgroup", sorted(users, reverse=True))
 
 
 def _explains(
-    total: int, classes: dict[str, int], caches: list[tuple[int, str]], processes: list[tuple[int, str]]
+    total: int, classes: dict[str, int], caches: list[_Cache], processes: list[tuple[int, str]]
 ) -> str:
     """Name the largest user of memory, if it is large."""
     name, size = max(classes.items(), key=lambda one: one[1])
     if not total or size < LARGE * total:
         return ""
     words = f"{_mib(size)} of {_mib(total)} were {name}"
-    if name.startswith("slab") and caches and caches[0][0] >= size / 2:
-        words += f", most of it {_mib(caches[0][0])} of the slab cache {caches[0][1]}"
+    if name.startswith("slab"):
+        largest = next((one for one in caches if one.reclaimable == name.endswith("can be reclaimed")), None)
+        if largest:
+            most = "most of it" if largest.size >= size / 2 else "the largest part of it"
+            words += f", {most} {_mib(largest.size)} of the slab cache {largest.name}"
     elif name.startswith("anonymous") and processes and processes[0][0] >= size / 2:
         words += f", most of it of {processes[0][1]}"
     return words
@@ -94,14 +168,18 @@ def _classes(dump: Dump, page: int) -> Iterator[tuple[str, int]]:
             break
 
 
-def _caches(dump: Dump, page: int) -> Iterator[tuple[int, str]]:
+def _caches(dump: Dump, page: int) -> Iterator[_Cache]:
+    flag = _RECLAIMABLE
+    with contextlib.suppress(LookupError):
+        flag = 1 << dump.prog["_SLAB_RECLAIM_ACCOUNT"].value_()
     try:
         for number, cache in enumerate(for_each_slab_cache(dump.prog)):
             if number == CACHES:
                 return
             try:
                 size = slab_cache_usage(cache).num_slabs * slab_cache_pages_per_slab(cache) * page
-                yield size, cache.name.string_().decode("utf-8", "replace")[:LONGEST]
+                name = cache.name.string_().decode("utf-8", "replace")[:LONGEST]
+                yield _Cache(size, name, bool(cache.flags.value_() & flag))
             except LOST:
                 continue
     except LOST:
@@ -114,6 +192,20 @@ def _processes(dump: Dump, page: int) -> Iterator[tuple[int, str]]:
             try:
                 if size := task_rss(dump.prog, task).total * page:
                     yield size, task_words(task)
+            except LOST:
+                continue
+    except LOST:
+        return
+
+
+def _inside(dump: Dump, group: Group, page: int) -> Iterator[tuple[int, str, str]]:
+    """Yield the tasks of a cgroup and of those below it: resident bytes, the task, its own cgroup."""
+    try:
+        for task in dump.tasks():
+            try:
+                own = cgroups.group_of(task)
+                if cgroups.holds(group.memcg, own) and (size := task_rss(dump.prog, task).total * page):
+                    yield size, task_words(task), cgroups.path_of(own)
             except LOST:
                 continue
     except LOST:

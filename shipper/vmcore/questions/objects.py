@@ -9,9 +9,12 @@ from drgn.helpers.linux.slab import slab_object_info
 from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
 from kpanic.shipper.vmcore.dump import pointers
 from kpanic.shipper.vmcore.lost import LOST
+from kpanic.shipper.vmcore.questions.tracks import tracks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from drgn import Object
 
     from kpanic.shipper.vmcore.dump import Dump, Stack
 
@@ -30,10 +33,12 @@ class Found(NamedTuple):
     """A slab object.
 
     :ivar address: of its first byte.
+    :ivar slab: its cache, ``struct kmem_cache *``.
     :ivar allocated: None where the slab is damaged.
     """
 
     cache: str
+    slab: Object
     address: int
     size: int
     allocated: bool | None
@@ -59,7 +64,7 @@ def object_at(dump: Dump, address: int) -> Found | None:
             return None
         cache = info.slab_cache
         name = cache.name.string_()[:LONGEST].decode("utf-8", "replace")
-        return Found(name, info.address, cache.object_size.value_(), info.allocated)
+        return Found(name, cache, info.address, cache.object_size.value_(), info.allocated)
     except LOST:
         return None
 
@@ -88,7 +93,7 @@ def ask(dump: Dump) -> Answer:
     used = explains or use.function in {frame.name for frame in stack.trapped}
     return Answer(
         NAME,
-        (Finding(f"{text}.", lines),),
+        (Finding(f"{text}.", lines), *tracks(dump, use.found.slab, use.found.address)),
         verdict=text if explains else "",
         object=f"{use.found.cache}, {use.found.state}" if used else "",
     )

@@ -211,6 +211,36 @@ static noinline unsigned long commit_oom(void)
 	return 0;
 }
 
+/* Each branch is audited by the branches below it, until the stack is full. */
+
+static noinline long audit_branch(long depth);
+
+static noinline long audit_books(long depth)
+{
+	char page[64];
+
+	memset(page, depth, sizeof(page));
+	OPTIMIZER_HIDE_VAR(depth);
+	return audit_branch(depth + 1) + page[depth & 63];
+}
+
+static noinline long audit_branch(long depth)
+{
+	return audit_books(depth + 1) + depth;
+}
+
+static noinline unsigned long commit_deep(void)
+{
+	return audit_branch(0);
+}
+
+/* The stack pointer is lost, so that not even the fault of it can be handled. */
+static noinline unsigned long commit_lost(void)
+{
+	asm volatile("mov %0, %%rsp\n\tpush %%rax" : : "r" (0xdead000UL) : "memory");
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	unsigned long (*run)(void);
@@ -222,6 +252,8 @@ static const struct {
 	{ "deadlock", commit_deadlock },
 	{ "spin", commit_spin },
 	{ "oom", commit_oom },
+	{ "deep", commit_deep },
+	{ "lost", commit_lost },
 };
 
 static int commit_set(const char *value, const struct kernel_param *parameter)
@@ -248,7 +280,8 @@ static int __init ledger_init(void)
 	spin_lock_init(&books.till);
 	init_completion(&books.posted);
 	INIT_LIST_HEAD(&books.accounts);
-	accounts = kmem_cache_create("ledger_account", sizeof(struct account), 0, SLAB_POISON, NULL);
+	accounts = kmem_cache_create("ledger_account", sizeof(struct account), 0,
+				     SLAB_POISON | SLAB_STORE_USER, NULL);
 	receipts = kmem_cache_create("ledger_receipt", 512, 0, SLAB_POISON, NULL);
 	return accounts && receipts ? 0 : -ENOMEM;
 }

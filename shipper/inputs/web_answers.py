@@ -17,7 +17,7 @@ _BLANKS: Final = re.compile(r"\s+")
 _LINK: Final = re.compile(rf"<a [^<>]{{1,{LONGEST_LINK}}}>", re.IGNORECASE)
 
 
-class BoundedAnswer(aiohttp.ClientResponse):
+class BoundedAnswer(aiohttp.ClientResponse):  # type: ignore[misc] # it counts as untyped
     """An answer that is read up to :data:`LARGEST` bytes."""
 
     async def read(self) -> bytes:

@@ -50,7 +50,7 @@ BULK = 5000
 AGAIN = 3
 LATE = 500
 """Documents since the last ``kpanic rollup``."""
-START, DAYS = datetime(2022, 1, 1, tzinfo=UTC), 5 * 365
+START, DAYS = datetime(2020, 1, 1, tzinfo=UTC), 5 * 365
 INDEX = data_stream("default")
 
 

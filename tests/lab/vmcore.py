@@ -71,6 +71,11 @@ def main() -> int:
             dumps = {form: Path(folder) / f"vmcore{form}" for form in FORMATS}
             _dump(boot, table.kind(name, kernel), dumps)
             for form, dump in dumps.items():
+                if not dump.exists():
+                    print(
+                        f"{name:15} {form:4} this QEMU does not write it"
+                    )  # Debian's has neither LZO nor Snappy
+                    continue
                 crash, cost = _explained(dump, (vmlinux, boot.boom))
                 where, wanted = ANSWERS[name]
                 said = crash["verdict"]["why"] if where == "why" else crash["vmcore"][where]

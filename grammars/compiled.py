@@ -23,7 +23,7 @@ CHECKSUMS: dict[str, int] = {
     'kpanic.grammars.families.other': 4174220803,
     'kpanic.grammars.families.panic': 3525832768,
     'kpanic.grammars.families.sanitizer': 2064867408,
-    'kpanic.grammars.families.trap': 71534701,
+    'kpanic.grammars.families.trap': 4064172215,
     'kpanic.grammars.families.warning': 1466755354,
     'kpanic.grammars.machines.alpha': 617651712,
     'kpanic.grammars.machines.arc': 3072881058,

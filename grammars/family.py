@@ -122,6 +122,8 @@ class Family(Struct):
     """Only where no other family understands the line."""
     before: int = 8
     """Lines worth reading before a header."""
+    after: int = 800
+    """Lines worth reading after it."""
     inner: bool = False
     """Its header stands at a report's end: in an open one it begins nothing."""
     scanned: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kpanic.grammars.boot import BANNER, READERS
 from kpanic.grammars.incident import HEADS, Head
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Finder", "finder"]
 
-AFTER: Final = 800
-"""Lines worth reading after a header."""
-
 
 class Finder:
     """The literals of families and of boots, and whose they are."""
@@ -32,7 +29,7 @@ class Finder:
         self.search = Search(
             (
                 *(
-                    Literal(text, AFTER, family.before)
+                    Literal(text, family.after, family.before)
                     if any(not form.traceless for form in family.forms)
                     else Literal(text, 0, 1)
                     for text, family in registry.literals

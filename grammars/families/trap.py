@@ -297,7 +297,7 @@ def non_resumable_error() -> ParserElement:
     return "NON-RESUMABLE ERROR: Reporting on cpu " + k.number
 
 
-stack = Family("stack")
+stack = Family("stack", after=1500)  # who began a recursion stands at its end
 _stack = partial(stack.form, kind="oops", cause="stack-overflow")
 
 

@@ -344,3 +344,16 @@ def test_a_header_names_the_place_of_a_warning_without_a_trace() -> None:
         "WARNING: CPU: 0 PID: 16624 at mm/vmalloc.c:1494 __vunmap+0xb8/0xdc\nModules linked in: widget\n"
     )
     assert (crash.title, crash.blame.function, crash.status) == ("WARNING in __vunmap", "", "corrupted")
+
+
+def test_who_began_a_recursion_is_named_however_deep_it_went() -> None:
+    turns = "".join(" audit_branch+0xd/0x20 [ledger]\n audit_books+0x11/0x20 [ledger]\n" for _ in range(496))
+    text = (
+        "BUG: TASK stack guard page was hit at 0000000012345678 (stack is 1234..5678)\n"
+        "CPU: 0 PID: 29 Comm: busybox Tainted: G           O       6.1.192 #1\n"
+        "RIP: 0010:audit_branch+0x0/0x20 [ledger]\n"
+        f"Call Trace:\n <TASK>\n{turns} commit_deep+0x7/0x10 [ledger]\n param_attr_store+0x57/0x90\n"
+        " ksys_write+0x56/0xd0\n do_syscall_64+0x2b/0x50\n </TASK>\nModules linked in: ledger(O)\n"
+    )
+    (report,) = parse([text.encode()])
+    assert report.title == "BUG: stack guard page was hit in commit_deep"

@@ -52,7 +52,7 @@ def roll_up(output: BulkOutput, namespace: str, until: int, *, again: bool = Fal
     kept.finish()
     yield f"{counted(number, 'signature')} counted"
     kept = _Kept(output, days_index(namespace), templates.DAY_FIELDS, until)
-    number = kept.store(days.documents(crashes, kept.since(), until))
+    number = kept.store(days.documents(crashes, kept.since(), until), lower=False)
     kept.finish()
     yield f"{counted(number, 'count')} of days kept"
 
@@ -77,14 +77,25 @@ class _Kept:
         """Return up to when crashes were counted, in milliseconds since 1970 UTC; None if they never were."""
         return totals.counted_until(self._search)
 
-    def store(self, documents: Iterator[tuple[str, Json]]) -> int:
-        """Store documents, unless one has a newer version; return how many there were."""
+    def store(self, documents: Iterator[tuple[str, Json]], *, lower: bool = True) -> int:
+        """Store documents, unless one has a newer version; return how many there were.
+
+        :param lower: False to keep a count that is higher: crashes were in it that are deleted by now.
+        """
         number = 0
         while some := list(islice(documents, WRITTEN)):
             number += len(some)
-            actions = ({"index": {"_id": name, **self._version}} for name, _ in some)
-            self._bulk(line for pair in zip(actions, (one for _, one in some), strict=True) for line in pair)
+            if not lower:
+                before = self._incidents([name for name, _ in some])
+                some = [(name, one) for name, one in some if one["incidents"] >= before.get(name, 0)]
+            lines = [line for name, one in some for line in ({"index": {"_id": name, **self._version}}, one)]
+            if lines:
+                self._bulk(lines)
         return number
+
+    def _incidents(self, names: list[str]) -> dict[str, int]:
+        body = {"size": len(names), "_source": ["incidents"], "query": {"ids": {"values": names}}}
+        return {hit["_id"]: hit["_source"]["incidents"] for hit in self._search(body)["hits"]["hits"]}
 
     def forget(self) -> None:
         """Delete the totals that are older: their signatures have no crash."""

@@ -164,6 +164,23 @@ def test_counts_of_days_are_what_all_documents_say(cluster: Cluster) -> None:
         assert _by_day(kept) == _by_day(read(crashes, cluster.documents.ask(query(crashes)))), panel.id
 
 
+def test_the_count_of_a_day_does_not_fall_when_its_crashes_are_deleted(cluster: Cluster) -> None:
+    cluster.receive(60, START)
+    cluster.count(START)
+    kept = {hit["_id"]: hit["_source"] for hit in cluster.engine.found(cluster.days)}
+    crash = next(one for one in cluster.kept if one["kernel"]["panic"]["fatal"])
+    for signature in {one["kernel"]["panic"]["signature"]["id"] for one in cluster.kept}:
+        cluster.delete(signature)
+    late = crash | {"event": {"id": "v1-late", "provider": "file", "ingested": START + 1}}
+    cluster.engine.ask("POST", f"/{cluster.stream}/_doc?refresh=true", late)
+    cluster.count(START + 1)
+    counts = {hit["_id"]: hit["_source"] for hit in cluster.engine.found(cluster.days)}
+    assert counts.pop(totals.STATE) != kept.pop(totals.STATE)
+    assert {name: one["incidents"] for name, one in counts.items()} == {
+        name: one["incidents"] for name, one in kept.items()
+    }
+
+
 def _by_day(rows: list[Row]) -> list[tuple[object, ...]]:
     """Return rows with the day of each time."""
     return [

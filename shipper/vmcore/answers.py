@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-__all__ = ["LONGEST", "NO_DEBUG_INFORMATION", "Answer", "Asked", "Finding"]
+__all__ = ["LONGEST", "NO_DEBUG_INFORMATION", "Answer", "Asked", "Finding", "sentence"]
 
 LONGEST: Final = 400
 """Maximum characters of a line of evidence; names in a damaged dump may be of any length."""
@@ -36,6 +36,11 @@ class Asked(Struct, frozen=True):
     debug_information: tuple[str, ...] = ()
     modules: tuple[str, ...] | None = None
     seconds: float = 20.0
+
+
+def sentence(words: str) -> str:
+    """Return the words of a verdict as a sentence."""
+    return f"{words[0].upper()}{words[1:]}."
 
 
 class Finding(Struct, frozen=True):

@@ -18,7 +18,7 @@ from kpanic.shipper.vmcore.recursion import runs
 from kpanic.shipper.vmcore.sources import Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from drgn import StackFrame, Type
 
@@ -28,13 +28,15 @@ __all__ = [
     "address_words",
     "bare",
     "comm",
-    "frame_line",
+    "frame_lines",
     "frame_place",
     "frame_source",
+    "frame_words",
     "member_at",
     "pointed",
     "pointers",
     "size_of",
+    "slab_flag",
     "task_words",
     "variable",
     "where",
@@ -290,6 +292,28 @@ def frame_place(frame: StackFrame) -> str:
     """Return ``path:line`` of a frame; empty without debug information."""
     name, line = frame_source(frame)
     return f"{name}:{line}" if name else ""
+
+
+def frame_words(frame: StackFrame) -> str:
+    """Return a frame in words: ``clerk at ledger.c:105``, the function alone without debug information."""
+    place = frame_place(frame)
+    return f"{frame.name} at {place}" if place else frame.name
+
+
+def frame_lines(frames: Iterable[StackFrame]) -> tuple[str, ...]:
+    """Return frames as lines, the first is #0."""
+    return tuple(frame_line(number, frame) for number, frame in enumerate(frames))
+
+
+def slab_flag(prog: Program, name: str, before: int) -> int:
+    """Return a flag of ``struct kmem_cache``.
+
+    :param name: its name without ``SLAB_``; from Linux 6.9 on an enumerator has the number of its bit.
+    :param before: its value until Linux 6.8 (include/linux/slab.h).
+    """
+    with contextlib.suppress(LookupError):
+        return 1 << int(prog[f"_SLAB_{name}"].value_())
+    return before
 
 
 def frame_line(number: int, frame: StackFrame) -> str:

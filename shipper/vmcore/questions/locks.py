@@ -17,7 +17,7 @@ from drgn.helpers.linux.sched import task_state_to_char
 
 from kpanic.grammars.reading.evidence import listed
 from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
-from kpanic.shipper.vmcore.dump import address_words, frame_place, pointers, task_words, variable
+from kpanic.shipper.vmcore.dump import address_words, frame_place, frame_words, pointers, task_words, variable
 from kpanic.shipper.vmcore.lost import LOST
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def _asker(frames: Sequence[StackFrame]) -> str:
     for frame in frames:
         place = frame_place(frame)
         if place and not place.removeprefix("./").startswith(_WAIT):
-            return f"{frame.name} at {place}"
+            return frame_words(frame)
     return ""
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from drgn.helpers.linux.mm import task_rss, totalram_pages
 from drgn.helpers.linux.slab import for_each_slab_cache, slab_cache_pages_per_slab, slab_cache_usage
 from drgn.helpers.linux.vmstat import global_node_page_state, nr_free_pages
 
-from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
-from kpanic.shipper.vmcore.dump import task_words
+from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding, sentence
+from kpanic.shipper.vmcore.dump import slab_flag, task_words
 from kpanic.shipper.vmcore.lost import LOST
 from kpanic.shipper.vmcore.questions import cgroups
 from kpanic.shipper.vmcore.questions.owners import owners
@@ -31,7 +30,7 @@ CACHES: Final = 4000
 LARGE: Final = 0.3
 """Share of the memory from which on a class or a cache explains its lack."""
 _RECLAIMABLE: Final = 0x20000
-"""``SLAB_RECLAIM_ACCOUNT`` (include/linux/slab.h) until Linux 6.8; an enumerator names its bit afterwards."""
+"""``SLAB_RECLAIM_ACCOUNT``, see :func:`slab_flag`."""
 
 _CLASSES: Final = (
     ("anonymous memory of processes", ("NR_ANON_MAPPED",)),
@@ -109,7 +108,7 @@ def _of_group(dump: Dump, group: Group) -> Answer:
         ((size, f"{name} in {path}") for size, name, path in _inside(dump, group, page)), reverse=True
     )
     findings = [
-        Finding(f"{words[0].upper()}{words[1:]}.", lines),
+        Finding(sentence(words), lines),
         *_largest("task in it", inside, " resident"),
     ]
     verdict = words
@@ -169,9 +168,7 @@ def _classes(dump: Dump, page: int) -> Iterator[tuple[str, int]]:
 
 
 def _caches(dump: Dump, page: int) -> Iterator[_Cache]:
-    flag = _RECLAIMABLE
-    with contextlib.suppress(LookupError):
-        flag = 1 << dump.prog["_SLAB_RECLAIM_ACCOUNT"].value_()
+    flag = slab_flag(dump.prog, "RECLAIM_ACCOUNT", _RECLAIMABLE)
     try:
         for number, cache in enumerate(for_each_slab_cache(dump.prog)):
             if number == CACHES:

@@ -12,7 +12,7 @@ from drgn import Object, offsetof
 from drgn.helpers.linux.mm import for_each_valid_page_range
 from drgn.helpers.linux.mmzone import pfn_to_section
 
-from kpanic.shipper.vmcore.dump import frame_line, frame_place
+from kpanic.shipper.vmcore.dump import frame_lines, frame_place, frame_words
 from kpanic.shipper.vmcore.lost import LOST
 from kpanic.shipper.vmcore.questions.tracks import FRAMES, depot
 
@@ -60,10 +60,8 @@ def owners(dump: Dump) -> list[Owner]:
         frames = depot(Object(dump.prog, kind, handle))
         if frames:
             frames = _callers(frames)
-            lines = tuple(frame_line(number, frame) for number, frame in enumerate(frames[:FRAMES]))
-            place = frame_place(frames[0])
-            function = f"{frames[0].name}{f' at {place}' if place else ''}"
-            found.append(Owner(count / counted.total(), function, lines))
+            lines = frame_lines(frames[:FRAMES])
+            found.append(Owner(count / counted.total(), frame_words(frames[0]), lines))
     return found
 
 

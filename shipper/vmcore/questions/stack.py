@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from drgn.helpers.linux.stack import StackKind, kernel_stack_trace
 
 from kpanic.grammars.reading.evidence import listed
-from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding
-from kpanic.shipper.vmcore.dump import frame_place, task_words
+from kpanic.shipper.vmcore.answers import LONGEST, Answer, Finding, sentence
+from kpanic.shipper.vmcore.dump import frame_words, task_words
 from kpanic.shipper.vmcore.lost import LOST
 from kpanic.shipper.vmcore.recursion import runs
 
@@ -73,7 +73,7 @@ def ask(dump: Dump) -> Answer:
         own = _bounds(dump, stack.task)
         lines = (f"{own.words}: 0x{own.bottom:x} to 0x{own.top:x}", f"stack pointer: 0x{pointer:x}")
         verdict = "" if where else words
-        return Answer(NAME, (Finding(f"{words[0].upper()}{words[1:]}.", lines),), verdict=verdict)
+        return Answer(NAME, (Finding(sentence(words), lines),), verdict=verdict)
     findings = [_pointer(dump, bounds, pointer)]
     filled, full = _filled(frames, bounds)
     if filled:
@@ -150,8 +150,8 @@ def _filled(frames: Sequence[StackFrame], bounds: _Bounds) -> tuple[Finding | No
         return None, ""
     size, frame = large[0]
     words = f"the frame of {frame.name} takes {size} of the {bounds.size} bytes of {bounds.words}"
-    lines = tuple(f"{size} bytes: {frame.name} {_place(frame)}".strip()[:LONGEST] for size, frame in large)
-    return Finding(f"{words[0].upper()}{words[1:]}.", lines), words
+    lines = tuple(f"{size} bytes: {frame_words(frame)}"[:LONGEST] for size, frame in large)
+    return Finding(sentence(words), lines), words
 
 
 def _recursed(frames: Sequence[StackFrame], run: Run, bounds: _Bounds) -> str:
@@ -166,7 +166,7 @@ def _recursed(frames: Sequence[StackFrame], run: Run, bounds: _Bounds) -> str:
 def _round(frames: Sequence[StackFrame], run: Run) -> str:
     """Return one round of a recursion with its places, outer functions first."""
     once = reversed(frames[run.start : run.start + run.period])
-    return " → ".join(f"{frame.name} {_place(frame)}".strip() for frame in once)
+    return " → ".join(map(frame_words, once))
 
 
 def _size(frames: Sequence[StackFrame], run: Run, bounds: _Bounds) -> int:
@@ -180,8 +180,3 @@ def _sp(frame: StackFrame) -> int:
         return int(frame.sp)
     except LookupError:
         return 0
-
-
-def _place(frame: StackFrame) -> str:
-    place = frame_place(frame)
-    return f"at {place}" if place else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.reading.evidence import listed
 from kpanic.shipper.vmcore.answers import Answer, Finding
-from kpanic.shipper.vmcore.dump import frame_line, task_words
+from kpanic.shipper.vmcore.dump import frame_lines, task_words
 from kpanic.shipper.vmcore.lost import LOST
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def ask(dump: Dump) -> Answer:
             frames = dump.stack(task).frames[:FRAMES]
         except LOST:
             continue
-        stack = tuple(frame_line(number, frame) for number, frame in enumerate(frames))
+        stack = frame_lines(frames)
         groups.setdefault(stack, []).append(task_words(task))
     if not count:
         return Answer(NAME, (Finding("No task waited in uninterruptible sleep."),))

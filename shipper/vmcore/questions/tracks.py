@@ -13,7 +13,7 @@ from drgn.helpers.linux.pid import find_task
 from drgn.helpers.linux.stackdepot import stack_depot_fetch
 
 from kpanic.shipper.vmcore.answers import LONGEST, Finding
-from kpanic.shipper.vmcore.dump import address_words, comm, frame_line
+from kpanic.shipper.vmcore.dump import address_words, comm, frame_lines, slab_flag
 from kpanic.shipper.vmcore.lost import LOST
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["depot", "tracks"]
 FRAMES: Final = 16
 """Maximum frames that are shown."""
 _STORE_USER: Final = 0x10000
-"""``SLAB_STORE_USER`` (include/linux/slab.h) until Linux 6.8; an enumerator names its bit afterwards."""
+"""``SLAB_STORE_USER``, see :func:`slab_flag`."""
 _DEEDS: Final = ("allocated", "freed")
 """In the order of ``enum track_item``."""
 
@@ -40,11 +40,8 @@ def tracks(dump: Dump, cache: Object, address: int) -> Iterator[Finding]:
     :param address: of its first byte.
     """
     prog = dump.prog
-    flag = _STORE_USER
-    with contextlib.suppress(LookupError):
-        flag = 1 << prog["_SLAB_STORE_USER"].value_()
     try:
-        if not cache.flags.value_() & flag:
+        if not cache.flags.value_() & slab_flag(prog, "STORE_USER", _STORE_USER):
             return
         kind = prog.type("struct track")
         inside = cache.inuse.value_()
@@ -63,7 +60,7 @@ def _finding(track: Object, deed: str) -> Finding:
     with contextlib.suppress(*LOST):
         words += f", {_age(track):.1f} s before the dump"
     frames = _stack(track)[:FRAMES]
-    lines = [frame_line(number, frame) for number, frame in enumerate(frames)]
+    lines = list(frame_lines(frames))
     caller = address_words(track.prog_, track.addr.value_())
     if not any(f"({frame.name}+" in caller for frame in frames):  # the kernel leaves out the innermost ones
         lines.insert(0, f"called at {caller}")

@@ -7,7 +7,7 @@ Aggregations that OpenSearch and Elasticsearch both have: ``terms``, ``date_hist
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kpanic.dashboards.embedded import Row, Value, first
 from kpanic.dashboards.panels import ANY, COLUMNS, TIME, Metric, Panel, Term
@@ -27,6 +27,7 @@ NEWEST: list[Json] = [{TIME: "desc"}, {"event.id": {"order": "desc", "unmapped_t
 """The order of documents, the newest first."""
 
 __all__ = [
+    "AGGREGATIONS",
     "EXACT",
     "NEAR",
     "NEWEST",
@@ -39,6 +40,9 @@ __all__ = [
     "values",
     "words",
 ]
+
+AGGREGATIONS: Final = {"earliest": "min", "latest": "max", "sum": "sum"}
+"""Aggregations of metrics that are numbers or dates but no count."""
 
 
 def clause(where: Iterable[Term]) -> Json:
@@ -132,9 +136,7 @@ def distinct(field: str, exact: int = EXACT) -> Json:
 def _metric(metric: Metric, exact: int) -> Json:
     if metric.kind == "distinct":
         return distinct(metric.field, exact)
-    if metric.kind == "sum":
-        return {"sum": {"field": metric.field}}
-    return {"min" if metric.kind == "earliest" else "max": {"field": metric.field}}
+    return {AGGREGATIONS[metric.kind]: {"field": metric.field}}
 
 
 def read(panel: Panel, response: Mapping[str, Any]) -> list[Row]:

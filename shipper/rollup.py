@@ -12,7 +12,7 @@ from kpanic.dashboards.panels import FAULTS
 from kpanic.indices import data_stream, days_index, totals_index
 from kpanic.shipper.api import hide_secrets
 from kpanic.shipper.outputs import search
-from kpanic.shipper.setup import words
+from kpanic.shipper.setup import engine_of, words
 from kpanic.shipper.terminal import counted
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class _Kept:
     def __init__(self, output: BulkOutput, index: str, fields: dict[str, Json], until: int) -> None:
         self.output, self.index, self.until = output, index, until
         self._version = {"version": until, "version_type": "external_gte"}
-        body = templates.plain_index(
-            fields, "elasticsearch" if output.name == "elasticsearch" else "opensearch"
-        )
+        body = templates.plain_index(fields, engine_of(output))
         if output.request("GET", f"/{index}/_mapping").status != NOT_FOUND:
             self._ask("PUT", "_mapping", body["mappings"])
             return

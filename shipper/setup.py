@@ -13,9 +13,14 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.outputs.bulk import BulkOutput, Reply
 
-__all__ = ["same", "setup_index_management", "words"]
+__all__ = ["engine_of", "same", "setup_index_management", "words"]
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
+
+
+def engine_of(output: BulkOutput) -> templates.Engine:
+    """Return which engine an output delivers to."""
+    return "elasticsearch" if output.name == "elasticsearch" else "opensearch"
 
 
 def setup_index_management(output: BulkOutput) -> Iterator[str]:
@@ -26,7 +31,7 @@ def setup_index_management(output: BulkOutput) -> Iterator[str]:
     :raises Unavailable: the engine does not answer, or does not know or trust the user.
     :raises ValueError: the engine refuses a part; its reason is in the text.
     """
-    engine: templates.Engine = "elasticsearch" if output.name == "elasticsearch" else "opensearch"
+    engine = engine_of(output)
     lifecycle, said = _policy(output, engine)
     yield said
     if lifecycle:

@@ -13,7 +13,7 @@ from kpanic.dashboards.export import export
 from kpanic.dashboards.products import kibana_alerting, watcher
 from kpanic.dashboards.rules import RULES, Options
 from kpanic.indices import DAYS, PATTERN, SIGNATURES, totals_index
-from kpanic.shipper.setup import words
+from kpanic.shipper.setup import engine_of, words
 from kpanic.shipper.setup_stack import frontend_words
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def index_management(output: BulkOutput) -> Iterator[str]:
 
     :raises Unavailable: no answer, or the user is not known.
     """
-    engine: templates.Engine = "elasticsearch" if output.name == "elasticsearch" else "opensearch"
+    engine = engine_of(output)
     for kind, name, path in (
         ("index template", templates.NAME, f"/_index_template/{templates.NAME}"),
         ("index template", SIGNATURES, f"/_index_template/{SIGNATURES}"),

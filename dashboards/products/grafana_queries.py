@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from kpanic.dashboards.panels import TIME, Dashboard, Metric, Panel
-from kpanic.dashboards.query import EXACT, lucene
+from kpanic.dashboards.query import AGGREGATIONS, EXACT, lucene
 
 __all__ = ["MISSING", "PLUGINS", "Product", "target"]
 
@@ -75,5 +75,4 @@ def _metric(name: str, metric: Metric) -> Json:
     if metric.kind == "distinct":
         settings = {"precision_threshold": str(EXACT)}
         return {"id": name, "type": "cardinality", "field": metric.field, "settings": settings}
-    kind = {"earliest": "min", "latest": "max", "sum": "sum"}[metric.kind]
-    return {"id": name, "type": kind, "field": metric.field}
+    return {"id": name, "type": AGGREGATIONS[metric.kind], "field": metric.field}

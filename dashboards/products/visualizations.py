@@ -6,6 +6,7 @@ from typing import Any
 
 from kpanic.dashboards.panels import TIME, Metric, Panel
 from kpanic.dashboards.products._saved_object import envelope, references, search_source
+from kpanic.dashboards.query import AGGREGATIONS
 
 __all__ = ["visualization"]
 
@@ -88,8 +89,7 @@ def _metric(name: str, metric: Metric) -> Json:
             "sortOrder": "desc",
         }
         return _aggregation(name, "top_hits", "metric", params | label)
-    kind = {"earliest": "min", "latest": "max", "sum": "sum"}[metric.kind]
-    return _aggregation(name, kind, "metric", {"field": metric.field} | label)
+    return _aggregation(name, AGGREGATIONS[metric.kind], "metric", {"field": metric.field} | label)
 
 
 def _params(panel: Panel) -> Json:

@@ -165,9 +165,9 @@ class Readers(Generic[Key, One]):
     """A :class:`Reader` for each of many hosts or senders, within a number and within a share of the memory.
 
     Where there are too many, the owner of most readers loses the one that was silent longest; where they take
-    too much memory, the owner whose readers take most does. With ``rank``, some are
-    lost at once: those that know nothing of their host, then those of the largest rank, of equals those whose
-    crash is being read last. What is open in a lost reader is handed over.
+    too much memory, the owner whose readers take most does. With ``rank``, some are lost at once: those that
+    know nothing of their host, then those of the largest rank, and of equals those whose crash is being read
+    last. What is open in a lost reader is handed over.
 
     :param make: returns a new reader for a key.
     :param take: receives complete reports with their keys, many at a time, as each call syncs the store.

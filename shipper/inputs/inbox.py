@@ -266,7 +266,9 @@ class Inbox:
     def charge(self, address: str) -> float:
         """Return what senders are ordered by: the one with the smallest charge is read first."""
         now = time.monotonic()
-        sender = self._senders.get(address) or _Sender(address, self._rate, now)  # a forgotten one is new
+        sender = self._senders.get(address)
+        if sender is None:  # forgotten: as one that is new
+            return now / FADES + BEHIND
         return sender.charge + (0.0 if sender.known(now) else BEHIND)
 
     def clock(self, address: str, taken: float = math.inf) -> float:

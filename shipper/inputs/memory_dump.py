@@ -32,13 +32,33 @@ HEAD: Final = 64
 LOG: Final = "dmesg"
 _FLATTENED: Final = b"makedumpfile"
 _MAGIC: Final = (b"KDUMP   ", _FLATTENED, b"DISKDUMP", b"PAGEDUMP", b"LiME")
+_VMWARE: Final = (
+    "is a snapshot of VMware, which is not read: 'crash vmlinux FILE' opens it; a dump that kdump leaves in the"
+    " guest is read"
+)
+_SNAPSHOTS: Final = {
+    **dict.fromkeys(
+        (
+            magic.to_bytes(4, "little")
+            for magic in (0xBED0BED0, 0xBED2BED2, 0xBED3BED3, 0xBAD1BAD1, 0xBAD2BAD2)
+        ),
+        _VMWARE,
+    ),
+    (0x01282014).to_bytes(4, "little"): (
+        "is a saved state of Hyper-V, which is not read: a dump that kdump leaves in the guest is"
+    ),
+}
+"""What is said of states that hypervisors save, by their first four bytes.
+
+:see: ``cptdumpheader.id`` in vmware_vmss.h (crash 8.0); ``HyperVStorageHeader`` in dissect.hypervisor
+"""
 _CORES: Final = (b"\x04\x00", b"\x00\x04")
 """``e_type`` of an ELF core, little and big endian."""
 
 
 def is_dump(head: bytes) -> bool:
     """Tell whether a file that begins so is a memory dump."""
-    return head.startswith(_MAGIC) or (head.startswith(b"\x7fELF") and head[16:18] in _CORES)
+    return head.startswith((*_MAGIC, *_SNAPSHOTS)) or (head.startswith(b"\x7fELF") and head[16:18] in _CORES)
 
 
 def names_dump(path: str) -> bool:
@@ -56,6 +76,8 @@ def log_of(path: str, head: bytes) -> IO[bytes]:
     :param head: the first bytes of the file.
     :raises Unreadable: it could not be extracted.
     """
+    if why := _SNAPSHOTS.get(head[:4]):
+        raise Unreadable(path, why)
     try:
         return _by_makedumpfile(path, head)
     except Unreadable:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
+import struct
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,6 +160,18 @@ def test_a_dump_is_given_so_much_room(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_flattened_dump_says_how_it_becomes_a_plain_one(tmp_path: Path) -> None:
     """SUSE saves them so; to find the log in one, all of it would have to be written anew."""
     assert "makedumpfile -R vmcore < FILE" in refused(tmp_path, b"makedumpfile" + bytes(4084))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (struct.pack("<3I64s2Q", 0xBED2BED2, 8, 95, b"cpu", 12, 0), "is a snapshot of VMware"),
+        (struct.pack("<IIHI", 0x01282014, 0, 1, 0x0400).ljust(46, b"\0"), "is a saved state of Hyper-V"),
+    ],
+    ids=["vmss", "vmrs"],
+)
+def test_what_a_hypervisor_saves_says_what_to_do_instead(tmp_path: Path, header: bytes, words: str) -> None:
+    assert re.match(f"{words}, which is not read: .* kdump leaves in the guest", refused(tmp_path, header))
 
 
 def test_a_program_s_own_image_is_no_dump() -> None:

@@ -33,8 +33,8 @@ LOG: Final = "dmesg"
 _FLATTENED: Final = b"makedumpfile"
 _MAGIC: Final = (b"KDUMP   ", _FLATTENED, b"DISKDUMP", b"PAGEDUMP", b"LiME")
 _VMWARE: Final = (
-    "is a snapshot of VMware, which is not read: 'crash vmlinux FILE' opens it; a dump that kdump leaves in the"
-    " guest is read"
+    "is a snapshot of VMware, which is not read: 'crash vmlinux FILE' opens it; a dump that kdump leaves in"
+    " the guest is read"
 )
 _SNAPSHOTS: Final = {
     **dict.fromkeys(

@@ -1,9 +1,9 @@
 """The whole of kdump in one guest: the crash, the capture kernel, and what both leave behind.
 
-The guest is told ``echo c > /proc/sysrq-trigger``. Its capture kernel writes ``vmcore-dmesg.txt`` and
-``vmcore`` into ``crash/127.0.0.1-<date>/`` of a folder of the host, as the distributions' kdump does under
-/var/crash. On the way netconsole tells a UDP port of the host's loopback, and ramoops keeps the text for the
-next boot, which copies its pstore into ``pstore/``.
+The guest is told ``echo c > /proc/sysrq-trigger``, or to crash in one of boom.c's ways. Its capture kernel
+writes ``vmcore-dmesg.txt`` and ``vmcore`` into ``crash/127.0.0.1-<date>/`` of a folder of the host, as the
+distributions' kdump does under /var/crash. On the way netconsole tells a UDP port of the host's loopback, and
+ramoops keeps the text for the next boot, which copies its pstore into ``pstore/``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from .build import Boot
 
-MEMORY = "512"
+MEMORY = 512
+"""MiB of the guest."""
 CRASH_MEMORY = "192M"
 RAMOOPS = "ramoops.ko mem_address=0x10000000 mem_size=0x200000 record_size=0x20000 ecc=1"
 
@@ -47,10 +48,23 @@ PROGRAMS = {
 }
 
 
-def die(builder: Builder, boot: Boot, share: Path, *, netconsole: int = 0, timeout: float = 300.0) -> Run:
+def die(  # noqa: PLR0913
+    builder: Builder,
+    boot: Boot,
+    share: Path,
+    *,
+    netconsole: int = 0,
+    crash: str = "",
+    memory: int = MEMORY,
+    fill: int = 0,
+    timeout: float = 300.0,
+) -> Run:
     """Crash a guest with kdump; ``share`` gets ``crash/`` and ``pstore/``.
 
     :param netconsole: UDP port on this machine's loopback that hears the dying kernel; 0 for none.
+    :param crash: a kind of boom.c; empty for SysRq.
+    :param memory: MiB of the guest.
+    :param fill: MiB of its memory that files take before it crashes; a process takes a quarter of that.
     """
     for folder in ("crash", "pstore"):
         (share / folder).mkdir(parents=True, exist_ok=True)
@@ -70,7 +84,7 @@ def die(builder: Builder, boot: Boot, share: Path, *, netconsole: int = 0, timeo
     }
     append = (
         f"console={boot.machine.console} ignore_loglevel crashkernel={CRASH_MEMORY} "
-        "memmap=2M$0x10000000 crash_kexec_post_notifiers lab.kind=kdump"
+        f"memmap=2M$0x10000000 crash_kexec_post_notifiers lab.kind=kdump lab.crash={crash} lab.fill={fill}"
     )
     devices = ["-virtfs", f"local,path={share},mount_tag=share,security_model=none"]
     if netconsole:
@@ -80,7 +94,7 @@ def die(builder: Builder, boot: Boot, share: Path, *, netconsole: int = 0, timeo
         append += f" lab.netconsole={netconsole}"
         devices += ["-netdev", "user,id=net", "-device", "e1000,netdev=net"]
     qemu = list(boot.machine.qemu)
-    qemu[qemu.index("-m") + 1] = MEMORY
+    qemu[qemu.index("-m") + 1] = str(memory)
     qemu[qemu.index("-rtc") + 1] = "base=utc"  # a crash of today: of an old one nobody is told
     return run(
         replace(boot, machine=replace(boot.machine, qemu=qemu)),

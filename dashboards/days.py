@@ -72,10 +72,11 @@ def _batches(buckets: Iterable[Json]) -> Iterator[list[int]]:
 def _groups(ask: Ask, days: list[int]) -> Iterator[tuple[int, str, str, Json]]:
     """Yield the groups of each day's panics: day, field, value and counts."""
     title = {"title": {"terms": {"field": TITLE.field, "size": 1}}}
+    incidents = {"incidents": distinct(INCIDENTS.field, NEAR, grouped=True)}
     groups: Json = {
         field: {
             "terms": {"field": field, "size": VALUES},
-            "aggs": {"incidents": distinct(INCIDENTS.field, NEAR)} | (title if field == FAULTS.field else {}),
+            "aggs": incidents | (title if field == FAULTS.field else {}),
         }
         for field in FIELDS
     }

@@ -37,6 +37,8 @@ DAY = timedelta(days=1)
 """Width of a histogram's groups; the page joins them where its bars are wider."""
 DISTINCT = 3_000_000
 """Values that one search tells apart in all its groups; an engine takes 5 bytes for each."""
+DOCUMENTS = 1_000_000
+"""Documents that one search counts, unless a single group has more: an engine takes 10 s of a processor."""
 ALIKE = 16
 """Maximum ratio of the documents of two groups that one search counts."""
 NAMES = 10_000
@@ -129,7 +131,7 @@ def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
         bucket["key"]: bucket
         for bucket in heapq.nsmallest(
             panel.size,
-            _buckets(ask, panel.by, lambda exact: counts(panel, exact) | last, where),
+            _buckets(ask, panel.by, lambda exact: counts(panel, exact, grouped=True) | last, where),
             key=lambda bucket: (-int(bucket["m0"]["value"] or 0), bucket["key"]),
         )
     }
@@ -210,7 +212,9 @@ def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
     The first name of a part has the most documents.
     """
     part: dict[str, int] = {}
+    whole = 0
     for name, documents in names:
+        whole += documents
         most = next(iter(part.values()), documents)
         exact = min(NEAR, most)
         if part and (
@@ -218,9 +222,10 @@ def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
             or (len(part) + 1) * exact > DISTINCT
             or documents * ALIKE < exact
             or documents > most
+            or whole > DOCUMENTS
         ):
             yield part
-            part = {}
+            part, whole = {}, documents
         part[name] = documents
     if part:
         yield part
@@ -253,11 +258,11 @@ def figures(ask: Ask) -> Json:
     Above some thousand incidents of a group, and some ten thousand in all, counts are approximate.
     """
 
-    def numbers(exact: int) -> Json:
-        incidents = {"incidents": distinct(INCIDENTS.field, exact)}
+    def numbers(exact: int, *, grouped: bool = True) -> Json:
+        incidents = {"incidents": distinct(INCIDENTS.field, exact, grouped=grouped)}
         return incidents | {"panics": {"filter": clause(FATAL), "aggs": incidents}}
 
-    whole = ask({"size": 0, "aggs": numbers(EXACT)}).get("aggregations")
+    whole = ask({"size": 0, "aggs": numbers(EXACT, grouped=False)}).get("aggregations")
     if whole is None:  # no index holds a document yet
         return {"incidents": 0, "panics": 0, **{name: [] for name in COUNTED}}
     made: Json = {

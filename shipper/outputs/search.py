@@ -21,6 +21,8 @@ PAGE: Final = 5_000
 """Documents with few fields in one answer; an engine gives 10,000 at most."""
 WHOLE_PAGE: Final = 50
 """Whole documents in one answer; each takes some 10 KB, 250 KB at most."""
+HINT: Final = "execution_hint"
+"""A parameter of cardinality that OpenSearch before 2.19.1 and Elasticsearch before 8.4 refuse."""
 _ORDER = ("event.id", "event.provider", "host.name")
 """Fields that, with the time, no two documents share."""
 
@@ -113,12 +115,21 @@ def answer(output: BulkOutput, index: str, body: dict[str, Any]) -> dict[str, An
     if status == 200 and not data.get("timed_out") and not data["_shards"]["failed"]:  # noqa: PLR2004
         found: dict[str, Any] = data
         return found
+    if status == 400 and HINT in _reason(data):  # noqa: PLR2004
+        return answer(output, index, _without(body, HINT))
     where = f"{output.name}: {output.urls[0]}"
     if status == 401:  # noqa: PLR2004
         raise Unavailable(f"{where} does not know this user or password; check username and password")
     if status == 403:  # noqa: PLR2004
         raise Unavailable(f"{where} does not allow this user to read; it needs the right read on {index}")
     raise Unavailable(f"{where} cannot search {index}: {status}: {_reason(data)}")
+
+
+def _without(part: Any, name: str) -> Any:  # noqa: ANN401 - JSON
+    """Return JSON without a key, wherever it is."""
+    if isinstance(part, dict):
+        return {key: _without(value, name) for key, value in part.items() if key != name}
+    return [_without(value, name) for value in part] if isinstance(part, list) else part
 
 
 def _reason(data: Any) -> str:  # noqa: ANN401 - whatever JSON says

@@ -57,8 +57,10 @@ def test_the_groups_of_a_table_come_in_pages_without_a_gap(  # noqa: PLR0913, PL
 
 def test_one_search_counts_groups_of_like_size_in_bounded_memory() -> None:
     pages = [
-        ("huge", 10**6),
+        ("huge", 990_000),
         ("large", 4000),
+        ("as large", 4000),
+        ("too many", 4000),
         ("small", 90),
         ("like it", 80),
         ("rare", 5),
@@ -66,7 +68,8 @@ def test_one_search_counts_groups_of_like_size_in_bounded_memory() -> None:
     ]
     parts = engine_answers._parts  # noqa: SLF001
     assert [[*part] for part in parts(pages)] == [
-        ["huge", "large"],
+        ["huge", "large", "as large"],
+        ["too many"],
         ["small", "like it"],
         ["rare"],
         ["next page"],
@@ -76,6 +79,7 @@ def test_one_search_counts_groups_of_like_size_in_bounded_memory() -> None:
     searches = [[*part.values()] for part in parts(many)]
     assert sum(map(len, searches)) == 100_000
     assert all(len(counted) * min(counted[0], 3000) <= 3_000_000 for counted in searches)
+    assert all(len(counted) == 1 or sum(counted) <= 10**6 for counted in searches)
     assert len(searches) < 25
 
 

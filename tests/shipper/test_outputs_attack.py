@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from kpanic.dashboards.query import distinct
 from kpanic.shipper.api import DeliveryStatus, Unavailable
 from kpanic.shipper.outputs import bounded_answers
 from kpanic.shipper.outputs.elasticsearch import ElasticsearchOutput
 from kpanic.shipper.outputs.opensearch import OpenSearchOutput
+from kpanic.shipper.outputs.search import answer
 from tests.engines.documents import batch
 from tests.shipper.delivery import statuses
 
@@ -146,6 +148,25 @@ def test_an_item_about_another_document_delivers_nothing(connect: Callable[..., 
         outcomes = connect(url).send(batch(3, "x"))
     assert statuses(outcomes) == {DeliveryStatus.DELIVERED: 2, DeliveryStatus.RETRY: 1}
     assert outcomes[0].reason == "an answer about another document"
+
+
+def test_an_engine_that_does_not_know_a_hint_is_asked_without_it(connect: Callable[..., Any]) -> None:
+    """As OpenSearch 2.11 answers."""
+    refused = {"error": {"root_cause": [{"reason": "[cardinality] unknown field [execution_hint]"}]}}
+    found = {"timed_out": False, "_shards": {"failed": 0}, "hits": {}}
+    asked = []
+
+    def old(client: socket.socket, request: bytes) -> None:
+        asked.append(json.loads(request.partition(b"{")[1] + request.partition(b"{")[2]))
+        hinted = b"execution_hint" in request
+        body = json.dumps(refused if hinted else found).encode()
+        head = HEAD.replace(b"200 OK", b"400 Bad Request") if hinted else HEAD
+        client.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+
+    counted = {"groups": [{"cardinality": distinct("host.name", grouped=True)["cardinality"]}]}
+    with serving(old) as url:
+        assert answer(connect(url), "logs", counted) == found
+    assert asked == [counted, {"groups": [{"cardinality": distinct("host.name")["cardinality"]}]}]
 
 
 def test_a_secret_that_the_server_repeats_is_shown_nowhere(connect: Callable[..., Any]) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, Outcome, Unavailable, hide_secrets
+from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, Outcome, Unavailable, hide_secrets, shown_reason
 from kpanic.shipper.crash_line import crash_lines
 from kpanic.shipper.store import StoreDamaged, StoreError
 
@@ -36,8 +36,6 @@ SOON = 1.0
 """Seconds that new documents wait for a receiver that answers and did not take others."""
 FAULTS = 3
 """Documents alone at which an output fails before it is the output's fault."""
-REASON = 2000
-"""Maximum characters of what a receiver says of a document."""
 _OF_A_DOCUMENT = (
     ValueError,
     TypeError,
@@ -165,7 +163,7 @@ class Delivery(threading.Thread):
             return str(error)
         expected = isinstance(error, Unavailable | _NothingTaken)
         name = "" if expected else f"{self.output.name}: {type(error).__name__}: "
-        return f"{_shown(f'{name}{error}')}; everything is kept"
+        return f"{shown_reason(f'{name}{error}')}; everything is kept"
 
     def _retrying(self, step: Callable[[], None]) -> None:
         """Call ``step`` until it succeeds, with growing and jittered waits between."""
@@ -319,8 +317,4 @@ def _reasoned(outcome: Outcome) -> Outcome:
     """Return an outcome with a reason that may be kept: a receiver may answer with secrets, or at length."""
     if outcome.status is DeliveryStatus.DELIVERED:
         return outcome
-    return replace(outcome, reason=_shown(outcome.reason))
-
-
-def _shown(reason: str) -> str:
-    return hide_secrets(reason[: 2 * REASON])[:REASON]
+    return replace(outcome, reason=shown_reason(outcome.reason))

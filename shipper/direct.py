@@ -12,7 +12,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from kpanic.plugins import load
-from kpanic.shipper.api import DeliveryStatus, Stored, Unavailable, hide_secrets
+from kpanic.shipper.api import DeliveryStatus, Stored, Unavailable, shown_reason
 from kpanic.shipper.config import OUTPUTS
 from kpanic.shipper.triage import Triage
 
@@ -75,7 +75,7 @@ class Direct:
             delivered, reason = self._send(documents)
         except Exception as error:  # noqa: BLE001 - whoever takes the documents meets it as well
             name = "" if isinstance(error, Unavailable) else f"{type(error).__name__}: "
-            _here.trouble = hide_secrets(f"{name}{error}")
+            _here.trouble = shown_reason(f"{name}{error}")
             _here.resumes = time.monotonic() + PAUSE
             return parsed._replace(undelivered=_here.trouble)
         rest = [one._replace(body=b"") if one.id in delivered else one for one in parsed.documents]
@@ -93,7 +93,7 @@ class Direct:
             outcomes = list(output.send(batch))
             delivered &= {one.id for one in outcomes if one.status is DeliveryStatus.DELIVERED}
             reasons = (one.reason for one in outcomes if one.status is not DeliveryStatus.DELIVERED)
-            reason = reason or hide_secrets(next(reasons, ""))
+            reason = reason or shown_reason(next(reasons, ""))
         return delivered, reason
 
     def _connect(self) -> None:

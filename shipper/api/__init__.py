@@ -19,7 +19,7 @@ A document's encoding  :func:`with_delivery_fields`, :func:`timestamp`
 Files of strangers     :func:`open_named`
 Settings               :class:`Settings`, :class:`PathSettings`, :data:`FilePath`, :data:`ReadFile`,
                        :data:`Positive`, :data:`Seconds`, :func:`read_secret`, :func:`remember_secret`,
-                       :func:`hide_secrets`
+                       :func:`hide_secrets`, :func:`shown_reason`, :data:`REASON`
 Hosts and TLS          :func:`split_address`, :func:`check_addresses`, :func:`check_url`,
                        :func:`base_url`, :class:`TLS`, :class:`OptionalTLS`,
                        :func:`tls_context`, :func:`trust_context_only`, :func:`connection_error`
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from kpanic.shipper.api._reader import Reader, Readers, parse_fault, too_costly
-    from kpanic.shipper.api._secrets import hide_secrets, remember_secret
+    from kpanic.shipper.api._secrets import REASON, hide_secrets, remember_secret, shown_reason
     from kpanic.shipper.api._settings import (
         TLS,
         OptionalTLS,
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALREADY_THERE",
     "MEMORY",
+    "REASON",
     "TLS",
     "WATCHDOG",
     "Crash",
@@ -106,6 +107,7 @@ __all__ = [
     "parse_fault",
     "read_secret",
     "remember_secret",
+    "shown_reason",
     "split_address",
     "timestamp",
     "tls_context",
@@ -147,8 +149,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "too_costly",
     ),
     "kpanic.shipper.api._secrets": (
+        "REASON",
         "hide_secrets",
         "remember_secret",
+        "shown_reason",
     ),
     "kpanic.shipper.api._settings": (
         "TLS",

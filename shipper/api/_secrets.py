@@ -6,7 +6,10 @@ import base64
 import binascii
 import re
 
-__all__ = ["hide_secrets", "remember_secret"]
+__all__ = ["REASON", "hide_secrets", "remember_secret", "shown_reason"]
+
+REASON = 2_000
+"""Maximum characters of what a receiver says; an engine quotes the document."""
 
 HIDDEN = "[secret]"
 SHORTEST = 4
@@ -38,6 +41,11 @@ def hide_secrets(text: str) -> str:
     if _secrets:
         text = _BASE64.sub(_hidden_if_secret, text)
     return _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
+
+
+def shown_reason(text: str) -> str:
+    """Return what a receiver says, without secrets and with at most :data:`REASON` characters."""
+    return hide_secrets(text[: 2 * REASON])[:REASON]
 
 
 def _hidden_if_secret(found: re.Match[str]) -> str:

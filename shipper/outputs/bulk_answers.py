@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kpanic.shipper.api import ALREADY_THERE, DeliveryStatus, hide_secrets
+from kpanic.shipper.api import ALREADY_THERE, REASON, DeliveryStatus, shown_reason
 
 __all__ = ["item_status", "names_documents", "reason_of"]
 
-REASON_CHARACTERS: Final = 2_000
-"""Maximum characters of a reason, as an engine quotes the document."""
 CAUSES: Final = 4
 """Maximum texts of a reason; deeper causes are Java's."""
 
@@ -51,5 +49,5 @@ def reason_of(data: object) -> str:
     while isinstance(error, dict) and len(words) < CAUSES:
         words += [str(error[key]) for key in ("type", "reason") if error.get(key)]
         error = error.get("caused_by")
-    text = ": ".join(words) if words else " ".join(str(data)[: 4 * REASON_CHARACTERS].split())
-    return hide_secrets(text[: 4 * REASON_CHARACTERS])[:REASON_CHARACTERS] or "no reason given"
+    text = ": ".join(words) if words else " ".join(str(data)[: 2 * REASON].split())
+    return shown_reason(text) or "no reason given"

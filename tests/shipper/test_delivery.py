@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kpanic.shipper.api import DeliveryStatus, Outcome, Settings, Unavailable
-from kpanic.shipper.delivery import REASON, Delivery
+from kpanic.shipper.api import REASON, DeliveryStatus, Outcome, Settings, Unavailable
+from kpanic.shipper.delivery import Delivery
 from kpanic.shipper.store import Store
 from tests.shipper.samples import packed
 

@@ -25,17 +25,21 @@ import subprocess
 import time
 import urllib.request
 from bisect import bisect
+from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import accumulate
 from multiprocessing import Pool
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
+from kpanic.dashboards import totals
+from kpanic.dashboards.engine import rows
 from kpanic.dashboards.panels import INDEX as PANELS
 from kpanic.dashboards.panels import KERNEL_PANICS, LONG_TERM
 from kpanic.dashboards.query import query
-from kpanic.indices import data_stream
+from kpanic.indices import data_stream, totals_index
 from tests.benchmarks.service import KPANIC
 from tests.engines import parts
 from tests.engines.search import Engine, Node
@@ -51,7 +55,21 @@ AGAIN = 3
 LATE = 500
 """Documents since the last ``kpanic rollup``."""
 START, DAYS = datetime(2020, 1, 1, tzinfo=UTC), 5 * 365
+LIFE = 365
+"""Days in which a fault kills machines."""
 INDEX = data_stream("default")
+
+
+class Crash(NamedTuple):
+    """What differs from one document to another."""
+
+    incident: str
+    provider: str
+    moment: int
+    """Milliseconds since 1970 UTC."""
+    fault: int
+    host: int
+    kernel: int
 
 
 class Part(NamedTuple):
@@ -66,61 +84,76 @@ class Part(NamedTuple):
     """The engine received them now, not when the machines died."""
 
 
-def crashes(part: Part) -> Iterator[dict[str, Any]]:
-    """Yield documents."""
+def crashes(part: Part) -> Iterator[Crash]:
+    """Yield crashes, and every tenth a second time."""
     chance = random.Random(part.seed)
     weights = [*accumulate(1 / rank for rank in range(1, part.signatures + 1))]
-    document: dict[str, Any] = {}
+    crash: Crash | None = None
     for number in range(part.documents):
-        if number % 11:
-            provider = "file"
-        elif number:  # the one before, by another transport
-            yield document | {"event": document["event"] | {"provider": "netconsole"}}
+        if number % 11 == 0 and crash:
+            yield crash._replace(provider="netconsole")
             continue
-        else:
-            provider = "pstore"
         fault = bisect(weights, chance.uniform(0, weights[-1]))
-        moment = int((START + timedelta(days=chance.uniform(0, DAYS))).timestamp() * 1000)
-        document = {
-            "@timestamp": moment,
-            "event": {
-                "id": f"v1-{chance.getrandbits(128):032x}",
-                "provider": provider,
-                "ingested": int(time.time() * 1000) if part.late else moment,
-            },
-            "host": {
-                "name": f"host{chance.randrange(part.hosts)}.example.com",
-                "os": {"kernel": f"6.1.0-{chance.randrange(60)}-amd64"},
-            },
-            "kernel": {
-                "panic": {
-                    "cause": "null-dereference",
-                    "fatal": True,
-                    "signature": {"id": f"v1-{fault:016x}", "quality": "strong"},
-                    "title": f"BUG: unable to handle kernel NULL pointer dereference in function_{fault}",
-                }
-            },
-        }
-        yield document
+        day = (fault * LIFE // 7 + chance.random() * LIFE) % DAYS
+        crash = Crash(
+            f"{chance.getrandbits(128):032x}",
+            "file" if number else "pstore",
+            int((START + timedelta(days=day)).timestamp() * 1000),
+            fault,
+            chance.randrange(part.hosts),
+            int(day) // 30 + chance.randrange(6),
+        )
+        yield crash
+
+
+def lines(part: Part) -> Iterator[bytes]:
+    """Yield the actions of a request, with the fields that commands, totals and counts of days ask for."""
+    for one in crashes(part):
+        received = int(time.time() * 1000) if part.late else one.moment
+        yield (
+            f"""{{"create":{{}}}}
+{{"@timestamp":{one.moment},"event":{{"id":"v1-{one.incident}","provider":"{one.provider}",\
+"ingested":{received}}},"host":{{"name":"host{one.host}.example.com",\
+"os":{{"kernel":"6.1.0-{one.kernel}-amd64"}}}},"kernel":{{"panic":{{"cause":"cause-{one.fault % 12}",\
+"fatal":true,"hardware":{{"product":"PowerEdge R{one.host % 20}"}},\
+"rip":{{"module":"module_{one.fault % 90}","symbol":"function_{one.fault}"}},\
+"signature":{{"id":"{signature(one.fault)}","quality":"strong"}},"taint":{{"flags":["O","W"]}},\
+"title":"BUG: unable to handle kernel NULL pointer dereference in function_{one.fault}"}}}}}}
+"""
+        ).encode()
+
+
+def signature(fault: int) -> str:
+    """Return the signature of a fault."""
+    return f"v1-{fault:016x}"
 
 
 def send(part: Part) -> None:
     """Send documents."""
-    lines = (b'{"create":{}}\n%b\n' % json.dumps(one).encode() for one in crashes(part))
-    request = urllib.request.Request(f"{part.url}/{INDEX}/_bulk", b"".join(lines))  # noqa: S310
+    request = urllib.request.Request(f"{part.url}/{INDEX}/_bulk?filter_path=errors", b"".join(lines(part)))  # noqa: S310
     request.add_header("content-type", "application/json")
     with urllib.request.urlopen(request, timeout=600) as answer:  # noqa: S310
-        if (said := json.load(answer))["errors"]:
-            raise SystemExit(f"a document was refused: {str(said)[:500]}")
+        if json.load(answer)["errors"]:
+            raise SystemExit("a document was refused")
 
 
 def fill(engine: Engine, whole: Part) -> None:
-    """Send documents from two processes."""
+    """Send documents from two processes; the engine neither shows nor syncs them meanwhile."""
+    begin = time.monotonic()
     subprocess.run([*KPANIC, "setup", "--index-management", *option(engine)], check=True, capture_output=True)
+    engine.ask("PUT", f"/_data_stream/{INDEX}")
+    quick = {
+        "refresh_interval": "-1",
+        "translog.durability": "async",
+        "translog.flush_threshold_size": "1gb",
+    }
+    engine.ask("PUT", f"/{INDEX}/_settings", {"index": quick})
     parts = (whole._replace(seed=seed, documents=BULK) for seed in range(whole.documents // BULK))
     with Pool(2) as pool:
-        for _ in pool.imap_unordered(send, parts):
-            pass
+        for number, _ in enumerate(pool.imap_unordered(send, parts), 1):
+            if number % (10**6 // BULK) == 0:
+                print(f"  {number * BULK:,} documents after {time.monotonic() - begin:.0f} s", flush=True)
+    engine.ask("PUT", f"/{INDEX}/_settings", {"index": dict.fromkeys(quick)})
     engine.ask("POST", f"/{INDEX}/_refresh")
 
 
@@ -129,11 +162,11 @@ def option(engine: Engine) -> list[str]:
     return ["-E", f"output.{engine.product}.hosts={engine.url}"]
 
 
-def roll_up(engine: Engine) -> None:
+def roll_up(engine: Engine, *arguments: str) -> None:
     """Count, and print what it takes."""
     server = listener(int(engine.url.rpartition(":")[2]))
     before, begin = server.cpu_times(), time.monotonic()
-    subprocess.run([*KPANIC, "rollup", *option(engine)], check=True, capture_output=True)
+    subprocess.run([*KPANIC, "rollup", *arguments, *option(engine)], check=True, capture_output=True)
     seconds, after = time.monotonic() - begin, server.cpu_times()
     spent = after.user + after.system - before.user - before.system
     print(f"  {'kpanic rollup':<49} {seconds:6.2f} s {spent:6.2f} s", flush=True)
@@ -152,12 +185,15 @@ def load(engine: Engine, dashboard: Dashboard) -> None:
     print(f"  panels of {dashboard.title:<39} {seconds:6.2f} s {spent:6.2f} s", flush=True)
 
 
-def timed(engine: Engine, *arguments: str) -> None:
-    """Run a command and print what it takes."""
+def timed(engine: Engine, *arguments: str, again: int = AGAIN) -> None:
+    """Run a command and print what it takes.
+
+    :param again: runs after the first.
+    """
     command = [*KPANIC, *arguments, "--from", engine.product, *option(engine)]
     server = listener(int(engine.url.rpartition(":")[2]))
     taken = []
-    for _ in range(1 + AGAIN):
+    for _ in range(1 + again):
         before, begin = server.cpu_times(), time.monotonic()
         done = subprocess.run(command, capture_output=True, check=False)
         seconds, after = time.monotonic() - begin, server.cpu_times()
@@ -168,6 +204,41 @@ def timed(engine: Engine, *arguments: str) -> None:
     again = "{:6.2f} s {:6.2f} s".format(*map(statistics.median, zip(*taken[1:], strict=True)))
     lines = len(done.stdout.splitlines())
     print(f"  kpanic {' '.join(arguments):<42} {first} {again} {lines:6,}", flush=True)
+
+
+def check(engine: Engine, whole: Part) -> None:
+    """Hold the list of signatures to a full count by the engine, and to the crashes that were made."""
+
+    def ask(index: str, body: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = engine.ask("POST", f"/{index}/_search", body)
+        return found
+
+    documents, kept = partial(ask, INDEX), partial(ask, totals_index("default"))
+    listed = totals.rows(kept, documents)
+    if listed is None:
+        raise SystemExit("the totals were not used")
+    counted = {row.key: row.values for row in rows(documents, totals.LIST)}
+    if {row.key for row in listed} != counted.keys():
+        raise SystemExit("the list has other signatures than a full count")
+    print(f"  {len(listed):,} signatures; of these differ from a full count:")
+    for place, name in enumerate(("incidents", "hosts", "first", "last", "title", "cause")):
+        unlike = [row for row in listed if row.values[place] != counted[row.key][place]]
+        most = (abs(row.values[place] / counted[row.key][place] - 1) for row in unlike if place < 2)  # type: ignore[operator]
+        print(f"    {name:<10} {len(unlike):6,}, by {max(most, default=0):.2%} at most")
+    made: Counter[str] = Counter()
+    batches = [whole._replace(seed=seed, documents=BULK) for seed in range(whole.documents // BULK)]
+    for part in [*batches, late(whole)]:
+        made.update(signature(one.fault) for one in crashes(part) if one.provider != "netconsole")
+    errors = {row.key: abs(int(row.values[0] or 0) / made[str(row.key)] - 1) for row in listed}
+    exact = sum(not error for error in errors.values())
+    print(
+        f"    incidents are those that were made of {exact:,}, and off by {max(errors.values()):.2%} at most"
+    )
+
+
+def late(whole: Part) -> Part:
+    """Return the crashes that the engine receives after it has counted."""
+    return whole._replace(seed=-1, documents=LATE, late=True)
 
 
 def listener(port: int) -> psutil.Process:
@@ -209,12 +280,14 @@ def main() -> None:
         timed(engine, "list", "--host", "host77*", "--since", "2024-01-01")
         timed(engine, "list", "--signature", common)
         timed(engine, "list", "--signature", rare)
-        timed(engine, "signatures")
+        timed(engine, "signatures", again=1)
         roll_up(engine)
         roll_up(engine)
-        send(whole._replace(seed=-1, documents=LATE, late=True))
+        send(late(whole))
         engine.ask("POST", f"/{INDEX}/_refresh")
         timed(engine, "signatures")
+        check(engine, whole)
+        roll_up(engine, "--delay", "0")
         load(engine, LONG_TERM)
         load(engine, LONG_TERM)
         load(engine, KERNEL_PANICS)

@@ -11,7 +11,7 @@ from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tests.patterns import Compiled
 
@@ -167,18 +167,27 @@ def _takes(operation: Any, argument: Any, one: str) -> bool:  # noqa: ANN401
 def grows(run: Callable[[Any], object], text: Callable[[int], Any]) -> float:
     """Return how many times longer a text of four times the length takes; 0 if it is too quick to tell.
 
-    Both texts are measured in turn, so that what else runs on the machine slows both. A ratio above
-    :data:`LIMIT` is measured again, often.
+    A ratio above :data:`LIMIT` is measured again with texts of four times the length: what grows with the
+    square of a bounded window, and then with the length, is above it for some lengths alone.
     """
     for large in SIZES:
         if _once(run, text(large)) > SLOW:
             break
-    long, short = text(large), text(large // 4)
+    ratio = _ratio(run, text(large), text(large // 4), REPETITIONS)
+    return ratio if ratio <= LIMIT else _ratio(run, text(large * 4), text(large), REPETITIONS[:1])
+
+
+def _ratio(run: Callable[[Any], object], long: Any, short: Any, repetitions: Sequence[int]) -> float:  # noqa: ANN401
+    """Return how many times longer the long text takes.
+
+    Both texts are measured in turn, so that what else runs on the machine slows both. A ratio above
+    :data:`LIMIT` is measured again, often.
+    """
     if _once(run, long) < NOISE:
         return 0.0
     times: list[tuple[float, float]] = []
     ratio = 0.0
-    for repeats in REPETITIONS:
+    for repeats in repetitions:
         times += [(_once(run, long), _once(run, short)) for _ in range(repeats)]
         if statistics.median(one for one, _ in times) < NOISE:
             return 0.0

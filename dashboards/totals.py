@@ -221,19 +221,24 @@ def _added(
             }
             for name, values in asked[begin : begin + _CLAUSES]
         ]
-        for name, value in _pairs(ask, {"bool": {"should": known}}, FAULTS.field, field):
+        for name, value in _pairs(ask, {"bool": {"should": known}}, field):
             new[name].discard(value)
     return {name: len(values) for name, values in new.items()}
 
 
-def _pairs(ask: Ask, where: Json, *fields: str) -> Iterator[tuple[str, ...]]:
-    """Yield the values that documents have of some fields."""
-    sources = [{name: {"terms": {"field": name}}} for name in fields]
-    composite: Json = {"size": engine.NAMES, "sources": sources}
-    body = {"size": 0, "query": where, "aggs": {"pairs": {"composite": composite}}}
-    while True:
-        page = ask(body)["aggregations"]["pairs"]
-        yield from (tuple(bucket["key"][name] for name in fields) for bucket in page["buckets"])
-        if len(page["buckets"]) < engine.NAMES:
-            return
-        composite["after"] = page["after_key"]
+def _pairs(ask: Ask, where: Json, field: str) -> Iterator[tuple[str, str]]:
+    """Yield the signatures of documents with each value of a field.
+
+    The values are told apart as they are met: with their ordinals, an engine would first join those of the
+    whole index, which it forgets with each new document.
+
+    :param where: query for at most :data:`_CLAUSES` signatures, with at most :data:`FRESH` values of each.
+    """
+
+    def groups(name: str, size: int) -> Json:
+        return {"terms": {"field": name, "size": size, "execution_hint": "map"}}
+
+    faults = {**groups(FAULTS.field, _CLAUSES), "aggs": {"values": groups(field, FRESH)}}
+    body = {"size": 0, "query": where, "aggs": {"faults": faults}}
+    for fault in ask(body)["aggregations"]["faults"]["buckets"]:
+        yield from ((fault["key"], one["key"]) for one in fault["values"]["buckets"])

@@ -65,6 +65,8 @@ COMPRESSED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
     (".zst", zstd.compress),
     (".xz", lambda text: lzma.compress(text, preset=0)),
 )
+BEFORE = 16
+"""Texts before the crashes of objects."""
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "key",
     "AWS_SECRET_ACCESS_KEY": "very-secret",
@@ -91,17 +93,23 @@ def noise() -> Iterator[bytes]:
 def objects(size: int, count: int) -> Iterator[tuple[str, bytes]]:
     """Yield the names of objects and their bytes.
 
+    Compressed ones have two members, as those to which a rotation appends; what is before the crash is one of
+    a few texts.
+
     :param size: bytes of text in all of them.
     """
     quiet = noise()
-    for number in range(count):
-        text = b""
-        crash = crash_text(number)
-        while len(text) + len(crash) < size // count:
+    length = size // count - len(crash_text(0))
+    before: list[bytes] = []
+    for number, (_, compress) in zip(range(BEFORE), itertools.cycle(COMPRESSED), strict=False):
+        text = b"".join(itertools.islice(quiet, number))[:length]
+        while len(text) < length:
             text += next(quiet)
+        before.append(compress(text[: length - 1] + b"\n"))
+    for number in range(count):
         ending, compress = COMPRESSED[number % len(COMPRESSED)]
         name = f"consoles/node{number:04}/console.log{ending}"
-        yield name, compress(text[: size // count - len(crash)] + b"\n" + crash)
+        yield name, before[number % BEFORE] + compress(crash_text(number))
 
 
 def write_console(path: Path, size: int, count: int, crashes: int) -> int:
@@ -182,15 +190,17 @@ def measure(path: str, size: int, part: int, environment: Mapping[str, str], cho
     """Ship in each way, and print a line for each."""
     ways = [(engine, count) for engine in chosen.engines.split(",") for count in chosen.workers]
     taken: dict[tuple[str, int], Taken] = {}
-    for _, way in itertools.product(range(chosen.rounds), ways):
+    print(HEAD)
+    for turn, way in itertools.product(range(1, chosen.rounds + 1), ways):
         one = _on(way, path, part, environment)
         best = taken.get(way)
         if best and best.documents != one.documents:
             raise SystemExit(f"{way}: another round gave other documents")
-        taken[way] = min(best or one, one)
-    first = taken[ways[0]]
-    print(HEAD)
-    for (engine, count), one in taken.items():
+        taken[way] = one = min(best or one, one)
+        if turn < chosen.rounds:
+            continue
+        engine, count = way
+        first = taken[ways[0]]
         efficiency = ("", "")
         if count > 1 and (alone := taken.get((engine, 1))):
             by_clock = alone.seconds / one.seconds / count

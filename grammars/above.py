@@ -41,7 +41,7 @@ _OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux ve
 """A line that ends another report, or begins a boot."""
 _OWNER: Final = regex(r"\s*(?:CPU: \d|P[Ii][Dd]: \d)")
 _MODULES: Final = regex(r"\s*Modules linked in")
-_CODE: Final = regex(r"\s*(?:Code: |---\[ end trace )")
+_CODE: Final = regex(r"\s*(?:Code: |---\[ end trace |Modules linked in)")
 """What names neither a function nor a task."""
 _BEHIND: Final = regex(r"\s*(?:Code: |RIP)")
 """A line behind a trace."""

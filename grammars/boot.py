@@ -19,7 +19,7 @@ from msgspec import Struct, field, structs
 from kpanic.grammars import faults, machines, precompiled
 from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, ksymoops, machine, prompt
 from kpanic.grammars.blocks.hardware import read_hardware
-from kpanic.grammars.data.complaints import BEFORE, HARDWARE, TRIGGERS, Complaint
+from kpanic.grammars.data.complaints import ASKED, BEFORE, HARDWARE, KILLER, TRIGGERS, Complaint
 from kpanic.grammars.fact import Fact, lines_of
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import NO_HOST, Hardware, Kernel
@@ -113,7 +113,7 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
     if boot.kernel.banner and at:
         return False
     fields = _read(banner, line, at)
-    release = fields["release"]
+    release = fields["release"].rstrip(".,")  # of a sentence
     boot.kernel = structs.replace(
         boot.kernel,
         release=release,
@@ -222,10 +222,14 @@ def _complaint(
 
 
 def _trigger(complaint: Complaint) -> Callable[[Boot, Line, int], bool]:
-    said = _said(complaint, "trigger")
+    said = _said(complaint, "request" if complaint.what == ASKED else "trigger")
 
     def read(boot: Boot, line: Line, _at: int) -> bool:
-        boot.trigger = said(line) or boot.trigger
+        before, found = boot.trigger, said(line)
+        asked = before is not None and before.kind == "request" and complaint.what == KILLER
+        if found and before and asked and line.number <= before.lines[-1].number + NEAR:
+            found = Fact("trigger", {**found.value, "asked": ASKED}, (*before.lines, line))
+        boot.trigger = found or before
         return False
 
     return read

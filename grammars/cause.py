@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import structs
 
 from kpanic.grammars import machines
+from kpanic.grammars.data.complaints import ASKED, KILLER
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.machines.access import NOTHING, Access, fetch
 from kpanic.grammars.machines.address import NULL_PAGE
@@ -134,7 +135,7 @@ def triggered(trigger: Fact | None, head: Line) -> Fact | None:
         return None
     if line.time is None or head.time is None:
         return trigger if head.number - line.number <= CLOSE else None
-    most = LONG if trigger.value["what"] == "the OOM killer" else SOON
+    most = LONG if trigger.value["what"] in {KILLER, ASKED} else SOON
     return trigger if 0 <= head.time - line.time <= most else None
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import Line
     from kpanic.grammars.report_lines import ReportText
 
-__all__ = ["broken", "mentioned", "mixed", "symbolless"]
+__all__ = ["NO_TRACE", "broken", "mentioned", "mixed", "symbolless"]
 
+NO_TRACE: Final = "there is no call trace"
 NEAR: Final = 15
 """Lines behind ``Call Trace:`` within which a frame must come."""
 RAW: Final = 3
@@ -64,7 +65,7 @@ def broken(report: ReportText, facts: Body) -> str:
         seen.add(kind)
         if not _framed(facts, number, fact):
             return f"{label} has no frames"
-    return "" if any_frames or _jumped(facts) or _terse(report, facts) else "there is no call trace"
+    return "" if any_frames or _jumped(facts) or _terse(report, facts) else NO_TRACE
 
 
 def symbolless(facts: Body) -> bool:

@@ -56,8 +56,11 @@ def no_stack() -> ParserElement:
 
 @block("access", dict)
 def access() -> ParserElement:
-    """Read of size 8 at addr ffff888011a4f010 by task worker/123"""  # mm/kasan/report.c
-    deed = k.one_of("Read", "Write")("deed") + " of size " + k.number("size")
+    """Read of size 8 at addr ffff888011a4f010 by task worker/123
+
+    Write at addr f7ff000001234567 by task worker/123
+    """  # mm/kasan/report.c; the second of tag-based KASAN
+    deed = k.one_of("Read", "Write")("deed") + k.Opt(" of size " + k.number("size"))
     task = k.Opt(" by task " + k.any_text("task"))
     return deed + " at addr " + k.hex_number("address") + task + k.rest_of_line
 

@@ -58,9 +58,13 @@ BEFORE: Final = (
 )
 """In mm/oom_kill.c, fs/*/super.c, fs/xfs/xfs_fsops.c, arch/x86/kernel/nmi.c."""
 
+KILLER: Final = "the OOM killer"
+ASKED: Final = "the OOM killer, through SysRq"
+"""A request for it, which its report follows."""
 TRIGGERS: Final = (
     Complaint("Trigger a crash", r"[sS]ys[rR]q ?: ", "SysRq"),
+    Complaint("Manual OOM execution", r"[sS]ys[rR]q ?: ", ASKED),
     Complaint("NMI received for unknown reason", "", "an NMI"),
-    Complaint("invoked oom-killer: ", r"^(?P<task>.{1,64}?) invoked oom-killer", "the OOM killer"),
+    Complaint("invoked oom-killer: ", r"^(?P<task>.{1,64}?) invoked oom-killer", KILLER),
 )
 """Triggers of crashes, printed before the report: drivers/tty/sysrq.c, nmi.c, oom_kill.c."""

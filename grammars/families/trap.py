@@ -191,9 +191,13 @@ def division_by_zero() -> ParserElement:
 
 @_form(title="{what} exception in {function}", cause="general-protection")
 def program_check() -> ParserElement:
-    """specification exception: 0006 ilc:3 [#1] SMP"""  # s390x
+    """specification exception: 0006 ilc:3 [#1] SMP
+
+    Unknown program exception: 0028 [#1] SMP
+    """  # s390x; before 3.14 without the length of the instruction
     what = k.one_of("execute", "addressing", "specification", "data", "special operation", "operand")
-    return what("what") + " exception: " + k.hex_number + " ilc:" + k.rest_of_line
+    named = (what | "Unknown program")("what") + " exception: "
+    return named + k.hex_number + k.one_of(" ilc:", " [#") + k.rest_of_line
 
 
 @_form(title="{what}", cause="general-protection", harmless=True)

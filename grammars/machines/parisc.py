@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks.platform import platform
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
@@ -54,12 +55,18 @@ def rows() -> ParserElement:
     return k.Lines((lead | cpu) + k.rest_of_line)("lines")
 
 
+@block("platform", platform("parisc"))
+def status() -> ParserElement:
+    """YZrvWESTHLNXBCVMcbcbcbcbOGFRQPDI"""  # the bits of the PSW below it
+    return k.one_of("      YZrvWESTHL", "     YZrvWESTHL", "YZrvWESTHL") + k.rest_of_line
+
+
 _APART: Final = apart("parisc")
 PARISC = Machine(
     name="parisc",
     words=("parisc", "hppa"),
     bits=32,
-    blocks=(iaoq, rows),
+    blocks=(iaoq, rows, status),
     regions=lambda _address: _APART,
 )
 PARISC64 = replace(PARISC, name="parisc64", words=("parisc64", "hppa64"), bits=64)

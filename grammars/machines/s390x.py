@@ -113,13 +113,20 @@ def interruption() -> ParserElement:
     monitor event: 0040 ilc:2 [#1] PREEMPT SMP
 
     illegal operation: 0001 ilc:1 [#1] SMP
+
+    Unknown program exception: 0028 [#1] SMP
     """  # arch/s390/kernel/traps.c
     return k.exception(
         *("addressing exception: ", "execute exception: ", "fixpoint divide exception: "),
         *("fixpoint overflow exception: ", "operand exception: ", "privileged operation: "),
         *("specification exception: ", "special operation exception: ", "illegal operation: "),
         *("data exception: ", "vector exception: ", "space switch event: ", "monitor event: "),
-        *("transaction constraint exception: ", "secure storage access: ", "protection exception: "),
+        *(
+            "Unknown program exception: ",
+            "transaction constraint exception: ",
+            "secure storage access: ",
+            "protection exception: ",
+        ),
     )
 
 

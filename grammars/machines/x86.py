@@ -8,6 +8,7 @@ from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
 from kpanic.grammars.blocks.oops import read_oops
 from kpanic.grammars.blocks.owner import read_owner
+from kpanic.grammars.blocks.platform import platform
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
@@ -38,6 +39,21 @@ def _where() -> ParserElement:
 def _no_inline() -> ParserElement:
     """Match nothing where the line is of an inlined function, which another line names better."""
     return ~k.Regex(r"[^\n]{0,200}\[inline\]")
+
+
+@block("platform", platform("i686"))
+def page_table_32() -> ParserElement:
+    """*pde = 00000000"""  # arch/x86/mm/fault.c: dump_pagetable()
+    return "*pde = " + k.hex_digits(8, 16) + k.rest_of_line
+
+
+@block("platform", platform("x86_64"))
+def page_table_64() -> ParserElement:
+    """PGD 290e01067 P4D 290e01067 PUD 46da41067 PMD 46d8f8067 PTE 800ffffed6f54060
+
+    PGD 1c11067 PUD 0
+    """
+    return "PGD " + k.hex_number + " P" + k.one_of("4D ", "UD ") + k.rest_of_line
 
 
 @block("pointer", pointer("x86_64", _USER))
@@ -214,7 +230,7 @@ X86_64 = Machine(
     name="x86_64",
     words=("x86_64", "amd64"),
     entries=r"entry_SYSCALL_64|do_syscall_64$|__x64_sys_|system_call_fastpath$|secondary_startup_64",
-    blocks=(rip_braced, rip, rip_end, ip, release, rows, exception, page_fault_code, overran),
+    blocks=(rip_braced, rip, rip_end, ip, release, rows, exception, page_fault_code, overran, page_table_64),
     fault=_fault,
     says_fetch=True,
     regions=_regions,
@@ -239,7 +255,7 @@ I686 = Machine(
     words=("i686", "i586", "i386", "686", "686-pae"),
     bits=32,
     entries=r"sysenter_past_esp$|entry_(?:INT80|SYSENTER)_32$",
-    blocks=(eip, eip_is_at, ip, release, rows, exception, page_fault_code, overran),
+    blocks=(eip, eip_is_at, ip, release, rows, exception, page_fault_code, overran, page_table_32),
     fault=_fault,
     regions=split(0xC0000000),  # PAGE_OFFSET, unless configured otherwise
     disassembler=Disassembler(

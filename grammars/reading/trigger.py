@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.data.complaints import KILLER
 from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
@@ -32,6 +33,7 @@ BLOCKED: Final = Claim(
 STATE: Final = Claim("The task was {state}.", "task", derived=("state",))
 UNCLAIMED: Final = Claim("An NMI came that no handler claimed.", "trigger")
 STARVED: Final = Claim("Task {task} asked for memory when none was left.", "trigger")
+ASKED: Final = Claim("Somebody called the OOM killer through SysRq.", "request", "trigger")
 INIT: Final = Claim("PID 1 ended, and the kernel cannot run without it.", "header")
 RUNNING: Final = Claim(
     "Task {task} (PID {pid}){user} was running{cpu}.",
@@ -112,7 +114,11 @@ def _unclaimed(report: CrashReport) -> tuple[Sentence | None, ...]:
 
 
 def _starved(report: CrashReport) -> tuple[Sentence | None, ...]:
-    found = _trigger(report, "the OOM killer")
+    found = _trigger(report, KILLER)
+    asked = found if found and "asked" in found.value else None
+    asked = next((fact for fact in report.facts if fact.kind == "request"), asked)
+    if asked:
+        return (ASKED.say(report, asked.lines[:1]),)
     return (STARVED.say(report, found.lines, task=found.value["task"]),) if found else ()
 
 

@@ -12,6 +12,7 @@ from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
 from kpanic.grammars.reading.evidence import header
 from kpanic.grammars.reading.kernel import CRASH_KERNEL
 from kpanic.grammars.suspect import base
+from kpanic.grammars.trust import NO_TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     """Say how sure the cause is, and why."""
     if report.cause == "sysrq" and lines_of(report.facts, "trigger"):
         return "certain", "the log says that somebody asked for it"
+    if report.kind == "panic" and report.cause in STATED and report.doubt == NO_TRACE:
+        return "certain", "the kernel says so itself, though no call trace stands in the lines that were read"
     if report.status == "corrupted":
         return "unknown", f"the report could not be read as a whole ({report.doubt or 'it is damaged'})"
     if report.status != "complete" or report.cause == "unknown":

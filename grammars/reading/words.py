@@ -11,6 +11,7 @@ from kpanic.grammars.reading.claim import Claim, step_sentences
 from kpanic.grammars.reading.evidence import header
 
 if TYPE_CHECKING:
+    from kpanic.grammars.fact import Fact
     from kpanic.grammars.model import CrashReport, Line, Sentence
 
 NAME: Final = "what the kernel said"
@@ -30,6 +31,7 @@ ADDRESS: Final = Claim(
 TOLD: Final = Claim('The kernel says of 0x{address}: "{place}".', "place")
 NULL: Final = Claim("The address was NULL.", "header", "fault address", "range", "registers", "pointer")
 ACCESS: Final = Claim("It was a {deed} of {size} bytes at {address}.", "access", derived=("deed",))
+UNSIZED: Final = Claim("It was a {deed} at {address}.", "access", derived=("deed",))
 LOCKS: Final = Claim("Task {task} wanted a lock while it held another.", "lock")
 
 _KINDS: Final = {
@@ -115,20 +117,20 @@ def _holding(report: CrashReport, address: int) -> tuple[Line, ...]:
     return ()
 
 
+def _access(report: CrashReport, access: Fact) -> Sentence | None:
+    """Say what was accessed; KASAN with tags does not always know how much."""
+    deed, address = access.value["deed"].lower(), access.value["address"]
+    if "size" not in access.value:
+        return UNSIZED.say(report, access.lines, deed=deed, address=address)
+    return ACCESS.say(report, access.lines, deed=deed, size=access.value["size"], address=address)
+
+
 def _details(report: CrashReport) -> tuple[Sentence | None, ...]:
     """Return what the lines of a sanitizer's or lockdep's report say that the first does not."""
     access = next((fact for fact in report.facts if fact.kind == "access"), None)
     locks = [fact for fact in report.facts if fact.kind == "lock"]
     wanted = next((fact for fact in locks if "task" in fact.value), None)
     return (
-        ACCESS.say(
-            report,
-            access.lines,
-            deed=access.value["deed"].lower(),
-            size=access.value["size"],
-            address=access.value["address"],
-        )
-        if access
-        else None,
+        _access(report, access) if access else None,
         LOCKS.say(report, task=wanted.value["task"]) if wanted and len(locks) > 1 else None,
     )

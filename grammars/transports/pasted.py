@@ -16,7 +16,7 @@ _QUOTE: Final = regex(r"(?:> ?)+(?P<text>.+)")
 _MARK: Final = regex(
     r"(?:\s{1,64}|\s{0,64}(?:\d{1,7}[:.|]?|[|#;*+-])\s{1,64})"
     r"(?P<text>(?:<\d+>)?(?:\[(?: *\d+\.\d|[^\W\d_]{1,5}\.? ?\S{1,5} )"
-    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d).*)"
+    r"|[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:|\d{4}-\d\d-\d\d).*|<[0-7]>.+)"
 )
 _ROW: Final = regex(r"(?:[^|\n]{0,64}\|){1,4} (?P<text>\[ *\d{1,12}\.\d{6}\].*?)(?: {0,64}\|)?$")
 _MARKUP: Final = regex(
@@ -78,4 +78,4 @@ that a terminal of z/VM, whose code page is 037, has in the places of ``[`` and 
 TABLE: Final = Transport(name="table", reader=_Table, order=28, starts=" \t|" + DIGITS)
 """The row of a table, as log viewers show it and Markdown writes it: dates, blanks, then the line."""
 MARK: Final = Transport(name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + DIGITS)
-"""Before a stamp: spaces, the number of the line, or a mark of whoever lists lines."""
+"""Before a stamp or a level: spaces, the number of the line, or a mark of whoever lists lines."""

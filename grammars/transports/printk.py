@@ -23,6 +23,8 @@ _XEN: Final = regex(r" {1,8}(?:EMERG|ALERT|CRIT|ERR|WARN|NOTE|INFO|DBG|DEBUG): "
 """xen-crashdump-analyser writes the level of a record behind its stamp."""
 _DROPPED: Final = regex(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
 _LEVEL: Final = regex(r"<\d+>(?P<text>.*)")
+_LABEL: Final = regex(r"\[[^\s\[\]]{1,64}\] ?")
+"""Xvisor and others that show several consoles as one write the console's name before each line."""
 _INSIDE: Final = regex(
     r"(?P<before>.*?)(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])?"
     r"(?: (?P<text>.*)|$)"
@@ -73,7 +75,7 @@ class _Inside(LineReader):
             raw=row.raw,
             transport="inside",
         )
-        before = match["before"].rstrip()
+        before = "" if _LABEL.fullmatch(match["before"]) else match["before"].rstrip()
         return [Line(row.number, before, raw=row.raw), line] if before else [line]
 
 

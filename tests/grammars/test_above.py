@@ -110,3 +110,11 @@ def test_a_function_with_a_derived_name_is_proved_by_where_the_cpu_was() -> None
     assert [(one.text, [line.number for line in one.evidence]) for one in said] == [
         ("sys_mremap is the suspect function: the instruction pointer is in it.", [3])
     ]
+
+
+def test_an_end_and_a_list_of_modules_tell_less_than_the_panic_below() -> None:
+    modules = "[   28.170000] Modules linked in: widget gadget\n"
+    owner = "[   28.184100] CPU: 0 PID: 286 Comm: widgetd Tainted: G      D           5.10.113-board #1\n"
+    (crash,) = parse(END + modules + PANIC + owner)
+    assert crash.title == "kernel panic: Oops: Fatal exception"
+    assert (crash.kernel.release, crash.process.name) == ("5.10.113-board", "widgetd")

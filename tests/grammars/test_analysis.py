@@ -303,3 +303,32 @@ def test_a_step_that_is_no_function_is_named(site: Callable[[str], None]) -> Non
     site("LAB")
     with pytest.raises(TypeError, match=r"'rack' of kpanic\.steps is no function"):
         analyse(crash("null_read"))
+
+
+OOM = """\
+[  910.113950] Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled
+[  910.229545] CPU: 1 PID: 243 Comm: kworker/1:2 Not tainted 3.16.0-6-amd64 #1
+"""
+KILLER = "[  910.064770] kworker/1:2 invoked oom-killer: gfp_mask=0xd0, order=0, oom_score_adj=0\n"
+
+
+@pytest.mark.parametrize(
+    ("killer", "why"), [(KILLER, "the OOM killer's report stands"), ("", "which is not among the lines")]
+)
+def test_whoever_calls_the_oom_killer_sets_its_panic_off(killer: str, why: str) -> None:
+    (crash,) = parse("[  910.064760] SysRq : Manual OOM execution\n" + killer + OOM)
+    said = {step.name: step for step in analyse(crash).steps}
+    assert crash.cause == "out-of-memory"
+    assert "Somebody called the OOM killer through SysRq." in str(said["trigger"])
+    assert "asked for memory" not in str(said["trigger"])
+    assert why in str(said["verdict"])
+
+
+def test_a_panic_states_its_reason_without_a_trace() -> None:
+    (crash,) = parse("[   12.345678] Kernel panic - not syncing: widget: firmware is missing\n")
+    analysis = analyse(crash)
+    assert (crash.status, analysis.confidence) == ("corrupted", "certain")
+    assert (
+        analysis.sure == "the kernel says so itself, though no call trace stands in the lines that were read"
+    )
+    assert analysis.why.startswith("The log is enough")

@@ -8,6 +8,7 @@ import pytest
 
 from kpanic.grammars import parse
 from kpanic.grammars.fact import lines_of
+from kpanic.grammars.parser import died
 
 if TYPE_CHECKING:
     from kpanic.grammars import CrashReport
@@ -215,3 +216,53 @@ def test_lines_of_a_record_that_come_after_the_header_are_not_before_the_crash()
     head, *rest = RECORD.splitlines(keepends=True)
     crash = read(head + "[  100.000001] Kernel panic - not syncing: Fatal hardware error!\n" + "".join(rest))
     assert [line.number for line in lines_of(crash.hardware_errors)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("line", "machine"),
+    [
+        ("PGD 290e01067 P4D 290e01067 PUD 46da41067 PMD 46d8f8067 PTE 800ffffed6f54060", "x86_64"),
+        ("PGD 1c11067 PUD 0 ", "x86_64"),
+        ("*pde = 00000000", "i686"),
+    ],
+)
+def test_page_tables_name_the_machine_where_registers_are_missing(line: str, machine: str) -> None:
+    (crash,) = parse(
+        f"BUG: unable to handle kernel paging request at 1234567c\n{line}\nOops: 0000 [#1] SMP\n"
+    )
+    assert crash.kernel.architecture == machine
+
+
+def test_the_bits_of_its_status_name_parisc() -> None:
+    (crash,) = parse(
+        "Kernel Fault: Code=26 (Data memory access rights trap) at addr 00000000\n"
+        "CPU: 1 PID: 21 Comm: widgetd Not tainted 6.8.0 #1\n\n"
+        "     YZrvWESTHLNXBCVMcbcbcbcbOGFRQPDI\nPSW: 00000000000001001111111100001111 Not tainted\n"
+    )
+    assert crash.kernel.architecture == "parisc"
+
+
+def test_kasan_names_the_task_where_it_does_not_know_the_size() -> None:
+    (crash,) = parse(
+        "BUG: KASAN: slab-out-of-bounds in widget_read+0x48/0x3b8\n"
+        "Read at addr fcff19f30000d91c by task widgetd/0/12\n"
+        "Pointer tag: [fc], memory tag: [f4]\n"
+    )
+    assert (crash.process.name, crash.process.pid) == ("widgetd/0", 12)
+    assert "It was a read at fcff19f30000d91c." in str(died(crash).analysis)
+
+
+def test_a_release_ends_before_the_full_stop_of_a_sentence() -> None:
+    (crash,) = parse("We use Linux version 3.12.19.\n\nKernel panic - not syncing: widget\n")
+    assert crash.kernel.release == "3.12.19"
+
+
+def test_a_program_check_of_s390_without_a_name() -> None:
+    (crash,) = parse(
+        "Unknown program exception: 0028 [#1] SMP \n"
+        "CPU: 1 PID: 3323 Comm: widgetd Not tainted 3.10.0-1062.el7.s390x #1\n"
+        "Krnl PSW : 0704f00180000000 00000000001067ae (widget_read+0x1e/0x20)\n"
+    )
+    assert crash.title == "Unknown program exception in widget_read"
+    assert crash.oops is not None
+    assert (crash.oops.number, crash.oops.error_code) == (1, 0x28)

@@ -117,3 +117,21 @@ def test_a_sentence_that_mentions_a_header_is_no_crash(sentence: str) -> None:
 def test_a_report_that_breaks_off_is_one_all_the_same(before: str) -> None:
     (crash,) = parse(f"{before}BUG: unable to handle page fault for address: ffffc90000010000\n")
     assert crash.status == "corrupted"
+
+
+@pytest.mark.parametrize("indent", [" ", "    ", "\t"])
+def test_a_level_may_stand_behind_blanks(indent: str) -> None:
+    text = "".join(f"> >>{indent}<4>{line}\n" for line in REPORT.splitlines())
+    (crash,) = parse(text)
+    assert (crash.title, crash.process.name) == ("kernel BUG in widget_scan", "worker")
+
+
+def test_the_name_of_a_console_before_each_stamp_is_no_text() -> None:
+    lines = (
+        "",
+        "Kernel panic - not syncing: widget: no firmware",
+        "CPU: 0 PID: 1 Comm: init Not tainted 6.18.0 #1",
+    )
+    (crash,) = parse("".join(f"[guest0/uart0] [    1.00000{n}] {line}\n" for n, line in enumerate(lines)))
+    assert (crash.title, crash.time) == ("kernel panic: widget: no firmware", 1.000001)
+    assert (crash.kernel.release, crash.process.name) == ("6.18.0", "init")

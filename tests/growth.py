@@ -174,7 +174,7 @@ def grows(run: Callable[[Any], object], text: Callable[[int], Any]) -> float:
         if _once(run, text(large)) > SLOW:
             break
     ratio = _ratio(run, text(large), text(large // 4), REPETITIONS)
-    return ratio if ratio <= LIMIT else _ratio(run, text(large * 4), text(large), REPETITIONS[:1])
+    return ratio if ratio <= LIMIT else _ratio(run, text(large * 4), text(large), (1,))
 
 
 def _ratio(run: Callable[[Any], object], long: Any, short: Any, repetitions: Sequence[int]) -> float:  # noqa: ANN401

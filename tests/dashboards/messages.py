@@ -54,7 +54,8 @@ def main() -> int:
     wanted = sys.argv[1:] or [*MUSTACHE, "elastalert2"]
     found = crash("node7")
     of = {rule.id: signature(found) if rule.source == "signatures" else found for rule in RULES}
-    texts = rendered([(rule, [of[rule.id]]) for rule in RULES])
+    each = [(rule, [of[rule.id]]) for rule in RULES]
+    texts = {product: rendered(product, each) for product in MUSTACHE}
     texts["elastalert2"] = {rule.id: elastalert2_text(rule, of[rule.id]) for rule in RULES}
     for product in wanted:
         for rule in RULES:

@@ -142,16 +142,14 @@ def key(rule: Rule, crash: Json) -> str:
 MUSTACHE = {"opensearch": opensearch_message, "watcher": watcher_message, "kibana": kibana_message}
 
 
-def rendered(rule_crashes: list[tuple[Rule, list[Json]]]) -> dict[str, dict[str, str]]:
-    """Return each rule's message in each product that has Mustache."""
-    made = {}
-    for product, message in MUSTACHE.items():
-        try:
-            texts = render(product, [message(rule, crashes) for rule, crashes in rule_crashes])  # type: ignore[arg-type]
-        except (OSError, subprocess.SubprocessError) as error:
-            parts.missing(f"{product}'s Mustache", error)
-        made[product] = {rule.id: text for (rule, _), text in zip(rule_crashes, texts, strict=True)}
-    return made
+def rendered(product: str, rule_crashes: list[tuple[Rule, list[Json]]]) -> dict[str, str]:
+    """Return each rule's message in a product that has Mustache."""
+    message = MUSTACHE[product]
+    try:
+        texts = render(product, [message(rule, crashes) for rule, crashes in rule_crashes])  # type: ignore[arg-type]
+    except (OSError, subprocess.SubprocessError) as error:
+        parts.missing(f"{product}'s Mustache", error)
+    return {rule.id: text for (rule, _), text in zip(rule_crashes, texts, strict=True)}
 
 
 def elastalert2_text(rule: Rule, crash: Json) -> str:
@@ -164,7 +162,7 @@ def messages() -> dict[str, dict[str, str]]:
     """The messages of each product for two crashes (ElastAlert2 has a message for each) of one fault."""
     two = [(rule, [document(rule.source, host) for host in ("node7", "node8")]) for rule in RULES]
     texts = {rule.id: elastalert2_text(rule, crashes[0]) for rule, crashes in two}
-    return rendered(two) | {"elastalert2": texts}
+    return {product: rendered(product, two) for product in MUSTACHE} | {"elastalert2": texts}
 
 
 WHOLE = [
@@ -278,7 +276,7 @@ def test_a_message_leaves_out_what_a_document_lacks(product: str) -> None:
     if product == "elastalert2":
         text = elastalert2_text(rule, bare)
     else:
-        text = rendered([(rule, [bare])])[product][rule.id]
+        text = rendered(product, [(rule, [bare])])[rule.id]
     assert [line for line in text.splitlines() if line][1:] == [
         "Title: x",
         "Host: node7",

@@ -201,7 +201,7 @@ def test_of_a_cut_archive_what_is_there_is_read_and_the_damage_told(
 ) -> None:
     make = tar if kind == "tar" else ar
     path = tmp_path / "a.tar"
-    whole = make({"one": crash_text(1), "noise": os.urandom(3 << 20), "two": crash_text(2)})
+    whole = make({"one": crash_text(1), "noise": os.urandom(2 << 20), "two": crash_text(2)})
     path.write_bytes(PACK[packed](whole)[: -(1 << 20)])
     found = Read(path)
     assert found.pids == [1001]

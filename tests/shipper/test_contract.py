@@ -84,7 +84,8 @@ def appear(folder: Path, name: str, text: bytes) -> None:
     beside.rename(folder)
 
 
-def test_pstore(tmp_path: Path) -> None:
+def test_pstore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpanic.shipper.inputs.pstore.SETTLE", 0.5)
     records = tmp_path / "pstore"
     records.mkdir()
     numbers = iter(range(100))

@@ -203,7 +203,7 @@ def dumped() -> ParserElement:
     comm = k.UpTo(k.Regex(" {1,15}[A-Z] "), least=1, most=16)("comm") + k.Regex(" {1,15}") + state
     numbers = k.Regex(r" +(?=\d+ +\d+ 0x)")
     pid = k.UpTo(numbers, most=60) + numbers + k.number("pid") + k.rest_of_line
-    return "Task dump for CPU " + k.number + ":\n" + comm + pid
+    return "Task dump for CPU " + k.number + k.Regex(r":[ \t]{0,4}\n") + comm + pid
 
 
 BLOCKS: Final = (running, bracketed, pid, cpu, process, allocated, kernel_of_lockdep, task, dumped, tainted)

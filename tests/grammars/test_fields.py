@@ -266,3 +266,14 @@ def test_a_program_check_of_s390_without_a_name() -> None:
     assert crash.title == "Unknown program exception in widget_read"
     assert crash.oops is not None
     assert (crash.oops.number, crash.oops.error_code) == (1, 0x28)
+
+
+@pytest.mark.parametrize("end", ["", " ", " \n"])
+def test_a_dumped_task_is_named_where_a_page_folded_its_blanks(end: str) -> None:
+    crash = read(
+        "INFO: rcu_sched detected stalls on CPUs/tasks: { 0} (detected by 1, t=5252 jiffies, g=825)\n"
+        f"Task dump for CPU 0:{end}\nreboot R running 0 2642 2641 0x00000000{end}\nCall Trace:{end}\n"
+        "[c7363c70] [c0631338] schedule+0x30/0xbc (unreliable)\n"
+        "[c7363e10] [c0065178] kernel_restart+0x74/0x8c\n"
+    )
+    assert (crash.process.name, crash.process.pid) == ("reboot", 2642)

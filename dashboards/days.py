@@ -46,8 +46,14 @@ def documents(ask: Ask, since: int | None, until: int) -> Iterator[tuple[str, Js
     :returns: ``_id`` and document of each count.
     """
     new = engine.within(ask, received(after=since, until=until))
-    found = new({"size": 0, "query": clause(FATAL), "aggs": {"days": _HISTOGRAM}}).get("aggregations")
-    for days in _batches(found["days"]["buckets"] if found else ()):
+    counted = {"size": 0, "query": clause(FATAL), "aggs": {"days": _HISTOGRAM}}
+    found = new(counted).get("aggregations")
+    touched = {bucket["key"] for bucket in found["days"]["buckets"]} if found else set()
+    if not touched:
+        return
+    between = {"gte": min(touched), "lt": max(touched) + DAY, "format": "epoch_millis"}
+    every = engine.within(ask, {"range": {TIME: between}})(counted)["aggregations"]["days"]["buckets"]
+    for days in _batches(bucket for bucket in every if bucket["key"] in touched):
         for day, group, value, counts in _groups(ask, days):
             name = hashlib.sha256(value.encode()).hexdigest()[:32] if value else ""
             values = {group: value} if value else {}
@@ -56,7 +62,10 @@ def documents(ask: Ask, since: int | None, until: int) -> Iterator[tuple[str, Js
 
 
 def _batches(buckets: Iterable[Json]) -> Iterator[list[int]]:
-    """Yield days that one search counts: as many as have few panics, so that its memory is bounded."""
+    """Yield days that one search counts: as many as have few panics, so that its groups are bounded.
+
+    :param buckets: all panics of each day, and not only those that are new.
+    """
     batch: list[int] = []
     panics = 0
     for bucket in buckets:

@@ -81,7 +81,7 @@ class Part(NamedTuple):
     signatures: int
     hosts: int
     late: bool = False
-    """The engine received them now, not when the machines died."""
+    """They are of the last day, and the engine received them now."""
 
 
 def crashes(part: Part) -> Iterator[Crash]:
@@ -94,7 +94,7 @@ def crashes(part: Part) -> Iterator[Crash]:
             yield crash._replace(provider="netconsole")
             continue
         fault = bisect(weights, chance.uniform(0, weights[-1]))
-        day = (fault * LIFE // 7 + chance.random() * LIFE) % DAYS
+        day = DAYS - chance.random() if part.late else (fault * LIFE // 7 + chance.random() * LIFE) % DAYS
         crash = Crash(
             f"{chance.getrandbits(128):032x}",
             "file" if number else "pstore",

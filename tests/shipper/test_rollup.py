@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kpanic.dashboards import days, totals
 from kpanic.dashboards import engine as search_engine
-from kpanic.dashboards import totals
 from kpanic.dashboards.panels import FATAL, FAULTS, INCIDENTS, LONG_TERM, TIME
 from kpanic.dashboards.products.grafana_queries import target
 from kpanic.dashboards.query import query, read
@@ -162,6 +162,23 @@ def test_counts_of_days_are_what_all_documents_say(cluster: Cluster) -> None:
         else:
             assert sorted(int(row["m0"]) for row in shown.rows) == sorted(map(int, numbers))
         assert _by_day(kept) == _by_day(read(crashes, cluster.documents.ask(query(crashes)))), panel.id
+
+
+def test_one_search_counts_few_panics_also_where_many_days_have_a_new_one() -> None:
+    """An engine refuses an answer of more than 65,535 groups."""
+    found = []
+
+    def ask(body: dict[str, Any]) -> dict[str, Any]:
+        conditions = json.dumps(body["query"])
+        panics = 1 if "event.ingested" in conditions and "gt" in conditions else days.VALUES - 1
+        buckets = [{"key": day * DAY, "doc_count": panics} for day in range(5)]
+        if "incidents" in body["aggs"]["days"].get("aggs", {}):
+            found.append(conditions.count('"range"'))
+            buckets = []
+        return {"aggregations": {"days": {"buckets": buckets}}}
+
+    assert not list(days.documents(ask, START, START + 1))
+    assert found == [1] * 5
 
 
 def test_the_count_of_a_day_does_not_fall_when_its_crashes_are_deleted(cluster: Cluster) -> None:

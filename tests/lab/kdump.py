@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .build import Boot
+    from .matrix import Kind
 
 MEMORY = 512
 """MiB of the guest."""
@@ -54,7 +55,7 @@ def die(  # noqa: PLR0913
     share: Path,
     *,
     netconsole: int = 0,
-    crash: str = "",
+    kind: Kind | None = None,
     memory: int = MEMORY,
     fill: int = 0,
     timeout: float = 300.0,
@@ -62,7 +63,7 @@ def die(  # noqa: PLR0913
     """Crash a guest with kdump; ``share`` gets ``crash/`` and ``pstore/``.
 
     :param netconsole: UDP port on this machine's loopback that hears the dying kernel; 0 for none.
-    :param crash: a kind of boom.c; empty for SysRq.
+    :param kind: of boom.c's ways; by default SysRq.
     :param memory: MiB of the guest.
     :param fill: MiB of its memory that files take before it crashes; a process takes a quarter of that.
     """
@@ -84,8 +85,10 @@ def die(  # noqa: PLR0913
     }
     append = (
         f"console={boot.machine.console} ignore_loglevel crashkernel={CRASH_MEMORY} "
-        f"memmap=2M$0x10000000 crash_kexec_post_notifiers lab.kind=kdump lab.crash={crash} lab.fill={fill}"
+        f"memmap=2M$0x10000000 crash_kexec_post_notifiers lab.kind=kdump lab.fill={fill}"
     )
+    if kind is not None:
+        append += f" lab.crash={kind.do or kind.name} {kind.append}"
     devices = ["-virtfs", f"local,path={share},mount_tag=share,security_model=none"]
     if netconsole:
         network = _modules(boot, ("drivers/net/ethernet/intel/e1000/e1000.ko", "fs/configfs/configfs.ko"))

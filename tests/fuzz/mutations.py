@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.mutations --seconds 3600
 
-It needs nothing but the program. Counts inputs, crashes, exceptions and inputs that take longer than a second
+It needs nothing but the program. ``--seconds`` are of its processor. Counts inputs, crashes, exceptions and inputs that take longer than a second
 of a processor. An input that fails is written to the working directory as ``mutation-SEED-NUMBER``; the same
 seed and number make it again (``--seed``, ``--first``).
 """
@@ -218,7 +218,7 @@ class Fuzz:
         documents, self._documents = self._documents, []
         try:
             dashboards.render_report(dashboards.gather(documents, dashboards.REPORTED))
-        except Exception as error:  # noqa: BLE001 - likewise
+        except Exception as error:  # noqa: BLE001 - counted and shown
             self._found("exceptions", -1, json.dumps(documents).encode(), f"report: {error!r}")
 
     def _found(self, what: str, number: int, body: bytes, why: str) -> None:
@@ -229,18 +229,18 @@ class Fuzz:
 
 
 def main() -> None:
-    """Fuzz for a time, and print the counts."""
+    """Fuzz for so many seconds of a processor, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
     fuzz = Fuzz(options.seed, Path.cwd())
-    until = time.monotonic() + options.seconds
+    until = time.process_time() + options.seconds
 
     def numbers() -> Iterator[int]:
         number = options.first
-        while time.monotonic() < until:
+        while time.process_time() < until:
             yield number
             number += 1
             if number % 5000 == 0:

@@ -10,7 +10,8 @@ The noise is what the kernels of ``tests/logs/lab`` print until they crash, boot
 crashes are spread over it. Each reader is a process of its own, they take turns, and the best of five rounds
 counts; MB are 10^6 bytes, time is the wall clock's, memory the process's largest resident size. "of grep" is
 the ratio of the rates: rates differ from machine to machine, the ratio hardly. ``scan`` yields the lines
-worth reading, ``parse`` the crashes, reading ahead in a thread; both include the start of Python.
+worth reading, ``parse`` the crashes, reading ahead in a thread; both include the start of Python. The
+patterns of the grammar are compiled before, as they are in an installation.
 """
 
 # ruff: noqa: T201
@@ -28,6 +29,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from kpanic.grammars import precompile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -276,6 +279,7 @@ def main() -> None:
     parser.add_argument("--jobs", action="store_true")
     arguments = parser.parse_args()
     started = time.monotonic()
+    precompile.write()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.jobs:
             jobs(Path(folder))

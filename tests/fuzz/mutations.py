@@ -2,9 +2,9 @@
 
     python -m tests.fuzz.mutations --seconds 3600
 
-It needs nothing but the program. ``--seconds`` are of its processor. Counts inputs, crashes, exceptions and inputs that take longer than a second
-of a processor. An input that fails is written to the working directory as ``mutation-SEED-NUMBER``; the same
-seed and number make it again (``--seed``, ``--first``).
+It needs nothing but the program; ``--seconds`` are of its processor. Counts inputs, crashes, exceptions and
+inputs that take longer than a second of a processor. An input that fails is written to the working directory
+as ``mutation-SEED-NUMBER``; the same seed and number make it again (``--seed``, ``--first``).
 """
 
 # ruff: noqa: S311, T201

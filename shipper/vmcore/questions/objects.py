@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kpanic.shipper.vmcore.dump import Dump, Stack
 
-__all__ = ["NAME", "Found", "ask", "object_at"]
+__all__ = ["NAME", "Found", "ask", "keeps_freed", "object_at"]
 
 NAME: Final = "objects"
 CALLERS: Final = 3
@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
     :ivar address: of its first byte.
     :ivar slab: its cache, ``struct kmem_cache *``.
-    :ivar allocated: None where the slab is damaged.
+    :ivar allocated: None where the slab is damaged, or KASAN may keep the object although it was freed.
     """
 
     cache: str
@@ -64,9 +64,19 @@ def object_at(dump: Dump, address: int) -> Found | None:
             return None
         cache = info.slab_cache
         name = cache.name.string_()[:LONGEST].decode("utf-8", "replace")
-        return Found(name, cache, info.address, cache.object_size.value_(), info.allocated)
+        allocated = None if info.allocated and keeps_freed(cache) else info.allocated
+        return Found(name, cache, info.address, cache.object_size.value_(), allocated)
     except LOST:
         return None
+
+
+def keeps_freed(cache: Object) -> bool:
+    """Tell whether freed objects of a ``struct kmem_cache *`` may still count as allocated.
+
+    Generic KASAN keeps them in its quarantine for a while (mm/kasan/quarantine.c); with it ``kasan_info`` is
+    a member (include/linux/slub_def.h; mm/slab.h from 6.8 on).
+    """
+    return bool(cache.type_.type.has_member("kasan_info"))
 
 
 def ask(dump: Dump) -> Answer:

@@ -19,6 +19,8 @@ __all__ = ["Row", "rows"]
 
 LEAF = 0x0D
 """Type of a page with rows of a table."""
+LEAVES = frozenset({LEAF, *(LEAF ^ 1 << bit for bit in range(8))})
+"""That type, also with one bit flipped."""
 FILE_HEADER = 100
 """Bytes at the beginning of the first page."""
 FIRST_BLOB = 12
@@ -42,15 +44,27 @@ def rows(path: Path, page_size: int) -> Iterator[Row]:
         while len(page := _page(file, number, page_size)) == page_size:
             start = 0 if number else FILE_HEADER
             number += 1
-            if page[start] != LEAF:
+            if page[start] not in LEAVES:
                 continue
-            count = int.from_bytes(page[start + 3 : start + 5])
-            for pointer in range(start + 8, min(start + 8 + 2 * count, page_size - 1), 2):
-                at = int.from_bytes(page[pointer : pointer + 2])
+            for at in _places(page, start):
                 try:
                     yield _row(file, page, at)
                 except (IndexError, ValueError):
                     continue  # damaged
+
+
+def _places(page: bytes, start: int) -> Iterator[int]:
+    """Yield where rows begin on a leaf page, also where the number of rows is damaged.
+
+    The places stand in a row, and behind them comes nothing until the first of the rows.
+    """
+    count = int.from_bytes(page[start + 3 : start + 5])
+    for number, pointer in enumerate(range(start + 8, len(page) - 1, 2)):
+        at = int.from_bytes(page[pointer : pointer + 2])
+        if number >= count and not at:
+            return
+        if pointer < at < len(page):
+            yield at
 
 
 def _page(file: IO[bytes], index: int, page_size: int) -> bytes:

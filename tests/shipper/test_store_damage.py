@@ -180,7 +180,7 @@ def check(found: Found) -> None:
     assert len(missing) <= 1
 
 
-@pytest.mark.parametrize("seed", [*range(30), 5723])
+@pytest.mark.parametrize("seed", [*range(30), 5723, 10349])
 def test_one_flipped_bit_loses_one_document_at_most_and_says_so(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "data" / "kpanic.db"
     make(path)

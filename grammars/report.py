@@ -126,7 +126,8 @@ def _until_others(lines: Sequence[Line], heads: Sequence[Head]) -> Sequence[Line
     family = heads[0].hits[0][0]
     if family is remains:
         panics = (head.place for head in heads[1:] if head.hits[0][0].name == PANIC)
-        end = next(panics, len(lines)) + 1
+        # one that the text has before its report is turned behind it
+        end = next((at for at in panics if at > heads[0].place), len(lines)) + 1
     elif family.name == PANIC:
         behind = heads[0].place + 1
         stops = (at for at, line in enumerate(lines[behind:], behind) if line.text.endswith(STOPPING))
@@ -151,7 +152,7 @@ def _turned(registry: Registry, incident: Incident, number: int) -> Incident | N
         named = name(registry, start, text, body.read(text))
         if named is not None and named.reading is not None and named.reading.form.kind in DEADLY:
             panic = incident.heads[number]
-            return replace(incident, heads=[head, panic, *incident.heads[at + 1 :]])
+            return replace(incident, heads=[head, panic, *incident.heads[at + 1 :]], above=())
     return None
 
 

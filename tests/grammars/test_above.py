@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kpanic.grammars import Parser, parse
 from kpanic.grammars.parser import ALL_CHARACTERS, ALL_LINES
+from kpanic.grammars.report import FAULT
 
 LEFT = """\
 [   28.042400] CPU: 4 PID: 630 Comm: widgetd Tainted: G        W  OE     5.10.120-board #1
@@ -118,3 +119,14 @@ def test_an_end_and_a_list_of_modules_tell_less_than_the_panic_below() -> None:
     (crash,) = parse(END + modules + PANIC + owner)
     assert crash.title == "kernel panic: Oops: Fatal exception"
     assert (crash.kernel.release, crash.process.name) == ("5.10.113-board", "widgetd")
+
+
+def test_a_report_that_lost_its_beginning_is_read_behind_its_panic() -> None:
+    (crash,) = parse(
+        "[   49.309924] ---[ end trace 0000000000000000 ]---\n"
+        "[   49.310301] Kernel panic - not syncing: Fatal exception\n"
+        " Modules linked in:\n"
+        " Process swapper (pid: 1, threadinfo=980000000032c000, task=9800000000331788)\n"
+    )
+    assert not crash.doubt.startswith(FAULT)
+    assert crash.fatal

@@ -97,22 +97,10 @@ def as_elf(data: bytes) -> bytes:
     begin = EHDR.size + (1 + len(starts)) * PHDR.size
     made = bytearray(
         EHDR.pack(
-            b"\x7fELF\x02\x01\x01",
-            4,
-            62,
-            1,
-            0,
-            EHDR.size,
-            0,
-            0,
-            EHDR.size,
-            PHDR.size,
-            1 + len(starts),
-            0,
-            0,
-            0,
+            b"\x7fELF\x02\x01\x01", 4, 62, 1,  # a core of x86-64
+            0, EHDR.size, 0, 0, EHDR.size, PHDR.size, 1 + len(starts), 0, 0, 0,
         )
-    )
+    )  # fmt: skip
     made += PHDR.pack(4, 0, begin, 0, 0, len(notes), len(notes), 0)
     for start, stop in itertools.pairwise([*starts, len(frames)]):
         length = (stop - start) * PAGE

@@ -109,17 +109,21 @@ def drain(path: Path) -> Found:
     raise AssertionError(f"never whole again: {last}")
 
 
+def flip_bit(path: Path, place: int, bit: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1 << bit]))
+
+
 def flip(path: Path, chance: random.Random) -> str:
     """Flip a bit, in half of the cases one of what a page says of itself; return where."""
     size = path.stat().st_size
     page = chance.randrange(size // PAGE_SIZE)
     within = chance.randrange(160) if chance.random() < 0.5 else chance.randrange(PAGE_SIZE)
     bit = chance.randrange(8)
-    with path.open("r+b") as file:
-        file.seek(page * PAGE_SIZE + within)
-        (byte,) = file.read(1)
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 1 << bit]))
+    flip_bit(path, page * PAGE_SIZE + within, bit)
     return f"byte {within} of page {page}, bit {bit}"
 
 
@@ -186,6 +190,19 @@ def test_one_flipped_bit_loses_one_document_at_most_and_says_so(tmp_path: Path, 
     make(path)
     flip(path, random.Random(seed))
     check(drain(path))
+
+
+@pytest.mark.parametrize(("byte", "bit"), [(0, 2), (0, 3), (4, 1)], ids=["type", "inner page", "none left"])
+def test_a_damaged_head_of_a_page_loses_none_of_its_documents(tmp_path: Path, byte: int, bit: int) -> None:
+    path = tmp_path / "data" / "kpanic.db"
+    make(path)
+    data = path.read_bytes()
+    heads = (data[place : place + 5] for place in range(0, len(data), PAGE_SIZE))
+    last = max(number for number, head in enumerate(heads) if head == b"\x0d\0\0\0\x02")  # two texts
+    flip_bit(path, last * PAGE_SIZE + byte, bit)
+    found = drain(path)
+    check(found)
+    assert set(found.got) >= OWED
 
 
 def changed(statement: str) -> Callable[[sqlite3.Connection], object]:

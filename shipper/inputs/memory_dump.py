@@ -36,29 +36,27 @@ _VMWARE: Final = (
     "is a snapshot of VMware, which is not read: 'crash vmlinux FILE' opens it; a dump that kdump leaves in"
     " the guest is read"
 )
+_HYPER_V: Final = "is a saved state of Hyper-V, which is not read: a dump that kdump leaves in the guest is"
 _SNAPSHOTS: Final = {
-    **dict.fromkeys(
-        (
-            magic.to_bytes(4, "little")
-            for magic in (0xBED0BED0, 0xBED2BED2, 0xBED3BED3, 0xBAD1BAD1, 0xBAD2BAD2)
-        ),
-        _VMWARE,
-    ),
-    (0x01282014).to_bytes(4, "little"): (
-        "is a saved state of Hyper-V, which is not read: a dump that kdump leaves in the guest is"
-    ),
+    b"\xd0\xbe\xd0\xbe": _VMWARE,
+    b"\xd2\xbe\xd2\xbe": _VMWARE,
+    b"\xd3\xbe\xd3\xbe": _VMWARE,
+    b"\xd1\xba\xd1\xba": _VMWARE,
+    b"\xd2\xba\xd2\xba": _VMWARE,
+    b"\x14\x20\x28\x01": _HYPER_V,
 }
 """What is said of states that hypervisors save, by their first four bytes.
 
 :see: ``cptdumpheader.id`` in vmware_vmss.h (crash 8.0); ``HyperVStorageHeader`` in dissect.hypervisor
 """
+_BEGINNINGS: Final = (*_MAGIC, *_SNAPSHOTS)
 _CORES: Final = (b"\x04\x00", b"\x00\x04")
 """``e_type`` of an ELF core, little and big endian."""
 
 
 def is_dump(head: bytes) -> bool:
     """Tell whether a file that begins so is a memory dump."""
-    return head.startswith((*_MAGIC, *_SNAPSHOTS)) or (head.startswith(b"\x7fELF") and head[16:18] in _CORES)
+    return head.startswith(_BEGINNINGS) or (head.startswith(b"\x7fELF") and head[16:18] in _CORES)
 
 
 def names_dump(path: str) -> bool:

@@ -201,8 +201,8 @@ def test_of_a_cut_archive_what_is_there_is_read_and_the_damage_told(
 ) -> None:
     make = tar if kind == "tar" else ar
     path = tmp_path / "a.tar"
-    whole = make({"one": crash_text(1), "noise": os.urandom(2 << 20), "two": crash_text(2)})
-    path.write_bytes(PACK[packed](whole)[: -(1 << 20)])
+    whole = make({"one": crash_text(1), "noise": os.urandom(5 << 18), "two": crash_text(2)})
+    path.write_bytes(PACK[packed](whole)[: -(1 << 17)])
     found = Read(path)
     assert found.pids == [1001]
     assert any("is cut off: what is there was read" in fault for fault in found.faults)

@@ -142,6 +142,7 @@ def kill_one(command: int) -> bool:
 # --- processes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.process
 def test_a_task_whose_process_is_killed_runs_again_and_what_it_sent_comes_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

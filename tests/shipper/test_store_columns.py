@@ -23,6 +23,7 @@ from kpanic.shipper.store.schema import APPLICATION_ID, MIGRATIONS
 from tests.benchmarks import crashes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from kpanic.shipper.packed import Packed
@@ -61,6 +62,7 @@ def document(number: int) -> dict[str, Any]:
 
 
 DOCUMENTS = [document(number) for number in range(120)]
+NEWEST = sorted(DOCUMENTS, key=lambda one: (one["@timestamp"], int(one["_id"][2:])), reverse=True)
 
 
 @pytest.fixture
@@ -76,6 +78,13 @@ def made(path: Path) -> Store:
     store = Store(path)
     store.add(map(pack, DOCUMENTS))
     return store
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store that tests only read."""
+    with made(tmp_path_factory.mktemp("kept") / "data" / "kpanic.db") as store:
+        yield store
 
 
 def everything(store: Store) -> list[tuple[Any, ...]]:
@@ -141,14 +150,14 @@ def recent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     ids=str,
 )
 def test_the_newest_crashes_are_those_that_a_look_at_every_document_finds(
-    path: Path,
+    kept: Store,
     host: str,
     within: tuple[str | None, str | None],
     fields: dict[str, str | bool],
 ) -> None:
     since, until = within
     found: dict[str, str] = {}
-    for one in sorted(DOCUMENTS, key=lambda one: (one["@timestamp"], int(one["_id"][2:])), reverse=True):
+    for one in NEWEST:
         if (
             fnmatch.fnmatch(one["host"]["name"], host or "*")
             and (since is None or one["@timestamp"] >= since)
@@ -157,16 +166,15 @@ def test_the_newest_crashes_are_those_that_a_look_at_every_document_finds(
         ):
             found.setdefault(one["event"]["id"], one["_id"])
     from_, to = (None if day is None else columns({"@timestamp": day}).at for day in within)
-    with made(path) as store:
-        only = Selection(host, from_, to, fields)
-        rows = store.newest_crashes(7, only)
-        assert store.count_incidents(only) == len(found)
-        assert list(dict.fromkeys(row.incident for row in store.each_crash(only)))[:7] == [
-            row.incident for row in rows
-        ]
-        for row in rows:
-            assert row in store.crashes_of(row.incident)
-        ids = [one["_id"] for _, one in store.documents_by_seq(row.seq for row in rows)]
+    only = Selection(host, from_, to, fields)
+    rows = kept.newest_crashes(7, only)
+    assert kept.count_incidents(only) == len(found)
+    assert list(dict.fromkeys(row.incident for row in kept.each_crash(only)))[:7] == [
+        row.incident for row in rows
+    ]
+    for row in rows:
+        assert row in kept.crashes_of(row.incident)
+    ids = [one["_id"] for _, one in kept.documents_by_seq(row.seq for row in rows)]
     assert ids == list(found.values())[:7]
 
 

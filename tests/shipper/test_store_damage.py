@@ -71,6 +71,23 @@ def make(path: Path) -> None:
         store.settle("a", batch, outcomes)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("whole") / "data" / "kpanic.db"
+    make(path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(tmp_path: Path, whole: bytes) -> Path:
+    """A store that a test damages."""
+    copy = tmp_path / "data" / "kpanic.db"
+    copy.parent.mkdir(mode=0o700)
+    copy.write_bytes(whole)
+    copy.chmod(0o600)
+    return copy
+
+
 class Found(NamedTuple):
     """What became of a damaged store."""
 
@@ -185,17 +202,13 @@ def check(found: Found) -> None:
 
 
 @pytest.mark.parametrize("seed", [*range(30), 5723, 10349])
-def test_one_flipped_bit_loses_one_document_at_most_and_says_so(tmp_path: Path, seed: int) -> None:
-    path = tmp_path / "data" / "kpanic.db"
-    make(path)
+def test_one_flipped_bit_loses_one_document_at_most_and_says_so(path: Path, seed: int) -> None:
     flip(path, random.Random(seed))
     check(drain(path))
 
 
 @pytest.mark.parametrize(("byte", "bit"), [(0, 2), (0, 3), (4, 1)], ids=["type", "inner page", "none left"])
-def test_a_damaged_head_of_a_page_loses_none_of_its_documents(tmp_path: Path, byte: int, bit: int) -> None:
-    path = tmp_path / "data" / "kpanic.db"
-    make(path)
+def test_a_damaged_head_of_a_page_loses_none_of_its_documents(path: Path, byte: int, bit: int) -> None:
     data = path.read_bytes()
     heads = (data[place : place + 5] for place in range(0, len(data), PAGE_SIZE))
     last = max(number for number, head in enumerate(heads) if head == b"\x0d\0\0\0\x02")  # two texts
@@ -243,9 +256,7 @@ def changed(statement: str) -> Callable[[sqlite3.Connection], object]:
         "UPDATE sqlite_schema SET rootpage = 1 WHERE name = 'retries'",
     ],
 )
-def test_damage_to_any_column_loses_one_document_at_most_and_says_so(tmp_path: Path, statement: str) -> None:
-    path = tmp_path / "data" / "kpanic.db"
-    make(path)
+def test_damage_to_any_column_loses_one_document_at_most_and_says_so(path: Path, statement: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute(statement)
@@ -258,21 +269,15 @@ def test_damage_to_any_column_loses_one_document_at_most_and_says_so(tmp_path: P
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_stands_in_a_column_loses_one_document_at_most_and_says_so(
-    tmp_path: Path, seed: int
-) -> None:
-    path = tmp_path / "data" / "kpanic.db"
-    make(path)
+def test_whatever_stands_in_a_column_loses_one_document_at_most_and_says_so(path: Path, seed: int) -> None:
     scribble(path, random.Random(seed))
     read(path)
     check(drain(path))
 
 
 def test_a_salvage_that_finds_no_room_leaves_everything_for_the_next_opening(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "data" / "kpanic.db"
-    make(path)
     with path.open("r+b") as file:
         file.seek(PAGE_SIZE * 3)
         file.write(b"\xff" * PAGE_SIZE)

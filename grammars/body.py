@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from kpanic.grammars import machines, precompiled
+from kpanic.grammars import machines
 from kpanic.grammars.blocks import (
     backtrace,
     code,
@@ -26,6 +26,7 @@ from kpanic.grammars.blocks import (
     remarks,
 )
 from kpanic.grammars.fact import Fact
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.blocks import Block
     from kpanic.grammars.report_lines import ReportText
 
-__all__ = ["Body", "blocks", "read"]
+__all__ = ["Body", "blocks", "read", "switch"]
 
 COMMON: Final[tuple[Block, ...]] = (
     *owner.BLOCKS,
@@ -71,7 +72,7 @@ class BlockSwitch:
         unnamed = [re.sub(r"\(\?P<\w+>", "(?:", (one.each or one).pattern) for one in others]
         # by the newline before it a line is found much faster than by ``^``
         words = "|".join(map(re.escape, self._by_first))
-        self._begin = precompiled.compile(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
+        self._begin = regex(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
 
     def read(self, text: str, at: int) -> tuple[int, int, str, Any] | None:
         """Look for the next line, behind a newline, that a block begins at.
@@ -120,7 +121,8 @@ def blocks() -> tuple[Block, ...]:
 
 
 @lru_cache(maxsize=1)
-def _switch() -> BlockSwitch:
+def switch() -> BlockSwitch:
+    """Return the switch of the blocks that are installed."""
     return BlockSwitch(blocks())
 
 
@@ -136,7 +138,7 @@ class Body:
         self._text = "\n" + report.text
         self._at = 0
         self._ended = False
-        self._switch = _switch()
+        self._switch = switch()
 
     def __iter__(self) -> Iterator[Fact]:
         """Yield the facts in order."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct, field, structs
 
-from kpanic.grammars import faults, machines, precompiled
+from kpanic.grammars import faults, machines
 from kpanic.grammars.blocks.boot import banner, clock, command_line, hostname, ksymoops, machine, prompt
 from kpanic.grammars.blocks.hardware import read_hardware
 from kpanic.grammars.data.complaints import ASKED, BEFORE, HARDWARE, KILLER, TRIGGERS, Complaint
@@ -181,7 +181,7 @@ def _named(boot: Boot, name: str) -> bool:
 
 def _said(complaint: Complaint, kind: str) -> Callable[[Line], Fact | None]:
     """Return a reader of a complaint."""
-    pattern = precompiled.compile(complaint.pattern)
+    pattern = regex(complaint.pattern)
 
     def read(line: Line) -> Fact | None:
         found = pattern.search(line.text)

@@ -17,7 +17,7 @@ import functools
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars import faults, precompiled
+from kpanic.grammars import faults
 from kpanic.grammars import transport as transport_
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
@@ -72,7 +72,7 @@ def _parted(line: Line) -> Iterator[Line]:
 
 @functools.lru_cache(maxsize=4)
 def _usual(pattern: str) -> re.Pattern[str]:
-    return precompiled.compile(rf"(?:({pattern})|(.*))\n")
+    return regex(rf"(?:({pattern})|(.*))\n")
 
 
 class Reader:

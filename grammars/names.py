@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars import precompiled
 from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
@@ -44,9 +43,7 @@ class Names:
             if rest:
                 others.append(("|".join(rest), reason))
         self._prefixes = tuple(self._starts)
-        self._pattern = (
-            precompiled.compile("|".join(f"({pattern})" for pattern, _ in others)) if others else None
-        )
+        self._pattern = regex("|".join(f"({pattern})" for pattern, _ in others)) if others else None
         self._reasons = tuple(reason for _, reason in others)
 
     def reason(self, name: str, *, anchored: bool = False) -> str:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from kpanic.grammars import body, lazy, registry
+from kpanic.grammars import body, finder, lazy, machines, registry, suspect
 from kpanic.grammars.blocks import boot
+from kpanic.grammars.lines import Reader
+from kpanic.grammars.model import Frame
 from kpanic.grammars.precompiled import PATTERNS
 
 if TYPE_CHECKING:
@@ -32,8 +34,21 @@ def write() -> None:
     """
     for sentence in sentences():
         sentence.regex  # noqa: B018 - it is compiled when it is first used
+    _make()
     lazy.compile_all()
     PATTERNS.write()
+
+
+def _make() -> None:
+    """Make what else is made of what is installed: plugins, and patterns that are put together of theirs."""
+    families = registry.default()
+    finder.finder(families)  # it imports the transports
+    Reader()
+    body.switch()
+    machines.named_in("")
+    machines.of_trace("", (Frame("f"),))
+    for rules in {*suspect.RULES, *(form.skip for family in families.families for form in family.forms)}:
+        suspect.compiled(rules)
 
 
 def write_if_possible() -> None:

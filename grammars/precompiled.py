@@ -35,11 +35,12 @@ class Patterns:
     """Compiled patterns of one file.
 
     :param path: the file, which need not exist.
+    :ivar missed: those that were compiled because the file does not have them.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._missed: set[Key] = set()
+        self.missed: set[Key] = set()
 
     @functools.cached_property
     def table(self) -> dict[Key, Arguments]:
@@ -59,7 +60,7 @@ class Patterns:
         kept = self.table.get(key)
         if kept is None:
             found = re.compile(pattern, flags)
-            self._missed.add(key)
+            self.missed.add(key)
             return found
         own, code, groups, numbers, names = kept
         words = memoryview(code).cast("I").tolist()
@@ -68,7 +69,7 @@ class Patterns:
     @property
     def wanted(self) -> bool:
         """Whether patterns were compiled, none are kept, and Python would keep a compiled module there."""
-        if not self._missed or self.table or sys.dont_write_bytecode:
+        if not self.missed or self.table or sys.dont_write_bytecode:
             return False
         folder = self._path.parent
         while not folder.exists():
@@ -82,7 +83,7 @@ class Patterns:
         """
         import tempfile  # noqa: PLC0415 - once for an installation
 
-        table = self.table | {key: _arguments(*key) for key in self._missed}
+        table = self.table | {key: _arguments(*key) for key in self.missed}
         folder = self._path.parent
         folder.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=folder, prefix=self._path.name)

@@ -103,8 +103,12 @@ def bare(function: str) -> str:
     return function
 
 
+RULES: Final = (SKIP, STALL_SKIP, WAITS)
+"""The rules of all families."""
+
+
 @functools.lru_cache(maxsize=64)
-def _compiled(rules: Rules) -> Names:
+def compiled(rules: Rules) -> Names:
     """Return the rules, ready to be asked."""
     return Names(rules)
 
@@ -112,13 +116,13 @@ def _compiled(rules: Rules) -> Names:
 @functools.lru_cache(maxsize=REMEMBERED)
 def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
     """Return why a function is passed over; empty where it is not."""
-    return _compiled(rules).reason(function, anchored=anchored)
+    return compiled(rules).reason(function, anchored=anchored)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _skipped(function: str, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
     """Return why a function is passed over everywhere: the rules are many, and slow to hash as a key."""
-    return _compiled(SKIP).reason(function, anchored=anchored)
+    return compiled(SKIP).reason(function, anchored=anchored)
 
 
 def passed_over(function: str) -> str:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from msgspec import Struct
 
 from kpanic import plugins
-from kpanic.grammars import precompiled
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 
@@ -207,7 +206,7 @@ class Transports:
         self.recorded = tuple(transport for transport in self.all if transport.records)
         self.marks = tuple(mark for transport in self.recorded for mark in transport.marks)
         held = b"|".join(b"(?:%s)" % transport.holds for transport in self.all if transport.holds)
-        self.holds = precompiled.compile(held.replace(b"(?P<host>", b"(") or rb"(?!)")
+        self.holds = regex(held.replace(b"(?P<host>", b"(") or rb"(?!)")
         """A line that can be held back; its last group is the host, if it states one."""
         self.starts = {
             chr(code): tuple(

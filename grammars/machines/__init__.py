@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from kpanic import plugins
-from kpanic.grammars import precompiled
+from kpanic.grammars.lazy import regex
 from kpanic.grammars.machines.access import NOTHING, Access
 from kpanic.grammars.machines.address import Address, special, split
 
@@ -128,7 +128,7 @@ def _words() -> tuple[re.Pattern[str], dict[str, str]]:
     names = {word: machine.name for machine in installed() for word in machine.words}
     words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))  # one may be part of another
     target = r"(?P<target>(?<=-linux)|(?=-(?:\w{1,20}-)?linux))"
-    return precompiled.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9]){target}?"), names
+    return regex(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9]){target}?"), names
 
 
 def installed() -> Iterable[Machine]:
@@ -148,9 +148,7 @@ def of_flags(flags: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1)
 def _entries() -> list[tuple[str, re.Pattern[str]]]:
-    return [
-        (machine.name, precompiled.compile(machine.entries)) for machine in installed() if machine.entries
-    ]
+    return [(machine.name, regex(machine.entries)) for machine in installed() if machine.entries]
 
 
 @lru_cache(maxsize=REMEMBERED)

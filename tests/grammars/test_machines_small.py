@@ -350,7 +350,7 @@ WIZARD = Machine(name="wizard", words=("merlin",), blocks=(spell,))
 @pytest.fixture
 def wizard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Block]:
     known = {**{machine.name: machine for machine in machines.installed()}, "wizard": WIZARD}
-    caches = (machines._words, body._switch)  # noqa: SLF001 - made once for the machines that are installed
+    caches = (machines._words, body.switch)  # noqa: SLF001 - made once for the machines that are installed
     with monkeypatch.context() as patch:
         patch.setattr(machines, "_by_name", lambda: known)
         for cache in caches:

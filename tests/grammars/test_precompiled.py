@@ -5,16 +5,27 @@ from __future__ import annotations
 import marshal
 import os
 import re
+import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from kpanic.grammars import precompile
 from kpanic.grammars.precompiled import Patterns
 
-if TYPE_CHECKING:
-    from pathlib import Path
+LOGS = Path(__file__).parent.parent / "logs"
+READ = """\
+import sys
+from pathlib import Path
+from kpanic import parse
+from kpanic.grammars.precompiled import PATTERNS
+
+for log in Path(sys.argv[1]).rglob("*"):
+    if log.is_file():
+        list(parse(log.read_bytes()))
+print(sorted(map(repr, PATTERNS.missed)), len(PATTERNS.table))
+"""
 
 
 @pytest.fixture
@@ -60,6 +71,20 @@ def test_each_pattern_of_the_grammar_is_kept_as_re_compiles_it(path: Path) -> No
 
     assert kept.table.keys() == set(patterns)
     assert [one for one in patterns if kept.compile(*one) != re.compile(*one)] == []
+
+
+@pytest.mark.process
+def test_an_installation_compiles_all_patterns_that_a_log_asks_for(tmp_path: Path) -> None:
+    clean = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    clean.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run([sys.executable, "-m", "kpanic.grammars.precompile"], check=True, env=clean)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, LOGS], check=True, env=clean, stdout=subprocess.PIPE, text=True
+    )
+
+    missed, _, kept = done.stdout.strip().rpartition(" ")
+    assert missed == "[]"
+    assert int(kept)
 
 
 @pytest.mark.parametrize(

@@ -95,8 +95,9 @@ def _by_makedumpfile(path: str, head: bytes) -> IO[bytes]:
     if head.startswith(_FLATTENED):
         raise Unreadable(
             path,
-            "is a flattened dump without its log beside it: 'makedumpfile -R vmcore < FILE' makes one"
-            " of which the log is read",
+            "is a flattened dump without its log beside it: drgn reads it, if it was not cut off before"
+            " (kpanic[vmcore], Linux 5.10 and later); 'makedumpfile -R vmcore < FILE' makes a plain dump of a"
+            " whole one",
         )
     program = shutil.which(PROGRAM)
     if program is None:

@@ -27,6 +27,7 @@ class Asked(Struct, frozen=True):
     :ivar modules: modules that matter; where the debug information of one or of the kernel is not here, its
         build ID is the only answer. With None everything is answered as far as it goes.
     :ivar seconds: maximum seconds of each question.
+    :ivar cut_off: it is what there is of a flattened dump that was cut off.
     """
 
     path: str
@@ -36,6 +37,7 @@ class Asked(Struct, frozen=True):
     debug_information: tuple[str, ...] = ()
     modules: tuple[str, ...] | None = None
     seconds: float = 20.0
+    cut_off: bool = False
 
 
 def sentence(words: str) -> str:

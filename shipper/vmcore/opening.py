@@ -6,11 +6,12 @@ from typing import Final
 
 from drgn import Architecture, Platform, Program
 
+from kpanic.shipper.vmcore import flattened
+
 __all__ = ["open_dump"]
 
-_FLATTENED: Final = b"makedumpfile"
-_HEADER: Final = 4096 + 16
-"""Place of the first block of a flattened dump, behind its two headers (makedumpfile.h)."""
+_HEADER: Final = flattened.BEGIN + 16
+"""Place of what the first block of a flattened dump holds."""
 _MAGIC: Final = b"KDUMP   "
 _MACHINE: Final = slice(8 + 4 + 4 * 65, 8 + 4 + 5 * 65)
 """``utsname.machine`` of ``struct disk_dump_header`` (diskdump_mod.h)."""
@@ -42,7 +43,7 @@ def _architecture(path: str) -> Architecture | None:
     """Return the architecture that the header of a compressed dump names; libkdumpfile wants more of it."""
     with open(path, "rb") as file:  # noqa: PTH123 - starts soon
         head = file.read(_HEADER + _MACHINE.stop)
-    if head.startswith(_FLATTENED):
+    if head.startswith(flattened.MAGIC):
         head = head[_HEADER:]
     if not head.startswith(_MAGIC):
         return None

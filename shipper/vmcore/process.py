@@ -18,14 +18,17 @@ import time
 from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import structs
 
+from kpanic.shipper.files import open_named
 from kpanic.shipper.inputs import confined
+from kpanic.shipper.vmcore import flattened
 from kpanic.shipper.vmcore.answers import Answer, Asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["INSTALL", "MEMORY", "SECONDS", "installed", "log_of", "questioned"]
+__all__ = ["INSTALL", "MEMORY", "ROOM", "SECONDS", "installed", "log_of", "put_together", "questioned"]
 
 INSTALL: Final = "pip install 'kpanic[vmcore]'"
 SECONDS: Final = 60.0
@@ -34,6 +37,10 @@ MEMORY: Final = 4 << 30
 """Maximum bytes of address space: drgn maps the kernel's debug information, 1.2 GB of a distribution's."""
 LARGEST: Final = 8 << 20
 """Maximum bytes of all answers."""
+ROOM: Final = 16 << 30
+"""Maximum bytes of a flattened dump that is put together, besides half of what is free there."""
+COPYING: Final = 256 << 20
+"""Maximum bytes of address space of what puts it together."""
 WORDS: Final = 1 << 20
 """Maximum bytes that it says on standard error."""
 NICE: Final = 10
@@ -64,7 +71,10 @@ def questioned(
     command = confined.command(memory, WORDS, max(1, int(seconds)), _program("worker"))
     if background:
         command = ["nice", "-n", str(NICE), *command]
-    with tempfile.TemporaryFile() as words:
+    deadline = time.monotonic() + seconds
+    with tempfile.TemporaryFile() as words, put_together(asked.path, seconds / 2, stop) as file:
+        if file is not None:
+            asked = structs.replace(asked, path=_path(file), cut_off=True)
         process = subprocess.Popen(  # noqa: S603 - our own program, no shell
             command,
             stdin=subprocess.PIPE,
@@ -72,10 +82,11 @@ def questioned(
             stderr=words,
             cwd="/",
             env=_environment(),
+            pass_fds=() if file is None else (file.fileno(),),
             start_new_session=True,
         )
         try:
-            yield from _answers(process, asked, words, seconds, stop)
+            yield from _answers(process, asked, words, max(0.0, deadline - time.monotonic()), stop)
         finally:
             _end(process)
             for pipe in (process.stdin, process.stdout):
@@ -90,28 +101,77 @@ def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:
     :param size: maximum bytes of the log.
     :param seconds: maximum seconds, by the clock and of a processor.
     """
-    named = os.path.abspath(path)  # noqa: PTH100 - links stay links
+    deadline = time.monotonic() + seconds
     log = tempfile.TemporaryFile()  # noqa: SIM115 - it is returned
-    process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-        confined.command(MEMORY, size, max(1, int(seconds)), [*_program("log"), named]),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        env=_environment(),
-        start_new_session=True,
-    )
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        _end(process)
+    with put_together(path, seconds / 2) as file:
+        named = os.path.abspath(path) if file is None else _path(file)  # noqa: PTH100 - links stay links
+        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            confined.command(MEMORY, size, max(1, int(seconds)), [*_program("log"), named]),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_environment(),
+            pass_fds=() if file is None else (file.fileno(),),
+            start_new_session=True,
+        )
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        finally:
+            _end(process)
     if log.seek(0, os.SEEK_END) == 0:
         log.close()
         return None
     log.seek(0)
     return log
+
+
+@contextlib.contextmanager
+def put_together(path: str, seconds: float, stop: Callable[[], bool] = bool) -> Iterator[IO[bytes] | None]:
+    """Give what there is of a flattened dump that is cut off, in a file without a name; None for any other.
+
+    :param seconds: maximum seconds; then what was put together until there counts.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            dump = stack.enter_context(open_named(path))
+            flattened_dump = dump.read(len(flattened.MAGIC)) == flattened.MAGIC
+        except OSError:  # what opens it says why
+            flattened_dump = False
+        if not flattened_dump:
+            yield None
+            return
+        file = stack.enter_context(tempfile.TemporaryFile(dir=_folder()))
+        program = [sys.executable, "-I", "-S", flattened.__file__, str(ROOM)]
+        command = confined.command(COPYING, ROOM, max(1, int(seconds)), program)
+        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+            ["nice", "-n", str(NICE), *command],  # noqa: S607 - as below
+            stdin=dump,
+            stdout=file,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env=_environment(),
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + seconds
+        try:
+            while process.poll() is None and time.monotonic() < deadline and not stop():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(min(LOOK, max(0.0, deadline - time.monotonic())))
+        finally:
+            _end(process)
+        yield file if os.fstat(file.fileno()).st_size else None
+
+
+def _folder() -> str | None:
+    """Return where a large file may lie for a while: /tmp is in memory on some machines (hier(7))."""
+    return "/var/tmp" if "TMPDIR" not in os.environ and os.access("/var/tmp", os.W_OK) else None  # noqa: S108
+
+
+def _path(file: IO[bytes]) -> str:
+    """Return the path of an open file for a process that inherits it."""
+    return f"/proc/self/fd/{file.fileno()}"
 
 
 def _program(name: str) -> list[str]:

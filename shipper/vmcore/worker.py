@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from drgn import MainModule, MissingDebugInfoError, Program, ProgramFlags
 from drgn.helpers.linux.kallsyms import load_module_kallsyms
+from msgspec import structs
 
 from kpanic.shipper.vmcore import without
 from kpanic.shipper.vmcore.answers import LONGEST, NO_DEBUG_INFORMATION, Answer, Asked, Finding
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 NAME = "dump"
+_CUT_OFF = Finding("It is flattened and cut off: what there is of it was put together.")
 
 
 class _OverTime(BaseException):
@@ -54,7 +56,8 @@ def main() -> None:
     if wanted.modules is not None and (build_ids := _missing(prog, wanted.modules)):
         _write(Answer(NAME, missing=build_ids))
         return
-    _write(_opened(prog, missing))
+    answer = _opened(prog, missing)
+    _write(structs.replace(answer, findings=(*answer.findings, _CUT_OFF)) if wanted.cut_off else answer)
     if missing and not _has_types(prog):
         for answer in without.answers(prog):
             _write(answer)

@@ -43,6 +43,8 @@ DAY: Final = 86_400
 
 _AR: Final = b"!<arch>\n"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
+_ZIP_HEADER: Final = 30
+"""Bytes that stand before each file of a zip at least."""
 _TAR_MAGIC: Final = slice(257, 262)
 _TAR_TYPE: Final = slice(156, 157)
 _PAX: Final = (b"x", b"g", b"X")
@@ -323,9 +325,23 @@ def _zip(chunks: Chunks) -> Iterator[Member]:
         raise
     except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke
         raise DamagedArchive(read_fault(error)) from None
-    for info in archive.infolist():
-        if not info.is_dir():
+    files = [info for info in archive.infolist() if not info.is_dir()]
+    apart = _apart(files)
+    for info in files:
+        if info in apart:
             yield _of_zip(archive, info, chunks)
+    if len(apart) < len(files):
+        raise DamagedArchive("has files that share their bytes, as in a bomb: unpack it to read them")
+
+
+def _apart(files: list[zipfile.ZipInfo]) -> set[zipfile.ZipInfo]:
+    """Return the files that begin behind the end of those before them."""
+    found, end = set(), 0
+    for info in sorted(files, key=lambda info: info.header_offset):
+        if info.header_offset >= end:
+            found.add(info)
+        end = max(end, info.header_offset + _ZIP_HEADER + info.compress_size)
+    return found
 
 
 def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, chunks: Chunks) -> Member:

@@ -285,6 +285,17 @@ def test_a_bomb_in_an_archive_is_left_off(tmp_path: Path, monkeypatch: pytest.Mo
     assert any("times its size: the rest is left out" in fault for fault in found.faults)
 
 
+def test_of_files_in_a_zip_that_share_their_bytes_one_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.log", crash_text(1) + bytes(1 << 20))
+        archive.writestr("b.log", crash_text(2))
+        archive.filelist += [archive.getinfo("a.log")] * 2000
+    found = Read(path)
+    assert found.pids == [1001, 1002]
+    assert ["has files that share their bytes" in fault for fault in found.faults] == [True]
+
+
 def test_a_large_archive_of_packed_files_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "SMALL", 1 << 20)
     monkeypatch.setattr(compression, "RATIO", 3)

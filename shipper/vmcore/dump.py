@@ -12,6 +12,8 @@ from drgn.helpers.linux.cpumask import for_each_online_cpu
 from drgn.helpers.linux.pid import for_each_task
 from drgn.helpers.linux.sched import cpu_curr, task_state_to_char
 
+from kpanic.grammars.data.helper_files import RULES
+from kpanic.grammars.suspect import passed_over
 from kpanic.shipper.vmcore.answers import LONGEST
 from kpanic.shipper.vmcore.lost import LOST
 from kpanic.shipper.vmcore.recursion import runs
@@ -38,6 +40,7 @@ __all__ = [
     "size_of",
     "slab_flag",
     "task_words",
+    "trapping",
     "variable",
     "where",
 ]
@@ -48,6 +51,13 @@ DEEPEST: Final = 1024
 """Maximum frames of a stack that are read; a damaged one may loop."""
 PANICS: Final = ("panic", "vpanic", "crash_kexec", "__crash_kexec", "machine_kexec", "crash_setup_regs")
 """Beginnings of the names of functions that end a kernel (kernel/panic.c, kernel/kexec_core.c)."""
+CHECKS: Final = ("__stack_chk_fail", "warn_slowpath_")
+"""Beginnings of the names of other functions that report who called them (kernel/panic.c)."""
+_SANITIZER, _PANIC, _WATCHDOG, _EXCEPTION = (
+    next(rule.reason for rule in RULES if rule.name == name)
+    for name in ("sanitizer", "panic", "watchdog", "traps")
+)
+_REPORTS: Final = frozenset({_SANITIZER, _PANIC, _WATCHDOG})
 TASKS: Final = 100_000
 """Maximum tasks that are looked at."""
 
@@ -55,7 +65,8 @@ TASKS: Final = 100_000
 class Stack(NamedTuple):
     """The frames of a task, innermost first.
 
-    :ivar trap: number of the frame that was interrupted by the trap; None where there is none.
+    :ivar trap: number of the frame that was interrupted by the trap, or that a check such as KASAN's found
+        fault with; None where there is none.
     """
 
     task: Object
@@ -64,7 +75,7 @@ class Stack(NamedTuple):
 
     @property
     def trapped(self) -> Sequence[StackFrame]:
-        """The interrupted frame with the functions that are inlined in it, innermost first."""
+        """The trapping frame with the functions that are inlined in it, innermost first."""
         if self.trap is None:
             return ()
         pc = self.frames[self.trap].pc
@@ -77,7 +88,7 @@ class Stack(NamedTuple):
 
     @property
     def callers(self) -> Sequence[StackFrame]:
-        """The frames that called the interrupted one, innermost first."""
+        """The frames that called the trapping one, innermost first."""
         return () if self.trap is None else self.frames[self.trap + len(self.trapped) :]
 
 
@@ -124,7 +135,7 @@ class Dump:
         trace = self.prog.stack_trace(task)
         every = (trace[number] for number in range(min(len(trace), DEEPEST)))
         frames = list(itertools.takewhile(lambda frame: frame.pc, every))  # a process's own may end in zeros
-        return Stack(task, frames, _trap(frames))
+        return Stack(task, frames, trapping(frames))
 
     def stack_lines(self, stack: Stack) -> tuple[str, ...]:
         """Return the frames of a stack as lines, of a recursion the innermost round, with their source."""
@@ -163,20 +174,39 @@ class Dump:
                 continue
 
 
-def _trap(frames: Sequence[StackFrame]) -> int | None:
-    """Return the number of the frame that the trap interrupted; None where there was none.
+def trapping(frames: Sequence[StackFrame]) -> int | None:
+    """Return the number of the frame that trapped; None where there was none.
 
     A dump by the hypervisor has the registers of the panic's own last loop, so that the trap lies below; one
     by kexec has those of the trap, or of panic() where nothing trapped.
     """
     if not frames:
         return None
+    if (number := _reported(frames)) is not None:
+        return number
     first = frames[0].pc
     for number, frame in enumerate(frames):
         if frame.interrupted and frame.pc != first and _in_kernel(frame):
             return number
     if frames[0].interrupted and not any(frame.name.startswith(PANICS) for frame in frames):
         return 0
+    return None
+
+
+def _reported(frames: Sequence[StackFrame]) -> int | None:
+    """Return the number of the frame that a check found fault with, and that called it; None where none did.
+
+    KASAN, a stack's canary and others call panic() by themselves (mm/kasan/report.c). Where a check was
+    reached by an exception, as KFENCE's are, the frame is the interrupted one.
+    """
+    checked = False
+    panics = (number for number, frame in enumerate(frames) if frame.name.startswith(PANICS))
+    for number in range(next(panics, len(frames)), len(frames)):
+        name = frames[number].name
+        reason = passed_over(name)
+        if reason not in _REPORTS and not name.startswith(PANICS):
+            return number if checked and not reason.startswith(_EXCEPTION) else None
+        checked = checked or reason == _SANITIZER or name.startswith(CHECKS)
     return None
 
 

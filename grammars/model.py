@@ -212,6 +212,23 @@ class Step(Struct, frozen=True):
         lines = {id(line): line for sentence in self.sentences for line in sentence.evidence}
         return tuple(sorted(lines.values(), key=lambda line: line.number))
 
+    @property
+    def parts(self) -> tuple[tuple[str, tuple[Line, ...]], ...]:
+        """The text in paragraphs, each with its lines.
+
+        Lines out of a dump have no numbers, and stand behind the sentence that they prove.
+        """
+        if not self.evidence or any(line.number for line in self.evidence):
+            return ((self.finding, self.evidence),)
+        found: list[tuple[str, tuple[Line, ...]]] = []
+        words: list[str] = []
+        for sentence in self.sentences:
+            words.append(sentence.text)
+            if sentence.evidence:
+                found.append((" ".join(words), sentence.evidence))
+                words = []
+        return (*found, (" ".join(words), ())) if words else tuple(found)
+
 
 class Vmcore(Struct, frozen=True):
     """What the dump of a crash says beyond its text."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import Confidence, CrashReport, Frame, InstructionPointer, Sentence
 
 NAME: Final = "verdict"
+PROOFS: Final = 16
+"""Maximum lines that prove that the log is enough: the trace of a recursion has hundreds."""
 STATED: Final = frozenset(
     {
         *("sysrq", "nmi", "machine-check", "out-of-memory", "init-died", "no-init", "no-root-filesystem"),
@@ -48,8 +50,10 @@ UNSURE: Final = Absence(
     "Whether the vmcore is needed cannot be said of a report that is not understood as a whole.",
     lambda report: report.status != "complete",
 )
+UNOPENED: Final = ", and the vmcore need not be opened"
+"""What is not said of one that was."""
 ENOUGH: Final = Claim(
-    "The log is enough, and the vmcore need not be opened: {why}.",
+    f"The log is enough{UNOPENED}: {{why}}.",
     *("header", "frames", "hardware error", "trigger"),
     derived=("why",),
 )
@@ -117,7 +121,7 @@ def _why(report: CrashReport, known: Cause, *, needed: bool) -> Sentence | None:
     facts = (*report.facts, *report.hardware_errors)
     lines = head if "header" in known.proof else lines_of(facts, *known.proof)
     if lines:
-        return ENOUGH.say(report, lines, why=known.why)
+        return ENOUGH.say(report, lines[:PROOFS], why=known.why)
     return ENOUGH.say(report, head, why=known.otherwise)
 
 

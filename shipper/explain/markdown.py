@@ -61,11 +61,12 @@ def _crash(crash: Explained) -> Iterator[str]:
     for number, step in enumerate(analysis.steps, 1):
         yield ""
         yield f"## {number}. {escape(step.name)}"
-        yield ""
-        yield escape(step.finding)
-        if step.evidence:
+        for words, lines in step.parts:
             yield ""
-            yield from _fenced(f"{line.number or '':>6}  {shown(line)}" for line in step.evidence)
+            yield escape(words)
+            if lines:
+                yield ""
+                yield from _fenced(f"{line.number or '':>6}  {shown(line)}" for line in lines)
     if analysis.next:
         yield ""
         yield "## What to do next"

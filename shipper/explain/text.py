@@ -84,10 +84,11 @@ def _crash(page: _Page, crash: Explained) -> None:
     for number, step in enumerate(report.analysis.steps, 1):
         page.empty()
         page.write(f"{number:2}  ", step.name, "bold")
-        page.write("    ", step.finding)
-        for line in step.evidence:
-            lead = f"{line.number or '':>10}  "
-            page.write(lead, shown(line), "cyan", hanging=" " * len(lead))
+        for words, lines in step.parts:
+            page.write("    ", words)
+            for line in lines:
+                lead = f"{line.number or '':>10}  "
+                page.write(lead, shown(line), "cyan", hanging=" " * len(lead))
     if report.analysis.next:
         page.empty()
         page.write("    ", "what to do next", "bold")

@@ -63,6 +63,7 @@ class Answer(Struct, frozen=True):
     :ivar object: the object that was used, with its slab cache.
     :ivar lock: the lock that is waited for.
     :ivar holder: the task that holds it.
+    :ivar located: the debug information of whatever is loaded is here.
     :ivar missing: build IDs whose debug information is not here.
     """
 
@@ -75,4 +76,5 @@ class Answer(Struct, frozen=True):
     object: _Text = ""
     lock: _Text = ""
     holder: _Text = ""
+    located: bool = False
     missing: Annotated[tuple[_Text, ...], Meta(max_length=100)] = ()

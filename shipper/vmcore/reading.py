@@ -25,6 +25,7 @@ __all__ = ["opened"]
 
 ROUNDS: Final = 2
 """Downloads: of the kernel's debug information, then of its modules'."""
+_WORD: Final = re.compile(r"[\w.]{3,}")
 _ADDRESS: Final = re.compile(r"\b[0-9a-f]{16}\b")
 PREFIX: Final = "vmcore: "
 """Of the names of the steps, as the reading of the text has some of the same."""
@@ -127,7 +128,8 @@ def _read(report: CrashReport, analysis: Analysis, answers: Sequence[Answer]) ->
             conclusions = tuple(one for one in conclusions if one.text != analysis.why)
         else:
             more = f"The vmcore says more: {words}."
-            why = f"{analysis.why} {more}".strip()
+            conclusions = tuple(one._replace(text=_opened(one.text)) for one in conclusions)
+            why = f"{_opened(analysis.why)} {more}".strip()
         conclusions += (Sentence(more, _evidence(answers)),)
     found = Vmcore(
         status="answered" if said else _status(answers),
@@ -139,12 +141,21 @@ def _read(report: CrashReport, analysis: Analysis, answers: Sequence[Answer]) ->
         steps=(*own, *steps, Step(last.name, conclusions)),
         vmcore_needed=analysis.vmcore_needed and not said,
         why=why,
-        next=tuple(verdict.next_steps(report, needed=False, located=bool(found.source)))
+        next=tuple(verdict.next_steps(report, needed=False, located=bool(found.source) or _located(answers)))
         if said
         else analysis.next,
         vmcore=found,
     )
     return structs.replace(report, analysis=changed)
+
+
+def _opened(text: str) -> str:
+    return text.replace(verdict.UNOPENED, "")
+
+
+def _located(answers: Sequence[Answer]) -> bool:
+    """Tell whether the debug information of whatever is loaded is here."""
+    return any(answer.located for answer in answers)
 
 
 def _status(answers: Sequence[Answer]) -> Literal["opened", "no-debug-info", "failed"]:
@@ -170,13 +181,17 @@ def _lines(texts: Iterable[str]) -> tuple[Line, ...]:
 
 
 def _evidence(answers: Sequence[Answer]) -> tuple[Line, ...]:
-    """Return the first line that proves each sentence of the new verdict."""
-    proofs = [
-        next((finding for finding in answer.findings if answer.verdict in finding.text), answer.findings[0])
-        for answer in answers
-        if answer.verdict and answer.findings
-    ]
-    return _lines(line for proof in proofs for line in proof.lines[:1])
+    """Return for each sentence of the new verdict the line that says most of it."""
+    return _lines(filter(None, map(_proof, answers)))
+
+
+def _proof(answer: Answer) -> str:
+    if not answer.verdict:
+        return ""
+    words = set(_WORD.findall(answer.verdict))
+    own = [one for one in answer.findings if answer.verdict in one.text]
+    lines = [line for one in own or answer.findings for line in one.lines]
+    return max(lines, key=lambda line: len(words.intersection(_WORD.findall(line))), default="")
 
 
 def _no_answer(report: CrashReport, answers: Sequence[Answer]) -> str:
@@ -186,6 +201,6 @@ def _no_answer(report: CrashReport, answers: Sequence[Answer]) -> str:
         return f"The vmcore could not be opened: {why or 'there was no answer'}."
     if why == NO_DEBUG_INFORMATION:
         found = symbols(report.kernel.release, report.kernel.distribution)
-        how = f": {found.install}" if found else ""
+        how = f": {found.install.partition('  # ')[0]}" if found else ""
         return f"The vmcore was opened, but {why}{how}."
     return "The vmcore was opened, and it does not answer that."

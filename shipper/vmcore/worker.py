@@ -113,9 +113,8 @@ def _opened(prog: Program, missing: str) -> Answer:
     info = without.vmcoreinfo(prog)
     release = info.get("OSRELEASE", "of unknown release")
     if not missing:
-        return Answer(
-            NAME, (Finding(f"The dump of kernel {release} was opened, with its debug information."),)
-        )
+        words = f"The dump of kernel {release} was opened, with its debug information."
+        return Answer(NAME, (Finding(words),), located=True)
     if _has_types(prog):
         words = (
             f"The dump of kernel {release} was opened, with the kernel's debug information alone: {missing}"

@@ -112,7 +112,7 @@ def _other(task: Object, pc: int) -> str:
 def _pointer(dump: Dump, bounds: _Bounds, pointer: int) -> Finding:
     """Say where the stack pointer stood in a stack, and whether the mark at its end was overwritten."""
     above = pointer - bounds.bottom
-    words = f"{above} bytes above the end of" if above >= 0 else f"{-above} bytes below the end of"
+    words = f"{abs(above)} bytes {'above' if above > 0 else 'below'} the end of" if above else "at the end of"
     text = f"The stack pointer was {words} {bounds.words}, which has {bounds.size} bytes"
     mark = _mark(dump, bounds.task)
     if mark is not None and mark != END_MAGIC:

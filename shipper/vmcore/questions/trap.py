@@ -64,9 +64,11 @@ def ask(dump: Dump) -> Answer:
     findings = [_where(dump, stack, trapped[0], place)]
     if rows := dump.sources.around(name, number):
         findings.append(Finding(f"The source is here: {dump.sources.line(name, number)}"[:LONGEST], rows))
-    values = tuple(line for frame in trapped for line in _values(frame))
-    if values:
-        findings.append(Finding(f"The values of its variables in {outer.name} are in the dump.", values))
+    values = [_values(frame) for frame in trapped]
+    if known := tuple(line for lines, _ in values for line in lines):
+        findings.append(Finding(f"The values of its variables in {outer.name} are in the dump.", known))
+    if gone := tuple(filter(None, (line for _, line in values))):
+        findings.append(Finding("The compiler optimized variables out there.", gone))
     overran = dump.cause == "stack-overflow"  # its address is that of the stack, and no pointer's
     # Those of its callers prove nothing of it.
     bad = _bad_pointers(stack, dump.address) if place and not overran else []
@@ -87,19 +89,29 @@ def ask(dump: Dump) -> Answer:
 def _where(dump: Dump, stack: Stack, frame: StackFrame, place: str) -> Finding:
     task = task_words(stack.task)
     at = f" at {place}" if place else ", of which the debug information names no line"
-    return Finding(f"The trap was in {frame.name}{at}, in the context of {task}.", dump.stack_lines(stack))
+    what = "The trap" if any(one.interrupted for one in stack.trapped) else "What the kernel reported"
+    return Finding(f"{what} was in {frame.name}{at}, in the context of {task}.", dump.stack_lines(stack))
 
 
-def _values(frame: StackFrame) -> Iterator[str]:
-    """Yield the variables of a frame that fit into a line; what buffers hold is nobody's business."""
-    for name in frame.locals()[:LOCALS]:
+def _values(frame: StackFrame) -> tuple[list[str], str]:
+    """Return the variables of a frame that fit into a line, and those that were optimized out, in one line.
+
+    What buffers hold is nobody's business, nor are the variables of macros.
+    """
+    known: list[str] = []
+    gone: list[str] = []
+    for name in [one for one in frame.locals() if not one.startswith("__")][:LOCALS]:
         try:
             value = frame[name]
-            words = "optimized out" if value.absent_ else _shown(value)
+            if value.absent_:
+                gone.append(name)
+                continue
+            words = _shown(value)
         except LOST:
             words = "not in the dump"
         if words:
-            yield f"{frame.name}: {name} = {words}"[:LONGEST]
+            known.append(f"{frame.name}: {name} = {words}"[:LONGEST])
+    return known, f"{frame.name}: {', '.join(gone)}"[:LONGEST] if gone else ""
 
 
 def _shown(value: Object) -> str:

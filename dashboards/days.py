@@ -14,14 +14,14 @@ from kpanic.dashboards import engine
 from kpanic.dashboards.embedded import nested
 from kpanic.dashboards.panels import ALL, FATAL, FAULTS, GROUP, HOSTS, INCIDENTS, LONG_TERM, TIME, TITLE
 from kpanic.dashboards.query import EXACT, clause, distinct
-from kpanic.dashboards.totals import received
+from kpanic.dashboards.totals import RECEIVED, received
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from kpanic.dashboards.engine import Ask
 
-__all__ = ["FIELDS", "documents"]
+__all__ = ["FIELDS", "counted", "documents"]
 
 Json = dict[str, Any]
 
@@ -38,27 +38,50 @@ NEAR = 1_000
 """Panics of a day with one value up to which a count is exact; it bounds the memory of an engine."""
 
 
-def documents(ask: Ask, since: int | None, until: int) -> Iterator[tuple[str, Json]]:
+def documents(
+    ask: Ask, since: int | None, until: int, known: Mapping[int, int]
+) -> Iterator[tuple[str, Json]]:
     """Count each day of which panics were received in a time.
+
+    The count of all panics of a day comes after its others, so that who has it has them all.
 
     :param since: milliseconds since 1970 UTC; None for every day.
     :param until: likewise.
+    :param known: days of which nothing was received since they were counted are left out, as by a run that
+        was stopped; see :func:`counted`.
     :returns: ``_id`` and document of each count.
     """
     new = engine.within(ask, received(after=since, until=until))
-    counted = {"size": 0, "query": clause(FATAL), "aggs": {"days": _HISTOGRAM}}
-    found = new(counted).get("aggregations")
-    touched = {bucket["key"] for bucket in found["days"]["buckets"]} if found else set()
+    wanted = {"size": 0, "query": clause(FATAL), "aggs": {"days": _HISTOGRAM}}
+    newest = {"newest": {"max": {"field": RECEIVED}}}
+    found = new(wanted | {"aggs": {"days": {**_HISTOGRAM, "aggs": newest}}}).get("aggregations")
+    touched = {
+        bucket["key"]
+        for bucket in (found["days"]["buckets"] if found else ())
+        if (bucket["newest"]["value"] or 0) > known.get(int(bucket["key"]), -1)
+    }
     if not touched:
         return
     between = {"gte": min(touched), "lt": max(touched) + DAY, "format": "epoch_millis"}
-    every = engine.within(ask, {"range": {TIME: between}})(counted)["aggregations"]["days"]["buckets"]
+    every = engine.within(ask, {"range": {TIME: between}})(wanted)["aggregations"]["days"]["buckets"]
     for days in _batches(bucket for bucket in every if bucket["key"] in touched):
         for day, group, value, counts in _groups(ask, days):
             name = hashlib.sha256(value.encode()).hexdigest()[:32] if value else ""
             values = {group: value} if value else {}
             made = {TIME: day, GROUP: group, "counted": until} | values | counts
             yield f"{day}-{group}-{name}", nested(made)
+
+
+def counted(ask_days: Ask) -> dict[int, int]:
+    """Return for each day up to when its panics are counted. Times are milliseconds since 1970 UTC.
+
+    :param ask_days: sends the body of a search in the documents of :func:`documents`.
+    """
+    until = {"until": {"max": {"field": "counted"}}}
+    aggregations = {"days": {**_HISTOGRAM, "aggs": until}}
+    found = ask_days({"size": 0, "query": {"term": {GROUP: ALL}}, "aggs": aggregations}).get("aggregations")
+    buckets = found["days"]["buckets"] if found else ()
+    return {int(bucket["key"]): int(bucket["until"]["value"]) for bucket in buckets}
 
 
 def _batches(buckets: Iterable[Json]) -> Iterator[list[int]]:
@@ -99,12 +122,12 @@ def _groups(ask: Ask, days: list[int]) -> Iterator[tuple[int, str, str, Json]]:
     }
     for found in ask(body)["aggregations"]["days"]["buckets"]:
         day = int(found["key"])
-        yield day, ALL, "", _counts(found)
         for field in FIELDS:
             for bucket in found[field]["buckets"]:
                 titles = [one["key"] for one in bucket.get("title", {}).get("buckets", ())]
                 words = {TITLE.field: titles[0]} if titles else {}
                 yield day, field, str(bucket["key"]), _counts(bucket) | words
+        yield day, ALL, "", _counts(found)
 
 
 def _counts(found: Json) -> Json:

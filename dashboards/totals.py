@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kpanic.dashboards.engine import Ask
 
-__all__ = ["LIST", "STATE", "counted_until", "documents", "received", "rows"]
+__all__ = ["LIST", "RECEIVED", "STATE", "counted_until", "documents", "received", "rows"]
 
 Json = dict[str, Any]
 

@@ -52,7 +52,8 @@ def roll_up(output: BulkOutput, namespace: str, until: int, *, again: bool = Fal
     kept.finish()
     yield f"{counted(number, 'signature')} counted"
     kept = _Kept(output, days_index(namespace), templates.DAY_FIELDS, until)
-    number = kept.store(days.documents(crashes, kept.since(), until), lower=False)
+    found = days.documents(crashes, kept.since(), until, days.counted(kept.search))
+    number = kept.store(found, lower=False)
     kept.finish()
     yield f"{counted(number, 'count')} of days kept"
 
@@ -73,7 +74,7 @@ class _Kept:
 
     def since(self) -> int | None:
         """Return up to when crashes were counted, in milliseconds since 1970 UTC; None if they never were."""
-        return totals.counted_until(self._search)
+        return totals.counted_until(self.search)
 
     def store(self, documents: Iterator[tuple[str, Json]], *, lower: bool = True) -> int:
         """Store documents, unless one has a newer version; return how many there were.
@@ -93,7 +94,7 @@ class _Kept:
 
     def _incidents(self, names: list[str]) -> dict[str, int]:
         body = {"size": len(names), "_source": ["incidents"], "query": {"ids": {"values": names}}}
-        return {hit["_id"]: hit["_source"]["incidents"] for hit in self._search(body)["hits"]["hits"]}
+        return {hit["_id"]: hit["_source"]["incidents"] for hit in self.search(body)["hits"]["hits"]}
 
     def forget(self) -> None:
         """Delete the totals that are older: their signatures have no crash."""
@@ -101,7 +102,7 @@ class _Kept:
         older = {"range": {"counted": {"lt": self.until, "format": "epoch_millis"}}}
         where = {"bool": {"filter": [{"exists": {"field": FAULTS.field}}, older]}}
         body = {"size": WRITTEN, "_source": False, "query": where}
-        while hits := self._search(body)["hits"]["hits"]:
+        while hits := self.search(body)["hits"]["hits"]:
             self._bulk(({"delete": {"_id": hit["_id"], **self._version}} for hit in hits), refresh=True)
 
     def finish(self) -> None:
@@ -109,7 +110,8 @@ class _Kept:
         action = {"index": {"_id": totals.STATE, **self._version}}
         self._bulk([action, {"counted": self.until}], refresh=True)
 
-    def _search(self, body: Json) -> Json:
+    def search(self, body: Json) -> Json:
+        """Search in the counts."""
         return search.answer(self.output, self.index, body)
 
     def _bulk(self, lines: Iterable[Json], *, refresh: bool = False) -> None:

@@ -16,6 +16,8 @@ from kpanic.dashboards.products.grafana_queries import target
 from kpanic.dashboards.query import query, read
 from kpanic.indices import data_stream, days_index, totals_index
 from kpanic.plugins import load
+from kpanic.shipper import rollup
+from kpanic.shipper.api import Unavailable
 from kpanic.shipper.commands._engine import EngineDocuments
 from kpanic.shipper.config import OUTPUTS
 from kpanic.shipper.rollup import roll_up
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kpanic.dashboards.embedded import Row
-    from kpanic.shipper.outputs.bulk import BulkOutput
+    from kpanic.shipper.outputs.bulk import BulkOutput, Reply
     from tests.engines.search import Engine
 
 DAY = 86_400_000
@@ -171,14 +173,20 @@ def test_one_search_counts_few_panics_also_where_many_days_have_a_new_one() -> N
     def ask(body: dict[str, Any]) -> dict[str, Any]:
         conditions = json.dumps(body["query"])
         panics = 1 if "event.ingested" in conditions and "gt" in conditions else days.VALUES - 1
-        buckets = [{"key": day * DAY, "doc_count": panics} for day in range(5)]
+        buckets = [
+            {"key": day * DAY, "doc_count": panics, "newest": {"value": START + 1}} for day in range(5)
+        ]
         if "incidents" in body["aggs"]["days"].get("aggs", {}):
             found.append(conditions.count('"range"'))
             buckets = []
         return {"aggregations": {"days": {"buckets": buckets}}}
 
-    assert not list(days.documents(ask, START, START + 1))
+    assert not list(days.documents(ask, START, START + 1, {}))
     assert found == [1] * 5
+    found.clear()
+    counted_before = {0: START + 1, DAY: START + 2, 2 * DAY: START}
+    assert not list(days.documents(ask, START, START + 1, counted_before))
+    assert found == [1] * 3
 
 
 def test_the_count_of_a_day_does_not_fall_when_its_crashes_are_deleted(cluster: Cluster) -> None:
@@ -196,6 +204,41 @@ def test_the_count_of_a_day_does_not_fall_when_its_crashes_are_deleted(cluster: 
     assert {name: one["incidents"] for name, one in counts.items()} == {
         name: one["incidents"] for name, one in kept.items()
     }
+
+
+def test_a_first_run_that_is_stopped_goes_on_where_it_was(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.receive(90, START)
+    monkeypatch.setattr(rollup, "WRITTEN", 50)
+    request, requests = cluster.output.request, []
+
+    def stopped(method: str, path: str, body: object = None) -> Reply:
+        requests.append(path)
+        if sum(one.startswith(f"/{cluster.days}/_bulk") for one in requests) == 4:
+            raise Unavailable("stopped")
+        return request(method, path, body)
+
+    monkeypatch.setattr(cluster.output, "request", stopped)
+    with pytest.raises(Unavailable):
+        cluster.count(START)
+    monkeypatch.undo()
+    cluster.engine.ask("POST", f"/{cluster.days}/_refresh")
+    before = days.counted(cluster.ask_days)
+    whole = dict(days.documents(cluster.documents.ask, None, START, {}))
+    assert 0 < len(before) < len({name.partition("-")[0] for name in whole})
+    crash = next(one for one in cluster.kept if one["@timestamp"] // DAY * DAY in before)
+    late = crash | {"event": {"id": "v1-late", "provider": "file", "ingested": START + 1}}
+    late["kernel"]["panic"]["fatal"] = True
+    cluster.engine.ask("POST", f"/{cluster.stream}/_doc?refresh=true", late)
+    more = dict(days.documents(cluster.documents.ask, None, START + 1, before))
+    whole = dict(days.documents(cluster.documents.ask, None, START + 1, {}))
+    assert len(more) < len(whole)
+    assert cluster.count(START + 1)[1] == f"{len(more)} counts of days kept"
+    kept = {hit["_id"]: hit["_source"] for hit in cluster.engine.found(cluster.days)}
+    del kept[totals.STATE]
+    assert [one | {"counted": 0} for one in kept.values()] == [whole[name] | {"counted": 0} for name in kept]
+    assert kept.keys() == whole.keys()
 
 
 def _by_day(rows: list[Row]) -> list[tuple[object, ...]]:

@@ -237,8 +237,8 @@ def check(engine: Engine, whole: Part) -> None:
 
 
 def late(whole: Part) -> Part:
-    """Return the crashes that the engine receives after it has counted."""
-    return whole._replace(seed=-1, documents=LATE, late=True)
+    """Return the crashes that the engine receives after it has counted; no other part has their seed."""
+    return whole._replace(seed=whole.documents // BULK, documents=LATE, late=True)
 
 
 def listener(port: int) -> psutil.Process:

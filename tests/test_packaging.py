@@ -105,6 +105,17 @@ def top(names: set[str]) -> set[str]:
     return {re.sub(r"-[^/]*\.dist-info$", ".dist-info", name.partition("/")[0]) for name in names}
 
 
+def test_both_services_that_count_are_confined_alike() -> None:
+    files = ROOT / "packaging" / "files"
+    hourly, daily = (
+        (files / f"{name}.service").read_text().splitlines()
+        for name in ("kpanic-rollup", "kpanic-rollup-again")
+    )
+    differ = [line for line, other in zip(hourly, daily, strict=True) if line != other]
+    assert [line.partition("=")[0] for line in differ] == ["Description", "ExecStart"]
+    assert "ExecStart=/usr/bin/kpanic rollup --again" in daily
+
+
 def test_a_wheel_holds_one_package(wheel: Path) -> None:
     assert top(set(contents(wheel))) == {"kpanic", "kpanic.dist-info"}
 

@@ -4,9 +4,10 @@ set -e
 
 if [ "$1" = remove ] || [ "$1" = 0 ]; then
     if [ -d /run/systemd/system ]; then
-        systemctl disable --now --quiet kpanic.service || true
+        systemctl disable --now --quiet kpanic.service kpanic-rollup.timer || true
+        systemctl stop kpanic-rollup.service kpanic-rollup-again.service || true
     elif command -v systemctl >/dev/null; then
-        systemctl disable --quiet kpanic.service || true
+        systemctl disable --quiet kpanic.service kpanic-rollup.timer || true
     fi
 fi
 # What postinstall compiled.

@@ -20,13 +20,11 @@ class Dask:
     """A scheduler with workers, each a process.
 
     :ivar address: as ``kpanic ship --on`` takes it.
-    :ivar deaths: how many processes were killed.
     """
 
     def __init__(self, folder: Path, workers: int, environment: Mapping[str, str] = os.environ) -> None:
         port = parts.free_port(21300)
         self.address = f"dask://127.0.0.1:{port}"
-        self.deaths = 0
         self._folder = folder
         self._environment = {**environment, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1000"}
         self._commands = [
@@ -54,10 +52,10 @@ class Dask:
             self.stop()
             raise RuntimeError(f"no worker was registered:\n{self._said(1)[-3000:]}") from error
 
-    def kill(self, number: int) -> None:
-        """Kill the scheduler, which is number 0, or a worker; it is started again."""
+    def kill(self, number: int) -> bool:
+        """Kill the scheduler, which is number 0, or a worker; return True. It is started again."""
         self._processes[number].kill()
-        self.deaths += 1
+        return True
 
     def stop(self) -> None:
         """End all of them."""

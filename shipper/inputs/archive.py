@@ -2,7 +2,7 @@
 
 An archive is read as a folder is: a file in it has the path of the archive, a slash and its name. tar and ar
 are read in their order and never whole, also where they are compressed or lie in one another. A zip has its
-directory at its end, so that it has to be a file of its own. Names are a stranger's: none leads out of the
+directory at its end, so that it has to be a file of its own. Names are untrusted: none leads out of the
 archive.
 
 :see: tar(5) of libarchive, ar(5), APPNOTE.TXT 6.3.10 of PKWARE.
@@ -44,7 +44,7 @@ DAY: Final = 86_400
 _AR: Final = b"!<arch>\n"
 _ZIP: Final = (b"PK\x03\x04", b"PK\x05\x06")
 _ZIP_HEADER: Final = 30
-"""Bytes that stand before each file of a zip at least."""
+"""Minimum bytes before each file of a zip."""
 _TAR_MAGIC: Final = slice(257, 262)
 _TAR_TYPE: Final = slice(156, 157)
 _PAX: Final = (b"x", b"g", b"X")
@@ -57,7 +57,7 @@ _NAMED: Final = re.compile(
 
 
 class DamagedArchive(Exception):  # noqa: N818 - a property of the file
-    """An archive cannot be read, or not to its end; the text says why, in one line."""
+    """An archive cannot be read to its end, or not at all; the message says why, in one line."""
 
 
 class Member(NamedTuple):
@@ -66,14 +66,14 @@ class Member(NamedTuple):
     name: str
     """Its path in the archive, without ``..`` and a slash at its beginning."""
     mtime: float | None
-    """Last change, seconds since 1970 UTC; None if the archive does not tell or no clock is so."""
+    """Last change, seconds since 1970 UTC; None if the archive gives none or an impossible one."""
     file: ByteFile | None
     """Its bytes, to be read before the next member is asked for; None if they cannot be read."""
     fault: str = ""
 
 
 def split(path: str) -> tuple[str, str]:
-    """Return the path of an archive, by its name, and the pattern of the files in it that are meant.
+    """Return the path of an archive, by its name, and the pattern that selects files in it.
 
     >>> split("/srv/web1.tar.gz/var/log/messages*")
     ('/srv/web1.tar.gz', 'var/log/messages*')
@@ -85,14 +85,14 @@ def split(path: str) -> tuple[str, str]:
 
 
 def is_archive(head: bytes) -> bool:
-    """Tell whether a file, decompressed, that begins so is an archive."""
+    """Tell whether a decompressed file that begins so is an archive."""
     return head[_TAR_MAGIC] == b"ustar" or head.startswith((_AR, *_ZIP))
 
 
 def members(chunks: Chunks, inside: str = "") -> Iterator[Member]:
     """Yield the regular files of an archive, in its order.
 
-    :param inside: a pattern with ``*``, ``?`` and ``**`` of the files that are meant, or of their folders.
+    :param inside: a pattern with ``*``, ``?`` and ``**`` that selects files, or their folders.
     :raises DamagedArchive: behind the last member that could be read.
     """
     head = chunks.first()
@@ -112,7 +112,7 @@ def _mtime(stamp: float) -> float | None:
 
 
 class _Forward(io.RawIOBase):
-    """A stream that goes forward only, and no further in headers than they may be long."""
+    """A stream that only goes forward, and that limits the length of headers."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._seekable = chunks.file()
@@ -125,7 +125,7 @@ class _Forward(io.RawIOBase):
         """The last bytes that were read."""
 
     def expect_header(self) -> None:
-        """Read headers of a tar from here on, until :attr:`budget` is infinite."""
+        """Read the headers of a tar within :attr:`budget`, until that is infinite."""
         self.budget, self.last = HEADERS, b""
 
     def read(self, size: int = -1) -> bytes:
@@ -172,7 +172,7 @@ class _Forward(io.RawIOBase):
         return self._at
 
     def rest(self) -> bool:
-        """Read to the end; return whether there is something but NULs."""
+        """Read to the end; return whether there is anything but NULs."""
         self.budget = math.inf
         found = False
         while data := self.read(LONGEST):
@@ -181,7 +181,7 @@ class _Forward(io.RawIOBase):
 
 
 def _is_header(block: bytes) -> bool:
-    """Tell whether tarfile takes a block for a header: it may be the end of a long name."""
+    """Tell whether tarfile takes a block for a header; the block may be the end of a long name."""
     import tarfile  # noqa: PLC0415
 
     try:
@@ -192,9 +192,9 @@ def _is_header(block: bytes) -> bool:
 
 
 def _is_pax(body: bytes) -> bool:
-    """Tell whether records of pax are whole, one after another.
+    """Tell whether records of pax are complete and follow each other without a gap.
 
-    tarfile of Python before 3.12.6 takes quadratic time and memory for others, and for long runs of digits.
+    Before Python 3.12.6, tarfile takes quadratic time and memory for other text, and for long runs of digits.
 
     :see: pax(1) of POSIX.1-2008, "pax Extended Header"; CVE-2024-6232
     """
@@ -262,7 +262,7 @@ def _ar(chunks: Chunks) -> Iterator[Member]:
 
 
 def _next_of_ar(stream: _Forward, end: int) -> bytes:
-    """Return the header behind a member, at an even place; empty at the end of the archive."""
+    """Return the header after a member, at an even offset; empty at the end of the archive."""
     stream.seek(end + end % 2)
     header = stream.read(60)
     if stream.tell() < end or 0 < len(header) < 60:  # noqa: PLR2004
@@ -296,7 +296,7 @@ class _Reader(io.RawIOBase):
 
 
 class _Directory(io.RawIOBase):
-    """A zip's file, of which no more is read at once than its directory may be long."""
+    """The file of a zip; one read returns no more than the maximum length of a directory."""
 
     def __init__(self, file: ByteFile) -> None:
         self._file = file
@@ -335,7 +335,7 @@ def _zip(chunks: Chunks) -> Iterator[Member]:
 
 
 def _apart(files: list[zipfile.ZipInfo]) -> set[zipfile.ZipInfo]:
-    """Return the files that begin behind the end of those before them."""
+    """Return the files that begin after the end of those before them."""
     found, end = set(), 0
     for info in sorted(files, key=lambda info: info.header_offset):
         if info.header_offset >= end:
@@ -374,7 +374,7 @@ def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, chunks: Chunks) -> 
 
 
 def _stamp(info: zipfile.ZipInfo) -> float:
-    """Return the time of a file in a zip, which has no zone and is taken as local, as unzip does."""
+    """Return the time of a file in a zip. It has no zone and is taken as local time, as unzip does."""
     try:
         return time.mktime((*info.date_time, 0, 0, -1))
     except (ValueError, OverflowError):

@@ -1,8 +1,8 @@
 """Decompression of logs, piece by piece: gzip, xz, zstd and bzip2, known by their first bytes.
 
-A file may hold several frames, one after another, as appending to it makes them. The libraries' own file
-objects are not used: each treats what follows a frame in another way, zstd's takes a cut frame for a whole
-one, and none bounds what a few bytes unpack to.
+A file may hold several frames, one after another, because programs append to it. The libraries' own file
+objects are not used: they disagree on what follows a frame, zstd's takes a cut frame for a whole one, and
+none limits how much a few bytes unpack to.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SMALL: Final = 256 << 20
 
 
 TURN: Final = 60.0
-"""Seconds that a file waits for the one that is unpacked."""
+"""Seconds that a file waits for the file that another thread unpacks."""
 _UNPACKING = threading.Lock()
 
 
@@ -43,9 +43,9 @@ class Trailing(Exception):  # noqa: N818 - a property of the file
 
 
 class Meter:
-    """What a file, with all that is packed in it, unpacks to, against the bytes that were read of it.
+    """Compares how much a file unpacks to, with all files packed in it, with how much was read of it.
 
-    :ivar exceeded: it is a bomb.
+    :ivar exceeded: whether the file is a bomb.
     """
 
     def __init__(self) -> None:
@@ -53,13 +53,13 @@ class Meter:
         self.exceeded = False
 
     def read(self, size: int) -> None:
-        """Count bytes read of the file itself."""
+        """Count bytes read from the file itself."""
         self._size += size
 
     def unpacked(self, size: int) -> None:
         """Count unpacked bytes.
 
-        :raises Bomb: they are too many for the size of the file.
+        :raises Bomb: the text is too long for the size of the file.
         """
         self._text += size
         self.exceeded = self._text > SMALL and self._text > RATIO * self._size
@@ -76,18 +76,18 @@ class Decompressor(Protocol):
 
     @property
     def needs_input(self) -> bool:
-        """Whether all that was given is unpacked."""
+        """Whether all input is unpacked."""
 
     @property
     def unused_data(self) -> bytes:
-        """Bytes behind the end of the frame."""
+        """Bytes after the end of the frame."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         """Return the next bytes, ``max_length`` at most."""
 
 
 def decompressor(head: bytes) -> Callable[[], Decompressor] | None:
-    """Return what makes a decompressor for each frame of a file that begins so; None for plain text."""
+    """Return the factory of decompressors for the frames of a file that begins so; None for plain text."""
     if head.startswith(b"\x1f\x8b"):
         return _Gzip
     if head.startswith(b"\xfd7zXZ\x00"):
@@ -108,9 +108,9 @@ def decompressor(head: bytes) -> Callable[[], Decompressor] | None:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Wait until no other thread of this process unpacks a file: two windows are more than there is room for.
+    """Wait until no other thread of this process unpacks a file: memory has room for one window.
 
-    A file that is not gone on with gives way after :data:`TURN`.
+    A file that is not read on gives way after :data:`TURN`.
     """
     taken = _UNPACKING.acquire(timeout=TURN)
     try:
@@ -127,11 +127,12 @@ def unpack(
 
     :param read: returns up to so many compressed bytes, none at the end.
     :param new: see :func:`decompressor`.
-    :param meter: of the file that holds it all; by default ``read`` reads that file itself.
+    :param meter: that of the outermost file; by default ``read`` reads that file itself.
     :raises EOFError: the last frame is cut.
     :raises Trailing: something else follows the last frame.
-    :raises Bomb: there is too much text for the size of the file.
-    :raises Exception: each library has its own; all mean that the bytes are damaged, or need too much memory.
+    :raises Bomb: the text is too long for the size of the file.
+    :raises Exception: each library has its own; each means that the bytes are damaged or need too much
+        memory.
     """
     frame, whole, text = new(), 0, 0
     own, meter = meter is None, meter or Meter()
@@ -156,7 +157,7 @@ def unpack(
 
 
 def _pieces(frame: Decompressor, data: bytes) -> Iterator[bytes]:
-    """Yield what a frame makes of some more bytes."""
+    """Yield what a frame unpacks from more bytes."""
     while True:
         if piece := frame.decompress(data, PIECE):
             yield piece
@@ -166,7 +167,7 @@ def _pieces(frame: Decompressor, data: bytes) -> Iterator[bytes]:
 
 
 class _Gzip:
-    """zlib's decompressor in the form of the others."""
+    """zlib's decompressor with the interface of the others."""
 
     def __init__(self) -> None:
         import zlib  # noqa: PLC0415

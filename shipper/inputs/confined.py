@@ -1,10 +1,10 @@
-"""Runs a program that reads what may be made to mislead it, with as little as it needs.
+"""Runs a program that reads hostile input, with the few privileges that it needs.
 
     python -I -S confined.py SPACE SIZE SECONDS PROGRAM [ARGUMENT]…
 
-The program has bounds on its memory, on what it writes and on processor time; it gains no privileges by
-execve(2); as far as this user may arrange it, it has no network, and root becomes nobody with the one
-capability to read any file. The bounds hold before its first instruction.
+The program's memory, output and processor time are limited. It gains no privileges by execve(2). Where this
+user may arrange it, the program has no network. Root becomes the user nobody and keeps one capability: to
+read any file. The limits hold before the program's first instruction.
 
 :see: prctl(2), capabilities(7), network_namespaces(7), setrlimit(2)
 """
@@ -51,12 +51,12 @@ def command(space: int, size: int, seconds: int, program: list[str]) -> list[str
 
 
 def _confine(space: int, size: int, seconds: int) -> None:
-    import ctypes  # noqa: PLC0415 - whoever asks for the command needs it not
+    import ctypes  # noqa: PLC0415 - the caller of command() needs none of it
 
     libc = ctypes.CDLL(None)
     root = os.geteuid() == 0
     if libc.unshare(_CLONE_NEWNET) and not root and not _capable():
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # it costs what capabilities there were
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)  # this drops the capabilities
     if root:
         with suppress(PermissionError):  # a container forbids it
             become(NOBODY, NOBODY)
@@ -79,7 +79,7 @@ def _capable() -> bool:
 
 
 def become(uid: int, gid: int, groups: Sequence[int] = ()) -> None:
-    """Give up root, for good, for a user who may read any file.
+    """Change from root, for good, to a user that may read any file.
 
     :raises PermissionError: this process may not, as in some containers.
     """

@@ -1,10 +1,10 @@
-"""Datagrams of a port, many in one system call, received by a thread that does nothing else.
+"""Receives the datagrams of a port, many in one system call, in a thread of its own.
 
-The kernel drops what comes while a socket's buffer is full, honest or not. So the buffer is emptied by a
-thread of its own, with recvmmsg(2) and without giving the interpreter away in between: Python's ``recvfrom``
-does that for each datagram, and gets it back milliseconds later where another thread is busy. And a sender
-that is known is set apart: a socket of the same port that is connected to it gets its datagrams (udp(7)), so
-that what others send fills another buffer.
+The kernel drops all datagrams that arrive while a socket's buffer is full. So a thread of its own empties the
+buffer with recvmmsg(2), without releasing the interpreter lock in between. Python's ``recvfrom`` releases it
+for each datagram, and gets it back milliseconds later where another thread is busy. A known sender gets a
+socket of its own: the socket has the same port and is connected to the sender (udp(7)), so that datagrams of
+others fill another buffer.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ MANY: Final = 64
 NAME: Final = 28
 """Bytes of a ``struct sockaddr_in6``."""
 ROUNDS: Final = 256
-"""Calls between two looks whether the thread has to end."""
+"""Calls between two checks whether the thread has to end."""
 OWN_ROUNDS: Final = 4
-"""Calls for a sender that is set apart."""
+"""Calls for a sender that has its own socket."""
 OWN_BUFFER: Final = 256 << 10
-"""Bytes that the kernel may hold for it: the crash of a machine, some times."""
+"""Bytes that the kernel may hold for such a sender: a few crashes of a machine."""
 APART: Final = 128
-"""Maximum senders that are set apart: each takes a descriptor."""
+"""Maximum senders with their own socket: each takes a descriptor."""
 SILENT: Final = 600.0
-"""Seconds after which one that sent nothing makes room for another."""
+"""Seconds of silence after which such a sender makes room for another."""
 YOUNG: Final = 0.5
-"""Seconds until a socket of a sender is read, if the common one is not found empty earlier."""
+"""Seconds until a sender's socket is read, unless the common socket is found empty earlier."""
 LAST_ROUNDS: Final = 1024
-"""Calls after that: more than the socket's buffer holds."""
+"""Calls after those seconds: more than the socket's buffer holds."""
 
 
 class _Vector(ctypes.Structure):  # struct iovec
@@ -63,25 +63,25 @@ class _Message(ctypes.Structure):  # struct mmsghdr
     _fields_ = (("header", _Header), ("length", ctypes.c_uint))
 
 
-_recvmmsg = ctypes.PyDLL(None).recvmmsg  # of a PyDLL the interpreter is not given away
+_recvmmsg = ctypes.PyDLL(None).recvmmsg  # calls of a PyDLL keep the interpreter lock
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
 _WORD: Final = ctypes.sizeof(ctypes.c_uint)
 _NAMES: Final = {
     socket.AF_INET: struct.Struct("4x4s20x"),  # struct sockaddr_in
     socket.AF_INET6: struct.Struct("8x16s4x"),  # struct sockaddr_in6
 }
-"""Where the address stands in the name of a sender."""
+"""Place of the address in a sender's socket address."""
 _MAPPED: Final = bytes(10) + b"\xff\xff"
-"""How IPv6 writes an address of IPv4."""
+"""What precedes an IPv4 address in IPv6."""
 
 
 class Batch(NamedTuple):
     """Datagrams of one call.
 
-    :ivar addresses: of their senders, as the kernel has them.
+    :ivar addresses: those of their senders, as the kernel stores them.
     :ivar data: returns the bytes of a datagram by its number; they are valid until the next batch.
     :ivar port: returns the port of its sender.
-    :ivar receiver: that received them.
+    :ivar receiver: the receiver that received them.
     """
 
     addresses: list[bytes]
@@ -92,7 +92,7 @@ class Batch(NamedTuple):
 
 
 def written(address: bytes) -> str:
-    r"""Return an address of 4 or 16 bytes as people write it; one of IPv4 so also where IPv6 carries it.
+    r"""Return an address of 4 or 16 bytes as text; an IPv4 address within IPv6 is written as IPv4.
 
     >>> written(bytes([127, 0, 0, 1])), written(bytes(10) + b"\xff\xff" + bytes([127, 0, 0, 1]))
     ('127.0.0.1', '127.0.0.1')
@@ -122,7 +122,7 @@ class _Room:
         self._lengths = words[_Message.length.offset // _WORD :: ctypes.sizeof(_Message) // _WORD]
 
     def receive(self, source: socket.socket, receiver: Receiver) -> Batch:
-        """Return the datagrams that a socket has, without waiting for any."""
+        """Return the datagrams that a socket holds, without waiting."""
         count = max(0, int(_recvmmsg(source.fileno(), self._messages, MANY, socket.MSG_DONTWAIT, None)))
         names = memoryview(self._names)[: count * NAME]
         addresses = [address for (address,) in self._address.iter_unpack(names)]
@@ -139,9 +139,9 @@ class _Room:
 class _Source:
     """A socket of the port.
 
-    :ivar heard: when it had something last.
-    :ivar since: since when it waits until what came before it is read; 0.0 once it is.
-    :ivar taken: moment before which all that came was taken.
+    :ivar heard: when it last held a datagram.
+    :ivar since: since when it waits for earlier datagrams to be read; 0.0 once they are.
+    :ivar taken: moment before which all datagrams were taken.
     :ivar rounds: calls since :attr:`began` that found it full.
     :ivar drops: datagrams that the kernel has dropped, as far as they were counted.
     """
@@ -167,7 +167,7 @@ class Receiver(threading.Thread):
     :param listening: the port's socket, which does not block.
     :param longest: bytes of a datagram that are taken.
     :param take: is given up to :data:`MANY` datagrams at a time, in this thread.
-    :param failed: is called, in this thread, with the error that ends it.
+    :param failed: is called, in this thread, with the error that ends the thread.
     """
 
     def __init__(
@@ -186,11 +186,11 @@ class Receiver(threading.Thread):
         self._waiter = Waiter(self._ended)
         self._apart: dict[tuple[str, int], _Source] = {}
         self._receiving: list[_Source] = []
-        """What was in these may not be taken yet."""
+        """Sockets whose datagrams may not be taken yet."""
         self._young = 0
-        """Number of sockets that are not read yet: what came before may still be in the common one."""
+        """Number of sockets that are not read yet: earlier datagrams may still be in the common socket."""
         self._closed = 0
-        """Datagrams that the kernel dropped of sockets that are closed."""
+        """Datagrams that the kernel dropped at sockets that are closed now."""
 
     def run(self) -> None:
         """Receive."""
@@ -201,18 +201,18 @@ class Receiver(threading.Thread):
                 while not self._ended.is_set():
                     self._receive(room, self._waiter.wait(YOUNG if self._young else None))
                 self._common.since = 0.0
-                for source in (self._common, *self._apart.values()):  # nobody sends it again
+                for source in (self._common, *self._apart.values()):  # datagrams are not sent again
                     self._empty(room, source, LAST_ROUNDS)
         except Exception as error:  # noqa: BLE001 - the input raises it
             self._failed(error)
 
     def end(self) -> None:
-        """Take what the sockets have now, and end."""
+        """Take what the sockets hold now, and end."""
         self._ended.set()
         self.join()
 
     def taken(self, now: float) -> float:
-        """Return a moment before which all that came was taken; to be called while ``take`` cannot run.
+        """Return a moment before which all datagrams were taken; to be called while ``take`` cannot run.
 
         :param now: the moment if nothing waits.
         """
@@ -221,7 +221,7 @@ class Receiver(threading.Thread):
         for descriptor in sources:
             sockets.register(descriptor, select.POLLIN)
         waiting = [sources[descriptor] for descriptor, _ in sockets.poll(0)]
-        # only now: what was received before is in no socket any more
+        # only now: earlier datagrams have left the sockets
         return min((source.taken for source in (*waiting, *self._receiving)), default=now)
 
     def close(self) -> None:
@@ -237,7 +237,7 @@ class Receiver(threading.Thread):
     def set_apart(self, address: str, port: int) -> None:
         """Give a sender a socket of its own; to be called by ``take``.
 
-        Where that is not possible, or all that may be are in use, it shares the common one.
+        The sender shares the common socket where that is impossible or :data:`APART` others have one.
         """
         peer = address, port
         if peer in self._apart or not self._has_room():
@@ -264,7 +264,7 @@ class Receiver(threading.Thread):
         self._waiter.add(made, source)
 
     def _has_room(self) -> bool:
-        """Tell whether a sender may be set apart; one that was silent for long makes room."""
+        """Tell whether a sender may have its own socket; one that was silent for long makes room."""
         if len(self._apart) < APART:
             return True
         peer, source = min(self._apart.items(), key=lambda item: item[1].heard)
@@ -277,7 +277,7 @@ class Receiver(threading.Thread):
         return True
 
     def _receive(self, room: _Room, sources: list[_Source]) -> None:
-        """Take what sockets have that are readable."""
+        """Take the datagrams of readable sockets."""
         self._receiving = sources
         for source in sources:
             if not source.since:

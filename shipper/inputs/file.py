@@ -1,10 +1,10 @@
 """Log files that grow: ``type: file``.
 
-A live file is read from its beginning at every start, because a crash is documented with what its boot said
-before; the store passes over crashes that it has. So a kill between reading and keeping loses nothing and
-sends nothing twice. A rotated file is read once, followed by its successors, because a crash may go from one
-to the next. Files are recognised by inode, size and time of change, never by their first bytes, which are
-alike in every boot of a kernel.
+A live file is read from its beginning at every start, because a document holds what the boot logged before
+the crash. The store skips crashes that it has. So a kill between reading and keeping loses nothing and sends
+nothing twice. A rotated file is read once, followed by its successors, because a crash may continue in the
+next file. Files are recognised by inode, size and time of change, never by their first bytes, which are alike
+in every boot of a kernel.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class FileInput:
 
     @property
     def paths(self) -> list[str]:
-        """Files that hold crashes now; a pattern that matches none stands for itself."""
+        """Files that hold crashes now; a pattern without a match is returned as it is."""
         return sorted({path for pattern in self._config.paths for path in list(expand(pattern)) or [pattern]})
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield the obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         yield from unreadable(self.paths)
 
     def run(self, feed: Feed) -> None:
@@ -77,7 +77,7 @@ class FileInput:
 
 
 class _Files:
-    """All files of one input, and what was said of them."""
+    """All files of one input, and the messages that were logged about them."""
 
     def __init__(self, config: FileConfig, feed: Feed) -> None:
         self._config = config
@@ -98,7 +98,7 @@ class _Files:
         return min([self._config.scan_interval, *(wait for wait in waits if wait is not None)])
 
     def look(self, watch: Watch) -> None:
-        """Look at all files, and watch the folders that they are in."""
+        """Look at all files, and watch their folders."""
         paths = sorted({path for pattern in self._config.paths for path in self._matching(pattern)})
         for folder in {os.path.dirname(path) or "." for path in paths}:  # noqa: PTH120 - as the user wrote them
             watch.add(folder)
@@ -120,7 +120,7 @@ class _Files:
         self._note(paths)
 
     def grow(self, paths: Sequence[str]) -> None:
-        """Read those of these files that are followed, and those where something is due."""
+        """Read the changed files that are followed, and the files where something is due."""
         due = [path for path, one in self._followed.items() if one.wait is not None]
         for path in self._followed.keys() & {*paths, *due}:
             self._read(path, ())
@@ -140,7 +140,7 @@ class _Files:
         return found
 
     def _read(self, live: str, rotated: Sequence[str]) -> None:
-        """Read a file and what was rotated out of it; what is wrong with one is said once."""
+        """Read a file and its rotated files; a fault of a file is logged once."""
         one = self._followed.get(live)
         if one is None:
             one = FollowedFile(live, self._feed, self._origin, self._config.close_quiet, self._kept)
@@ -158,7 +158,7 @@ class _Files:
                 break
 
     def _weigh(self, path: str) -> int:
-        """Count what the text of a file takes now; return by how much that changed."""
+        """Count the memory that the text of a file takes now; return by how much that changed."""
         size = self._followed[path].size
         change = size - self._sizes.get(path, 0)
         self._sizes[path] = size
@@ -183,7 +183,7 @@ class _Files:
             self._said[path] = reason
 
     def _note(self, paths: Sequence[str]) -> None:
-        """Keep which files need not be read again, and forget those that are gone."""
+        """Keep the states of files that need not be read again, and forget files that are gone."""
         present = {identify_path(path)[0] for path in paths}
         moved: dict[str, str | None] = {}
         for one in self._followed.values():

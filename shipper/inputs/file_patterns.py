@@ -1,4 +1,4 @@
-"""Paths with ``*``, ``?`` and ``**``, and which of the files that they match are rotated ones of others."""
+"""Paths with ``*``, ``?`` and ``**``, and which of the matching files are rotated from others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["expand", "rotated_files"]
 _ROTATED: Final = re.compile(
     r"(?P<stem>.+?)(?:\.\d{1,5}|-\d{8}(?:[-T]\d{1,10})?|\.old)?(?:\.(?:gz|xz|zst|bz2))?", re.ASCII | re.DOTALL
 )
-"""A path without what logrotate(8) appends: ``.1``, ``-20260429``, ``.old``, ``.2.gz``."""
+"""Splits a path from what logrotate(8) appends: ``.1``, ``-20260429``, ``.old``, ``.2.gz``."""
 
 
 def expand(pattern: str) -> Iterator[str]:
@@ -37,9 +37,9 @@ def expand(pattern: str) -> Iterator[str]:
 
 
 def rotated_files(paths: Sequence[str]) -> dict[str, list[str]]:
-    """Return the live files, each with those that were rotated out of it.
+    """Return the live files, each with the files that were rotated from it.
 
-    A file that looks rotated and whose live file is not among the paths is a live one itself.
+    A file that looks rotated counts as live if its live file is not among the paths.
 
     >>> rotated_files(["/var/log/messages", "/var/log/messages-20260429.gz", "/var/log/kern.log.1"])
     {'/var/log/messages': ['/var/log/messages-20260429.gz'], '/var/log/kern.log.1': []}

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["Watch", "being_written"]
 
 _BURST = 0.1
-"""Seconds from an event to the look that it causes, as more events follow."""
+"""Seconds from an event to the look that it causes, because more events follow."""
 
 
 def being_written(path: str) -> bool:
     """Tell whether a process of this machine has a file open for writing.
 
-    The kernel then refuses a read lease (fcntl(2)). False also where there is no lease to be had: of another
+    The kernel then refuses a read lease (fcntl(2)). False also where no lease is available: for another
     user's file, or on a file system without leases.
     """
     try:
@@ -33,7 +33,7 @@ def being_written(path: str) -> bool:
     except OSError:
         return False  # reading it says why
     try:
-        # Opening it meanwhile sends this process a signal; this one is ignored unless somebody asked for it.
+        # A lease signals this process when another one opens the file; SIGURG is ignored by default.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
@@ -48,7 +48,7 @@ def being_written(path: str) -> bool:
 class Watch:
     """Waits until something changes in some folders; a context manager.
 
-    :param say: logs a line for the operator where the kernel watches no more folders.
+    :param say: logs a line for the operator when the kernel refuses to watch more folders.
     :param growth: whether writing to a file counts as a change.
     """
 
@@ -61,7 +61,7 @@ class Watch:
         self._complained = False
 
     def __enter__(self) -> Self:
-        from inotify_simple import INotify  # noqa: PLC0415 - only who watches
+        from inotify_simple import INotify  # noqa: PLC0415 - only watchers need it
 
         try:
             self._inotify = INotify()

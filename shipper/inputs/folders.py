@@ -1,10 +1,10 @@
 """Folders of logs: which of their files are read.
 
-In a folder that kdump made, only its logs are: beside them lie the dump itself and the log of the capture
-kernel. Elsewhere every regular file is. Links to folders are not followed, so that there are no loops.
+In a folder that kdump made, only its logs are read: beside them lie the dump itself and the log of the
+capture kernel. Elsewhere every regular file is read. Links to folders are not followed: there are no loops.
 
-A folder may change while it is read: kdump renames its files, others rotate theirs. A file that is gone is
-looked for under another name.
+A folder may change while it is read: kdump renames its files, logrotate others. A file that is gone is looked
+for under another name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Found", "open_folder_below", "walk", "walk_folders"]
 
 LOOKS: Final = 3
-"""Times that a folder is listed whose files get other names meanwhile."""
+"""Maximum times that a folder is listed while its files are being renamed."""
 
 
 class Found(NamedTuple):
@@ -32,9 +32,9 @@ class Found(NamedTuple):
     path: str
     fault: str = ""
     state: str = ""
-    """What changes with its content, such as size and ETag; empty if nothing tells, and for files here."""
+    """What changes with the file's content, such as size and ETag; empty if unknown, and for local files."""
     size: int = 0
-    """Bytes; 0 if nothing tells."""
+    """Bytes; 0 if unknown."""
 
 
 def _ignore(_: OSError) -> None:
@@ -44,7 +44,7 @@ def _ignore(_: OSError) -> None:
 def walk_folders(path: str, refused: Callable[[OSError], None] = _ignore) -> Iterator[tuple[str, list[str]]]:
     """Yield ``path`` and every folder below it, by name, each with the names of its files.
 
-    As ``os.walk`` does, but however deep they are.
+    As ``os.walk`` does, but to any depth.
 
     :param refused: receives the error where a folder cannot be read.
     """
@@ -118,7 +118,7 @@ def walk(path: str, seen: Callable[[str], None] | None = None) -> Iterator[Found
 
 
 def _files(folder: str, names: list[str]) -> Iterator[Found]:
-    """Yield the files to read of a folder; what got another name meanwhile, under that."""
+    """Yield the files to read of a folder; a file that was renamed meanwhile comes under its new name."""
     met: set[str] = set()
     for _ in range(LOOKS):
         chosen = kdump_names.logs(folder, names)
@@ -146,7 +146,7 @@ def _files(folder: str, names: list[str]) -> Iterator[Found]:
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size  # noqa: PTH116
-    except (OSError, ValueError):  # said when it is read
+    except (OSError, ValueError):  # reported when it is read
         return 0
 
 

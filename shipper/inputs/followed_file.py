@@ -1,7 +1,7 @@
-"""One log file that is followed: while it grows, is renamed, is truncated, is deleted.
+"""Follows one log file while it grows, is renamed, truncated or deleted.
 
-A renamed file is read on until its writers have surely let go of it. A truncated one is read from its
-beginning: its size shows that, or what stands before the place that was reached.
+A renamed file is read on until its writers have surely closed it. A truncated one is read from its beginning:
+its size shows the truncation, or the bytes before the offset that was reached.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["FollowedFile", "identify_path", "modified"]
 
 LINGER: Final = 60.0
-"""Seconds that a renamed file is read on: its writers change to the new one when they are told to."""
+"""Seconds that a renamed file is read on, until its writers have been told to open the new one."""
 TURN: Final = 64 << 20
-"""Maximum bytes read of one file before the other files have their turn."""
+"""Maximum bytes read from one file before the other files have their turn."""
 HEAD: Final = 8192
-"""Bytes that show what a file is."""
+"""First bytes of a file, which show its format."""
 TAIL: Final = 1 << 18
-"""Bytes at the end of a rotated file in which a crash may begin that goes on in the next."""
+"""Bytes at the end of a rotated file in which a crash may begin that continues in the next file."""
 FOOTPRINT: Final = 256
-"""Bytes before the place that was reached, which must be there again."""
+"""Bytes before the offset that was reached; they are compared to notice a truncation."""
 COMPRESSED: Final = (".gz", ".xz", ".zst", ".bz2")
 
 
 def identify_path(path: str) -> tuple[str, str]:
-    """Return what identifies the file at a path whatever its name, and its state; see :func:`_identify`."""
+    """Return what identifies the file at a path under any name, and its state; see :func:`_identify`."""
     try:
         return _identify(os.stat(path))  # noqa: PTH116
     except OSError:
@@ -61,12 +61,12 @@ def modified(path: str) -> float:
 
 
 class FollowedFile:
-    """One path, whichever file it is now, and the files that it was.
+    """One path: the file that has this name now, and the files that had it before.
 
-    :param origin: what is known of every crash.
+    :param origin: what is known about every crash in the file.
     :param quiet: seconds of silence after which a crash is complete.
     :param kept: states of files that an earlier run has read, by device and inode.
-    :ivar done: states of files that this run has read to their end, likewise.
+    :ivar done: states of files that this run has read to their end, by device and inode.
     """
 
     def __init__(self, path: str, feed: Feed, origin: Origin, quiet: float, kept: Mapping[str, str]) -> None:
@@ -93,12 +93,12 @@ class FollowedFile:
 
     @property
     def size(self) -> int:
-        """Bytes of memory that its text takes."""
+        """Bytes of memory that the file's text takes."""
         return self._reader.size
 
     @property
     def idle(self) -> bool:
-        """Whether nothing can come any more."""
+        """Whether the file cannot grow any more."""
         return self._file is None and not self._former and self._reader.wait is None
 
     @property
@@ -176,7 +176,7 @@ class FollowedFile:
             tail.extend(chunks)
             chunks.close()
         except (OSError, Unreadable):
-            return  # it was said when it was read
+            return  # the fault was logged when it was read
         self._keep(self._reader.feed(b"".join(tail)[-TAIL:]))
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ class FollowedFile:
             self._read_on()
 
     def _read_former(self, file: IO[bytes], until: float) -> None:
-        """Read a renamed or deleted file on until its writers have surely left it."""
+        """Read a renamed or deleted file on until its writers have surely closed it."""
         self._read_turn(file)
         if time.monotonic() >= until and not self._more:
             key, state = _identify(os.fstat(file.fileno()))
@@ -236,7 +236,7 @@ class FollowedFile:
             return
         reached, size = file.tell(), os.fstat(file.fileno()).st_size
         if size < reached or self._before(file, reached) != self._footprint:
-            file.seek(0, os.SEEK_END)  # forgets what is buffered
+            file.seek(0, os.SEEK_END)  # drops the buffer
             file.seek(0)
         self._read_turn(file)
         self._footprint = self._before(file, file.tell())

@@ -1,12 +1,12 @@
-"""Messages that arrived and are not parsed yet: a queue for each sender, the calmest sender's read first.
+"""Messages that arrived and are not parsed yet: a queue for each sender; the calmest sender's is read first.
 
 A socket is emptied at once (:mod:`.datagrams`), because the kernel drops what comes while its buffer is full.
-What was in it waits here. Each sender is charged for what arrives and for the time that it takes to parse,
-and what it is charged with fades. Who is charged least is read first, so that a flood delays and drops what
-comes of the senders that make it. A new sender begins with a charge: addresses are cheap to invent.
+Its messages wait here. Each sender is charged for the messages that arrive and for the time that parsing them
+takes; the charge fades. The sender with the smallest charge is read first, so that a flood delays and drops
+only the messages of its own senders. A new sender begins with a charge: addresses are cheap to invent.
 
-A message is parsed some time after it arrived, so that parsers go by :meth:`Inbox.clock` and not by the time:
-a sender is not silent while its messages wait.
+A message is parsed some time after it arrived. So parsers use :meth:`Inbox.clock` instead of the time: a
+sender is not silent while its messages wait.
 """
 
 from __future__ import annotations
@@ -39,55 +39,55 @@ SLICE: Final = 0.01
 TURN: Final = 0.002
 """Seconds that messages of one sender are parsed before the next sender's turn."""
 SHARE: Final = 4 << 20
-"""Maximum bytes of one sender that wait."""
+"""Maximum bytes that wait for one sender."""
 OVERHEAD: Final = 150
-"""Bytes that a message takes beside its own."""
+"""Bytes of memory that a message takes in addition to its text."""
 WAITING: Final = 1024
-"""Bytes that a sender takes of whom something waits."""
+"""Bytes of memory that a sender with waiting messages takes."""
 FADES: Final = 10.0
 """Seconds in which a charge falls to its 2.7th part."""
 KNOWN: Final = 10.0
-"""Seconds after its first message from which a sender is known; before, it comes behind those who are."""
+"""Seconds from a sender's first message until it counts as known; new senders come after known ones."""
 BEHIND: Final = 100.0
-"""How far behind, as a logarithm."""
+"""How far new senders come after known ones, as a logarithm of the charge."""
 MESSAGE: Final = 50e-6
-"""Seconds that a message is charged with when it arrives, and :data:`BYTE` for each of its bytes."""
+"""Seconds charged for a message when it arrives, in addition to :data:`BYTE` for each of its bytes."""
 BYTE: Final = 1e-6
 CALM: Final = 1.0
 """Seconds of charge up to which a known sender's messages may take all of the memory."""
 OTHERS: Final = 4
-"""Which part of the memory messages of other senders may take, in one input."""
+"""Share of the memory that messages of other senders may take, in one input."""
 LOOK: Final = 0.25
-"""Seconds between two looks at what the kernel dropped."""
+"""Seconds between two reads of the kernel's count of dropped datagrams."""
 REFUSED: Final = 0.05
-"""Seconds for which datagrams of an address are dropped unseen after one of them was dropped."""
+"""Seconds for which all datagrams of an address are dropped unread after one was dropped."""
 REPORT: Final = 60.0
 """Seconds between two lines that say how much was dropped."""
 TOLD: Final = 64
-"""Maximum senders of which it is said by name that something was dropped."""
+"""Maximum senders whose dropped messages are logged by name."""
 TOO_MUCH: Final = "sends more than can be read; what is above is dropped"
 TOO_MANY: Final = "comes while so many others wait that it cannot be heard"
 LAST: Final = 0.5
-"""Seconds at the end for what is in connections."""
+"""Seconds at the end to read the connections."""
 DRAIN: Final = 5.0
-"""Seconds at the end for what waits to be parsed."""
+"""Seconds at the end to parse waiting messages."""
 FINISH: Final = 15.0
-"""Seconds after that for reports that are open; both together are less than ``shutdown_timeout``."""
+"""Seconds after that for open reports; both together are less than ``shutdown_timeout``."""
 
 
 NOTHING: Final[deque[tuple[float, bytes]]] = deque(maxlen=0)
-"""The queue of all who do not wait: a deque of its own has 600 bytes."""
+"""The queue that all senders without waiting messages share: a deque takes 600 bytes."""
 
 
 class _Sender:
-    """Who sends, and what of it waits.
+    """A sender, and its messages that wait.
 
-    :ivar charge: seconds that it is charged with, as a logarithm that grows with the clock instead of fading:
-        charges of any two senders compare at any time.
-    :ivar behind: :data:`BEHIND` if it was new when it began to wait.
-    :ivar queue: what of it waits, each with the moment when it arrived.
-    :ivar port: that of the socket which it was given for itself.
-    :ivar waits: something of it waits, or is being parsed.
+    :ivar charge: seconds that it is charged with, as a logarithm that grows with the clock instead of fading,
+        so that the charges of any two senders compare at any time.
+    :ivar behind: :data:`BEHIND` if the sender was new when it began to wait.
+    :ivar queue: its waiting messages, each with the moment when it arrived.
+    :ivar port: the sender's port, if the sender has a socket of its own.
+    :ivar waits: whether a message of the sender waits or is being parsed.
     """
 
     __slots__ = ("address", "behind", "charge", "port", "queue", "rate", "since", "size", "waits")
@@ -104,12 +104,12 @@ class _Sender:
         self.charge = now / FADES
 
     def known(self, now: float) -> bool:
-        """Tell whether it was heard some time ago."""
+        """Tell whether the first message came some time ago."""
         return now - self.since > KNOWN
 
     @property
     def turn(self) -> float:
-        """What those who wait are ordered by."""
+        """The key that orders waiting senders."""
         return self.charge + self.behind
 
     def charged(self, now: float) -> float:
@@ -122,9 +122,9 @@ class _Sender:
 
 
 class _Refused:
-    """An address whose datagrams are dropped unseen for a moment: looking at each costs what they are after.
+    """An address whose datagrams are dropped unread for a moment: reading them costs too much.
 
-    :ivar why: the reason that they are counted with; None if they are not.
+    :ivar why: the reason that they are counted under; None if they are not counted.
     """
 
     __slots__ = ("address", "datagrams", "until", "why")
@@ -137,11 +137,11 @@ class _Refused:
 
 
 class _Senders:
-    """All who are known: those who wait, those who are new, those who were heard for long.
+    """All remembered senders: those with waiting messages, new ones and known ones.
 
-    New ones make room for new ones, so that invented addresses make no known sender forgotten.
+    New senders displace only new ones, so that invented addresses never displace a known sender.
 
-    :param most: of the last two each; how many wait is bounded by the memory.
+    :param most: maximum number of new and of known senders; memory limits how many wait.
     """
 
     def __init__(self, most: int) -> None:
@@ -151,15 +151,15 @@ class _Senders:
         self._known: OrderedDict[str, _Sender] = OrderedDict()
 
     def get(self, address: str) -> _Sender | None:
-        """Return a sender that is known."""
+        """Return a remembered sender."""
         return self.waiting.get(address) or self._known.get(address) or self._new.get(address)
 
     def add(self, sender: _Sender) -> None:
-        """Take a new sender."""
+        """Remember a new sender."""
         self._rest(self._new, sender)
 
     def wait(self, sender: _Sender, now: float) -> None:
-        """Something of a sender waits now."""
+        """Note that a message of a sender waits now."""
         sender.waits = True
         sender.queue = deque()
         sender.behind = 0.0 if sender.known(now) else BEHIND
@@ -168,7 +168,7 @@ class _Senders:
         self.waiting[sender.address] = sender
 
     def rest(self, sender: _Sender, now: float) -> None:
-        """Nothing of a sender waits any more."""
+        """Note that no message of a sender waits any more."""
         sender.waits = False
         sender.queue = NOTHING
         del self.waiting[sender.address]
@@ -185,7 +185,7 @@ class Inbox:
 
     :param allowed: whose messages are taken.
     :param rate: bytes a second of one sender's datagrams.
-    :param senders: maximum number of new senders, and of known ones, of whom nothing waits.
+    :param senders: maximum number of new senders, and of known ones, without waiting messages.
     :param longest: bytes of a datagram that are taken.
     """
 
@@ -201,9 +201,9 @@ class Inbox:
         """The senders that wait, the one with the smallest charge first."""
         self._share = MEMORY.share()
         self._taken = 0.0
-        """Moment before which all that came is parsed or in a queue."""
+        """Moment before which all messages are parsed or in a queue."""
         self._parsing: float | None = None
-        """When the message arrived that is being parsed."""
+        """Arrival of the message that is being parsed."""
         self._dropped: Counter[str] = Counter()
         self._reported = self._looked = time.monotonic()
         self._told: set[str | tuple[str, DropReason]] = set()
@@ -215,7 +215,7 @@ class Inbox:
         weakref.finalize(self, os.close, self._arrived)
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable from when datagrams arrived until :meth:`work`."""
+        """Return a descriptor that is readable from the arrival of datagrams until :meth:`work`."""
         return self._arrived
 
     def listen(self, listening: socket.socket) -> None:
@@ -225,7 +225,7 @@ class Inbox:
         receiver.start()
 
     def close(self) -> None:
-        """Take what the sockets have now, and no more after that."""
+        """Take what the sockets hold now, and no more after that."""
         for receiver in self._receivers:
             receiver.end()
         self._count(time.monotonic() + REFUSED)
@@ -250,7 +250,7 @@ class Inbox:
             self._put(self._sender(address, now), message, now)
 
     def owes(self, address: str, size: int) -> float:
-        """Take received bytes from what a sender may send; return the seconds until it may send again."""
+        """Subtract received bytes from a sender's allowance; return the seconds until it may send again."""
         with self._lock:
             now = time.monotonic()
             sender = self._sender(address, now)
@@ -258,25 +258,26 @@ class Inbox:
             return sender.rate.owes(size)
 
     def full(self, address: str) -> bool:
-        """Tell whether so much of a sender waits that its connections should rest."""
+        """Tell whether so many messages of a sender wait that its connections should rest."""
         with self._lock:
             now = time.monotonic()
             return not self._fits(self._sender(address, now), 0, now)
 
     def charge(self, address: str) -> float:
-        """Return what senders are ordered by: the one with the smallest charge is read first."""
+        """Return the key that orders senders: the one with the smallest charge is read first."""
         now = time.monotonic()
         sender = self._senders.get(address)
-        if sender is None:  # forgotten: as one that is new
+        if sender is None:  # a forgotten sender counts as a new one
             return now / FADES + BEHIND
         return sender.charge + (0.0 if sender.known(now) else BEHIND)
 
     def clock(self, address: str, taken: float = math.inf) -> float:
         """Return the clock of a sender's parsers, in seconds of the monotonic clock.
 
-        While a message is parsed, when it arrived; else up to when all that came of the sender is parsed.
+        While a message is parsed, this is its arrival; else the moment before which all of the sender's
+        messages are parsed.
 
-        :param taken: up to when all that came of its connections is queued.
+        :param taken: moment before which everything from its connections is queued.
         """
         if self._parsing is not None:
             return self._parsing
@@ -287,10 +288,10 @@ class Inbox:
         return bool(self._heap)
 
     def work(self, parse: Callable[[str, bytes], bool], seconds: float = SLICE) -> bool:
-        """Parse messages for at most so many seconds; return whether any was.
+        """Parse messages for at most so many seconds; return whether there were any.
 
         :param parse: is given an address and a message; returns False where the message has to wait.
-        :raises Exception: a socket cannot be received from any more.
+        :raises Exception: a socket can no longer be received from.
         """
         if self._fault is not None:
             raise self._fault
@@ -317,7 +318,7 @@ class Inbox:
         return any_parsed
 
     def drain(self, parse: Callable[[str, bytes], object], until: float) -> None:
-        """Parse what waits up to a moment; the rest is dropped."""
+        """Parse waiting messages up to a moment; drop the rest."""
 
         def parse_now(address: str, message: bytes) -> bool:
             parse(address, message)
@@ -353,7 +354,7 @@ class Inbox:
         self._feed.drop(messages, reason)
 
     def _take(self, batch: Batch) -> None:
-        """Queue datagrams of a socket as far as there is room, or count them as dropped."""
+        """Queue datagrams of a socket while there is room; count the others as dropped."""
         refused = self._refused
         with self._lock:
             now = time.monotonic()
@@ -370,7 +371,7 @@ class Inbox:
                 self._signal()
 
     def _offer(self, batch: Batch, at: int, size: int, now: float) -> None:
-        """Queue a datagram, or refuse those of its address for a moment."""
+        """Queue a datagram, or refuse all datagrams of its address for a moment."""
         raw = batch.addresses[at]
         address = written(raw)
         if not self.allows(address):
@@ -400,7 +401,7 @@ class Inbox:
             self._refused[raw] = _Refused(address, reason, now + REFUSED)
 
     def _count(self, now: float) -> None:
-        """Count what was dropped unseen, by the kernel or for a moment, since the last look."""
+        """Count datagrams dropped unread since the last count, by the kernel or for their address."""
         for raw, one in list(self._refused.items()):
             self._count_refused(one, now)
             if one.until < now:
@@ -428,7 +429,7 @@ class Inbox:
             self._signal()
 
     def _sender(self, address: str, now: float) -> _Sender:
-        """Return a sender, from now on a known one."""
+        """Return a sender, which is remembered from now on."""
         sender = self._senders.get(address)
         if sender is None:
             sender = _Sender(address, self._rate, now)
@@ -467,7 +468,7 @@ class Inbox:
         return None
 
     def _turn(self, sender: _Sender, parse: Callable[[str, bytes], bool]) -> tuple[bool, bool]:
-        """Parse messages of a sender; return whether any was, and whether the next one has to wait."""
+        """Parse messages of a sender; return whether there were any, and whether the next one has to wait."""
         began = time.thread_time()
         parsed = rests = False
         while sender.queue:

@@ -1,8 +1,8 @@
-"""What journald keeps of the kernel: ``type: journal``, read through systemd's ``journalctl``.
+"""The kernel's messages in the journal: ``type: journal``, read through systemd's ``journalctl``.
 
-The first start reads every boot there is; later ones go on at the cursor that was kept. What the boot of the
-cursor had said before is read again, because a crash is documented with its kernel and its machine. The
-cursor stays before a crash until that is kept; the store passes over what is then read twice.
+The first start reads every boot; later starts continue at the saved cursor. Earlier messages of the cursor's
+boot are read again, because a document holds the kernel and machine of its crash. The cursor stays before a
+crash until that crash is kept; the store skips what is read twice.
 
 :see: journalctl(1), systemd.journal-fields(7)
 """
@@ -41,11 +41,11 @@ __all__ = ["JournalConfig", "JournalInput"]
 CHUNK: Final = 1 << 18
 """Bytes read at a time."""
 CONTEXT: Final = 5000
-"""Maximum entries of a boot that are read again for what it said of itself."""
+"""Maximum entries of a boot that are read again for its kernel and machine."""
 HOSTS: Final = 4096
 """Maximum hosts that are kept apart: a journal may hold many (systemd-journal-remote)."""
 SAVE: Final = 60.0
-"""Seconds between two notes of the cursor while the kernel keeps printing."""
+"""Seconds between two saves of the cursor while the kernel keeps printing."""
 AGAIN: float = 10.0
 """Seconds until journalctl is started again."""
 
@@ -70,7 +70,7 @@ class JournalInput:
         self._config = config
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield the obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         if shutil.which("journalctl") is None:
             yield "journalctl is not installed; the journal cannot be read"
         yield from unreadable(self._config.paths, "the group systemd-journal or CAP_DAC_READ_SEARCH")
@@ -132,10 +132,10 @@ class _Journal:
         return self._readers.wait
 
     def settle(self) -> None:
-        """Start journalctl if it is due, keep what is complete, and note how far that is."""
+        """Start journalctl if it is due, keep complete crashes, and save the cursor."""
         if self._child is None and time.monotonic() >= self._again:
             self._start()
-        if self._child is not None:  # else it is not journalctl's silence
+        if self._child is not None:  # otherwise the silence is not journalctl's
             self._readers.settle()
         idle = self._readers.wait is None or time.monotonic() - self._saved > SAVE
         if idle and self._read_to != self._kept and not self._readers.open and not self._feed.stop.is_set():
@@ -190,7 +190,7 @@ class _Journal:
                         child.kill()
                         return
                     self._read(entry)
-            self._readers.flush()  # what follows is of another time
+            self._readers.flush()  # what follows is from another time
             child.kill()
 
     def _entries(self) -> None:
@@ -213,9 +213,9 @@ class _Journal:
             self._end()
 
     def _forget(self) -> None:
-        """Forget what was read since the cursor that is kept: it is read again.
+        """Forget what was read since the saved cursor, because it is read again.
 
-        Crashes that are open are handed over if journalctl has come no further than the last time.
+        Open crashes are handed over if journalctl has read no further than the last time.
         """
         if self._read_to == self._ended_at:
             self._readers.flush()
@@ -223,7 +223,7 @@ class _Journal:
         self._ended_at, self._read_to = self._read_to, self._kept
 
     def _complaints(self) -> None:
-        """Log what journalctl complains of; the same only once."""
+        """Log journalctl's complaints, each once."""
         stream = self._child.stderr if self._child else None
         chunk = self._more(stream)
         for line in (chunk or b"").decode("utf-8", "replace").splitlines():
@@ -238,7 +238,7 @@ class _Journal:
 
     @staticmethod
     def _more(stream: Any) -> bytes | None:  # noqa: ANN401 - a pipe or nothing
-        """Return what a pipe has; empty at the end, None if it has nothing now."""
+        """Return what a pipe holds; empty at the end, None if it holds nothing now."""
         if stream is None or stream.closed:
             return None
         try:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["FIELDS", "EntrySplitter", "boot_of", "decode_entry", "host_of", "log_lines"]
 
 FIELDS: Final = "MESSAGE,_TRANSPORT,_HOSTNAME,_SOURCE_MONOTONIC_TIMESTAMP,_SOURCE_REALTIME_TIMESTAMP"
-"""What is asked of journalctl, beside what it always prints."""
+"""Fields requested from journalctl, in addition to those it always prints."""
 LONGEST: Final = 1 << 20
 """Maximum bytes of an entry; the kernel's have some KB."""
 
 _BOOT: Final = re.compile(r"(?:^|;)b=([0-9a-f]{32})(?:;|$)", re.ASCII)
 _HOST: Final = re.compile(r"[^\s:]{1,255}")
 _MISSED: Final = "Missed "
-"""How journald begins to say that it lost messages of the kernel."""
+"""Beginning of journald's message that it lost messages of the kernel."""
 _BYTE: Final = 0xFF
 _DIGITS: Final = 16
 
@@ -32,7 +32,7 @@ _DIGITS: Final = 16
 class EntrySplitter:
     """Splits what journalctl prints into entries.
 
-    :ivar dropped: number of entries that were longer than :data:`LONGEST` and left out.
+    :ivar dropped: number of entries that are left out because they are longer than :data:`LONGEST`.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class EntrySplitter:
 
 
 def decode_entry(line: bytes) -> dict[str, Any]:
-    """Return the fields of an entry; none if it is not one."""
+    """Return the fields of an entry; none for other text."""
     try:
         entry = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError):

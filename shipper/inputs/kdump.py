@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["KdumpConfig", "KdumpInput"]
 
 DUMP: Final = "vmcore:"
-"""What stands before a dump's path in the key of its state: the log in it may have been read by that path."""
+"""Prefix of a dump's path in the key of its state: the path alone is the key of the log in the dump."""
 INCOMPLETE_PATIENCE: Final = 12
-"""Times as long as others a file must not have changed whose name says that it is incomplete."""
+"""Factor of ``settle`` for files whose name says that they are incomplete."""
 
 
 class KdumpConfig(PathSettings, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class KdumpConfig(PathSettings, frozen=True, kw_only=True):
 
 
 class KdumpInput:
-    """The folders of one machine, or of many where they are collected."""
+    """The kdump folders of one machine, or of many machines that send their dumps to one place."""
 
     Config = KdumpConfig
     name = "kdump"
@@ -75,7 +75,7 @@ class KdumpInput:
 
 
 class _Folders:
-    """What was read and what was said, from one look at the folders to the next."""
+    """What was read and logged, from one look at the folders to the next."""
 
     def __init__(self, config: KdumpConfig, feed: Feed) -> None:
         self._config = config
@@ -87,10 +87,12 @@ class _Folders:
         self._failed: dict[str, str] = {}
         """States of files that could not be read; the next start tries them again."""
         self._seen: dict[str, tuple[str, float]] = {}
-        """States of files that may still grow, since when by our own clock: a file server has another."""
+        """States of files that may still grow, and since when, by this machine's clock: a file server has
+        another.
+        """
 
     def look(self, watch: Watch) -> float:
-        """Read what has become complete; return in how many seconds something may be."""
+        """Read files that have become complete; return the seconds until another may be."""
         due = self._config.scan_interval
         present = set()
         for path, fault in self._found(watch):
@@ -113,7 +115,7 @@ class _Folders:
         return due
 
     def _look_at_dumps(self, present: set[str]) -> float:
-        """Open the dumps that have become complete; return in how many seconds one may be, 0 if none is due.
+        """Open the dumps that have become complete; return the seconds until one may be, 0 if none is due.
 
         :param present: receives the keys under which their states are kept.
         """
@@ -129,19 +131,19 @@ class _Folders:
         return due
 
     def _look_at(self, path: str, key: str, reader: Callable[[str, str, str], bool]) -> float:
-        """Read a file that has become complete; return in how many seconds it may be, 0 if nothing is due.
+        """Read a file that has become complete; return the seconds until it may be, 0 if nothing is due.
 
         :param key: under which its state is kept.
         """
         try:
             status = os.stat(path)  # noqa: PTH116 - the path as the user wrote it
         except OSError:
-            return 0.0  # gone since; otherwise the walk says so
+            return 0.0  # gone since; else the walk reports it
         state = f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
         if self._kept.get(key) == state:
             return 0.0
         name = PurePath(path).name
-        # with the time of chmod and chown, and the program that was missing
+        # includes the time of chmod and chown, and the program that was missing
         tried = f"{state}:{status.st_ctime_ns}:{shutil.which(PROGRAM) if is_dump(name) else ''}"
         if self._failed.get(key) == tried:
             return 0.0
@@ -183,7 +185,7 @@ class _Folders:
             os.lstat(path)
         except FileNotFoundError:
             return
-        except OSError:  # that of a folder that may not be entered
+        except OSError:  # the error of a folder that may not be entered
             pass
         self._say_once(key, error.reason)
 

@@ -1,8 +1,8 @@
 """The dumps of kdump's folders, opened after the text of their crashes was stored: ``vmcore.analyse``.
 
-What a dump says is a document of its own, with the ``event.id`` of its crash and the provider ``vmcore``: a
-document that was delivered stays as it is in every output, as Fluentd and OTLP take none back, and whoever
-counts incidents counts one.
+The analysis of a dump is a document of its own, with the ``event.id`` of its crash and the provider
+``vmcore``. The crash's first document stays as it was delivered, because Fluentd and OTLP cannot replace one.
+A count of incidents counts both documents as one.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def dumps_below(folder: str) -> Iterator[str]:
 
 
 def opened(path: str, origin: Origin, config: VmcoreConfig, stop: Stop) -> list[Crash]:
-    """Return the crash that a machine died of with what its dump says; none if its log explains it.
+    """Return the crash that a machine died of, with its dump's analysis; none if the log explains the crash.
 
-    :param stop: ends it before, with whatever there is then.
+    :param stop: ends the analysis early, with what is known by then.
     :raises Unreadable: the dump says no more than its log, for the reason given.
     """
     from kpanic.shipper.vmcore import debuginfod, process, reading  # noqa: PLC0415 - few inputs open dumps
@@ -68,7 +68,7 @@ def opened(path: str, origin: Origin, config: VmcoreConfig, stop: Stop) -> list[
     if not process.installed():
         raise Unreadable(path, f"is not opened without drgn: {process.INSTALL}")
     crash = None
-    for crash in read(path, origin):  # noqa: B007 - the last is the one
+    for crash in read(path, origin):  # noqa: B007 - the last crash is the one that the machine died of
         if stop.is_set():
             return []
     if crash is None or not _asks(crash.report):
@@ -91,5 +91,5 @@ def opened(path: str, origin: Origin, config: VmcoreConfig, stop: Stop) -> list[
 
 
 def _asks(report: CrashReport) -> bool:
-    """Tell whether the log leaves something open; that of a lack of memory says what, and not how it came."""
+    """Tell whether the log leaves a question open, such as what led to a lack of memory."""
     return report.cause == "out-of-memory" or bool(report.analysis and report.analysis.vmcore_needed)

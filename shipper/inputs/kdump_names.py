@@ -48,7 +48,7 @@ _DUMP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a folder's name says: the host, empty if it is this machine, and when it crashed."""
+    """What a folder's name says: the host, empty for this machine, and the time of the crash."""
 
     ip: str = ""
     host: str = ""
@@ -70,11 +70,11 @@ def recognise(path: str) -> Folder | None:
 def logs(folder: str, names: list[str]) -> list[str] | None:
     """Return the files of a folder that hold the crash's log; None if kdump did not make the folder.
 
-    A dump stands in for its log, unless it is compressed: then there is none.
+    A dump replaces a missing log, unless the dump is compressed: then the result is empty.
 
     :param names: names of the files in the folder.
     """
-    import shutil  # noqa: PLC0415 - slow to import, and one file needs none of it
+    import shutil  # noqa: PLC0415 - slow to import, and a single file does not need it
 
     dumps = sorted(name for name in names if is_dump(name))
     if _folder(PurePath(folder).name) is None and not dumps:

@@ -1,9 +1,9 @@
 """The running kernel's own log, ``/dev/kmsg``: ``type: kmsg``.
 
-Every opening begins at the oldest record in the ring buffer, so that a start reads what was printed before
-it, the boot included; the store passes over crashes that it has. Records that the kernel overwrote before
-they were read, by this run or the last one of the same boot, are reported. Records of user space (``echo … >
-/dev/kmsg``) are read too, because systemd names the host in one.
+Every opening begins at the oldest record in the ring buffer, so that a start reads earlier messages, the boot
+included. The store skips crashes that it has. Records that the kernel overwrote before they were read, by
+this run or the last one of the same boot, are reported. Records of user space (``echo … > /dev/kmsg``) are
+read too, because systemd names the host in one.
 
 :see: Documentation/ABI/testing/dev-kmsg, kernel/printk/printk.c (devkmsg_read)
 """
@@ -32,9 +32,9 @@ __all__ = ["KmsgConfig", "KmsgInput"]
 RECORD = 16_384
 """Bytes that hold any record: the kernel cuts a line at 1 KB, and its properties are few."""
 BURST = 4096
-"""Maximum records read before something else is looked at."""
+"""Maximum records read before other work has its turn."""
 SAVE = 60.0
-"""Seconds between two notes of the sequence number while the kernel keeps printing."""
+"""Seconds between two saves of the sequence number while the kernel keeps printing."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 _SEQUENCE = re.compile(rb"\d{1,9},(\d{1,18}),")
@@ -60,7 +60,7 @@ class KmsgInput:
         self._config = config
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield the obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         path = self._config.path
         try:
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
@@ -118,21 +118,21 @@ class _Run:
                 self._feed.say(f"{self._path}: {self._lost} records were overwritten before they were read")
                 self._lost = 0
             self._note()
-            if self._ended:  # a pipe that nobody writes to any more
+            if self._ended:  # a pipe without a writer
                 waiter.remove(self._descriptor)
                 self._ended = False
         self._keep(self._reader.feed(self._records()))
         self._keep(self._reader.flush())
 
     def _records(self) -> bytes:
-        """Return the records that are there, each of one line or more."""
+        """Return the available records, each of one line or more."""
         found: list[bytes] = []
         while len(found) < BURST:
             try:
                 record = os.read(self._descriptor, RECORD)
             except BlockingIOError:
                 break
-            except BrokenPipeError:  # overwritten since the last read; the next one goes on at the oldest
+            except BrokenPipeError:  # overwritten since the last read; the next continues at the oldest
                 continue
             except OSError as error:
                 self._feed.say(f"{self._path}: {error.strerror}")
@@ -146,7 +146,7 @@ class _Run:
         return b"".join(found)
 
     def _count(self, record: bytes) -> None:
-        """Count the records that are missing; those of the last run may be read again, or be gone."""
+        """Count missing records; those after the last run's position may be read again, or be gone."""
         for match in map(_SEQUENCE.match, record.split(b"\n")):
             if match is None:
                 continue

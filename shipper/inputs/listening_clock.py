@@ -1,7 +1,7 @@
-"""The clock of an input that reads what others write into a pipe: it goes on while the input listens.
+"""The clock of an input that reads a pipe: it advances while the input listens.
 
-While the store takes its time, or the machine stops this process, lines wait in the pipe and with whoever
-writes into it: those whose lines they are were not silent.
+While the store is slow, or the machine stops this process, lines wait in the pipe and in its writer. The
+hosts of those lines are not silent.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 __all__ = ["ListeningClock"]
 
 WORK: Final = 0.25
-"""Seconds that what is done between two waits counts at most."""
+"""Maximum seconds that the work between two waits counts."""
 
 
 class ListeningClock:
-    """Seconds that an input has listened, for its readers."""
+    """Seconds for which an input has listened."""
 
     def __init__(self) -> None:
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
-        """Go on from a time."""
+        """Advance from a time."""
         self._now = now
         self._since = time.monotonic()
 
@@ -36,7 +36,7 @@ class ListeningClock:
     def wait(self, waiter: Waiter, seconds: float | None) -> list[Any]:
         """Listen: see :meth:`kpanic.shipper.api.Waiter.wait`.
 
-        :param seconds: None where no reader waits for anything: the time does not matter then.
+        :param seconds: None where no reader waits for anything, so that the time does not matter.
         """
         self._go_on(WORK)
         found = waiter.wait(seconds)

@@ -1,8 +1,8 @@
 """The kernel log inside a memory dump, as ``makedumpfile --dump-dmesg`` extracts it (makedumpfile(8)).
 
-The text is what ``vmcore-dmesg`` would have written. What makedumpfile does not read, such as the dumps of
-hypervisors, drgn does where it is installed. A dump is somebody's memory and may be made to mislead, so both
-run confined (:mod:`.confined`), with bounded time, memory and output.
+The text is what ``vmcore-dmesg`` would have written. drgn, where it is installed, reads dumps that
+makedumpfile does not read, such as those of hypervisors. A dump is hostile input, so both run confined
+(:mod:`.confined`), with limited time, memory and output.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SNAPSHOTS: Final = {
     b"\xd2\xba\xd2\xba": _VMWARE,
     b"\x14\x20\x28\x01": _HYPER_V,
 }
-"""What is said of states that hypervisors save, by their first four bytes.
+"""Messages about hypervisors' saved states, by their first four bytes.
 
 :see: ``cptdumpheader.id`` in vmware_vmss.h (crash 8.0); ``HyperVStorageHeader`` in dissect.hypervisor
 """
@@ -60,7 +60,7 @@ def is_dump(head: bytes) -> bool:
 
 
 def names_dump(path: str) -> bool:
-    """Tell whether a path is that of a memory dump on this machine."""
+    """Tell whether a path names a memory dump on this machine."""
     try:
         with open_named(path) as file:
             return is_dump(file.read(HEAD))
@@ -112,7 +112,7 @@ def _by_makedumpfile(path: str, head: bytes) -> IO[bytes]:
     ):
         extract = [program, "--dump-dmesg", str(Path(path).absolute()), f"{folder}/{LOG}"]
         if os.geteuid() == 0:
-            with contextlib.suppress(OSError):  # a container may forbid it, as it then does to become nobody
+            with contextlib.suppress(OSError):  # a container may forbid this, and then the change of user too
                 os.chown(folder, confined.NOBODY, confined.NOBODY)
         process = subprocess.Popen(  # noqa: S603 - a fixed program, no shell
             confined.command(MEMORY, LARGEST, max(1, int(LONGEST)), extract),
@@ -136,7 +136,7 @@ def _by_makedumpfile(path: str, head: bytes) -> IO[bytes]:
 
 
 def _written(path: str, folder: str) -> IO[bytes]:
-    """Open what was extracted; the program may have been made to leave something else in its place."""
+    """Open the extracted log; a hostile dump may have made the program leave something else in its place."""
     descriptor = open_folder(folder)
     try:
         return open_beneath(descriptor, LOG)
@@ -147,7 +147,7 @@ def _written(path: str, folder: str) -> IO[bytes]:
 
 
 def _reason(code: int, words: IO[bytes]) -> str:
-    """Return what the program said last before its farewell, or the signal that ended it."""
+    """Return the program's last message before its closing line, or the signal that ended it."""
     if code < 0:
         return f"{PROGRAM} was ended by {signal.Signals(-code).name}"
     words.seek(0, os.SEEK_END)

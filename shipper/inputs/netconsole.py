@@ -44,9 +44,9 @@ class NetconsoleConfig(Settings, frozen=True, kw_only=True):
     close_quiet: Seconds = 10.0
     """Seconds of silence after which a crash is complete."""
     max_senders: Positive = 4096
-    """Maximum senders at once; those of which neither a boot nor a crash is known make room first."""
+    """Maximum senders at once; those without a known boot or crash make room first."""
     max_rate: Positive = 2_000_000
-    """Bytes a second of one sender; what is above is dropped and counted."""
+    """Bytes a second of one sender; what exceeds them is dropped and counted."""
     dns: DnsConfig = DnsConfig()
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class NetconsoleInput:
         self._address = parse_listen_address("host", config.host)
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield the obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         yield from unbindable(socket.SOCK_DGRAM, self._config.host, self._address)
 
     def run(self, feed: Feed) -> None:

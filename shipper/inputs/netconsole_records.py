@@ -1,7 +1,7 @@
 """One sender's netconsole datagrams in the order of its kernel's records.
 
 Records of the extended form have a number: they are put in order again, duplicates are dropped, and the
-grammar counts what is missing. Lines of the plain form have none and are taken as they come.
+grammar counts missing ones. Lines of the plain form have no number and are taken as they come.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ __all__ = ["NetconsoleReader"]
 LATE: Final = 32
 """Maximum records that are held back for one that is missing."""
 LATE_BYTES: Final = 64 << 10
-"""Maximum bytes of them; a datagram of netconsole has 1000 at most (MAX_PRINT_CHUNK)."""
+"""Maximum bytes of held records; a datagram of netconsole has 1000 at most (MAX_PRINT_CHUNK)."""
 BACK: Final = 5_000_000
-"""Microseconds that the kernel's clock goes back by at another boot; CPUs differ by less."""
+"""Microseconds by which the kernel's clock goes back at another boot; CPUs differ by less."""
 SEEN: Final = 512
 """Records among which a duplicate is looked for."""
 SEEN_BYTES: Final = 160
-"""Memory of each of them."""
+"""Bytes of memory of each such record."""
 
 _HEADER: Final = re.compile(
     rb"(?:[^\s,;]{1,64},)?\d{1,9},(?P<sequence>\d{1,18}),(?P<microseconds>\d{1,18}),[-c+]{1,8}"
@@ -71,7 +71,7 @@ class NetconsoleReader(Reader):
         return super().feed(self._ordered(header, chunk) if header else chunk)
 
     def flush(self) -> list[CrashReport]:
-        """Wait no longer for what is missing; return the reports that are open."""
+        """Stop waiting for missing records; return the open reports."""
         late = super().feed(self._release()) if self._early else []
         return [*late, *super().flush()]
 

@@ -1,8 +1,8 @@
 """Lines that come through a pipe: plain, or each a record in JSON or MessagePack, of one host or of many.
 
 Log collectors pass lines on as records: the text is in ``message``, ``msg``, ``log`` or ``MESSAGE``, the host
-beside it. Of records that name their program only the kernel's count. In MessagePack a record stands alone,
-or as Fluentd writes an event: ``[time, record]`` or ``[tag, time, record]``.
+in another key. Records that name a program other than the kernel are skipped. In MessagePack a record stands
+alone, or as Fluentd writes an event: ``[time, record]`` or ``[tag, time, record]``.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ _PROGRAM_KEYS: Final = (
 
 
 class NotMessagePack(ValueError):  # noqa: N818 - a property of the pipe
-    """What comes through the pipe is no MessagePack; where the next record begins is not known."""
+    """The pipe carries something other than MessagePack, so that the next record's beginning is unknown."""
 
 
 class Piped(Protocol):
-    """What comes through a pipe, as :func:`follow_pipe` sees it."""
+    """The parser that :func:`follow_pipe` feeds."""
 
     @property
     def wait(self) -> float | None:
-        """Seconds until :meth:`settle` has something to do; None: not before there is more."""
+        """Seconds until :meth:`settle` has something to do; None: not before more text arrives."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
@@ -102,7 +102,7 @@ class _Hosts:
         self._readers.settle()
 
     def settle_all(self) -> None:
-        """Hand over the crashes that are complete by now, however long it takes."""
+        """Hand over the crashes that are complete by now, without a limit on time."""
         self._readers.settle()
         while self._readers.wait == 0:
             self._readers.settle()
@@ -118,7 +118,7 @@ class _Hosts:
 
     @property
     def wait(self) -> float | None:
-        """Seconds until :meth:`settle` has something to do; None: not before there is more text."""
+        """Seconds until :meth:`settle` has something to do; None: not before more text arrives."""
         return self._readers.wait
 
     def _feed_texts(self, texts: Iterable[tuple[str, bytes]]) -> None:
@@ -138,7 +138,7 @@ class PipedRecords(_Hosts):
         self.begin()
 
     def begin(self) -> None:
-        """Begin with a record: what is held of another will not be completed."""
+        """Begin with a record and forget an incomplete one."""
         import msgpack  # noqa: PLC0415 - few pipes need it
 
         self._unpacker = msgpack.Unpacker(
@@ -179,7 +179,7 @@ class PipedLines(_Hosts):
         """The last line was plain and is not complete."""
 
     def begin(self) -> None:
-        """Begin with a line: what is held of another will not be completed."""
+        """Begin with a line and forget an incomplete one."""
         self._held.clear()
         if self._inside:
             self._inside = False
@@ -226,7 +226,7 @@ class PipedLines(_Hosts):
             self._inside = True
 
     def _records(self, lines: bytes) -> None:
-        """Parse lines of which some are records, those of each host together."""
+        """Parse lines, some of them records, those of each host together."""
         self._feed_texts(
             text
             for line in lines.splitlines(keepends=False)
@@ -242,7 +242,7 @@ def _decoded(line: bytes) -> object:
 
 
 def _record(pairs: Iterable[tuple[object, object]]) -> dict[str, object]:
-    """Return a map of MessagePack with the keys that JSON has too; bytes are text in it.
+    """Return a MessagePack map with string keys only, as in JSON, and with bytes decoded as text.
 
     Ruby packs a string of no encoding as bytes.
     """
@@ -256,7 +256,7 @@ def _as_text(value: object) -> object:
 def _unwrap(record: object, line: bytes | None) -> Iterator[tuple[str, bytes]]:
     """Yield host and text of a record.
 
-    :param line: its JSON; yielded instead if it is no record, or the journal's.
+    :param line: the record's JSON; yielded itself if it is no record, or one of the journal.
     """
     text = _first(record, _TEXT_KEYS) if isinstance(record, dict) else None
     if not isinstance(record, dict) or text is None:
@@ -273,7 +273,7 @@ def _unwrap(record: object, line: bytes | None) -> Iterator[tuple[str, bytes]]:
 
 
 def _first(record: dict[str, Any], keys: tuple[str, ...]) -> str | None:
-    """Return the first of these fields that is text."""
+    """Return the first of these fields that holds text."""
     return next((record[key] for key in keys if isinstance(record.get(key), str)), None)
 
 

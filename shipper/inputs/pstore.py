@@ -1,11 +1,11 @@
-"""Records of pstore, which firmware or reserved memory kept of a crash: ``type: pstore``.
+"""Records of pstore, in which firmware or reserved memory keeps a crash: ``type: pstore``.
 
 The records of a folder (``dmesg-<backend>-<number>``) are one text in parts, which the grammar puts together.
-They are left where they are; systemd-pstore moves them to /var/lib/systemd/pstore, one after the other. A
-part of them reads as another crash than the whole. So a folder is read once its records have stayed for
-:data:`SETTLE` seconds, not again when it merely loses some, and what was read while some vanished is kept
-only if it is found nowhere else. With ``unlink`` records are removed once every output has acknowledged their
-crash, which makes room in the firmware for the next one.
+They are left where they are; systemd-pstore moves them to /var/lib/systemd/pstore, one after the other. Some
+of a crash's records alone read as another crash. So a folder is read once its records have stayed for
+:data:`SETTLE` seconds. It is not read again when it merely loses records. A crash that was read while records
+vanished is kept only if it is found nowhere else. With ``unlink`` records are removed once every output has
+acknowledged their crash, which makes room in the firmware for the next one.
 
 :see: pstore(8), systemd-pstore(8)
 """
@@ -45,15 +45,15 @@ LARGEST_FOLDER: Final = 16 << 20
 PIECE: Final = 1 << 16
 """Bytes of a record that are read at a time."""
 MOST: Final = 1000
-"""Crashes of a folder at which no more of its records is read."""
+"""Crashes of a folder after which no more of its records are read."""
 DELIVERY: Final = 5.0
 """Seconds between two checks whether a crash has been delivered."""
 
 SETTLE: Final = 2.0
-"""Seconds that the records of a folder must have stayed the same: they may be on their way."""
+"""Seconds for which the records of a folder must stay the same before it is read: they may be moving."""
 
 MOVED: Final = 60.0
-"""Seconds after which records that vanished are looked for in no other folder any more."""
+"""Seconds after which vanished records are no longer looked for in other folders."""
 
 _UNDECODED: Final = re.compile(r"dmesg-.*\.enc\.z", re.ASCII)
 """Records that the kernel could not decompress (fs/pstore/inode.c)."""
@@ -83,11 +83,11 @@ class PstoreInput:
         self.paths = [path for path in config.folders() if os.path.isdir(path)]  # noqa: PTH112
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield the obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         yield from unreadable(self.paths)
 
     def run(self, feed: Feed) -> None:
-        """Look at the folders again and again; a folder is read again when its records change."""
+        """Look at the folders at an interval; read a folder again when its records change."""
         folders = _Folders(self._config, feed)
         while not feed.stop.is_set():
             feed.stop.wait(min(self._config.scan_interval, folders.look()))
@@ -97,7 +97,7 @@ class _Folder(NamedTuple):
     """A folder as it was read."""
 
     root: str
-    """The configured path that it is below."""
+    """The configured path above it."""
     crashes: list[Crash]
     identity: tuple[int, int]
     """Device and inode of the folder."""
@@ -108,11 +108,11 @@ class _Folder(NamedTuple):
     whole: bool
     """Whether every record could be read."""
     moving: bool
-    """Whether a record was gone when it was its turn."""
+    """Whether a record vanished before it was read."""
 
 
 class _Folders:
-    """What was read and what was said, from one look at the folders to the next."""
+    """What was read and logged, from one look at the folders to the next."""
 
     def __init__(self, config: PstoreConfig, feed: Feed) -> None:
         self._config = config
@@ -121,17 +121,17 @@ class _Folders:
         self._kept = feed.positions()
         self._pending: dict[str, _Folder] = {}
         self._left: dict[str, str] = {}
-        """States of folders whose records stay."""
+        """States of folders whose records no longer change."""
         self._seen: dict[str, tuple[str, float]] = {}
-        """States of folders that are to be read, since when."""
+        """States of folders that are to be read, and since when they last."""
         self._moving: dict[str, tuple[_Folder, float]] = {}
-        """Folders as they were read while records vanished, and when: nothing of it is kept yet."""
+        """Folders that were read while records vanished, and when; their crashes are not kept yet."""
         self._found: set[bytes] = set()
-        """Digests of the records that were read since."""
+        """Digests of the records that were read since then."""
         self._said: set[str] = set()
 
     def look(self) -> float:
-        """Read what is new and remove what may go; return the seconds until something may be due."""
+        """Read new records and remove delivered ones; return the seconds until something may be due."""
         present = set()
         waits: list[float] = []
         for root, folder, names in self._folders():
@@ -197,7 +197,7 @@ class _Folders:
         return max(0.0, since + SETTLE - now)
 
     def _completed(self, folder: str, found: _Folder) -> _Folder:
-        """Return a folder as it was read, with what was read of it before records vanished."""
+        """Return a folder as it was read, merged with what was read before records vanished."""
         if self._moving:
             self._found |= found.texts
         before, _ = self._moving.get(folder, (None, 0.0))
@@ -207,13 +207,13 @@ class _Folders:
         return found._replace(crashes=before.crashes)
 
     def _hold(self, folder: str, found: _Folder) -> None:
-        """Hold what was read while records vanished, unless as much is held already."""
+        """Hold the crashes that were read while records vanished, unless as many are held already."""
         before, _ = self._moving.get(folder, (None, 0.0))
         if before is None or not found.texts <= before.texts:
             self._moving[folder] = found, time.monotonic()
 
     def _keep_vanished(self, *, all_settled: bool) -> None:
-        """Keep what was read of records that have come to no other folder.
+        """Keep the crashes of records that have moved to no other folder.
 
         :param all_settled: every folder was read.
         """
@@ -226,7 +226,7 @@ class _Folders:
             self._found.clear()
 
     def _unlink(self, folder: str, stamp: str) -> None:
-        """Remove the records of a folder if their crashes are delivered and both are what was read.
+        """Remove the records of a folder if their crashes are delivered and folder and records are unchanged.
 
         :param stamp: state of the records.
         """
@@ -293,7 +293,7 @@ class _Folders:
                         texts.add(hashlib.sha256(text).digest())
                         reports += _pieces(reader, text)
                         newest = max(newest, status.st_mtime)
-                        if len(reports) < MOST:  # else it stays, as not all of it was read
+                        if len(reports) < MOST:  # else the folder stays, because not all of it was read
                             records[name] = _state(status)
         except OSError as error:
             whole = False
@@ -314,7 +314,7 @@ class _Folders:
         return _Folder(root, crashes, identity, records, texts, whole, moving)
 
     def _record(self, folder: int, path: str) -> tuple[os.stat_result | None, bytes]:
-        """Return state and text of a record; no state where it is not one that can be read at any time.
+        """Return state and text of a record; no state for one that cannot ever be read.
 
         :raises OSError: it cannot be read now.
         """

@@ -1,7 +1,7 @@
 """Files on other machines, by URL: object stores, HDFS, SFTP and HTTPS, through fsspec.
 
-Each kind of store needs a library, which an extra of this package brings; each library finds credentials as
-its users know it. What is secret of a URL is cut off before anything else sees it (:func:`without_secrets`).
+Each kind of store needs a library, which an extra of this package installs; each library finds credentials in
+its usual places. The secrets of a URL are cut off before anything else sees it (:func:`without_secrets`).
 
 :see: https://filesystem-spec.readthedocs.io
 """
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["RemoteFile", "has_secrets", "open_url", "walk_url", "without_secrets"]
 
 BLOCK: Final = 8 << 20
-"""Bytes that are asked for at once; twice as many are held."""
+"""Bytes of one request; twice as many are held in memory."""
 DEPTH: Final = 100
-"""Maximum folders in one another: a server may make them up without end."""
+"""Maximum depth of folders: a server may invent them without end."""
 NOT_FOUND: Final = 404
 _WILD: Final = frozenset("*?[")
 _STATES: Final = ("ETag", "etag", "Last-Modified", "LastModified", "updated", "last_modified", "mtime")
-"""What a store tells of a file that changes with its content, the best first."""
+"""Details that change with a file's content, the best first."""
 _TIMES: Final = ("LastModified", "updated", "last_modified", "mtime", "Last-Modified")
 
 _netlocs: dict[str, str] = {}
@@ -173,14 +173,14 @@ def walk_url(url: str) -> Iterator[Found]:
 
 
 def _any(pattern: str, found: Iterator[Found]) -> Iterator[Found]:
-    """Yield what is found, or that it is nothing."""
+    """Yield the files that are found, or a message that there are none."""
     first = next(found, Found(pattern, "matches no file"))
     yield first
     yield from found
 
 
 def _is_folder(url: str, details: Mapping[str, Any]) -> bool:
-    """Tell whether a URL is of a folder; the web has pages of links, which end with a slash."""
+    """Tell whether a URL names a folder; on the web that is a page of links, whose URL ends with a slash."""
     return url.endswith("/") if url.startswith("https://") else details.get("type") == "directory"
 
 
@@ -190,7 +190,7 @@ def _with_tail(found: Iterator[Found], tail: str) -> Iterator[Found]:
 
 
 def _parts(url: str) -> list[str]:
-    """Return what is before the first name with a wildcard, and all names from there on."""
+    """Return the path before the first name with a wildcard, and the names from there on."""
     names = url.split("/")
     first = next((index for index, name in enumerate(names) if _WILD & set(name)), len(names))
     return ["/".join(names[:first]), *names[first:]]
@@ -205,7 +205,7 @@ class _Folders:
         self._name = name.rstrip("/")
 
     def _listed(self, url: str) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return what is in a folder: names and details, by name."""
+        """Return the content of a folder: names and details, by name."""
         folder = self._name + url[len(self._base) :]
         web = url.startswith("https://")
         if url[len(self._base) :].count("/") > DEPTH:
@@ -266,7 +266,7 @@ class _Folders:
             waiting += [f"{folder}/{name}" for name in reversed(folders)]
 
     def _detailed(self, url: str, details: Mapping[str, Any]) -> Found:
-        if url.startswith("https://"):  # a page of links tells nothing else
+        if url.startswith("https://"):  # a page of links gives no other details
             try:
                 details = self._store.info(self._name + url[len(self._base) :])
             except Exception as error:  # noqa: BLE001 - each library has its own
@@ -304,7 +304,7 @@ def _store(url: str) -> tuple[Any, str]:
     try:
         import fsspec  # noqa: PLC0415 - an extra
 
-        if scheme == "sftp":  # fsspec's own takes any host for the one that is meant
+        if scheme == "sftp":  # fsspec's own accepts any host for the intended one
             fsspec.register_implementation("sftp", "sshfs.SSHFileSystem", clobber=True)
             options["known_hosts"] = ()
             if (netloc := _netlocs.get("/".join(url.split("/")[:3]))) is not None:
@@ -327,7 +327,7 @@ def _reason(error: BaseException) -> str:
         other = isinstance(cause, OSError) or getattr(cause, "status", NOT_FOUND) != NOT_FOUND
         if not other or isinstance(cause, FileNotFoundError):
             return "does not exist"
-        error = cause or error  # fsspec calls each error of HTTPS so
+        error = cause or error  # fsspec raises this for each error of HTTPS
     text = hide_secrets(" ".join(str(error).split()) or type(error).__name__)[:500]
     if isinstance(error, PermissionError):
         return f"may not be read with these credentials ({text})"

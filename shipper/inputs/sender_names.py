@@ -1,7 +1,7 @@
 """Names of senders by reverse look-up (getnameinfo(3)), in the background and in bounded memory.
 
-A domain that is this machine's own is cut off where this machine's name has none, as rsyslog does
-(``PreserveFQDN``): the same host then has one name, whichever way its crash comes.
+This machine's domain is cut off a sender's name where this machine's own name is short, as rsyslog does
+(``PreserveFQDN``). So a host has one name through every input.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ KNOWN: Final = 3600.0
 UNKNOWN: Final = 60.0
 """Seconds until an address without a name is asked again."""
 PAUSE: Final = 9.0
-"""Times that a wait for a name lasted until the next one: invented senders stop nobody for long."""
+"""Pause after a wait for a name, as a multiple of that wait: invented senders delay no one for long."""
 _NAME: Final = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){0,126}\.?", re.ASCII)
 
 
@@ -41,7 +41,8 @@ class DnsConfig(Settings, frozen=True, kw_only=True):
     """``dns``: names of senders, as of Filebeat's processor ``dns``."""
 
     enabled: bool = True
-    """Ask for the name of a sender. Its address stays in ``host.ip``, and is the name where there is none."""
+    """Ask for the name of a sender. The address stays in ``host.ip`` and replaces a missing name.
+    """
     timeout: Seconds = 0.5
     """Seconds that a crash waits for the name of its sender."""
 
@@ -87,7 +88,7 @@ class SenderNames:
         """Moment from which a crash may wait for a name again."""
 
     def ask(self, address: str) -> None:
-        """Ask for a name that :meth:`of` returns later, unless it is known or being asked for."""
+        """Ask for a name that :meth:`of` returns later, unless it is known or already asked for."""
         if not self._config.enabled:
             return
         now = time.monotonic()
@@ -111,7 +112,7 @@ class SenderNames:
     def of(self, address: str) -> str:
         """Return the name of an address that was asked for; empty if there is none within the time limit.
 
-        Waits for a tenth of the time at most, however many are asked for.
+        The waits take a tenth of the time at most, however many names are asked for.
         """
         answer = self._answers.get(address)
         if answer is None:
@@ -134,7 +135,7 @@ class SenderNames:
                 answer.done.set()
 
     def _usable(self, name: str) -> str:
-        """Return a name, empty where it is none: whoever owns an address names it as he likes."""
+        """Return a name, empty if it is not a valid one: the owner of an address chooses its name freely."""
         name = name.rstrip(".")
         if not _NAME.fullmatch(name) or _is_address(name):
             return ""

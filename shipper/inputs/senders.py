@@ -1,4 +1,4 @@
-"""Senders of messages: who is heard, and how much of each."""
+"""Which senders are accepted, and how much each may send."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["LOCALHOST", "AllowedSenders", "Rate", "Rates"]
 
 LOCALHOST: Final = ("127.0.0.0/8", "::1/128")
-"""Networks that are heard by default."""
+"""Networks that are accepted by default."""
 REMEMBERED: Final = 1024
-"""Maximum addresses whose answer is remembered; further ones are refused without a word."""
+"""Maximum addresses whose answer is remembered; further ones are refused without a message."""
 
 
 class AllowedSenders:
@@ -36,7 +36,7 @@ class AllowedSenders:
         self._known: dict[str, bool] = {}
 
     def allows(self, address: str, say: Callable[[str], None]) -> bool:
-        """Tell whether messages of an address are taken; the first refusal of an address is said."""
+        """Tell whether messages of an address are taken; the first refusal of an address is logged."""
         known = self._known.get(address)
         if known is not None:
             return known
@@ -50,7 +50,7 @@ class AllowedSenders:
 
 
 class Rate:
-    """A token bucket: so much a second, and as much at once.
+    """A token bucket: an amount per second, and as much at once.
 
     :param limit: per second.
     """
@@ -71,7 +71,7 @@ class Rate:
         return True
 
     def owes(self, amount: int) -> float:
-        """Take an amount in any case; return the seconds until there is some again."""
+        """Take an amount in any case; return the seconds until the bucket is positive again."""
         self._refill()
         self._left -= amount
         return max(0.0, -self._left / self._limit)
@@ -86,7 +86,7 @@ class Rates:
     """A :class:`Rate` for each sender.
 
     :param limit: per second and sender.
-    :param most: maximum number of senders; beyond it the one known longest is forgotten.
+    :param most: maximum number of senders; beyond it the oldest is forgotten.
     """
 
     def __init__(self, limit: int, most: int) -> None:

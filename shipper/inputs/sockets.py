@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["ListenAddress", "kernel_drops", "parse_listen_address", "sender_address"]
 
 RECEIVE_BUFFER: Final = 16 << 20
-"""Bytes that the kernel may hold for a UDP socket: the whole crash of many hosts at once, or a tenth of a
-second of a flood."""
+"""Bytes that the kernel may hold for a UDP socket: whole crashes of many hosts at once, or a tenth of a
+second of a flood.
+"""
 SO_RCVBUFFORCE: Final = 33
 SO_MEMINFO: Final = 55
 MEMINFO_DROPS: Final = 8
@@ -24,8 +25,8 @@ MEMINFO_DROPS: Final = 8
 def parse_listen_address(key: str, text: str) -> tuple[str, int]:
     """Return host and port of ``address:port``.
 
-    :param key: what it is configured as.
-    :raises ValueError: it is no address; the text begins with ``key``.
+    :param key: key of the configuration, for the error.
+    :raises ValueError: the text is no address; the message begins with ``key``.
     """
     host, colon, port = text.rpartition(":")
     host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - only where somebody wrote so
@@ -46,7 +47,7 @@ def sender_address(peer: tuple[str, ...]) -> str:
 
 
 def kernel_drops(listening: socket.socket) -> int:
-    """Return how many datagrams the kernel dropped as this socket's buffer was full; 0 before Linux 4.12.
+    """Return how many datagrams the kernel dropped at this socket's full buffer; 0 before Linux 4.12.
 
     :see: sock_setsockopt(7), ``SO_MEMINFO``; net/core/sock.c (sk_get_meminfo)
     """
@@ -73,7 +74,7 @@ class ListenAddress:
     """
 
     RETRY: ClassVar = 5.0
-    """Seconds until it is tried again."""
+    """Seconds until the address is tried again."""
 
     def __init__(self, kind: socket.SocketKind, text: str, address: tuple[str, int]) -> None:
         self._kind = kind
@@ -83,7 +84,7 @@ class ListenAddress:
         self._next = 0.0
 
     def listen(self, say: Callable[[str], None]) -> socket.socket | None:
-        """Return a socket that listens and does not block; None if none can be had, which is said once."""
+        """Return a listening, non-blocking socket; None if the address is unusable, which is logged once."""
         if time.monotonic() < self._next:
             return None
         try:

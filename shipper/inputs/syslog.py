@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SyslogConfig", "SyslogInput"]
 
 PAUSE: Final = 0.1
-"""Seconds until messages that have to wait are looked at again."""
+"""Seconds until messages that have to wait are tried again."""
 DATAGRAM: Final = 65_535
 """Bytes of the largest datagram."""
 
@@ -53,8 +53,10 @@ class TcpConfig(UdpConfig, frozen=True, kw_only=True):
     """``protocol.tcp``."""
 
     max_connections: Positive = 512
-    """Maximum connections. The sender of most loses its oldest to one that has fewer; else the new one is
-    closed. A silent connection stays: what is written into a closed one is lost, and the crash with it."""
+    """Maximum connections. The sender with most connections loses its oldest to a sender with fewer; else the
+    new connection is closed. A silent connection stays open: a crash that is written into a closed one is
+    lost.
+    """
     ssl: ListenTLS = ListenTLS()
     """RFC 5425; the port is 6514 by custom."""
 
@@ -75,7 +77,7 @@ class SyslogConfig(Settings, frozen=True, kw_only=True):
     close_quiet: Seconds = 10.0
     """Seconds of silence after which a crash is complete."""
     max_senders: Positive = 4096
-    """Maximum streams at once; those of which neither a boot nor a crash is known make room first."""
+    """Maximum streams at once; those without a known boot or crash make room first."""
     max_rate: Positive = 2_000_000
     """Bytes a second of one sender: above it a datagram is dropped, and a connection has to wait."""
     max_new_hosts: Positive = 250
@@ -83,7 +85,7 @@ class SyslogConfig(Settings, frozen=True, kw_only=True):
     max_message_size: Annotated[int, msgspec.Meta(ge=480)] = 65_536
     """Bytes of a message; a longer one is cut."""
     dns: DnsConfig = DnsConfig()
-    """Of senders whose messages name no host."""
+    """Names of senders whose messages name no host."""
 
     def __post_init__(self) -> None:
         if not (self.protocol.udp.host or self.protocol.tcp.host):
@@ -113,7 +115,7 @@ class SyslogInput:
         ]
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield the obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         for kind, text, address in self._addresses:
             yield from unbindable(kind, text, address)
 
@@ -189,13 +191,13 @@ class _Listening:
             self._streams.settle()
 
     def _receive_last(self, listening: list[socket.socket]) -> None:
-        """Take what was sent before the end: nobody sends it again."""
+        """Take what was sent before the end, because senders do not repeat it."""
         for made in listening:
             if made.type == socket.SOCK_STREAM:
                 self._connections.accept_last(made, LAST)
         self._connections.close(LAST)
         self._inbox.close()
-        for made in listening:  # not before: a connection would get the descriptor of one that is waited for
+        for made in listening:  # not earlier: the waiter still knows their descriptors
             made.close()
 
     def _make(self, key: tuple[str, str]) -> Reader:
@@ -223,7 +225,7 @@ class _Listening:
         )
 
     def _parse(self, address: str, message: bytes, *, last: bool = False) -> bool:
-        """Parse a message; return False if it has to wait, as its sender names too many new hosts."""
+        """Parse a message; return False if it has to wait because its sender names too many new hosts."""
         message = message[: self._config.max_message_size].strip(b"\0\r\n")
         if what := unreadable(message):
             self._inbox.drop(address, DropReason.ENCODING, what)

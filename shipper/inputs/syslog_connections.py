@@ -1,7 +1,7 @@
 """TCP connections of syslog senders: accepted, read as fast as their sender's rate allows, shared fairly.
 
-What a connection has sent may wait in its socket for long. So the moment is kept up to which all that came
-was received: a sender's silence is judged as of then.
+Messages may wait in a connection's socket for long. So each sender has a moment before which everything was
+received; its silence is judged as of that moment.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 __all__ = ["Connections"]
 
 RECEIVED: Final = 65_536
-"""Bytes of a connection that are received before something else is looked at."""
+"""Bytes received from a connection before others have their turn."""
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 300), (socket.TCP_KEEPINTVL, 30), (socket.TCP_KEEPCNT, 6))
 """Seconds until a silent connection is probed, seconds between probes, and their number."""
 NO_DESCRIPTOR: Final = 1.0
 """Seconds until a connection is accepted again after the process ran out of descriptors."""
 REST: Final = 0.1
-"""Seconds until a connection is read again whose sender has too much waiting."""
+"""Seconds until a connection is read again after its sender had too many waiting messages."""
 GRACE: Final = 1.0
-"""Seconds that a sender has to go on once its full connection is read."""
+"""Seconds for which a sender counts as busy after its full connection is read."""
 ACCEPTED: Final = 256
 """Maximum connections that are accepted at once: no more wait (listen(2), with Python's backlog of 128)."""
 
@@ -46,7 +46,7 @@ ACCEPTED: Final = 256
 class _Connection:
     """A connection.
 
-    :ivar unread: bytes that waited in its socket when that was :attr:`seen`, less those received since.
+    :ivar unread: bytes that waited in the socket at :attr:`seen`, minus those received since.
     """
 
     def __init__(self, address: str, most: int) -> None:
@@ -82,20 +82,21 @@ class Connections:
         self._share = MEMORY.share()
         self._looked = self._looked_before = time.monotonic()
         self._waiting: defaultdict[str, dict[socket.socket, float]] = defaultdict(dict)
-        """By address the connections that have more, or had :data:`GRACE` ago, each with when all before was
-        received."""
+        """By address, the connections that hold more, or did within :data:`GRACE`, each with the moment
+        before which everything was received.
+        """
         self._emptied: dict[socket.socket, float] = {}
-        """Those of them that had more, with when it was received."""
+        """The connections that held more, with the moment when it was received."""
 
     def looked(self) -> None:
-        """Note that the sockets were looked at now: all that have something are read before the next time."""
+        """Note that the sockets were polled now: all readable ones are read before the next poll."""
         self._looked_before, self._looked = self._looked, time.monotonic()
         for one, since in list(self._emptied.items()):
             if self._looked - since >= GRACE:
                 self._forget(one)
 
     def taken(self, address: str) -> float:
-        """Return the moment before which all that came of a sender's connections was received."""
+        """Return the moment before which everything from a sender's connections was received."""
         waiting = self._waiting.get(address)
         return min(self._looked, *waiting.values()) if waiting else self._looked
 
@@ -121,7 +122,7 @@ class Connections:
                 return
 
     def _accept_one(self, listening: socket.socket) -> bool:
-        """Accept a connection and receive what it has; return whether there was one."""
+        """Accept a connection and receive what it holds; return whether there was one."""
         try:
             made, peer = listening.accept()
         except OSError as error:
@@ -141,7 +142,7 @@ class Connections:
             for option, value in KEEPALIVE:
                 made.setsockopt(socket.IPPROTO_TCP, option, value)
             if self._tls:
-                # the first reads shake hands: nobody waits for a client that does not
+                # the first reads do the handshake, so that no one waits for a client that does not
                 made = self._tls.wrap_socket(made, server_side=True, do_handshake_on_connect=False)
             self._connections[made] = _Connection(address, self._message_size)
             self._counts[address] += 1
@@ -165,7 +166,7 @@ class Connections:
                 self._end(one)
 
     def _make_room(self, address: str) -> bool:
-        """Close the oldest connection of who has most, unless the new one's sender has about as many."""
+        """Close the oldest connection of the sender with most, unless the new sender has about as many."""
         worst, most = self._counts.most_common(1)[0]
         if most <= self._counts[address] + 1:
             return False
@@ -198,7 +199,7 @@ class Connections:
             self._pause(one, owed)
 
     def _receive_once(self, one: socket.socket) -> int:
-        """Receive what a connection has; return the number of bytes."""
+        """Receive what a connection holds; return the number of bytes."""
         connection = self._connections[one]
         try:
             data = one.recv(RECEIVED)
@@ -223,9 +224,9 @@ class Connections:
         return len(data)
 
     def _count_unread(self, one: socket.socket, size: int) -> None:
-        """Note how much more a connection has, which had something, and up to when all was received.
+        """Note how much more a readable connection holds, and up to when everything was received.
 
-        :param size: bytes that were received of it.
+        :param size: bytes that were received from it.
         """
         connection = self._connections[one]
         now = time.monotonic()
@@ -241,7 +242,7 @@ class Connections:
             connection.unread -= size
 
     def _all_received(self, one: socket.socket) -> None:
-        """Note that a connection has no more now."""
+        """Note that a connection holds no more now."""
         connection = self._connections[one]
         connection.unread = 0
         waiting = self._waiting.get(connection.address, {})
@@ -250,7 +251,7 @@ class Connections:
             waiting[one] = max(waiting[one], now - GRACE)
 
     def _forget(self, one: socket.socket) -> None:
-        """Note that a connection has had no more for some time."""
+        """Note that a connection has held no more for some time."""
         self._emptied.pop(one, None)
         address = self._connections[one].address
         if waiting := self._waiting.get(address):
@@ -273,7 +274,7 @@ class Connections:
         self._count(connection)
 
     def _count(self, connection: _Connection) -> None:
-        """Count the bytes of the message that is not complete."""
+        """Count the bytes of the incomplete message."""
         held = len(connection.framing.held)
         self._share.change(held - connection.held)
         connection.held = held

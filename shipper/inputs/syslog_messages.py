@@ -26,7 +26,7 @@ class Header(NamedTuple):
     """What a message says of itself."""
 
     kernel: bool
-    """Whether it is the kernel's: of facility 0, or of a program of that name, or of nobody."""
+    """Whether it is the kernel's: of facility 0, or of a program named kernel, or without a program."""
     host: str
     """The host that it names; empty if it names none."""
 
@@ -47,7 +47,7 @@ def read_header(message: bytes) -> Header:
 
 
 class Framing:
-    """The messages of one connection: each ends with a line feed, or its length stands before it.
+    """The messages of one connection: each ends with a line feed or begins with its length.
 
     The first character of a message tells which (RFC 6587, 3.4.1 and 3.4.2).
 
@@ -59,7 +59,7 @@ class Framing:
         self.held = bytearray()
         """Bytes of a message that is not complete."""
         self._skip = 0
-        """Bytes still to come of a message that was cut; less than 0: up to the next line feed."""
+        """Bytes still to skip of a message that was cut; below 0: up to the next line feed."""
 
     def take(self, data: bytes) -> list[bytes]:
         """Return the messages that these bytes complete."""
@@ -95,7 +95,7 @@ class Framing:
         return not self._skip
 
     def _counted(self) -> bytes | None:
-        """Take a message whose length stands before it; None if it is not complete."""
+        """Take a message that begins with its length; None if it is not complete."""
         end = self.held.find(b" ", 0, LENGTH_DIGITS + 1)
         if end < 0 and len(self.held) <= LENGTH_DIGITS:
             return None

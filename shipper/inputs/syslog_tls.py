@@ -1,4 +1,4 @@
-"""Syslog over TLS (RFC 5425): the listening side, and what other bytes than syslog's are.
+"""Syslog over TLS (RFC 5425): the listening side, and the recognition of bytes that are not syslog.
 
 The framing inside is that of TCP: RFC 5425 counts octets, and senders that end messages with a line feed are
 read too.
@@ -19,7 +19,7 @@ __all__ = ["ListenTLS", "handshake_fault", "unreadable"]
 _RELP: Final = re.compile(rb"[1-9]\d{0,8} (?:open|syslog|close) ")
 """The first frame of a client that speaks RELP: transaction, command (librelp, relpframe.c)."""
 _BINARY: Final = frozenset(range(0x20)) - frozenset(b"\0\t\n\r\x1b")
-"""Bytes that no text begins with; a console's may with an escape."""
+"""Bytes that no text begins with; a console's text may begin with an escape."""
 _ZSTANDARD: Final = b"(\xb5/\xfd"
 
 
@@ -28,13 +28,13 @@ class ListenTLS(Settings, frozen=True, kw_only=True):
 
     enabled: bool = False
     certificate: ReadFile = ""
-    """PEM file with the certificate, and those that lead to its authority."""
+    """PEM file with the certificate, and the intermediate ones up to its authority."""
     key: ReadFile = ""
-    """PEM file with its key, if that is not in the same file."""
+    """PEM file with the certificate's key, if the key is not in the same file."""
     certificate_authorities: list[ReadFile] = msgspec.field(default_factory=list)
     """PEM files with the authorities of clients' certificates."""
     client_authentication: Literal["none", "optional", "required"] = "none"
-    """Whether clients must have a certificate; ``optional``: one that is shown must be trusted."""
+    """Whether clients must have a certificate; ``optional``: if a client shows one, it must be trusted."""
 
     def __post_init__(self) -> None:
         if self.enabled and not self.certificate:
@@ -45,7 +45,7 @@ class ListenTLS(Settings, frozen=True, kw_only=True):
     def examine(self) -> None:
         """Read the certificates.
 
-        :raises ValueError: they cannot be used.
+        :raises ValueError: the certificates cannot be used.
         """
         if self.enabled:
             self.context()
@@ -88,7 +88,7 @@ def handshake_fault(error: ssl.SSLError) -> str:
 
 
 def unreadable(data: bytes) -> str:
-    """Return what the first bytes of a connection or of a datagram are, if they are no syslog; else nothing.
+    """Return what the first bytes of a connection or datagram are if they are not syslog, else an empty text.
 
     >>> unreadable(bytes([22, 3, 1])), unreadable(b"<4>Apr 29 11:32:26 web-1 kernel: Oops")
     ('speaks TLS, which is not enabled; set protocol.tcp.ssl or send plain TCP', '')

@@ -34,7 +34,7 @@ class BoundedAnswer(aiohttp.ClientResponse):  # type: ignore[misc] # it counts a
         return bytes(data)
 
     async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
-        """Return the links of a page: fsspec's search for them takes cubic time for blanks without end."""
+        """Return the links of a page; fsspec's own search takes cubic time on endless blanks."""
         del encoding
         page = (await self.read()).decode("utf-8", "ignore" if errors == "strict" else errors)
         return "\n".join(_LINK.findall(_BLANKS.sub(" ", page)))
@@ -44,4 +44,5 @@ LIMITS: Final[dict[str, Any]] = {
     "client_kwargs": {"response_class": BoundedAnswer, "auto_decompress": False},
     "headers": {"Accept-Encoding": "identity"},
 }
-"""Options of fsspec's file system of the web. A packed answer is a packed file, and unpacked as such."""
+"""Options of fsspec's file system of the web. A compressed answer is unpacked like a compressed file.
+"""

@@ -1,4 +1,4 @@
-"""Documents that are handed on together: few enough for memory, a transaction or a request."""
+"""Documents that are passed on together: few enough for memory, a transaction or a request."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Batch:
         return len(self.documents) >= DOCUMENTS or self._bytes >= BYTES
 
     def empty(self) -> list[Packed]:
-        """Return the documents, and start anew."""
+        """Return the documents, and empty the batch."""
         documents, self.documents, self._bytes = self.documents, [], 0
         return documents
 
@@ -43,11 +43,11 @@ class Batch:
 def groups(
     documents: Iterable[Stored], size_of: Callable[[Stored], int], most: int, limit: int
 ) -> Iterator[list[Stored]]:
-    """Yield documents in their order, as many at a time as a request takes; a larger one comes alone.
+    """Yield documents in their order, as many at a time as a request takes; a larger document comes alone.
 
     :param size_of: returns the bytes that a document takes in a request.
     :param most: maximum documents of a request.
-    :param limit: its maximum bytes.
+    :param limit: maximum bytes of a request.
     """
     group: list[Stored] = []
     size = 0

@@ -1,6 +1,6 @@
 """The command ``kpanic``; each command is a module of :mod:`kpanic.shipper.commands`, imported when called.
 
-Exit codes: 0 done; 1 something could not be delivered or parsed (said which, and kept); 2 the command or the
+Exit codes: 0 done; 1 something could not be delivered or parsed (it is named, and kept); 2 the command or the
 configuration is wrong. Documents go to standard output, everything else to standard error.
 """
 
@@ -43,7 +43,7 @@ COMMANDS = {
 
 
 class Failure(Exception):  # noqa: N818 - of the command, not of the program
-    """The command cannot go on. Its text is one line for the operator.
+    """The command cannot go on. The message is one line for the operator.
 
     :ivar code: the exit code.
     """
@@ -91,7 +91,7 @@ class _OutError(OSError):
 
 
 class _Out(io.FileIO):
-    """Standard output, with errors of its own class."""
+    """Standard output that raises errors of its own class."""
 
     def write(self, data: Buffer) -> int:
         try:
@@ -103,7 +103,7 @@ class _Out(io.FileIO):
 
 
 def _take_streams() -> None:
-    """Make standard output an :class:`_Out`, and open files in the place of closed streams."""
+    """Make standard output an :class:`_Out`, and replace closed streams by open files."""
     if sys.stdin is None:
         os.open(os.devnull, os.O_WRONLY)
     if sys.stdout is None:
@@ -141,7 +141,7 @@ def main() -> None:
 
 
 def _keep_patterns() -> None:
-    """Keep the patterns that a command compiled, if nobody has yet."""
+    """Save the patterns that a command compiled, unless they are saved already."""
     from kpanic.grammars.precompiled import PATTERNS  # noqa: PLC0415 - imported already
 
     if PATTERNS.wanted:

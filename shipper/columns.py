@@ -1,4 +1,4 @@
-"""Columns of a document: what lists, reports and panels ask for, so that they need not read its text.
+"""Columns of a document: the fields that lists, reports and panels use without reading the text.
 
 Documents that agree in everything but host and time share a profile. A fleet has far fewer profiles than
 crashes.
@@ -99,7 +99,7 @@ def columns(document: Mapping[str, Any]) -> Columns:
 
 
 def milliseconds(stamp: object) -> int:
-    """Return an ISO 8601 stamp as milliseconds since 1970 UTC; 0 if it is none."""
+    """Return an ISO 8601 stamp as milliseconds since 1970 UTC; 0 for other text."""
     try:
         moment = datetime.fromisoformat(str(stamp))
     except ValueError:
@@ -139,7 +139,7 @@ def nested(profile: Profile) -> dict[str, Any]:
 
 
 def _stored(name: str, value: object) -> str | int | None:
-    """Return a field's value as a column has it; an address in a reason would make each profile its own."""
+    """Return a field's value as a column holds it; addresses in reasons would make every profile unique."""
     if value is None:
         return None
     if name in LISTS:

@@ -42,7 +42,7 @@ __all__ = [
 ENDS_WITHIN = 10.0
 """Seconds from ``stop`` until an input's ``run`` has to return."""
 PATIENCE = 30.0
-"""Seconds until something that has to happen counts as missing."""
+"""Seconds until an expected event counts as missing."""
 PAUSE = 0.1
 """Seconds between two tries of a delivery."""
 
@@ -54,9 +54,9 @@ class ContractError(AssertionError):
 
 
 def crash_text(number: int) -> bytes:
-    """Return what a kernel prints that boots and dies: its banner, an oops and the panic that follows it.
+    """Return the log of a kernel that boots and dies: its banner, an oops and the panic that follows.
 
-    :param number: makes the crash one of its own; at most 999,999.
+    :param number: makes the crash unique; at most 999,999.
     """
     lines = (
         "BUG: kernel NULL pointer dereference, address: 0000000000000010",
@@ -116,9 +116,9 @@ def check_output(
     :param make: returns a new output for the receiver.
     :param received: returns the documents that the receiver holds, decoded, each with its ``_id`` or with
         ``labels.document_id``.
-    :param outage: a context in which the receiver cannot be reached; None if there can be none.
+    :param outage: a context in which the receiver cannot be reached; None if there is no such context.
     :param unacceptable: a document that the receiver never takes; None if it takes all.
-    :param secrets: passwords of the settings, which no text may show.
+    :param secrets: passwords of the settings, which no message may show.
     :raises ContractError: a promise is broken.
     """
     check = _OutputCheck(make, received, tuple(secrets))
@@ -155,7 +155,7 @@ class _OutputCheck:
             self._arrived(batch, self._deliver(output, batch))
 
     def sent_twice(self) -> None:
-        """Send again what was sent, as a shipper does that was killed before it settled."""
+        """Send the same documents again, as a shipper does after a kill before it settled them."""
         batch = stored_documents(30, first=15)
         with self._made() as output:
             self._arrived(batch, self._deliver(output, batch))
@@ -215,7 +215,7 @@ class _OutputCheck:
         return settled
 
     def _arrived(self, batch: Sequence[Stored], outcomes: Mapping[str, Outcome]) -> None:
-        """Require that all of a batch was acknowledged and is at the receiver, whole."""
+        """Require that a whole batch was acknowledged and is complete at the receiver."""
         for outcome in outcomes.values():
             _require(
                 outcome.status is DeliveryStatus.DELIVERED,
@@ -262,12 +262,13 @@ class MemoryFeed:
 
     :param positions: kept by an earlier run.
     :ivar crashes: what was kept, by ``_id``; a crash that is kept twice counts once, as in the store.
-    :ivar saved: the positions by now.
+    :ivar saved: the current positions.
     :ivar said: lines for the operator.
     :ivar dropped: numbers of discarded messages, by reason.
-    :ivar blocked: while set, :meth:`keep` waits for ``stop``, as it does when the store's disk is full.
+    :ivar blocked: while set, :meth:`keep` waits for ``stop``, as a service's does when the store's disk is
+        full.
     :ivar held: number of calls of :meth:`keep` that waited in vain.
-    :ivar everywhere: whether the outputs have acknowledged what was kept.
+    :ivar everywhere: whether the outputs have acknowledged the kept crashes.
     """
 
     def __init__(self, positions: Mapping[str, str] | None = None) -> None:
@@ -283,7 +284,7 @@ class MemoryFeed:
         self._changed = threading.Condition()
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
-        """Keep them, unless ``blocked``."""
+        """Keep crashes and positions, unless ``blocked``."""
         from kpanic.shipper.identity import identify  # noqa: PLC0415
 
         found: dict[str, Crash] = {}
@@ -311,25 +312,25 @@ class MemoryFeed:
         return dict(self.saved)
 
     def delivered(self, crashes: Iterable[Crash]) -> bool:
-        """Tell whether these were kept, and ``everywhere`` is set."""
+        """Tell whether these crashes were kept and ``everywhere`` is set."""
         from kpanic.shipper.identity import identify  # noqa: PLC0415
 
         return self.everywhere and all(identify(*crash)[1] in self.crashes for crash in crashes)
 
     def drop(self, messages: int, reason: DropReason) -> None:
-        """Count them."""
+        """Count discarded messages."""
         with self._change():
             self.dropped[reason] += messages
 
     def say(self, message: str) -> None:
-        """Write the line down."""
+        """Append a line to :attr:`said`."""
         with self._change():
             self.said.append(message)
 
     def wait_for(self, condition: Callable[[], object], promise: str) -> None:
-        """Wait until a condition on what was kept, said or dropped is met.
+        """Wait until a condition on kept crashes, lines or dropped messages is met.
 
-        :raises ContractError: it is not within :data:`PATIENCE` seconds; the text is ``promise``.
+        :raises ContractError: it is not met within :data:`PATIENCE` seconds; the message is ``promise``.
         """
         with self._changed:
             met = self._changed.wait_for(lambda: bool(condition()), PATIENCE)
@@ -346,7 +347,7 @@ class MemoryFeed:
 def run_beside(source: Input, feed: MemoryFeed) -> Iterator[MemoryFeed]:
     """Run an input in a thread until the end of the context.
 
-    :raises ContractError: it raised, or did not end within :data:`ENDS_WITHIN` seconds of ``stop``.
+    :raises ContractError: the input raised, or did not end within :data:`ENDS_WITHIN` seconds of ``stop``.
     """
     raised: list[Exception] = []
 
@@ -371,11 +372,11 @@ def run_beside(source: Input, feed: MemoryFeed) -> Iterator[MemoryFeed]:
 def check_input(make: Callable[[], Input], write: Callable[[bytes], None], *, lasting: bool) -> None:
     """Check an input that reads an empty source.
 
-    :param make: returns a new input, which takes a crash for complete after a second or less of silence.
-    :param write: lets the source say some kernel log text; called while the input runs and, if ``lasting``,
+    :param make: returns a new input, for which a crash is complete after a second or less of silence.
+    :param write: appends kernel log text to the source; called while the input runs and, if ``lasting``,
         while it does not.
-    :param lasting: the source keeps what it said, as a file does and a socket does not: what was not kept has
-        to be found again.
+    :param lasting: whether the source keeps its text, as a file does and a socket does not: crashes that were
+        not kept must then be found again.
     :raises ContractError: a promise is broken.
     """
     _check_plugin(make())
@@ -415,7 +416,7 @@ def check_input(make: Callable[[], Input], write: Callable[[bytes], None], *, la
 def _run_and_write(
     source: Input, number: int, positions: Mapping[str, str], write: Callable[[bytes], None]
 ) -> MemoryFeed:
-    """Run an input, let its source say a crash, and require that it is kept."""
+    """Run an input, write a crash to its source, and require that the crash is kept."""
     feed = MemoryFeed(positions)
     with run_beside(source, feed):
         write(crash_text(number))

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["crash_lines"]
 
 LINES: Final = 20
-"""Maximum lines at once; what is more is counted."""
+"""Maximum lines at once; further documents are counted."""
 
 
 def crash_lines(verb: str, bodies: Sequence[bytes]) -> Iterator[str]:
     """Yield a line for each document; crashes from before the store was made are counted in one.
 
-    :param verb: what happened to them: ``kept``, ``delivered to opensearch``.
+    :param verb: what happened to the documents: ``kept``, ``delivered to opensearch``.
     """
     crashes = [outline(body) for body in bodies]
     yield from _lines(verb, [one for one in crashes if not one.kernel.panic.backfill])

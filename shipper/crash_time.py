@@ -1,4 +1,4 @@
-"""When a crash happened, from the best clock that there is.
+"""The time of a crash, from the best available clock.
 
 =============  ==================================================================================
 ``rtc``        the log's own clock line and printk's time
@@ -24,9 +24,9 @@ __all__ = ["crash_time", "iso"]
 NO_YEAR = 2000
 """Year of a stamp that names none."""
 LEAP_YEARS = 9
-"""Years among which there is one with a 29th of February."""
+"""Years of which one has a 29th of February."""
 DAY = 86_400
-"""Seconds that a clock may be ahead because of its zone."""
+"""Seconds by which a clock may be ahead because of its zone."""
 EARLIEST_CLOCK = 978_307_200
 """2001-01-01 UTC: an earlier clock has a flat battery."""
 

@@ -1,14 +1,14 @@
-"""Which host crashed, from the best evidence that there is.
+"""The host that crashed, from the best available evidence.
 
 1. The operator's word: ``host`` of an input, ``{host}`` in its paths, ``--host``, ``--host-from-path``.
 2. What the boot itself printed: systemd's ``Hostname set to <web1>``, the prompt ``web1 login:``.
 3. The stamp of the line: syslog, the journal, an export of a log store.
-4. What the input knows: the name in kdump's folder, in a syslog header or a record, or of the sender.
+4. The input's knowledge: the name in kdump's folder, in a syslog header or a record, or of the sender.
 5. The address of kdump's folder or of the sender.
 6. This machine, where the input reads what only this machine writes.
 
-``localhost`` and the like name no host. Where none of these says it, the host is unknown: the machine that
-collects is in ``agent`` and never stands in for it.
+``localhost`` and similar names name no host. Without any of this evidence the host is unknown: the machine
+that collects is in ``agent`` and never replaces the host.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["HOST", "HostRule", "HostRules", "crashed_host", "glob_of", "is_own", "path_expression"]
 
 HOST: Final = "{host}"
-"""What stands for the host in a path."""
+"""Placeholder of the host in a path."""
 _OWN_FOLDERS: Final = ("/sys/fs/pstore", "/var/lib/systemd/pstore")
-"""Where a machine finds its own records."""
+"""Folders in which a machine finds its own records."""
 _OWN_DUMPS: Final = "/var/crash"
-"""Where kdump of every distribution puts a machine's own dumps; those of others have a host in their name."""
+"""Folders in which kdump puts a machine's own dumps, in every distribution; dumps of other machines have a
+host in their name.
+"""
 _LONG: Final = re.compile(r"(\*+|\{host\})")
 _SHORT: Final = re.compile(r"(\?|\[!?[^\]/]{1,255}\])")
 _DASH: Final = r"\-"
@@ -40,7 +42,7 @@ _JOINED: Final = re.compile(r"[*?\]]\{host\}|\{host\}[*?\[]")
 
 
 def crashed_host(report: CrashReport, origin: Origin) -> str:
-    """Return the name of the host that crashed, or its address; empty where nothing says it."""
+    """Return the name of the host that crashed, or its address; empty if unknown."""
     from kpanic.grammars.model import NO_HOST  # noqa: PLC0415 - a configuration loads no grammar
 
     known = "" if origin.host_name.lower() in NO_HOST else origin.host_name
@@ -49,7 +51,7 @@ def crashed_host(report: CrashReport, origin: Origin) -> str:
 
 
 def is_own(path: str) -> bool:
-    """Tell whether a file is where this machine's own crashes are: kdump's folder, pstore's records."""
+    """Tell whether a file is in a folder of this machine's own crashes: kdump's or pstore's."""
     if is_url(path):
         return False
     folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - as the user wrote it
@@ -70,7 +72,7 @@ class HostRule(NamedTuple):
 
 
 class HostRules:
-    """The operator's word on which host the files at a path are of; the first rule that fits counts.
+    """The operator's rules for the host of the files at a path; the first rule that matches counts.
 
     :raises ValueError: a rule cannot be used; the text says why.
 
@@ -85,7 +87,7 @@ class HostRules:
         return bool(self._rules)
 
     def of(self, path: str) -> str:
-        """Return the host of the file at a path; empty where no rule fits."""
+        """Return the host of the file at a path; empty if no rule matches."""
         if not self._rules:
             return ""
         path = _absolute(path)
@@ -96,17 +98,17 @@ class HostRules:
 
 
 def glob_of(pattern: str) -> str:
-    """Return a path with ``*`` in the place of ``{host}``."""
+    """Return a path with ``*`` instead of ``{host}``."""
     return pattern.replace(HOST, "*")
 
 
 def _absolute(path: str) -> str:
-    """Return a path from the root; a URL's names stay as they are, ``..`` too."""
+    """Return an absolute path; the names in a URL stay as they are, even ``..``."""
     return f"/{path}" if is_url(path) else os.path.abspath(path)  # noqa: PTH100 - links stay as they are
 
 
 def path_expression(pattern: str) -> re.Pattern[str]:
-    """Return the expression of a path with ``*``, ``?``, one ``**`` and ``{host}``, and of all below it.
+    """Return the regular expression of a path with ``*``, ``?``, one ``**`` and ``{host}``, or below it.
 
     :raises ValueError: there is more than one ``**``.
     """
@@ -118,7 +120,7 @@ def path_expression(pattern: str) -> re.Pattern[str]:
 
 
 def _compiled(rule: HostRule) -> re.Pattern[str]:
-    """Return the expression of a rule, which takes no more than quadratic time."""
+    """Return the regular expression of a rule, which takes quadratic time at most."""
     if not rule.name and rule.pattern.count(HOST) != 1:
         raise ValueError(f"expected {HOST} once, such as /var/log/consoles/{HOST}/*.log")
     if _JOINED.search(rule.pattern):
@@ -127,9 +129,9 @@ def _compiled(rule: HostRule) -> re.Pattern[str]:
 
 
 def _name(pattern: str) -> str:
-    """Return the expression of one name of a path.
+    """Return the regular expression of one name of a path.
 
-    Each ``*`` and ``{host}`` ends where what follows it comes first, the last one where the name ends.
+    Each ``*`` and ``{host}`` ends at the first match of what follows it, the last one at the end of the name.
     """
     fixed, *wild = _LONG.split(pattern)
     expression = _fixed(fixed)
@@ -143,7 +145,7 @@ def _name(pattern: str) -> str:
 
 
 def _fixed(pattern: str) -> str:
-    """Return the expression of a text with ``?`` and ``[…]``, each of which is one character."""
+    """Return the regular expression of a text with ``?`` and ``[…]``, each of which is one character."""
     text, *wild = _SHORT.split(pattern)
     expression = re.escape(text)
     for index in range(0, len(wild), 2):

@@ -1,7 +1,7 @@
 """The delivery of the store's documents to one output.
 
-Reading and delivering know nothing of each other; the store is between them. Every output has a thread and a
-cursor of its own, so that one that fails delays no other.
+Inputs and deliveries know nothing of each other; the store is between them. Every output has a thread and a
+cursor of its own, so that a failing output delays no other.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ BATCH = 500
 LONGEST_WAIT = 60.0
 """Seconds between two tries, at most."""
 SOON = 1.0
-"""Seconds that new documents wait for a receiver that answers and did not take others."""
+"""Seconds that new documents wait while a receiver answers but refuses earlier ones."""
 FAULTS = 3
-"""Documents alone at which an output fails before it is the output's fault."""
+"""Single documents at which an output fails until the fault counts as the output's own."""
 _OF_A_DOCUMENT = (
     ValueError,
     TypeError,
@@ -45,9 +45,9 @@ _OF_A_DOCUMENT = (
     RecursionError,
     struct.error,
 )
-"""Errors of an output that are not of its connection."""
+"""Errors of an output that are not errors of its connection."""
 RETRY_STORE = 5.0
-"""Seconds until the store is tried again after it could not take something."""
+"""Seconds until the store is tried again after a failed write."""
 
 
 class Say(Protocol):
@@ -58,17 +58,17 @@ class Say(Protocol):
 
 
 class _NothingTaken(Exception):  # noqa: N818 - a reason to wait
-    """The receiver cannot be reached, or takes none of a batch."""
+    """The receiver cannot be reached, or takes no document of a batch."""
 
 
 class Delivery(threading.Thread):
     """Delivers what the store holds to one output, until :meth:`finish` or :meth:`stop`.
 
     :param triage: is stamped on each document that is sent.
-    :param say: takes messages about trouble and its end; by default there are none.
+    :param say: takes messages about trouble and its end; by default they are dropped.
     :param attempts: how often in a row an output may fail before the thread ends; None for no limit.
     :param on_damage: is called once if the store is found damaged, which ends the thread.
-    :ivar trouble: why the thread ended before all was delivered; empty if it did not.
+    :ivar trouble: why the thread ended before all documents were delivered; empty if it did not.
     :ivar outcomes: documents by the status of their delivery.
     :ivar already_there: how many delivered documents the receiver had before.
     """
@@ -111,7 +111,7 @@ class Delivery(threading.Thread):
         self._wake.set()
 
     def stop(self) -> None:
-        """End after the batch that is being sent; all else stays in the store."""
+        """End after the batch that is being sent; other documents stay in the store."""
         self._ended.set()
         self._wake.set()
 
@@ -140,14 +140,14 @@ class Delivery(threading.Thread):
             self.output.close()
 
     def _check_output(self, say: Say) -> None:
-        """Say what the output reaches, or why it reaches nothing, before a crash has to go there."""
+        """Log what the output reaches, or why it reaches nothing, before the first crash."""
         try:
             say(hide_secrets(self.output.check()), level="info")
         except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
             say(self._describe(error))
 
     def _work(self) -> bool:
-        """Deliver what is pending, or wait until something is; return whether all is done."""
+        """Deliver pending documents, or wait for some; return whether all are done."""
         self._wake.clear()
         finishing = self._finishing  # read before the store: it is set after the last document is added
         if self._store.has_pending(self.output.name):
@@ -167,7 +167,7 @@ class Delivery(threading.Thread):
 
     def _retrying(self, step: Callable[[], None]) -> None:
         """Call ``step`` until it succeeds, with growing and jittered waits between."""
-        import tenacity  # noqa: PLC0415 - only who delivers waits for it
+        import tenacity  # noqa: PLC0415 - only deliveries import it
 
         stops: list[tenacity.stop.stop_base] = [tenacity.stop_when_event_set(self._ended)]
         if self._attempts is not None:
@@ -187,7 +187,7 @@ class Delivery(threading.Thread):
             self._trouble("")
 
     def _pause(self, seconds: float) -> None:
-        """Wait before the next try, but end the wait for new documents if the receiver answers."""
+        """Wait before the next try; new documents end the wait if the receiver answers."""
         if self._attempts is not None or not self._answers or seconds < SOON:
             self._ended.wait(seconds)
         elif not self._ended.wait(SOON):
@@ -203,7 +203,7 @@ class Delivery(threading.Thread):
             self._trouble(self._noted)
 
     def _trouble(self, reason: str) -> None:
-        """Note trouble in the store, if that is possible; it has been said."""
+        """Note trouble in the store, if that is possible; it has been logged."""
         try:
             self._store.note_trouble(self.output.name, reason)
         except StoreDamaged:
@@ -214,14 +214,14 @@ class Delivery(threading.Thread):
     def _next(self) -> None:
         """Send one batch.
 
-        :raises _NothingTaken: all of it is to be tried again.
+        :raises _NothingTaken: the whole batch is to be tried again.
         """
         # not the output's exception: its traceback would hold the batch during the wait
         if held := self._send():
             raise _NothingTaken(held)
 
     def _send(self) -> str:
-        """Send one batch; return why all of it is to be tried again, empty if something was settled."""
+        """Send one batch; return why all of it is to be tried again, empty if a document was settled."""
         self._wake.clear()
         batch = self._store.pending(self.output.name, BATCH, self._until)
         self._until = None
@@ -245,15 +245,15 @@ class Delivery(threading.Thread):
         return ""
 
     def _sent(self, batch: Sequence[Stored]) -> list[Outcome]:
-        """Send a batch; if the output fails at it, each document alone, so that one keeps no other back.
+        """Send a batch; if the output fails, send each document alone, so that one does not hold back others.
 
-        :raises Exception: the output fails at all that were tried.
+        :raises Exception: the output fails at every document that was tried.
         """
         try:
             return list(self.output.send(batch))
         except Unavailable:
             raise
-        except Exception as error:  # of a document that it has no form for, as like as not
+        except Exception as error:  # probably a document that the output cannot encode
             if len(batch) == 1:
                 raise
             return self._sent_alone(batch, error)
@@ -293,7 +293,7 @@ class Delivery(threading.Thread):
             self._say(line, level="info")
 
     def _settle(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
-        """Record what became of a batch, however long the store takes: unrecorded, it would be sent again.
+        """Record the outcome of a batch, however long the store takes: a batch without outcome is sent again.
 
         :raises StoreError: the thread has to end, or the store is damaged.
         """
@@ -314,7 +314,7 @@ class Delivery(threading.Thread):
 
 
 def _reasoned(outcome: Outcome) -> Outcome:
-    """Return an outcome with a reason that may be kept: a receiver may answer with secrets, or at length."""
+    """Return an outcome with a reason that may be kept: a receiver's answer may be long or hold secrets."""
     if outcome.status is DeliveryStatus.DELIVERED:
         return outcome
     return replace(outcome, reason=shown_reason(outcome.reason))

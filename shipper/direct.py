@@ -1,7 +1,7 @@
-"""Documents delivered where they are read: ``kpanic ship --direct``.
+"""Delivers documents where they are read: ``kpanic ship --direct``.
 
-A process or worker that dies leaves open what it has delivered. Its files are read and delivered again, which
-only outputs may see that know a document by its ``_id``.
+If a process or worker dies, it is unknown what it delivered. Its files are read and delivered again, so that
+direct outputs must know a document by its ``_id``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ PAUSE = 10.0
 class _Here(threading.local):
     """What a thread delivers with.
 
-    :ivar token: of the :class:`Direct` that it is for.
+    :ivar token: token of its :class:`Direct`.
     :ivar resumes: when it may send again, by the monotonic clock.
-    :ivar trouble: why it may not before.
+    :ivar trouble: why it may not send earlier.
     """
 
     token = ""
@@ -50,9 +50,9 @@ _here = _Here()
 
 
 class Direct:
-    """Delivers what was parsed to every output, in the process that it is called in.
+    """Delivers parsed documents to every output, in the process that calls it.
 
-    It is sent to processes and machines, each of which makes the outputs anew.
+    Processes and workers receive a copy and make the outputs anew.
 
     :param plugins: outputs that know a document by its ``_id``.
     :param entries: the entries of the triage file.
@@ -64,16 +64,16 @@ class Direct:
         self._token = uuid.uuid4().hex
 
     def __call__(self, parsed: Parsed) -> Parsed:
-        """Return what was parsed, without the bodies of the documents that every output has.
+        """Return the parsed documents, without the bodies of those that every output has.
 
-        A document without printk's time keeps its body: the store tells which incident it is of.
+        A document without printk's time keeps its body, because only the store knows its incident.
         """
         documents = [one for one in parsed.documents if one.sighting is None or one.sighting.timed]
         if not documents:
             return parsed
         try:
             delivered, reason = self._send(documents)
-        except Exception as error:  # noqa: BLE001 - whoever takes the documents meets it as well
+        except Exception as error:  # noqa: BLE001 - the caller meets the same fault
             name = "" if isinstance(error, Unavailable) else f"{type(error).__name__}: "
             _here.trouble = shown_reason(f"{name}{error}")
             _here.resumes = time.monotonic() + PAUSE
@@ -82,7 +82,7 @@ class Direct:
         return parsed._replace(documents=rest, undelivered=reason)
 
     def _send(self, documents: Sequence[Packed]) -> tuple[set[str], str]:
-        """Return the ``_id`` of those that every output has, and why one has not all of them."""
+        """Return the ``_id`` of the documents that every output has, and why an output lacks some."""
         delivered, reason = {one.id for one in documents}, ""
         if _here.token != self._token:
             self._connect()
@@ -99,7 +99,7 @@ class Direct:
     def _connect(self) -> None:
         """Make the outputs of this thread.
 
-        :raises ValueError: one cannot be made here, such as for want of a file.
+        :raises ValueError: an output cannot be made here, such as for lack of a file.
         """
         for output in _here.outputs:
             output.close()

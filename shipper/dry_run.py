@@ -1,4 +1,4 @@
-"""A server that is asked but not changed: ``kpanic setup --dry-run``."""
+"""A server that is read but not changed: ``kpanic setup --dry-run``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DryRun"]
 
 
 class DryRun:
-    """Passes on what only reads, and answers everything else as if it had been done."""
+    """Passes on requests that only read, and answers all others as if they had succeeded."""
 
     def __init__(self, server: BulkOutput | Frontend) -> None:
         self._server = server
@@ -23,7 +23,7 @@ class DryRun:
         return getattr(self._server, name)
 
     def request(self, method: str, path: str, body: object = None) -> Reply:
-        """Ask the server, unless that would change something.
+        """Send a request to the server, unless it would change something.
 
         :raises Unavailable: there was no answer.
         """

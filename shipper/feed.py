@@ -32,7 +32,7 @@ class StoreFeed:
     """A :class:`kpanic.shipper.api.Feed` on the store.
 
     :ivar position_name: the input's name in the store; two inputs of one type have different ones.
-    :ivar wake: is called after new documents were stored.
+    :ivar wake: is called after new documents are stored.
     :ivar on_damage: is called if the store is found damaged.
     :ivar outputs: the outputs that must have a document before a full disk may cost its text.
     :ivar crashes: how many crashes each input has read, by its name.
@@ -62,7 +62,7 @@ class StoreFeed:
                 if not self._store(batch.empty()):
                     return
                 if self.stop.is_set() and not isinstance(crashes, Sequence):
-                    return  # of a file, which is read again at the next start; a list is all there is
+                    return  # a file is read again at the next start, but a list is all there is
         except Exception:  # of the iterator: the crashes before it are stored
             self._store(batch.empty())
             raise
@@ -70,7 +70,7 @@ class StoreFeed:
         self._store(batch.empty(), moved)
 
     def _store(self, documents: Sequence[Packed], positions: Sequence[Position] = ()) -> bool:
-        """Store documents, however long the store takes; return False if the service ends before."""
+        """Store documents, however long the store takes; return False if the service ends first."""
         self.crashes[self.input_name] += len(documents)
         while True:
             try:
@@ -95,7 +95,7 @@ class StoreFeed:
     def _spool(self, documents: Sequence[Packed], positions: Sequence[Position]) -> list[bytes]:
         """Store documents; return the texts of the new ones.
 
-        :raises StoreError: not all of it is stored.
+        :raises StoreError: some documents or the positions are not stored.
         """
         known = self.store.known_ids([document.id for document in documents])
         if spool(self.store, documents, self.outputs, positions, say=self.say):
@@ -103,7 +103,7 @@ class StoreFeed:
         return list({one.id: one.body for one in documents if one.id not in known}.values())
 
     def give_up(self, error: StoreDamaged) -> None:
-        """End all inputs and have the store set aside."""
+        """End all inputs and ask for the store to be set aside."""
         self.say(str(error))
         self.stop.set()
         self.on_damage()
@@ -117,5 +117,5 @@ class StoreFeed:
         return self.store.positions(self.position_name)
 
     def delivered(self, crashes: Iterable[Crash]) -> bool:
-        """Tell whether every output has all of these."""
+        """Tell whether every output has all of these documents."""
         return self.store.all_delivered([identify(*crash)[1] for crash in crashes], self.outputs)

@@ -1,4 +1,4 @@
-"""Fields of a nested document by their dotted names."""
+"""Looks up fields of a nested document by their dotted names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Opening files that somebody else may own, exchange or fill while they are read.
+"""Opens files that other users may own, exchange or fill while they are read.
 
-No function here waits for a writer, opens a device for its side effects, or reads holes. What a path leads to
-is looked at again once it is open, as it may be another file by then.
+No function here waits for a writer, opens a device, or reads holes. A file is checked again once it is open,
+because the path may lead to another file by then.
 
 As types of configuration, :data:`FilePath` is a path, and :data:`ReadFile` is one that ``kpanic test config``
 opens.
@@ -38,13 +38,13 @@ FilePath = Annotated[str, msgspec.Meta(min_length=1, extra={"file": "path"})]
 ReadFile = Annotated[str, msgspec.Meta(extra={"file": "read"})]
 
 LARGEST_HOLE = 1 << 16
-"""Bytes of a hole that are read as NULs; of a larger one only the last ones are."""
+"""Bytes of a hole that are read as NULs; of a larger hole only its last bytes are read."""
 
 URL = re.compile(r"(?:s3|gs|abfs|hdfs|sftp|https)://")
-"""How a path begins whose file is on another machine."""
+"""Beginning of a path whose file is on another machine."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _DESCRIPTOR = re.compile(r"/dev/(?:stdin|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
-"""Paths that the shell makes of ``<(…)``, and standard input."""
+"""Paths that the shell passes for ``<(…)``, and standard input."""
 _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -65,7 +65,7 @@ class WritableByAnybody(OSError):  # noqa: N818 - a property of the file
 def open_named(path: str) -> IO[bytes]:
     """Open a file that the operator named, through links; a pipe only if it is a descriptor of this process.
 
-    :raises NotRegularFile: it is a pipe, socket or device; ``strerror`` says which.
+    :raises NotRegularFile: the file is a pipe, socket or device; ``strerror`` says which.
     :raises OSError: it cannot be opened.
     :raises ValueError: the path holds a NUL or half a surrogate pair.
     """
@@ -76,12 +76,12 @@ def open_named(path: str) -> IO[bytes]:
 
 
 def is_url(path: str) -> bool:
-    """Tell whether a path is of a file on another machine."""
+    """Tell whether a path names a file on another machine."""
     return URL.match(path) is not None
 
 
 def open_trusted(path: str) -> IO[bytes]:
-    """Open a file that decides what is done, or holds a secret, as :func:`open_named` does.
+    """Open a file that configures kpanic, or holds a secret, as :func:`open_named` does.
 
     :raises WritableByAnybody: every user may write to it.
     :raises OSError, ValueError: as of :func:`open_named`.
@@ -95,11 +95,11 @@ def open_trusted(path: str) -> IO[bytes]:
 
 
 def open_beneath(folder: int, name: str) -> IO[bytes]:
-    """Open the regular file ``name`` of a folder that strangers may write to; links are not followed.
+    """Open the regular file ``name`` of a folder that other users may write to; links are not followed.
 
     :param folder: descriptor of the folder, as of :func:`open_folder`.
     :param name: one component of a path.
-    :raises NotRegularFile: it is something else, also if it became that just now.
+    :raises NotRegularFile: it is something else, even if it changed just now.
     :raises OSError: it cannot be opened.
     """
     _refuse_other_kinds(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
@@ -110,7 +110,7 @@ def open_folder(path: str, *, beneath: int | None = None) -> int:
     """Return a descriptor of a folder, to be closed by the caller.
 
     :param beneath: descriptor of the folder that holds it: ``path`` is then one name, and no link.
-        Without it, ``path`` is the operator's and may be a link.
+        Without ``beneath``, ``path`` is the operator's and may be a link.
     :raises OSError: it cannot be opened or is not a folder.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if beneath is None else os.O_NOFOLLOW)
@@ -118,7 +118,7 @@ def open_folder(path: str, *, beneath: int | None = None) -> int:
 
 
 def file_role(kind: object) -> str:
-    """Return ``path`` or ``read`` for the types above or a list of one, an empty text for others."""
+    """Return ``path`` or ``read`` for the two types above or a list of them, an empty text for others."""
     for candidate in (kind, *getattr(kind, "__args__", ())):
         for meta in getattr(candidate, "__metadata__", ()):
             if isinstance(meta, msgspec.Meta) and meta.extra and "file" in meta.extra:
@@ -127,13 +127,13 @@ def file_role(kind: object) -> str:
 
 
 class _SparseReader(io.FileIO):
-    """A regular file without its holes: 8 TB that take no room on the disk are not read."""
+    """A regular file without its holes, which may be terabytes that take no room on the disk."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "rb")
 
     def readinto(self, buffer: WriteableBuffer, /) -> int | None:
-        status = os.fstat(self.fileno())  # holes may come while it is read
+        status = os.fstat(self.fileno())  # holes may appear while it is read
         if status.st_blocks * 512 < status.st_size and not self._skip_hole():
             return 0
         return super().readinto(buffer)
@@ -142,12 +142,12 @@ class _SparseReader(io.FileIO):
         return b"".join(iter(lambda: io.RawIOBase.read(self, 1 << 18) or b"", b""))
 
     def _skip_hole(self) -> bool:
-        """Go to the end of the hole at this place, if there is one; return whether data follow."""
+        """Seek to the end of the hole at this offset, if there is one; return whether data follows."""
         here = self.tell()
         try:
             data = os.lseek(self.fileno(), here, os.SEEK_DATA)
         except OSError as error:
-            at_end = error.errno == errno.ENXIO  # else this file system does not tell
+            at_end = error.errno == errno.ENXIO  # else this file system does not report holes
             self.seek(0 if at_end else here, os.SEEK_END if at_end else os.SEEK_SET)
             return not at_end
         self.seek(max(here, data - LARGEST_HOLE))

@@ -33,12 +33,12 @@ __all__ = ["AlertsConfig", "Frontend", "SetupConfig"]
 
 
 class _Server(Settings, frozen=True, kw_only=True):
-    """Keys of both servers."""
+    """Keys that both servers have."""
 
     host: str = ""
     """``https://kibana:5601``, with its path if it has one."""
     public_url: str = ""
-    """Address for people's browsers, in the links of alerts; ``host`` unless given."""
+    """Address for browsers, in the links of alerts; by default ``host``."""
     username: str = ""
     password: str = ""
     password_file: ReadFile = ""
@@ -58,7 +58,7 @@ class _Server(Settings, frozen=True, kw_only=True):
         return f"{scheme}://{name}:{parts.port or 5601}{parts.path.rstrip('/')}"
 
     def address(self) -> str:
-        """Return the address that people open, without a slash at its end; empty if nothing is configured."""
+        """Return the address for browsers, without a slash at its end; empty if nothing is configured."""
         return self.public_url.rstrip("/") or (self.url() if self.host else "")
 
 
@@ -73,12 +73,12 @@ class KibanaConfig(_Server, frozen=True, kw_only=True):
     """``setup.kibana``."""
 
     api_key: str = ""
-    """``id:key``, or the key encoded, as Filebeat takes it."""
+    """``id:key``, or the encoded key, as in Filebeat."""
     api_key_file: ReadFile = ""
     space: SpaceConfig = SpaceConfig()
 
     def address(self) -> str:
-        """Return the address that people open, its space included; empty if nothing is configured."""
+        """Return the address for browsers, including the space; empty if nothing is configured."""
         found = super().address()
         return f"{found}/s/{quote(self.space.id, safe='')}" if found and self.space.id else found
 
@@ -87,7 +87,7 @@ class OpenSearchDashboardsConfig(_Server, frozen=True, kw_only=True):
     """``setup.opensearch_dashboards``."""
 
     tenant: str = ""
-    """Tenant; the user's default if empty, ``global`` for everybody."""
+    """Tenant; the user's default if empty, ``global`` for all users."""
 
 
 class AlertsConfig(Settings, frozen=True, kw_only=True):
@@ -96,7 +96,7 @@ class AlertsConfig(Settings, frozen=True, kw_only=True):
     watched_causes: tuple[str, ...] = ("machine-check", "out-of-memory")
     """Values of ``kernel.panic.cause`` that alert for each panic."""
     outbreak_hosts: Positive = 3
-    """Number of hosts with one signature within an hour that make an outbreak."""
+    """Number of hosts with the same signature within an hour that count as an outbreak."""
     opensearch_channel: str = ""
     """Id of the notification channel for messages of OpenSearch's monitors."""
     kibana_connector: str = ""
@@ -167,7 +167,7 @@ class Frontend:
         return self._send(method, path, kind, {"body": content})
 
     def upload(self, path: str, name: str, content: str) -> Reply:
-        """Post a file as a form does.
+        """Post a file as a multipart form.
 
         :raises Unavailable: there was no answer.
         """

@@ -1,21 +1,21 @@
-"""Which crash a document is of, and which document it is: ``event.id`` and ``_id``.
+"""The identity of a crash and of its documents: ``event.id`` and ``_id``.
 
 ``event.id`` names the incident and rests only on what the kernel itself prints with the crash, because
 that is all that every transport carries: printk's time of the first line, the ``CPU: … PID: … Comm:``
 line, the stack pointer and on x86 the addresses of the page tables (CR3) and of the CPU's own data (GS).
 Host name and banner are left out: a netconsole listener that starts late, or a pstore record, has
-neither. So is the title, which a better grammar may word anew: an update must not make old crashes new
-ones.
+neither. The title is left out too, because a better grammar may change it: an update must not make old
+crashes new ones.
 
-``journalctl`` and ``dmesg -T`` do not show printk's time: by itself such a text is an incident of its
-own. The store gives it the incident of the same host that printed the same at about the same time
-(:class:`Sighting`). What a crash prints beside the time does not tell one boot from the next: a machine
-without address randomisation that dies at the same place prints the same each time. Two hosts that print
-the same in the same microsecond state one incident; the store keeps them apart (:func:`apart`).
+``journalctl`` and ``dmesg -T`` do not show printk's time: by itself such a text is an incident of its own.
+The store assigns it to the incident of the same host that printed the same at about the same time
+(:class:`Sighting`). Without the time, two boots may print the same: a machine without address randomisation
+that dies at the same place does so each time. Two hosts that print the same in the same microsecond get the
+same ``event.id``; the store keeps them apart (:func:`apart`).
 
-``_id`` adds the provider and the host (:mod:`.crashed_host`): two machines that die alike in the same
-microsecond are both kept, while a file that was copied, renamed or touched is the same document unless its
-path says another host.
+``_id`` adds the provider and the host (:mod:`.crashed_host`). So two machines that die alike in the same
+microsecond are both kept. A file that was copied, renamed or touched is the same document, unless its path
+names another host.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _STACK_POINTERS = ("RSP", "ESP", "sp", "SP")
 
 
 class Sighting(NamedTuple):
-    """How a crash was seen: what tells whether two documents without a common time are of one incident."""
+    """How a crash was seen; tells whether two documents without a common time belong to one incident."""
 
     host: str
     """``host.name``."""
     printed: str
     """A digest of what the crash prints, without printk's time."""
     provider: str
-    """``event.provider``: it brings a crash once."""
+    """``event.provider``; a provider reports a crash once."""
     at: float
     """``@timestamp``, seconds since 1970 UTC."""
     timed: bool
-    """It has printk's time: two that have it and differ in it are two crashes."""
+    """Whether the text has printk's time: two texts with different times are two crashes."""
 
 
 def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
@@ -69,12 +69,12 @@ def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
 
 
 def apart(incident: str, host: str) -> str:
-    """Return the ``event.id`` of a host that died alike in the same microsecond as another one."""
+    """Return the ``event.id`` for a host that died alike, in the same microsecond, as another host."""
     return "v1-" + _digest(repr((incident, host)), 32)
 
 
 def _printed(cpu: int | None, pid: int | None, name: str, registers: Mapping[str, str]) -> tuple[object, ...]:
-    """Return what a crash prints that the next crash of the same machine rarely prints again."""
+    """Return the parts of a report that the machine's next crash rarely repeats."""
     stack = next((registers[name] for name in _STACK_POINTERS if name in registers), "")
     return cpu, pid, name, stack, registers.get("CR3", ""), registers.get("GS", "")
 

@@ -33,18 +33,19 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 CONNECTIONS: Final = 32
-"""Maximum clients at once; the one connected longest makes room."""
+"""Maximum clients at once; the oldest connection makes room."""
 CROWDED: Final = 0.01
-"""Seconds until one more is accepted while there are so many: each then has as long times :data:`CONNECTIONS`
-for its request."""
+"""Seconds between two accepted clients at that maximum: each client then has these seconds times
+:data:`CONNECTIONS` for its request.
+"""
 LONGEST: Final = 10.0
 """Seconds that a client may take from its connection to the end of the answer."""
 
 
 def serve(host: str, port: int, service: Service, store: Store) -> AbstractContextManager[None]:
-    """Listen at once, and answer until the end of the context.
+    """Listen immediately, and answer until the end of the context.
 
-    :raises OSError: the port cannot be had.
+    :raises OSError: the port cannot be used.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -67,7 +68,7 @@ def serve(host: str, port: int, service: Service, store: Store) -> AbstractConte
 
 
 class _Server(ThreadingHTTPServer):
-    """Answers few clients at once, each for a bounded time, so that they take few descriptors."""
+    """Answers few clients at once, each for a limited time, so that they take few descriptors."""
 
     daemon_threads = True
     block_on_close = False
@@ -78,7 +79,7 @@ class _Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         super().__init__(*arguments)
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the library's own
         if len(self._connected) >= CONNECTIONS:
             time.sleep(CROWDED)
         with self._lock:
@@ -95,13 +96,13 @@ class _Server(ThreadingHTTPServer):
                 if now - since > LONGEST:
                     self._cut(request)
 
-    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - likewise
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - the library's own
         with self._lock:
             self._connected.pop(request, None)
         super().shutdown_request(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - likewise
-        """Say nothing of clients that went away."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the library's own
+        """Log nothing about clients that went away."""
 
     def _cut(self, request: socket.socket) -> None:
         """End a connection; its thread closes the socket."""

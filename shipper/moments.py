@@ -1,4 +1,4 @@
-"""Moments as people name them on a command line."""
+"""Parses moments of a command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS: Final = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w
 
 
 def moment(text: str, now: datetime | None = None) -> datetime:
-    """Return the moment that a text names, with its zone.
+    """Return the moment that a text names, with a zone.
 
     It is ``today`` or ``yesterday`` (the first moment of it), ``12h`` (ago; also m, d, w), or a date with or
     without a time (ISO 8601). Without a zone it is UTC, as all times that kpanic prints.

@@ -1,9 +1,9 @@
-"""Which rules of the alerts a document fires, by what this store has seen before it.
+"""Finds the alert rules that a document fires, from the store's earlier documents.
 
-The answer rests on the store alone: asked again after a restart or an outage, it is the same. A rule fires
+The answer depends on the store alone, so that it is the same after a restart or an outage. A rule fires
 
 - for the first document of a signature (*new signature*),
-- for the first document of an incident that it is about (*watched cause*, *unparsed*),
+- for the first document of an incident that matches the rule (*watched cause*, *unparsed*),
 - for the document with which a group exceeds its count (*outbreak*, *regression*, *repeating host*).
 """
 
@@ -39,9 +39,9 @@ class Notices:
         self._triage = triage
 
     def fired(self, stored: Stored) -> list[Fired]:
-        """Return what a document fires.
+        """Return the rules that a document fires.
 
-        :param stored: with what is known of its fault (:meth:`Triage.stamp`).
+        :param stored: the document, with its triage (:meth:`Triage.stamp`).
         """
         document = msgspec.json.decode(stored.body, type=dict[str, Any])
         found = (self._fired(rule, stored, document) for rule in self._rules)
@@ -68,7 +68,7 @@ class Notices:
         return Fired(rule, made) if first_one else None
 
     def _exceeded(self, rule: Rule, stored: Stored, document: dict[str, Any]) -> Fired | None:
-        """Return a rule about groups if the document is the one with which its group exceeds the count."""
+        """Return a rule about groups if the document makes its group exceed the count."""
         key, counted = first(document, rule.per), first(document, rule.count.field)
         if not key or not counted:
             return None
@@ -83,7 +83,7 @@ class Notices:
         return Fired(rule, document, key, len(seen)) if len(seen) > rule.above else None
 
     def _about(self, rule: Rule, seqs: Iterable[int]) -> Iterable[dict[str, Any]]:
-        """Yield those of some documents that a rule is about."""
+        """Yield the documents that match a rule."""
         for stored in self._store.stored(seqs):
             document = msgspec.json.decode(self._triage.stamp(stored).body, type=dict[str, Any])
             if _applies(rule, document):

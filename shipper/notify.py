@@ -1,8 +1,8 @@
 """Messages about crashes from the service itself: one target of ``notify`` as an output.
 
 A target is an output that takes each document and sends a message for those that fire a rule
-(:mod:`kpanic.shipper.notices`). So it has what every output has: a place of its own in the store, tries with
-growing waits while nothing takes the message, and a line in ``kpanic status``.
+(:mod:`kpanic.shipper.notices`). Like every output it has its own cursor in the store, retries with growing
+waits while the message is refused, and a line in ``kpanic status``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["PREFIX", "NotifyOutput", "send"]
 _ACTIVE: Final = re.compile(
     r"(?<!\w)@(?=[\w*])|@(?=(?i:everyone|here))|<[!#](?=\w)|<(?=(?i:[a-z]{2,10}:|users/))|!(?=\[)|\](?=\()"
 )
-"""Where a mention, an image or a link begins: Slack's, Discord's, Mattermost's, Zulip's, Google Chat's."""
+"""Beginnings of a mention, an image or a link: Slack's, Discord's, Mattermost's, Zulip's, Google Chat's."""
 PREFIX: Final = "notify."
-"""Begins the name of a target among the outputs."""
+"""Prefix of a target's name among the outputs."""
 
 
 class NotifyOutput:
@@ -52,11 +52,11 @@ class NotifyOutput:
         self._service = service(config)
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
-        """Send a message for the first document that fires a rule; those behind it are for the next try.
+        """Send a message for the first document that fires a rule; later documents wait for the next try.
 
-        So each message is settled before the next one is sent: a kill repeats no more than one.
+        So each message is settled before the next one is sent: a kill repeats one message at most.
 
-        :raises Unavailable: the message is not taken, and no document came before it.
+        :raises Unavailable: the message is refused, and no document came before it.
         """
         outcomes: list[Outcome] = []
         for stored in batch:
@@ -74,17 +74,17 @@ class NotifyOutput:
         return [*outcomes, *(Outcome(stored.id, DeliveryStatus.RETRY) for stored in later)]
 
     def check(self) -> str:
-        """Say what is told whom; a target shows only with a message whether it takes one."""
+        """Describe the target and its rules; only a real message shows whether the target takes one."""
         return f"{self.name}: {self._service.service_name}, told of {', '.join(self._rules)}"
 
     def close(self) -> None:
-        """Close nothing: each message has its own connection."""
+        """Do nothing: each message has its own connection."""
 
 
 def inert(text: str) -> str:
-    """Return text with a blank in what chats take for a mention of people, an image or a link with a name.
+    """Return text with a blank inserted in what chats read as a mention, an image or a named link.
 
-    Not every service has a form in which text is shown as it is, and Apprise escapes for some of them.
+    Not every service can show text verbatim, and Apprise escapes text for some services only.
 
     >>> inert("@everyone <!channel> ![](https://x) irq@5")
     '@ everyone <! channel> ! [] (https://x) irq@5'
@@ -104,7 +104,7 @@ class _Reasons(logging.Handler):
 
 
 def send(target: NotifyBase, subject: str, text: str) -> str:
-    """Send a message; return why it was not taken, empty if it was.
+    """Send a message; return why it was refused, empty if it was taken.
 
     :param target: of :func:`service`.
     """

@@ -1,4 +1,4 @@
-"""``notify``: whom the service tells of crashes by itself, without a stack."""
+"""``notify``: targets that the service itself notifies of crashes, without a stack."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["NotifyConfig", "Target", "service"]
 
 EXTRA = "pip install 'kpanic[notify]'"
 _TOKEN = re.compile(r"(?=.{0,254}[A-Z0-9])[\w+=~-]{8,255}")
-"""A part of an address that may be a token: neither a word nor a host nor an address of mail."""
+"""A part of an address that may be a token: neither a word nor a host nor a mail address."""
 RuleName = Literal[
     "new-signature", "regression", "outbreak", "repeating-host", "watched-cause", "unparsed", "explained"
 ]
 USUAL: tuple[RuleName, ...] = ("new-signature", "outbreak", "watched-cause")
-"""Rules that a target is told of by default."""
+"""Rules that notify a target by default."""
 
 
 class Target(Settings, frozen=True, kw_only=True):
-    """One target, by its address in the words of Apprise.
+    """One target, by its Apprise address.
 
     :see: https://appriseit.com/services/
     """
@@ -41,10 +41,10 @@ class Target(Settings, frozen=True, kw_only=True):
     url_file: ReadFile = ""
     username: str = ""
     password: str = ""
-    """Password of ``username``, where it does not stand in the address; or ``password_file``."""
+    """Password of ``username``, if the address does not hold it; or ``password_file``."""
     password_file: ReadFile = ""
     rules: list[RuleName] = msgspec.field(default_factory=lambda: list(USUAL))
-    """Rules of the alerts that it is told of."""
+    """Alert rules that notify this target."""
 
     def __post_init__(self) -> None:
         if not self.url and not self.url_file:
@@ -57,9 +57,9 @@ class Target(Settings, frozen=True, kw_only=True):
             raise ValueError("password: needs username")
 
     def address(self) -> str:
-        """Return the address with its user and password; each part that may be a secret is remembered.
+        """Return the address with its user and password; remember each part that may be a secret.
 
-        :raises ValueError: a file cannot be read, or the address is none; the text begins with the key.
+        :raises ValueError: a file cannot be read, or the address is invalid; the text begins with the key.
         """
         url = read_secret(self.url, self.url_file, "url").strip()
         password = read_secret(self.password, self.password_file, "password")
@@ -79,7 +79,7 @@ class Target(Settings, frozen=True, kw_only=True):
         return url
 
     def examine(self) -> None:
-        """Have Apprise read the address.
+        """Have Apprise parse the address.
 
         :raises ValueError: it cannot.
         """

@@ -1,4 +1,4 @@
-"""What a start would trip over: files that cannot be read, folders that cannot be written, ports in use."""
+"""Obstacles to a start: files that cannot be read, folders that cannot be written, ports in use."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _REFUSED: Final = {errno.EACCES, errno.EPERM}
 
 @runtime_checkable
 class Tried(Protocol):
-    """An input or output that can look at what its start needs."""
+    """An input or output that can check what its start needs."""
 
     def obstacles(self) -> Iterable[str]:
-        """Yield what a start as this user would trip over now, a line each; leaves nothing behind."""
+        """Yield a line for each obstacle to a start as this user now; leaves nothing behind."""
 
 
 def unreadable(paths: Iterable[str], need: str = "CAP_DAC_READ_SEARCH") -> Iterator[str]:
-    """Yield a line for each file or folder that cannot be read; one that is missing may come later.
+    """Yield a line for each file or folder that cannot be read; a missing one may appear later.
 
-    :param need: the capability that would do.
+    :param need: the capability that would suffice.
     """
     for path in paths:
         try:
@@ -46,7 +46,7 @@ def unreadable(paths: Iterable[str], need: str = "CAP_DAC_READ_SEARCH") -> Itera
 
 
 def unwritable(path: str | Path) -> Iterator[str]:
-    """Yield a line if a file cannot be written, or the folder for it neither written nor made."""
+    """Yield a line if a file cannot be written, or its folder can neither be written nor made."""
     path = Path(path)
     there = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
     wanted = os.W_OK | (os.X_OK if there.is_dir() else 0)

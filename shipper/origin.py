@@ -19,18 +19,18 @@ UNSTATED = HostRules()
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a crash was read, and all that is known of it beside its text."""
+    """Where a crash was read, and all that is known about it in addition to its text."""
 
     provider: str
     """``kdump``, ``pstore``, ``netconsole``, ``serial``, ``journal``, ``kmsg``, ``syslog`` or ``file``."""
     path: str = ""
     """The file, as the user named it; empty for a socket."""
     hosts: HostRules = UNSTATED
-    """The operator's word on which host each file is of."""
+    """The operator's rules for the host of each file."""
     host_stated: str = ""
-    """Name of the host that crashed by the operator's word."""
+    """Name of the host that crashed, given by the operator."""
     host_ip: str = ""
-    """Address of the host that crashed, by kdump's folder name or netconsole's sender."""
+    """Address of the host that crashed, from kdump's folder name or netconsole's sender."""
     host_name: str = ""
     """Name of the host that crashed, from the same sources."""
     folder_epoch: float | None = None
@@ -48,7 +48,10 @@ class Origin:
     tags: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     backfill_before: float | None = None
-    """A crash before this moment is history and pages nobody, seconds since 1970 UTC; None for no history."""
+    """Seconds since 1970 UTC; a crash before this moment is history and does not alert. None for no history.
+    """
     backfill_until: float = math.inf
-    """A crash read after this moment is new, seconds since 1970 UTC: its host's clock may lag by years."""
+    """Seconds since 1970 UTC; a crash read after this moment is new, because its host's clock may lag by
+    years.
+    """
     redactor: Redactor = STANDARD

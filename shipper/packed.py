@@ -1,4 +1,4 @@
-"""Documents as the store takes them."""
+"""Documents in the form that the store takes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Packed", "encode", "pack"]
 
 
 class Packed(NamedTuple):
-    """A document as the store takes it: its JSON, and the fields that the ledger repeats."""
+    """A document in the form that the store takes: its JSON, and the fields that the ledger repeats."""
 
     id: str
     """``_id``."""
@@ -25,17 +25,17 @@ class Packed(NamedTuple):
     """``@timestamp``."""
     fatal: bool
     body: bytes
-    """Empty if its receivers have it: the store takes the rest alone."""
+    """Empty if all receivers have the document: the store then takes only the other fields."""
     sighting: Sighting | None = None
-    """None if too little is known to find other documents of the incident, or it is not kept."""
+    """None if too little is known to find other documents of the incident, or if the document is not kept."""
     columns: Columns | None = None
-    """None for the time alone."""
+    """None if only the time is known."""
 
 
 def pack(document: Mapping[str, Any], *, kept: bool = True) -> Packed:
     """Return a document of :func:`build`, encoded.
 
-    :param kept: the store takes it; one that is only printed needs no sighting and no columns.
+    :param kept: whether the store takes it; a document that is only printed needs no sighting and no columns.
     """
     return Packed(
         document["_id"],
@@ -53,7 +53,7 @@ def encode(document: Mapping[str, Any]) -> bytes:
 
     A lone surrogate, which UTF-8 cannot hold, becomes ``?``.
     """
-    import msgspec  # noqa: PLC0415 - who only asks for a name need not wait for it
+    import msgspec  # noqa: PLC0415 - importing a name from here stays fast
 
     try:
         return escape_controls(msgspec.json.encode(document))

@@ -1,6 +1,6 @@
-"""Large files in parts: each is a task of its own, and together they give what one reading gives.
+"""Large files in parts: each is a task of its own, and together they give the result of one reading.
 
-Only a log that lies open is read in parts: no compressed file, archive, memory dump or log of kdump.
+Only a plain log is read in parts: no compressed file, archive, memory dump or log of kdump.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = ["SIZE", "Joined", "Piece", "Range", "local_size", "ranges", "read_ran
 SIZE = 32 << 20
 """Bytes of a part."""
 LARGEST = 1 << 40
-"""Bytes of a file that is read in parts; a server may name any size."""
+"""Maximum bytes of a file that is read in parts; a server may name any size."""
 HEAD = 1 << 16
-"""Bytes by which a file is known."""
+"""First bytes of a file, which show its format."""
 
 
 class Range(NamedTuple):
@@ -57,7 +57,7 @@ class Over(NamedTuple):
 
     document: Packed
     at: int
-    """Offset of what was read when it was known to be over."""
+    """Offset that was reached when the crash was complete."""
 
 
 class Piece(NamedTuple):
@@ -65,15 +65,15 @@ class Piece(NamedTuple):
 
     crashes: list[Over]
     mark: str
-    """What stands before the numbers of lines in the documents, which are those of the part."""
+    """Prefix of the line numbers in the documents, which count from the beginning of the part."""
     entry: Entry | None
     part: Part | None = None
-    """What was read, with the last piece."""
+    """What was read; set in the last piece."""
     fault: str = ""
 
 
 class _Marked(int):
-    """The number of a line, written so that no text of a log is taken for it."""
+    """A line number, written so that no text of a log can be mistaken for it."""
 
     mark = ""
 
@@ -88,14 +88,14 @@ def local_size(path: str) -> int:
     """Return the size of a regular file without holes; 0 for anything else."""
     try:
         status = os.stat(path)  # noqa: PTH116
-    except (OSError, ValueError):  # said when it is read
+    except (OSError, ValueError):  # reported when it is read
         return 0
     whole = stat.S_ISREG(status.st_mode) and status.st_blocks * 512 >= status.st_size
     return status.st_size if whole else 0
 
 
 def ranges(path: str, size: int) -> list[Range]:
-    """Return the parts of a file; none if it is read whole.
+    """Return the parts of a file; empty if it is read whole.
 
     :param size: bytes; 0 if it is not known.
     """
@@ -122,7 +122,7 @@ def _opened(path: str) -> BinaryIO:
 def read_range(part: Range, base: Origin, *, kept: bool = True) -> Iterator[Piece]:
     """Yield the crashes of a part; the last piece tells what was read.
 
-    :param kept: the store takes the documents; otherwise they are only printed.
+    :param kept: whether the store takes the documents; else they are only printed.
     """
     from kpanic.grammars.parser import renumbered  # noqa: PLC0415 - the grammar is built on import
     from kpanic.grammars.part import read_part  # noqa: PLC0415 - as above
@@ -160,13 +160,13 @@ def read_range(part: Range, base: Origin, *, kept: bool = True) -> Iterator[Piec
 
 
 class Joined:
-    """The documents of a file out of its parts, which come in their order.
+    """Joins the documents of a file's parts, which come in their order.
 
     Where two parts do not join, the first one is read again with twice its size.
 
     :ivar fault: why the file was not read to its end.
     :ivar read: bytes of the parts that were read.
-    :ivar ended: no part that comes is of use.
+    :ivar ended: whether further parts are useless.
     """
 
     def __init__(self, path: str) -> None:
@@ -182,7 +182,7 @@ class Joined:
         self.ended = False
 
     def documents(self, part: Range, piece: Piece) -> list[Packed]:
-        """Return the documents of a piece that are the file's."""
+        """Return the documents of a piece that belong to the file."""
         if self.ended or self._again is not None or not self._takes(part, piece):
             return []
         found = [document for document, at in piece.crashes if at > self._behind]
@@ -214,22 +214,22 @@ class Joined:
         )
 
     def end(self) -> None:
-        """Read on, if the parts that were there did not reach the end of the file."""
+        """Read on if the parts did not reach the end of the file."""
         if not self.ended and self._again is None and self._current is not None:
             self._repeat(self._current._replace(end=None))
 
     def fail(self, fault: str) -> None:
-        """Leave the rest of the file out."""
+        """Leave out the rest of the file."""
         self.fault, self.ended = fault, True
 
     def repeated(self) -> Range | None:
-        """Return the part that is to be read now, before those that come; None: those."""
+        """Return the part to read now, before the planned ones; None to go on with those."""
         part, self._again = self._again, None
         self._current = part or self._current
         return part
 
     def _takes(self, part: Range, piece: Piece) -> bool:
-        """Tell whether a part is the one that is due."""
+        """Tell whether a part is the next one."""
         if part is self._current:
             return True
         if piece.entry is None:

@@ -1,8 +1,8 @@
-"""Secrets of kernel command lines are removed before anything is stored or shown.
+"""Removes secrets of kernel command lines before anything is stored or shown.
 
-The value of a parameter is a secret if its name matches one of the patterns (:mod:`fnmatch`, without regard
-to case); so is that of ``password=`` inside a comma list (``rootflags=user=x,password=y``), and the password
-of a URL. What is a secret there is removed from every text of the report, as the kernel repeats its command
+The value of a parameter is a secret if its name matches one of the patterns (:mod:`fnmatch`, case ignored).
+The value of ``password=`` inside a comma list (``rootflags=user=x,password=y``) and the password of a URL are
+secrets too. Each secret is removed from every text of the report, because the kernel repeats its command
 line.
 """
 
@@ -36,7 +36,8 @@ DEFAULT_PATTERNS = (
 )
 REDACTED = "[redacted]"
 SHORTEST_SECRET = 4
-"""Characters of a secret that is looked for in other texts; a shorter one would be found everywhere."""
+"""Minimum characters of a secret that is searched for in other texts; a shorter one would match everywhere.
+"""
 
 _IDENTIFIERS = frozenset({"kind", "cause", "status", "signature", "vmcore_needed", "confidence", "sure"})
 """Fields of a report that are kpanic's own words."""
@@ -46,7 +47,7 @@ _URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)([^\s/@]+)@")
 
 
 class Redactor:
-    """Removes secrets.
+    """Removes the values of secret parameters.
 
     :param patterns: names of parameters, with ``*`` and ``?``.
     """
@@ -59,7 +60,7 @@ class Redactor:
         self.command_line = lru_cache(maxsize=256)(self._command_line)  # a host's is the same at each crash
 
     def _command_line(self, text: str) -> tuple[str, tuple[str, ...]]:
-        """Return the line without its secrets, and the secrets."""
+        """Return a command line without its secrets, and the secrets."""
         secrets: list[str] = []
 
         def hide(name: str, value: str) -> str:
@@ -102,9 +103,9 @@ class Redactor:
 
 
 def _rewritten(node: Any, change: Callable[[str], str], done: dict[int, Any]) -> Any:  # noqa: ANN401
-    """Return a value of strings, tuples and structs with every string changed.
+    """Return a value of strings, tuples and structs with each string replaced.
 
-    :param done: what became of the values so far, by their ids: a report names each of its lines often.
+    :param done: results so far, by the ids of the values: a report refers to each of its lines often.
     """
     if isinstance(node, str):
         return change(node)
@@ -124,4 +125,4 @@ def _rewritten(node: Any, change: Callable[[str], str], done: dict[int, Any]) ->
 
 
 STANDARD = Redactor(DEFAULT_PATTERNS)
-"""Knows the usual names of secrets; a site adds its own with ``redact.command_line``."""
+"""Removes secrets with the usual names; a site adds its own with ``redact.command_line``."""

@@ -10,11 +10,11 @@ __all__ = ["Requests"]
 
 
 class Requests:
-    """What the service is to do next, as signals and other threads ask.
+    """Requests of signals and other threads to the service.
 
     :ivar stop: SIGTERM or SIGINT came.
     :ivar reload: SIGHUP came.
-    :ivar damaged: the store is to be set aside.
+    :ivar damaged: the store is damaged and is to be set aside.
     """
 
     def __init__(self) -> None:
@@ -39,6 +39,6 @@ class Requests:
         self._waker.send(b"\0")
 
     def wait(self, seconds: float) -> None:
-        """Wait so many seconds, or until something is asked for."""
+        """Wait so many seconds, or until a request comes."""
         if select.select([self._heard], [], [], seconds)[0]:
             self._heard.recv(4096)

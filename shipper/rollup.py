@@ -1,4 +1,4 @@
-"""Count crashes in an engine, of each signature and of each day, and keep the counts there."""
+"""Counts crashes in an engine, by signature and by day, and stores the counts there."""
 
 from __future__ import annotations
 
@@ -24,19 +24,18 @@ __all__ = ["roll_up"]
 
 OK, NOT_FOUND, CONFLICT = 200, 404, 409
 WRITTEN = 1_000
-"""Documents of a request."""
+"""Documents in one request."""
 
 Json = dict[str, Any]
 
 
 def roll_up(output: BulkOutput, namespace: str, until: int, *, again: bool = False) -> Iterator[str]:
-    """Count the signatures and days of which crashes came since the last time; yield a line for each of both.
+    """Count signatures and days with crashes since the last count; yield a line about each kind.
 
-    Two that count at the same time do no harm: a count is never replaced with an older one.
+    Two counts at the same time do no harm: a count never replaces a newer one.
 
-    :param until: milliseconds since 1970 UTC; crashes that were received later are left to the next time.
-    :param again: count all signatures, and forget those of which no crash is left. Days stay: they outlive
-        the crashes.
+    :param until: milliseconds since 1970 UTC; crashes that were received later are left for the next count.
+    :param again: count all signatures, and forget those without crashes. Days stay: they outlive the crashes.
     :raises Unavailable: the engine does not answer, or does not know the user.
     :raises ValueError: the engine refuses to store counts; its reason is in the text.
     """
@@ -59,7 +58,7 @@ def roll_up(output: BulkOutput, namespace: str, until: int, *, again: bool = Fal
 
 
 class _Kept:
-    """An index of counts, which is made if it is not there."""
+    """An index of counts, which is created if it does not exist."""
 
     def __init__(self, output: BulkOutput, index: str, fields: dict[str, Json], until: int) -> None:
         self.output, self.index, self.until = output, index, until
@@ -73,13 +72,13 @@ class _Kept:
             raise ValueError(f"index {index}: {words(output, reply)}")
 
     def since(self) -> int | None:
-        """Return up to when crashes were counted, in milliseconds since 1970 UTC; None if they never were."""
+        """Return the moment until which crashes are counted, milliseconds since 1970 UTC; None for never."""
         return totals.counted_until(self.search)
 
     def store(self, documents: Iterator[tuple[str, Json]], *, lower: bool = True) -> int:
-        """Store documents, unless one has a newer version; return how many there were.
+        """Store documents unless the index has a newer version; return their number.
 
-        :param lower: False to keep a count that is higher: crashes were in it that are deleted by now.
+        :param lower: False to keep a higher count, which includes crashes that are deleted by now.
         """
         number = 0
         while some := list(islice(documents, WRITTEN)):
@@ -97,7 +96,7 @@ class _Kept:
         return {hit["_id"]: hit["_source"]["incidents"] for hit in self.search(body)["hits"]["hits"]}
 
     def forget(self) -> None:
-        """Delete the totals that are older: their signatures have no crash."""
+        """Delete older totals, whose signatures have no crash."""
         self._ask("POST", "_refresh", None)
         older = {"range": {"counted": {"lt": self.until, "format": "epoch_millis"}}}
         where = {"bool": {"filter": [{"exists": {"field": FAULTS.field}}, older]}}
@@ -106,7 +105,7 @@ class _Kept:
             self._bulk(({"delete": {"_id": hit["_id"], **self._version}} for hit in hits), refresh=True)
 
     def finish(self) -> None:
-        """Note that everything is counted, and have searches find it."""
+        """Record that everything is counted, and make it visible to searches."""
         action = {"index": {"_id": totals.STATE, **self._version}}
         self._bulk([action, {"counted": self.until}], refresh=True)
 

@@ -27,11 +27,11 @@ __all__ = ["Service"]
 class Service:
     """The inputs and outputs of one configuration, each in a thread.
 
-    :param origin: what is known of every crash before it is read.
+    :param origin: what is known about every crash before it is read.
     :param say: takes lines for the operator.
     :param targets: outputs of messages; neither retention nor ``unlink`` waits for them.
     :param triage: is stamped on each document that is sent.
-    :param on_damage: is called, from any thread, once the store is found damaged: nothing goes on then.
+    :param on_damage: is called, from any thread, once the store is found damaged: the service then stops.
     :ivar crashes: how many crashes each input has read, by its name, known ones included.
     :ivar dropped: how many messages each input discarded, by its name and the reason.
     """
@@ -100,7 +100,7 @@ class Service:
         return not any(thread.is_alive() for thread in (*self._inputs, *self.deliveries))
 
     def alive(self) -> bool:
-        """Tell whether every output still works; an input may have ended, such as one without a socket."""
+        """Tell whether every output still runs; an input may have ended, such as a pipe."""
         return all(delivery.is_alive() for delivery in self.deliveries)
 
     def _wake(self) -> None:
@@ -108,7 +108,7 @@ class Service:
             delivery.wake()
 
     def _run(self, one: Input, feed: StoreFeed) -> None:
-        """Run an input; one that fails is started again: it finds again what it had not kept."""
+        """Run an input; start a failed one again, which then finds again what it had not kept."""
         while not self._stop.is_set():
             try:
                 one.run(feed)

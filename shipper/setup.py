@@ -1,4 +1,4 @@
-"""Install index templates, the retention policy and the signatures' index in an engine."""
+"""Installs index templates, the retention policy and the signatures' index in an engine."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 
 
 def engine_of(output: BulkOutput) -> templates.Engine:
-    """Return which engine an output delivers to."""
+    """Return the engine that an output delivers to."""
     return "elasticsearch" if output.name == "elasticsearch" else "opensearch"
 
 
 def setup_index_management(output: BulkOutput) -> Iterator[str]:
-    """Install or renew each part, in an order that leaves nothing half done; yield a line for each.
+    """Install or renew each part, in an order that is safe to interrupt; yield a line for each.
 
-    Running it again changes nothing. What the engine does not support is left out, with the reason.
+    A second run changes nothing. Parts that the engine does not support are left out, with the reason.
 
     :raises Unavailable: the engine does not answer, or does not know or trust the user.
     :raises ValueError: the engine refuses a part; its reason is in the text.
@@ -43,7 +43,7 @@ def setup_index_management(output: BulkOutput) -> Iterator[str]:
 
 
 def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
-    """Install the retention policy; return whether the engine has it now, and the line."""
+    """Install the retention policy; return whether the engine has it now, and a line."""
     kind = "lifecycle (ILM)" if engine == "elasticsearch" else "index state management (ISM)"
     path = templates.policy_path(engine)
     reply = output.request("GET", path)
@@ -58,7 +58,7 @@ def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
     if engine == "opensearch" and reply.status == OK:
         if same(templates.policy(engine)["policy"], reply.data["policy"]):
             return True, f"retention policy {templates.NAME}: as it should be"
-        # ISM refuses to overwrite what somebody else has changed in between.
+        # ISM refuses to overwrite a policy that changed since it was read.
         query = f"?if_seq_no={reply.data['_seq_no']}&if_primary_term={reply.data['_primary_term']}"
     wrote = output.request("PUT", path + query, templates.policy(engine))
     if wrote.status not in {OK, 201}:
@@ -70,7 +70,7 @@ def _policy(output: BulkOutput, engine: templates.Engine) -> tuple[bool, str]:
 
 
 def _adopt(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
-    """Put indices that are older than the policy under it: an engine does so for new indices only."""
+    """Apply the policy to older indices: an engine applies it to new ones only."""
     if engine == "elasticsearch":
         reply = output.request("GET", f"/{PATTERN}/_ilm/explain")
         found = reply.data.get("indices", {}) if reply.status == OK else {}
@@ -158,7 +158,7 @@ def _streams(output: BulkOutput, engine: templates.Engine) -> Iterator[str]:
 
 
 def _signatures(output: BulkOutput) -> str:
-    """Create the index before the first crash: a monitor whose first run finds no index skips what comes."""
+    """Create the index before the first crash: a monitor whose first run finds no index skips crashes."""
     if output.request("GET", f"/{SIGNATURES}/_mapping").status == OK:
         return f"index {SIGNATURES}: there already"
     reply = output.request("PUT", f"/{SIGNATURES}")
@@ -168,12 +168,12 @@ def _signatures(output: BulkOutput) -> str:
 
 
 def _unknown_path(reply: Reply) -> bool:
-    """Tell whether the engine has no policies at all, rather than not this one; both can be a 404 or 400."""
+    """Tell whether the engine has no policies at all, rather than not this one: both answer 404 or 400."""
     return "no handler found" in str(reply.data) or reply.status in {400, 405, 501}
 
 
 def words(output: BulkOutput, reply: Reply) -> str:
-    """Return the engine's status and reason, which names a right that the user lacks.
+    """Return the engine's status and reason; the reason names a right that the user lacks.
 
     :raises Unavailable: the engine does not know the user.
     """
@@ -185,7 +185,7 @@ def words(output: BulkOutput, reply: Reply) -> str:
 
 
 def same(wanted: Any, found: Any) -> bool:  # noqa: ANN401 - JSON
-    """Tell whether a server has all that is wanted; it adds defaults, and writes numbers as text."""
+    """Tell whether a server has all wanted values; it adds defaults, and writes numbers as text."""
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(same(value, found.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):

@@ -1,7 +1,8 @@
-"""Install dashboards in Kibana and OpenSearch Dashboards, and alert rules in Kibana and the engines.
+"""Installs dashboards in Kibana and OpenSearch Dashboards, and alert rules in Kibana and the engines.
 
 Each function yields lines for the operator: what was installed or renewed, is as it should be, or is left out
-and why. Doing it again changes nothing. What people added to a rule stays: their actions, and that it is off.
+and why. A second run changes nothing. The operator's changes to a rule stay: added actions, and whether the
+rule is on.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ __all__ = ["frontend_words", "kibana_rules", "monitors", "saved_objects", "watch
 Json = dict[str, Any]
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 MESSAGES = (".server-log", ".slack", ".teams", ".webhook")
-"""Types of Kibana's connectors that need only a text."""
+"""Types of Kibana's connectors whose only parameter is a text."""
 
 
 def saved_objects(frontend: Frontend, options: Options) -> Iterator[str]:
@@ -101,14 +102,14 @@ def kibana_rules(frontend: Frontend, options: Options) -> Iterator[str]:
 
 
 def _ours(action: Json, rule: Rule, options: Options) -> bool:
-    """Tell whether an action is one that we gave a rule: Kibana chooses the ids of actions."""
+    """Tell whether kpanic gave a rule this action; Kibana chooses the ids of actions."""
     params = action.get("params", {})
     text = str(params.get("message") or params.get("body") or "")
     return bool(action.get("id") == options.kibana_connector and f"{rule.name}: " in text)
 
 
 def monitors(output: BulkOutput, options: Options) -> Iterator[str]:
-    """Install the monitors in OpenSearch's Alerting plugin, which gives them ids of its own.
+    """Install the monitors in OpenSearch's Alerting plugin, which chooses their ids.
 
     :raises Unavailable: the engine does not answer, or does not know the user.
     :raises ValueError: the engine refuses; its reason is in the text.
@@ -151,7 +152,7 @@ def _triggers(monitor: Json) -> list[Json]:
 
 
 def _keep_actions(wanted: Json, found: Json) -> None:
-    """Add to our actions those that people gave a trigger of ours: the ones with ids that are not ours."""
+    """Add the operator's actions of a trigger to kpanic's: those whose ids are not kpanic's."""
     actions = {trigger.get("name"): trigger.get("actions", []) for trigger in _triggers(found)}
     for trigger in _triggers(wanted):
         theirs = actions.get(trigger["name"], [])

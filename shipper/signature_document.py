@@ -1,8 +1,8 @@
 """The document of a signature: the first crash of a fault, in the index of signatures.
 
-Its ``_id`` is the signature's, so that exactly one of all shippers creates it: its arrival is what "first
-seen" means. It holds what the message of an alert needs. A fault that a kernel survived and one that it died
-of are two firsts, so that the warning does not keep the panic quiet.
+Its ``_id`` is the signature's, so that exactly one of all shippers creates it: "first seen" is the arrival of
+this document. The document holds what the message of an alert needs. A fault that a kernel survived and one
+that it died of have two documents, so that the warning does not suppress the panic's alert.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["Outline", "outline", "signature_document"]
 NEXT_LINES: Final = 3
 """Maximum lines of what to do next, in the message of an alert."""
 KEYWORD_LIMIT: Final = 1024
-"""ECS's ``ignore_above``: a longer keyword would be kept but not found."""
+"""ECS's ``ignore_above``: an engine stores a longer keyword but does not find it."""
 
 
 class _Signature(msgspec.Struct):
@@ -85,10 +85,10 @@ outline = msgspec.json.Decoder(Outline).decode
 
 
 def signature_document(document: Outline, ingested: str, *, seeded: bool) -> tuple[str, dict[str, Any]]:
-    """Return ``_id`` and document of a crash's signature; the ``_id`` is empty if the crash has none.
+    """Return ``_id`` and document of a crash's signature; the ``_id`` is empty if the crash has no signature.
 
     :param ingested: the time of this try.
-    :param seeded: whether the signature pages nobody, however new it is.
+    :param seeded: whether the signature never alerts, however new it is.
     """
     panic = document.kernel.panic
     if not panic.signature.id:

@@ -1,4 +1,4 @@
-"""Documents into the store: where its disk is full, in the place of old ones that were delivered."""
+"""Stores documents; on a full disk they replace the text of old delivered ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def spool(
     """Store documents together with how far their input is.
 
     :param outputs: the outputs that must have a document before its text may be deleted for a new one; they
-        have those without a body.
+        already have documents without a body.
     :param say: takes a message if texts were deleted.
     :return: how many documents were new.
     :raises StoreError: some of the documents may be stored, the positions are not.
@@ -42,7 +42,7 @@ def spool(
             deleted += more
             if more:
                 continue
-            if len(documents) < 2:  # noqa: PLR2004 - there is no half of one
+            if len(documents) < 2:  # noqa: PLR2004 - a single document cannot be halved
                 raise
             half = len(documents) // 2  # the disk may be too small for so many at once
             added = spool(store, documents[:half], outputs, say=say)

@@ -1,6 +1,6 @@
 """Notifications to systemd: sd_notify(3), ``Type=notify-reload`` and ``WatchdogSec=``.
 
-Each function does nothing if systemd does not listen.
+No function does anything if systemd does not listen.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 __all__ = ["notify", "notify_reloading", "watchdog_interval"]
 
 UNWATCHED = 60.0
-"""Seconds between two signs of life that nobody waits for."""
+"""Seconds between two checks when systemd expects no ``WATCHDOG=1``."""
 
 
 def notify(state: str) -> None:
@@ -30,7 +30,7 @@ def notify(state: str) -> None:
 
 
 def notify_reloading() -> None:
-    """Tell that the configuration is read again; ``READY=1`` ends it."""
+    """Announce that the configuration is read again; ``READY=1`` ends the reload."""
     notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
 

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: what matters least is shortened or left out, and no name is cut in two."""
+"""Tables that fit the terminal: the least important columns are shortened or left out, and no name is cut."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ class Column(NamedTuple):
 
     name: str
     least: int = 0
-    """Characters that it may be shortened to, where the table is too wide; 0: it is whole or left out."""
+    """Characters to which the column may be shortened if the table is too wide; 0: it is whole or left out.
+    """
     order: int = 0
-    """The higher, the sooner it is shortened or left out; 0: it is never left out."""
+    """Columns with a higher rank are shortened or left out first; 0: never left out."""
     right: bool = False
-    """It holds numbers."""
+    """Whether the column holds numbers."""
 
 
 def shortened(text: str, width: int) -> str:
-    """Return a text in so many characters: its first words and its last one, which names the place.
+    """Return a text in so many characters: its first words, and its last one, which names the function.
 
     >>> shortened("BUG: unable to handle kernel NULL pointer dereference in nfs_inode_remove", 40)
     'BUG: unable to handle … nfs_inode_remove'
@@ -57,7 +58,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def short_host(name: str) -> str:
-    """Return the name of a host for a table; of a long one, without its domain.
+    """Return the name of a host for a table; a long name loses its domain.
 
     >>> short_host("web1.rack7.example-with-a-long-domain.example.com")
     'web1.…'
@@ -89,7 +90,7 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
     for place in order:
         if excess() > 0 and columns[place].order:
             widths[place] = 0
-    for place in reversed(order):  # the room that is left goes to what matters most
+    for place in reversed(order):  # the remaining room goes to the most important column
         column = columns[place]
         if widths[place] and column.least:
             whole = max([len(column.name), *(len(row[place]) for row in rows)])
@@ -98,7 +99,7 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows on standard output, on a terminal in its width; prints nothing without rows."""
+    """Print rows on standard output, within the width of a terminal; print nothing without rows."""
     from rich.cells import set_cell_size  # noqa: PLC0415
 
     cells = [[visible("" if cell is None else str(cell)) for cell in row] for row in rows]

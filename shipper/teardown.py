@@ -1,6 +1,6 @@
-"""Remove what ``kpanic setup`` made, and nothing else: people's own objects and all documents stay.
+"""Removes what ``kpanic setup`` made, and nothing else: users' own objects and all documents stay.
 
-Each function yields lines for the operator, and goes on where something is not there.
+Each function yields lines for the operator, and skips what does not exist.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def saved_objects(frontend: Frontend) -> Iterator[str]:
     form = "kibana" if frontend.name == "kibana" else "opensearch-dashboards"
     objects = [json.loads(line) for line in export("dashboard", form, Options(fleet=1)).splitlines()]
     removed = 0
-    for one in reversed(objects):  # what refers goes before what it refers to
+    for one in reversed(objects):  # objects go before those that they refer to
         reply = frontend.request("DELETE", f"/api/saved_objects/{one['type']}/{one['id']}")
         if reply.status not in {*DONE, NOT_FOUND}:
             raise ValueError(f"{one['type']} {one['id']}: {frontend_words(frontend, reply)}")
@@ -108,7 +108,7 @@ def index_management(output: BulkOutput) -> Iterator[str]:
 
 
 def _done(reply: Reply) -> str:
-    """Return what was done, or nothing if the server refuses."""
+    """Return what was done, empty if the server refuses."""
     if reply.status in DONE:
         return "removed"
     return "not there" if reply.status == NOT_FOUND else ""

@@ -1,4 +1,4 @@
-"""Text of logs on its way to a terminal: none of it may act as a control code or hide."""
+"""Makes log text safe for a terminal: no character acts as a control code or is invisible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SURROGATES = "\ud800-\udfff"
 
 @functools.cache
 def _hidden(more: str = "") -> re.Pattern[str]:
-    """Return what finds these characters, and others: most commands show no text of a log."""
+    """Return the pattern of these and other characters, made on first use: few commands show log text."""
     return re.compile(f"[{_CONTROLS}{_SURROGATES}{more}]")
 
 
@@ -39,7 +39,7 @@ def visible(text: str, *, lines: bool = False) -> str:
 
 
 def escape_controls(body: bytes) -> bytes:
-    """Return a JSON text with those characters escaped that JSON lets through and terminals act on."""
+    """Return a JSON text in which characters that JSON allows but terminals act on are escaped."""
     if body.isascii() and b"\x7f" not in body:
         return body
     return _hidden().sub(_json_escape, body.decode()).encode()

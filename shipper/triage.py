@@ -1,4 +1,4 @@
-"""Known faults: the triage file, and what it puts on documents.
+"""Known faults: the triage file, and the fields that it adds to documents.
 
 The file is a YAML list. The first entry that matches counts; those with a signature come before those with a
 title::
@@ -12,8 +12,8 @@ title::
       fixed_in: [3.10.0-1160.25.1.el7, 5.14.0-427.13.1.el9]                     # as uname -r says it
       note: backported
 
-An entry is put on documents when they leave the store, for an output or a report, so that the store is never
-out of date. An engine has what was known at the time of the delivery.
+An entry is added to documents when they leave the store, for an output or a report, so that the store is
+never out of date. An engine has the entry of the time of the delivery.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """``kernel.panic.title``, with ``*`` and ``?``."""
     status: Literal["known", "fixed", "ignored"]
     fixed_in: list[RELEASE] = []
-    """Kernel releases that have the fix, as ``uname -r`` says them; one for each line of kernels."""
+    """Kernel releases that have the fix, as ``uname -r`` prints them; one for each line of kernels."""
     ticket: str = ""
     owner: str = ""
     note: str = ""
@@ -89,8 +89,8 @@ class Triage:
     def known(self, signature: str, title: str, release: str) -> dict[str, Any]:
         """Return ``kernel.panic.triage`` for a crash; empty if the fault is not known.
 
-        ``status`` is the entry's, but of a fixed fault: ``regressed`` on a kernel that has the fix, and
-        ``known`` on one of a line that no fix is named for.
+        ``status`` is the entry's. A fixed fault is ``regressed`` on a kernel that has the fix, and ``known``
+        on a kernel of a line without a named fix.
         """
         entry = self._signatures.get(signature) or next(
             (entry for pattern, entry in self._titles if pattern.match(title)), None
@@ -110,7 +110,7 @@ class Triage:
         return {key: value for key, value in found.items() if value}
 
     def stamp_document(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Return a document with what is known of its fault now, in place of what it says."""
+        """Return a document with the current triage of its fault instead of its own."""
         panic = document.get("kernel", {}).get("panic", {})
         panic.pop("triage", None)
         known = self.known(
@@ -123,7 +123,7 @@ class Triage:
         return document
 
     def stamp(self, stored: Stored) -> Stored:
-        """Return a stored document with what is known of its fault; its other bytes stay the same."""
+        """Return a stored document with the triage of its fault; its other bytes stay the same."""
         from kpanic.shipper.api import Stored  # noqa: PLC0415 - needs msgspec only
 
         found = _decode(stored.body)
@@ -141,12 +141,12 @@ class Triage:
 
 
 def has_fix(release: str, fixes: Iterable[str]) -> bool | None:
-    """Tell whether a kernel has the fix of its line of kernels; None if no fix is named for its line.
+    """Tell whether a kernel has the fix for its line of kernels; None if no fix is named for that line.
 
-    A fix speaks of kernels that have its words: ``…el7`` of el7's, ``…-generic`` of Ubuntu's generic ones,
-    ``6.1.55`` of all; the machine does not count. Of several the one with the most numbers in common decides
-    (a stable series or a minor release has its own), of these the newest. Newer is what rpm calls newer,
-    release candidates coming before their release.
+    A fix applies to kernels whose release has its words: ``…el7`` to el7's, ``…-generic`` to Ubuntu's generic
+    ones, ``6.1.55`` to all; the machine is ignored. Of several fixes the one with the most numbers in common
+    decides (a stable series or a minor release has its own), of equal ones the newest. Releases are ordered
+    as rpm orders them, release candidates before their release.
     """
     kernel = _parts(release[:UTS_LENGTH])
     spoken = [fix for fix in map(_parts, fixes) if fix.words <= kernel.words]
@@ -168,8 +168,8 @@ class _Parts(msgspec.Struct, frozen=True):
 @lru_cache(maxsize=1024)
 def _parts(release: str) -> _Parts:
     version = _MACHINES.sub("", re.sub(r"[^\w.+-]", ".", release, flags=re.ASCII))
-    version = re.sub(r"^(\d+\.\d+)(?![.\d])", r"\1.0", version)  # 6.6 says uname as 6.6.0
-    version = re.sub(r"-(?=rc\d)", "~", version)  # rpm's mark for before a release
+    version = re.sub(r"^(\d+\.\d+)(?![.\d])", r"\1.0", version)  # uname prints 6.6 as 6.6.0
+    version = re.sub(r"-(?=rc\d)", "~", version)  # rpm's mark of a version before a release
     numbers = tuple(int(digits) for digits in re.findall(r"\d+", version.partition("~")[0]))
     words = frozenset(re.findall(r"(?:el|amzn)\d+[a-z]*|[a-z]{2,}", version)) - {"rc"}
     return _Parts(version, numbers, words)

@@ -43,7 +43,7 @@ COPYING: Final = 256 << 20
 """Maximum bytes of address space of what puts it together."""
 WORDS: Final = 1 << 20
 """Maximum bytes that it says on standard error."""
-NICE: Final = 10
+_NICELY: Final = ("nice", "-n", "10")
 LOOK: Final = 0.5
 """Seconds between two looks whether to stop."""
 
@@ -70,9 +70,12 @@ def questioned(
     """
     command = confined.command(memory, WORDS, max(1, int(seconds)), _program("worker"))
     if background:
-        command = ["nice", "-n", str(NICE), *command]
+        command = [*_NICELY, *command]
     deadline = time.monotonic() + seconds
-    with tempfile.TemporaryFile() as words, put_together(asked.path, seconds / 2, stop) as file:
+    with (
+        tempfile.TemporaryFile() as words,
+        put_together(asked.path, seconds / 2, background=background, stop=stop) as file,
+    ):
         if file is not None:
             asked = structs.replace(asked, path=_path(file), cut_off=True)
         process = subprocess.Popen(  # noqa: S603 - our own program, no shell
@@ -128,7 +131,9 @@ def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:
 
 
 @contextlib.contextmanager
-def put_together(path: str, seconds: float, stop: Callable[[], bool] = bool) -> Iterator[IO[bytes] | None]:
+def put_together(
+    path: str, seconds: float, *, background: bool = False, stop: Callable[[], bool] = bool
+) -> Iterator[IO[bytes] | None]:
     """Give what there is of a flattened dump that is cut off, in a file without a name; None for any other.
 
     :param seconds: maximum seconds; then what was put together until there counts.
@@ -146,7 +151,7 @@ def put_together(path: str, seconds: float, stop: Callable[[], bool] = bool) -> 
         program = [sys.executable, "-I", "-S", flattened.__file__, str(ROOM)]
         command = confined.command(COPYING, ROOM, max(1, int(seconds)), program)
         process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            ["nice", "-n", str(NICE), *command],  # noqa: S607 - as below
+            [*_NICELY, *command] if background else command,
             stdin=dump,
             stdout=file,
             stderr=subprocess.DEVNULL,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -83,6 +85,19 @@ def test_debug_information_is_downloaded_where_servers_are_named(
     with watching(crash.parent, []) as feed:
         until(lambda: any("debug information is not here" in said for said in feed.said), 120)
     assert len(server.asked) == 2
+
+
+def test_what_ssh_brought_of_a_dump_is_opened_too(crash: Path, dumps: Path) -> None:
+    """kdump pipes ``makedumpfile -F`` to ssh, and names what arrives until it is whole."""
+    incomplete, command = crash / "vmcore-incomplete", ["makedumpfile", "-F", "-d", "31", crash / "vmcore"]
+    with incomplete.open("wb") as file:
+        subprocess.run(command, stdout=file, stderr=subprocess.DEVNULL, check=True)
+    os.truncate(incomplete, incomplete.stat().st_size - 1_000_000)
+    (crash / "vmcore").unlink()
+    with watching(crash.parent, debug_info(dumps)) as feed:
+        until(lambda: len(feed.crashes) == 2, 300)
+        dump = next(build(*one) for one in feed.crashes.values() if one.origin.provider == "vmcore")
+    assert dump["kernel"]["panic"]["vmcore"]["pointer"] == "account->owner"
 
 
 def test_a_dump_is_opened_once(crash: Path, dumps: Path) -> None:

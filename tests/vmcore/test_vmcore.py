@@ -194,7 +194,10 @@ def test_blocked_tasks_are_grouped_by_where_they_wait(dumps: Path) -> None:
 
 
 def test_of_two_who_wait_for_each_other_it_says_so(dumps: Path) -> None:
-    why = opened(dumps, "deadlock")["verdict"]["why"]
+    crash = opened(dumps, "deadlock")
+    assert crash["vmcore"]["lock"] == "mutex credit"
+    assert crash["vmcore"]["holder"].startswith("payee (PID ")
+    why = crash["verdict"]["why"]
     assert "payer (PID " in why
     assert "payee (PID " in why
     assert "each hold what the next of them waits for, a deadlock" in why
@@ -204,6 +207,7 @@ def test_of_a_soft_lockup_it_says_which_spinlock_is_waited_for(dumps: Path) -> N
     crash = opened(dumps, "spin")
     assert "with cashier (PID " in crash["verdict"]["why"]
     assert "spins for the spinlock books.till" in crash["verdict"]["why"]
+    assert (crash["vmcore"]["lock"], crash["vmcore"]["holder"]) == ("spinlock books.till", "")
     assert [" cashier+0x" in row for row in proofs(crash)] == [True]
     assert [row for row in evidence(crash, "trapping frame") if "prev" in row] == [
         "queued_spin_lock_slowpath: val, prev, next, node, old, tail, idx, _val, VAL"

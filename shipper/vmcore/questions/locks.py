@@ -124,19 +124,22 @@ def ask(dump: Dump) -> Answer:
         locks |= {one.lock for one in chain}
         end = _end(dump, chain)
         verdicts.append((chain[-1].holder is None, end))
-        held = held or (chain[-1] if chain[-1].holder is not None else None)
+        if held is None and chain[-1].holder is not None:
+            held = (_ring(chain) or chain[-1:])[0]
         beside = [one for one in waiting.values() if one.lock == chain[0].lock and one is not chain[0]]
         more = f" {len(beside)} more wait{'' if beside[1:] else 's'} for it." if beside else ""
         findings.append(Finding(f"{chain[0].words}: {end}.{more}", tuple(_lines(dump, chain, beside))))
     verdicts.sort(key=lambda one: one[0])  # who holds a lock says more than that nobody can tell
-    for words, lines in spinning:
+    for words, _, lines in spinning:
         findings.append(Finding(f"{words}.", lines))
         verdicts.insert(0, (False, words))
     return Answer(
         NAME,
         tuple(findings),
         verdict=verdicts[0][1][:LONGEST],
-        lock=f"{held.kind.words} {held.name}" if held else "",
+        lock=f"{held.kind.words} {held.name}"
+        if held
+        else next((lock for _, lock, _ in spinning if lock), ""),
         holder=task_words(held.holder) if held and held.holder is not None else "",
     )
 
@@ -247,6 +250,13 @@ def _chain(first: _Waits, waiting: dict[int, _Waits]) -> list[_Waits]:
     return chain
 
 
+def _ring(chain: list[_Waits]) -> list[_Waits]:
+    """Return the part of a chain that waits for itself, a deadlock; empty where it does not."""
+    tasks = [one.task.value_() for one in chain]
+    holder = chain[-1].holder
+    return chain[tasks.index(holder.value_()) :] if holder is not None and holder.value_() in tasks else []
+
+
 def _end(dump: Dump, chain: list[_Waits]) -> str:
     """Say where a chain ends."""
     last = chain[-1]
@@ -254,9 +264,7 @@ def _end(dump: Dump, chain: list[_Waits]) -> str:
     if last.holder is None:
         return f"{lock} does not record who holds it"
     holder = task_words(last.holder)
-    tasks = [one.task.value_() for one in chain]
-    if last.holder.value_() in tasks:
-        ring = chain[tasks.index(last.holder.value_()) :]
+    if ring := _ring(chain):
         names = listed(task_words(one.task) for one in ring)
         if len(ring) == 1:
             return f"{holder} holds {lock} itself, a deadlock"
@@ -298,8 +306,8 @@ def _lines(dump: Dump, chain: list[_Waits], beside: list[_Waits]) -> Iterator[st
             return
 
 
-def _spinning(dump: Dump) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the CPUs that spin for a lock, each with its stack."""
+def _spinning(dump: Dump) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield the CPUs that spin for a lock, in words, each with the lock, if it is known, and its stack."""
     for cpu, task in dump.running():
         try:
             stack = dump.stack(task)
@@ -309,9 +317,10 @@ def _spinning(dump: Dump) -> Iterator[tuple[str, tuple[str, ...]]]:
         if not frames:
             continue
         address = _spinlock(frames)
-        name = f"the spinlock {_spin_name(dump, address)}" if address else "a spinlock"
+        lock = f"spinlock {_spin_name(dump, address)}" if address else ""
+        name = f"the {lock}" if lock else "a spinlock"
         words = f"CPU {cpu}, with {task_words(task)}, spins for {name}{_spin_owner(dump, address)}"
-        yield words[:LONGEST], dump.stack_lines(stack)
+        yield words[:LONGEST], lock[:LONGEST], dump.stack_lines(stack)
 
 
 def _spinlock(frames: Sequence[StackFrame]) -> int:

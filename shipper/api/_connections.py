@@ -10,9 +10,9 @@ __all__ = ["connection_error"]
 def connection_error(error: BaseException) -> str:
     """Return the cause of a client library's exception, in the words of TLS or of the system.
 
-    Looks through causes, contexts and arguments, as HTTP clients wrap what they catch.
+    Looks through causes, contexts and arguments, because HTTP clients wrap errors.
     """
-    import ssl  # noqa: PLC0415 - who only parses needs none
+    import ssl  # noqa: PLC0415 - parsing alone does not need it
     from http.client import HTTPException  # noqa: PLC0415
 
     seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""Fields of a document that are set when it is sent, without decoding the rest."""
+"""Sets the fields of a document that are known when it is sent, without decoding the rest."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 def timestamp() -> str:
-    """Return the current time as documents write it: ``2026-11-22T23:40:01.123Z``."""
+    """Return the current time in the format of documents: ``2026-11-22T23:40:01.123Z``."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def with_delivery_fields(body: bytes, ingested: str, *, document_id: str = "") -> bytes:
     """Return a stored document as it is sent: with ``event.ingested`` and without ``_id``.
 
-    Alert rules look at ``event.ingested``, so it is the time of this try and not that of the spooling.
-    ``_id`` belongs into the request: the engines refuse a document that has one inside.
+    Alert rules look at ``event.ingested``, so it is the time of this try and not of the spooling. ``_id``
+    belongs in the request: the engines refuse a document that contains one.
 
     :param body: the ``body`` of a :class:`Stored`.
     :param ingested: the time of this try, see :func:`timestamp`.
-    :param document_id: set as ``labels.document_id``, for receivers that have no place for an ``_id``.
+    :param document_id: set as ``labels.document_id``, for receivers without an ``_id``.
     :raises msgspec.DecodeError: ``body`` is no JSON object.
 
     >>> with_delivery_fields(b'{"_id":"a","message":"died"}', "2026-11-22T23:40:01.123Z", document_id="a")

@@ -1,4 +1,4 @@
-"""Inputs: what the service calls, and what it gives them."""
+"""Inputs: the methods that the service calls, and the feed that it passes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Crash(NamedTuple):
 
 
 class Unreadable(Exception):  # noqa: N818 - it says what the file is
-    """A file cannot be read, or not to its end.
+    """A file cannot be read to its end, or not at all.
 
-    :ivar path: as the user named it.
+    :ivar path: the path as the user gave it.
     :ivar reason: one line: what is wrong and what to do.
     """
 
@@ -40,43 +40,44 @@ class DropReason(StrEnum):
     """Why messages were discarded."""
 
     RATE = "rate"
-    """Their sender sends more than it may."""
+    """The sender exceeds its rate."""
     MEMORY = "memory"
-    """There is no room for more of their sender."""
+    """There is no room for more messages of the sender."""
     KERNEL = "kernel"
     """The socket's buffer in the kernel was full."""
     CONNECTIONS = "connections"
     """There are too many connections."""
     ENCODING = "encoding"
-    """They are compressed or encrypted."""
+    """The messages are compressed or encrypted."""
     SHUTDOWN = "shutdown"
-    """The service ended before they were read."""
+    """The service ended before the messages were read."""
 
 
 class Feed(Protocol):
     """The service as a running input sees it."""
 
     origin: Origin
-    """What is known of every crash before it is read: provider, this host, tags, labels."""
+    """What is known about every crash before it is read: provider, this host, tags, labels."""
     stop: Stop
-    """Set when the input has to end. What it has not kept by then, it finds again at the next start."""
+    """Set when the input has to end. It finds crashes that it has not kept by then again at the next start.
+    """
 
     def keep(self, crashes: Iterable[Crash], positions: Mapping[str, str | None] | None = None) -> None:
         """Store crashes and positions; both are durable on return.
 
-        ``crashes`` may be an iterator: they are stored as they come, the positions with the last. What it
-        raises is raised here, after the crashes before it are stored.
+        ``crashes`` may be an iterator: crashes are stored as they come, the positions with the last one. An
+        error of the iterator is raised here, after the crashes before it are stored.
 
-        Blocks while the store cannot take them. If ``stop`` is set meanwhile, it returns without storing
-        anything. Once ``stop`` is set, of an iterator only some are stored, and no position. A crash that the
-        store has already is passed over.
+        Blocks while the store cannot take crashes. If ``stop`` is set meanwhile, it returns without storing
+        anything. Once ``stop`` is set, only some crashes of an iterator are stored, and no position. A crash
+        that the store has already is skipped.
 
         :param crashes: any number, none included.
-        :param positions: where to go on at the next start, by the input's own keys; None deletes a key.
+        :param positions: where to continue at the next start, by the input's own keys; None deletes a key.
         """
 
     def positions(self) -> dict[str, str]:
-        """Return the positions kept so far, those of earlier runs included."""
+        """Return the positions kept so far, including those of earlier runs."""
 
     def delivered(self, crashes: Iterable[Crash]) -> bool:
         """Tell whether every output has acknowledged all of these crashes."""

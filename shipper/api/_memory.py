@@ -1,7 +1,7 @@
-"""Memory that text of strangers takes in this process: queues, parsers, files that are followed.
+"""Limits the memory that untrusted text takes in this process: queues, parsers, followed files.
 
-Each holder has a :class:`Share` and counts what it holds. While all together hold more than the limit, those
-that hold more than an equal part drop what is oldest of the sender who has most.
+Each holder has a :class:`Share` and counts its bytes. While all holders together exceed the limit, each
+holder that has more than an equal part drops the oldest text of its largest sender.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LIMIT: Final = 64 << 20
 
 
 class Memory:
-    """A limit in bytes and the shares that keep it together.
+    """A limit in bytes, and the shares that keep to it together.
 
     :ivar limit: may be changed at any time.
     :ivar held: bytes that all shares hold.
@@ -30,7 +30,7 @@ class Memory:
         self._shares: weakref.WeakSet[Share] = weakref.WeakSet()
 
     def share(self) -> Share:
-        """Return a new share; what it holds is given back when it is closed or garbage."""
+        """Return a new share; its bytes are given back when it is closed or garbage."""
         share = Share(self)
         with self._lock:
             self._shares.add(share)
@@ -47,7 +47,7 @@ class Memory:
 
 
 class Share:
-    """What one holder holds."""
+    """The bytes of one holder."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -82,4 +82,4 @@ class Share:
 
 
 MEMORY = Memory()
-"""The one of this process; ``kpanic run`` sets its limit."""
+"""The memory of this process; ``kpanic run`` sets its limit."""

@@ -1,4 +1,4 @@
-"""Outputs: what the pipeline calls, and what they answer."""
+"""Outputs: the methods that the pipeline calls, and the answers that outputs return."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Stored:
 
 
 class DeliveryStatus(StrEnum):
-    """What became of a document in one try."""
+    """The outcome of a document in one try."""
 
     DELIVERED = "delivered"
     """The receiver has it."""
     RETRY = "retry"
     """The receiver did not take it this time; nothing is wrong with the document."""
     REJECTED = "rejected"
-    """The receiver will never take it as it is. It becomes a dead letter."""
+    """The receiver will never take the document as it is. The document becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one document in one try.
+    """The outcome of one document in one try, with its reason.
 
     :ivar id: the document's ``_id``.
     :ivar status: delivered, to be tried again, or rejected.
@@ -61,8 +61,8 @@ class Outcome:
 class Unavailable(Exception):  # noqa: N818 - it says what the receiver is
     """The receiver cannot be reached or takes nothing: no document of the batch was settled.
 
-    The text is one line for the operator: which receiver, what happened, what to do. Secrets that the
-    receiver repeats are hidden, see :func:`hide_secrets`.
+    The message is one line for the operator: which receiver, what happened, what to do. Secrets that the
+    receiver repeats are hidden; see :func:`hide_secrets`.
     """
 
     def __init__(self, message: str) -> None:
@@ -97,7 +97,7 @@ class Output(Protocol):
         """
 
     def check(self) -> str:
-        """Connect, and return a line for the operator that says what was reached.
+        """Connect, and return a line for the operator that names the receiver.
 
         :raises Unavailable: the receiver cannot be reached or would take nothing.
         """

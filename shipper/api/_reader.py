@@ -1,7 +1,7 @@
-"""Parsers for text that does not end: of one host, or of many.
+"""Parsers for endless text, of one host or of many.
 
 Nothing in a log marks the end of a crash. A report is complete when its host has been quiet for a time, or
-when no further report came for :data:`PATIENCE` times as long while the kernel goes on printing.
+when the kernel keeps printing for :data:`PATIENCE` times as long without another report.
 """
 
 from __future__ import annotations
@@ -24,30 +24,32 @@ if TYPE_CHECKING:
 __all__ = ["Reader", "Readers", "parse_fault", "too_costly"]
 
 PATIENCE = 3
-"""Quiet times after the last header until its report is complete, however slow the console."""
+"""Number of quiet times from the last header until its report is complete, however slow the console."""
 LOOK = 0.25
 """Minimum seconds between two checks for readers that have gone quiet."""
 SLICE = 0.05
 """Maximum seconds of one such check."""
 STALE: Final = 64
-"""Moments in the heap that no longer hold, beside as many as hold, until they are dropped."""
+"""Maximum outdated moments in the heap, in addition to as many as are valid, before they are dropped."""
 AT_ONCE: Final = 16
-"""Which part of the readers are lost at once."""
+"""Share of the readers that are dropped at once."""
 BATCH = 100
 """Crashes handed over at a time."""
 SPARED: Final = 1 << 19
-"""Maximum bytes of an owner whose crash is spared: a crash with its boot takes less."""
+"""Maximum bytes of an owner whose open crash is spared: a crash with its boot takes less."""
 AHEAD: Final = 50.0
-"""How far it comes ahead of equals, as a logarithm; a new address is further behind (``inbox.BEHIND``)."""
+"""How far a spared owner comes before equals, as a logarithm; a new address comes further behind
+(``inbox.BEHIND``).
+"""
 READER_BYTES: Final = 8192
 """Memory of a reader that holds no text."""
 LINE_BYTES: Final = 200
-"""Memory of a line beside its text."""
+"""Memory of a line in addition to its text."""
 MOST_LINES: Final = 48_000
-"""Lines that a parser holds at most, and :data:`MOST_TEXT` characters."""
+"""Maximum lines that a parser holds, with at most :data:`MOST_TEXT` characters."""
 MOST_TEXT: Final = 8 << 20
 RECENT: Final = 1 << 20
-"""Bytes of text before a crash that a parser holds at most."""
+"""Maximum bytes of text before a crash that a parser holds."""
 
 
 def parse_fault(error: Exception) -> str:
@@ -63,7 +65,7 @@ def too_costly(size: int) -> str:
 class Reader:
     """A parser for text of one host.
 
-    An error of the grammar costs the text that provokes it; reports that are open are handed over.
+    An error of the grammar loses the text that causes it; open reports are handed over.
 
     :param say: logs a line for the operator, see :meth:`Feed.say`.
     :param quiet: seconds of silence after which a report is complete.
@@ -84,7 +86,7 @@ class Reader:
         self._bytes = 0
         self._lines = 0
         self._wide = False
-        """The text has characters beyond ASCII: one of them may widen its whole line."""
+        """Whether the text has characters beyond ASCII: one such character may widen its whole line."""
 
     def feed(self, chunk: bytes) -> list[CrashReport]:
         """Parse the next bytes of the text; return the reports that are complete."""
@@ -109,7 +111,7 @@ class Reader:
         )
 
     def flush(self) -> list[CrashReport]:
-        """Return the reports that are open; what is known of the boot is kept."""
+        """Return the open reports; keep what is known about the boot."""
         size = self._bytes
         self._last = None
         self._bytes, self._lines, self._wide = 0, 0, False
@@ -117,7 +119,7 @@ class Reader:
 
     @property
     def size(self) -> int:
-        """Bytes of memory that the parser takes at most: of what was fed since the last flush."""
+        """Maximum bytes of memory that the parser takes for the text since the last flush."""
         if not self._parser.open:
             return READER_BYTES + min(self._bytes, RECENT)
         text = min(self._bytes, MOST_TEXT) * (4 if self._wide else 1)
@@ -130,7 +132,7 @@ class Reader:
 
     @property
     def blank(self) -> bool:
-        """Whether nothing of its host's boot or crash is known."""
+        """Whether neither a boot nor a crash of the host is known."""
         return self._parser.blank
 
     @property
@@ -142,7 +144,7 @@ class Reader:
         return max(0.0, min(left, max(LOOK, self._quiet / 4)) if self._parser.open else left)
 
     def _guarded(self, step: Callable[[], list[CrashReport]], size: int) -> list[CrashReport]:
-        """Return what a step returns; where it fails or costs more than so many bytes may, what was open."""
+        """Return a step's result, or the open reports if it fails or exceeds the cost of so many bytes."""
         try:
             return WATCHDOG.watched(step, lambda: cost(size))
         except TooCostly:
@@ -164,18 +166,19 @@ One = TypeVar("One", bound=Reader)
 class Readers(Generic[Key, One]):
     """A :class:`Reader` for each of many hosts or senders, within a number and within a share of the memory.
 
-    Where there are too many, the owner of most readers loses the one that was silent longest; where they take
-    too much memory, the owner whose readers take most does. With ``rank``, some are lost at once: those that
-    know nothing of their host, then those of the largest rank, and of equals those whose crash is being read
-    last. What is open in a lost reader is handed over.
+    If there are too many readers, the owner with most loses the one that was silent longest. If they take too
+    much memory, the owner whose readers take most loses one. With ``rank``, several are dropped at once:
+    first those that know nothing about their host, then those of the largest rank; among equals, readers with
+    an open crash come last. Open reports of a dropped reader are handed over.
 
     :param make: returns a new reader for a key.
-    :param take: receives complete reports with their keys, many at a time, as each call syncs the store.
+    :param take: receives complete reports with their keys, many at a time, because each call syncs the store.
     :param most: maximum number of readers.
-    :param owner: returns who a key belongs to, such as the address of a sender of many hosts' messages; by
+    :param owner: returns the owner of a key, such as the address of a sender of many hosts' messages; by
         default each key is its own owner.
     :param clock: the readers' clock.
-    :param rank: returns the logarithm of what an owner costs; a small one keeps its readers longest.
+    :param rank: returns the logarithm of an owner's cost; the owner with the smallest keeps its readers
+        longest.
     """
 
     def __init__(  # noqa: PLR0913 - they are independent
@@ -201,13 +204,13 @@ class Readers(Generic[Key, One]):
         self._owned: Counter[Hashable] = Counter()
         """Bytes of each owner's readers."""
         self._unsettled: dict[Key, float] = {}
-        """When each reader is asked next that has something to complete."""
+        """When each reader with something to complete is asked next."""
         self._due: list[tuple[float, int, Key]] = []
-        """The same as a heap, with moments that no longer hold."""
+        """The same moments as a heap, including outdated ones."""
         self._pushed = itertools.count()
         self._looked = 0.0
         self._more = False
-        """The last check did not reach all readers."""
+        """Whether the last check did not reach all readers."""
         self._complete: list[tuple[Key, CrashReport]] = []
 
     def __contains__(self, key: Key) -> bool:
@@ -226,7 +229,7 @@ class Readers(Generic[Key, One]):
         return reader
 
     def feed(self, key: Key, chunk: bytes) -> None:
-        """Parse the next bytes of one host; :meth:`settle` hands over what is complete."""
+        """Parse the next bytes of one host; :meth:`settle` hands over complete reports."""
         reader = self[key]
         self._gather(key, reader.feed(chunk))
         self._weigh(key, reader.size)
@@ -235,7 +238,7 @@ class Readers(Generic[Key, One]):
             self._make_room(self._owned.__getitem__)
 
     def settle(self) -> None:
-        """Hand over the reports that are complete by now; takes :data:`SLICE` at most."""
+        """Hand over the reports that are complete by now, within :data:`SLICE` seconds."""
         now = self._now()
         if self._more or now - self._looked >= LOOK:
             self._looked, self._more = now, False
@@ -253,9 +256,9 @@ class Readers(Generic[Key, One]):
         self._give()
 
     def flush(self, until: float = math.inf) -> int:
-        """Hand over all reports, the incomplete ones too; return how many could not be read in time.
+        """Hand over all reports, including incomplete ones; return how many could not be read in time.
 
-        :param until: moment of the monotonic clock after which no reader is asked any more.
+        :param until: moment of the monotonic clock after which no more readers are asked.
         """
         self._unsettled.clear()
         self._due.clear()
@@ -287,11 +290,11 @@ class Readers(Generic[Key, One]):
         return max(LOOK, self._due[0][0] - self._now())
 
     def _reader(self, key: Key) -> One:
-        """Return a reader; it is silent for as long as before."""
+        """Return a reader without counting as activity."""
         return self._readers[self._owner(key)][key]
 
     def _expect(self, key: Key, reader: One) -> None:
-        """Note when a reader is to be asked, if that is sooner than it was."""
+        """Record when a reader is to be asked next, if that is earlier than recorded."""
         if (wait := reader.wait) is None:
             self._unsettled.pop(key, None)
             return
@@ -304,22 +307,22 @@ class Readers(Generic[Key, One]):
                 heapq.heapify(self._due)
 
     def _weigh(self, key: Key, size: int) -> None:
-        """Count what a reader takes now."""
+        """Count the memory that a reader takes now."""
         change = size - self._sizes.get(key, 0)
         self._sizes[key] = size
         self._owned[self._owner(key)] += change
         self._share.change(change)
 
     def _make_room(self, taken: Callable[[Hashable], float]) -> None:
-        """Lose a reader of who has taken most; with ranks some, as it takes long to order all.
+        """Drop a reader of the owner that takes most; with ranks drop several, as ordering takes long.
 
-        A rank is a logarithm, and what an owner has taken counts with it: many hosts of one sender take no
-        place from another's.
+        The amount that an owner takes is added to its rank, as a logarithm: many hosts of one sender do not
+        displace another sender's.
 
-        :param taken: returns what an owner has taken.
+        :param taken: returns the amount that an owner takes.
         """
         if (rank := self._rank) is None:
-            most = max(self._readers, key=taken)  # the first of those: who was silent longest
+            most = max(self._readers, key=taken)  # the first one was silent longest
             self._lose(most, next(iter(self._readers[most])))
             return
         costs = {
@@ -336,7 +339,7 @@ class Readers(Generic[Key, One]):
             self._lose(owner, key)
 
     def _spared(self, owner: Hashable) -> bool:
-        """Tell whether an owner has nothing but crashes that are being read, and not much of them."""
+        """Tell whether an owner has only readers with an open crash, and few bytes in them."""
         return self._owned[owner] <= SPARED and all(reader.open for reader in self._readers[owner].values())
 
     def _lose(self, owner: Hashable, key: Key) -> None:

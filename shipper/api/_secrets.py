@@ -1,4 +1,4 @@
-"""The secrets that this process was given, so that no message repeats them."""
+"""Remembers the secrets of this process, so that no message repeats them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import re
 __all__ = ["REASON", "hide_secrets", "remember_secret", "shown_reason"]
 
 REASON = 2_000
-"""Maximum characters of what a receiver says; an engine quotes the document."""
+"""Maximum characters of a receiver's reason; an engine quotes the document."""
 
 HIDDEN = "[secret]"
 SHORTEST = 4
-"""Characters of a secret that is looked for; a shorter one would be found everywhere."""
+"""Minimum characters of a secret that is searched for; a shorter one would match everywhere."""
 LONG = 8
-"""Characters from which a secret is hidden inside a word too: ``pass[secret]`` would tell a short one."""
+"""Minimum characters of a secret that is hidden inside a word too: ``pass[secret]`` would reveal a short one.
+"""
 
 _secrets: set[str] = set()
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
@@ -29,9 +30,9 @@ def remember_secret(secret: str) -> None:
 
 
 def hide_secrets(text: str) -> str:
-    """Return a message without secrets: as they are, in base64 (``Authorization: Basic …``), or in a URL.
+    """Return a message without secrets: plain ones, in base64 (``Authorization: Basic …``), or in a URL.
 
-    A receiver may answer with what it was sent.
+    A receiver's answer may repeat the request.
     """
     for secret in sorted(_secrets, key=len, reverse=True):
         if len(secret) >= LONG:
@@ -44,7 +45,7 @@ def hide_secrets(text: str) -> str:
 
 
 def shown_reason(text: str) -> str:
-    """Return what a receiver says, without secrets and with at most :data:`REASON` characters."""
+    """Return a receiver's message, without secrets and with at most :data:`REASON` characters."""
     return hide_secrets(text[: 2 * REASON])[:REASON]
 
 

@@ -1,4 +1,4 @@
-"""Settings of plugins: the base of every ``Config``, and the keys that several have, named as Filebeat's."""
+"""Settings of plugins: the base of every ``Config``, and shared keys, named as Filebeat's."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the ``Config`` of every input and output.
 
-    Subclasses declare a key as an annotated field with its default and check what types cannot say in
-    ``__post_init__``, with a ValueError whose text begins with the key. The representation shows no value,
-    as it may be a secret.
+    Subclasses declare a key as an annotated field with its default. ``__post_init__`` checks what types
+    cannot express, and raises a ValueError whose message begins with the key. The representation shows no
+    values, because a value may be a secret.
 
     >>> class LokiConfig(Settings, frozen=True, kw_only=True):
     ...     host: str
@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def examine(self) -> None:
         """Check the files that the settings name; ``kpanic test config`` and every start call it.
 
-        :raises ValueError: one cannot be used; the text begins with the key.
+        :raises ValueError: a file cannot be used; the message begins with the key.
         """
 
     def __repr__(self) -> str:
@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class PathSettings(Settings, frozen=True, kw_only=True):
-    """Settings of an input that reads files, of one machine or of many."""
+    """Settings of an input that reads files of one machine or of many."""
 
     paths: list[FilePath]
     """Files or folders. ``{host}`` stands for the name of the host that a file is of."""
@@ -81,11 +81,11 @@ class PathSettings(Settings, frozen=True, kw_only=True):
                 raise ValueError(f"paths[{index}]: {error}") from None
 
     def host_rules(self) -> list[HostRule]:
-        """Return whose crashes the paths hold, as far as the operator says."""
+        """Return the operator's rules for the host of the files at the paths."""
         return [HostRule(path, self.host) for path in self.paths if self.host or HOST in path]
 
     def folders(self) -> list[str]:
-        """Return the paths, each with ``{host}`` as those that are there now, or itself if none is."""
+        """Return the paths; those with ``{host}`` are replaced by existing ones that match, if any."""
         import glob  # noqa: PLC0415
 
         return [
@@ -99,7 +99,7 @@ class TLS(Settings, frozen=True, kw_only=True):
     """The ``ssl`` keys."""
 
     certificate_authorities: list[ReadFile] = []
-    """PEM files; without any, those that the system trusts."""
+    """PEM files with trusted authorities; by default the system's."""
     verification_mode: Literal["full", "certificate", "none"] = "full"
     """``full``: chain and host name; ``certificate``: the chain only; ``none``: no check."""
     certificate: ReadFile = ""
@@ -116,7 +116,7 @@ class TLS(Settings, frozen=True, kw_only=True):
 
 
 class OptionalTLS(TLS, frozen=True, kw_only=True):
-    """The ``ssl`` keys of an output whose addresses have no scheme, and whether there is TLS at all."""
+    """The ``ssl`` keys of an output whose addresses have no scheme, with the key that turns TLS on."""
 
     enabled: bool = False
 
@@ -138,7 +138,7 @@ def split_address(text: str, default_port: int) -> tuple[str, int]:
 
 
 def check_addresses(hosts: Iterable[str], default_port: int, example: str) -> None:
-    """Check the ``hosts`` of an output that :func:`split_address` takes apart.
+    """Check the ``hosts`` of an output that uses :func:`split_address`.
 
     :param example: an address, for the message.
     :raises ValueError: one of them has another form; the text names it by its index.
@@ -188,7 +188,7 @@ def base_url(text: str, default_port: int, tls: TLS) -> str:
 
 
 def tls_context(tls: TLS) -> ssl.SSLContext:
-    """Return the client's side of TLS, 1.2 or newer.
+    """Return a client's TLS context, for TLS 1.2 or newer.
 
     :raises ValueError: a file of the settings cannot be used; the text begins with its key and names it.
     """
@@ -216,7 +216,7 @@ def tls_context(tls: TLS) -> ssl.SSLContext:
 
 
 def trust_context_only(pool: Any, tls: TLS) -> None:  # noqa: ANN401 - urllib3's pool, of any client
-    """Make a urllib3 connection pool verify by its TLS context alone; clients add their own authorities."""
+    """Make a urllib3 connection pool verify by its TLS context only; clients add their own authorities."""
     pool.ca_certs = None
     pool.cert_reqs = None
     pool.assert_hostname = None if tls.verification_mode == "full" else False

@@ -1,4 +1,4 @@
-"""Waiting for input or for the end, whichever comes first."""
+"""Waits for input or for the end, whichever comes first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Stop", "Waiter"]
 
 
 class Stop(threading.Event):
-    """An event that ``select`` can wait for beside sockets and pipes; readable once set (eventfd(2))."""
+    """An event that ``select`` can wait for along with sockets and pipes; readable once set (eventfd(2))."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Stop(threading.Event):
         return self._descriptor
 
     def set(self) -> None:
-        """Set the event, for good."""
+        """Set the event permanently."""
         super().set()
         os.eventfd_write(self._descriptor, 1)
 
@@ -52,9 +52,9 @@ class Waiter:
         self._selector.unregister(source)
 
     def wait(self, seconds: float | None) -> list[Any]:
-        """Return the tags of the sources that are readable, after ``seconds`` at the latest; None: no limit.
+        """Return the tags of the readable sources, after ``seconds`` at the latest; None: no limit.
 
-        Returns at once, with what is readable, when the event is set.
+        Returns immediately, with the readable sources, when the event is set.
         """
         return [key.data for key, _ in self._selector.select(seconds) if key.data is not None]
 

@@ -1,8 +1,8 @@
-"""What reading one piece of text may cost: a line, a datagram, an entry, a file.
+"""Limits the cost of reading one piece of text: a line, a datagram, an entry, a file.
 
-Every pattern and every step takes time in proportion to its text, and tests hold them to it. This is for
-what they miss: a thread that spends more of a processor on a piece than its length explains is interrupted,
-and the piece costs itself, not what comes after it. What is inside one call of a C library ends first.
+Every pattern and every step takes time in proportion to its text, and tests check it. The watchdog is for
+cases that tests miss. It interrupts a thread that spends more processor time on a piece than the length
+explains: the piece is lost, later pieces are not. A running call of a C library ends first.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["WATCHDOG", "TooCostly", "Watchdog", "cost"]
 
 BASE: Final = 1.0
-"""Seconds of a processor that any piece may take."""
+"""Processor seconds that any piece may take."""
 BYTE: Final = 20e-6
-"""Seconds that each of its bytes may take beside that: ten times what the slowest texts take."""
+"""Additional processor seconds for each byte: ten times as many as the slowest texts take."""
 LOOK: float = 1.0
 """Seconds between two looks at the threads."""
 
@@ -27,11 +27,11 @@ Result = TypeVar("Result")
 
 
 class TooCostly(BaseException):
-    """Raised in a thread from outside; no ``except Exception`` on the way takes it for a fault of a line."""
+    """Raised in a thread from outside; no ``except Exception`` on the way catches it."""
 
 
 def cost(size: int) -> float:
-    """Return the seconds of a processor that so many bytes may take."""
+    """Return the processor seconds that so many bytes may take."""
     return BASE + BYTE * size
 
 
@@ -46,9 +46,9 @@ class _Watch:
 
 
 class Watchdog:
-    """Looks after the steps of all threads, from :meth:`start` on.
+    """Watches the steps of all threads, from :meth:`start` on.
 
-    :ivar interrupted: how many steps were.
+    :ivar interrupted: number of interrupted steps.
     """
 
     def __init__(self) -> None:
@@ -64,10 +64,10 @@ class Watchdog:
             self._thread.start()
 
     def watched(self, step: Callable[[], Result], allowed: Callable[[], float]) -> Result:
-        """Return what a step of this thread returns.
+        """Run a step in this thread, and return its result.
 
-        :param allowed: returns the seconds of a processor that it may take, as of now.
-        :raises TooCostly: it took more.
+        :param allowed: returns the processor seconds that the step may take, as of now.
+        :raises TooCostly: the step took more.
         """
         if self._thread is None:
             return step()
@@ -93,13 +93,13 @@ class Watchdog:
 
     @staticmethod
     def _exceeded(watch: _Watch) -> bool:
-        """Tell whether a step has taken too much; an interruption that was swallowed is repeated."""
+        """Tell whether a step has taken too long; a swallowed interruption is repeated."""
         taken = time.clock_gettime(watch.clock) - watch.began
         return taken > watch.allowed() * (1 + watch.interrupted)
 
 
 def _raise(thread: int, error: type[BaseException] | None) -> None:
-    import ctypes  # noqa: PLC0415 - hardly a process needs it
+    import ctypes  # noqa: PLC0415 - few processes need it
 
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread), ctypes.py_object(error) if error else None
@@ -107,4 +107,4 @@ def _raise(thread: int, error: type[BaseException] | None) -> None:
 
 
 WATCHDOG = Watchdog()
-"""The one of this process; ``kpanic run`` starts it."""
+"""The watchdog of this process; ``kpanic run`` starts it."""

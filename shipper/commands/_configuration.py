@@ -1,4 +1,4 @@
-"""The configuration as commands read it."""
+"""Reads the configuration for commands."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def configured(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_config(file: str | None, overrides: tuple[str, ...], files: Container[str] = ()) -> Config:
     """Read the configuration.
 
-    :param files: the sections of which named files are opened, too.
-    :raises Failure: it is wrong; the text names every fault.
+    :param files: sections whose named files are opened too.
+    :raises Failure: the configuration is wrong; the message names every fault.
     """
     from kpanic.shipper.config import ConfigError, load  # noqa: PLC0415 - YAML and all its structs
 
@@ -54,7 +54,7 @@ def read_config(file: str | None, overrides: tuple[str, ...], files: Container[s
 
 
 def warn_of_unknown_causes(config: Config) -> None:
-    """Warn of watched causes that the built-in grammar never names."""
+    """Warn about watched causes that the built-in grammar never names."""
     import difflib  # noqa: PLC0415
 
     from kpanic.grammars.data.causes import CAUSES  # noqa: PLC0415

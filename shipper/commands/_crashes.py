@@ -1,4 +1,4 @@
-"""The crashes of the store that a command is asked for."""
+"""Selects crashes of the store by a command's options."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def selection(  # noqa: PLR0913 - one for each option
     cause: str = "",
     signature: str = "",
 ) -> Selection:
-    """Return what options ask for: crashes to which every one that is given applies.
+    """Return the selection of options: crashes to which all given options apply.
 
     :param host: pattern with ``*`` and ``?``; so is ``kernel``.
-    :param every: reports that did not kill the kernel, too.
+    :param every: include reports that did not kill the kernel.
     :param signature: the first characters are enough.
     """
     from kpanic.shipper.store import Selection  # noqa: PLC0415

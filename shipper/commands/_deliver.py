@@ -1,4 +1,4 @@
-"""Delivery that a command waits for: of ``kpanic ship`` and ``kpanic replay``."""
+"""Delivers documents while a command waits: ``kpanic ship`` and ``kpanic replay``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["delivering", "say_delivered"]
 
 ATTEMPTS = 6
-"""Failures in a row after which an output is given up until the next command: about half a minute."""
+"""Consecutive failures after which an output is given up until the next command: about half a minute."""
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def delivering(
 
 
 def say_delivered(store: Store, outputs: Sequence[Output]) -> bool:
-    """Say how far each output is; return whether each has everything."""
+    """Print the state of each output; return whether each has everything."""
     names = {output.name for output in outputs}
     complete = True
     for output in store.outputs():

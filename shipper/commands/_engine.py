@@ -1,4 +1,4 @@
-"""The documents of an engine, as commands with ``--from`` read them."""
+"""Reads the documents of an engine for commands with ``--from``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["EngineDocuments", "opened", "source_option"]
 
 INCIDENTS = 500
-"""Incidents whose documents are asked for at once."""
+"""Incidents whose documents come in one answer."""
 WHOLE_INCIDENTS = 50
-"""Incidents whose whole documents are asked for at once."""
+"""Incidents whose whole documents come in one answer."""
 
 source_option = click.option(
     "--from",
@@ -66,7 +66,7 @@ class EngineDocuments:
 
         try:
             return search.answer(self.output, self._totals, body)
-        except Unavailable:  # all documents are counted instead, and tell whether the engine answers
+        except Unavailable:  # all documents are counted instead, which also shows whether the engine answers
             return {"hits": {"hits": []}}
 
     def newest(
@@ -74,7 +74,7 @@ class EngineDocuments:
     ) -> Iterator[list[dict[str, Any]]]:
         """Yield the documents of each of the newest incidents, the newest first, with their ``_id``.
 
-        All documents of an incident are there, if the selection holds for one of them.
+        An incident comes with all its documents if one of them matches the selection.
 
         :param count: maximum number of incidents.
         :param names: fields of the documents; None for whole ones.
@@ -116,7 +116,7 @@ def opened(config: Config, name: str) -> Iterator[EngineDocuments]:
     """Open an engine.
 
     :param name: the output's.
-    :raises Failure: it is not configured or no engine, does not answer, or refuses.
+    :raises Failure: the output is not configured or no engine, does not answer, or refuses.
     """
     from kpanic.shipper.api import Unavailable  # noqa: PLC0415
     from kpanic.shipper.outputs.bulk import BulkOutput  # noqa: PLC0415

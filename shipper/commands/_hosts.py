@@ -1,4 +1,4 @@
-"""``--host`` and ``--host-from-path``: which host the files of a command are of."""
+"""``--host`` and ``--host-from-path``: the host of a command's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Root gives itself up for the user of a service, before it writes into that service's store."""
+"""Changes from root to the user of a service before writing into that service's store."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["become_owner"]
 
 
 def become_owner(config: Config) -> None:
-    """Continue as the owner of the store if this is root and the store another user's.
+    """Continue as the owner of the store if this process is root's and the store another user's.
 
-    What this process then writes belongs to the service, and no file is opened for writing that only root
-    may write; of root's rights it keeps the one to read any file, as the service has it. A folder in which
-    somebody else than root can put another in its place is no reason to trust its owner: there root stays
-    root, and the store refuses the folder.
+    The process's files then belong to the service, and it can write no file that only root may write. It
+    keeps one of root's rights, to read any file, as the service has it. The owner of a folder is not trusted
+    if a user other than root can replace the folder: the process then stays root's, and the store refuses the
+    folder.
     """
     if os.geteuid() != 0:
         return

@@ -1,4 +1,4 @@
-"""The inputs and outputs that the configuration names, and what is known of their crashes."""
+"""Makes the inputs and outputs of the configuration, and the origin of their crashes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def origin(
     backfill_before: float | None = None,
     backfill_until: float = math.inf,
 ) -> Origin:
-    """Return what is known of every crash before it is read."""
+    """Return what is known about every crash before it is read."""
     host = socket.gethostname()
     if config is None:
         return Origin("file", agent_host=host, hosts=hosts)
@@ -83,7 +83,7 @@ def make_outputs(config: Config, only: str | None = None) -> list[Output]:
 
 
 def make_targets(config: Config, store: Store) -> list[Output]:
-    """Make the targets of ``notify``; a new one is told of what comes from now on.
+    """Make the targets of ``notify``; a new target gets messages only about later documents.
 
     :raises Failure: one cannot be made as it is configured.
     """

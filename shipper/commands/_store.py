@@ -1,4 +1,4 @@
-"""The store as commands open it."""
+"""Opens the store for commands."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def open_store(
 
 
 def expire(store: Store, config: Config, warn: Callable[[str], None]) -> None:
-    """Delete the texts that the configured retention does not keep; warn of those not delivered."""
+    """Delete the texts that the configured retention does not keep; warn about undelivered ones."""
     import time  # noqa: PLC0415
 
     expired = store.expire(

@@ -1,4 +1,4 @@
-"""Writing a command's result to where ``-o`` says."""
+"""Writes a command's result to the file or folder of ``-o``."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["write", "write_all"]
 
 _DESCRIPTOR = re.compile(r"/dev/(?:stdout|stderr|fd/\d+)|/proc/(?:self|\d+)/fd/\d+")
-"""Paths that the shell makes of ``>(…)``, and the standard streams."""
+"""Paths that the shell passes for ``>(…)``, and the standard streams."""
 
 
 def write(target: str, text: str) -> None:
     """Write a file and print its path; ``-`` is standard output.
 
-    A regular file is written whole or not at all: a new one takes its place. So does a symbolic link, whose
-    target is left alone: somebody else may have put it there. A device and a named pipe of this user are
-    written to.
+    A regular file is replaced by a new one, so that it is written whole or not at all. A symbolic link is
+    replaced too, and its target left alone, because another user may have made the link. A device and a named
+    pipe of this user are written to.
 
     :raises Failure: it cannot be written.
     """
@@ -51,7 +51,7 @@ def write(target: str, text: str) -> None:
 
 
 def write_all(folder: str, texts: Mapping[str, str]) -> None:
-    """Write files into a folder, which is made if need be, and print their paths.
+    """Write files into a folder, which is made if it is missing, and print their paths.
 
     :param texts: the texts by the names of the files.
     :raises Failure: one cannot be written.
@@ -78,7 +78,7 @@ def _folder_of(target: str) -> Iterator[tuple[int, str]]:
 
 
 def _write_through(folder: int, name: str, body: bytes) -> bool:
-    """Write into what is no regular file; return whether it was such a thing.
+    """Write into a device or pipe; return whether the target was one.
 
     :raises OSError: it is a folder, or a pipe of another user.
     """
@@ -97,7 +97,7 @@ def _write_through(folder: int, name: str, body: bytes) -> bool:
 
 
 def _replace(folder: int, name: str, body: bytes) -> None:
-    """Write a new file and let it take the place of ``name`` in its folder."""
+    """Write a new file, and replace ``name`` in its folder with it."""
     new = f".{name[:200]}.{secrets.token_hex(8)}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(new, flags, 0o666, dir_fd=folder), "wb") as file:  # noqa: PTH123 - a descriptor

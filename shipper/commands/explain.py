@@ -113,9 +113,9 @@ def _explain(files: tuple[str, ...], form: str, seen: Seen | None, dumps: _Dumps
 
 
 def _servers(*, debuginfod: bool) -> tuple[str, ...]:
-    """Return the debuginfod servers that may be asked.
+    """Return the debuginfod servers to use.
 
-    :raises Failure: some are to be asked and none is named.
+    :raises Failure: servers are requested but none is named.
     """
     if not debuginfod:
         return ()
@@ -127,7 +127,7 @@ def _servers(*, debuginfod: bool) -> tuple[str, ...]:
 
 
 class _Dumps:
-    """Opens memory dumps where that was asked for and drgn is installed.
+    """Opens memory dumps if that is requested and drgn is installed.
 
     :param debug_information: files and folders.
     :param servers: of debuginfod.
@@ -138,7 +138,7 @@ class _Dumps:
         self._debug_information, self._servers, self._seconds = debug_information, servers, seconds
 
     def opened(self, crashes: Iterable[tuple[str, Crash]]) -> Iterator[tuple[str, Crash]]:
-        """Yield crashes; the last one of a dump with what the dump says of it."""
+        """Yield crashes, the last one of a dump with the dump's analysis."""
         held: tuple[str, Crash] | None = None
         for one in crashes:
             if held is not None:
@@ -169,10 +169,10 @@ class _Dumps:
 def _crashes(
     files: Iterable[str], faults: list[str], seen: Seen | None = None, dumps: _Dumps | None = None
 ) -> Iterator[Explained]:
-    """Yield the crashes of files. What is wrong with a file is said and added to ``faults``.
+    """Yield the crashes of files. The faults of files are printed and added to ``faults``.
 
     :param seen: looks into the store, if there is one.
-    :param dumps: opens those that are dumps; by default none is.
+    :param dumps: opens memory dumps; by default none is opened.
     """
     from kpanic.shipper.explain.head import head  # noqa: PLC0415 - only crashes need it
 

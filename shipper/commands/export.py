@@ -62,7 +62,7 @@ def command(
     if kind == "alert":
         warn_of_unknown_causes(config)
     options = site_options(config)
-    if form == "elastalert2" and target != "-":  # it wants a file for each rule
+    if form == "elastalert2" and target != "-":  # it reads a file for each rule
         from kpanic.dashboards.products import elastalert2  # noqa: PLC0415
 
         write_all(target, elastalert2.files(options))
@@ -73,7 +73,7 @@ def command(
 
 
 def _pipeline(form: str | None, config: Config) -> str:
-    """Return another pipeline's configuration, with the first engine of ours behind it."""
+    """Return another pipeline's configuration that delivers to the first configured engine."""
     from kpanic.shipper.outputs.bulk import SearchConfig  # noqa: PLC0415
     from kpanic.shipper.pipelines import Engine, pipeline, products  # noqa: PLC0415
 

@@ -27,7 +27,7 @@ __all__ = ["command"]
 REPORT = "kpanic-report.html"
 """The page that ``kpanic report`` writes by default."""
 WIDEST = 100
-"""Columns of a paragraph, at most."""
+"""Maximum columns of a paragraph."""
 STEPS = 3
 """Lines of what to do next that are shown; ``explain`` shows all."""
 FRAMES = 5
@@ -47,7 +47,7 @@ NAMES = {
     "kernel.panic.signature.id": "signature",
     "log.file.path": "log",
 }
-"""Fields that are shown, by their label."""
+"""Shown fields by their label."""
 
 
 @click.command("last")

@@ -47,7 +47,7 @@ FIELDS = {
 """Columns of CSV, and the field of each."""
 _FORMULA = re.compile(r"((?:^|;) *)(?=[=+\-@＝＋－＠])")  # noqa: RUF001 - they are meant
 LINES = 100
-"""Incidents of a table, unless it is asked for more."""
+"""Incidents of a table, unless ``--newest`` gives another number."""
 ENGINE_LINES = 10_000
 """Incidents of an engine in the other formats."""
 COLUMNS = (
@@ -156,7 +156,7 @@ def _outlined(row: Crash, profile: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(documents: Iterable[dict[str, Any]], triage: Triage) -> dict[str, Any]:
-    """Return the row of :data:`FIELDS` of an incident; a field that one document lacks is another's."""
+    """Return the row of :data:`FIELDS` of an incident; a field that one document lacks comes from another."""
     row: dict[str, Any] = dict.fromkeys(FIELDS)
     providers: dict[str, None] = {}
     for document in documents:
@@ -198,9 +198,9 @@ def _csv(config: Config, incidents: Iterable[Incident]) -> int:
 
 
 def _plain(values: Sequence[object]) -> list[str]:
-    """Return cells that a spreadsheet takes as text: none is a formula (CWE-1236).
+    """Return cells that a spreadsheet reads as text: none is a formula (CWE-1236).
 
-    Some programs split lines at semicolons, and take the wide forms of East Asia for the characters.
+    Some programs split lines at semicolons, and read the wide forms of East Asia as the plain characters.
     """
     cells = []
     for value in values:

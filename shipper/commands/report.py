@@ -27,7 +27,7 @@ __all__ = ["command"]
 LIMIT = 2_000_000
 """Maximum documents of the store in a report, for memory and the browser."""
 ENGINE_LIMIT = 200_000
-"""Maximum documents that a report fetches from an engine, which answers for the others."""
+"""Maximum documents that a report fetches from an engine, which counts the others itself."""
 
 
 class Source(NamedTuple):
@@ -39,11 +39,11 @@ class Source(NamedTuple):
     crashes: Callable[[Sequence[str]], Crashes]
     """Returns the crashes with the named fields."""
     older: int
-    """Number of documents that are left out."""
+    """Number of omitted documents."""
     figures: Callable[[], dict[str, Any]]
     """Returns the figures of all documents."""
     answers: Callable[[], dict[str, Any] | None]
-    """Returns what panels show of all documents; None if the crashes are all."""
+    """Returns what panels show of all documents; None if no document is omitted."""
 
 
 @click.command("report")

@@ -1,4 +1,4 @@
-"""``kpanic rollup``: count an engine's crashes ahead, for lists of signatures and dashboards of years."""
+"""``kpanic rollup``: count an engine's crashes in advance, for lists of signatures and dashboards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["command"]
     help="Leave to the next run what an engine received less than this ago.",
 )
 def command(config_file: str | None, overrides: tuple[str, ...], *, again: bool, delay: int) -> int:
-    """Count the signatures and days of which crashes came since the last run; keep the counts in the engine.
+    """Count signatures and days with crashes since the last run; keep the counts in the engine.
 
     'kpanic signatures --from' reads those of signatures and adds what came later, instead of counting all
     crashes; the long-term dashboard reads those of days. Run it every hour, on one machine, and once a day

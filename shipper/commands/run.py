@@ -37,11 +37,11 @@ __all__ = ["command"]
 EXAMINED = ("output", "notify")
 """Sections whose files are opened at the start."""
 BACKFILL_TIME = 86_400.0
-"""Seconds after the store was made within which inputs read crashes from before it."""
+"""Seconds from the making of the store until inputs have read the crashes from before it."""
 EXPIRY_INTERVAL = 600.0
 """Seconds between two runs of the store's retention."""
 SWITCH = 0.001
-"""Seconds that a thread may keep the interpreter from the one that empties a socket."""
+"""Maximum seconds for which a thread holds the interpreter lock while another empties a socket."""
 REOPEN_DELAY = 1.0
 """Seconds until a damaged store is opened again."""
 
@@ -78,7 +78,7 @@ def command(config_file: str | None, overrides: tuple[str, ...]) -> int:
 def _make(config: Config) -> _Setup:
     """Make the inputs and outputs of a configuration.
 
-    :raises Failure: something in it is wrong.
+    :raises Failure: a setting is wrong.
     """
     if not config.inputs:
         raise Failure("nothing to watch: the configuration has no inputs", 2)
@@ -88,7 +88,7 @@ def _make(config: Config) -> _Setup:
 def _serve(
     store: Store, parts: _Setup, requests: Requests, log: Say, source: tuple[str | None, tuple[str, ...]]
 ) -> _Setup | None:
-    """Run until a request ends it; return what is to run next, None for nothing."""
+    """Run until a request ends it; return the configuration to run next, None for none."""
     from kpanic.shipper.api import MEMORY  # noqa: PLC0415
     from kpanic.shipper.service import Service  # noqa: PLC0415
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
@@ -132,14 +132,14 @@ def _serve(
         if not service.stop(config.shutdown_timeout):
             log("something would not end in time; what it had is kept and comes again")
             sys.stderr.flush()
-            if renewed:  # nothing else ends a thread inside a library's call
+            if renewed:  # only this ends a thread inside a library's call
                 os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
             os._exit(1)
     return renewed
 
 
 def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say) -> _Setup | None:
-    """Read the configuration again; None if something in it is wrong, which is logged."""
+    """Read the configuration again; None if it is wrong, which is logged."""
     systemd.notify_reloading()
     try:
         made = _make(read_config(*source, EXAMINED))
@@ -156,7 +156,7 @@ def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say)
 
 @contextmanager
 def _metrics(config: Config, service: Service, store: Store, log: Say) -> Iterator[None]:
-    """Serve metrics during the context if they are enabled; a port that cannot be had is logged."""
+    """Serve metrics during the context if they are enabled; a port that cannot be used is logged."""
     if not config.http.enabled:
         yield
         return

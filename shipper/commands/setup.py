@@ -61,14 +61,14 @@ def command(  # noqa: PLR0913 - one for each option
 
 
 def choose(**wanted: bool) -> set[str]:
-    """Return the names of the parts that are wanted, of all where none is."""
+    """Return the names of the chosen parts, of all parts if none is chosen."""
     return {name for name in wanted if wanted[name]} or set(wanted)
 
 
 class Servers:
     """The engines, Kibanas and OpenSearch Dashboards that the configuration names.
 
-    :raises Failure: none of them is for what was chosen, or one cannot be used as it is configured.
+    :raises Failure: no server takes the chosen parts, or one cannot be used as it is configured.
     """
 
     def __init__(self, config: Config, chosen: set[str], *, dry_run: bool = False) -> None:
@@ -101,7 +101,7 @@ def run_steps(steps: Iterable[Step], servers: Servers, prefix: str = "") -> int:
     code = 0
     gone: set[str] = set()
     for name, lines in steps:
-        if name in gone:  # its fault is said
+        if name in gone:  # its fault is printed
             continue
         try:
             for line in lines:
@@ -138,7 +138,7 @@ def _made_frontends(config: Config) -> list[Frontend]:
 
 
 def _steps(config: Config, servers: Servers, chosen: set[str]) -> Iterator[Step]:
-    """Yield each server's steps. Alert rules come last, as they look at indices."""
+    """Yield each server's steps. Alert rules come last, because they query indices."""
     from kpanic.shipper.setup import setup_index_management  # noqa: PLC0415
     from kpanic.shipper.setup_stack import kibana_rules, monitors, saved_objects, watches  # noqa: PLC0415
 
@@ -158,5 +158,5 @@ def _steps(config: Config, servers: Servers, chosen: set[str]) -> Iterator[Step]
     for engine in servers.engines:
         if engine.name == "opensearch":
             yield engine.name, monitors(engine, options)
-        elif not kibana:  # one of the two: both would alert for everything twice
+        elif not kibana:  # only one of the two: both together would alert twice
             yield engine.name, watches(engine, options)

@@ -44,17 +44,17 @@ __all__ = ["command"]
 
 
 LEDGER = "ship"
-"""Name in the store of what was read on other machines."""
+"""Name in the store of files on other machines."""
 NOTED = 1.0
-"""Seconds after which a file that is read is noted: so much is read again if the command is killed."""
+"""Seconds after which finished files are recorded: a kill repeats the reading of so many seconds."""
 MOST_PROCESSES = 256
 _ADDRESS = re.compile(r"//(?:[\w.-]+|\[[\da-fA-F:]+\]):\d{1,5}", re.ASCII)
 PATIENCE = 3.0
-"""Seconds within which some output has to take something if the store's disk is full."""
+"""Seconds within which an output must take documents if the store's disk is full."""
 
 
 def _where(_context: click.Context, param: click.Parameter, value: str) -> int | str | None:
-    """Return where files are parsed, as :func:`parse_files` takes it."""
+    """Return where files are parsed, in the form of :func:`parse_files`."""
     kind, _, place = value.partition(":")
     if value == "local":
         return None
@@ -85,7 +85,7 @@ def _where(_context: click.Context, param: click.Parameter, value: str) -> int |
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
 @click.option("--again", is_flag=True, help="Read files that were shipped and did not change, too.")
-@click.option("--backfill", is_flag=True, help="Mark these crashes as history: they page nobody.")
+@click.option("--backfill", is_flag=True, help="Mark these crashes as history: they do not alert.")
 @click.option(
     "--no-backfill",
     is_flag=True,
@@ -131,13 +131,11 @@ def command(  # noqa: PLR0913 - one for each option
     outputs = make_outputs(config)
     with open_store(config) as store:
         if not (backfill or no_backfill) and outputs and not store.status().documents:
-            say(
-                "first run here: what crashed before now is kept as history and alerts nobody (--no-backfill)"
-            )
+            say("first run here: earlier crashes are kept as history and do not alert (--no-backfill)")
         before = float("inf") if backfill else None if no_backfill else store.created()
         base = origin(config, hosts=hosts, backfill_before=before)
         named = files.named(None if again else store)
-        # its processes before our threads
+        # its processes start before the threads
         parsed = parse_files(named, base, on, files.size_of, deliver=deliver)
         with delivering(store, outputs, Triage(config.entries)) as wake:
             names = [output.name for output in outputs]
@@ -155,7 +153,7 @@ def command(  # noqa: PLR0913 - one for each option
 
 
 def _check_for_workers(paths: Iterable[str]) -> None:
-    """Check that another machine can open what is named.
+    """Check that another machine can open the named files.
 
     :raises Failure: it cannot.
     """
@@ -170,10 +168,10 @@ def _check_for_workers(paths: Iterable[str]) -> None:
 
 
 def _direct(config: Config, *, elsewhere: bool, backfill: bool) -> Direct:
-    """Return what delivers documents where they are read.
+    """Return the delivery of documents where they are read.
 
-    :param elsewhere: on other machines.
-    :raises Failure: an output cannot take them from there.
+    :param elsewhere: whether files are read on other machines.
+    :raises Failure: an output cannot take documents from there.
     """
     from kpanic.shipper.direct import Direct  # noqa: PLC0415 - needs msgspec
     from kpanic.shipper.outputs.bulk import SearchConfig  # noqa: PLC0415 - as above
@@ -200,11 +198,11 @@ def _direct(config: Config, *, elsewhere: bool, backfill: bool) -> Direct:
 class _Files:
     """The files to ship.
 
-    :param states_here: files of this machine that were shipped and did not change are left out, too.
-    :ivar count: how many are read.
-    :ivar faults: how many could not even be found; each is said.
-    :ivar bytes: how large those are together that were found so far.
-    :ivar listed: no more are to be found.
+    :param states_here: whether local files that were shipped and did not change are left out too.
+    :ivar count: number of files that are read.
+    :ivar faults: number of files that could not be found; each is reported.
+    :ivar bytes: total size of the files that were found so far.
+    :ivar listed: whether all files are found.
     """
 
     def __init__(self, paths: Iterable[str], hosts: HostRules, *, states_here: bool = False) -> None:
@@ -219,7 +217,7 @@ class _Files:
         self.listed = False
 
     def named(self, ledger: Store | None) -> Iterable[str]:
-        """Return the files; they are listed before the first is read where that is fast.
+        """Return the files; where listing is fast, all are listed before the first is read.
 
         :param ledger: knows which files were shipped and are left out; None to read all.
         """
@@ -231,7 +229,7 @@ class _Files:
         return self._sizes.get(path, 0) if is_url(path) else local_size(path)
 
     def read(self, parsed: Parsed) -> int:
-        """Return how many bytes more of a file are read."""
+        """Return how many bytes of a file were read since the last call."""
         if parsed.complete:
             return self._sizes.pop(parsed.path, 0) - self._read.pop(parsed.path, 0)
         before = self._read.get(parsed.path, 0)
@@ -261,7 +259,7 @@ class _Files:
         self.listed = True
 
     def noted(self, parsed: Iterable[Parsed]) -> Iterator[tuple[Parsed, Position | None]]:
-        """Yield what was parsed, with what the ledger has to know once that is stored: a file is read."""
+        """Yield parsed documents with their file's entry in the ledger, to be kept once they are stored."""
         from kpanic.shipper.store import Position  # noqa: PLC0415
 
         damaged = False
@@ -283,10 +281,10 @@ class _Files:
 
 
 def _state_here(path: str) -> str:
-    """Return what changes with the content of a file of this machine; empty if nothing tells."""
+    """Return the state of a local file, which changes with its content; empty if unknown."""
     try:
         status = os.stat(path)  # noqa: PTH116 - as the user wrote it
-    except (OSError, ValueError):  # of this machine, but in an archive; or said when it is read
+    except (OSError, ValueError):  # a file in an archive, or a fault that is reported when it is read
         return ""
     return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}" if stat.S_ISREG(status.st_mode) else ""
 
@@ -305,7 +303,7 @@ def configured_paths(config: Config) -> list[str]:
 
 
 def configured_hosts(config: Config) -> HostRules:
-    """Return what the configured inputs say of the hosts of their files."""
+    """Return the configured inputs' rules for the hosts of their files."""
     from kpanic.shipper.api import PathSettings  # noqa: PLC0415 - needs msgspec
 
     settings = [plugin.settings for plugin in config.inputs if isinstance(plugin.settings, PathSettings)]
@@ -319,7 +317,7 @@ def _spool_all(
     outputs: Sequence[str],
     wake: Callable[[], None],
 ) -> tuple[int, int, int]:
-    """Store what is parsed; return the numbers of crashes, of new ones and of files with a fault."""
+    """Store parsed documents; return the numbers of crashes, of new ones and of files with a fault."""
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
 
     crashes = new = unread = undelivered = 0
@@ -360,9 +358,9 @@ def _spooled(
     outputs: Sequence[str],
     wake: Callable[[], None],
 ) -> int:
-    """Store a batch, and which files are read with it; return how many documents are new.
+    """Store a batch, and the files that are read with it; return how many documents are new.
 
-    If the disk is full, it is stored once the outputs have taken something.
+    If the disk is full, the batch is stored once the outputs have taken other documents.
 
     :raises StoreError: not all of it is stored.
     """
@@ -417,8 +415,8 @@ def _dry_run(config: Config, base: Origin, files: _Files, on: int | str | None, 
 def _progress(files: _Files) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on a terminal.
 
-    Yields the function that takes the bytes that were read since, and the crashes in all. What remains is
-    known once all files are listed.
+    Yields the function that takes the bytes that were read since, and the crashes in all. The remaining time
+    is known once all files are listed.
     """
     if not sys.stderr.isatty():
         yield lambda _read, _crashes: None

@@ -41,7 +41,7 @@ def command(
 
 
 def _steps(servers: Servers, chosen: set[str]) -> Iterator[Step]:
-    """Yield who lets go of what: rules before the indices that they look at."""
+    """Yield the servers' steps: rules are removed before the indices that they query."""
     from kpanic.shipper import teardown  # noqa: PLC0415
 
     for frontend in servers.frontends:

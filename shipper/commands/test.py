@@ -30,7 +30,7 @@ def command() -> None:
 @command.command("config")
 @configured
 def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
-    """Check the configuration, and what a start as this user would trip over.
+    """Check the configuration, and obstacles to a start as this user.
 
     That is: the files that are named, the folders of the store and of outputs, the files of inputs, and the
     addresses to listen at.
@@ -52,7 +52,7 @@ def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
 
 
 def _obstacles(config: Config) -> Iterator[str]:
-    """Yield what a start would trip over."""
+    """Yield the obstacles to a start."""
     from kpanic.shipper.obstacles import Tried, unbindable, unwritable  # noqa: PLC0415
     from kpanic.shipper.store import StoreError  # noqa: PLC0415
     from kpanic.shipper.store.folder import own_folder  # noqa: PLC0415

@@ -40,8 +40,8 @@ def load(
 
     :param file: a file that must exist; by default /etc/kpanic/kpanic.yml, which need not.
     :param overrides: ``key=value``, as of ``-E``.
-    :param files: the sections of which named files are opened, too: ``output``, ``setup``.
-    :raises ConfigError: something is wrong; the text has a line for each fault.
+    :param files: sections whose named files are opened too: ``output``, ``setup``.
+    :raises ConfigError: the configuration is wrong; the message has a line for each fault.
     """
     environment = os.environ if environment is None else environment
     reading = Reading(environment, files)

@@ -1,4 +1,4 @@
-"""Values as the structs of sections and plugins; each fault has one line."""
+"""Converts values to the structs of sections and plugins; each fault has one line."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 __all__ = ["Converter"]
 
 ROUNDS = 256
-"""Faults of one section that are looked for: each round mends or removes one place."""
+"""Maximum faults that are searched for in one section: each round mends or removes one place."""
 
 _LEADING_KEY = re.compile(r"([a-z_]+(?:\.[a-z_]+|\[\d+\])*): ")
 
 
 @runtime_checkable
 class Examined(Protocol):
-    """A struct of settings that can look at what it names."""
+    """A struct of settings that can check the files that it names."""
 
     def examine(self) -> None:
-        """Look at it.
+        """Check the named files.
 
-        :raises ValueError: it cannot be used; the text begins with the key.
+        :raises ValueError: a file cannot be used; the message begins with the key.
         """
 
 
 class Converter:
     """Converts values.
 
-    :param examined: the sections of which named files are opened, too.
+    :param examined: sections whose named files are opened too.
     """
 
     def __init__(self, faults: Faults, examined: Container[str] = ()) -> None:
@@ -48,7 +48,7 @@ class Converter:
     def convert(self, value: Any, kind: Any, path: Key) -> Any:  # noqa: ANN401 - any type
         """Return ``value`` as ``kind``; None if it is wrong, which is added to the faults.
 
-        A single text stands for a list of one, a number for text where text is wanted.
+        A single text counts as a list of one, and a number as text where text is expected.
         """
         made = self._converted(value, kind, path)
         if path[0] in self._examined:
@@ -148,7 +148,7 @@ class Converter:
         return below
 
     def _open_files(self, value: Any, kind: Any, path: Key) -> None:  # noqa: ANN401 - any type
-        """Open the files that a value of ``kind`` names, also if something else is wrong with it."""
+        """Open the files that a value of ``kind`` names, even if the value has another fault."""
         if isinstance(value, list) and getattr(kind, "__origin__", None) is list:
             for index, one in enumerate(value):
                 self._open_files(one, kind.__args__[0], (*path, index))
@@ -168,7 +168,7 @@ class Converter:
                     self._faults.add_at(key, f"{one}: {unreadable(error)}")
 
     def _examine(self, made: Any, path: Key) -> None:  # noqa: ANN401 - any struct
-        """Let structs look at what they name."""
+        """Have structs check the files that they name."""
         if isinstance(made, list):
             for index, one in enumerate(made):
                 self._examine(one, (*path, index))

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: each fault with its place, and what was expected."""
+"""Faults of a configuration: each with its place and what was expected."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["ConfigError", "Faults", "Where", "did_you_mean", "expected"]
 
 SIMILAR = 0.7
-"""Ratio of difflib from which on one name may have been meant by another."""
+"""Minimum ratio of difflib at which one name may be a misspelling of another."""
 MOST = 100
-"""Faults that have a line each; more are counted."""
+"""Maximum faults with a line each; further ones are counted."""
 
 
 class ConfigError(Exception):
@@ -26,12 +26,12 @@ class ConfigError(Exception):
 
 
 class Where(NamedTuple):
-    """Where a value was written, and how."""
+    """Where and how a value was written."""
 
     source: str
     """``/etc/kpanic/kpanic.yml:12``, ``-E`` or ``$KPANIC_…``."""
     text: str | None
-    """A scalar as it is written there."""
+    """The scalar's spelling there."""
 
 
 class Faults:
@@ -50,7 +50,7 @@ class Faults:
 
     @property
     def count(self) -> int:
-        """Faults so far, those without a line included."""
+        """Faults so far, including those without a line."""
         return len(self.lines) + self._more
 
     def add(self, line: str) -> None:
@@ -61,7 +61,7 @@ class Faults:
             self._more += 1
 
     def without_value(self, key: Key) -> None:
-        """Note that a key has no value because of a fault that has a line; it gets no other."""
+        """Note that a key has no value because of a reported fault, so that it gets no second line."""
         self._without_value.add(key)
 
     def concern(self, key: Key) -> bool:
@@ -80,8 +80,8 @@ class Faults:
         self.add(f"{source}{problem}" if source.endswith(f"-E {name}: ") else f"{source}{name}: {problem}")
 
     def add_unknown(self, key: Key, known: Sequence[str]) -> list[str]:
-        """Add that there is no such key; return the one of ``known`` that was meant, if that is plain."""
-        if len(self.lines) >= MOST:  # to look for what is alike takes long
+        """Add that there is no such key; return the key of ``known`` that was clearly meant."""
+        if len(self.lines) >= MOST:  # searching for similar names takes long
             self._more += 1
             return []
         name = str(key[-1])
@@ -94,7 +94,7 @@ class Faults:
         return near
 
     def raise_any(self) -> None:
-        """Raise what was collected.
+        """Raise the collected faults.
 
         :raises ConfigError: there is a fault.
         """

@@ -1,4 +1,4 @@
-"""What keys there are, and of what types: looked up in the structs of sections and plugins."""
+"""Looks up keys and their types in the structs of sections and plugins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Key = tuple[str | int, ...]
 
 
 def dotted(key: Key) -> str:
-    """Return a key as people write it: ``inputs[0].paths``."""
+    """Return a key in its usual spelling: ``inputs[0].paths``."""
     text = ""
     for part in key:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -49,7 +49,7 @@ def field_names(kind: Any) -> list[str]:  # noqa: ANN401 - any type
 
 
 def sections_with(name: str) -> list[str]:
-    """Return the sections that have a key of this name, and the inputs that do, in words."""
+    """Return the sections and inputs that have a key of this name, in words."""
     return _sections_by_key().get(name, [])
 
 
@@ -77,7 +77,7 @@ def settable_keys() -> Iterator[str]:
 
 
 def _structs() -> dict[str, Any]:
-    """Return the types of all sections, those of outputs as ``output.<name>``."""
+    """Return the types of all sections; those of outputs are named ``output.<name>``."""
     outputs = {f"output.{name}": plugins.load(OUTPUTS, name).Config for name in plugins.names(OUTPUTS)}
     return SECTIONS | outputs
 

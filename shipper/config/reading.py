@@ -24,7 +24,7 @@ __all__ = ["Reading"]
 class Reading(Tree):
     """A tree of values that becomes a :class:`Config`.
 
-    :param examined: the sections of which named files are opened, too: ``output``, ``setup``.
+    :param examined: sections whose named files are opened too: ``output``, ``setup``.
     """
 
     def __init__(self, environment: Mapping[str, str], examined: Container[str] = ()) -> None:
@@ -41,7 +41,7 @@ class Reading(Tree):
         outputs: list[Plugin] = []
         for key, value in self.root.items():
             if value is None and key in (*SECTIONS, "inputs", "output"):
-                continue  # a key with everything below it commented out
+                continue  # a key whose content is commented out
             if key in SECTIONS:
                 sections[key] = self._converter.convert(value, SECTIONS[key], (key,))
             elif key == "inputs":

@@ -11,7 +11,7 @@ import msgspec
 from kpanic.shipper.files import FilePath  # noqa: TC001 - msgspec looks at annotations
 from kpanic.shipper.frontend import SetupConfig
 from kpanic.shipper.notify_config import NotifyConfig
-from kpanic.shipper.triage import Entry  # noqa: TC001 - likewise
+from kpanic.shipper.triage import Entry  # noqa: TC001 - msgspec looks at annotations
 
 INPUTS, OUTPUTS = "kpanic.inputs", "kpanic.outputs"
 
@@ -84,7 +84,7 @@ class FleetConfig(_Strict, frozen=True, kw_only=True):
     """``fleet``."""
 
     size: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Number of all hosts, those that never crashed included, for panics per 1,000 hosts and day."""
+    """Number of all hosts, including those that never crashed, for panics per 1,000 hosts and day."""
 
 
 class HttpConfig(_Strict, frozen=True, kw_only=True):
@@ -148,7 +148,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     """The file that was read; empty without one."""
     warnings: list[str] = []
-    """What may be a mistake."""
+    """Possible mistakes."""
 
     def store_path(self) -> Path:
         """Return the path of the store's file."""

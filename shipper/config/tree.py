@@ -29,7 +29,7 @@ class Tree:
 
     :param environment: variables, for ``KPANIC_…`` and ``${…}``.
     :ivar root: the values, by section.
-    :ivar faults: what is wrong with how they are written, and where each is.
+    :ivar faults: faults in the spelling of values, and the place of each value.
     :ivar source: the file that was read; empty without one.
     """
 
@@ -40,7 +40,7 @@ class Tree:
         self._environment = environment
         self._used_variables: set[str] = set()
         self._values = 0
-        self._open: set[int] = set()  # ids of the nodes around the one at hand
+        self._open: set[int] = set()  # ids of the nodes around the current one
 
     def take_file(self, path: Path) -> None:
         """Take the values of a YAML file.
@@ -73,7 +73,7 @@ class Tree:
     def take_environment(self) -> None:
         """Take the ``KPANIC_…`` variables that name a key; an empty one counts as not set."""
         names = sorted(name for name in self._environment if name.startswith(PREFIX))
-        if not names:  # the keys of all outputs need not be known
+        if not names:  # this avoids loading the keys of all outputs
             return
         known = {PREFIX + key.upper().replace(".", "_"): key for key in settable_keys()}
         for name in names:
@@ -129,7 +129,7 @@ class Tree:
             )
 
     def _plain(self, node: Any, path: Key, loader: Any) -> Any:  # noqa: ANN401 - yaml's types are not exported
-        """Return the value of a node, dotted keys nested, and note where each part is written."""
+        """Return the value of a node with dotted keys nested, and record where each part is written."""
         import yaml  # noqa: PLC0415
 
         where = self._at(node)
@@ -150,7 +150,7 @@ class Tree:
         self._open.remove(id(node))
         return value
 
-    def _mapping(self, node: Any, path: Key, loader: Any) -> dict[str, Any]:  # noqa: ANN401 - likewise
+    def _mapping(self, node: Any, path: Key, loader: Any) -> dict[str, Any]:  # noqa: ANN401 - of yaml
         import yaml  # noqa: PLC0415
 
         tree: dict[str, Any] = {}
@@ -169,7 +169,7 @@ class Tree:
             self._join(tree, keys, value, where, path)
         return tree
 
-    def _scalar(self, node: Any, path: Key, loader: Any) -> Any:  # noqa: ANN401 - likewise
+    def _scalar(self, node: Any, path: Key, loader: Any) -> Any:  # noqa: ANN401 - of yaml
         import yaml  # noqa: PLC0415
 
         where = self.faults.where[path] = self._at(node)
@@ -193,7 +193,7 @@ class Tree:
         return self._filled(value, where, path)
 
     def _place(self, path: Key, value: Any, where: Where) -> None:  # noqa: ANN401
-        """Put a value into the tree in the place of what is there."""
+        """Put a value into the tree, replacing an existing one."""
         if not path:
             if isinstance(value, dict):
                 for key, child in value.items():
@@ -283,6 +283,6 @@ class Tree:
         return _VARIABLE.sub(variable, value)
 
     def unused_variables(self) -> list[str]:
-        """Return the ``KPANIC_…`` variables that name no key and stand in no value."""
+        """Return the ``KPANIC_…`` variables that name no key and that no value uses."""
         names = (name for name in sorted(self._environment) if name.startswith(PREFIX))
         return [name for name in names if name not in self._used_variables]

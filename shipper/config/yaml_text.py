@@ -1,4 +1,4 @@
-"""YAML from a file or an override, bounded before any of it is built."""
+"""Reads YAML from a file or an override, within limits that are checked before anything is built."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MOST_BYTES = 1_000_000
 MOST_VALUES = 100_000
 """Values of all sources together, aliases followed; 100 characters of text count as one more."""
 LONG = 50_000
-"""Characters from which on a text is not one that a person wrote."""
+"""Characters from which on a text is considered machine-made."""
 
 MISFITS = (ValueError, LookupError, AttributeError, OverflowError)
-"""What the constructors of YAML's scalars raise beside ``YAMLError`` for a text that does not fit its tag."""
+"""Errors other than ``YAMLError`` that YAML's constructors raise for a text that does not fit its tag."""
 
 
 class UnreadableError(ConfigError):
@@ -92,7 +92,7 @@ def unreadable(error: OSError | ValueError) -> str:
 
 
 def _refuse_many(text: str, path: Path) -> None:
-    """Count the values of a text before any is built.
+    """Count the values of a text before building any.
 
     :raises ConfigError: there are too many.
     :raises yaml.YAMLError: it is not YAML.
@@ -108,7 +108,7 @@ def _refuse_many(text: str, path: Path) -> None:
 
 
 def _loader(text: str) -> Any:  # noqa: ANN401 - yaml's types are not exported
-    """Return YAML's safe loader; for a long text the one in C, which is ten times as fast and says less."""
+    """Return YAML's safe loader; for a long text the C one, which is ten times as fast but reports less."""
     import yaml  # noqa: PLC0415
 
     return yaml.SafeLoader if len(text) < LONG else getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,7 +1,7 @@
 """Where files are parsed: processes of this machine, or the workers of a Dask scheduler.
 
-A task runs somewhere else and sends batches. One whose process or worker dies runs again, elsewhere, and what
-it had sent before comes once.
+A task runs in another process and sends batches. If its process or worker dies, the task runs again in
+another one, and no batch comes twice.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["DEATHS", "Died", "Executor", "Run", "executor"]
 
 DEATHS = 3
-"""Processes that a task may cost."""
+"""Number of processes that may die at a task before it is given up."""
 
 Sent = TypeVar("Sent")
 SentOut_co = TypeVar("SentOut_co", covariant=True)
 
 
 class Died(Exception):  # noqa: N818 - a property of the task
-    """The processes or workers that a task was given to died."""
+    """The processes or workers that ran a task died."""
 
 
 class Run(Protocol[SentOut_co]):
@@ -29,12 +29,12 @@ class Run(Protocol[SentOut_co]):
 
     @property
     def ended(self) -> bool:
-        """Whether all that it sent was taken."""
+        """Whether all its batches were taken."""
 
     def take(self) -> SentOut_co | None:
-        """Return the next of what it sent; None if there is nothing yet, or nothing more.
+        """Return the next batch; None if there is none yet, or none any more.
 
-        :raises Died: it was tried often enough.
+        :raises Died: the task was tried often enough.
         """
 
 
@@ -43,22 +43,22 @@ class Executor(Protocol[Sent]):
 
     @property
     def has_room(self) -> bool:
-        """Whether a task that is submitted now starts soon."""
+        """Whether a task would start soon after its submission."""
 
     def submit(self, task: Any) -> Run[Sent]:  # noqa: ANN401 - what the work takes
-        """Take a task; those that are submitted first start first."""
+        """Submit a task; tasks start in the order of submission."""
 
     def wait(self, run: Run[Sent]) -> None:
-        """Wait until a run has sent something, has ended, or there is room."""
+        """Wait until a run has sent a batch, has ended, or there is room for another."""
 
     def close(self) -> None:
-        """End what runs."""
+        """End all tasks."""
 
 
 def executor(work: Callable[[Any], Iterator[Sent]], on: int | str) -> Executor[Sent]:
     """Return the executor of a number of processes, which it starts, or of a scheduler.
 
-    :param work: yields what a task sends, which is the same each time.
+    :param work: yields a task's batches, which are the same each time.
     :param on: the number, or ``dask://host:port``.
     :raises OperatorError: the scheduler cannot be used.
     """

@@ -1,8 +1,8 @@
 """Tasks on the workers of a Dask scheduler.
 
-What a task sends is fetched some at a time, each time by a call on the worker that has the task open, so that
-neither the worker nor this process holds all of it. Another worker that gets the call runs the task anew, and
-leaves out what was fetched before.
+A task's batches are fetched a few at a time, each time by a call on the worker that has the task open, so
+that neither the worker nor this process holds all of them. If another worker gets the call, it runs the task
+anew and skips the batches that were fetched before.
 
 The scheduler gives the task of a worker that dies to another one. If the scheduler itself dies, the tasks
 that are not yet done are given to the next one at its address.
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 __all__ = ["Dask"]
 
 AHEAD: Final = 4
-"""Tasks for each thread of a worker, so that it need not wait for the next one."""
+"""Tasks for each thread of a worker, so that no thread waits for its next task."""
 CONNECT: Final = 10
 """Seconds within which a scheduler answers."""
 PATIENCE: Final = 600
-"""Seconds within which a scheduler that died is back."""
+"""Seconds within which a scheduler that died must be back."""
 LOOK: Final = 5.0
 """Seconds after which workers are counted again."""
 SOME: Final = 8
-"""What a task sends, some megabytes at most, is fetched so many at a time."""
+"""Batches of a task, of some megabytes at most, that are fetched at once."""
 OPEN: Final = 2 * AHEAD
-"""Tasks that a worker has open, for each of its threads."""
+"""Open tasks for each thread of a worker."""
 
 
 class _FailedError(Exception):
@@ -65,10 +65,10 @@ class Dask(Generic[Sent]):
             import distributed.comm  # noqa: PLC0415 - an extra
         except ImportError:
             raise OperatorError(f"{address} needs a library: pip install 'kpanic[dask]'") from None
-        # the library gives some of its loggers levels of their own
+        # the library sets levels of its own on some loggers
         for name in list(logging.root.manager.loggerDict):
             if name.partition(".")[0] == "distributed":
-                logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said here
+                logging.getLogger(name).setLevel(logging.CRITICAL)  # this class reports what matters
         self._distributed: Any = distributed
         self._work = work
         self._address = address
@@ -84,7 +84,7 @@ class Dask(Generic[Sent]):
 
     @property
     def has_room(self) -> bool:
-        """Whether there are fewer tasks than the workers start soon."""
+        """Whether the workers could start more tasks soon."""
         while self._runs and self._runs[0].taken:
             self._runs.popleft()
         return len(self._runs) < self._counted()
@@ -97,9 +97,9 @@ class Dask(Generic[Sent]):
         return run
 
     def wait(self, run: Run[Sent]) -> None:
-        """Wait until a run has sent something or has ended, or for some seconds.
+        """Wait until a run has sent a batch or has ended, or for some seconds.
 
-        :raises OperatorError: workers cannot run it, or the scheduler did not come back.
+        :raises OperatorError: workers cannot run the task, or the scheduler did not come back.
         """
         assert isinstance(run, _Run)  # noqa: S101 - it is what submit returned
         try:
@@ -123,7 +123,7 @@ class Dask(Generic[Sent]):
             raise OperatorError(f"{self._address}: a worker cannot parse: {error}") from None
 
     def close(self) -> None:
-        """Give up what is not yet done."""
+        """Give up unfinished tasks."""
         self._client.close()
 
     def _counted(self) -> int:
@@ -136,7 +136,7 @@ class Dask(Generic[Sent]):
         return self._most
 
     def _look_after(self, run: _Run[Sent]) -> None:
-        """Give a call to any worker if the one that has its task open is gone.
+        """Give a call to any worker if the worker with its open task is gone.
 
         The scheduler does so only if there was another one at that moment.
         """
@@ -167,7 +167,7 @@ class Dask(Generic[Sent]):
         return self._distributed.Client(address, timeout=CONNECT, set_as_default=False)
 
     def _reconnect(self) -> None:
-        """Submit again, to the next scheduler, what is not yet done.
+        """Submit unfinished tasks again, to the next scheduler.
 
         :raises OperatorError: there is none.
         """
@@ -190,23 +190,23 @@ class Dask(Generic[Sent]):
 
 
 class _Some(NamedTuple, Generic[Sent]):
-    """Some of what a task sends."""
+    """Some batches of a task."""
 
     sent: list[Sent]
     more: bool
     worker: str
-    """Address of the worker that sent it."""
+    """Address of the worker that sent the batches."""
 
 
 class _Run(Generic[Sent]):
     """A task.
 
-    :ivar token: by which a worker knows it.
-    :ivar worker: address of the one that has it open; empty before the first call.
-    :ivar future: the call that fetches what it sends next; None if there is nothing more.
-    :ivar sent: what was fetched and not yet taken.
-    :ivar count: number of what was fetched.
-    :ivar more: there is more, or may be.
+    :ivar token: identifies the task on a worker.
+    :ivar worker: address of the worker that has it open; empty before the first call.
+    :ivar future: the call that fetches its next batches; None if there are no more.
+    :ivar sent: batches that were fetched and not yet taken.
+    :ivar count: number of fetched batches.
+    :ivar more: whether there may be more batches.
     """
 
     def __init__(self, task: Any) -> None:  # noqa: ANN401 - what the work takes
@@ -234,7 +234,7 @@ class _Run(Generic[Sent]):
         return self.died or self.ended
 
     def take(self) -> Sent | None:
-        """Return the next of what it sent.
+        """Return the next batch.
 
         :raises Died: as of the protocol.
         """
@@ -244,7 +244,7 @@ class _Run(Generic[Sent]):
 
 
 _open: dict[str, tuple[int, Iterator[Any]]] = {}
-"""Of a worker: tasks by their token, each with the number of what it has sent."""
+"""On a worker: open tasks by their token, each with the number of batches that it has sent."""
 _opening = threading.Lock()
 
 
@@ -255,10 +255,10 @@ def _fetched(
     token: str,
     count: int,
 ) -> _Some[Sent]:
-    """Return what a task sends next, on a worker.
+    """Return a task's next batches, on a worker.
 
-    :param count: number of what was fetched before.
-    :raises _FailedError: it has another version, which may read a crash in another way, or a fault.
+    :param count: number of batches that were fetched before.
+    :raises _FailedError: the worker has a fault, or another version, which may read a crash differently.
     """
     from distributed import get_worker  # noqa: PLC0415 - an extra
 
@@ -272,7 +272,7 @@ def _fetched(
             sending = work(task)
             deque(islice(sending, count), maxlen=0)
         sent = list(islice(sending, SOME))
-    except Exception as error:  # noqa: BLE001 - whatever goes wrong there is told here
+    except Exception as error:  # noqa: BLE001 - any fault of the worker is reported here
         raise _FailedError(f"{type(error).__name__}: {error}") from None
     more = len(sent) == SOME
     if more:

@@ -1,7 +1,7 @@
 """Tasks in processes of this machine.
 
-multiprocessing's own pool spends a tenth of a process on the threads that watch it, and is broken once a
-process is killed.
+multiprocessing's own pool spends a tenth of a process on its watching threads, and breaks once a process is
+killed.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["Processes"]
 
 AHEAD = 1 << 23
-"""Bytes that each process may be ahead of the task whose turn it is."""
+"""Bytes by which each process may be ahead of the task whose turn it is."""
 GIVEN = 4
-"""Tasks that a process is given ahead, so that it need not wait for the next one."""
+"""Tasks that a process gets in advance, so that it does not wait for the next one."""
 END = b""
-"""What a process sends behind a task."""
+"""Message that a process sends after a task."""
 
 
 class Processes(Generic[Sent]):
-    """Processes that take the next task each.
+    """Processes that each take the next task.
 
-    :param count: how many there are; one that dies is replaced.
+    :param count: number of processes; a process that dies is replaced.
     """
 
     def __init__(self, work: Callable[[Any], Iterator[Sent]], count: int) -> None:
@@ -47,7 +47,7 @@ class Processes(Generic[Sent]):
 
     @property
     def has_room(self) -> bool:
-        """Whether a process has nearly done with what it was given."""
+        """Whether a process has nearly finished its tasks."""
         return not self._waiting and any(worker.idle for worker in self._workers)
 
     def submit(self, task: Any) -> Run[Sent]:  # noqa: ANN401 - what the work takes
@@ -58,7 +58,7 @@ class Processes(Generic[Sent]):
         return run
 
     def wait(self, run: Run[Sent]) -> None:
-        """Wait until a process sends something; one that is far ahead of this run is not asked."""
+        """Wait until a process sends a message; a process that is far ahead of this run is not read."""
         assert isinstance(run, _Run)  # noqa: S101 - it is what submit returned
         due = run.worker
         sending = {one.pipe: one for one in self._workers if due in {None, one} or one.held < AHEAD}
@@ -82,7 +82,7 @@ class Processes(Generic[Sent]):
                 self._waiting.popleft().died = True
 
     def _replace(self, dead: _Worker[Sent]) -> None:
-        """Start another process; it was the first of its tasks that the dead one was at."""
+        """Start another process; the dead one was working on the first of its tasks."""
         self._workers.remove(dead)
         dead.pipe.close()
         for place, run in enumerate(dead.runs):
@@ -100,7 +100,7 @@ class _Run(Generic[Sent]):
         self._deaths = 0
         self._complete = False
         self._received = 0
-        self._again = 0  # of these, those that a repetition has sent again
+        self._again = 0  # number of these that a repetition has sent again
         self._held: deque[tuple[_Worker[Sent], bytes]] = deque()
 
     @property
@@ -119,7 +119,7 @@ class _Run(Generic[Sent]):
             worker.held += len(body)
 
     def lost(self, *, here: bool) -> None:
-        """Begin again, with a process to come; ``here``: it may be what the one before died of."""
+        """Begin again in a new process; ``here``: the old process may have died of this task."""
         self.worker = None
         self._again = self._received
         self._deaths += here
@@ -143,8 +143,8 @@ class _Run(Generic[Sent]):
 class _Worker(Generic[Sent]):
     """A process.
 
-    :ivar runs: what it is given and has not completed, in its order.
-    :ivar held: bytes that it has sent and that are not yet due.
+    :ivar runs: its unfinished tasks, in order.
+    :ivar held: bytes that it has sent before their turn.
     """
 
     def __init__(self, pipe: Connection) -> None:
@@ -175,9 +175,9 @@ class _Worker(Generic[Sent]):
 
 
 class _Nursery:
-    """A process that starts the others: it has no threads, which a fork would leave behind, and no outputs.
+    """A process that starts the others: it has no outputs, and no threads, which a fork would lose.
 
-    They end with it, and it ends with its parent.
+    The others end with it, and it ends with its parent.
     """
 
     def __init__(self, work: Callable[[Any], Iterator[Any]]) -> None:
@@ -221,7 +221,7 @@ class _Nursery:
 
 
 def _serve(pipe: Connection, work: Callable[[Any], Iterator[Any]]) -> NoReturn:
-    """Run tasks until the parent closes its end; this process ends with that."""
+    """Run tasks until the parent closes its end, then end this process."""
     try:
         while True:
             task = pickle.loads(pipe.recv_bytes())  # noqa: S301 - of the parent
@@ -230,7 +230,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Iterator[Any]]) -> NoReturn:
             pipe.send_bytes(END)
     except (EOFError, ConnectionError):
         pass
-    except BaseException:  # noqa: BLE001 - it is a process's last words
+    except BaseException:  # noqa: BLE001 - this is the process's last message
         traceback.print_exc()
     finally:
         os._exit(0)

@@ -1,7 +1,7 @@
 """HTTP answers within limits of size and time, for the connection pools of the engines' clients.
 
-A client's timeout is that of each read, and it reads whatever comes: an answer that drips outlives it, and a
-large one takes as much memory. Here both hold for the answer as a whole.
+A client's timeout applies to each read, and its reads have no limit of size: a slow answer outlives the
+timeout, and a large one fills the memory. Here both limits apply to the whole answer.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["bound_answers"]
 
 LARGEST: Final = 16 << 20
-"""Maximum bytes of an answer with its headers: to a bulk request of usual size some 100 KB."""
+"""Maximum bytes of an answer with its headers; the answer to a usual bulk request has some 100 KB."""
 
 
 def bound_answers(pool: Any) -> None:  # noqa: ANN401 - urllib3's pool, of either client
     """Make a urllib3 connection pool refuse answers that are too large, take too long or are compressed.
 
-    An answer may take as long as the timeout of a single read.
+    A whole answer may take as long as the timeout of a single read.
     """
     pool.ConnectionCls = type("BoundedConnection", (pool.ConnectionCls,), {"response_class": _Answer})
 
@@ -55,7 +55,7 @@ class _Socket:
 
 class _Buffered(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > LARGEST:  # else there would be room made for so much
+        if size is not None and size > LARGEST:  # else the caller would reserve so much memory
             raise _too_large()
         return super().read(size)
 

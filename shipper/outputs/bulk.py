@@ -1,7 +1,7 @@
 """What the two search engines share: documents in chunks, the ``_bulk`` request, an outcome a document.
 
-An outcome follows from what the engine said of that very document and from nothing else. Answers about the
-whole request decide only how to ask again: smaller, or later.
+An outcome follows only from the engine's answer about that document. Answers about the whole request only
+decide whether the next request is smaller or later.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["BulkOutput", "Reply", "SearchConfig"]
 
 CHUNK_BYTES: Final = 5_000_000
-"""Maximum bytes of a request; engines sync once a request, and half of it drains a spool a fifth slower."""
+"""Maximum bytes of a request; engines sync once per request, and half this size drains a spool a fifth
+slower.
+"""
 PATIENCE: Final = 3
 """Refusals of a whole request before it is halved."""
 
@@ -47,8 +49,9 @@ class Signatures(Settings, frozen=True, kw_only=True):
     """The ``signatures`` keys."""
 
     seeded: bool = False
-    """Mark every new signature as known before, so that none pages, not only those of a backfill: for the
-    days after an update that names signatures anew."""
+    """Mark every new signature as known before, not only those of a backfill, so that none alerts. Meant for
+    the days after an update that renames signatures.
+    """
 
 
 class SearchConfig(Settings, frozen=True, kw_only=True):
@@ -103,7 +106,7 @@ class BulkOutput:
 
     name: ClassVar[str]
     product: ClassVar[str]
-    """The name as people write it."""
+    """The product's usual spelling."""
 
     def __init__(self, config: SearchConfig) -> None:
         authorization = config.authorization()
@@ -126,7 +129,7 @@ class BulkOutput:
 
         :param path: below the engine's address, with the query.
         :param body: bytes of newline delimited JSON, or anything that JSON can express.
-        :raises Unavailable: there was no answer in time, or not one of this engine.
+        :raises Unavailable: there was no answer in time, or not this engine's.
         """
         from elastic_transport import ConnectionError, ConnectionTimeout  # noqa: A004, PLC0415
 
@@ -134,7 +137,7 @@ class BulkOutput:
             meta, data = self._client.request(method, path, body)
         except (ConnectionError, ConnectionTimeout) as error:
             raise Unavailable(f"{self.name}: {', '.join(self.urls)}: {connection_error(error)}") from error
-        except Exception as error:  # an answer of anybody else raises whatever its body provokes
+        except Exception as error:  # a foreign answer may raise any error
             raise Unavailable(
                 f"{self.name}: {self.urls[0]} gave no answer of {self.product}: {type(error).__name__}"
             ) from error
@@ -172,11 +175,11 @@ class BulkOutput:
         return outcomes
 
     def check(self) -> str:
-        """Ask for health, for the right to write and for the template, and return what is known of them.
+        """Ask for health, for the right to write and for the template, and return the answers.
 
-        A user who may only create documents learns little: each question may stay open.
+        A user who may only create documents learns little: each question may stay unanswered.
 
-        :raises Unavailable: nobody answers, or the user is not known.
+        :raises Unavailable: no engine answers, or the user is not known.
         """
         where = f"{self.product} at {', '.join(self.urls)}"
         status, data = self.request("GET", "/_cluster/health")
@@ -198,11 +201,11 @@ class BulkOutput:
         """Check that an answer is this engine's.
 
         :param headers: of an answer that reports success.
-        :raises Unavailable: it is another's.
+        :raises Unavailable: the answer is another product's.
         """
 
     def _rights(self) -> Iterable[str]:
-        """Return what the user may not do; nothing where the engine has no way to ask."""
+        """Return what the user may not do; empty if the engine cannot be asked."""
         return ()
 
     def _chunks(self, batch: Sequence[Stored]) -> Iterator[_Chunk]:
@@ -223,7 +226,7 @@ class BulkOutput:
     def _deliver(self, chunk: _Chunk) -> list[Outcome]:
         """Send one chunk; return nothing if it has to be sent again in halves.
 
-        :raises Unavailable: nothing can be said of any document.
+        :raises Unavailable: the answer settles no document.
         """
         request = b"".join(action.lines for actions in chunk.actions for action in actions)
         status, data = self.request("POST", "/_bulk", request)
@@ -236,7 +239,7 @@ class BulkOutput:
                 return []
             return [Outcome(chunk.stored[0].id, DeliveryStatus.REJECTED, reason)]
         if status == 429:  # noqa: PLR2004
-            # Larger than the engine's indexing pressure ever allows looks the same as a busy engine.
+            # A request beyond the engine's indexing pressure gets the same answer as a busy engine's.
             self._busy += 1
             if self._busy > PATIENCE and len(chunk.stored) > 1:
                 return []

@@ -25,7 +25,7 @@ class Action(NamedTuple):
     id: str
     """Its ``_id``, which the item of the answer repeats."""
     lines: bytes
-    """The line of the action and the line of the document."""
+    """The line with the action and the line with the document."""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -37,8 +37,8 @@ def bulk_actions(stored: Stored, ingested: str, *, seeded: bool, known: set[str]
     ``create`` lets exactly one of all shippers be the first with a signature.
 
     :param ingested: the time of this try.
-    :param seeded: whether the signature pages nobody, however new it is.
-    :param known: IDs of signatures that the request has already; the new one is added.
+    :param seeded: whether the signature never alerts, however new it is.
+    :param known: IDs of signatures that are in the request already; the new one is added.
     """
     document = outline(stored.body)
     index = data_stream(document.data_stream.namespace)

@@ -1,4 +1,4 @@
-"""Answers to a ``_bulk`` request: what became of each document, and why."""
+"""Answers to a ``_bulk`` request: the outcome of each document, and its reason."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from kpanic.shipper.api import ALREADY_THERE, REASON, DeliveryStatus, shown_reas
 __all__ = ["item_status", "names_documents", "reason_of"]
 
 CAUSES: Final = 4
-"""Maximum texts of a reason; deeper causes are Java's."""
+"""Maximum nested causes in a reason; deeper ones are Java's."""
 
 _ABOUT_THE_CLUSTER: Final = ("validation_exception", "media_type_header_exception", "security_exception")
 
 
 def item_status(item: Any, identity: str) -> tuple[DeliveryStatus, str]:  # noqa: ANN401 - JSON of any shape
-    """Return what became of one document, and why, of an item such as ``{"create": {"status": 201, …}}``.
+    """Return the outcome of one document from an item such as ``{"create": {"status": 201, …}}``.
 
-    :param identity: the ``_id`` that the item has to be about.
+    :param identity: the ``_id`` that the item must have.
     """
     result = item.get("create") if isinstance(item, dict) else None
     status = result.get("status") if isinstance(result, dict) else None
@@ -37,13 +37,13 @@ def item_status(item: Any, identity: str) -> tuple[DeliveryStatus, str]:  # noqa
 
 
 def names_documents(data: object) -> bool:
-    """Tell whether an engine complains of documents, not of anything else; a proxy never does."""
+    """Tell whether an engine complains about documents only; a proxy never does."""
     error = data.get("error") if isinstance(data, dict) else None
     return isinstance(error, dict) and error.get("type") not in _ABOUT_THE_CLUSTER
 
 
 def reason_of(data: object) -> str:
-    """Return the engine's own words, ``type: reason: …`` of an error and its causes, without our secrets."""
+    """Return the engine's own words, ``type: reason: …`` of an error and its causes, without secrets."""
     error = data.get("error", data) if isinstance(data, dict) else data
     words: list[str] = []
     while isinstance(error, dict) and len(words) < CAUSES:

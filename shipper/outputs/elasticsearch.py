@@ -22,7 +22,7 @@ class ElasticsearchConfig(SearchConfig, frozen=True, kw_only=True):
     """``output.elasticsearch``."""
 
     api_key: str = ""
-    """``id:key``, as Filebeat takes it."""
+    """``id:key``, as in Filebeat."""
     api_key_file: ReadFile = ""
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class ElasticsearchConfig(SearchConfig, frozen=True, kw_only=True):
             raise ValueError("api_key and username exclude each other")
 
     def authorization(self) -> str:
-        """Return the value of the header, of the user or the key; see :class:`SearchConfig`."""
+        """Return the header's value for the user or the key; see :class:`SearchConfig`."""
         key = read_secret(self.api_key, self.api_key_file, "api_key")
         if not key:
             return super().authorization()

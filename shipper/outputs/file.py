@@ -48,10 +48,10 @@ class FileConfig(Settings, frozen=True, kw_only=True):
 
 
 class FileOutput:
-    """``output.file``: appends, and starts a new file where the old one was moved away (logrotate).
+    """``output.file``: appends, and starts a new file when logrotate moves the old one away.
 
-    A process that is killed between the write and the settling would write its last batch again, so
-    the end of the file is read when it is opened, and that of the one which was moved away before it.
+    After a kill between the write and the settling, the last batch would be written again. So the end of the
+    file is read at its opening, and the end of the file that was moved away before it.
     """
 
     Config = FileConfig
@@ -65,9 +65,9 @@ class FileOutput:
         self._written: set[str] = set()
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
-        """Append what is not there yet, and sync.
+        """Append the documents that the file lacks, and sync.
 
-        :raises Unavailable: nothing was written; half a batch is cut off again.
+        :raises Unavailable: nothing was written; an incomplete batch is cut off again.
         """
         try:
             self._open()
@@ -90,14 +90,14 @@ class FileOutput:
                 del text[: os.write(self._file, text)]
             os.fsync(self._file)
         except OSError as error:
-            with contextlib.suppress(OSError):  # else the next opening finds what is there
+            with contextlib.suppress(OSError):  # else the next opening finds the written part
                 os.ftruncate(self._file, size)
             self.close()
             raise Unavailable(f"file: {self._path}: {error.strerror}") from error
         return outcomes
 
     def _signature(self, stored: Stored, moment: str) -> bytes:
-        """Return the line of the document's signature, unless the file has it."""
+        """Return the line of the document's signature, unless the file has that line."""
         name, document = signature_document(outline(stored.body), moment, seeded=False)
         if not name or name in self._written:
             return b""
@@ -116,7 +116,7 @@ class FileOutput:
         return f"file {self._path}: writable"
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield the obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         yield from unwritable(self._path)
 
     def close(self) -> None:
@@ -126,7 +126,7 @@ class FileOutput:
             self._file = -1
 
     def _open(self) -> None:
-        """Open the file unless it is open already; cut off a line that a crash left unfinished."""
+        """Open the file unless it is open already; cut off a line that a kill left unfinished."""
         if self._file >= 0:
             try:
                 if os.path.samestat(os.fstat(self._file), self._path.stat()):
@@ -139,11 +139,11 @@ class FileOutput:
         try:
             self._look()
         except OSError:
-            self.close()  # what was not looked at would be written again
+            self.close()  # documents outside the part that is read would be written again
             raise
 
     def _look(self) -> None:
-        """Cut off an unfinished line, and find out which documents are there.
+        """Cut off an unfinished line, and collect the documents of the file's end.
 
         :raises OSError: the file cannot be read, or is a pipe.
         """
@@ -163,12 +163,12 @@ class FileOutput:
             _sync(self._path.parent)
 
     def _before(self) -> bytes:
-        """Return the end of the file that was moved away last, if it lies beside this one."""
+        """Return the end of the file that was moved away last, if it is in the same folder."""
         moved = []
         for path in self._path.parent.glob(f"{glob.escape(self._path.name)}?*"):
             if path.is_symlink() and not path.exists():
                 continue
-            status = path.stat()  # raises where it is moved on meanwhile: the next try looks again
+            status = path.stat()  # raises if it is moved again meanwhile: the next try looks again
             if stat.S_ISREG(status.st_mode):
                 moved.append((status.st_mtime, path))
         if not moved:
@@ -180,7 +180,7 @@ class FileOutput:
 
 
 def _sync(folder: Path) -> None:
-    """Make the name of a new file durable; fsync(2) of the file is for its content alone."""
+    """Make the name of a new file durable; fsync(2) of the file covers its content only."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -200,7 +200,7 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 
 def _document_ids(lines: bytes) -> set[str]:
-    """Return the IDs of the documents in some lines; other lines have none."""
+    """Return the IDs of the documents in some lines; other lines are ignored."""
     ids = set()
     for line in io.BytesIO(lines):
         with contextlib.suppress(msgspec.DecodeError, UnicodeError):

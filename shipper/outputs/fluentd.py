@@ -1,9 +1,9 @@
 """Fluentd and Fluent Bit: ``output.fluentd``.
 
-An acknowledgement says that the receiver has buffered a chunk: with a memory buffer the chunk is gone when
-the receiver is killed, so its buffers belong on disk. What is sent again after we were killed comes in chunks
-of the same names, but receivers do not recognise a repeated chunk; ``labels.document_id`` is in every record
-for the output behind them (``id_key``).
+An acknowledgement means that the receiver has buffered a chunk. A memory buffer is lost when the receiver is
+killed, so its buffers belong on disk. After a kill of kpanic the same documents come again in chunks of the
+same names, but receivers do not recognise a repeated chunk. ``labels.document_id`` is in every record for the
+receiver's own output (``id_key``).
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ __all__ = ["FluentdConfig", "FluentdOutput"]
 
 PORT: Final = 24224
 CHUNK_BYTES: Final = 2_000_000
-"""Maximum bytes of a chunk; Fluent Bit closes at 6,144,000, without a word."""
+"""Maximum bytes of a chunk; Fluent Bit closes the connection at 6,144,000, without a message."""
 PATIENCE: Final = 3
 """Tries without an acknowledgement before a chunk is halved, or a document alone is rejected."""
 MOST_SILENCES: Final = 2
-"""Chunks in a row that are waited for in vain, in one try."""
+"""Consecutive chunks without an acknowledgement that end a try."""
 
 
 class FluentdConfig(Settings, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     signatures: bool = False
     """Send a document for each new signature too, with ``.signature`` behind the tag."""
     require_ack: bool = True
-    """Without it, what the network or the receiver loses is lost."""
+    """Ask for acknowledgements. Without them, documents that the network or the receiver loses are lost."""
     compress: Literal["none", "gzip"] = "none"
     shared_key: str = ""
     shared_key_file: ReadFile = ""
@@ -71,12 +71,14 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
     password: str = ""
     password_file: ReadFile = ""
     self_hostname: str = ""
-    """Our name in the handshake; must differ from the receiver's."""
+    """This client's name in the handshake; must differ from the receiver's."""
     ssl: OptionalTLS = OptionalTLS()
     timeout: Seconds = 10
-    """To connect, and for each answer of the handshake."""
+    """Maximum seconds to connect, and for each answer of the handshake."""
     ack_timeout: Seconds = 60
-    """For an acknowledgement. A receiver that needs ten times as long may get documents twice."""
+    """Maximum seconds for an acknowledgement. A receiver that needs ten times as long may get documents
+    twice.
+    """
     bulk_max_size: Positive = 250
 
     def __post_init__(self) -> None:
@@ -89,10 +91,10 @@ class FluentdConfig(Settings, frozen=True, kw_only=True):
 
 
 class Unacknowledged(Exception):  # noqa: N818 - a property of the chunk
-    """A chunk was sent, and whether it arrived is not known.
+    """A chunk was sent, but its arrival is unknown.
 
-    :ivar in_flight: it may still be acknowledged.
-    :ivar overdue: it is in flight for far longer than the receiver needed for others.
+    :ivar in_flight: whether it may still be acknowledged.
+    :ivar overdue: whether it is in flight for far longer than the receiver needed for other chunks.
     """
 
     def __init__(self, message: str, *, in_flight: bool, overdue: bool) -> None:
@@ -126,22 +128,22 @@ class FluentdOutput:
         self._documents = config.bulk_max_size
         self._tag = config.tag
         self._signed: set[str] | None = set() if config.signatures else None
-        """Signatures whose documents were acknowledged; None: they are not sent."""
+        """Signatures whose documents were acknowledged; None if such documents are not sent."""
         self._tries: dict[str, int] = {}
         """Tries of each document without an acknowledgement."""
         self._largest = 0
         """Bytes of the largest chunk that was acknowledged."""
         self._alone: dict[str, int] = {}
-        """Times that a document failed alone although others were acknowledged since the time before."""
+        """How often a document failed alone although others were acknowledged since its previous failure."""
         self._lively: set[str] = set()
-        """Those of them since whose last failure others were acknowledged."""
+        """Documents that failed alone, and since whose last failure others were acknowledged."""
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
-        """Send in chunks; one that is not acknowledged in a few tries is halved.
+        """Send in chunks; a chunk that is not acknowledged in a few tries is halved.
 
-        A document is rejected only for its size: if it is larger than any chunk that was acknowledged, and
-        again and again fails alone while other documents are acknowledged. A receiver that is full, or comes
-        and goes, leaves innocent documents without an answer: they stay pending.
+        A document is rejected only for its size: if it is larger than any acknowledged chunk, and repeatedly
+        fails alone while other documents are acknowledged. A full or unstable receiver leaves valid documents
+        without an answer: they stay pending.
 
         :raises Unavailable: no document of the batch was settled.
         """
@@ -195,11 +197,11 @@ class FluentdOutput:
     def _attempts(
         self, batch: Sequence[Stored], packed: dict[str, bytes]
     ) -> Iterator[tuple[list[Stored], str]]:
-        """Send each chunk, halved if it was tried often enough; yield chunks and why they failed.
+        """Send each chunk, halved after enough tries; yield failed chunks and why they failed.
 
-        A chunk that is in flight has not failed: the receiver may be slow, and what is sent again is stored
-        again. The smallest document of it goes behind it: once that is acknowledged, the chunk has failed.
-        Silence is yielded without a chunk.
+        A chunk in flight has not failed: the receiver may be slow, and would store a repeat again. The
+        chunk's smallest document is sent after it: once that is acknowledged, the chunk has failed. Silence
+        is yielded without a chunk.
 
         :raises Unavailable: no host takes connections.
         """
@@ -239,7 +241,7 @@ class FluentdOutput:
             waiting.extendleft(_halves(chunk))
 
     def _forward(self, chunk: Sequence[Stored], packed: dict[str, bytes]) -> None:
-        """Send to the first host that takes connections; the one that failed comes last next time.
+        """Send to the first host that takes connections; a host that failed comes last next time.
 
         :raises Unavailable: none of them does.
         :raises Unacknowledged: the chunk was sent, and no more is known.
@@ -290,16 +292,16 @@ class FluentdOutput:
             known.update(names)
 
     def _count_try(self, chunk: Sequence[Stored]) -> int:
-        """Count a try without an acknowledgement; return the most that a document of the chunk had."""
+        """Count a try without an acknowledgement; return the highest count of the chunk's documents."""
         self._tries |= {stored.id: self._tries.get(stored.id, 0) + 1 for stored in chunk}
         return max(self._tries[stored.id] for stored in chunk)
 
     def _overtaken(
         self, silent: list[list[Stored]], current: list[Stored], settled: list[Stored]
     ) -> list[list[Stored]]:
-        """Take from the silent chunks those that were not acknowledged before a later one; return their rest.
+        """Remove silent chunks before an acknowledged one: they failed; return their unsettled documents.
 
-        :param current: the chunk that was sent last: it is not among them.
+        :param current: the chunk that was sent last; it is left out.
         :param settled: what was acknowledged.
         """
         delivered = {stored.id for stored in settled}
@@ -318,7 +320,7 @@ class FluentdOutput:
         return any(name in sender.flights for sender in self._senders)
 
     def _settled(self, batch: Sequence[Stored]) -> Iterator[list[Stored]]:
-        """Yield what of the batch was acknowledged since the last call, a chunk at a time."""
+        """Yield the documents of the batch that were acknowledged since the last call, a chunk at a time."""
         pending = {stored.id: stored for stored in batch}
         for sender in self._senders:
             flights, sender.acknowledged = sender.acknowledged, []
@@ -347,7 +349,7 @@ def _chunk_name(documents: tuple[str, ...]) -> str:
 
 
 def _pack(batch: Sequence[Stored]) -> tuple[dict[str, bytes], dict[str, Outcome]]:
-    """Pack each document; those that msgpack has no form for (an integer over 64 bits) are rejected."""
+    """Pack each document; those that msgpack cannot encode (an integer over 64 bits) are rejected."""
     packed, outcomes, moment = {}, {}, timestamp()
     for stored in batch:
         try:
@@ -360,7 +362,7 @@ def _pack(batch: Sequence[Stored]) -> tuple[dict[str, bytes], dict[str, Outcome]
 
 
 def _entry(stored: Stored, moment: str) -> bytes:
-    """Pack ``[time, record]``; receivers drop a float as time without a word."""
+    """Pack ``[time, record]``; receivers silently drop a float as time."""
     document = with_delivery_fields(stored.body, moment, document_id=stored.id)
     record = msgspec.json.decode(document, type=dict[str, Any])
     packed: bytes = msgpack.packb([event_time(record.get("@timestamp") or moment), record])

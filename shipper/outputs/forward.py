@@ -32,15 +32,15 @@ ANSWER_BYTES: Final = 65_536
 GIVEN_UP: Final = 5
 """Times as long as a chunk takes to be overdue, after which a silent connection is given up."""
 LONGEST_SILENCE: Final = 1800.0
-"""Seconds after which it is given up, however often that was in vain before."""
+"""Maximum seconds until a silent connection is given up."""
 LATEST: Final = (1 << 32) - 1
-"""Seconds of the last time that the protocol has, in the year 2106."""
+"""Seconds of the last moment that the protocol can express, in the year 2106."""
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 """Seconds until a silent receiver's host is probed, seconds between probes, and their number."""
 
 
 def event_time(stamp: str) -> EventTime:
-    """Return an ISO 8601 stamp as the time of an event, or the nearest that the protocol has.
+    """Return an ISO 8601 stamp as the time of an event, or the nearest that the protocol can express.
 
     :raises ValueError: it is no stamp.
     """
@@ -49,9 +49,9 @@ def event_time(stamp: str) -> EventTime:
 
 
 class Handshake(msgspec.Struct, frozen=True):
-    """What the client proves to know, and asks the receiver to prove. Its representation shows no secret.
+    """The secrets that client and receiver prove to know. The representation shows no secret.
 
-    :param hostname: our name in the handshake; must differ from the receiver's.
+    :param hostname: this client's name in the handshake; must differ from the receiver's.
     """
 
     shared_key: str
@@ -93,7 +93,7 @@ class Handshake(msgspec.Struct, frozen=True):
             raise ConnectionError("closed after our PING: shared key or user refused") from error
         if kind != b"PONG" or accepted is not True:
             raise ConnectionError(f"shared key or user refused: {_bytes(reason).decode('utf-8', 'replace')}")
-        if _bytes(name) == self.hostname.encode():  # whose digest is ours, which the PING has just said
+        if _bytes(name) == self.hostname.encode():  # it repeats the digest of the PING
             raise ConnectionError("the receiver answers with our own name; set self_hostname to another")
         theirs = self._digest(salt, _bytes(name), nonce)
         if not hmac.compare_digest(theirs.encode(), _bytes(digest)):
@@ -110,7 +110,7 @@ class Flight(NamedTuple):
     documents: tuple[str, ...]
     """The ids of its documents."""
     since: float
-    """When it was sent, on the monotonic clock."""
+    """When the chunk was sent, on the monotonic clock."""
 
 
 class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
@@ -146,15 +146,15 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
         self.flights: dict[str, Flight] = {}
         """Chunks sent over this connection that may still be acknowledged, oldest first, by their names."""
         self.acknowledged: list[Flight] = []
-        """Chunks that were acknowledged; whoever reads the list empties it."""
+        """Chunks that were acknowledged; the reader of the list empties it."""
         self._shortest = 2 * (ack_timeout or 0.0)
         self._patience = self._shortest
         """Seconds without an acknowledgement after which a chunk is overdue."""
 
     def connect(self) -> None:
-        """Connect and shake hands, unless that is done and the receiver is still there.
+        """Connect and shake hands, unless a connection exists and the receiver still holds it.
 
-        :raises OSError: refused, too slow, or not trusted.
+        :raises OSError: the receiver refuses, is too slow, or is not trusted.
         """
         with self.lock:
             if self.socket and not self._alive():
@@ -166,14 +166,13 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
     ) -> None:
         """Send packed entries as one chunk unless it is in flight, and wait until it is acknowledged.
 
-        A receiver that is slow has the chunk in its socket: sent again, it would be stored again. So a silent
-        connection is kept until it was silent for far longer than any answer took; the next one is given
-        twice that time.
+        A slow receiver has the chunk in its socket and would store a repeat again. So a silent connection is
+        kept until its silence is far longer than any answer took; the next connection gets twice that time.
 
         :param documents: the ids of the entries' documents.
         :param chunk: the chunk's name.
-        :raises TimeoutError: it is in flight, or the connection was given up.
-        :raises OSError: it was not acknowledged.
+        :raises TimeoutError: the chunk is in flight, or the connection was given up.
+        :raises OSError: the chunk was not acknowledged.
         """
         with self.lock:
             self._reconnect()
@@ -205,7 +204,7 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
         self.transmit(msgpack.packb([tag, entries, option]))
 
     def _give_up(self, sent: Flight) -> bool:
-        """Tell whether a silent connection is given up; the next one is waited for longer."""
+        """Tell whether a silent connection is given up; the next connection gets more time."""
         if time.monotonic() - sent.since < GIVEN_UP * self._patience:
             return False
         self._patience = max(self._patience, min(2 * self._patience, LONGEST_SILENCE / GIVEN_UP))
@@ -291,7 +290,7 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
             )
             if name not in self.flights:
                 raise ConnectionError("acknowledged something else")
-            # Acknowledgements come in order: what was sent before and is not acknowledged never will be.
+            # Acknowledgements come in order: an earlier chunk that is still unacknowledged has failed.
             for passed in list(self.flights):
                 sent = self.flights.pop(passed)
                 if passed == name:
@@ -315,7 +314,7 @@ class ForwardSender(FluentSender):  # type: ignore[misc] # it has no types
         finally:
             with contextlib.suppress(OSError):
                 self.socket.settimeout(self.timeout)
-        # Nothing is expected but late acknowledgements: neither an end nor another byte.
+        # Only late acknowledgements are expected: no end and no other bytes.
         if not data or not self.flights:
             return False
         try:

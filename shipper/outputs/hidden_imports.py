@@ -1,4 +1,4 @@
-"""Imports of libraries that would import others, which are not needed and slow."""
+"""Imports libraries without their optional imports, which are slow and not needed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["hidden"]
 
 @contextmanager
 def hidden(*names: str) -> Iterator[None]:
-    """Have modules look as if they were not installed to what this thread imports meanwhile.
+    """Make modules appear uninstalled to imports of this thread.
 
-    Those that are imported already stay visible.
+    Modules that are imported already stay visible.
     """
     finder = _Hidden(names)
     sys.meta_path.insert(0, finder)

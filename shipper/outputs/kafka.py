@@ -1,8 +1,8 @@
 """Kafka: ``output.kafka``, by librdkafka.
 
-A record is acknowledged by all replicas in sync (``acks=all``), and the broker drops what the client itself
-repeats (an idempotent producer). What is sent again after we were killed, or after an answer that did not
-come in time, is a second record with the same ``document_id``.
+All replicas in sync acknowledge a record (``acks=all``), and the broker drops the client's own repeats (an
+idempotent producer). A document that is sent again after a kill, or after a missing answer, is a second
+record with the same ``document_id``.
 
 :see: https://kafka.apache.org/41/configuration/topic-configs/ for what a topic may refuse;
     https://github.com/confluentinc/librdkafka/blob/v2.16.0/CONFIGURATION.md
@@ -58,7 +58,7 @@ class KafkaConfig(Settings, frozen=True, kw_only=True):
     signatures: bool = False
     """Send a record for each new signature too, to the topic with ``.signature`` behind its name."""
     username: str = ""
-    """With it there is SASL."""
+    """User of SASL; without one, SASL is off."""
     password: str = ""
     password_file: ReadFile = ""
     sasl: Sasl = Sasl()
@@ -67,7 +67,7 @@ class KafkaConfig(Settings, frozen=True, kw_only=True):
     max_message_bytes: Annotated[int, msgspec.Meta(ge=1000, le=1_000_000_000)] = 1_000_000
     """Maximum bytes of a record; the topic's ``max.message.bytes`` must not be less."""
     timeout: Annotated[Seconds, msgspec.Meta(le=900)] = 30
-    """For the acknowledgements of a batch."""
+    """Maximum seconds for the acknowledgements of a batch."""
 
     def __post_init__(self) -> None:
         check_addresses(self.hosts, PORT, "kafka:9092")
@@ -104,12 +104,12 @@ class KafkaOutput:
         from kpanic.shipper.outputs.kafka_client import Client  # noqa: PLC0415 - librdkafka
 
         if config.ssl.enabled:
-            tls_context(config.ssl)  # says which file cannot be used
+            tls_context(config.ssl)  # names the file that cannot be used
         password = read_secret(config.password, config.password_file, "password")
         self._client: Client = Client(config, password)
         self._topic = config.topic
         self._signed: set[str] | None = set() if config.signatures else None
-        """Signatures whose records were acknowledged; None: they are not sent."""
+        """Signatures whose records were acknowledged; None if such records are not sent."""
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Send, and wait for the acknowledgements.
@@ -140,9 +140,9 @@ class KafkaOutput:
         self._client.close()
 
     def _answers(self, records: list[Record]) -> Answers:
-        """Send records, those that were refused once more alone.
+        """Send records; send refused ones once more, each alone.
 
-        A broker refuses a set of records for one of them, and does not say which.
+        A broker refuses a whole set because of one record, and does not say which.
         """
         answers = self._client.send(records)
         refused, answers.refused = answers.refused, {}
@@ -155,7 +155,7 @@ class KafkaOutput:
         return answers
 
     def _send_signatures(self, batch: Sequence[Stored], moment: str) -> str:
-        """Send the records of the signatures that are new; return why one was not taken."""
+        """Send the records of new signatures; return why one was not taken."""
         if self._signed is None:
             return ""
         found: dict[str, Record] = {}

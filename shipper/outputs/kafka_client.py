@@ -1,4 +1,4 @@
-"""What ``output.kafka`` asks of librdkafka: records go out, and each is acknowledged, refused or left.
+"""The use of librdkafka by ``output.kafka``: each record is acknowledged, refused or left unsettled.
 
 :see: https://github.com/confluentinc/librdkafka/blob/v2.16.0/CONFIGURATION.md
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Answers", "Client"]
 
 GRACE: Final = 2.0
-"""Seconds that brokers which all went away have to come back, before a try is given up."""
+"""Seconds until a try is given up after all brokers went away."""
 POLL: Final = 0.1
 """Seconds between two looks at the clock."""
 _REFUSALS: Final = {
@@ -32,17 +32,17 @@ _REFUSALS: Final = {
     KafkaError.INVALID_MSG_SIZE,
     KafkaError.INVALID_RECORD,
 }
-"""What a broker answers for the sake of a record, however often it is sent."""
+"""Errors of a broker that concern the record itself, however often it is sent."""
 _PURGED: Final = {KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT}  # noqa: SLF001 - names of the library
 _NOT_THERE: Final = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE}
 
 
 class Answers(msgspec.Struct):
-    """What became of some records.
+    """The outcomes of some records.
 
     :ivar taken: ids of those that were acknowledged.
     :ivar refused: why a broker refused others, by id.
-    :ivar failure: why the rest was not settled; empty if there is none.
+    :ivar failure: why other records were not settled; empty if all were.
     """
 
     taken: set[str] = msgspec.field(default_factory=set)
@@ -51,7 +51,7 @@ class Answers(msgspec.Struct):
 
 
 class Client:
-    """A producer, made anew after each failure: what it still holds is in the store as well.
+    """A producer, made anew after each failure: the store has all documents that the old one still holds.
 
     :param password: of ``config.username``.
     """
@@ -65,7 +65,7 @@ class Client:
         self._said = ""
         """The last error of a connection."""
         self._down: float | None = None
-        """Since when no broker could be reached, by the monotonic clock."""
+        """Since when no broker can be reached, by the monotonic clock."""
 
     def send(self, records: Sequence[Record]) -> Answers:
         """Send records, and wait until each is acknowledged or refused, or the time is over."""
@@ -119,7 +119,7 @@ class Client:
         raise Unavailable(f"kafka: {self._hosts}: topic {name}: {fault.str()}")
 
     def close(self) -> None:
-        """Give up what is not acknowledged, and close the connections."""
+        """Give up unacknowledged records, and close the connections."""
         producer, self._producer = self._producer, None
         if producer is not None:
             with suppress(KafkaException):
@@ -178,7 +178,7 @@ def _settings(config: KafkaConfig, password: str) -> dict[str, Any]:
         "security.protocol": f"{'SASL_' * bool(config.username)}{'SSL' if tls.enabled else 'PLAINTEXT'}",
         "enable.idempotence": True,
         "acks": "all",
-        "partitioner": "murmur2_random",  # as Kafka's own clients, so that others find a host's partition
+        "partitioner": "murmur2_random",  # same as Kafka's own clients, so that they find a host's partition
         "compression.type": config.compression,
         "message.max.bytes": config.max_message_bytes,
         "message.timeout.ms": milliseconds,

@@ -1,8 +1,8 @@
 """OpenTelemetry: ``output.otlp``, logs over gRPC or HTTP.
 
-A request is answered once the receiver has it in its queue: give that queue a storage on disk, or what it
-took dies with it. A repeat is not recognised by receivers; ``log.record.uid`` names a record for what stands
-behind. What a record looks like: :mod:`.otlp_records`.
+A receiver answers a request once its queue holds it. The queue needs a storage on disk, or its content dies
+with the receiver. Receivers do not recognise a repeat; ``log.record.uid`` identifies a record for the systems
+after them. What a record looks like: :mod:`.otlp_records`.
 
 :see: https://opentelemetry.io/docs/specs/otlp/
 """
@@ -51,7 +51,7 @@ class OtlpConfig(Settings, frozen=True, kw_only=True):
     """``http://collector:4317``; with https there is TLS. Over HTTP an empty path becomes ``/v1/logs``."""
     protocol: Literal["grpc", "http/protobuf"] = "grpc"
     headers: dict[Annotated[str, msgspec.Meta(min_length=1)], str] = msgspec.field(default_factory=dict)
-    """Sent with each request, as for a key."""
+    """Headers of each request, such as one with a key."""
     compression: Literal["none", "gzip"] = "gzip"
     ssl: TLS = TLS()
     timeout: Seconds = 30
@@ -69,11 +69,11 @@ class OtlpConfig(Settings, frozen=True, kw_only=True):
 
 
 class Refused(Exception):  # noqa: N818 - a property of the request
-    """The receiver will not take a request as it is, however often it is sent."""
+    """The receiver never takes this request, however often it is sent."""
 
 
 class PartlyRefused(Exception):  # noqa: N818 - a property of the request
-    """The receiver took a request without some of its records, and does not say which."""
+    """The receiver took a request without some of its records, and does not name them."""
 
 
 class OtlpOutput:
@@ -95,10 +95,10 @@ class OtlpOutput:
         self.endpoint = config.endpoint
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
-        """Send in requests; one that is refused is halved, so that one bad document keeps no others back.
+        """Send in requests; halve a refused one, so that one bad document does not hold back others.
 
-        Of a request that was taken in part each document is sent again alone, as the answer does not name
-        those that were refused: the others arrive twice.
+        If a request was taken in part, each of its documents is sent again alone, because the answer does not
+        name the refused ones. The others arrive twice.
 
         :raises Unavailable: no document of the batch was settled.
         """
@@ -128,7 +128,7 @@ class OtlpOutput:
     def check(self) -> str:
         """Send a request without records.
 
-        :raises Unavailable: it is not answered.
+        :raises Unavailable: there is no answer.
         """
         try:
             self._transport.send(self._records.request([], timestamp()))

@@ -1,7 +1,6 @@
 """Documents as OpenTelemetry's log records.
 
-The body is the document, so that nothing of it is lost. Beside it stand OpenTelemetry's own names, for
-receivers that know no ECS:
+The body is the whole document. OpenTelemetry's own fields are set too, for receivers that do not know ECS:
 
 ====================================  =====================================================================
 resource                              ``host.name``, ``host.id``, ``host.arch``, ``os.type``, ``os.version``,
@@ -62,7 +61,7 @@ _LARGEST: Final = 1 << 63
 
 
 class Records:
-    """Makes requests of documents.
+    """Makes requests from documents.
 
     :param signatures: whether each new signature has a record of its own.
     """
@@ -99,7 +98,7 @@ class Records:
         return request
 
     def delivered(self, batch: Iterable[Stored]) -> None:
-        """Note that the documents of a request arrived, and with them those of their signatures."""
+        """Record that the documents of a request arrived, and so their signatures."""
         if self._known is not None:
             for stored in batch:
                 self._known.add(signature_document(outline(stored.body), "", seeded=False)[0])

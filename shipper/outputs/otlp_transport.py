@@ -1,4 +1,4 @@
-"""OTLP over gRPC and over HTTP: a request, and what its answer means.
+"""OTLP over gRPC and over HTTP: sends a request and interprets the answer.
 
 :see: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc, #otlphttp
 """
@@ -40,9 +40,9 @@ class Transport(Protocol):
     def send(self, request: ExportLogsServiceRequest) -> None:
         """Send a request, and wait until it is taken.
 
-        :raises Unavailable: it was not, this time.
-        :raises Refused: it will never be.
-        :raises PartlyRefused: some of its records will never be.
+        :raises Unavailable: it is not taken this time.
+        :raises Refused: it will never be taken.
+        :raises PartlyRefused: some of its records will never be taken.
         """
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class _Grpc:
         tls = self._config.ssl
         if tls.verification_mode != "full":
             raise ValueError("ssl.verification_mode: gRPC always checks certificate and name")
-        tls_context(tls)  # says which file cannot be used
+        tls_context(tls)  # names the file that cannot be used
         roots = b"".join(Path(path).read_bytes() for path in tls.certificate_authorities)
         return self._grpc.ssl_channel_credentials(
             roots or None,

@@ -1,4 +1,4 @@
-"""The outcomes of a batch out of those of the documents that were settled."""
+"""Completes the outcomes of a batch from those of its settled documents."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["outcomes_of"]
 
 
 def outcomes_of(batch: Sequence[Stored], settled: Mapping[str, Outcome], failure: str) -> list[Outcome]:
-    """Return the outcome of each document of a batch; what is not settled is to be sent again.
+    """Return the outcome of each document of a batch; unsettled documents are to be sent again.
 
     :param settled: outcomes by id.
-    :param failure: why the others are not settled.
+    :param failure: why the other documents are not settled.
     :raises Unavailable: no document is settled.
     """
     if batch and not settled:

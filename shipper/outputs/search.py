@@ -1,4 +1,4 @@
-"""Documents read back from an engine: the newest with a few fields, or some of them whole."""
+"""Reads documents back from an engine: the newest with a few fields, or some whole."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["answer", "count", "documents", "selected", "whole"]
 
 PAGE: Final = 5_000
-"""Documents with few fields in one answer; an engine gives 10,000 at most."""
+"""Documents with few fields in one answer; an engine returns 10,000 at most."""
 WHOLE_PAGE: Final = 50
 """Whole documents in one answer; each takes some 10 KB, 250 KB at most."""
 HINT: Final = "execution_hint"
 """A parameter of cardinality that OpenSearch before 2.19.1 and Elasticsearch before 8.4 refuse."""
 _ORDER = ("event.id", "event.provider", "host.name")
-"""Fields that, with the time, no two documents share."""
+"""Fields that, together with the time, identify a document."""
 
 
 def count(output: BulkOutput, index: str) -> int:
@@ -36,7 +36,7 @@ def count(output: BulkOutput, index: str) -> int:
 
 
 def selected(only: Selection) -> dict[str, Any]:
-    """Return a selection of crashes as a query; ``*`` and ``?`` of a text are wildcards."""
+    """Return a selection of crashes as a query; ``*`` and ``?`` in a text are wildcards."""
     conditions: list[dict[str, Any]] = [{"exists": {"field": "event.id"}}]
     for name, value in {"host.name": only.host, **only.fields}.items():
         if isinstance(value, str) and not {"*", "?"}.isdisjoint(value):
@@ -63,7 +63,7 @@ def documents(  # noqa: PLR0913 - each has its meaning
 
     :param newest: maximum number of documents; None for all.
     :param where: query; None for every document.
-    :param page: documents to ask for at once.
+    :param page: documents in one answer.
     :raises Unavailable: the engine does not answer, or refuses.
     """
     left = math.inf if newest is None else newest
@@ -80,7 +80,7 @@ def documents(  # noqa: PLR0913 - each has its meaning
     while left > 0:
         hits = _ask(output, index, body)["hits"]
         for hit in hits[: min(left, len(hits))]:
-            # However the document writes its time, the engine read it as these milliseconds.
+            # The engine's milliseconds, whatever the format of the document's time.
             yield {**hit["_source"], "_id": hit["_id"], "@timestamp": stamp(hit["sort"][0])}
         if len(hits) < body["size"]:
             return
@@ -89,7 +89,7 @@ def documents(  # noqa: PLR0913 - each has its meaning
 
 
 def whole(output: BulkOutput, index: str, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the whole documents with these ``_id``, each with it.
+    """Yield each of these ``_id`` with its whole document.
 
     :raises Unavailable: the engine does not answer, or refuses.
     """
@@ -126,14 +126,14 @@ def answer(output: BulkOutput, index: str, body: dict[str, Any]) -> dict[str, An
 
 
 def _without(part: Any, name: str) -> Any:  # noqa: ANN401 - JSON
-    """Return JSON without a key, wherever it is."""
+    """Return JSON without a key, at any depth."""
     if isinstance(part, dict):
         return {key: _without(value, name) for key, value in part.items() if key != name}
     return [_without(value, name) for value in part] if isinstance(part, list) else part
 
 
 def _reason(data: Any) -> str:  # noqa: ANN401 - whatever JSON says
-    """Return why an engine refused; a failed shard says it best."""
+    """Return why an engine refused; a failed shard has the best reason."""
     found = data
     for path in (("error", "root_cause", 0, "reason"), ("_shards", "failures", 0, "reason", "reason")):
         found = data

@@ -1,6 +1,6 @@
 """HTTP to a search engine through elastic-transport, which the clients of Elasticsearch are built on.
 
-Each request goes to one of the engine's hosts, and to the next if that one takes no connections.
+Each request goes to one of the engine's hosts, and to the next host if that one takes no connections.
 
 :see: https://elastic-transport-python.readthedocs.io/
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpanic.shipper.outputs.hidden_imports import hidden
 
-with hidden("aiohttp", "httpx", "requests"):  # it imports those that are installed, in 0.15 s
+with hidden("aiohttp", "httpx", "requests"):  # it would import installed ones, in 0.15 s
     from elastic_transport import Transport, Urllib3HttpNode
 from elastic_transport.client_utils import DEFAULT, url_to_node_config
 
@@ -42,7 +42,7 @@ class SearchClient:
     def __init__(
         self, urls: Sequence[str], *, authorization: str, tls: TLS, compression_level: int, timeout: float
     ) -> None:
-        # It logs each failure with a traceback; ours is one line.
+        # The library logs each failure with a traceback; kpanic logs one line.
         logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)
         headers = {"user-agent": "kpanic"}
         if authorization:
@@ -58,7 +58,7 @@ class SearchClient:
                 for url in urls
             ],
             node_class=_node(compression_level, tls),
-            # Another try is another host; when to try the same one again is the pipeline's decision.
+            # Another try uses another host; the pipeline decides when to try the same host again.
             max_retries=len(urls) - 1,
             retry_on_status=(),
             meta_header=False,
@@ -74,7 +74,7 @@ class SearchClient:
         if body is not None:
             kind = "x-ndjson" if isinstance(body, bytes) else "json"
             headers["content-type"] = f"application/{kind}"
-        with warnings.catch_warnings(action="ignore"):  # that TLS is not verified is in the configuration
+        with warnings.catch_warnings(action="ignore"):  # the configuration itself turns the verification off
             return self._transport.perform_request(method, path, headers=headers, body=body)
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class SearchClient:
 
 
 def _node(level: int, tls: TLS) -> type[Urllib3HttpNode]:
-    """Return the library's node with our compression (its own level 9 is slow), trust and bounds."""
+    """Return the library's node with kpanic's compression (its own level 9 is slow), trust and limits."""
 
     class Node(Urllib3HttpNode):
         def __init__(self, config: NodeConfig) -> None:

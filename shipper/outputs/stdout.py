@@ -20,7 +20,7 @@ class StdoutConfig(Settings, frozen=True, kw_only=True):
 
 
 class StdoutOutput:
-    """``output.stdout``: a document is delivered once the kernel has taken it for the reader of the pipe."""
+    """``output.stdout``: a document is delivered once the kernel has accepted it for the pipe's reader."""
 
     Config = StdoutConfig
     name = "stdout"
@@ -31,7 +31,7 @@ class StdoutOutput:
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
         """Write and flush.
 
-        :raises Unavailable: nobody reads it any more.
+        :raises Unavailable: the reader is gone.
         """
         moment = timestamp()
         try:
@@ -44,7 +44,7 @@ class StdoutOutput:
         return [Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in batch]
 
     def check(self) -> str:
-        """Return that it is open; nothing more can be known."""
+        """Return that standard output is open; nothing more can be known."""
         return "stdout: open"
 
     def close(self) -> None:

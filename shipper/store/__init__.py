@@ -1,8 +1,8 @@
 """The store: one SQLite file that is spool, ledger, dead-letter box and the data of the local dashboard.
 
 A document is stored before anything is acknowledged to its input, and it stays until every output has it.
-What :meth:`Store.add` and :meth:`Store.settle` have returned from survives a power cut. One process writes,
-any number may read meanwhile.
+Once :meth:`Store.add` or :meth:`Store.settle` has returned, its changes survive a power cut. One process
+writes; any number may read meanwhile.
 
 ==================  ============================================================
 ``schema``          the tables

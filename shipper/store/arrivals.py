@@ -1,4 +1,4 @@
-"""Arrivals: what came before a document, for rules that fire once."""
+"""Arrivals: the documents before one document, for rules that fire once."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Arrivals(Database):
         return [row[0] for row in rows]
 
     def of_group_before(self, seq: int, group: tuple[str, str], counted: str, since: float) -> list[int]:
-        """Return the documents of a group before one, the first of each value and profile.
+        """Return the documents of a group before one document: the first of each value and profile.
 
-        :param group: a field, and the value of it.
-        :param counted: the field of which each value counts once.
-        :param since: moment from which on they were added, seconds since 1970 UTC.
+        :param group: a field and its value.
+        :param counted: the field whose values count once each.
+        :param since: seconds since 1970 UTC; only documents that were added after this moment count.
         """
         field, value = group
         query = f"""

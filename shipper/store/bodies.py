@@ -1,8 +1,8 @@
-"""The text of documents as it stands in the file: zstd, with a checksum that shows damage.
+"""The text of documents as stored in the file: zstd, with a checksum that shows damage.
 
 Texts are compressed with a dictionary of what kernels print (``texts-1.zdict``; a text names it by number).
-It stands in the package and not in the file, where damage to it would be damage to every text. A dictionary
-of a release stays in the package.
+The dictionary is in the package and not in the file, where damage to it would damage every text. The package
+keeps the dictionaries of all releases.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Bodies", "id_in"]
 
 LEVEL = 6
-"""Texts are a tenth smaller than with 3, for 60 µs more each."""
+"""Level of zstd: texts are a tenth smaller than at level 3, and take 60 µs more each."""
 LARGEST = 1 << 28
 """Bytes of a text; a frame that announces more is damaged."""
 
@@ -38,7 +38,7 @@ class Bodies:
 
     @cached_property
     def pack(self) -> Callable[[bytes], bytes]:
-        """Return the function that compresses a text; one thread at a time may call it."""
+        """Return the function that compresses a text; only one thread at a time may call it."""
         from kpanic.shipper.zstd import zstd  # noqa: PLC0415 - a status needs none of it
 
         parameter = zstd.CompressionParameter

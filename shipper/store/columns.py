@@ -1,4 +1,4 @@
-"""Writing the columns of documents: ``incidents``, ``crashes`` and ``profiles``."""
+"""Writes the columns of documents: ``incidents``, ``crashes`` and ``profiles``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["VALUES", "derive", "distinct", "fill", "forget", "mend", "note", "restored"]
 
 TRIED: Final = 20
-"""Texts that are looked into for a damaged profile."""
+"""Maximum texts that are read to restore a damaged profile."""
 VALUES: Final = ", ".join(f'"{name}"' for name in PROFILE)
 _PLACES: Final = ", ".join("?" * len(PROFILE))
 
 
 def distinct(column: str) -> str:
-    """Return a query of the values of an indexed column of ``crashes``, each found by the index at once."""
+    """Return a query of the distinct values of an indexed column of ``crashes``, each by the index."""
     return f"""
         WITH RECURSIVE known (value) AS (
             SELECT min({column}) FROM crashes
@@ -50,7 +50,7 @@ def note(connection: sqlite3.Connection, seq: int, first: int, found: Columns) -
 
 
 def forget(connection: sqlite3.Connection, seqs: Iterable[tuple[int]]) -> None:
-    """Delete the columns of documents, and the profiles that no other has."""
+    """Delete the columns of documents, and the profiles that no other document has."""
     for (seq,) in seqs:
         row = connection.execute("SELECT profile FROM crashes WHERE seq = ?", (seq,)).fetchone()
         connection.execute("DELETE FROM crashes WHERE seq = ?", (seq,))
@@ -72,7 +72,7 @@ def derive(connection: sqlite3.Connection, seq: int, incident: str, text: bytes 
 
 
 def fill(connection: sqlite3.Connection) -> None:
-    """Derive the columns of all documents of a store that has none."""
+    """Derive the columns of all documents in a store without columns."""
     incidents.count_all(connection)
     unpack = Bodies().unpack
     rows = connection.execute(
@@ -83,7 +83,7 @@ def fill(connection: sqlite3.Connection) -> None:
 
 
 def restored(connection: sqlite3.Connection, number: int) -> Profile:
-    """Return the values of a profile out of the text of a document that has it; none if no text tells."""
+    """Return the values of a profile from the text of a document that has it; none if unreadable."""
     unpack = Bodies().unpack
     query = "SELECT body FROM crashes JOIN bodies USING (seq) WHERE profile = ? LIMIT ?"
     for (body,) in connection.execute(query, (number, TRIED)):
@@ -94,7 +94,7 @@ def restored(connection: sqlite3.Connection, number: int) -> Profile:
 
 
 def mend(connection: sqlite3.Connection) -> None:
-    """Restore the profiles that are damaged: their values are not those that their number was made of."""
+    """Restore damaged profiles: those whose values do not match their number."""
     for number in connection.execute(distinct("profile")).fetchall():
         row = connection.execute(f"SELECT {VALUES} FROM profiles WHERE profile = ?", number).fetchone()
         if row is None or digest(row) != number[0]:

@@ -25,9 +25,9 @@ SIGNATURE: Final = '"kernel.panic.signature.id"'
 _WILDCARDS: Final = frozenset("*?[")
 _ROW: Final = "at, first, crashes.host, crashes.profile, seq"
 RECENT: Final = 1_000
-"""Rows among which a selection is looked for first."""
+"""Newest rows that are searched first."""
 ROWS: Final = 10_000
-"""Rows that are taken from SQLite at once."""
+"""Rows that SQLite returns at once."""
 
 
 class Crash(NamedTuple):
@@ -59,9 +59,9 @@ class Selection(NamedTuple):
     host: str = ""
     """``host.name``; empty for any."""
     since: int | None = None
-    """From this time on, milliseconds since 1970 UTC."""
+    """First moment, milliseconds since 1970 UTC."""
     until: int | None = None
-    """Before this time."""
+    """End of the time, exclusive, milliseconds since 1970 UTC."""
     fields: Mapping[str, str | bool] = MappingProxyType({})
     """Values of fields of :data:`~kpanic.shipper.columns.PROFILE`."""
 
@@ -86,7 +86,7 @@ class Selection(NamedTuple):
     def of_profiles(self) -> str:
         """Return the conditions on a row of ``profiles``.
 
-        :raises ValueError: a field has no column; SQLite would take its name for a text.
+        :raises ValueError: a field has no column; SQLite would read its name as a text.
         """
         if unknown := self.fields.keys() - set(columns.PROFILE):
             raise ValueError(f"no column: {', '.join(sorted(unknown))}")
@@ -118,12 +118,12 @@ class _Hosts(dict[bytes, str]):
 
 
 class Crashes(Database):
-    """What lists and reports ask for."""
+    """The queries of lists and reports."""
 
     def crashes(self, skip: int = 0) -> Iterator[list[tuple[int, int, str, int, int]]]:
-        """Yield the rows of all crashes in lists: those of an incident together, the oldest incident first.
+        """Yield lists with the rows of all crashes: those of an incident together, the oldest incident first.
 
-        They are plain tuples with what :class:`Crash` has: there may be millions.
+        The rows are plain tuples of :class:`Crash`'s fields, because there may be millions.
 
         :param skip: number of rows to leave out at the beginning.
         """
@@ -154,8 +154,8 @@ class Crashes(Database):
     def _newest(self, count: int, only: Selection) -> list[Crash]:
         """Return the newest rows.
 
-        Most of what is asked for is among the newest of all. Else each host or profile that is meant is read,
-        and no more of its rows than are asked for: a fault may be common, or its crashes all old.
+        Most selections match among the newest rows of all. Else each matching host or profile is read, but no
+        more of its rows than are asked for: a fault may be common, or its crashes all old.
         """
         newest = "ORDER BY at DESC, seq DESC LIMIT :count"
         rows, like = only.of_rows(), only.of_profiles()
@@ -213,7 +213,7 @@ class Crashes(Database):
             return int(connection.execute(query, only.values()).fetchone()[0])
 
     def signatures(self, only: str | None = None) -> list[Signature]:
-        """Count the crashes of each signature, or of one; those of most incidents first.
+        """Count the crashes of each signature, or of one signature; the one with most incidents comes first.
 
         :param only: ``kernel.panic.signature.id``.
         """
@@ -228,7 +228,7 @@ class Crashes(Database):
             return list(map(Signature._make, connection.execute(query, {"only": only})))
 
     def incidents_by(self, column: Literal["host", "host.os.kernel"], signature: str) -> dict[str, int]:
-        """Count the incidents of a signature by host or kernel, the most first."""
+        """Count the incidents of a signature by host or kernel, the largest count first."""
         query = f"""
             SELECT "{column}" AS key, count(DISTINCT first) AS incidents
             FROM profiles JOIN crashes USING (profile)
@@ -238,9 +238,9 @@ class Crashes(Database):
             return dict(connection.execute(query, (signature,)).fetchall())
 
     def seen(self, signature: str, other_than: str) -> tuple[int, int | None]:
-        """Count the incidents of a signature but one, and return the time of the newest (milliseconds).
+        """Count the incidents of a signature except one, and return the time of the newest (milliseconds).
 
-        :param other_than: ``event.id`` of the one.
+        :param other_than: ``event.id`` of the excepted incident.
         """
         query = f"""
             SELECT count(DISTINCT first), max(at) FROM profiles JOIN crashes USING (profile)
@@ -253,7 +253,7 @@ class Crashes(Database):
     def profiles(self, only: Iterable[int] | None = None) -> dict[int, dict[str, Any]]:
         """Return profiles as parts of documents, by their number.
 
-        :param only: the profiles to return, not all.
+        :param only: the profiles to return; by default all.
         """
         found = {}
         with self._reading() as connection:

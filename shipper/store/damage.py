@@ -1,8 +1,8 @@
-"""Finding damage: what SQLite itself tells, and what the tables must agree on.
+"""Finds damage, by SQLite's own errors and by checks that the tables agree.
 
-A store has three ways to take damage. A document's text whose checksum fails is one lost document, a dead
-letter. A position whose checksum fails is read from the start again: the ledger knows what was read.
-Everything else that is found raises ``sqlite3.DatabaseError``: the file is set aside, and
+The store handles damage in three ways. A document whose text fails its checksum is lost and becomes a dead
+letter. Where a position fails its checksum, the source is read from its start again: the ledger knows what
+was read. All other damage raises ``sqlite3.DatabaseError``: the file is set aside, and
 :mod:`~kpanic.shipper.store.salvage` takes over what can be read.
 """
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["CHECKED_ALWAYS", "check_columns", "check_tables", "check_whole", "is_damage", "position_checksum"]
 
 CHECKED_ALWAYS = 16_000_000
-"""Bytes of a file that is read whole at every opening; a larger one only if it was not closed."""
+"""Maximum bytes of a file that is read whole at every opening; a larger file is, only if it was not closed.
+"""
 SMALL_TABLES = ("outputs", "retries", "dead_letters", "positions", "created")
 
 _ENVIRONMENT = {
@@ -33,24 +34,25 @@ _ENVIRONMENT = {
     sqlite3.SQLITE_PROTOCOL,
     sqlite3.SQLITE_READONLY,
 }
-"""Result codes that speak of the disk, the user or another process: https://sqlite.org/rescode.html."""
+"""Result codes about the disk, the user or another process: https://sqlite.org/rescode.html."""
 
 
 def is_damage(error: sqlite3.Error, *, writable: bool) -> bool:
     """Tell whether an error of a fixed statement means that the file is damaged.
 
-    :param writable: this process may write to the file: a header that forbids it is damaged.
+    :param writable: whether this process may write to the file; a header that forbids writing is then
+        damaged.
     """
     if isinstance(error, sqlite3.ProgrammingError):
         return False
-    code = getattr(error, "sqlite_errorcode", None)  # None: Python's own, of a value that is none of its type
+    code = getattr(error, "sqlite_errorcode", None)  # None: Python's own error, about a value of another type
     if code is not None and code & 0xFF == sqlite3.SQLITE_READONLY:
         return writable
     return code is None or code & 0xFF not in _ENVIRONMENT
 
 
 def check_whole(connection: sqlite3.Connection, path: Path, *, thoroughly: bool) -> None:
-    """Read every page of a file, of a large one only if ``thoroughly``, else the small tables' pages.
+    """Read every page of a file; of a large file only the small tables' pages unless ``thoroughly``.
 
     :raises sqlite3.DatabaseError: it is damaged.
     """
@@ -63,9 +65,9 @@ def check_whole(connection: sqlite3.Connection, path: Path, *, thoroughly: bool)
 
 
 def check_columns(connection: sqlite3.Connection) -> None:
-    """Check that the columns which lists and reports calculate with hold what can be calculated with.
+    """Check that the columns with which lists and reports calculate hold valid numbers.
 
-    :raises sqlite3.DatabaseError: one does not.
+    :raises sqlite3.DatabaseError: one holds something else.
     """
     if connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'crashes')").fetchone()[0]:
         for table, wrong in _WRONG_VALUES.items():
@@ -89,7 +91,7 @@ def _quick_check(connection: sqlite3.Connection, argument: str) -> None:
 
 
 def check_tables(connection: sqlite3.Connection) -> None:
-    """Check what the tables must agree on, so that no document is passed over in silence.
+    """Check that the tables agree, so that no document is skipped silently.
 
     :raises sqlite3.DatabaseError: they do not agree.
     """

@@ -1,7 +1,7 @@
 """The SQLite file: opening it, transactions on it, and SQLite's errors in the operator's words.
 
-Durable means ``synchronous=FULL`` on a write-ahead log: what a transaction has written survives a power cut
-once it has returned.
+Durable means ``synchronous=FULL`` on a write-ahead log: once a transaction has returned, its changes survive
+a power cut.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["PAGE_SIZE", "Database"]
 PAGE_SIZE = 8192
 """Bytes; a compressed document fits one page or two."""
 LOG_PAGES = 512
-"""Pages of the write-ahead log between two checkpoints, fewer where the disk is small."""
+"""Pages of the write-ahead log between two checkpoints; fewer on a small disk."""
 BUSY_TIMEOUT = 30.0
 """Seconds that SQLite waits for another process."""
 
@@ -54,18 +54,18 @@ def _beside(path: Path, end: str) -> Path:
 
 
 def _say_nothing(_message: str) -> None:
-    """Take a message that nobody waits for."""
+    """Ignore a message."""
 
 
 class Database:
     """The file, open. Its methods may be called from any thread.
 
-    :param path: the SQLite file; its folder is made.
+    :param path: the SQLite file; its folder is created.
     :param readonly: take no lock and change nothing; the file must exist.
     :param warn: is called once if the text of a document is damaged.
     :raises StoreInUse: another process writes to it.
     :raises StoreError: the file cannot be opened.
-    :ivar set_aside: the path that a damaged file was moved to when this one was opened; None if all was well.
+    :ivar set_aside: the path to which a damaged file was moved at this opening; None if the file was intact.
     :ivar salvaged: what was taken over from that file.
     """
 
@@ -102,7 +102,7 @@ class Database:
         """Return the bytes of the store's files."""
         size = 0
         for path in self._files():
-            with contextlib.suppress(FileNotFoundError):  # the last one to close the store removes its log
+            with contextlib.suppress(FileNotFoundError):  # the last process to close it removes the log
                 size += path.stat().st_size
         return size
 
@@ -124,7 +124,7 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Write all or nothing; durable at the end.
+        """Run a transaction, which is durable at the end of the context.
 
         :raises StoreError: nothing was written.
         """
@@ -152,7 +152,7 @@ class Database:
             if is_damage(error, writable=self._writable()):
                 raise self._damage(str(error)) from error
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-                self._leave_room(self._connection)  # the disk may have more by the next try
+                self._leave_room(self._connection)  # the disk may have more room by the next try
                 raise StoreFull(
                     f"{self.path}: {error}; nothing that was kept is lost; make room on its disk"
                 ) from error
@@ -166,7 +166,7 @@ class Database:
         return StoreDamaged(f"{self.path}: is damaged ({what}); run again: it is set aside then")
 
     def _unpack(self, seq: int, body: object) -> bytes | None:
-        """Return a document's text; None if it is damaged. Warns of the first damaged one."""
+        """Return a document's text; None if it is damaged. The first damaged text causes a warning."""
         text = self._bodies.unpack(body)
         if text is None and seq not in self._damaged_bodies:
             if not self._damaged_bodies:
@@ -195,7 +195,7 @@ class Database:
         refuse_other_kinds(self.path, mode)
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         if not self._files()[1].exists() and not os.access(self.path.parent, os.W_OK, effective_ids=True):
-            uri += "&immutable=1"  # nobody writes, and SQLite could not make the file that readers share
+            uri += "&immutable=1"  # there is no writer, and SQLite could not make the file that readers share
         try:
             connection = self._connected(uri, uri=True)
             version = self._examine(connection)
@@ -214,7 +214,7 @@ class Database:
         return connection
 
     def _open_to_write(self, folder: int, lock: WriterLock) -> sqlite3.Connection:
-        """Open the file; a damaged one is moved aside, and what can be read of it goes into a new one."""
+        """Open the file; a damaged one is moved aside, and its readable content goes into a new one."""
         for path in self._files()[1:]:
             if os.path.lexists(path):
                 make_private(folder, path)
@@ -228,7 +228,7 @@ class Database:
         return self._start_anew(folder, lock)
 
     def _start_anew(self, folder: int, lock: WriterLock) -> sqlite3.Connection:
-        """Take over into a new file what can be read of a damaged one, then let it take that one's place.
+        """Copy the readable content of a damaged file into a new file, then replace the damaged one.
 
         :raises StoreError: it is not possible now; the damaged file stays where it is.
         """
@@ -248,7 +248,7 @@ class Database:
             )
             aside = next(path for path in map(self.path.with_name, names) if not os.path.lexists(path))
             aside.hardlink_to(self.path)
-            for end in _ENDS[1:]:  # before the new file is there, to which they do not belong
+            for end in _ENDS[1:]:  # before the new file exists, to which they do not belong
                 with contextlib.suppress(FileNotFoundError):
                     _beside(self.path, end).rename(_beside(aside, end))
             new.replace(self.path)

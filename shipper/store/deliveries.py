@@ -1,4 +1,4 @@
-"""Deliveries: each output's cursor, what it has to send again, and what its receiver will never take."""
+"""Deliveries: each output's cursor, the documents to send again, and those that its receiver never takes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ __all__ = ["Deliveries", "count_delivered"]
 
 DAMAGED_TEXT = "its text is damaged in the store"
 REASON_HEAD = 90
-"""Characters of a reason before a receiver quotes the document: "400: mapper_parsing_exception: failed …"."""
+"""Characters of a reason up to the receiver's quote of the document: "400: mapper_parsing_exception: failed
+…".
+"""
 
 _KEPT = "documents LEFT JOIN bodies USING (seq) WHERE (kept OR body IS NOT NULL)"
-"""The documents with their text; a damaged flag hides none that is there."""
+"""The documents with their text; a damaged flag hides no existing text."""
 
 
 class Deliveries(Database):
-    """What each output has, lacks and was refused.
+    """What each output has delivered, has yet to deliver and was refused.
 
     An output's cursor is the ``seq`` up to which every document is settled, except those that ``retries``
     lists. A new output begins at 0 and so gets everything.
     """
 
     def register_output(self, output: str, *, from_now: bool = False) -> None:
-        """Make an output known, unless it is.
+        """Register an output, unless it is registered.
 
-        :param from_now: it gets no document that is there already.
+        :param from_now: whether it gets only new documents.
         """
         cursor = (
             "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'documents'), 0)" if from_now else "0"
@@ -50,10 +52,11 @@ class Deliveries(Database):
             )
 
     def pending(self, output: str, limit: int, until: int | None = None) -> list[Stored]:
-        """Return what is to be delivered next: first what is to be tried again, then what is new.
+        """Return the documents to deliver next: first retries, then new ones.
 
-        Each of the two has half of the places and those that the other leaves, so that neither waits for the
-        other. Retries come longest untried first. A document whose text is damaged becomes a dead letter.
+        Retries and new documents have half of the places each, and those that the other leaves, so that
+        neither waits for the other. The retry with the oldest try comes first. A document whose text is
+        damaged becomes a dead letter.
 
         :param until: the last new document to take.
         :raises StoreDamaged: documents are missing.
@@ -127,7 +130,7 @@ class Deliveries(Database):
         return bool(found[0])
 
     def note_sending(self, output: str, batch: Sequence[Stored]) -> None:
-        """Note what is about to be sent; see :meth:`unsettled_until`."""
+        """Record what is about to be sent; see :meth:`unsettled_until`."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE outputs SET sending = ? WHERE name = ?",
@@ -135,16 +138,16 @@ class Deliveries(Database):
             )
 
     def unsettled_until(self, output: str) -> int | None:
-        """Return the last ``seq`` of the batch that was sent and never settled; None if there is none.
+        """Return the last ``seq`` of a batch that was sent but not settled; None if there is none.
 
-        :meth:`pending` up to there is the same batch, which a receiver may recognise.
+        :meth:`pending` up to it returns the same batch, which a receiver may recognise.
         """
         with self._reading() as connection:
             row = connection.execute("SELECT sending FROM outputs WHERE name = ?", (output,)).fetchone()
         return row[0] if row else None
 
     def settle(self, output: str, batch: Sequence[Stored], outcomes: Iterable[Outcome]) -> None:
-        """Record what became of a batch; a document without an outcome is to be tried again."""
+        """Record the outcomes of a batch; a document without an outcome is tried again."""
         found = {outcome.id: outcome for outcome in outcomes}
         now = time.time()
         delivered = 0
@@ -174,7 +177,7 @@ class Deliveries(Database):
                 )
 
     def note_trouble(self, output: str, reason: str) -> None:
-        """Note why nothing is delivered at the moment; an empty reason ends it."""
+        """Record why nothing is delivered at the moment; an empty reason ends the trouble."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE outputs SET trouble = ?1,"
@@ -212,7 +215,7 @@ class Deliveries(Database):
             yield DeadLetter(*row)
 
     def refusals(self) -> list[Refusal]:
-        """Count the dead letters by their reason, the commonest first."""
+        """Count the dead letters by their reason, the most frequent first."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT CAST(output AS TEXT), CAST(min(reason) AS TEXT), count(*) AS documents"
@@ -225,8 +228,8 @@ class Deliveries(Database):
     def replay(self, output: str | None = None, *, everything: bool = False) -> int:
         """Put dead letters back in the queue of one output or of all.
 
-        :param everything: put every document back whose text is kept.
-        :return: how many deliveries that makes.
+        :param everything: whether to put back every document whose text is kept.
+        :return: the number of deliveries to come.
         """
         with self._transaction() as connection:
             revived = connection.execute(
@@ -236,7 +239,7 @@ class Deliveries(Database):
             ).rowcount
             connection.execute("DELETE FROM dead_letters WHERE ?1 IS NULL OR output = ?1", (output,))
             if everything:
-                chosen = "name = ?1 OR (?1 IS NULL AND name NOT GLOB 'notify.*')"  # nobody is told twice
+                chosen = "name = ?1 OR (?1 IS NULL AND name NOT GLOB 'notify.*')"  # no message comes twice
                 names = f"SELECT name FROM outputs WHERE {chosen}"  # noqa: S608 - fixed texts
                 connection.execute(f"DELETE FROM retries WHERE output IN ({names})", (output,))  # noqa: S608
                 connection.execute(
@@ -255,7 +258,7 @@ class Deliveries(Database):
         return int(revived)
 
     def outputs(self) -> list[OutputStatus]:
-        """Return how far each output is."""
+        """Return the state of each output."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT CAST(name AS TEXT), CAST(delivered AS INTEGER),"
@@ -273,7 +276,7 @@ class Deliveries(Database):
 
 
 def count_delivered(connection: sqlite3.Connection, outputs: Iterable[str], count: int, now: float) -> None:
-    """Count documents that were delivered where they were read, and move the cursors with nothing to send.
+    """Count documents that were delivered where they were read, and move cursors with nothing to send.
 
     :param outputs: those that have the documents.
     :param now: seconds since 1970 UTC.

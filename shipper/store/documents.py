@@ -1,4 +1,4 @@
-"""Documents and the positions of inputs: what comes in, and what is read back."""
+"""Documents and the positions of inputs, as they are added and read back."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Documents(Database):
         positions: Iterable[Position] = (),
         delivered_to: Iterable[str] = (),
     ) -> int:
-        """Store documents together with how far their input is; both are durable on return.
+        """Store documents together with their input's positions; both are durable on return.
 
-        A document without a body is listed as one whose text has expired, with the incident that it states.
+        A document without a body is recorded like one whose text has expired, with its own incident.
 
         :param delivered_to: outputs that have the documents without a body.
-        :return: how many documents were new; the others are in the ledger already and are passed over.
+        :return: how many documents were new; the others are in the ledger already and are skipped.
         :raises StoreError: nothing was stored.
         """
         now = time.time()
@@ -85,7 +85,7 @@ class Documents(Database):
         return added
 
     def positions(self, input_name: str) -> dict[str, str]:
-        """Return how far an input is, by its own keys; a damaged position is left out."""
+        """Return the positions of an input, by its own keys; a damaged position is left out."""
         with self._reading() as connection:
             rows = connection.execute(
                 "SELECT key, value, checksum FROM positions WHERE input = ?", (input_name,)
@@ -97,7 +97,7 @@ class Documents(Database):
         }
 
     def position(self, input_name: str, key: str) -> str | None:
-        """Return how far an input is with one of its keys; None if that is not known, or damaged."""
+        """Return the position of an input for one key; None if it is unknown or damaged."""
         with self._reading() as connection:
             row = connection.execute(
                 "SELECT value, checksum FROM positions WHERE input = ? AND key = ?", (input_name, key)
@@ -148,8 +148,7 @@ class Documents(Database):
     def created(self) -> float:
         """Return when this store was made, seconds since 1970 UTC: crashes before that are history.
 
-        It was not made in the future: where the clock says so it was wrong then, and the store counts as made
-        now.
+        If that moment is in the future, the clock was wrong then, and the store counts as made now.
         """
         now = time.time()
         with self._reading() as connection:
@@ -177,7 +176,7 @@ def _known(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
 
 
 def _type_of_fields(names: Iterable[str]) -> Any:  # noqa: ANN401 - a type made here
-    """Return the type of a nested document of which only some fields are decoded."""
+    """Return a type that decodes only some fields of a nested document."""
     tree: dict[str, Any] = {}
     for name in names:
         *path, leaf = name.split(".")

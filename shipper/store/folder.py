@@ -1,4 +1,4 @@
-"""The store's folder and files belong to the user that writes, and nobody else may exchange them."""
+"""Checks that the store's folder and files belong to the writing user, and no other may exchange them."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["ADVICE", "make_private", "own_folder", "refuse_other_kinds"]
 
 ADVICE = "set path.data to a folder of your own"
 NOBODY = 65534
-"""Owner of what belongs to a user that this user namespace does not have (/proc/sys/kernel/overflowuid)."""
+"""Owner shown for users outside this user namespace (/proc/sys/kernel/overflowuid)."""
 
 
 @contextmanager
 def own_folder(path: Path, advice: str = ADVICE) -> Iterator[int]:
-    """Make a folder if need be, and yield its descriptor.
+    """Make a folder if it is missing, and yield its descriptor.
 
-    :param advice: what to do where it cannot be used.
-    :raises StoreError: it cannot be made, is somebody else's, or others may write to it or to what it is in.
+    :param advice: what the operator can do if it cannot be used.
+    :raises StoreError: it cannot be made, belongs to another user, or others may write to it or its parents.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,9 +49,9 @@ def own_folder(path: Path, advice: str = ADVICE) -> Iterator[int]:
 
 
 def _refuse_shared(folder: Path, advice: str) -> None:
-    """Refuse a folder above the store's in which others may exchange what is in it.
+    """Refuse a folder above the store's whose entries other users may exchange.
 
-    :raises StoreError: it is one.
+    :raises StoreError: other users may exchange its entries.
     """
     status = folder.stat()
     theirs = status.st_uid not in {0, os.geteuid(), NOBODY}
@@ -62,7 +62,7 @@ def _refuse_shared(folder: Path, advice: str) -> None:
 def make_private(folder: int, path: Path) -> None:
     """Create an empty file of the store, or make one that exists unreadable for others.
 
-    An existing file is not opened: closing it would release SQLite's locks on it in this process.
+    An existing file is not opened: closing it would release this process's SQLite locks on it.
 
     :raises StoreError: it is a link, not a file, or another user's.
     """
@@ -74,14 +74,14 @@ def make_private(folder: int, path: Path) -> None:
         refuse_other_kinds(path, status.st_mode)
         if status.st_uid != os.geteuid():
             raise StoreError(f"{path}: belongs to another user (uid {status.st_uid}); {ADVICE}") from None
-        if status.st_mode & 0o137:  # a group that the operator lets read keeps that
+        if status.st_mode & 0o137:  # a group that may read, by the operator's choice, keeps that right
             os.chmod(path.name, status.st_mode & 0o640, dir_fd=folder)
     except OSError as error:
         raise StoreError(f"{path}: cannot be made: {error.strerror}; {ADVICE}") from None
 
 
 def refuse_other_kinds(path: Path, mode: int) -> None:
-    """Refuse what is not a regular file.
+    """Refuse anything but a regular file.
 
     :param mode: as of ``lstat``, so that links show.
     :raises StoreError: it is something else.

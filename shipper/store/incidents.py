@@ -1,11 +1,11 @@
-"""Which incident a document is of, where its text alone does not tell.
+"""Finds the incident of a document whose text alone does not tell.
 
 Every transport that carries printk's time states the same ``event.id`` for the same crash. A text without it
-(``dmesg -T``, ``journalctl``, plain syslog) states an incident of its own. It joins the one of the same host
-that printed the same (:class:`kpanic.shipper.identity.Sighting`) at about the same time; so does a text with
-printk's time that comes after one without. A provider brings a crash once: six boots that died alike stay six
-incidents, each with one document of either kind, and so do two machines that died alike in the same
-microsecond of their boots.
+(``dmesg -T``, ``journalctl``, plain syslog) states an incident of its own. It joins the incident of the same
+host that printed the same (:class:`kpanic.shipper.identity.Sighting`) at about the same time. So does a text
+with printk's time that comes after one without. A provider reports a crash once: six boots that died alike
+stay six incidents, each with one document of either kind. Two machines that died alike in the same
+microsecond of their boots stay two incidents.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["count", "count_all", "first", "joined", "note"]
 
 CLOSE: Final = 120.0
-"""Seconds between two stamps of one crash: a clock is set, a core is written, a relay was late."""
+"""Maximum seconds between two stamps of one crash: a clock may be set, a core be written, a relay be late."""
 LABELS: Final = 8
-"""Maximum parts of a host's name that may be missing in another one of it."""
+"""Maximum parts of a host's name that another name of the same host may lack."""
 ALIKE: Final = 64
-"""Maximum documents with one stated incident among which a host's own is looked for."""
+"""Maximum documents with the same stated incident that are searched for the host's own."""
 
 
 def joined(connection: sqlite3.Connection, document: Packed) -> Packed:
-    """Return a document with the incident that the store knows it is of."""
+    """Return a document with its incident as the store knows it."""
     incident = _known(connection, document)
     if incident is None or incident == document.incident:
         return document
@@ -41,7 +41,7 @@ def joined(connection: sqlite3.Connection, document: Packed) -> Packed:
 
 
 def note(connection: sqlite3.Connection, seq: int, document: Packed) -> None:
-    """Remember how a document's crash was seen."""
+    """Record how a document's crash was seen."""
     seen = document.sighting
     if seen is not None:
         connection.execute(
@@ -107,15 +107,15 @@ def _known(connection: sqlite3.Connection, document: Packed) -> str | None:
 
 
 def _shorter(host: str) -> list[str]:
-    """Return a name and what is left of it without parts of its domain."""
+    """Return a name, and the shorter names without parts of its domain."""
     parts = host.split(".")[:LABELS]
     return [host, *(".".join(parts[:count]) for count in range(1, len(parts)))]
 
 
 def _of(seen: Sighting, alike: Sequence[tuple[str, str, str]]) -> str | None:
-    """Return the incident of a crash among those that state the same, its host's own first; None for another.
+    """Return a crash's incident among documents with its stated one, its host's own first; None if new.
 
-    :param alike: incident, host and provider of each document that states the same.
+    :param alike: incident, host and provider of each document with the same stated incident.
     """
     taken = {
         incident
@@ -128,5 +128,5 @@ def _of(seen: Sighting, alike: Sequence[tuple[str, str, str]]) -> str | None:
 
 
 def _is_host(one: str, other: str) -> bool:
-    """Tell whether two names are of one host, with or without its domain."""
+    """Tell whether two names belong to one host, with or without its domain."""
     return one == other or one.startswith(other + ".") or other.startswith(one + ".")

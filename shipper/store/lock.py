@@ -1,4 +1,4 @@
-"""One process writes to a store: a file beside it is locked, and says which process that is."""
+"""Limits a store to one writing process: a file beside the store is locked and names that process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["WriterLock", "writer"]
 
 DAMAGED = "damaged"
-"""Stands in the file in place of a process if the store has to be set aside."""
+"""Content of the file instead of a process if the store has to be set aside."""
 
 
 class WriterLock:
@@ -26,8 +26,8 @@ class WriterLock:
     :param path: the lock's file.
     :raises StoreInUse: another process holds it.
     :raises StoreError: the file cannot be made.
-    :ivar left_open: the last process to write did not close the store.
-    :ivar left_damaged: the last process to write found the store damaged.
+    :ivar left_open: whether the last writing process did not close the store.
+    :ivar left_damaged: whether the last writing process found the store damaged.
     """
 
     def __init__(self, folder: int, path: Path) -> None:
@@ -57,15 +57,15 @@ class WriterLock:
             self.note_use()
 
     def note_use(self) -> None:
-        """Write down which process writes, for others to say."""
+        """Write the number of this process into the file, for other processes' messages."""
         self._write(f"{os.getpid()}\n")
 
     def note_damage(self) -> None:
-        """Have the next opening set the store aside."""
+        """Mark the store as damaged, so that the next opening sets it aside."""
         self._write(f"{DAMAGED}\n")
 
     def release(self, *, clean: bool) -> None:
-        """Let others write.
+        """Release the lock.
 
         :param clean: the store is closed and not known to be damaged.
         """
@@ -75,13 +75,13 @@ class WriterLock:
         os.close(self._file)
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk does not keep the lock from holding
+        with contextlib.suppress(OSError):  # the lock holds on a full disk too
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, text.encode(), 0)
 
 
 def writer(store: Path) -> str:
-    """Return the process that writes to a store, as its lock's file names it; empty if none does."""
+    """Return the process that writes to a store, from the lock's file; empty if there is none."""
     try:
         file = os.open(
             store.with_name(f"{store.name}.lock"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

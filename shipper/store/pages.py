@@ -1,7 +1,7 @@
-"""Rows out of the pages of a damaged SQLite file, read without its trees.
+"""Reads rows from the pages of a damaged SQLite file, without its trees.
 
-A leaf page of a table holds its rows, or their beginnings and the page where each goes on. So a row can be
-read although the pages that lead to it are damaged.
+A leaf page of a table holds rows, or their beginnings and the pages where they continue. So a row is readable
+even if the pages that lead to it are damaged.
 
 :see: https://sqlite.org/fileformat2.html, 1.6 (B-tree pages), 1.7 (overflow pages), 2.1 (records)
 """
@@ -20,11 +20,11 @@ __all__ = ["Row", "rows"]
 LEAF = 0x0D
 """Type of a page with rows of a table."""
 LEAVES = frozenset({LEAF, *(LEAF ^ 1 << bit for bit in range(8))})
-"""That type, also with one bit flipped."""
+"""The type, and its variants with one bit flipped."""
 FILE_HEADER = 100
 """Bytes at the beginning of the first page."""
 FIRST_BLOB = 12
-"""Serial type from which on the even ones are blobs and the odd ones are texts."""
+"""First serial type of blobs (even) and texts (odd)."""
 _NUMBER_SIZES = (0, 1, 2, 3, 4, 6, 8, 8, 0, 0)
 """Bytes of a number, by serial type."""
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 def rows(path: Path, page_size: int) -> Iterator[Row]:
-    """Yield the rows of a file's pages, in the order of the pages, also of pages no longer in use."""
+    """Yield the rows of a file's pages, in the order of the pages, including unused pages."""
     with path.open("rb") as file:
         number = 0
         while len(page := _page(file, number, page_size)) == page_size:
@@ -54,9 +54,9 @@ def rows(path: Path, page_size: int) -> Iterator[Row]:
 
 
 def _places(page: bytes, start: int) -> Iterator[int]:
-    """Yield where rows begin on a leaf page, also where the number of rows is damaged.
+    """Yield the offsets of rows on a leaf page, even if the number of rows is damaged.
 
-    The places stand in a row, and behind them comes nothing until the first of the rows.
+    The offsets form an array, which only unused bytes separate from the first row.
     """
     count = int.from_bytes(page[start + 3 : start + 5])
     for number, pointer in enumerate(range(start + 8, len(page) - 1, 2)):
@@ -78,7 +78,7 @@ def _page(file: IO[bytes], index: int, page_size: int) -> bytes:
 def _row(file: IO[bytes], page: bytes, at: int) -> Row:
     """Read the row that begins at ``at``.
 
-    :raises IndexError, ValueError: it is damaged.
+    :raises IndexError, ValueError: the row is damaged.
     """
     size, at = _varint(page, at)
     rowid, at = _varint(page, at)
@@ -102,7 +102,7 @@ def _row(file: IO[bytes], page: bytes, at: int) -> Row:
 
 
 def _payload(file: IO[bytes], page: bytes, at: int, size: int) -> bytes:
-    """Return ``size`` bytes that begin on a page and may go on in overflow pages.
+    """Return ``size`` bytes that begin on a page and may continue on overflow pages.
 
     :raises ValueError: an overflow page is missing.
     """
@@ -127,7 +127,7 @@ def _payload(file: IO[bytes], page: bytes, at: int, size: int) -> bytes:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number of one to nine bytes, and where it ends."""
+    """Return a number of one to nine bytes, and the offset of its end."""
     value = 0
     for count in range(8):
         byte = data[at + count]

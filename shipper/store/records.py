@@ -1,4 +1,4 @@
-"""What the store takes and what it answers."""
+"""Records that the store takes and returns."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Expired(NamedTuple):
 
     delivered: int
     undelivered: int
-    """Documents that some output did not have yet; only the limit of size removes them."""
+    """Removed documents that some output did not have yet; only the limit of size removes such documents."""
 
 
 class Refusal(NamedTuple):
@@ -43,17 +43,17 @@ class Refusal(NamedTuple):
 
     output: str
     reason: str
-    """The reason of one of them; the others may differ in what they quote of the document."""
+    """The reason of one dead letter; the others may differ in their quotes of the document."""
     documents: int
 
 
 class OutputStatus(msgspec.Struct, frozen=True):
-    """How far one output is."""
+    """The state of one output."""
 
     name: str
     delivered: int
     pending: int
-    """Documents neither delivered nor refused, those to be tried again included."""
+    """Documents neither delivered nor refused, including those to be tried again."""
     retrying: int
     dead: int
     last_delivery: float | None
@@ -71,7 +71,7 @@ class Status(msgspec.Struct, frozen=True):
     bytes: int
     documents: int
     kept: int
-    """Documents with their text; of the others the ledger has the ``_id`` alone."""
+    """Documents with their text; for the others the ledger has only the ``_id``."""
     incidents: int
     fatal: int
     """Incidents that killed the kernel."""

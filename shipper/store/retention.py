@@ -1,4 +1,4 @@
-"""Retention: text and columns of old documents go, by age, size, or for a full disk; the ledger stays."""
+"""Retention: deletes text and columns of old documents by age, size or on a full disk; the ledger stays."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Retention(Database):
 
         :param outputs: the outputs that must have delivered a document before its age counts; a refused
             document counts as not delivered.
-        :param before: seconds since 1970 UTC; documents that were added since stay.
-        :param size: bytes that the file may use; the oldest go first, delivered ones before others.
+        :param before: seconds since 1970 UTC; documents that were added later stay.
+        :param size: maximum bytes of the file; the oldest documents go first, delivered ones before others.
         """
         delivered = undelivered = 0
         with self._reading() as connection:
@@ -42,7 +42,7 @@ class Retention(Database):
         return Expired(delivered, undelivered)
 
     def free_some(self, outputs: Sequence[str]) -> int:
-        """Delete the text of some documents that all ``outputs`` have, for a full disk; return how many."""
+        """Delete the text of some documents that all ``outputs`` have, on a full disk; return how many."""
         return self._delete_oldest(outputs)
 
     def _used(self) -> int:
@@ -63,7 +63,7 @@ class Retention(Database):
         )
         condition = f"{where} AND kept{delivered * len(outputs)}"
         names = [name for output in outputs for name in (output, output, output)]
-        most = max(1, self._log_pages // 8)  # some pages each, and the write-ahead log has to hold them
+        most = max(1, self._log_pages // 8)  # each takes some pages, and the write-ahead log has to hold them
         with self._transaction() as connection:
             gone = connection.execute(
                 f"SELECT seq FROM documents WHERE {condition} ORDER BY seq LIMIT ?",  # noqa: S608 - fixed texts

@@ -1,7 +1,7 @@
-"""Taking over what can be read of a damaged file.
+"""Takes over the readable content of a damaged file.
 
-Documents come from the ledger and the texts, whose checksums tell which are whole; what the file's trees no
-longer lead to is looked for in its pages. Where it cannot be told whether an output has a document, the
+Documents come from the ledger and the texts, whose checksums tell which are intact. Rows that the file's
+trees no longer lead to are searched for in its pages. If it is unknown whether an output has a document, the
 output gets it again: receivers know documents by their ``_id``.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Salvaged", "salvage"]
 
 BATCH = 200
-"""Documents of one transaction."""
+"""Documents in one transaction."""
 
 _SCRATCH = """
     CREATE TEMP TABLE ledger (
@@ -45,7 +45,7 @@ class Salvaged(NamedTuple):
     documents: int
     """Documents with their text."""
     lost: int
-    """Documents of the ledger whose text should be there and cannot be read."""
+    """Documents of the ledger whose text is missing or cannot be read."""
 
 
 class _Event(msgspec.Struct):
@@ -70,14 +70,14 @@ class _Document(msgspec.Struct):
 
 
 def salvage(old: Path, new: sqlite3.Connection, page_size: int) -> Salvaged:
-    """Copy what can be read of the file ``old`` into the empty store that ``new`` is open on.
+    """Copy the readable content of the file ``old`` into the empty store that ``new`` is open on.
 
     :param page_size: bytes of a page of ``old``.
-    :raises sqlite3.Error: ``new`` cannot be written; some of it may have been copied.
+    :raises sqlite3.Error: ``new`` cannot be written; a part may have been copied.
     """
     with closing(sqlite3.connect(old, isolation_level=None)) as source:
         source.text_factory = lambda text: text.decode("utf-8", "replace")
-        with suppress(sqlite3.Error):  # what was committed goes from the write-ahead log into the pages
+        with suppress(sqlite3.Error):  # committed changes go from the write-ahead log into the pages
             source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         run = _Salvage(old, source, new, page_size)
         try:
@@ -88,7 +88,7 @@ def salvage(old: Path, new: sqlite3.Connection, page_size: int) -> Salvaged:
 
 
 class _Salvage:
-    """Copies documents under new numbers, without gaps and in the old order; unnumbered ones come last."""
+    """Copies documents under new numbers, without gaps and in the old order, those without a number last."""
 
     def __init__(
         self, path: Path, source: sqlite3.Connection, new: sqlite3.Connection, page_size: int
@@ -120,14 +120,14 @@ class _Salvage:
         return salvaged
 
     def _select(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of the damaged file as far as they can be read."""
+        """Yield the readable rows of the damaged file."""
         try:
             yield from self._source.execute(query)
         except (sqlite3.Error, OverflowError):
             self._cut_off = True
 
     def _select_from_both_ends(self, query: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows before a damaged page and those behind it; all of them twice if none is damaged."""
+        """Yield the rows before a damaged page and those after it; all rows twice if no page is damaged."""
         yield from self._select(f"{query} ORDER BY seq")
         yield from self._select(f"{query} ORDER BY seq DESC")
 
@@ -158,7 +158,7 @@ class _Salvage:
         self._new.execute("INSERT OR IGNORE INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def _take_text(self, seq: object, body: object) -> None:
-        """Take a text that is whole; it says itself which document it is, or its number does."""
+        """Take an intact text; its document is known from the text itself or from its number."""
         text = self._unpack(body)
         if text is None:
             return
@@ -181,7 +181,7 @@ class _Salvage:
         return bool(self._new.execute(query).fetchone()[0])
 
     def _list_unlisted(self) -> None:
-        """Make rows of the ledger for texts that have none, of unknown number."""
+        """Make ledger rows, without a number, for texts that have none."""
         query = "SELECT id, body FROM texts WHERE id NOT IN (SELECT id FROM ledger)"
         for name, body in self._new.execute(query).fetchall():
             found = msgspec.json.decode(self._unpack(body) or b"{}", type=_Document)
@@ -268,7 +268,7 @@ class _Salvage:
         return int(row[0])
 
     def _copy_retry(self, output: str, seq: object, reason: object, tried: object) -> None:
-        """Copy a retry, unless it is of a document that the output has yet to get."""
+        """Copy a retry, unless the output has yet to get its document."""
         self._new.execute(
             "INSERT OR IGNORE INTO retries SELECT ?1, new, new, ?3, ?4 FROM numbers"
             " WHERE old = ?2 AND new <= (SELECT cursor FROM outputs WHERE name = ?1)"
@@ -287,7 +287,7 @@ class _Salvage:
                 self._new.execute("INSERT OR IGNORE INTO positions VALUES (?, ?, ?, ?)", row)
 
     def _copy_creation(self) -> None:
-        """Copy when the store was made; if that is damaged, it is when its first document was added."""
+        """Copy the moment when the store was made; if it is damaged, use the moment of its first document."""
         now = time.time()
         candidates = [row[0] for row in self._select("SELECT at FROM created")]
         candidates += self._new.execute("SELECT min(added) FROM documents").fetchone()

@@ -8,13 +8,14 @@
 - ``outputs``: one row for each output. Documents up to ``cursor`` are settled but for ``retries``;
   ``cursor_copy`` is the same number, so that damage to one shows. ``sending`` is the last ``seq`` of a batch
   that was sent and is not settled.
-- ``retries``: documents before the cursor that an output has to be sent again; ``seq_copy`` as above.
+- ``retries``: documents before the cursor to send to an output again; ``seq_copy`` is a copy as above.
 - ``dead_letters``: documents that an output's receiver will never take.
 - ``positions``: how far each input has read its sources, with a CRC-32 of the row.
 - ``created``: when the store was made.
 - ``incidents``: the first document of each incident, and whether one of its documents is fatal.
-- ``crashes``: what lists and reports ask of each kept document; ``first`` is that of its incident.
-- ``profiles``: the other fields that they ask for (:data:`kpanic.shipper.columns.PROFILE`), once for all
+- ``crashes``: the columns of each kept document for lists and reports; ``first`` is the first ``seq`` of its
+  incident.
+- ``profiles``: the other fields of lists and reports (:data:`kpanic.shipper.columns.PROFILE`), once for all
   documents that agree in them. The number of a profile is a digest of its values.
 
 ``incidents``, ``crashes`` and ``profiles`` follow from the ledger and the texts.
@@ -144,9 +145,9 @@ MIGRATIONS = (
     CREATE INDEX crashes_profile ON crashes (profile, at);
     """,
 )
-"""One script for each version of the schema; a script of a release is never changed."""
+"""One script for each version of the schema; released scripts never change."""
 WITH_COLUMNS = 2
-"""Version from which on documents have columns."""
+"""First version in which documents have columns."""
 
 
 def version(connection: sqlite3.Connection) -> int:

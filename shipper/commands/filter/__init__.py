@@ -1,8 +1,8 @@
 """``kpanic filter``: lines in, documents out, for use inside an existing pipeline.
 
 A document is printed as soon as its crash is complete: its host has been quiet for ``--close-quiet`` seconds,
-or goes on after it, or the input ends. SIGTERM and SIGINT end it like the end of the input. With ``--state``
-a crash that is open at the end is left to the next filter.
+goes on printing other messages, or the input ends. SIGTERM and SIGINT end it like the end of the input. With
+``--state`` a crash that is open at the end is left to the next filter.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Documents as ``kpanic filter`` prints them: for each crash its own, and that of a new signature."""
+"""The documents that ``kpanic filter`` prints: one for each crash, and one for each new signature."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Printed", "documents"]
 
 _USER: Final = 1
-"""Syslog facility of the documents: the kernel's would come back to us."""
+"""Syslog facility of the documents: a relay would return the kernel's facility to kpanic."""
 _INFORMATIONAL: Final = 6
 _NOT_IN_HEADER: Final = re.compile(r"[^!-~]")
-"""Characters that the header of RFC 5424 does not have: it has PRINTUSASCII."""
+"""Characters that the header of RFC 5424 may not hold: it allows PRINTUSASCII."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,7 +34,7 @@ class Printed:
 
     :ivar id: its ``_id``; the document has it as ``labels.document_id``.
     :ivar body: one JSON object.
-    :ivar of_signature: it is that of a signature.
+    :ivar of_signature: whether it is a signature's document.
     """
 
     id: str
@@ -42,14 +42,14 @@ class Printed:
     of_signature: bool = False
 
     def tagged(self, tag: str) -> str:
-        """Return the document's tag, given that of crashes, which may be empty."""
+        """Return the document's tag from the tag of crashes, which may be empty."""
         return f"{tag}.signature" if tag and self.of_signature else tag
 
 
 def documents(
     report: CrashReport, origin: Origin, known: Container[str], *, signatures: bool
 ) -> list[Printed]:
-    """Return the documents of a crash, without those that are known, as an output would send them."""
+    """Return the documents of a crash, as an output would send them, without known ones."""
     packed = documented(report, origin, kept=False)
     moment = timestamp()
     found = []
@@ -95,4 +95,4 @@ FORMATS: Final[Mapping[str, Callable[[bytes, str], bytes]]] = {
     "msgpack": _msgpack,
     "syslog": _syslog,
 }
-"""How a document is written, given its tag, which may be empty."""
+"""Encodes a document with its tag, which may be empty."""

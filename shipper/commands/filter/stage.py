@@ -1,4 +1,4 @@
-"""The stage between what comes through the pipe and the documents that are written."""
+"""The stage between the pipe's text and the written documents."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["Sink", "Stage", "to_file", "to_standard_output"]
 
 RETRY_FILE: Final = 5.0
-"""Seconds until a file is tried again that could not be written."""
+"""Seconds until a file that could not be written is tried again."""
 
 
 class Sink(Protocol):
     """Writes documents; they are handed over on return."""
 
     def __call__(self, found: Sequence[Printed], /) -> None:
-        """Write them, or raise."""
+        """Write documents, or raise."""
 
 
 def to_standard_output(form: str, tag: str) -> Sink:
@@ -46,9 +46,9 @@ def to_standard_output(form: str, tag: str) -> Sink:
 
 
 def to_file(output: FileOutput, tag: str, stop: Stop, say: Callable[[str], None]) -> Sink:
-    """Return a sink that appends to a file, and waits while the file cannot be written.
+    """Return a sink that appends to a file, and that waits while the file cannot be written.
 
-    What it cannot write before the end is not handed over: Unavailable is raised.
+    Documents that cannot be written before the end are not handed over: Unavailable is raised.
     """
 
     def write(found: Sequence[Printed]) -> None:
@@ -74,15 +74,15 @@ def to_file(output: FileOutput, tag: str, stop: Stop, say: Callable[[str], None]
 
 @dataclass
 class Stage:
-    """What comes through the pipe, as :func:`kpanic.shipper.inputs.piped_lines.follow_pipe` sees it.
+    """The parser that :func:`kpanic.shipper.inputs.piped_lines.follow_pipe` feeds.
 
     :ivar make: returns the parser for the pipe's format.
     :ivar sink: writes the documents.
     :ivar origin: what is known of every crash.
     :ivar signatures: whether each new signature is written as a document of its own.
-    :ivar answer: writes a line for each line that was taken; None: nobody waits for it.
+    :ivar answer: writes a confirmation for each line that was taken; None without confirmations.
     :ivar say: logs a line for the operator.
-    :ivar clock: what silence is judged by.
+    :ivar clock: the clock that measures silence.
     """
 
     make: Callable[[Callable[[list[tuple[str, CrashReport]]], None], Clock], PipedLines | PipedRecords]
@@ -96,7 +96,7 @@ class Stage:
     _known: Known = field(init=False)
     _lines: PipedLines | PipedRecords = field(init=False)
     _read_before: list[tuple[str, CrashReport]] | None = field(init=False, default=None)
-    """Crashes that the journal completes: which of them were written stands behind them."""
+    """Crashes that the journal completes; the journal's later entries say which of them were written."""
     _fresh: bool = field(init=False, default=True)
     _said: str = field(init=False, default="")
 
@@ -105,7 +105,7 @@ class Stage:
         self._lines = self.make(self._take, self.clock)
 
     def start(self) -> None:
-        """Read what an earlier run has kept, and say that lines may come.
+        """Read the state of an earlier run, and confirm that lines may come.
 
         :raises StateError: the state cannot be read or written.
         """
@@ -131,7 +131,7 @@ class Stage:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
-        # whoever waits for an answer sends again what was taken before the answer was written
+        # the sender repeats lines that were taken but not confirmed
         again = self._fresh and self.answer and self.state and chunk == self.state.last
         self._fresh = False
         trouble = "" if again else self._keep(chunk)
@@ -151,7 +151,7 @@ class Stage:
                 self._say_once(str(error))
 
     def flush(self) -> None:
-        """Write the documents of all crashes; with a state, those that are open are left to the next filter.
+        """Write the documents of all crashes; with a state, open crashes are left to the next filter.
 
         A product that ends or is killed closes the pipe in the middle of a crash, and starts another filter.
         """
@@ -161,7 +161,7 @@ class Stage:
             self.say(f"a crash is open; it is kept in {self.state.folder} for the next filter")
 
     def _keep(self, chunk: bytes) -> str:
-        """Keep text; return why that is impossible."""
+        """Keep text; return why that is impossible, empty if it is kept."""
         if self.state:
             try:
                 self.state.take(self.clock(), chunk)
@@ -188,7 +188,7 @@ class Stage:
                 self._note([one.id for one in found])
 
     def _note(self, names: list[str]) -> None:
-        """Note that documents were written."""
+        """Record that documents were written."""
         if not self.state:
             self._known.add(names)
             return

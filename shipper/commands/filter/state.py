@@ -1,9 +1,9 @@
-"""What ``kpanic filter --state`` keeps: the text that it has taken, and the crashes that it has handed over.
+"""The state of ``kpanic filter --state``: the text that it took, and the crashes that it handed over.
 
-The folder holds a journal of what came through the pipe, and the journal before it. Each is a stream of
+The folder holds a journal of the pipe's text, and the journal before it. Each is a stream of
 MessagePack: ``[seconds, bytes]`` is text, without bytes where a run began, and ``[id, …]`` are the documents
 and signatures that were written. A filter that starts again reads both with the clock of the first run, so
-that an open crash goes on where it was; what was written before is known and not written again.
+that an open crash continues; documents that were written before are known and not written again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "Known", "State", "StateError"]
 
 JOURNAL_BYTES: Final = 2 << 20
-"""Bytes after which the journal is begun anew, once no crash is open."""
+"""Bytes after which a new journal begins, once no crash is open."""
 MOST_BYTES: Final = 32 << 20
-"""Bytes after which it is begun anew although one is."""
+"""Bytes after which a new journal begins even if a crash is open."""
 MOST_KNOWN: Final = 10_000
-"""Documents and signatures that are known to have been written."""
+"""Maximum documents and signatures that are remembered as written."""
 
 
 class StateError(OperatorError):
@@ -37,7 +37,7 @@ class StateError(OperatorError):
 
 
 class Known:
-    """The ids of what was written, the newest :data:`MOST_KNOWN`."""
+    """The ids of written documents and signatures, the newest :data:`MOST_KNOWN`."""
 
     def __init__(self) -> None:
         self._ids: dict[str, None] = {}
@@ -56,9 +56,9 @@ class Known:
 
 
 class Clock(ListeningClock):
-    """Seconds since the state was made, without the time in which no filter ran or it did not listen.
+    """Seconds since the state was made, without the time in which no filter ran or the filter did not listen.
 
-    :ivar at: the time during the reading of a journal; None: it goes on.
+    :ivar at: the time during the reading of a journal; None while the clock runs.
     """
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Clock(ListeningClock):
         return super().__call__() if self.at is None else self.at
 
     def start(self) -> None:
-        """Go on from the time that it shows."""
+        """Continue from the shown time."""
         self.begin(self.at or 0.0)
         self.at = None
 
@@ -78,7 +78,7 @@ class Clock(ListeningClock):
 class State:
     """A state folder, locked until the process ends.
 
-    :param folder: is made if need be, for this user alone.
+    :param folder: is made if it is missing, for this user only.
     :ivar folder: the same.
     :raises StateError: it cannot be used, others may write to it, or another filter uses it.
     """
@@ -91,7 +91,7 @@ class State:
         self._journal, self._before = self.folder / "journal", self.folder / "journal.old"
         self.known = Known()
         self.last = b""
-        """The text that was taken last."""
+        """The last text that was taken."""
         try:
             with own_folder(self.folder, "set --state to a folder of your own") as descriptor:
                 self._lock = os.dup(descriptor)
@@ -111,7 +111,7 @@ class State:
     def read(self) -> Iterator[tuple[float, bytes]]:
         """Yield the text that was taken before, with the seconds of the clock; :attr:`known` is filled.
 
-        What a crash left unfinished at the end of the journal is cut off.
+        An unfinished entry at the end of the journal is cut off.
         """
         with contextlib.suppress(FileNotFoundError):
             yield from self._entries(self._before.read_bytes())
@@ -137,7 +137,7 @@ class State:
         self._append(names)
 
     def trim(self, *, idle: bool) -> None:
-        """Begin a new journal if the old one is long; that one is kept until the next time.
+        """Begin a new journal if the old one is long; the old one is kept until the next time.
 
         :param idle: no crash is open.
         :raises StateError: there is no room for another.

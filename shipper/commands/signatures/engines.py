@@ -1,4 +1,4 @@
-"""What engines know of signatures that were reported: their index."""
+"""The engines' index of reported signatures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _ask(engine: BulkOutput, method: str, path: str, body: object = None) -> Rep
 
 
 def forget(engine: BulkOutput, signature: str) -> tuple[bool, str]:
-    """Delete the record that a signature was reported; return whether that failed, and what to say."""
+    """Delete the record that a signature was reported; return whether that failed, and a message."""
     gone = 0
     for name in (signature, f"{signature}-survived"):
         status, data = _ask(engine, "DELETE", f"/{SIGNATURES}/_doc/{name}?refresh=true")

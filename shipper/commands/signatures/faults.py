@@ -1,4 +1,4 @@
-"""The faults in the store or in an engine: one row for each signature, or all about one of them."""
+"""The faults in the store or in an engine: one row for each signature, or everything about one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def named(config: Config, source: str, name: str) -> list[str]:
 
 
 def summary(config: Config, row: Row) -> dict[str, Any]:
-    """Return a row as an object for JSON, with what is known of the fault."""
+    """Return a row as an object for JSON, with the triage of the fault."""
     from kpanic.shipper.triage import Triage  # noqa: PLC0415
 
     incidents, hosts, first, last, title, cause, quality, kernel = row.values

@@ -218,8 +218,12 @@ def test_of_a_soft_lockup_it_says_which_spinlock_is_waited_for(dumps: Path) -> N
 def test_of_a_lack_of_memory_it_says_what_filled_it(dumps: Path) -> None:
     crash = opened(dumps, "oom")
     assert "slab that cannot be reclaimed, most of it" in crash["verdict"]["why"]
-    assert crash["verdict"]["why"].endswith("of the slab cache ledger_receipt.")
-    assert any("ledger_receipt" in row for row in evidence(crash, "memory"))
+    assert re.search(
+        r", most of it in the slab cache ledger_receipt \(\d+\.\d MiB\)\.$", crash["verdict"]["why"]
+    )
+    rows = evidence(crash, "memory")
+    assert any("ledger_receipt" in row for row in rows)
+    assert not any(row.startswith("0.0 MiB") and row.endswith(" be reclaimed") for row in rows)
     assert crash["verdict"]["why"].startswith("The log is enough: the OOM killer's report")
     assert [row.partition(" MiB ")[2] for row in proofs(crash)] == ["slab that cannot be reclaimed"]
 

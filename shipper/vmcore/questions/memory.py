@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["NAME", "ask"]
 
 NAME: Final = "memory"
+SMALL: Final = 1 << 16
+"""Bytes below which a slab cache is not shown."""
 SHOWN: Final = 10
 """Maximum slab caches, processes and cgroups."""
 CACHES: Final = 4000
@@ -82,7 +84,8 @@ def _of_machine(dump: Dump) -> Answer:
     if caches:
         words = f"The largest slab cache is {caches[0].name}, with {_mib(caches[0].size)}."
         can = {True: "can be reclaimed", False: "cannot be reclaimed"}
-        shown = tuple(f"{_mib(one.size)} {one.name}, {can[one.reclaimable]}" for one in caches[:SHOWN])
+        large = [one for one in caches[:SHOWN] if one.size >= SMALL]
+        shown = tuple(f"{_mib(one.size)} {one.name}, {can[one.reclaimable]}" for one in large)
         findings.append(Finding(words, shown))
     findings += [*_largest("process", processes, " resident"), *_groups(dump)]
     allocated = owners(dump)
@@ -146,7 +149,7 @@ def _explains(
         largest = next((one for one in caches if one.reclaimable == name.endswith("can be reclaimed")), None)
         if largest:
             most = "most of it" if largest.size >= size / 2 else "the largest part of it"
-            words += f", {most} {_mib(largest.size)} of the slab cache {largest.name}"
+            words += f", {most} in the slab cache {largest.name} ({_mib(largest.size)})"
     elif name.startswith("anonymous") and processes and processes[0][0] >= size / 2:
         words += f", most of it of {processes[0][1]}"
     return words

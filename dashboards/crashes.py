@@ -1,4 +1,4 @@
-"""What a report is of: one row for each document of a crash, and the fields that many of them share."""
+"""The data of a report: one row for each document of a crash, and the fields that many documents share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = tuple[int, int, str, int, int]
 Incidents, profiles and documents have numbers of their source.
 """
 ROWS = 10_000
-"""Rows that are yielded at once."""
+"""Rows in one batch."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""Counts of the panics of each day, so that years of them load from days and not from crashes.
+"""Counts of the panics of each day, so that dashboards of years load days instead of crashes.
 
 A day has one document for all its panics, and one for each value of some fields: panics of one cause, of one
-kernel. A panic is counted once in each, whichever of its documents has the value. One whose documents tell
-times of two days is counted on both.
+kernel. Each document counts a panic once if any of the panic's documents has the value. A panic whose
+documents have times on two days is counted on both.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ FIELDS = tuple(sorted({str(term.value) for panel in LONG_TERM.panels for term in
 DAYS = 100
 """Days that one search counts; an engine takes 1,024 clauses."""
 VALUES = 3_000
-"""Values of a field that are kept of a day, the most frequent ones."""
+"""Maximum values of a field that are kept for a day, the most frequent ones."""
 NEAR = 1_000
-"""Panics of a day with one value up to which a count is exact; it bounds the memory of an engine."""
+"""Panics of a day with the same value up to which a count is exact; this limits an engine's memory."""
 
 
 def documents(
     ask: Ask, since: int | None, until: int, known: Mapping[int, int]
 ) -> Iterator[tuple[str, Json]]:
-    """Count each day of which panics were received in a time.
+    """Count each day whose panics were received in a time.
 
     The count of all panics of a day comes after its others, so that who has it has them all.
 
     :param since: milliseconds since 1970 UTC; None for every day.
-    :param until: likewise.
+    :param until: milliseconds since 1970 UTC; panics that were received later are not counted.
     :param known: days of which nothing was received since they were counted are left out, as by a run that
         was stopped; see :func:`counted`.
     :returns: ``_id`` and document of each count.
@@ -85,9 +85,9 @@ def counted(ask_days: Ask) -> dict[int, int]:
 
 
 def _batches(buckets: Iterable[Json]) -> Iterator[list[int]]:
-    """Yield days that one search counts: as many as have few panics, so that its groups are bounded.
+    """Yield groups of days that one search counts: few enough to limit the number of its panics.
 
-    :param buckets: all panics of each day, and not only those that are new.
+    :param buckets: a day each, with the number of all its panics, not only of new ones.
     """
     batch: list[int] = []
     panics = 0

@@ -1,4 +1,4 @@
-"""Answers of an engine about all its documents, however many; a report holds only the newest of them."""
+"""Answers of an engine about all its documents, of which a report holds only the newest."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ Ask = Callable[[Json], Json]
 DAY = timedelta(days=1)
 """Width of a histogram's groups; the page joins them where its bars are wider."""
 DISTINCT = 3_000_000
-"""Values that one search tells apart in all its groups; an engine takes 5 bytes for each."""
+"""Maximum distinct values in all groups of one search; an engine takes 5 bytes for each."""
 DOCUMENTS = 1_000_000
-"""Documents that one search counts, unless a single group has more: an engine takes 10 s of a processor."""
+"""Documents that one search counts, unless a single group has more: an engine takes 10 processor seconds."""
 ALIKE = 16
 """Maximum ratio of the documents of two groups that one search counts."""
 NAMES = 10_000
-"""Names of groups in one answer; an engine gives 65,535 at most."""
+"""Names of groups in one answer; an engine returns 65,535 at most."""
 WORDS = 5_000
-"""Groups whose newest or oldest documents are asked for at once; an engine gives 10,000 at most."""
+"""Groups whose newest or oldest documents come in one answer; an engine returns 10,000 at most."""
 ENDS = 100
 """Ranges of time in one search for them; an engine takes 1,024 clauses."""
 OLDEST: list[Json] = [{TIME: "asc"}, {"event.id": "asc"}]
 """The order of documents, the oldest first."""
 PARTS = 200
-"""Parts of a day; the page joins those that have no colour of their own."""
+"""Parts of a day; the page joins parts without a colour of their own."""
 _ALL = Panel("all", "", "", "number", (INCIDENTS, HOSTS, FIRST, LAST))
 
 
 def answers(ask: Ask, dashboard: Dashboard = of_fleet(1)[0]) -> Json:  # noqa: B008 - a constant
-    """Return what the page shows of all documents as long as nothing is filtered.
+    """Return the figures of all documents that the page shows while nothing is filtered.
 
     The lines of a heat map, which are the most frequent parts of its groups, have rows of their own.
 
@@ -107,7 +107,7 @@ def _firsts(ask: Ask) -> dict[str, Json]:
 
 
 def within(ask: Ask, condition: Json) -> Ask:
-    """Return ``ask`` for the documents alone that a query matches."""
+    """Return ``ask`` restricted to the documents that match a query."""
 
     def asked(body: Json) -> Json:
         wanted = [condition, *filter(None, [body.get("query")])]
@@ -119,8 +119,8 @@ def within(ask: Ask, condition: Json) -> Ask:
 def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
     """Return the groups of a table, as :func:`kpanic.dashboards.query.read` does.
 
-    However many groups there are, the memory of the engine and that of this process are bounded. A group's
-    distinct values are exact up to :data:`~kpanic.dashboards.query.NEAR`, and near above it.
+    The memory of the engine and of this process is limited, however many groups there are. A group's distinct
+    values are exact up to :data:`~kpanic.dashboards.query.NEAR`, and approximate above it.
 
     :param where: terms beside those of the panel.
     """
@@ -138,7 +138,7 @@ def rows(ask: Ask, panel: Panel, where: Iterable[Term] = ()) -> list[Row]:
     if wanted:
         times = {name: int(bucket["last"]["value"]) for name, bucket in found.items()}
         newest = dict(_ends(ask, panel.by, times, wanted, NEWEST, where))
-        for name, bucket in found.items():  # one may be gone meanwhile
+        for name, bucket in found.items():  # a document may be deleted meanwhile
             bucket["newest"] = {"hits": {"hits": [newest[name]] if name in newest else []}}
     return [Row(name, "", values(panel, bucket)) for name, bucket in found.items()]
 
@@ -153,8 +153,8 @@ def _ends(  # noqa: PLR0913, PLR0917 - each has its meaning
 ) -> Iterator[tuple[str, Json]]:
     """Yield the name of each group and its first document in an order, as a hit.
 
-    Groups whose documents are of about the same time are looked for from there on: this matches few of each
-    group, however many documents it has.
+    A search covers groups whose documents have about the same time, and begins at that time: it matches few
+    documents of each group, however many a group has.
 
     :param field: field of the groups, of which a document has one value.
     :param times: for each group the time of the document, in milliseconds since 1970 UTC.
@@ -207,7 +207,7 @@ def _buckets(
 
 
 def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
-    """Yield names and the number of documents of each, in the parts that one search counts.
+    """Yield names and the number of documents of each, in parts that one search counts.
 
     The first name of a part has the most documents.
     """
@@ -232,7 +232,7 @@ def _parts(names: Iterable[tuple[str, int]]) -> Iterator[dict[str, int]]:
 
 
 def names_of(ask: Ask, field: str, where: Iterable[Term]) -> Iterator[tuple[str, int]]:
-    """Yield the values of a field and the number of documents of each, the most of a page first."""
+    """Yield the values of a field and the number of documents of each, the largest of a page first."""
     groups: Json = {"terms": {"field": field, "size": NAMES}}
     body = {"size": 0, "query": clause(where), "aggs": {"groups": groups}}
     found = ask(body).get("aggregations")

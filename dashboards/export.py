@@ -53,7 +53,7 @@ EXPORTS: dict[str, dict[str, Renderer]] = {
     "dashboard": {
         "opensearch-dashboards": lambda options: saved_objects.ndjson(options.fleet),
         "kibana": lambda options: saved_objects.ndjson(options.fleet),
-        # Built by Grafana's SDK, which nobody needs to use them.
+        # Built by Grafana's SDK, which users of these files do not need.
         "grafana": _grafana("grafana-opensearch-panics.json"),
         "grafana-signature": _grafana("grafana-opensearch-signature.json"),
         "grafana-long-term": _grafana("grafana-opensearch-long-term.json"),
@@ -83,7 +83,7 @@ EXPORTS: dict[str, dict[str, Renderer]] = {
 def export(kind: str, format: str, options: Options = DEFAULTS) -> str:  # noqa: A002
     """Return a dashboard, template, policy or the alert rules in the format of a product.
 
-    :raises LookupError: the kind or format does not exist; the text names those that do.
+    :raises LookupError: the kind or format does not exist; the message names the existing ones.
     """
     if kind not in EXPORTS:
         raise LookupError(f"no kind {kind!r}; there are {', '.join(EXPORTS)}")

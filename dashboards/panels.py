@@ -57,7 +57,7 @@ class Panel:
     metrics: tuple[Metric, ...]
     """Columns. The first orders the groups, the greatest or newest first."""
     narrow: tuple[Metric, ...] = ()
-    """Metrics of a table whose columns are all of one width, where ``metrics`` would be cut."""
+    """Metrics for a table with columns of equal width, which would cut ``metrics``."""
     by: str = ""
     """Field to group by; a date is grouped by interval."""
     label: str = ""
@@ -76,7 +76,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """Panels in reading order, which fill rows from the left."""
+    """Panels in reading order; they fill rows from the left."""
 
     id: str
     title: str
@@ -85,7 +85,7 @@ class Dashboard:
     days: int
     """Time range on opening: days back from now."""
     about: str = ""
-    """Field of which the reader chooses one value, if the dashboard is about one thing."""
+    """Field whose value the reader chooses, if the dashboard is about one such value."""
 
 
 INCIDENTS = Metric("distinct", "event.id", "Panics")
@@ -105,7 +105,7 @@ FINDINGS = {
     "kernel.panic.vmcore.lock": "Lock",
     "kernel.panic.vmcore.holder": "Lock holder",
 }
-"""What the dump of a crash says, by field."""
+"""The answers of a crash's dump, by field."""
 _SOURCE_LINE, _POINTER, _OBJECT, _LOCK, _HOLDER = (
     Metric("newest", field, label) for field, label in FINDINGS.items()
 )
@@ -597,7 +597,7 @@ LONG_TERM = Dashboard(
         ),
     ),
 )
-"""Its panels have no hosts and no filters: a day's counts do not tell which crashes they are of."""
+"""Its panels have no hosts and no filters, because a day's counts do not identify their crashes."""
 
 FACETS = {
     "host.os.kernel": "Kernel",

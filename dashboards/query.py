@@ -21,7 +21,9 @@ EXACT = 40_000
 """Distinct values up to which a cardinality is exact; the maximum of both engines."""
 
 NEAR = 3_000
-"""Likewise where an answer has many groups: each takes 16 KB of an engine's memory, and not 256 KB."""
+"""The same limit for an answer with many groups: each group takes 16 KB of an engine's memory instead of 256
+KB.
+"""
 
 NEWEST: list[Json] = [{TIME: "desc"}, {"event.id": {"order": "desc", "unmapped_type": "keyword"}}]
 """The order of documents, the newest first."""
@@ -42,7 +44,7 @@ __all__ = [
 ]
 
 AGGREGATIONS: Final = {"earliest": "min", "latest": "max", "sum": "sum"}
-"""Aggregations of metrics that are numbers or dates but no count."""
+"""Aggregations of metrics that are numbers or dates other than counts."""
 
 
 def clause(where: Iterable[Term]) -> Json:
@@ -122,7 +124,7 @@ def counts(panel: Panel, exact: int = EXACT, *, grouped: bool = False) -> Json:
 
 
 def words(panel: Panel) -> list[str]:
-    """Return the fields of a panel whose newest value is asked for."""
+    """Return the fields of a panel whose newest value it shows."""
     return [metric.field for metric in panel.metrics if metric.kind == "newest"]
 
 
@@ -130,8 +132,8 @@ def distinct(field: str, exact: int = EXACT, *, grouped: bool = False) -> Json:
     """Return the aggregation that counts the values of a field.
 
     :param exact: values up to which the number is exact.
-    :param grouped: for each of many groups. OpenSearch 3.4 would begin each with a bit for every value that
-        the index has, which takes five times as long as to hash the group's values.
+    :param grouped: whether each of many groups has this aggregation. OpenSearch 3.4 would begin each with a
+        bit for every value in the index, which takes five times as long as hashing the group's values.
     """
     hint = {"execution_hint": "direct"} if grouped else {}
     return {"cardinality": {"field": field, "precision_threshold": exact, **hint}}

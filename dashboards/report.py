@@ -1,4 +1,4 @@
-"""The dashboards as one HTML file that needs nothing else, not even a network.
+"""The dashboards as one self-contained HTML file that needs no network.
 
 The page holds the documents in two compressed blocks. One has numbers: for each document its time,
 incident, host and profile, and for each profile the other fields. A field is the number of a word in the
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from kpanic.dashboards.crashes import Crashes
 
 SEARCHED = ("kernel.panic.kind", "kernel.panic.function", "event.reason", "process.name")
-"""Fields that the search looks at, beside those of panels and the examples of signatures."""
+"""Fields that the page's search covers, in addition to those of panels and examples of signatures."""
 HOST = "host.name"
 SIGNATURE = "kernel.panic.signature.id"
 TEXT_LIMIT = 12_000
 """Maximum characters of raw text of one example."""
 TEXT_BUDGET = 8_000_000
-"""Maximum characters of raw text in all; later examples go without."""
+"""Maximum characters of raw text in total; later examples have none."""
 IDS_LIMIT = 50_000
 """Number of incidents above which their ids, which do not compress, are left out."""
 SIGNED_LIMIT, UNSIGNED_LIMIT = 4_000, 1_000
@@ -53,7 +53,7 @@ NEWEST = 100
 """Newest incidents, each of which the page shows in full."""
 
 NAMES = tuple(sorted({name for source, name in fields() if source == "panics"} | set(FACETS) | set(SEARCHED)))
-"""Fields of a document that a report is made of."""
+"""Fields of a document that a report uses."""
 
 
 def render_report(
@@ -67,10 +67,10 @@ def render_report(
     """Return the report as an HTML page.
 
     :param crashes: profiles need the fields :data:`NAMES`.
-    :param fleet: number of hosts in all, for panics per 1,000 hosts a day.
-    :param made: time that the page gives as its own; now, unless given.
+    :param fleet: number of all hosts, for panics per 1,000 hosts a day.
+    :param made: time of the page; by default now.
     :param older: number of documents that the page leaves out and mentions.
-    :param answers: what the page shows of those too, as long as nothing is filtered
+    :param answers: figures that include those documents, shown while nothing is filtered
         (:func:`kpanic.dashboards.engine.answers`).
     """
     from jinja2 import Environment, PackageLoader, select_autoescape  # noqa: PLC0415  (start-up time)
@@ -114,7 +114,7 @@ _Word = TypeVar("_Word", bound=Hashable)
 
 
 class _Codes(dict[_Word, int]):
-    """Numbers of words in the order in which they are asked for."""
+    """Numbers for words, in the order of their first use."""
 
     def __missing__(self, word: _Word) -> int:
         self[word] = code = len(self)
@@ -133,11 +133,11 @@ class _Table:
         self._hosts = _Codes[str]({"": 0})
         self._profiles = _Codes[int]()
         self._incident_keys: list[int] = []
-        """Of all incidents, or of more than :data:`IDS_LIMIT`."""
+        """Keys of incidents by number; it stops growing beyond :data:`IDS_LIMIT`."""
         self._newest: deque[tuple[int, int, int]] = deque(maxlen=NEWEST)
         """Number and key of the newest incidents, and one document of each."""
         self._opened: dict[int, int] = {}
-        """The document that a dump gave, by the number of its incident: it says more than the others."""
+        """The document of a dump's analysis, by the number of its incident: it says more than the others."""
         self._unsigned: deque[int] = deque(maxlen=UNSIGNED_LIMIT)
         """Documents without a signature."""
         self._last: dict[int, tuple[int, int]] = {}
@@ -169,7 +169,7 @@ class _Table:
             )
 
     def _ids(self) -> dict[int, str]:
-        """Return the ``event.id`` of incidents by number: of all, or of the newest where they are many."""
+        """Return the ``event.id`` of incidents by number: of all, or of the newest if there are many."""
         if len(self._incident_keys) <= IDS_LIMIT:
             return dict(enumerate(self._crashes.incident_ids(self._incident_keys)))
         numbers, keys, _ = zip(*self._newest, strict=True)
@@ -188,7 +188,7 @@ class _Table:
         return (document for *_, document in found[:SIGNED_LIMIT])
 
     def examples(self) -> dict[str, dict[str, Any]]:
-        """Return what the page shows of whole documents, by their signature or incident."""
+        """Return the parts of whole documents that the page shows, by their signature or incident."""
         best = set(self._best())
         newest = (self._opened.get(number, document) for number, _, document in self._newest)
         own = {*newest, *self._unsigned}
@@ -204,7 +204,7 @@ class _Table:
         return examples
 
     def blocks(self) -> tuple[bytes, dict[str, Any]]:
-        """Return the numbers, little-endian arrays one after the other, and the words they stand for.
+        """Return the numbers, as consecutive little-endian arrays, and the words that they represent.
 
         The arrays: a row a document its time (milliseconds since 1970 UTC, 8 bytes), its incident, its
         host, its profile; a row a profile its other fields (4 bytes each).
@@ -277,7 +277,7 @@ def _little_endian(column: array[float] | array[int]) -> bytes:
 
 
 def _example(document: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """Return what the page shows of one whole document."""
+    """Return the parts of one whole document that the page shows."""
     analysis = document.get("kernel", {}).get("panic", {}).get("analysis", {})
     text = first(document, "event.original")
     return {
@@ -328,7 +328,7 @@ FACTS = {
 
 
 class NoVega(Exception):  # noqa: N818 - a property of the package
-    """The package was built where Vega could not be had."""
+    """The package was built without Vega."""
 
 
 SCRIPTS = (
@@ -349,9 +349,9 @@ SCRIPTS = (
 
 @cache
 def _script() -> str:
-    """Return the page's one script: Vega-Lite and what it needs, then our own.
+    """Return the page's one script: Vega-Lite with its dependencies, then kpanic's own.
 
-    :raises NoVega: the package was built without.
+    :raises NoVega: the package was built without Vega.
     """
     folder = files("kpanic.dashboards") / "page"
     try:

@@ -1,10 +1,11 @@
-"""Alert rules, written once; each file of :mod:`kpanic.dashboards.products` says them to one product.
+"""Alert rules, written once; each file of :mod:`kpanic.dashboards.products` translates them for one product.
 
-A rule asks about documents that arrived lately, by ``event.ingested``: a crash is older than its arrival,
-by days where a host stayed down. A signature is *new* when its document arrives in the signatures' index:
-the engine lets exactly one shipper create it, so no rule keeps a memory, and deleting the document re-arms
-the rule. Crashes of a backfill alert nobody, and only *regression* speaks of signatures that the triage file
-ignores. The log of a crash alerts; the second document that its dump adds fires *explained* alone.
+A rule covers documents that arrived lately, by ``event.ingested``: a crash is older than its arrival, by days
+if a host stayed down. A signature is *new* when its document arrives in the signatures' index. The engine
+lets exactly one shipper create that document, so that no rule keeps a memory, and deleting the document
+re-arms the rule. Crashes of a backfill do not alert. Only *regression* covers signatures that the triage file
+ignores. The document of a crash's log alerts; the second document, which its dump adds, fires only
+*explained*.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Rule:
     where: tuple[tuple[Term, ...], ...]
     """Alternatives, each a conjunction of terms."""
     minutes: int
-    """Minutes before now that a check looks at."""
+    """Minutes before now that a check covers."""
     per: str = ""
     """Field that documents are grouped by."""
     count: Metric = INCIDENTS
@@ -45,55 +46,55 @@ class Rule:
     growth: int = 0
     """With ``growth``, the count also exceeds that many times the count of the ``minutes`` before."""
     once: str = ""
-    """Field whose value alerts once, where the product can remember: several transports report one crash."""
+    """Field whose value alerts once, if the product can remember it: several transports report one crash."""
 
     @property
     def of_dumps(self) -> bool:
-        """Whether it is about what dumps say."""
+        """Whether the rule is about answers of dumps."""
         return ANSWERED in {term for terms in self.where for term in terms}
 
     @property
     def group(self) -> str:
-        """Field that documents are grouped by where the product alerts by group and not by document."""
+        """Field that documents are grouped by if the product alerts by group instead of by document."""
         return self.per or self.once
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the configuration of a site decides about dashboards and rules."""
+    """A site's options for dashboards and rules."""
 
     watched_causes: tuple[str, ...] = ("machine-check", "out-of-memory")
     """Values of ``kernel.panic.cause`` that alert for each panic."""
     outbreak_hosts: int = 3
-    """Number of hosts with one signature within an hour that make an outbreak."""
+    """Number of hosts with the same signature within an hour that count as an outbreak."""
     opensearch_channel: str = ""
-    """Id of the notification channel of OpenSearch's monitors; without one, they message nobody."""
+    """Id of the notification channel of OpenSearch's monitors; without one, they send no messages."""
     kibana_connector: str = ""
-    """Id of the connector of Kibana's rules; without one, they message nobody."""
+    """Id of the connector of Kibana's rules; without one, they send no messages."""
     kibana_connector_type: str = ".server-log"
     kibana_url: str = ""
-    """Address of Kibana for people, its space included; without one, messages hold no link."""
+    """Address of Kibana for browsers, including its space; without one, messages hold no link."""
     opensearch_dashboards_url: str = ""
-    """Address of OpenSearch Dashboards for people."""
+    """Address of OpenSearch Dashboards for browsers."""
     elastalert2: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Keys for each ElastAlert2 rule, such as ``alert`` and the settings of that alerter."""
     fleet: int = 0
-    """Number of hosts in all, for panics per 1,000 hosts a day; 0 where it is unknown."""
+    """Number of all hosts, for panics per 1,000 hosts a day; 0 if unknown."""
 
 
 DEFAULTS = Options()
-"""What a site gets that configures nothing."""
+"""The options of a site that configures nothing."""
 TRIAGE = "kernel.panic.triage.status"
 FRESH = Term("kernel.panic.backfill", value=True, negate=True)
 OF_LOG = Term("event.provider", "vmcore", negate=True)
-"""Leaves out what dumps say: a dump may be opened long after its crash was told."""
+"""Excludes the documents of dumps: a dump may be opened long after its crash was reported."""
 WANTED = Term(TRIAGE, "ignored", negate=True)
 NEWS = (FRESH, OF_LOG, WANTED)
 DIED = Term("kernel.panic.fatal", value=True)
 
 
 def rules(options: Options = DEFAULTS) -> tuple[Rule, ...]:
-    """Return the rules for a site's options; a rule that nothing can match is left out."""
+    """Return the rules for a site's options; rules that cannot match are left out."""
     handled = (
         Term("triage.status", status, negate=True) for status in ("known", "fixed", "ignored", "regressed")
     )

@@ -5,8 +5,8 @@ types that OpenSearch and Elasticsearch both have in their core. The engines dif
 
 - Elasticsearch 9 rebuilds ``_source`` of ``logs-*`` streams from the index, which sorts arrays and drops
   repeats; ``synthetic_source_keep`` keeps arrays whose order matters. OpenSearch does not know it.
-- Elasticsearch keeps by ILM, which the index settings name; OpenSearch by ISM, which names its indices
-  itself. ILM counts from the rollover, and ISM is told to do the same.
+- Elasticsearch's retention is ILM, which the index settings name; OpenSearch's is ISM, which names its
+  indices itself. ILM counts from the rollover, and the ISM policy does the same.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DOUBLE = {"type": "double"}
 BOOLEAN = {"type": "boolean"}
 IP = {"type": "ip"}
 KEPT = {"type": "keyword", "index": False, "doc_values": False}
-"""Text of any length that is shown and never searched."""
+"""Text of any length that is shown but never searched."""
 OPAQUE = {"type": "object", "enabled": False}
 ORDERED = KEYWORD | {"synthetic_source_keep": "arrays"}
 LABELS = {"type": "object", "dynamic": True}
@@ -204,9 +204,9 @@ SIGNATURE_FIELDS: dict[str, Json] = {
     "host.name": KEYWORD,
     "host.os.kernel": KEYWORD,
 }
-"""Fields of a signature's document, which its first crash creates; ``seeded`` ones alert nobody.
+"""Fields of a signature's document, which its first crash creates; ``seeded`` ones do not alert.
 
-Texts of a message are keywords: Grafana shows of a document only what it is grouped by.
+Texts of a message are keywords: Grafana shows only the fields that a document is grouped by.
 """
 
 TOTAL_FIELDS: dict[str, Json] = {
@@ -238,7 +238,9 @@ DAY_FIELDS: dict[str, Json] = {
     "kernel.panic.taint.flags": KEYWORD,
     "kernel.panic.title": KEYWORD,
 }
-"""Fields of the panics of a day that share a value of the field ``group``, or of all of them."""
+"""Fields of the count of a day's panics that share a value of the field ``group``, or of all panics of the
+day.
+"""
 
 BY_SOURCE: dict[str, dict[str, Json]] = {"panics": FIELDS, "signatures": SIGNATURE_FIELDS, "days": DAY_FIELDS}
 """Fields of the documents of each source of panels."""
@@ -249,7 +251,7 @@ _META = {"managed_by": "kpanic", "description": "Kernel panics, one document eac
 def panics_template(engine: Engine, *, lifecycle: bool = True) -> Json:
     """Return the body of ``PUT _index_template/kernel-panic``.
 
-    :param lifecycle: name the policy in the settings; for an Elasticsearch that has ILM.
+    :param lifecycle: whether the settings name the policy, for an Elasticsearch with ILM.
     """
     settings: Json = {
         "index.number_of_shards": 1,
@@ -326,7 +328,7 @@ def policy(engine: Engine) -> Json:
 
 
 def _mappings(fields: dict[str, Json], engine: Engine) -> Json:
-    """Nest dotted names; other fields are not indexed, so that no text can flood the mapping."""
+    """Nest dotted names. Other fields are not indexed, so that no text can flood the mapping."""
     properties: Json = {}
     for name, kind in fields.items():
         *parents, leaf = name.split(".")

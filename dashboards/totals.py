@@ -1,9 +1,9 @@
-"""Totals of each signature, counted now and then and kept, so that a list does not count all crashes.
+"""Totals of each signature, counted at intervals and kept, so that a list does not count all crashes.
 
-An index has a document for each signature, about the crashes that the engine received up to a time, and one
-that tells this time. :func:`rows` adds the few crashes that were received later, and so answers as
-:func:`kpanic.dashboards.engine.rows` does. One that another transport brings later is of an incident that is
-counted already: its ``event.id`` is looked up.
+An index has a document for each signature, with the crashes that the engine received up to a time, and one
+document with that time. :func:`rows` adds the few crashes that were received later, and so answers as
+:func:`kpanic.dashboards.engine.rows` does. A later document may belong to a counted incident, reported by
+another transport: its ``event.id`` is looked up.
 """
 
 from __future__ import annotations
@@ -47,14 +47,16 @@ LIST = Panel(
 )
 """The signatures with the most incidents."""
 STATE = "state"
-"""``_id`` of the document that tells up to when crashes are counted."""
+"""``_id`` of the document with the moment up to which crashes are counted."""
 FRESH = 10_000
-"""Crashes that may have come since; an engine gives as many in one answer."""
+"""Maximum crashes since then; an engine returns as many in one answer."""
 RECEIVED = "event.ingested"
 _NUMBERS = ("incidents", "hosts", "first", TIME)
 _WORDS = tuple(words(LIST))
 _CLAUSES = 200
-"""Signatures whose crashes one search looks up; an engine takes 1,024 clauses, and each has three."""
+"""Signatures whose crashes one search looks up; an engine takes 1,024 clauses, and each signature needs
+three.
+"""
 
 
 class _Crash(NamedTuple):
@@ -80,9 +82,9 @@ class _Total(NamedTuple):
 
 
 def received(*, after: int | None = None, until: int | None = None) -> Json:
-    """Return a query for what an engine received in a time, in milliseconds since 1970 UTC.
+    """Return a query for documents that an engine received in a time, in milliseconds since 1970 UTC.
 
-    What does not tell when it was received is older than everything.
+    A document without a time of receipt counts as the oldest.
     """
     if after is not None:
         bounds = {"gt": after} | ({} if until is None else {"lte": until})
@@ -92,10 +94,10 @@ def received(*, after: int | None = None, until: int | None = None) -> Json:
 
 
 def documents(ask: Ask, since: int | None, until: int) -> Iterator[tuple[str, Json]]:
-    """Count the crashes of each signature of which crashes were received in a time.
+    """Count the crashes of each signature with crashes that were received in a time.
 
     :param since: milliseconds since 1970 UTC; None for every signature.
-    :param until: likewise; what was received later is not counted.
+    :param until: milliseconds since 1970 UTC; crashes that were received later are not counted.
     :returns: ``_id`` and document of each signature.
     """
     touched = [
@@ -116,13 +118,13 @@ def documents(ask: Ask, since: int | None, until: int) -> Iterator[tuple[str, Js
 
 
 def counted_until(ask_totals: Ask) -> int | None:
-    """Return up to when crashes are counted, in milliseconds since 1970 UTC; None if they never were."""
+    """Return the moment up to which crashes are counted, in milliseconds since 1970 UTC; None for never."""
     hits = ask_totals({"size": 1, "query": {"ids": {"values": [STATE]}}})["hits"]["hits"]
     return int(hits[0]["_source"]["counted"]) if hits else None
 
 
 def rows(ask_totals: Ask, ask: Ask, most: int = LIST.size) -> list[Row] | None:
-    """Return the rows of :data:`LIST` from the totals and the crashes that came since.
+    """Return the rows of :data:`LIST` from the totals and later crashes.
 
     :param ask_totals: sends the body of a search in the documents of :func:`documents`.
     :param most: maximum rows, up to 10,000.
@@ -136,7 +138,7 @@ def rows(ask_totals: Ask, ask: Ask, most: int = LIST.size) -> list[Row] | None:
     found = _totals(ask_totals, {"exists": {"field": FAULTS.field}}, most, order)
     if fresh:
         found |= _totals(ask_totals, {"ids": {"values": sorted(fresh)}}, len(fresh), [])
-    # While they are being counted, some totals are newer than the state.
+    # During a count, some totals are newer than the state.
     untils = {name: max(since, found[name].until) if name in found else since for name in fresh}
     for name, crashes in list(fresh.items()):
         fresh[name] = [crash for crash in crashes if crash.received > untils[name]]
@@ -151,7 +153,7 @@ def rows(ask_totals: Ask, ask: Ask, most: int = LIST.size) -> list[Row] | None:
 
 
 def _sum(old: _Total | None, incidents: int, hosts: int, crashes: list[_Crash]) -> _Total:
-    """Return a total with what was added."""
+    """Return a total with later crashes added."""
     newest = max(crashes, key=attrgetter("at", "incident"))
     oldest = min(crash.at for crash in crashes)
     if old is None:
@@ -179,7 +181,7 @@ def _totals(ask_totals: Ask, where: Json, most: int, order: list[Json]) -> dict[
 
 
 def _fresh(ask: Ask, since: int) -> dict[str, list[_Crash]] | None:
-    """Return the crashes of each signature that were received since; None if they are too many."""
+    """Return the crashes of each signature that were received since then; None if there are too many."""
     times = [{"field": name, "format": "epoch_millis"} for name in (TIME, RECEIVED)]
     body = {
         "size": FRESH,
@@ -204,7 +206,7 @@ def _fresh(ask: Ask, since: int) -> dict[str, list[_Crash]] | None:
 def _added(
     ask: Ask, field: str, fresh: Mapping[str, list[_Crash]], attribute: str, untils: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return for each signature how many values of a field its fresh crashes have, and no counted one."""
+    """Return for each signature the number of values of a field that only its fresh crashes have."""
     get = attrgetter(attribute)
     new = {name: {get(crash) for crash in crashes} - {""} for name, crashes in fresh.items()}
     asked = [(name, sorted(values)) for name, values in new.items() if values]
@@ -229,8 +231,8 @@ def _added(
 def _pairs(ask: Ask, where: Json, field: str) -> Iterator[tuple[str, str]]:
     """Yield the signatures of documents with each value of a field.
 
-    The values are told apart as they are met: with their ordinals, an engine would first join those of the
-    whole index, which it forgets with each new document.
+    The values are distinguished by hashes: with ordinals, an engine would first merge those of the whole
+    index, and repeat that after each new document.
 
     :param where: query for at most :data:`_CLAUSES` signatures, with at most :data:`FRESH` values of each.
     """

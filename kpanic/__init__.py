@@ -1,6 +1,7 @@
 """Linux kernel panics as structured documents.
 
-The names that other programs need; everything else is below :mod:`kpanic.grammars` (text in, reports out),
+This package has the names that other programs need; everything else is in :mod:`kpanic.grammars` (text in,
+reports out),
 :mod:`kpanic.shipper` (inputs, store, outputs) and :mod:`kpanic.dashboards`.
 
 >>> import kpanic

@@ -6,7 +6,7 @@ import atexit
 import gc
 
 COLLECTED = 50_000
-"""New objects before Python looks for cycles: a start makes many objects that stay, and hardly a cycle."""
+"""New objects before Python looks for cycles: a start makes many lasting objects, but few cycles."""
 
 
 def main() -> None:

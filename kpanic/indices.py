@@ -5,12 +5,12 @@ from __future__ import annotations
 __all__ = ["DAYS", "PATTERN", "SIGNATURES", "data_stream", "days_index", "totals_index"]
 
 PATTERN = "logs-kernel.panic-*"
-"""Data streams of the crashes, one a namespace, by Elastic's naming scheme (type, dataset, namespace)."""
+"""Data streams of the crashes, one per namespace, in Elastic's naming scheme (type, dataset, namespace)."""
 SIGNATURES = "kernel-panic-signatures"
-"""Plain index with one document a signature: creating it is how the first crash of a signature is found."""
+"""Plain index with one document per signature: its creation marks the first crash of the signature."""
 
 DAYS = "kernel-panic-days-*"
-"""Plain indices, one a namespace, with the counts of each day, which ``kpanic rollup`` keeps."""
+"""Plain indices, one per namespace, with the counts of each day, which ``kpanic rollup`` keeps."""
 
 
 def data_stream(namespace: str) -> str:

@@ -40,7 +40,7 @@ class Point(NamedTuple):
 def _registered() -> tuple[Point, ...]:
     """Read what the distributions on the path register for kpanic.
 
-    importlib.metadata does the same, and importing it takes a tenth of the time in which a crash is read.
+    importlib.metadata does the same, but importing it takes a tenth of the time of reading a crash.
     Source: packaging.python.org, Entry points specification.
     """
     found: list[Point] = []

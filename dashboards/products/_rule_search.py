@@ -1,4 +1,4 @@
-"""A rule as a search: which documents it is about, and which of them arrived since the last check."""
+"""A rule as a search: the documents that match it, and those that arrived since the last check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def select(rule: Rule) -> Json:
-    """Return the query of all documents that a rule is about, whenever they arrived."""
+    """Return the query of all documents that match a rule, whenever they arrived."""
     alternatives = [clause(terms) for terms in rule.where]
     if len(alternatives) == 1:
         return alternatives[0]
@@ -29,13 +29,13 @@ def select_lucene(rule: Rule) -> str:
 
 
 def arrived(start: str, end: str) -> Json:
-    """Return the query of what arrived from one date to just before another."""
+    """Return the query of documents that arrived from one date to just before another."""
     window = {"gte": start, "lt": end, "format": "strict_date_optional_time||epoch_millis"}
     return {"range": {ARRIVED: window}}
 
 
 def window(rule: Rule, now: str) -> Json:
-    """Return the query of what a check at ``now`` (a date in an engine's syntax) looks at."""
+    """Return the query of the documents that a check at ``now`` (a date in an engine's syntax) covers."""
     minutes = rule.minutes * (2 if rule.growth else 1)
     return {"bool": {"filter": [arrived(f"{now}||-{minutes}m", now), select(rule)]}}
 

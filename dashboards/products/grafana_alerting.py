@@ -1,8 +1,8 @@
 """Rules for Grafana, as a file for its provisioning.
 
-The data source of either engine filters by its own time field, which is the time of the crash, whatever time
-field the query names. So the range of the query is a year, a crash older than that alerts nobody, and the
-query's own words say which documents arrived lately.
+The data source of either engine always filters by its own time field, the time of the crash. So the range of
+the query is a year, and older crashes do not alert. The query itself selects the documents that arrived
+lately.
 
 :see: https://grafana.com/docs/grafana/latest/alerting/set-up/provision-alerting-resources/file-provisioning/
 """
@@ -23,7 +23,7 @@ __all__ = ["provisioning"]
 Json = dict[str, Any]
 
 RANGE = 365 * 24 * 3600
-"""Seconds before now that a crash may be old."""
+"""Maximum age of a crash in seconds."""
 ONE_BUCKET = "36500d"
 """Interval of a date histogram that holds everything in one bucket, so that no limit cuts a count in two."""
 
@@ -41,7 +41,7 @@ def provisioning(options: Options = DEFAULTS) -> str:
 
 
 def _labels(rule: Rule) -> dict[str, str]:
-    """Return the fields to group by: Grafana knows nothing of a document but the labels of its group."""
+    """Return the fields to group by: Grafana knows only the labels of a document's group."""
     facts = {fact.label: fact.field for fact in FACTS[rule.source]}
     if rule.source == "signatures":
         return facts
@@ -50,7 +50,7 @@ def _labels(rule: Rule) -> dict[str, str]:
         names = ("Signature", "Title", "Cause", "Host", "Kernel", "Machine")
         if rule.of_dumps:
             names += tuple(FINDINGS.values())
-    elif rule.per == SIGNATURE_ID:  # one signature has one title and cause: they part no group
+    elif rule.per == SIGNATURE_ID:  # a signature has one title and cause, so that they split no group
         names = ("Signature", "Title", "Cause")
     else:
         names = tuple(label for label, field in facts.items() if field == rule.per)
@@ -58,11 +58,11 @@ def _labels(rule: Rule) -> dict[str, str]:
 
 
 def _query(rule: Rule, name: str, minutes: int, labels: dict[str, str]) -> Json:
-    """Return the query of what arrived within some minutes: a time series of one value for each group."""
+    """Return the query of documents that arrived within some minutes: one value for each group."""
     metric = {"id": "1", "type": "count"}
     if rule.per:
         metric = {"id": "1", "type": "cardinality", "field": rule.count.field}
-    # A document without a field is in no group of it, unless the field has a value for what is missing.
+    # A document without the field is in no group, unless the query gives a value for missing fields.
     settings = {"size": "100", "order": "desc", "orderBy": "_term", "min_doc_count": "1", "missing": MISSING}
     buckets: list[Json] = [
         {"id": str(10 + place), "type": "terms", "field": field, "settings": settings}
@@ -99,7 +99,7 @@ def _rule(rule: Rule) -> Json:
     labels = _labels(rule)
     steps = [_query(rule, "A", rule.minutes, labels), _reduce("B", "A")]
     if rule.growth:
-        # D is of both spans, as a group without any document before has no series of that span alone.
+        # D covers both spans, because a group without earlier documents has no series of the earlier span.
         steps += [_query(rule, "T", 2 * rule.minutes, labels), _reduce("D", "T")]
         words = f"$B > {rule.above} && $B > {rule.growth} * ($D - $B)"
         steps.append(_step("__expr__", {"refId": "C", "type": "math", "expression": words}))

@@ -1,9 +1,9 @@
 """The dashboards for Grafana, as JSON that its import takes.
 
-Built with Grafana's own types (``grafana-foundation-sdk``), which only this renderer needs: the results
-are kept in ``artefacts/``, so nobody who uses them has to install it. The data source is a variable:
-one for the crashes (index ``logs-kernel.panic-*``), one for the signatures (``kernel-panic-signatures``),
-because a data source of either product is bound to its index.
+They are built with Grafana's own types (``grafana-foundation-sdk``). Only this renderer needs that package:
+the results are kept in ``artefacts/``, so that users do not install it. The data source is a variable: one
+for the crashes (index ``logs-kernel.panic-*``), one for the signatures (``kernel-panic-signatures``), because
+a data source of either product is bound to its index.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = ["render"]
 Json = dict[str, Any]
 
 _FLEET = 1_000
-"""Fleet size that the rate is computed with until a reader sets the variable at the top."""
+"""Fleet size for the rate until a reader sets the variable at the top."""
 _SOURCES: dict[Source, str] = {"panics": "Crashes", "signatures": "Signatures", "days": "Days"}
 _HALF = 2  # 48 columns and rows of 20 pixels are 24 columns and rows of about 38 in Grafana
 
@@ -121,7 +121,7 @@ def _newborn(product: Product) -> Json:
 
 
 class _Target(variants.Dataquery, builder.Builder[variants.Dataquery]):
-    """A query as JSON, for which the SDK has no builder that fits both data sources."""
+    """A query as JSON, because the SDK has no builder that fits both data sources."""
 
     def __init__(self, content: Json) -> None:
         self._content = content
@@ -134,7 +134,7 @@ class _Target(variants.Dataquery, builder.Builder[variants.Dataquery]):
 
 
 def _names(panel: Panel) -> dict[str, str]:
-    """Return our name of each column by the plugins' own, which holds the field if two metrics are alike."""
+    """Return kpanic's column names by the plugins', which hold the field if two metrics are alike."""
     kinds = {"distinct": "Unique Count", "earliest": "Min", "latest": "Max", "sum": "Sum"}
     names = {}
     for metric in panel.metrics:

@@ -1,4 +1,4 @@
-"""A panel as a query of Grafana's data sources for OpenSearch and Elasticsearch, which share one shape."""
+"""A panel as a query of Grafana's data sources for OpenSearch and Elasticsearch, which share one format."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ PLUGINS: dict[Product, str] = {
 
 
 MISSING = "-"
-"""Group of the documents without a field: one empty group within another takes the whole table away."""
+"""Group of the documents without a field: without it, an empty inner group removes the whole table."""
 _ALL = "data_stream.dataset"
-"""Field with one value in every crash, none in a signature: the plugins draw no metric without ``terms``."""
+"""Field with one value in every crash and none in a signature: the plugins draw no metric without ``terms``.
+"""
 
 
 def target(panel: Panel, of: Dashboard, product: Product) -> Json:

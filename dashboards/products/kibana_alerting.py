@@ -32,8 +32,9 @@ SIGNATURE_COLUMNS = {
     "Verdict": "kernel.panic.analysis.why",
     "Trace": "error.stack_trace",
 }
-"""Columns of a signature in ES|QL: any of the field's values, as they are alike within a signature. A group
-that is not of one signature shows one of its traces."""
+"""Columns of a signature in ES|QL: any of the field's values, because they are alike within a signature. A
+group that is not a signature's shows one of its traces.
+"""
 LIST_COLUMNS = {
     "Hosts": "host.name",
     "Kernels": "host.os.kernel",
@@ -50,7 +51,7 @@ BLOCKS = {"Trace", "Verdicts", "Actions"}
 LINE, COMMA = r'"\n"', '", "'
 """Texts of ES|QL between the values of a column."""
 _EDGE = 2
-"""Minutes within which a group came to exceed the limit: runs are a minute apart, but not to the second."""
+"""Minutes within which a group has begun to exceed the limit: runs are only about a minute apart."""
 
 
 def requests(options: Options = DEFAULTS) -> list[Request]:
@@ -105,7 +106,7 @@ def _actions(rule: Rule, options: Options) -> list[Json]:
         params = {"body": json.dumps({"text": message})}
     elif options.kibana_connector_type == ".server-log":
         params["level"] = "warn"
-    # Each run reports what the run before did not, so each is news.
+    # Each run reports only what the run before did not report.
     frequency = {"summary": False, "notify_when": "onActiveAlert", "throttle": None}
     return [
         {
@@ -128,7 +129,7 @@ def _group_lines(rule: Rule, options: Options) -> str:
     """Return the lines of one group."""
     lines = [heading(rule, "{{_source.key}}", "{{_source.count}}")]
     one, many = _columns(rule)
-    for label in sorted((*one, *many), key="Trace".__eq__):  # it comes last
+    for label in sorted((*one, *many), key="Trace".__eq__):  # the trace comes last
         column = f"_source.{label.lower()}"
         gap = "\n" if label in BLOCKS else " "
         lines.append(f"{{{{#{column}}}}}{label}:{gap}{{{{.}}}}\n{{{{/{column}}}}}")
@@ -139,11 +140,11 @@ def _group_lines(rule: Rule, options: Options) -> str:
 
 
 def _esql(rule: Rule) -> str:
-    """Return the groups that came to exceed the limit just now; those above it before were reported then."""
+    """Return the groups that have just begun to exceed the limit; earlier ones were reported before."""
     conditions = " OR ".join(_esql_terms(terms) for terms in rule.where)
     field = rule.count.field
     then = f"{ARRIVED} < NOW() - {_EDGE} minutes"
-    # Each column holds the counted field where the document belongs to that count.
+    # Each column holds the counted field if the document belongs to that count.
     columns = {"present": "true", "presentthen": then}
     now, before = f"count > {rule.above}", f"countthen > {rule.above}"
     if rule.growth:

@@ -2,7 +2,7 @@
 
 A message holds what died, where and of what, the reading's summary and verdict, what the dump says, what to
 do, the first frames of the call trace, a link to the signature's dashboard, and how to silence the signature.
-Where a document lacks a field, the message lacks its line.
+If a document lacks a field, the message lacks its line.
 """
 
 from __future__ import annotations
@@ -56,14 +56,15 @@ FACTS: dict[Source, tuple[Fact, ...]] = {
         Fact("Trace", "trace"),
     ),
 }
-"""What a message says of a document, a line for each value; OpenSearch's Mustache takes no part of a list."""
+"""The facts of a document in a message, a line for each value; OpenSearch's Mustache cannot shorten a list.
+"""
 _BLOCKS = {"kernel.panic.trace_head", "trace", "next"}
 """Fields of several lines, which begin on a line of their own."""
 _SILENCE, _BY = "To silence it, give it status: ignored in the triage file", ", by signature: %s"
 
 
 def fields(source: Source) -> list[str]:
-    """Return the fields that a message needs of a document."""
+    """Return the fields of a document that a message needs."""
     return sorted(fact.field for fact in FACTS[source])
 
 
@@ -73,14 +74,14 @@ def _key_field(source: Source) -> str:
 
 
 def heading(rule: Rule, key: str, count: str = "") -> str:
-    """Return the lines about a group: the value that it is of, and its count where the product has it."""
+    """Return the lines about a group: its value, and its count if the product has it."""
     label = next(fact.label for fact in FACTS["panics"] if fact.field == rule.per)
     counted = f"Number of {rule.count.label.lower()}: {count}\n" if count else ""
     return f"{label}: {key}\n{counted}"
 
 
 def opening(rule: Rule) -> str:
-    """Return how a message begins."""
+    """Return the beginning of a message."""
     return f"{rule.name}: {rule.meaning}\n\n"
 
 
@@ -110,7 +111,7 @@ def mustache(source: Source, base: str, *, prefix: str = "_source.", raw: bool =
 
     :param base: address of Kibana or OpenSearch Dashboards, or empty.
     :param prefix: path to the document in the product's context.
-    :param raw: write values unescaped; for products that escape for HTML what is no HTML.
+    :param raw: write values unescaped, for products that escape plain text as HTML.
     """
     value = "{{{.}}}" if raw else "{{.}}"
 
@@ -121,7 +122,8 @@ def mustache(source: Source, base: str, *, prefix: str = "_source.", raw: bool =
     key = _key_field(source)
     if base:
         lines.append(given(key, f"Dashboard: {dashboard_url(base, value)}\n"))
-    # The last line is no tag's own, else an implementation of Mustache may drop the empty line after it.
+    # The last line is not a tag alone, because some implementations of Mustache then drop the empty line
+    # after it.
     lines.append(f"{_SILENCE}{given(key, _BY % value)}.\n\n")
     return "".join(lines)
 
@@ -143,7 +145,7 @@ def jinja(source: Source, base: str) -> str:
 
 
 def _jinja_path(field: str) -> str:
-    """Return an expression that is undefined, and no error, where a part of the path is missing."""
+    """Return an expression that is undefined, and not an error, if a part of the path is missing."""
     found, *rest = field.split(".")
     for part in rest:
         found = f"({found} or {{}}).{part}"

@@ -1,4 +1,4 @@
-"""The message of rules that a shipper tells by itself, in the words of the stack's rules."""
+"""The message that a shipper itself sends about rules, in the words of the stack's rules."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Fired(NamedTuple):
     document: Mapping[str, Any]
     """The document of the rule's source."""
     key: str = ""
-    """The group, where the rule groups."""
+    """The group, if the rule groups."""
     counted: int = 0
-    """Its count."""
+    """The count of the group."""
 
 
 def notification(fired: Sequence[Fired], base: str = "") -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Monitors for OpenSearch's Alerting plugin: ``POST /_plugins/_alerting/monitors``.
 
 A rule on signatures is a document-level monitor: it follows sequence numbers, so it misses no late arrival.
-The others are bucket-level monitors. They make one alert a group, new once however often they see the group's
-documents, so each run can look back far enough to catch up after a pause of the node.
+Other rules are bucket-level monitors. They make one alert per group, which is new once, however often a run
+sees the group's documents. So each run can look back far enough to catch up after a pause of the node.
 
 :see: https://docs.opensearch.org/latest/observing-your-data/alerting/api/
 """
@@ -22,7 +22,7 @@ __all__ = ["requests", "stored"]
 Json = dict[str, Any]
 
 GROUPS = "composite_agg"
-"""The aggregation of groups; the plugin finds a group's sample documents only under this name."""
+"""Name of the aggregation of groups; the plugin finds a group's sample documents only under this name."""
 
 
 def requests(options: Options = DEFAULTS) -> list[Request]:
@@ -38,7 +38,7 @@ def _monitor(rule: Rule, options: Options) -> Json:
     else:
         kind, level, parts = "doc_level_monitor", "document_level_trigger", _document_level(rule, options)
     inputs, condition, message, scope = parts
-    # The id is ours, so that installing it again changes nothing.
+    # kpanic chooses the id, so that a second installation changes nothing.
     trigger = {
         "id": f"kpanic-{rule.id}",
         "name": rule.id,
@@ -88,7 +88,7 @@ def _bucket_level(rule: Rule, options: Options) -> tuple[Json, Json, str, Json]:
         "script": {"source": source, "lang": "painless"},
     }
     lines = mustache(rule.source, options.opensearch_dashboards_url, raw=True)
-    # One crash stands for the group. The plugin fetches all fields as long as no tag names one by its path.
+    # One crash represents the group. The plugin fetches all fields as long as no tag names one by its path.
     newest = f"{{{{#sample_documents.0}}}}{lines}{{{{/sample_documents.0}}}}"
     message = f"{{{{#ctx.newAlerts}}}}{_about_group(rule)}{newest}{{{{/ctx.newAlerts}}}}"
     inputs = {"search": {"indices": [INDEX[rule.source]], "query": search}}
@@ -122,7 +122,7 @@ def _actions(rule: Rule, channel: str, message: str, scope: Json) -> list[Json]:
 def stored(monitor: Json) -> Json:
     """Return a monitor as the plugin gives it back, without the defaults that it adds.
 
-    It keeps its own reading of a query: a range has bounds with flags, a term has a value of its own.
+    The plugin stores its own form of a query: a range has bounds with flags, a term an object with the value.
     """
     return {key: _stored(value, key) for key, value in monitor.items()}
 

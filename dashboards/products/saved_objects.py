@@ -1,8 +1,8 @@
 """The dashboards as one NDJSON that OpenSearch Dashboards and Kibana both import.
 
-The objects keep to what both products read: aggregation-based visualizations, saved searches, index
-patterns, and only attributes that are in the mappings of OpenSearch Dashboards (``dynamic: strict``) and in
-the schemas of Kibana. No field says which version wrote them, so each product runs all its migrations.
+The objects use only what both products read: aggregation-based visualizations, saved searches, index
+patterns, and attributes that are in the mappings of OpenSearch Dashboards (``dynamic: strict``) and in the
+schemas of Kibana. No field names the version that wrote them, so each product runs all its migrations.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TYPES = {
     "long": "number",
     "text": "string",
 }
-"""Types of the engines' fields, as the index patterns of both products name them."""
+"""Types of the engines' fields, by their names in the index patterns of both products."""
 MINUTE = {"id": "date", "params": {"pattern": "YYYY-MM-DD HH:mm"}}
 """Format of a time that a narrow column shows whole."""
 
@@ -49,7 +49,7 @@ MINUTE = {"id": "date", "params": {"pattern": "YYYY-MM-DD HH:mm"}}
 def ndjson(fleet: int | None = None) -> str:
     """Return the saved objects, one a line, each after those that it refers to.
 
-    ``fleet`` is how many hosts there are in all, for the panel of the rate.
+    ``fleet`` is the number of all hosts, for the panel of the rate.
     """
     dashboards = of_stack(fleet)
     objects = [_pattern(source) for source in PATTERNS]
@@ -66,8 +66,8 @@ def ndjson(fleet: int | None = None) -> str:
 
 
 def _pattern(source: Source) -> Json:
-    # A click on a signature opens its dashboard: a relative address is completed with the
-    # installation's base path and space, in both products.
+    # A click on a signature opens its dashboard: both products complete a relative address with the
+    # installation's base path and space.
     state = f"(query:(language:kuery,query:'{FAULTS.field}:%22{{{{value}}}}%22'))"
     link = {
         "id": "url",
@@ -183,7 +183,7 @@ def _dashboard(dashboard: Dashboard) -> Json:
 def _filter(field: str, index: str) -> Json:
     """Return a disabled filter for readers to edit: the products share no controls.
 
-    A click on it offers the field's values, and to leave one out.
+    A click on the filter offers the field's values, and the choice to exclude one.
     """
     meta = {
         "alias": None,

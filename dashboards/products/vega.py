@@ -1,4 +1,4 @@
-"""The rate of panics as a Vega chart: both products draw it, and no aggregation divides by a number."""
+"""The rate of panics as a Vega chart, which both products draw: no aggregation divides by a number."""
 
 from __future__ import annotations
 

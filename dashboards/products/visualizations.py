@@ -25,9 +25,9 @@ def visualization(panel: Panel) -> Json:
 
 
 TRUNCATE = 30
-"""Maximum characters of a label: the axis is as wide as its longest, and the bars get the rest."""
+"""Maximum characters of a label: the axis is as wide as the longest label, and the bars get the rest."""
 HEAT = ((1, 2), (2, 5), (5, 20), (20, 100), (100, 1_000_000))
-"""Ranges of a heat map's colours, so that one panic differs from none; the schema begins with yellow."""
+"""Ranges of a heat map's colours, so that one panic differs from none; the colours begin with yellow."""
 _TYPES = {
     "number": "metric",
     "histogram": "histogram",
@@ -157,7 +157,7 @@ def _params(panel: Panel) -> Json:
 
 
 def _bars(panel: Panel, *, lying: bool) -> Json:
-    """Return the parameters of a bar chart; ``lying`` bars grow to the right."""
+    """Return the parameters of a bar chart; ``lying`` bars are horizontal."""
     return {
         "type": "histogram",
         "grid": {"categoryLines": False},

@@ -52,8 +52,8 @@ def _watch(rule: Rule, options: Options) -> Json:
 def _documents(rule: Rule, lines: str) -> tuple[Json, Json, str]:
     """Return the search for single documents, the condition and the message.
 
-    Watcher remembers no document. Checks are a minute apart and each document is in one of them: the minute
-    ends a minute ago, when what arrived in it is searchable.
+    Watcher remembers no documents. Checks are a minute apart, and each document is in exactly one: a check
+    covers the minute that ended a minute ago, whose documents are searchable by now.
     """
     minute = arrived(f"{NOW}||-2m", f"{NOW}||-1m")
     body: Json = {

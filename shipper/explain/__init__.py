@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Explained", "Pair", "comparison", "explanation", "shown"]
 
 CONTAINER = 120
-"""Maximum characters that a log adds to a line and that are shown with it."""
+"""Maximum characters shown of what a log adds to a line."""
 
 
 class Explained(NamedTuple):
@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 
 
 def shown(line: Line) -> str:
-    """Return a line as the file has it, or only its text if a record (JSON) carries it."""
+    """Return a line as it is in the file, or only its text if a record (JSON) holds it."""
     return line.raw if line.raw and len(line.raw) <= len(line.text) + CONTAINER else line.text
 
 

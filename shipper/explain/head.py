@@ -1,4 +1,4 @@
-"""The first lines of a reading: the verdict, which crash it is, and whether its signature is known here."""
+"""The first lines of a reading: the verdict, the crash's host, time and kernel, and its signature."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCES = {
     "mtime": ", when its file was written",
     "folder": ", by the name of its folder",
 }
-"""What the time of a crash rests on (``kernel.panic.timestamp_source``), where that is not the text."""
+"""Words for the source of a crash's time (``kernel.panic.timestamp_source``), if it is not the text."""
 
 
 class Head(NamedTuple):

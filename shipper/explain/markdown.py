@@ -23,7 +23,7 @@ _SAME: Final = {"yes": "yes", "likely": "likely", "no": "no", "unknown": "it can
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it is; bare addresses become no links."""
+    """Return text that Markdown shows unchanged, bare addresses included."""
     plain = _SPECIAL.sub(r"\\\1", visible(text))
     return _LINK.sub(lambda found: f"{found[1] or found[3]}<!-- -->{found[2] or found[4]}", plain)
 

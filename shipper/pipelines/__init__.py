@@ -1,7 +1,7 @@
 """Configurations of other pipelines with kpanic in them, from one definition.
 
-Each product has a template beside this file. What they share stands here: the filter's command, the indices,
-the field that holds a document's ``_id``, the ports, and what the operator is told.
+Each product has a template beside this file. This file has what the templates share: the filter's command,
+the indices, the field that holds a document's ``_id``, the ports, and the notes for the operator.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NETCONSOLE_PORT: Final = 6666
 FORWARD_PORT: Final = 24224
 OTLP_PORT: Final = 4317
 KPANIC_PORT: Final = 5140
-"""Where ``kpanic run`` listens for the syslog of a pipeline that starts no programs."""
+"""Address at which ``kpanic run`` listens for the syslog of a pipeline that starts no programs."""
 TAG: Final = "kernel.panic"
 FILTER: Final = "/usr/local/bin/kpanic filter --signatures"
 
@@ -43,7 +43,7 @@ class Engine:
 class Route:
     """A kind of documents and its index.
 
-    :ivar tag: as ``kpanic filter --tag`` and ``output.fluentd`` say it.
+    :ivar tag: the tag of ``kpanic filter --tag`` and ``output.fluentd``.
     :ivar name: an identifier for the product's configuration.
     """
 
@@ -54,13 +54,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product and what its users are told.
+    """A product, and the notes for its users.
 
     :ivar needs: versions and plugins.
     :ivar kept: what is guaranteed.
-    :ivar lost: what is not.
-    :ivar companion: ``kpanic.yml`` of the ``kpanic run`` beside it; empty where the product starts a filter.
-    :ivar comment: what a comment of its configuration begins with; empty where it can hold none.
+    :ivar lost: what is not guaranteed.
+    :ivar companion: ``kpanic.yml`` of the ``kpanic run`` beside it; empty if the product starts a filter.
+    :ivar comment: beginning of a comment in its configuration; empty if the format has none.
     """
 
     title: str
@@ -76,7 +76,7 @@ KERNEL: Final = (
     " || ctx.systemd?.transport == 'kernel'"
     " || ctx.log?.syslog?.facility?.code == 0 || ctx.syslog?.facility == 0"
 )
-"""Painless: a document is a line of the kernel's, as Filebeat's and Elastic Agent's inputs name it."""
+"""Painless condition for a line of the kernel's, in the fields of Filebeat's and Elastic Agent's inputs."""
 HEADS: Final = (
     "Kernel panic - not syncing",
     "Oops",
@@ -88,7 +88,7 @@ HEADS: Final = (
     "INFO: task ",
     "rcu: INFO: ",
 )
-"""What the first line of most crashes holds."""
+"""Texts of which the first line of most crashes holds one."""
 
 _PORTS: Final = {
     "syslog_port": SYSLOG_PORT,
@@ -145,7 +145,7 @@ def pipeline(form: str, engine: Engine, namespace: str = "default") -> str:
 
 
 def _told(product: Product, engine: Engine) -> list[str]:
-    """Return what the users of a product are told."""
+    """Return the notes for the users of a product."""
     twice = (
         "OpenSearch may get a crash twice, and no signatures"
         if engine.name == "opensearch"

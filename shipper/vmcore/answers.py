@@ -1,4 +1,4 @@
-"""Answers of a dump, as the process that opens it writes them: JSON, one a line."""
+"""Questions to a dump, and its answers, which the process that opens it writes as JSON, one a line."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ __all__ = ["LONGEST", "NO_DEBUG_INFORMATION", "Answer", "Asked", "Finding", "sen
 LONGEST: Final = 400
 """Maximum characters of a line of evidence; names in a damaged dump may be of any length."""
 NO_DEBUG_INFORMATION: Final = "the kernel's debug information is not here"
-"""Why the other questions are not asked."""
+"""Why the other questions are skipped."""
 
 _Text = Annotated[str, Meta(max_length=4000)]
 
 
 class Asked(Struct, frozen=True):
-    """What is asked of a dump.
+    """A request to open a dump.
 
     :ivar path: absolute path of the dump.
     :ivar cause: of the crash, a slug of the table of causes.
     :ivar address: the faulting address, if the report names one.
-    :ivar entries: addresses in what the kernel said of a damaged list.
+    :ivar entries: addresses in the kernel's message about a damaged list.
     :ivar debug_information: files and folders to look for debug information in, before the usual ones.
-    :ivar modules: modules that matter; where the debug information of one or of the kernel is not here, its
-        build ID is the only answer. With None everything is answered as far as it goes.
+    :ivar modules: required modules; if the debug information of one of them or of the kernel is missing, its
+        build ID is the only answer. With None, everything is answered as far as possible.
     :ivar seconds: maximum seconds of each question.
-    :ivar cut_off: it is what there is of a flattened dump that was cut off.
+    :ivar cut_off: whether it is a flattened dump that was cut off.
     """
 
     path: str
@@ -46,7 +46,7 @@ def sentence(words: str) -> str:
 
 
 class Finding(Struct, frozen=True):
-    """A sentence, and the lines out of the dump that prove it."""
+    """A sentence, and the lines of the dump that prove it."""
 
     text: _Text
     lines: Annotated[tuple[_Text, ...], Meta(max_length=400)] = ()
@@ -55,9 +55,9 @@ class Finding(Struct, frozen=True):
 class Answer(Struct, frozen=True):
     """The answer to one question.
 
-    :ivar question: its name, as the steps of the reading are named.
-    :ivar skipped: why it could not be asked or answered; empty if it was.
-    :ivar verdict: what only a dump can tell, a sentence without its full stop; empty if it does not.
+    :ivar question: its name, in the form of the reading's steps.
+    :ivar skipped: why it could not be asked or answered; empty if it was answered.
+    :ivar verdict: a sentence without its full stop that only a dump can tell; empty if there is none.
     :ivar source: ``path:line`` of the trapping instruction.
     :ivar pointer: the bad pointer, ``account->owner``.
     :ivar object: the object that was used, with its slab cache.

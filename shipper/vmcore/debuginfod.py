@@ -1,7 +1,7 @@
-"""Debug information from debuginfod servers, where that was asked for.
+"""Downloads debug information from debuginfod servers, if that is requested.
 
-What opens a dump has no network. It names the build IDs whose debug information is not here; they are fetched
-by this module, which sees nothing else of the dump, into a folder that drgn searches by build ID.
+The process that opens a dump has no network. It names the build IDs whose debug information is missing. This
+module, which sees nothing else of the dump, downloads them into a folder that drgn searches by build ID.
 
 :see: debuginfod(8), "WEBAPI": ``/buildid/BUILDID/debuginfo``
 """
@@ -28,31 +28,31 @@ __all__ = ["Debuginfod", "servers_of"]
 SECONDS: Final = 900.0
 """Maximum seconds of a download."""
 SILENCE: Final = 30.0
-"""Maximum seconds until a server sends on."""
+"""Maximum seconds between two pieces of an answer."""
 LARGEST: Final = 4 << 30
 """Maximum bytes of a file; a distribution's vmlinux has half a gigabyte to one."""
 UNUSED: Final = 30 * 86_400
-"""Seconds after which a file that nobody read is removed."""
+"""Seconds after which an unread file is removed."""
 PIECE: Final = 1 << 20
 _BUILD_ID: Final = re.compile(r"[0-9a-f]{8,128}\Z")
 
 
 def servers_of(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the servers in DEBUGINFOD_URLS, which may have other words among them."""
+    """Return the servers in DEBUGINFOD_URLS, which may hold other words too."""
     words = environment.get("DEBUGINFOD_URLS", "").split()
     return tuple(word for word in words if word.startswith(("https://", "http://")))
 
 
 class _NotFoundError(Exception):
-    """A server does not give what it is asked for."""
+    """A server does not have the requested file."""
 
 
 class Debuginfod:
-    """Servers, and the folder that keeps what they gave.
+    """Servers, and the folder that keeps downloaded files.
 
     :param servers: URLs, asked in this order.
     :param folder: by default ``kpanic/debuginfo`` in the user's cache.
-    :param say: is told of each download.
+    :param say: receives a line for each download.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class Debuginfod:
         return self._folder
 
     def fetch(self, build_id: str, stop: Callable[[], bool] = bool) -> str:
-        """Download the debug information of a build ID; return why it is not to be had, empty if it is here.
+        """Download the debug information of a build ID; return why it is unavailable, empty if it is here.
 
         :param build_id: hexadecimal digits in lower case.
-        :param stop: tells whether to end before.
+        :param stop: tells whether to end early.
         """
         if not _BUILD_ID.match(build_id):
             return f"{build_id[:40]!r} is no build ID"
@@ -98,7 +98,7 @@ class Debuginfod:
         return "; ".join(reasons)
 
     def _clean(self) -> None:
-        """Remove files that nobody read for long, once."""
+        """Remove files that were not read for long, once."""
         if self._cleaned:
             return
         self._cleaned = True
@@ -123,7 +123,7 @@ def _cache() -> Path:
 def _download(url: str, place: Path, stop: Callable[[], bool]) -> None:
     """Download a file, whole or not at all.
 
-    :raises _NotFoundError: the answer is none, or the bounds are exceeded.
+    :raises _NotFoundError: there is no such file, or it exceeds the limits.
     :raises OSError: the connection or the disk fails.
     """
     deadline = time.monotonic() + SECONDS

@@ -1,4 +1,4 @@
-"""An open dump: the program of drgn, and what every question needs of it."""
+"""An open dump: drgn's program, and the helpers that all questions use."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _SANITIZER, _PANIC, _WATCHDOG, _EXCEPTION = (
 )
 _REPORTS: Final = frozenset({_SANITIZER, _PANIC, _WATCHDOG})
 TASKS: Final = 100_000
-"""Maximum tasks that are looked at."""
+"""Maximum tasks that are examined."""
 
 
 class Stack(NamedTuple):
@@ -96,8 +96,8 @@ class Dump:
     """A dump with its debug information.
 
     :param address: the faulting address, if the report names one.
-    :param entries: addresses in what the kernel said of a damaged list.
-    :param folders: where to look for sources, before the system's own.
+    :param entries: addresses in the kernel's message about a damaged list.
+    :param folders: folders to search for sources before the system's own.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Dump:
         return Stack(task, frames, trapping(frames))
 
     def stack_lines(self, stack: Stack) -> tuple[str, ...]:
-        """Return the frames of a stack as lines, of a recursion the innermost round, with their source."""
+        """Return the frames of a stack as lines with their source; of a recursion, the innermost round."""
         lines: list[str] = []
         for run in runs([frame.name for frame in stack.frames]):
             for number in range(run.start, run.start + run.period):
@@ -177,8 +177,8 @@ class Dump:
 def trapping(frames: Sequence[StackFrame]) -> int | None:
     """Return the number of the frame that trapped; None where there was none.
 
-    A dump by the hypervisor has the registers of the panic's own last loop, so that the trap lies below; one
-    by kexec has those of the trap, or of panic() where nothing trapped.
+    A hypervisor's dump has the registers of panic()'s own last loop, so that the trap lies further down the
+    stack. A dump by kexec has the registers of the trap, or of panic() if nothing trapped.
     """
     if not frames:
         return None
@@ -211,7 +211,7 @@ def _reported(frames: Sequence[StackFrame]) -> int | None:
 
 
 def _in_kernel(frame: StackFrame) -> bool:
-    """Tell whether a frame is the kernel's; the last may be that of the process which called it.
+    """Tell whether a frame is the kernel's; the last one may belong to the calling process.
 
     The kernel of a 64-bit machine lies in the upper half; that of s390x has an address space of its own.
     """
@@ -254,7 +254,7 @@ def address_words(prog: Program, address: int) -> str:
 
 
 def variable(prog: Program, address: int, wanted: str) -> str:
-    """Return the variable, or its member of a type, at an address; empty where there is none.
+    """Return the variable, or its member of a type, at an address; empty if there is none.
 
     :param wanted: name of the type, ``struct mutex``.
     """
@@ -289,7 +289,7 @@ def size_of(kind: Type) -> int:
 def member_at(kind: Type, offset: int, wanted: str = "") -> str:
     """Return the path of the member at an offset: ``.index.owner``.
 
-    :param wanted: the type to stop at; by default what is no structure.
+    :param wanted: the type to stop at; by default any type but a structure.
     :raises LookupError: there is none.
     """
     path = ""

@@ -1,4 +1,4 @@
-"""Puts a flattened dump together that is cut off, such as kdump's over ssh, as far as it goes.
+"""Reassembles a flattened dump that is cut off, such as kdump's over ssh, as far as it goes.
 
     python -I -S flattened.py ROOM < DUMP > FILE
 
@@ -23,7 +23,7 @@ MAGIC: Final = b"makedumpfile"
 BEGIN: Final = 4096
 """Place of the first block."""
 END: Final = -1
-"""In place of a block's offset, behind the last one."""
+"""Offset that marks the end, after the last block."""
 CHUNK: Final = 1 << 16
 """Bytes that are copied at a time."""
 _HEADER: Final = struct.Struct(">qq")
@@ -35,7 +35,7 @@ class Block(NamedTuple):
 
     :ivar offset: where it belongs; ``END`` for the mark behind the last one.
     :ivar place: where its bytes are in the file.
-    :ivar size: as the file states it, whether the bytes are there or not.
+    :ivar size: bytes that the file states, even if some are missing.
     """
 
     offset: int
@@ -44,7 +44,7 @@ class Block(NamedTuple):
 
 
 def blocks(source: int) -> Iterator[Block]:
-    """Yield the blocks of a file, to its end or to what is none."""
+    """Yield the blocks of a file, up to its end or the first invalid one."""
     place = BEGIN
     while len(head := os.pread(source, _HEADER.size, place)) == _HEADER.size:
         offset, size = _HEADER.unpack(head)
@@ -84,7 +84,7 @@ def _main(room: int) -> None:
     if any(block.offset == END for block in blocks(0)):
         return
     free = os.fstatvfs(1)
-    with contextlib.suppress(OSError):  # the disk is full: what there is counts
+    with contextlib.suppress(OSError):  # the disk is full: the written part counts
         put_together(0, 1, min(room, free.f_bavail * free.f_frsize // 2))
 
 

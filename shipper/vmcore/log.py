@@ -2,8 +2,8 @@
 
     python -I -m kpanic.shipper.vmcore.log DUMP > LOG
 
-makedumpfile does it of the dumps that kdump leaves; this reads those that hypervisors write, and flattened
-ones, too. The format is that of Linux 5.10 and later.
+makedumpfile does the same for the dumps that kdump leaves; this program also reads those of hypervisors, and
+flattened ones. The format is that of Linux 5.10 and later.
 
 :see: kernel/printk/printk_ringbuffer.h (Linux 6.1), Documentation/admin-guide/kdump/gdbmacros.txt
 """
@@ -38,7 +38,7 @@ class NoLog(Exception):  # noqa: N818 - a property of the dump
 
 
 class _Ring(NamedTuple):
-    """The whole ring buffer as bytes."""
+    """The whole ring buffer in bytes."""
 
     info: dict[str, int]
     descriptors: bytes
@@ -49,7 +49,7 @@ class _Ring(NamedTuple):
 
 
 def main() -> None:
-    """Write the log of the dump that is named to standard output."""
+    """Write the log of a dump to standard output."""
     try:
         prog = open_dump(sys.argv[1])
         for nanoseconds, text in records(prog):
@@ -63,7 +63,7 @@ def main() -> None:
 def records(prog: Program) -> Iterator[tuple[int, bytes]]:
     """Yield the records of the log, oldest first: nanoseconds since boot, and the text.
 
-    :raises NoLog: the dump lacks the log, or what describes it.
+    :raises NoLog: the dump lacks the log or its description.
     """
     try:
         ring = _ring(prog)
@@ -87,7 +87,7 @@ def records(prog: Program) -> Iterator[tuple[int, bytes]]:
         if begin & 1:
             yield nanoseconds, b""
             continue
-        start = 0 if start > stop else start  # the block did not fit behind the last one
+        start = 0 if start > stop else start  # the block did not fit after the last one
         start += of["SIZE(atomic_long_t)"]  # the record's number
         yield nanoseconds, ring.texts[start : min(start + length, stop)]
 

@@ -1,4 +1,4 @@
-"""What drgn raises for a value that a dump lacks, or that is damaged."""
+"""drgn's errors for a value that is damaged or that a dump lacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens a dump, as drgn does, and where its header names no system, as QEMU's ``dump-guest-memory -z``."""
+"""Opens a dump as drgn does, even if its header names no system, as with QEMU's ``dump-guest-memory -z``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kpanic.shipper.vmcore import flattened
 __all__ = ["open_dump"]
 
 _HEADER: Final = flattened.BEGIN + 16
-"""Place of what the first block of a flattened dump holds."""
+"""Offset of the content of a flattened dump's first block."""
 _MAGIC: Final = b"KDUMP   "
 _MACHINE: Final = slice(8 + 4 + 4 * 65, 8 + 4 + 5 * 65)
 """``utsname.machine`` of ``struct disk_dump_header`` (diskdump_mod.h)."""
@@ -40,7 +40,7 @@ def open_dump(path: str) -> Program:
 
 
 def _architecture(path: str) -> Architecture | None:
-    """Return the architecture that the header of a compressed dump names; libkdumpfile wants more of it."""
+    """Return the architecture in the header of a compressed dump; libkdumpfile requires more fields."""
     with open(path, "rb") as file:  # noqa: PTH123 - starts soon
         head = file.read(_HEADER + _MACHINE.stop)
     if head.startswith(flattened.MAGIC):

@@ -1,7 +1,7 @@
 """Starts the process that opens a dump: confined, with bounded time and memory.
 
-A dump is somebody's memory and may be made to mislead, and the libraries that read it are written in C: so
-they run as nobody, without a network, and what they answer is checked like any input.
+A dump is hostile input, and the libraries that read it are written in C. So they run as the user nobody,
+without a network, and their answers are checked like any input.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ MEMORY: Final = 4 << 30
 LARGEST: Final = 8 << 20
 """Maximum bytes of all answers."""
 ROOM: Final = 16 << 30
-"""Maximum bytes of a flattened dump that is put together, besides half of what is free there."""
+"""Maximum bytes of a reassembled flattened dump; half of the free space is a limit too."""
 COPYING: Final = 256 << 20
-"""Maximum bytes of address space of what puts it together."""
+"""Maximum bytes of address space of the program that reassembles it."""
 WORDS: Final = 1 << 20
-"""Maximum bytes that it says on standard error."""
+"""Maximum bytes of that program's standard error."""
 _NICELY: Final = ("nice", "-n", "10")
 LOOK: Final = 0.5
-"""Seconds between two looks whether to stop."""
+"""Seconds between two checks whether to stop."""
 
 
 def installed() -> bool:
-    """Tell whether drgn is."""
+    """Tell whether drgn is installed."""
     return importlib.util.find_spec("drgn") is not None
 
 
@@ -61,12 +61,12 @@ def questioned(
     background: bool = False,
     stop: Callable[[], bool] = bool,
 ) -> Iterator[Answer]:
-    """Yield the answers of a dump, each as soon as it is known; the last says why there are no more.
+    """Yield the answers of a dump, each as soon as it is known; the last one says why no more come.
 
     :param seconds: maximum seconds of all questions.
     :param memory: maximum bytes of address space.
     :param background: at low priority.
-    :param stop: tells whether to end before the time is over.
+    :param stop: tells whether to end early.
     """
     command = confined.command(memory, WORDS, max(1, int(seconds)), _program("worker"))
     if background:
@@ -99,7 +99,7 @@ def questioned(
 
 
 def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:
-    """Return the kernel log of a dump, open for reading; None where it has none that can be read.
+    """Return the kernel log of a dump, open for reading; None if it has no readable log.
 
     :param size: maximum bytes of the log.
     :param seconds: maximum seconds, by the clock and of a processor.
@@ -134,15 +134,15 @@ def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:
 def put_together(
     path: str, seconds: float, *, background: bool = False, stop: Callable[[], bool] = bool
 ) -> Iterator[IO[bytes] | None]:
-    """Give what there is of a flattened dump that is cut off, in a file without a name; None for any other.
+    """Reassemble a flattened dump that is cut off, in a file without a name; None for any other dump.
 
-    :param seconds: maximum seconds; then what was put together until there counts.
+    :param seconds: maximum seconds; after them the part that is reassembled counts.
     """
     with contextlib.ExitStack() as stack:
         try:
             dump = stack.enter_context(open_named(path))
             flattened_dump = dump.read(len(flattened.MAGIC)) == flattened.MAGIC
-        except OSError:  # what opens it says why
+        except OSError:  # the process that opens it says why
             flattened_dump = False
         if not flattened_dump:
             yield None
@@ -193,7 +193,7 @@ def _environment() -> dict[str, str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process with whatever it started."""
+    """End a process and its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -244,14 +244,14 @@ def _answers(
 
 
 def _ended(process: subprocess.Popen[bytes], words: IO[bytes], seconds: float) -> str:
-    """Wait for the end of the process; say what ended it, empty if it did all that was asked."""
+    """Wait for the end of the process; return what ended it, empty if it answered everything."""
     try:
         code = process.wait(seconds)
     except subprocess.TimeoutExpired:
         return "what opened it closed its output and did not end"
     if not code:
         return ""
-    if code < 0 or code > 128:  # noqa: PLR2004 - as a shell says it
+    if code < 0 or code > 128:  # noqa: PLR2004 - the code that a shell reports
         number = -code if code < 0 else code - 128
         with contextlib.suppress(ValueError):
             return f"what opened it was ended by {signal.Signals(number).name}"

@@ -1,4 +1,4 @@
-"""What a dump answered, as steps of the reading and a new verdict."""
+"""Turns the answers of a dump into steps of the reading and a new verdict."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROUNDS: Final = 2
 _WORD: Final = re.compile(r"[\w.]{3,}")
 _ADDRESS: Final = re.compile(r"\b[0-9a-f]{16}\b")
 PREFIX: Final = "vmcore: "
-"""Of the names of the steps, as the reading of the text has some of the same."""
+"""Prefix of the steps' names, because the reading of the text has steps of the same names."""
 _FIELDS: Final = ("source", "pointer", "object", "lock", "holder")
 
 
@@ -42,14 +42,14 @@ def opened(  # noqa: PLR0913 - they are independent
     background: bool = False,
     stop: Callable[[], bool] = bool,
 ) -> CrashReport:
-    """Return a report with what its dump answers.
+    """Return a report with the answers of its dump.
 
     :param path: the dump.
     :param debug_information: files and folders to look for the kernel's debug information in.
-    :param debuginfod: downloads debug information that is not here; by default nothing is.
+    :param debuginfod: downloads missing debug information; by default nothing is downloaded.
     :param seconds: maximum seconds of all questions, without downloads.
     :param background: at low priority.
-    :param stop: tells whether to end before the time is over.
+    :param stop: tells whether to end early.
     """
     if report.analysis is None:
         return report
@@ -70,7 +70,7 @@ def opened(  # noqa: PLR0913 - they are independent
 
 
 def _entries(report: CrashReport) -> tuple[int, ...]:
-    """Return the addresses in what the kernel said of a damaged list.
+    """Return the addresses in the kernel's message about a damaged list.
 
     :see: lib/list_debug.c (Linux 6.1), which writes them as they are
     """
@@ -89,7 +89,7 @@ def _fetched(
 ) -> list[Answer]:
     """Return the answers with the debug information of the kernel and of the trace's modules.
 
-    The kernel's says which modules there are, so that theirs is known one round later.
+    The kernel's debug information names the modules, so that theirs is requested one round later.
     """
     names = {frame.module for frame in report.call_trace} | {report.ip.module if report.ip else ""}
     asked = structs.replace(
@@ -195,7 +195,7 @@ def _proof(answer: Answer) -> str:
 
 
 def _no_answer(report: CrashReport, answers: Sequence[Answer]) -> str:
-    """Say why the dump does not answer."""
+    """Return why the dump does not answer."""
     why = next((answer.skipped for answer in answers if answer.skipped), "")
     if not _was_opened(answers):
         return f"The vmcore could not be opened: {why or 'there was no answer'}."

@@ -12,7 +12,7 @@ __all__ = ["Run", "runs"]
 LONGEST: Final = 16
 """Maximum functions of a cycle."""
 OFTEN: Final = 3
-"""Rounds from which on a cycle is one."""
+"""Minimum rounds of a cycle."""
 
 
 class Run(NamedTuple):
@@ -20,7 +20,7 @@ class Run(NamedTuple):
 
     :ivar start: number of the first.
     :ivar period: frames of a round.
-    :ivar rounds: how often they repeat; 1 where they do not.
+    :ivar rounds: how often they repeat; 1 for no repetition.
     """
 
     start: int
@@ -29,7 +29,7 @@ class Run(NamedTuple):
 
     @property
     def stop(self) -> int:
-        """Number of the first frame behind them."""
+        """Number of the first frame after them."""
         return self.start + self.period * self.rounds
 
 
@@ -54,5 +54,5 @@ def _cycle(names: Sequence[str], start: int, period: int) -> Run:
 
 
 def _covered(run: Run) -> tuple[int, int]:
-    """Rank a cycle: more frames first, then shorter rounds; what does not repeat is last."""
+    """Rank a cycle: more frames first, then shorter rounds; frames without repetition come last."""
     return (run.period * run.rounds if run.rounds >= OFTEN else 0, -run.period)

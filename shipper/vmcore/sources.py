@@ -1,7 +1,7 @@
-"""Lines of source code, where the kernel's sources lie on this machine.
+"""Lines of source code, if the kernel's sources are on this machine.
 
-Their names come from debug information, which may be made to mislead: nothing is read outside of the folders
-of sources, and no link in them is followed.
+File names come from debug information, which is untrusted: nothing is read outside the folders of sources,
+and no link in them is followed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["SYSTEM", "Sources"]
 
 SYSTEM: Final = "/usr/src"
-"""Where distributions install sources: ``debug/kernel-*/linux-*`` (Red Hat, SUSE), ``linux-source-*``."""
+"""Folders in which distributions install sources: ``debug/kernel-*/linux-*`` (Red Hat, SUSE),
+``linux-source-*``.
+"""
 LARGEST: Final = 4 << 20
 """Maximum bytes of a file; the kernel's largest of code has 1 MB."""
 FILES: Final = 100
 """Maximum files that are read."""
 FOLDERS: Final = 1000
-"""Maximum folders that are looked at for the kernel's sources."""
+"""Maximum folders that are searched for the kernel's sources."""
 DEEPEST: Final = 64
 """Maximum components of a name."""
 WIDE: Final = 160
@@ -46,8 +48,8 @@ _DEBIAN: Final = re.compile(r" Debian (\d+\.\d+\.\d+)")
 class Sources:
     """The sources of a kernel and of its modules.
 
-    :param release: of the kernel, as ``uname -r`` has it.
-    :param version: as ``uname -v`` has it.
+    :param release: the kernel's release, as ``uname -r`` prints it.
+    :param version: the kernel's version, as ``uname -v`` prints it.
     :param folders: folders to look in before the system's. One that is the top of a kernel's sources is taken
         as it is; of other trees those whose name has the release, or whose Makefile has the version.
     """
@@ -63,7 +65,7 @@ class Sources:
     def line(self, name: str, number: int) -> str:
         """Return a line without its indentation; empty if it is not here.
 
-        :param name: path of the file as debug information has it.
+        :param name: path of the file in the debug information.
         :param number: counted from 1.
         """
         rows = self._rows(name)
@@ -111,7 +113,7 @@ class Sources:
         return [*named, *(path for path in _folders((*self._named, SYSTEM)) if self._is_own(path))]
 
     def _is_own(self, path: str) -> bool:
-        """Tell whether a folder has the sources of this kernel, and not of another."""
+        """Tell whether a folder has the sources of this very kernel."""
         own, _, flavour = self._release.rpartition("-")
         names = {self._release} | ({own} if "-" in own and not flavour[:1].isdigit() else set())
         if any(name in path for name in names if name):
@@ -148,7 +150,7 @@ def _read(folder: str, name: str) -> list[bytes]:
     """Return the lines of a file in a folder or below.
 
     :param name: relative path; no component of it may be a link.
-    :raises OSError: it is not there, or no regular file.
+    :raises OSError: the file is missing or not a regular file.
     :raises ValueError: the name leads out of the folder, or the file is too large.
     """
     *outer, last = posixpath.normpath(name).split("/")
@@ -170,6 +172,6 @@ def _read(folder: str, name: str) -> list[bytes]:
 
 
 def _text(row: bytes) -> str:
-    """Return a line as text that a terminal can show."""
+    """Return a line as text that is safe on a terminal."""
     text = row.decode("utf-8", "replace").expandtabs(4).rstrip()
     return "".join(sign if sign.isprintable() else "�" for sign in text[:WIDE])

@@ -1,4 +1,4 @@
-"""What a dump says without debug information: VMCOREINFO, and where its symbols lead.
+"""The answers of a dump without debug information: from VMCOREINFO and the symbols in the dump.
 
 :see: Documentation/admin-guide/kdump/vmcoreinfo.rst (Linux 6.1)
 """
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["answers", "vmcoreinfo"]
 
 _SHOWN: Final = ("OSRELEASE", "BUILD-ID", "CRASHTIME", "KERNELOFFSET", "PAGESIZE")
-"""Keys of VMCOREINFO that a person asks for."""
+"""Keys of VMCOREINFO that are shown."""
 BANNER: Final = 1024
 """Maximum bytes of ``linux_banner``."""
 
 
 def vmcoreinfo(prog: Program) -> dict[str, str]:
-    """Return VMCOREINFO; empty where the dump has none that can be read."""
+    """Return VMCOREINFO; empty if the dump has no readable one."""
     try:
         text = prog["VMCOREINFO"].string_().decode("ascii", "replace")
     except LOST:
@@ -38,7 +38,7 @@ def vmcoreinfo(prog: Program) -> dict[str, str]:
 
 
 def answers(prog: Program) -> Iterator[Answer]:
-    """Yield what can be said of a dump without debug information."""
+    """Yield the findings of a dump without debug information."""
     info = vmcoreinfo(prog)
     lines = tuple(f"{name}={info[name]}"[:LONGEST] for name in _SHOWN if name in info)
     findings = [Finding("VMCOREINFO names the kernel.", lines)] if lines else []

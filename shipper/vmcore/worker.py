@@ -38,11 +38,11 @@ _CUT_OFF = Finding("It is flattened and cut off: what there is of it was put tog
 
 
 class _OverTime(BaseException):
-    """A question takes too long; no handler of errors on the way may catch it."""
+    """A question takes too long. No handler of errors on the way may catch this."""
 
 
 def main() -> None:
-    """Answer what is asked on standard input."""
+    """Answer the request on standard input."""
     wanted = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     try:
         prog = open_dump(wanted.path)
@@ -62,7 +62,7 @@ def main() -> None:
         for answer in without.answers(prog):
             _write(answer)
         return
-    if missing:  # frames of modules have names all the same
+    if missing:  # frames of modules have names anyway
         with suppress(*LOST):
             prog.register_symbol_finder("modules", load_module_kallsyms(prog), enable_index=-1)
     folders = [place for place in wanted.debug_information if Path(place).is_dir()]
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _load(prog: Program, places: tuple[str, ...]) -> str:
-    """Load debug information; return what is missing, in words."""
+    """Load debug information; return in words what is missing."""
     files: list[str] = []
     folders: list[str] = []
     for place in places:
@@ -109,7 +109,7 @@ def _has_types(prog: Program) -> bool:
 
 
 def _opened(prog: Program, missing: str) -> Answer:
-    """Say which kernel's dump it is, and which debug information was found."""
+    """Name the dump's kernel, and the debug information that was found."""
     info = without.vmcoreinfo(prog)
     release = info.get("OSRELEASE", "of unknown release")
     if not missing:
@@ -139,7 +139,7 @@ def _asked(question: Question, dump: Dump, seconds: float) -> Answer:
 
 @contextmanager
 def _bounded(seconds: float) -> Iterator[None]:
-    """End what takes longer. Between two instructions of Python alone: the caller ends the process."""
+    """End a question that takes longer, between two Python instructions; else the caller ends the process."""
 
     def over(_signal: int, _frame: object) -> None:
         raise _OverTime

@@ -1,4 +1,4 @@
-"""The questions that are asked of a dump; each is one file with a function from the dump to an answer."""
+"""The questions to a dump; each is one file with a function from the dump to an answer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ QUESTIONS: Final = (
     Question(cpus.NAME, cpus.ask, None),
     Question(system.NAME, system.ask, None),
 )
-"""In the order in which they are asked: what answers the verdict comes first, as the time may run out."""
+"""The questions in order: those that answer the verdict come first, because the time may run out."""
 
 
 def asked(cause: str) -> Iterator[Question]:

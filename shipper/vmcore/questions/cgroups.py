@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Group", "exhausted", "group_of", "groups", "holds", "path_of"]
 
 GROUPS: Final = 10_000
-"""Maximum cgroups that are looked at."""
+"""Maximum cgroups that are examined."""
 DEEPEST: Final = 64
 """Maximum ancestors of a cgroup."""
 _STATES: Final = (
@@ -39,7 +39,7 @@ class Group(NamedTuple):
     """A memory cgroup.
 
     :ivar usage: bytes that are charged to it and to those below it.
-    :ivar limit: ``memory.max`` in bytes; None where it has none.
+    :ivar limit: ``memory.max`` in bytes; None without a limit.
     :ivar failures: how often a charge met the limit.
     """
 
@@ -50,7 +50,7 @@ class Group(NamedTuple):
     failures: int
 
     def lines(self, page: int) -> Iterator[str]:
-        """Yield what is charged to it by class, where the counters lie as in Linux 5.19 to 6.9."""
+        """Yield its charged memory by class, if the counters lie as in Linux 5.19 to 6.9."""
         prog = self.memcg.prog_
         if "mem_cgroup_stats_index" in prog:
             return
@@ -63,9 +63,9 @@ class Group(NamedTuple):
 
 
 def exhausted(dump: Dump) -> Group | None:
-    """Return the cgroup that ran out of memory; None where the whole machine did, or the dump does not tell.
+    """Return the cgroup that ran out of memory; None if the whole machine did, or if the dump does not tell.
 
-    It is what the functions that panicked had in hand: ``struct oom_control`` (mm/oom_kill.c).
+    The functions that panicked hold it in their ``struct oom_control`` (mm/oom_kill.c).
     """
     for frame in dump.crashed.frames:
         try:
@@ -90,7 +90,7 @@ def group_of(task: Object) -> Object:
 
 
 def holds(memcg: Object, inner: Object) -> bool:
-    """Tell whether a cgroup is another or above it."""
+    """Tell whether a cgroup is another cgroup or one of its ancestors."""
     css = inner.css.address_of_()
     for _ in range(DEEPEST):
         if not css:

@@ -1,4 +1,4 @@
-"""What every CPU was doing."""
+"""The activity of every CPU."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN: Final = 64
 
 
 def ask(dump: Dump) -> Answer:
-    """Show the backtrace of each CPU, but of the trap, which is shown elsewhere; count those that idle."""
+    """Show the backtrace of each CPU except the trap's, which is shown elsewhere; count idle CPUs."""
     findings: list[Finding] = []
     idle = left = 0
     shown = _trapped(dump)

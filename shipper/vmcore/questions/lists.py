@@ -1,4 +1,4 @@
-"""The linked lists that a function with a damaged one had in hand, and the links that do not fit."""
+"""The linked lists in the variables of the trapping function, and their inconsistent links."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["NAME", "ask", "wrong_links"]
 
 NAME: Final = "list"
 CALLERS: Final = 3
-"""Frames above the trapping one whose variables are looked at."""
+"""Frames above the trapping one whose variables are examined."""
 _POISONS: Final = {0xDEAD << 48 | 0x100: "LIST_POISON1", 0xDEAD << 48 | 0x122: "LIST_POISON2"}
-"""What list_del() leaves in an entry, on x86-64 and arm64 (include/linux/poison.h, Linux 6.1)."""
+"""Values that list_del() leaves in an entry, on x86-64 and arm64 (include/linux/poison.h, Linux 6.1)."""
 
 
 def ask(dump: Dump) -> Answer:
-    """Say which links of which entry lead to an entry that does not lead back.
+    """Name the links that lead to an entry that does not lead back.
 
-    Of the entries that the kernel named, and of the variables at the trap where it named none.
+    Examines the entries that the kernel named, or else the variables at the trap.
     """
     stack = dump.crashed
     entries: dict[int, tuple[str, Object]] = {}
@@ -76,7 +76,7 @@ def _is_there(entry: Object) -> bool:
 
 
 def _entries(name: str, value: Object) -> Iterator[tuple[str, Object]]:
-    """Yield the list entries that a pointer leads to, one or a structure's."""
+    """Yield the list entries that a pointer leads to: one, or those of a structure."""
     kind = pointed(value)
     if kind.kind != TypeKind.STRUCT:
         return
@@ -92,7 +92,7 @@ def _entries(name: str, value: Object) -> Iterator[tuple[str, Object]]:
 
 
 def wrong_links(dump: Dump, entry: Object) -> Iterator[tuple[str, str]]:
-    """Yield the links of an entry that do not fit, with what is wrong with them.
+    """Yield the inconsistent links of an entry, with their fault.
 
     :param entry: ``struct list_head``.
     """

@@ -1,4 +1,4 @@
-"""Who holds what the blocked tasks wait for, from the waiting task to the end of the chain.
+"""The holders of the locks that blocked tasks wait for, from the waiting task to the end of the chain.
 
 A mutex and a read-write semaphore record their owner; a semaphore, a completion and a spinlock do not (a
 spinlock does with CONFIG_DEBUG_SPINLOCK). Where debug information has lost the lock's address, it is found
@@ -31,7 +31,7 @@ __all__ = ["NAME", "ask"]
 
 NAME: Final = "locks"
 WAITERS: Final = 500
-"""Maximum blocked tasks whose locks are looked for."""
+"""Maximum blocked tasks whose locks are searched for."""
 CHAIN: Final = 32
 """Maximum tasks of a chain."""
 SHOWN: Final = 8
@@ -52,7 +52,7 @@ class _Kind(NamedTuple):
     :ivar functions: beginnings of the names of the functions that wait for it.
     :ivar names: of their variables that point to it.
     :ivar waiter: the record of a waiting task, and the member of the lock that lists them; empty for none.
-    :ivar owner: returns the task that holds it; None where the lock does not record it.
+    :ivar owner: returns the task that holds it; None if the lock does not record it.
     """
 
     words: str
@@ -108,7 +108,7 @@ class _Waits(NamedTuple):
 
 
 def ask(dump: Dump) -> Answer:
-    """Say who holds what, and who waits."""
+    """Name the holder of each lock, and the tasks that wait."""
     waiting = _waiting(dump)
     spinning = list(_spinning(dump))
     if not waiting and not spinning:
@@ -129,7 +129,7 @@ def ask(dump: Dump) -> Answer:
         beside = [one for one in waiting.values() if one.lock == chain[0].lock and one is not chain[0]]
         more = f" {len(beside)} more wait{'' if beside[1:] else 's'} for it." if beside else ""
         findings.append(Finding(f"{chain[0].words}: {end}.{more}", tuple(_lines(dump, chain, beside))))
-    verdicts.sort(key=lambda one: one[0])  # who holds a lock says more than that nobody can tell
+    verdicts.sort(key=lambda one: one[0])  # a known holder comes before an unknown one
     for words, _, lines in spinning:
         findings.append(Finding(f"{words}.", lines))
         verdicts.insert(0, (False, words))
@@ -176,7 +176,7 @@ def _waits(dump: Dump, task: Object) -> _Waits | None:
 
 
 def _by_variable(frames: Sequence[StackFrame], kind: _Kind) -> int:
-    """Return the lock's address as the waiting functions have it; 0 if it was optimized out."""
+    """Return the lock's address from the waiting functions' variables; 0 if it was optimized out."""
     for frame in frames:
         if not frame.name.startswith(kind.functions):
             return 0
@@ -191,7 +191,7 @@ def _by_variable(frames: Sequence[StackFrame], kind: _Kind) -> int:
 
 
 def _by_record(dump: Dump, task: Object, kind: _Kind) -> int:
-    """Return the lock in whose list the record on the waiting task's stack stands; 0 if there is none."""
+    """Return the lock whose list holds the record on the waiting task's stack; 0 if there is none."""
     record, head = kind.waiter
     if not record:
         return 0
@@ -238,7 +238,7 @@ def _is_record(entry: Object, record: str) -> bool:
 
 
 def _chain(first: _Waits, waiting: dict[int, _Waits]) -> list[_Waits]:
-    """Return who waits for whom, to the last who waits."""
+    """Return the chain of waiting tasks: each one waits for a lock that the next one holds."""
     chain = [first]
     seen = {first.task.value_()}
     while (holder := chain[-1].holder) is not None and len(chain) < CHAIN:
@@ -258,7 +258,7 @@ def _ring(chain: list[_Waits]) -> list[_Waits]:
 
 
 def _end(dump: Dump, chain: list[_Waits]) -> str:
-    """Say where a chain ends."""
+    """Describe the end of a chain."""
     last = chain[-1]
     lock = f"the {last.kind.words} {last.name}"
     if last.holder is None:
@@ -273,7 +273,7 @@ def _end(dump: Dump, chain: list[_Waits]) -> str:
 
 
 def _doing(dump: Dump, task: Object) -> str:
-    """Say what the holder of a lock was doing."""
+    """Describe what the holder of a lock was doing."""
     try:
         state = task_state_to_char(task)
         frames = dump.stack(task).frames
@@ -294,7 +294,7 @@ def _asker(frames: Sequence[StackFrame]) -> str:
 
 
 def _lines(dump: Dump, chain: list[_Waits], beside: list[_Waits]) -> Iterator[str]:
-    """Yield the chain, who else waits at its beginning, and the stack of whoever stands at its end."""
+    """Yield the chain, other tasks that wait at its beginning, and the stack of the task at its end."""
     for one in (*chain, *beside[:BESIDE]):
         held = f", held by {task_words(one.holder)}" if one.holder is not None else ""
         yield f"{one.words}{held}"[:LONGEST]
@@ -338,7 +338,7 @@ def _spin_name(dump: Dump, address: int) -> str:
 
 
 def _spin_owner(dump: Dump, address: int) -> str:
-    """Say who holds a spinlock, where the kernel records it."""
+    """Name the holder of a spinlock, if the kernel records it."""
     if not address:
         return ""
     try:

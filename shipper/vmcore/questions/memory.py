@@ -1,4 +1,4 @@
-"""What filled the memory: by class, by slab cache, by process, by cgroup."""
+"""The use of memory: by class, slab cache, process and cgroup."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ SMALL: Final = 1 << 16
 SHOWN: Final = 10
 """Maximum slab caches, processes and cgroups."""
 CACHES: Final = 4000
-"""Maximum slab caches that are looked at."""
+"""Maximum slab caches that are examined."""
 LARGE: Final = 0.3
-"""Share of the memory from which on a class or a cache explains its lack."""
+"""Minimum share of the memory with which a class or a cache explains its lack."""
 _RECLAIMABLE: Final = 0x20000
 """``SLAB_RECLAIM_ACCOUNT``, see :func:`slab_flag`."""
 
@@ -58,9 +58,9 @@ class _Cache(NamedTuple):
 
 
 def ask(dump: Dump) -> Answer:
-    """Say how the memory was used, and what of it explains that none was left.
+    """Describe how the memory was used, and which use explains its lack.
 
-    Where a memory cgroup ran out of it, what is charged to that cgroup.
+    If a memory cgroup ran out of memory, only its own charges count.
     """
     group = cgroups.exhausted(dump)
     return _of_machine(dump) if group is None else _of_group(dump, group)
@@ -129,7 +129,7 @@ def _largest(what: str, users: list[tuple[int, str]], how: str = "") -> Iterator
 
 
 def _groups(dump: Dump) -> Iterator[Finding]:
-    """Yield what the memory cgroups use."""
+    """Yield the use of the memory cgroups."""
     users = [
         (one.usage, one.path if one.limit is None else f"{one.path}, of a limit of {_mib(one.limit)}")
         for one in cgroups.groups(dump)

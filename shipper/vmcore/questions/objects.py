@@ -26,7 +26,7 @@ CALLERS: Final = 3
 OBJECTS: Final = 12
 """Maximum objects that are shown."""
 _FREED: Final = frozenset({"use-after-free", "general-protection", "bad-pointer", "list-corruption"})
-"""Causes that an object which is free explains."""
+"""Causes that a free object explains."""
 
 
 class Found(NamedTuple):
@@ -34,7 +34,8 @@ class Found(NamedTuple):
 
     :ivar address: of its first byte.
     :ivar slab: its cache, ``struct kmem_cache *``.
-    :ivar allocated: None where the slab is damaged, or KASAN may keep the object although it was freed.
+    :ivar allocated: whether it is allocated; None if the slab is damaged, or if KASAN may keep a freed
+        object.
     """
 
     cache: str
@@ -57,7 +58,7 @@ class _Use(NamedTuple):
 
 
 def object_at(dump: Dump, address: int) -> Found | None:
-    """Return the slab object that holds an address; None where there is none, or the dump lacks its page."""
+    """Return the slab object that holds an address; None if there is none, or if the dump lacks its page."""
     try:
         info = slab_object_info(dump.prog, address)
         if info is None or not info.slab_cache:
@@ -80,7 +81,7 @@ def keeps_freed(cache: Object) -> bool:
 
 
 def ask(dump: Dump) -> Answer:
-    """Say which objects the variables and registers at the trap point into."""
+    """Name the objects that the variables and registers at the trap point into."""
     stack = dump.crashed
     if not stack.trapped:
         return Answer(NAME, skipped="no frame of the crashed task was interrupted by a trap")
@@ -127,5 +128,5 @@ def _addresses(stack: Stack) -> Iterator[tuple[str, str, int]]:
             yield name, frame.name, value.value_()
     frame = stack.trapped[-1]
     for name, value in frame.registers().items():
-        if name not in {"rsp", "sp", "rbp", "fp"}:  # they lead to the stack, which is none of a slab's
+        if name not in {"rsp", "sp", "rbp", "fp"}:  # they lead to the stack, which is no slab object
             yield f"register {name}", frame.name, value

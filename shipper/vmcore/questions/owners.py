@@ -1,4 +1,4 @@
-"""Where most pages were allocated, where the kernel keeps that (``page_owner=on``).
+"""The functions that allocated most pages, if the kernel records it (``page_owner=on``).
 
 :see: Documentation/mm/page_owner.rst, mm/page_ext.c, mm/page_owner.c (Linux 6.1)
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Owner", "owners"]
 
 PAGES: Final = 20_000
-"""Pages that are looked at, evenly spread."""
+"""Pages of the sample, evenly spread."""
 SHOWN: Final = 3
-"""Maximum places that are told."""
+"""Maximum places that are named."""
 INVALID: Final = 1
 """``PAGE_EXT_INVALID`` (mm/page_ext.c), in the pointer of a section that is going."""
 _ALLOCATOR: Final = ("mm/", "include/", "arch/", "lib/")
@@ -39,7 +39,7 @@ class Owner(NamedTuple):
     """A place that allocated pages.
 
     :ivar share: of the pages that are allocated.
-    :ivar function: the first that is not the allocator's own, with its place.
+    :ivar function: the first function outside the allocator, with its place.
     :ivar lines: the stack, from that function on.
     """
 
@@ -49,7 +49,7 @@ class Owner(NamedTuple):
 
 
 def owners(dump: Dump) -> list[Owner]:
-    """Return the places that allocated most pages, of a sample; empty where the kernel does not keep them."""
+    """Return the places that allocated most pages of a sample; empty if the kernel does not record them."""
     try:
         counted = _sampled(dump)
     except LOST:
@@ -85,13 +85,13 @@ def _sampled(dump: Dump) -> Counter[int]:
 
 
 def _step(dump: Dump) -> int:
-    """Return how many pages each one of the sample stands for: odd, as allocations are powers of two."""
+    """Return how many pages each page of the sample represents: odd, as allocations are powers of two."""
     total = sum(stop - first for first, stop, _ in for_each_valid_page_range(dump.prog))
     return max(1, total // PAGES) | 1
 
 
 def _sections(dump: Dump) -> Iterator[tuple[int, int, int]]:
-    """Yield ranges of page frames with the address of what belongs to the frame 0."""
+    """Yield ranges of page frames with the address of the record of frame 0."""
     prog = dump.prog
     pages = 1 << (prog["SECTION_SIZE_BITS"].value_() - prog["PAGE_SHIFT"].value_())
     for start, end, _ in for_each_valid_page_range(prog):

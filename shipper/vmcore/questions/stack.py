@@ -1,4 +1,4 @@
-"""The stack that was full, or that the stack pointer had left: whose it is, and what filled it."""
+"""The stack that was full, or that the stack pointer had left: its task, and the frames that filled it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Bounds(NamedTuple):
 
 
 def ask(dump: Dump) -> Answer:
-    """Say on whose stack the trap was, where the stack pointer stood, and what filled the stack."""
+    """Name the stack of the trap, the place of the stack pointer, and the frames that filled the stack."""
     stack = dump.crashed
     if stack.trap is None:
         return Answer(NAME, skipped="no frame of the crashed task was interrupted by a trap")
@@ -84,7 +84,7 @@ def ask(dump: Dump) -> Answer:
 
 
 def _stacks(dump: Dump, first: Object) -> Iterator[_Bounds]:
-    """Yield the stacks of all tasks, that of the crashed one first."""
+    """Yield the stacks of all tasks, the crashed task's first."""
     yield _bounds(dump, first)
     for task in dump.tasks():
         try:
@@ -100,7 +100,7 @@ def _bounds(dump: Dump, task: Object) -> _Bounds:
 
 
 def _other(task: Object, pc: int) -> str:
-    """Return in words which stack that is no task's a frame is on; empty for none."""
+    """Return in words the interrupt or exception stack that a frame is on; empty for a task's stack."""
     try:
         segments = kernel_stack_trace(task).segments
     except LOST:
@@ -110,7 +110,7 @@ def _other(task: Object, pc: int) -> str:
 
 
 def _pointer(dump: Dump, bounds: _Bounds, pointer: int) -> Finding:
-    """Say where the stack pointer stood in a stack, and whether the mark at its end was overwritten."""
+    """Describe the place of the stack pointer, and whether the mark at the stack's end was overwritten."""
     above = pointer - bounds.bottom
     words = f"{abs(above)} bytes {'above' if above > 0 else 'below'} the end of" if above else "at the end of"
     text = f"The stack pointer was {words} {bounds.words}, which has {bounds.size} bytes"
@@ -126,7 +126,7 @@ def _pointer(dump: Dump, bounds: _Bounds, pointer: int) -> Finding:
 
 
 def _mark(dump: Dump, task: Object) -> int | None:
-    """Return the word at the end of a stack, behind ``struct thread_info`` where that lies there."""
+    """Return the word at the end of a stack, after ``struct thread_info`` if that lies there."""
     try:
         inside = dump.prog.type("struct task_struct").has_member("thread_info")
         end = task.stack.value_() + (0 if inside else dump.prog.type("struct thread_info").size or 0)
@@ -136,7 +136,7 @@ def _mark(dump: Dump, task: Object) -> int | None:
 
 
 def _filled(frames: Sequence[StackFrame], bounds: _Bounds) -> tuple[Finding | None, str]:
-    """Say which functions recursed, or which frames are large; return the verdict, too."""
+    """Name the functions that recursed, or the large frames; return the verdict too."""
     inside = [frame for frame in frames if bounds.holds(_sp(frame))]
     found = [run for run in runs([frame.name for frame in inside]) if run.rounds > 1]
     if found:

@@ -1,4 +1,4 @@
-"""The machine as it was: uptime, load, tasks that could run, modules with their versions."""
+"""The state of the machine: uptime, load, tasks that could run, modules with their versions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MODULES: Final = 300
 
 
 def ask(dump: Dump) -> Answer:
-    """Say how long the machine ran, how busy it was, and which modules it had."""
+    """Describe how long the machine ran, how busy it was, and which modules it had."""
     findings = [Finding(words) for words in (_uptime(dump), _load(dump), _states(dump)) if words]
     modules = tuple(_modules(dump))
     if modules:

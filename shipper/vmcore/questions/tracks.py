@@ -1,4 +1,4 @@
-"""Who allocated a slab object and who freed it last, where the kernel keeps that (``slub_debug=U``).
+"""The tasks that allocated a slab object and freed it last, if the kernel records it (``slub_debug=U``).
 
 :see: ``struct track`` and ``get_track()`` in mm/slub.c (Linux 5.10 to 6.12)
 """
@@ -30,11 +30,11 @@ FRAMES: Final = 16
 _STORE_USER: Final = 0x10000
 """``SLAB_STORE_USER``, see :func:`slab_flag`."""
 _DEEDS: Final = ("allocated", "freed")
-"""In the order of ``enum track_item``."""
+"""The deeds in the order of ``enum track_item``."""
 
 
 def tracks(dump: Dump, cache: Object, address: int) -> Iterator[Finding]:
-    """Yield who allocated an object and who freed it, each with the stack.
+    """Yield the allocation and the freeing of an object, each with its task and stack.
 
     :param cache: ``struct kmem_cache *``
     :param address: of its first byte.
@@ -45,7 +45,7 @@ def tracks(dump: Dump, cache: Object, address: int) -> Iterator[Finding]:
             return
         kind = prog.type("struct track")
         inside = cache.inuse.value_()
-        if cache.offset.value_() >= inside:  # the pointer to the next free object lies there first
+        if cache.offset.value_() >= inside:  # the pointer to the next free object comes first
             inside += sizeof(prog.type("void *"))
         for number, deed in enumerate(_DEEDS):
             track = Object(prog, kind, address=address + inside + number * sizeof(kind))
@@ -68,7 +68,7 @@ def _finding(track: Object, deed: str) -> Finding:
 
 
 def _name(track: Object) -> str:
-    """Return the name of the task that has the PID now."""
+    """Return the name of the task that has the PID at the time of the dump."""
     try:
         task = find_task(track.prog_, track.pid)
         return f" ({comm(task)})"[:LONGEST] if task else ""
@@ -77,7 +77,7 @@ def _name(track: Object) -> str:
 
 
 def _age(track: Object) -> float:
-    """Return the seconds that have passed since."""
+    """Return the seconds from the track to the dump."""
     prog = track.prog_
     passed = cast("unsigned long", prog["jiffies_64"]) - track.when
     return float(passed.value_() * prog["tick_nsec"].value_() / 1e9)

@@ -30,7 +30,7 @@ __all__ = ["NAME", "ask"]
 
 NAME: Final = "trapping frame"
 MEMBERS: Final = 512
-"""Maximum members of a structure that are looked at."""
+"""Maximum members of a structure that are examined."""
 LOCALS: Final = 32
 """Maximum variables of a frame that are shown."""
 CANDIDATES: Final = 8
@@ -42,8 +42,8 @@ NEAR_NULL: Final = 4096
 class _Bad(NamedTuple):
     """A pointer through which the faulting address was reached.
 
-    :ivar name: as C has it: ``account->owner``.
-    :ivar member: the member at the faulting address; empty if it is none.
+    :ivar name: the pointer as a C expression: ``account->owner``.
+    :ivar member: the member at the faulting address; empty if there is none.
     """
 
     name: str
@@ -53,7 +53,7 @@ class _Bad(NamedTuple):
 
 
 def ask(dump: Dump) -> Answer:
-    """Say where the trap was, and which pointer of which structure was bad."""
+    """Name the place of the trap, and the bad pointer with its structure."""
     stack = dump.crashed
     trapped = stack.trapped
     if not trapped:
@@ -96,7 +96,7 @@ def _where(dump: Dump, stack: Stack, frame: StackFrame, place: str) -> Finding:
 def _values(frame: StackFrame) -> tuple[list[str], str]:
     """Return the variables of a frame that fit into a line, and those that were optimized out, in one line.
 
-    What buffers hold is nobody's business, nor are the variables of macros.
+    The content of buffers is left out, because it is private, and so are the variables of macros.
     """
     known: list[str] = []
     gone: list[str] = []
@@ -127,8 +127,9 @@ def _shown(value: Object) -> str:
 def _bad_pointers(stack: Stack, address: int | None) -> list[_Bad]:
     """Return the pointers of the trapping frame that lead to the faulting address.
 
-    Local variables, or else members of what they point to. Where the frame has none, as an inlined access may
-    have lost its own, variables of its callers: of their structures some pointer is NULL that nobody used.
+    These are local variables, or else members of the structures that they point to. If the frame has none,
+    because an inlined access may have lost its own, they are variables of its callers, but no members: a
+    caller's structure may hold a NULL pointer that was not used.
     """
     if address is None:
         return []
@@ -157,7 +158,7 @@ def _note(
     if not 0 <= offset < max(size, 1):
         return
     if pointer < NEAR_NULL and pointer != 0:
-        return  # a number that happens to be small
+        return  # a number that is small by chance
     if pointer >= NEAR_NULL and _readable(value, pointer):
         return
     try:
@@ -176,7 +177,7 @@ def _readable(value: Object, address: int) -> bool:
 
 
 def _held(value: Object) -> Iterator[tuple[str, Object]]:
-    """Yield the members that are pointers, of the structure that a pointer leads to."""
+    """Yield the pointer members of the structure that a pointer leads to."""
     target = pointed(value)
     if target.kind != TypeKind.STRUCT or target.members is None:
         return

@@ -42,7 +42,7 @@ def write() -> None:
 def _make() -> None:
     """Make what else is made of what is installed: plugins, and patterns that are put together of theirs."""
     families = registry.default()
-    finder.finder(families)  # it imports the transports
+    finder.finder(families).search.kinds(b"")  # it imports the transports
     Reader()
     body.switch()
     machines.named_in("")

@@ -1,12 +1,12 @@
-"""Regular expressions that an installation compiles once, as it does with its modules.
+"""What an installation compiles once, as it does with its modules: regular expressions, Hyperscan's literals.
 
 :mod:`re` compiles in Python: for the patterns that a few hundred crashes ask for it takes as long as Python
 takes to start. What it compiles to is kept in ``__pycache__``, by the rules of compiled modules (PEP 3147):
 for one version of Python, where the folder can be written and ``PYTHONDONTWRITEBYTECODE`` is not set.
 :mod:`kpanic.grammars.precompile` writes the file. Without it each process compiles what it needs.
 
-The file holds the arguments of ``_sre.compile``, with which ``compile`` of Lib/re/_compiler.py ends (CPython
-3.11 to 3.14). A test compares each pattern with what :mod:`re` makes of it.
+Of a pattern the file holds the arguments of ``_sre.compile``, with which ``compile`` of Lib/re/_compiler.py
+ends (CPython 3.11 to 3.14). A test compares each pattern with what :mod:`re` makes of it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, AnyStr, Final, cast
+from typing import TYPE_CHECKING, Any, AnyStr, Final, cast
 
 from kpanic.grammars import compiled
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["PATTERNS", "Patterns", "compile"]
 
-Key = tuple[str | bytes, int]
-"""A pattern and the flags that are given with it."""
+Key = tuple[object, ...]
+"""A pattern and the flags that are given with it, or whatever tells something else that is compiled."""
 Arguments = tuple[int, bytes, int, dict[str, int], tuple[str | None, ...]]
 """Flags, code, number of groups, numbers of the groups by name, names by number."""
 
@@ -35,21 +38,21 @@ class Patterns:
     """Compiled patterns of one file.
 
     :param path: the file, which need not exist.
-    :ivar missed: those that were compiled because the file does not have them.
+    :ivar missed: those that were compiled because the file does not have them, with what makes their entries.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.missed: set[Key] = set()
+        self.missed: dict[Key, Callable[[], Any]] = {}
 
     @functools.cached_property
-    def table(self) -> dict[Key, Arguments]:
+    def table(self) -> dict[Key, Any]:
         """What the file holds; nothing if it is damaged, or another Python or another kpanic wrote it."""
         try:
             made_for, table = marshal.loads(self._path.read_bytes())  # noqa: S302 - trusted as modules are
         except (OSError, ValueError, EOFError, TypeError):
             return {}
-        return cast("dict[Key, Arguments]", table) if made_for == _made_for() else {}
+        return cast("dict[Key, Any]", table) if made_for == _made_for() else {}
 
     def compile(self, pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
         """Return what :func:`re.compile` does.
@@ -57,10 +60,10 @@ class Patterns:
         :raises re.error: the pattern is none.
         """
         key = (pattern, int(flags))
-        kept = self.table.get(key)
+        kept: Arguments | None = self.table.get(key)
         if kept is None:
             found = re.compile(pattern, flags)
-            self.missed.add(key)
+            self.missed[key] = functools.partial(_arguments, pattern, int(flags))
             return found
         own, code, groups, numbers, names = kept
         words = memoryview(code).cast("I").tolist()
@@ -83,7 +86,7 @@ class Patterns:
         """
         import tempfile  # noqa: PLC0415 - once for an installation
 
-        table = self.table | {key: _arguments(*key) for key in self.missed}
+        table = self.table | {key: make() for key, make in self.missed.items()}
         folder = self._path.parent
         folder.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=folder, prefix=self._path.name)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import hyperscan
+
+from kpanic.grammars.precompiled import PATTERNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,14 +26,9 @@ class HyperscanMatcher:
 
     def __init__(self, texts: Sequence[bytes], numbers: Sequence[int], *, once: bool) -> None:
         self._none = max(numbers, default=0) + 1
-        flags = hyperscan.HS_FLAG_SINGLEMATCH
-        self._database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        self._database.compile(
-            expressions=[*texts, _SHORTEST],
-            ids=[*numbers, self._none],
-            elements=len(texts) + 1,
-            flags=[flags if once else 0] * len(texts) + [flags],
-            literal=True,
+        flags = [hyperscan.HS_FLAG_SINGLEMATCH if once else 0] * len(texts)
+        self._database = _database(
+            (*texts, _SHORTEST), (*numbers, self._none), (*flags, hyperscan.HS_FLAG_SINGLEMATCH)
         )
         self._own = threading.local()
 
@@ -45,3 +44,18 @@ class HyperscanMatcher:
                 note(number, end)
 
         self._database.scan(data, match_event_handler=hit, scratch=scratch)
+
+
+def _database(
+    texts: tuple[bytes, ...], numbers: tuple[int, ...], flags: tuple[int, ...]
+) -> hyperscan.Database:
+    """Return the compiled literals, which an installation keeps: to compile them takes milliseconds."""
+    mode = hyperscan.HS_MODE_BLOCK
+    key = ("hyperscan", texts, numbers, flags)
+    if kept := PATTERNS.table.get(key):
+        with contextlib.suppress(hyperscan.error):  # of another processor or another Hyperscan
+            return hyperscan.loadb(kept, mode)
+    made = hyperscan.Database(mode=mode)
+    made.compile(expressions=texts, ids=numbers, elements=len(texts), flags=flags, literal=True)
+    PATTERNS.missed[key] = partial(hyperscan.dumpb, made)
+    return made

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from kpanic.grammars import registry
 from kpanic.grammars.finder import finder
-from kpanic.grammars.scan import Search
+from kpanic.grammars.precompiled import Patterns
+from kpanic.grammars.scan import Search, hyperscan_matcher
 from kpanic.grammars.scan.hyperscan_matcher import HyperscanMatcher
 from kpanic.grammars.scan.matcher import Matcher, default
 from kpanic.grammars.scan.regex_matcher import RegexMatcher
@@ -68,6 +69,30 @@ def test_the_literals_of_the_grammar_are_found_alike_in_every_log() -> None:
         assert second.kinds(data) == first.kinds(data), path
         hits += len(ends)
     assert hits > len(logs)
+
+
+def test_compiled_literals_are_kept_and_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Patterns(Path("none"))
+    monkeypatch.setattr(hyperscan_matcher, "PATTERNS", first)
+    hits = found(HyperscanMatcher, OVERLAPPING, b"BUG: KASAN: Oops: ")
+    second = Patterns(Path("none"))
+    second.table = {key: make() for key, make in first.missed.items()}
+    monkeypatch.setattr(hyperscan_matcher, "PATTERNS", second)
+
+    assert found(HyperscanMatcher, OVERLAPPING, b"BUG: KASAN: Oops: ") == hits
+    assert not second.missed
+
+
+def test_literals_that_another_machine_compiled_are_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Patterns(Path("none"))
+    monkeypatch.setattr(hyperscan_matcher, "PATTERNS", first)
+    hits = found(HyperscanMatcher, OVERLAPPING, b"BUG: KASAN: Oops: ")
+    second = Patterns(Path("none"))
+    second.table = {key: b"\0" + make()[1:] for key, make in first.missed.items()}
+    monkeypatch.setattr(hyperscan_matcher, "PATTERNS", second)
+
+    assert found(HyperscanMatcher, OVERLAPPING, b"BUG: KASAN: Oops: ") == hits
+    assert second.missed.keys() == second.table.keys()
 
 
 def test_hyperscan_is_taken_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

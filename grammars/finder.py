@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kpanic.grammars.boot import BANNER, READERS
 from kpanic.grammars.incident import HEADS, Head
 from kpanic.grammars.scan import Literal, Search
+from kpanic.grammars.scan.block import line_breaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -57,7 +58,7 @@ class Finder:
         numbers: list[int] = []
         for end, which in self.search.ends(data):
             if end > stop:  # another line
-                index += data.count(b"\n", position, end)
+                index += line_breaks(data[position:end])
                 position, stop = end, data.find(b"\n", end)
                 stop = stop if stop >= 0 else len(data)
                 seen.clear()

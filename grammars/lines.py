@@ -43,16 +43,18 @@ _STAMPED: Final = regex(r"\[(?<=[^\n]\[) {0,5}\d{1,7}\.\d{6}\]")
 """Whether there is one: a pattern that begins with a literal is searched for much faster."""
 TOGETHER: Final = 3600.0
 """Maximum seconds between two records on one line."""
+_PLAIN: Final = bytes(range(0x20, 0x7F)) + b"\n"
+"""What most text consists of: whether there is anything else is known sooner than by ``isprintable``."""
 _RETURNS: Final = regex(r"(?<!\r)\r+\n")
 
 
 def _parted(line: Line) -> Iterator[Line]:
     """Yield the records that stand on one line, each behind its stamp, as the lines that they were."""
-    stamps = [
-        stamp
-        for stamp in _JOINED.finditer(line.text)
-        if line.time is not None and abs(float(stamp["time"]) - line.time) <= TOGETHER
-    ]
+    time = line.time
+    stamps = []
+    if time is not None and _STAMPED.search(line.text) is not None:
+        found = _JOINED.finditer(line.text)
+        stamps = [stamp for stamp in found if abs(float(stamp["time"]) - time) <= TOGETHER]
     if not stamps:
         yield line
         return
@@ -176,7 +178,8 @@ class Reader:
         unusual, name = self._transports.unusual(text), self._transports.usual_name
         quick = not (self.lost or self._busy)
         rows = self._usual.findall(text)
-        usual = quick and text.replace("\n", "").isprintable() and not unusual
+        plain = not lines.translate(None, _PLAIN) or text.replace("\n", "").isprintable()
+        usual = quick and plain and not unusual
         usual = usual and ("] " not in text or _STAMPED.search(text) is None)
         if usual and all(map(_TIMED, rows)):
             return [

@@ -342,6 +342,6 @@ def _prune(node: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON object of any 
         if type(child) is dict:
             if inner := _prune(child):
                 kept[key] = inner
-        elif child or isinstance(child, int | float):
+        elif child or child == 0:
             kept[key] = child
     return kept

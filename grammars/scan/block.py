@@ -174,7 +174,7 @@ class Block:
         """
         stop = self.data.rfind(b"\n", self.at, min(before, self.at + most * _USUAL)) + 1
         lines = self.data[self.at : stop]
-        count = lines.count(b"\n")
+        count = line_breaks(lines)
         if count > most:
             lines = b"\n".join((*lines.split(b"\n", most)[:most], b""))
             count = most

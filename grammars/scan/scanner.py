@@ -179,20 +179,21 @@ class Scanner:
         plain = not block.coloured and block.numbers is None
         while block.at < end:
             context: list[Numbered] = []
+            start, index = block.at, block.index
             if self._records is None and not self._reader.pending:
                 if not windows:
                     self._held.hold(block, hits)
                     if not hits:
                         break
                     context = self._reach(block, *hits[0])
+                    start = block.at
                 elif plain and (lines := block.run(heads[0] if heads else end, windows.most)):
-                    first = block.number + block.index - lines.count(b"\n")
-                    windows.expect(block, hits, block.at - len(lines), first)
+                    first = block.number + index
+                    windows.expect(block, hits, start, first, block.index - index)
                     found += self._admit(self._reader.run(first, lines))
                     continue
-            start = block.at
             line = block.line()
-            windows.expect(block, hits, start, line.number)
+            windows.expect(block, hits, start, line.number, 1)
             header = bool(heads) and heads[0] < block.at
             while heads and heads[0] < block.at:
                 heads.popleft()

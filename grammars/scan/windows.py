@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.scan.block import line_breaks
+
 if TYPE_CHECKING:
     from collections import deque
 
@@ -64,11 +66,11 @@ class Windows:
         """Forget the hits: their lines are read again, in another order."""
         self._due.clear()
 
-    def expect(self, block: Block, hits: deque[Hit], at: int, number: int) -> None:
-        """Note what the hits in the lines just read want: from offset ``at``, line ``number``, on."""
+    def expect(self, block: Block, hits: deque[Hit], at: int, number: int, lines: int) -> None:
+        """Note what the hits in the lines just read want: so many from offset ``at``, line ``number``, on."""
         data, search = block.data, self._search
-        last = number + data.count(b"\n", at, block.at)
-        self._budget -= last - number
+        last = number + lines
+        self._budget -= lines
         stop = most = 0  # of the line of the hit before: a further one there may ask no more
         while hits and hits[0][0] < block.at:
             hit = hits.popleft()
@@ -76,7 +78,7 @@ class Windows:
             if (hit[0] <= stop and wanted <= most) or (start := search.begins(data, hit)) < 0:
                 continue
             if hit[0] > stop:
-                number += data.count(b"\n", at, start)
+                number += line_breaks(data[at:start])
                 at, stop = start, data.index(b"\n", start)
             most = self._due[number] = max(self._due.get(number, 0), wanted)
             self._budget = max(self._budget, SPARSE * (wanted + 1) - (last - number))

@@ -294,8 +294,7 @@ def looks_binary(head: bytes) -> bool:
     """Tell whether a file that begins so is not text."""
     sample = head[:8192]
     odd = len(sample) - len(sample.translate(None, _ODD))
-    holes = sample.count(0)
-    return odd > _BINARY_SHARE * len(sample) or holes == len(sample)
+    return odd > _BINARY_SHARE * len(sample) or not sample.strip(b"\0")
 
 
 class ConnectionBroken(Exception):  # noqa: N818 - a property of the connection

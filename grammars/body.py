@@ -27,6 +27,7 @@ from kpanic.grammars.blocks import (
 )
 from kpanic.grammars.fact import Fact
 from kpanic.grammars.lazy import regex
+from kpanic.grammars.tree import tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -71,8 +72,7 @@ class BlockSwitch:
         # a block that repeats a line begins with one of them: all of it is read once it is chosen
         unnamed = [re.sub(r"\(\?P<\w+>", "(?:", (one.each or one).pattern) for one in others]
         # by the newline before it a line is found much faster than by ``^``
-        words = "|".join(map(re.escape, self._by_first))
-        self._begin = regex(f"\n(?:({words})" + "".join(f"|({one})" for one in unnamed) + ")")
+        self._begin = regex(f"\n(?:({tree(self._by_first)})" + "".join(f"|({one})" for one in unnamed) + ")")
 
     def read(self, text: str, at: int) -> tuple[int, int, str, Any] | None:
         """Look for the next line, behind a newline, that a block begins at.

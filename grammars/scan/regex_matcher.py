@@ -7,9 +7,11 @@ expression finds the anchors, and what stands around an anchor is compared with 
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
+
+from kpanic.grammars.lazy import regex
+from kpanic.grammars.tree import tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,17 +52,6 @@ def _anchor_at(text: bytes, first: set[int]) -> int:
     return min(offsets, key=lambda at: [*map(_weight, text[at : at + ANCHOR])])
 
 
-def _pattern(texts: Iterable[bytes]) -> bytes:
-    """Return an expression for the texts as a tree, which looks at each byte once."""
-    tree: dict[int, list[bytes]] = defaultdict(list)
-    for text in texts:
-        tree[text[0]].append(text[1:])
-    branches = [
-        re.escape(bytes([byte])) + (b"" if b"" in rest else _pattern(rest)) for byte, rest in tree.items()
-    ]
-    return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
-
-
 class RegexMatcher:
     """A :class:`kpanic.grammars.scan.matcher.Matcher`."""
 
@@ -69,7 +60,10 @@ class RegexMatcher:
         first = _first_bytes(texts)
         offsets = {text: _anchor_at(text, first) for text in texts}
         anchors = {text: text[at : at + ANCHOR] for text, at in offsets.items()}
-        self._search = re.compile(_pattern({*anchors.values()}) if texts else rb"(?!)").search
+        pattern = (
+            tree(anchor.decode("latin-1") for anchor in dict.fromkeys(anchors.values())) if texts else r"(?!)"
+        )
+        self._search = regex(pattern.encode("latin-1")).search
         # A short literal's anchor is found in place of the longer anchors that begin with it.
         self._literals: dict[bytes, list[tuple[int, bytes, int]]] = {
             found: [

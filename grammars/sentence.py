@@ -7,7 +7,6 @@ belongs to another distribution, is compiled where it is first used.
 
 from __future__ import annotations
 
-import re
 import sys
 import zlib
 from functools import cache, cached_property
@@ -15,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import compiled, precompiled
+from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     from pyparsing import ParserElement
@@ -29,8 +30,8 @@ LANGUAGE: Final = (
     "kpanic.grammars.compile",
 )
 """Modules that every pattern depends on."""
-_NUMBERED: Final = re.compile(r"__\d+$")
-_INDENT: Final = re.compile(r"(?<=\n) {4}")
+_NUMBERED: Final = regex(r"__\d+$")
+_INDENT: Final = regex(r"(?<=\n) {4}")
 """Of the lines of a function's docstring; blanks behind it are the kernel's."""
 
 

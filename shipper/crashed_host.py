@@ -35,10 +35,10 @@ _OWN_DUMPS: Final = "/var/crash"
 """Folders in which kdump puts a machine's own dumps, in every distribution; dumps of other machines have a
 host in their name.
 """
-_LONG: Final = re.compile(r"(\*+|\{host\})")
-_SHORT: Final = re.compile(r"(\?|\[!?[^\]/]{1,255}\])")
+_LONG: Final = r"(\*+|\{host\})"
+_SHORT: Final = r"(\?|\[!?[^\]/]{1,255}\])"
 _DASH: Final = r"\-"
-_JOINED: Final = re.compile(r"[*?\]]\{host\}|\{host\}[*?\[]")
+_JOINED: Final = r"[*?\]]\{host\}|\{host\}[*?\[]"
 
 
 def crashed_host(report: CrashReport, origin: Origin) -> str:
@@ -123,7 +123,7 @@ def _compiled(rule: HostRule) -> re.Pattern[str]:
     """Return the regular expression of a rule, which takes quadratic time at most."""
     if not rule.name and rule.pattern.count(HOST) != 1:
         raise ValueError(f"expected {HOST} once, such as /var/log/consoles/{HOST}/*.log")
-    if _JOINED.search(rule.pattern):
+    if re.search(_JOINED, rule.pattern):
         raise ValueError(f"put a character between {HOST} and a wildcard")
     return path_expression(rule.pattern)
 
@@ -133,7 +133,7 @@ def _name(pattern: str) -> str:
 
     Each ``*`` and ``{host}`` ends at the first match of what follows it, the last one at the end of the name.
     """
-    fixed, *wild = _LONG.split(pattern)
+    fixed, *wild = re.split(_LONG, pattern)
     expression = _fixed(fixed)
     for index in range(0, len(wild), 2):
         end, more = _fixed(wild[index + 1]), index + 2 < len(wild)
@@ -146,7 +146,7 @@ def _name(pattern: str) -> str:
 
 def _fixed(pattern: str) -> str:
     """Return the regular expression of a text with ``?`` and ``[…]``, each of which is one character."""
-    text, *wild = _SHORT.split(pattern)
+    text, *wild = re.split(_SHORT, pattern)
     expression = re.escape(text)
     for index in range(0, len(wild), 2):
         letters = wild[index][1:-1]

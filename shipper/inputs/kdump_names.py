@@ -29,20 +29,19 @@ from kpanic.shipper.inputs.memory_dump import PROGRAM
 
 __all__ = ["Folder", "is_capture_log", "is_dump", "is_packed", "logs", "recognise"]
 
-_DATED = re.compile(
-    r"(?:(?P<host>[\w.:%-]{1,255}?)-)?"
-    r"(?P<date>\d{4}-\d\d-\d\d)-(?P<hour>\d\d)[:.-](?P<minute>\d\d)(?:[:.-](?P<second>\d\d))?",
-    re.ASCII,
+_DATED = (
+    r"(?a:(?:(?P<host>[\w.:%-]{1,255}?)-)?"
+    r"(?P<date>\d{4}-\d\d-\d\d)-(?P<hour>\d\d)[:.-](?P<minute>\d\d)(?:[:.-](?P<second>\d\d))?)"
 )
-_COMPACT = re.compile(r"(?:(?P<host>[\w.:%-]{1,255}?)-)?(?P<date>\d{12})(?P<second>\d\d)?", re.ASCII)
+_COMPACT = r"(?a:(?:(?P<host>[\w.:%-]{1,255}?)-)?(?P<date>\d{12})(?P<second>\d\d)?)"
+SHORTEST = 12
+"""Characters of a folder's name with a time."""
 _PACKED = r"(?:\.(?:gz|xz|zst|bz2|lz4))"
-_VMCORE_DMESG = re.compile(rf"vmcore-dmesg[\w.-]*\.txt{_PACKED}?", re.ASCII)
-_STAMPED_DMESG = re.compile(
-    rf"(?:(?P<host>[\w.:%-]{{1,255}})-)?dmesg\.(?P<stamp>\d{{12}}(?:\d\d)?){_PACKED}?", re.ASCII
-)
-_DUMP = re.compile(
-    rf"(?:vmcore(?:-incomplete)?|dump-incomplete|dump\.\d{{12}})(?:\.\w{{1,32}})??(?P<packed>{_PACKED})?",
-    re.ASCII,
+_VMCORE_DMESG = rf"(?a:vmcore-dmesg[\w.-]*\.txt{_PACKED}?)"
+_STAMPED_DMESG = rf"(?a:(?:(?P<host>[\w.:%-]{{1,255}})-)?dmesg\.(?P<stamp>\d{{12}}(?:\d\d)?){_PACKED}?)"
+_DUMP = (
+    r"(?a:(?:vmcore(?:-incomplete)?|dump-incomplete|dump\.\d{12})(?:\.\w{1,32})??"
+    rf"(?P<packed>{_PACKED})?)"
 )
 
 
@@ -60,7 +59,7 @@ def recognise(path: str) -> Folder | None:
     """Return what the names of a log or dump of kdump and of its folder say; None for any other file."""
     where, name = os.path.split(path)
     folder = _folder(os.path.basename(where))  # noqa: PTH119
-    if found := _STAMPED_DMESG.fullmatch(name):
+    if "dmesg" in name and (found := re.fullmatch(_STAMPED_DMESG, name)):
         return folder or _folder(f"{found['host'] or 'localhost'}-{found['stamp']}") or Folder()
     if _is_log(name) or is_dump(name) or (folder and name.split(".")[0] == "dmesg"):
         return folder or Folder()
@@ -98,24 +97,26 @@ def is_capture_log(folder: str, name: str) -> bool:
 
 def is_dump(name: str) -> bool:
     """Tell whether a file of this name is a dump of kdump, in any folder."""
-    return bool(_DUMP.fullmatch(name))
+    return name.startswith(("vmcore", "dump")) and re.fullmatch(_DUMP, name) is not None
 
 
 def is_packed(name: str) -> bool:
     """Tell whether a file of this name is a compressed dump."""
-    found = _DUMP.fullmatch(name)
+    found = re.fullmatch(_DUMP, name)
     return bool(found and found["packed"])
 
 
 def _is_log(name: str) -> bool:
-    return bool(_VMCORE_DMESG.fullmatch(name) or _STAMPED_DMESG.fullmatch(name))
+    return "dmesg" in name and bool(re.fullmatch(_VMCORE_DMESG, name) or re.fullmatch(_STAMPED_DMESG, name))
 
 
 def _folder(name: str) -> Folder | None:
-    if found := _DATED.fullmatch(name):
+    if len(name) < SHORTEST:
+        return None
+    if found := re.fullmatch(_DATED, name):
         stamp = f"{found['date']} {found['hour']}:{found['minute']}:{found['second'] or '00'}"
         epoch = _local(stamp, "%Y-%m-%d %H:%M:%S")
-    elif found := _COMPACT.fullmatch(name):
+    elif found := re.fullmatch(_COMPACT, name):
         epoch = _local(found["date"] + (found["second"] or "00"), "%Y%m%d%H%M%S")
     else:
         return None

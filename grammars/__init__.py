@@ -1,6 +1,6 @@
 """Kernel crash text in, :class:`CrashReport` out.
 
-The way of the data is one line::
+Data flow one way::
 
     bytes ─► scan ─► lines ─► report ─► suspect, cause, signature, analysis ─► CrashReport
 

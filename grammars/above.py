@@ -1,8 +1,8 @@
-"""What is left of a report whose header is missing, above the line that a dying kernel prints at its end.
+"""The rest of a report without a header, above the last line that a dying kernel prints.
 
-A screen that scrolled, a ring buffer that wrapped or whoever copied the text took the header away. Then
-``Kernel panic - not syncing: Fatal exception`` is the first line that is known to be one of a report, but who
-was running, on which kernel, the registers and the trace stand above it.
+A header is lost when a screen scrolls, a ring buffer wraps or a person copies only a part of the text. Then
+``Kernel panic - not syncing: Fatal exception`` is the first line that is known to belong to a report, but the
+task, the kernel, the registers and the backtrace stand above it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["NEAR", "REMEMBERED", "adjoining", "ends", "with_rest"]
 
 REMEMBERED: Final = 96
-"""Lines above that are looked at."""
+"""Maximum lines above that are examined."""
 APART: Final = 2.0
-"""Seconds between two lines of one report, on a slow console."""
+"""Maximum seconds between two lines of one report, on a slow console."""
 NEAR: Final = 3
-"""Lines between the list of modules and who was running."""
+"""Maximum lines between the list of modules and the line about the running task."""
 _ENDS: Final = regex(r"not syncing: *(?:[^\n]{0,40}Fatal exception|Aiee)", re.IGNORECASE)
 """A panic that only an oops comes to (die() of arch/*/kernel/traps.c, do_exit() of kernel/exit.c)."""
 _DIES: Final = regex(r"\s*Code: (?:[0-9a-f]{4,8} ){2,16}\([0-9a-f]{4,8}\)")
-"""What die() of arm, arm64 and riscv prints last; their warnings show no code."""
+"""The last line of die() on arm, arm64 and riscv; their warnings show no code."""
 _SHOWN: Final = regex(r"\s*(?:NMI backtrace for cpu|SysRq ?: )")
 """A line that heads the registers of a CPU that goes on."""
 _OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux version ")
@@ -42,9 +42,9 @@ _OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux ve
 _OWNER: Final = regex(r"\s*(?:CPU: \d|P[Ii][Dd]: \d)")
 _MODULES: Final = regex(r"\s*Modules linked in")
 _CODE: Final = regex(r"\s*(?:Code: |---\[ end trace |Modules linked in)")
-"""What names neither a function nor a task."""
+"""Lines that name neither a function nor a task."""
 _BEHIND: Final = regex(r"\s*(?:Code: |RIP)")
-"""A line behind a trace."""
+"""A line after a backtrace."""
 _FRAME: Final = regex(
     r"\s*(?:</?[A-Z]+>|(?:\[<[0-9a-f]{8,16}>\] )?(?:\? )?[A-Za-z_][\w.]{0,200}\+0x[0-9a-f]+/0x)"
 )
@@ -52,7 +52,7 @@ _LEFT: Final = regex(r"\s*(?:" + "|".join(map(re.escape, LEFT)) + ")")
 
 
 def ends(line: Line, family: Family) -> bool:
-    """Tell whether a line ends a report, or stands inside one, though it is the first that is known of it."""
+    """Tell whether the first known line of a report stands at its end or inside it."""
     return family is headless or family.inner or _ENDS.search(line.text) is not None
 
 
@@ -66,10 +66,10 @@ def adjoining(recent: Sequence[Line], number: int) -> tuple[Line, ...]:
 
 
 def with_rest(incident: Incident, number: int, family: Family) -> Incident | None:
-    """Return an incident with what is left of the report that its head ends, the head's own; None without.
+    """Return an incident that begins with the rest of the report before its head; None if there is none.
 
     :param number: index of the head.
-    :param family: what the head's line is known to be of.
+    :param family: the family of the head's line.
     """
     place = incident.heads[number].place
     line = incident.lines[place]
@@ -113,14 +113,14 @@ def _own(recent: Sequence[Line], line: Line) -> list[Line]:
 
 
 def _died(above: Sequence[Line], line: Line) -> bool:
-    """Tell whether the lines above one of the family :data:`ended` are a dying kernel's."""
+    """Tell whether the lines above a line of the family :data:`ended` belong to a dying kernel."""
     if line.text.lstrip().startswith("Process "):
         return not any(_SHOWN.match(one.text) for one in above)
     return bool(above) and _DIES.match(above[-1].text) is not None
 
 
 def _first(above: Sequence[Line]) -> int | None:
-    """Return the index of the first line that is left of the report; None where none is."""
+    """Return the index of the report's first remaining line; None if there is none."""
     for index in range(len(above) - 1, -1, -1):
         if _OWNER.match(above[index].text):
             near = range(max(index - NEAR, 0), index)

@@ -1,4 +1,4 @@
-"""Reading in a thread: reading, counting and scanning each let the others go on."""
+"""Reads in a thread: reading, counting and scanning run side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ __all__ = ["read_ahead"]
 def read_ahead(chunks: Iterable[bytes], least: int) -> Iterator[tuple[bytes, int | None]]:
     """Yield chunks, from the second on with the number of their line breaks.
 
-    The next ones are read and counted meanwhile, once one has ``least`` bytes: less is not worth a thread.
+    A thread reads and counts the next chunks meanwhile, once a chunk has ``least`` bytes: less is not worth
+    it.
     """
     source = iter(chunks)
     for chunk in source:

@@ -1,4 +1,4 @@
-"""Which boot: the kernel, machine, clock and host name that one states, and what it complained of.
+"""A boot: the kernel, machine, clock and host name that it states, and its complaints.
 
 ::
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from kpanic.grammars.sentence import Sentence
 
 KEPT: Final = 32
-"""Maximum facts of one kind that are kept of one boot, and lines of one fact."""
+"""Maximum facts of one kind that are kept for a boot, and lines of a fact."""
 NEAR: Final = 4
-"""Lines between two of one complaint."""
+"""Maximum lines between two lines of one complaint."""
 
 BANNER: Final = "Linux version "
 PROMPT: Final = " login:"
 NO_PROMPTS: Final = frozenset({"last", "failed", "invalid", "incorrect", "please", "user"})
-"""What else stands before ``login:`` at the start of a line, in lower case."""
+"""Words other than host names before ``login:`` at the start of a line, in lower case."""
 CRASH_UTILITY: Final = "crash> "
-"""The prompt of the crash utility: what stands behind it is its own output."""
+"""The prompt of the crash utility, which precedes the utility's own output."""
 
 
 _DEBUGGED: Final = regex(r" {4}pid   = \d+, comm = ")
@@ -58,14 +58,15 @@ class Boot(Struct):
     timed: bool = True
     """The banner had a time stamp."""
     reported: bool = False
-    """It printed a report: a banner that comes now is of the next boot."""
+    """Whether it printed a report: a later banner belongs to the next boot."""
     core: bool = False
-    """The crash utility reads its core: it is dead."""
+    """Whether the crash utility reads its core, so that it is dead."""
     trigger: Fact | None = None
     """The last line that may have set a crash off."""
     facts: list[Fact] = field(default_factory=list)
-    """What states any of the above: ``banner``, ``command line``, ``machine``, ``clock``, ``host name``; and
-    ``reboot``, what a panic announces."""
+    """The facts that state the above: ``banner``, ``command line``, ``machine``, ``clock``, ``host name``;
+    and ``reboot``, what a panic announces.
+    """
     preceded_by: list[Fact] = field(default_factory=list)
     """Earlier reports, and other lines that announce trouble (:data:`BEFORE`): ``earlier``."""
     hardware_errors: list[Fact] = field(default_factory=list)
@@ -73,22 +74,22 @@ class Boot(Struct):
 
     @property
     def size(self) -> int:
-        """Characters of the lines that are kept, as read and as they stand in the input."""
+        """Characters of the kept lines, as read and as they are in the input."""
         kept = (*self.facts, *self.preceded_by, *self.hardware_errors, *filter(None, (self.trigger,)))
         return sum(len(line.text) + len(line.raw) for line in lines_of(kept))
 
 
 def debugged(previous: str) -> bool:
-    """Tell whether a banner behind this line is the debugger's."""
+    """Tell whether a banner after this line is the debugger's."""
     return _DEBUGGED.match(previous) is not None
 
 
 def begins(boot: Boot, line: Line, previous: str = "") -> bool:
     """Tell whether a line with a banner begins another boot.
 
-    powerpc's loader prints the banner before the kernel does, its debugger behind the task that was running,
-    and any program may print one later. Only the kernel prints it at the start of a line, with a time stamp
-    where its other lines have one.
+    powerpc's loader prints the banner before the kernel does, its debugger after the running task, and any
+    program may print one later. Only the kernel prints it at the start of a line, with a time stamp if its
+    other lines have one.
 
     :param previous: text of the line before.
     """
@@ -99,7 +100,7 @@ def begins(boot: Boot, line: Line, previous: str = "") -> bool:
 
 
 class _NotSaidError(Exception):
-    """A line holds the literal of a sentence and is another one."""
+    """A line holds the literal of a sentence but is not that sentence."""
 
 
 def _read(said: Sentence, line: Line, at: int) -> dict[str, str]:
@@ -172,7 +173,7 @@ def _prompt(boot: Boot, line: Line, at: int) -> bool:
 
 
 def _named(boot: Boot, name: str) -> bool:
-    """Take the name of the host; the last one counts, as a network may give it later."""
+    """Take the name of the host; the last one counts, because a network may give it later."""
     if name.lower() in NO_HOST:
         return False
     boot.hostname = name
@@ -196,7 +197,7 @@ def _core(boot: Boot, line: Line, at: int) -> bool:
 
 
 def _continues(fact: Fact, more: Fact) -> bool:
-    """Tell whether a line continues a complaint: GHES numbers its records, others follow line by line."""
+    """Tell whether a line continues a complaint: GHES numbers its records, other lines follow each other."""
     near = 0 < more.lines[0].number - fact.lines[-1].number <= NEAR
     return near and more.value == fact.value
 
@@ -254,8 +255,8 @@ READERS: Final[tuple[tuple[str, str, Callable[[Boot, Line, int], bool]], ...]] =
 )
 """A literal, the kind of fact that a line with it states, and the reader of such a line.
 
-A reader takes the boot, the line and the literal's offset; it returns whether the line is a fact of the boot,
-which has taken its value.
+A reader takes the boot, the line and the literal's offset. It returns whether the line is a fact of the boot,
+which then has the fact's value.
 """
 
 

@@ -1,8 +1,8 @@
-"""What set a crash off: the cause that the header's form gives, made exact by the report's other facts.
+"""The cause of a crash: the header's form gives it, and the report's other facts make it exact.
 
 A header says ``unable to handle page fault``; the error code and the address say whether that was a write to
 read-only memory or an access to user memory. A header says ``sysrq triggered crash``, or in older kernels
-``unable to handle kernel NULL pointer dereference``; the line before it says that somebody pressed the key.
+``unable to handle kernel NULL pointer dereference``; the line before it says that the key was pressed.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ PAGE_FAULTS: Final = frozenset(
 PAGE: Final = 12
 """Bits of an address within a page of the smallest size."""
 SOON: Final = 2.0
-"""Seconds between a key and its crash."""
+"""Maximum seconds between a key and its crash."""
 CLOSE: Final = 10
-"""Lines between them, where lines have no time."""
+"""Maximum lines between them, if lines have no time."""
 LONG: Final = 60.0
 """Seconds between the OOM killer's first line and its verdict: it prints all tasks to a slow console."""
 _READABLE: Final = regex(r"(?:[0-9a-f]{2,8} ){4}")
@@ -86,7 +86,7 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
     if not known.says_fetch and at is not None and address is not None and at >> PAGE == address >> PAGE:
         deed = fetch(deed)
     if deed.deed == "execute" and not deed.page and _READABLE.match(found.code):
-        deed = deed._replace(page="protected")  # what can be read, and not run
+        deed = deed._replace(page="protected")  # memory that can be read but not executed
     if deed.words and oops:
         oops = structs.replace(oops, error=deed.words)
     overran = header != "sysrq" and found.first("stack overrun") is not None
@@ -99,7 +99,7 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
 
 
 def _protected(detail: str, address: int | None, found: Gathered, machine: Machine) -> Settled:
-    """Return the cause of a general protection fault: KASAN says which address a check was for."""
+    """Return the cause of a general protection fault: KASAN names the address that its check was for."""
     cause = "general-protection"
     if within := found.first("range"):
         address = hexadecimal(within.value["address"])
@@ -127,7 +127,7 @@ def _register(found: Gathered, name: str) -> str | None:
 
 
 def triggered(trigger: Fact | None, head: Line) -> Fact | None:
-    """Return what set a crash off, if it stands right before the report."""
+    """Return the trigger of a crash, if it stands right before the report."""
     if trigger is None:
         return None
     line = trigger.lines[-1]

@@ -11,8 +11,8 @@ translation is exact, and a pattern made of them cannot take exponential time::
     FollowedBy(a)         (?=A)                       UpTo(a)         (?>(?:(?!A)[^\n])*)
     Lines(a)              (?>(?:A\n)+)
 
-A name that stands in several alternatives is numbered, since :mod:`re` wants names that differ. A repetition
-of elements with fields cannot be one pattern, since :mod:`re` keeps the last repeat only: such an element is
+A name in several alternatives is numbered, because :mod:`re` requires distinct names. A repetition of
+elements with fields cannot be one pattern, because :mod:`re` keeps only the last repeat: such an element is
 compiled alone, and its reader loops.
 """
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["GrammarError", "beginnings", "literals", "pattern"]
 
 SHORTEST: Final = 4
-"""Characters that the beginning of a form has at least: the scan looks for it in everything."""
+"""Minimum characters of a form's beginning, because the scan searches all text for it."""
 ALTERNATIVES: Final = 64
-"""Beginnings that one expression may have."""
+"""Maximum beginnings of one expression."""
 _TRANSPARENT: Final = (pp.Combine, pp.Suppress, pp.Group, pp.Forward)
 
 
@@ -48,7 +48,7 @@ _CHARACTER: Final = re.compile(r"\\?[^\\]|\[\^?\]?(?:\\.|[^\]\\])*\]")
 
 
 class GrammarError(ValueError):
-    """An expression that is not of the kind that compiles; the text names the element."""
+    """An expression cannot be compiled; the message names the element."""
 
 
 def pattern(expression: pp.ParserElement) -> str:
@@ -61,7 +61,7 @@ def pattern(expression: pp.ParserElement) -> str:
 
 
 def _translate(element: pp.ParserElement, names: Counter[str] | None) -> str:
-    """Translate an element; ``names`` counts the fields so far, None where fields are not wanted."""
+    """Translate an element; ``names`` counts the fields so far, None if fields are not wanted."""
     return _named(element, _inside(element, names), names)
 
 
@@ -147,8 +147,8 @@ def _choices(elements: Iterable[pp.ParserElement], names: Counter[str] | None) -
 def _in_sequence(elements: Sequence[pp.ParserElement], names: Counter[str] | None) -> str:
     """Translate elements that follow each other.
 
-    What ends a text mostly follows it. Then it need not be written twice: the shortest text before it is the
-    one that ends where it first matches.
+    The end of a text mostly follows the text as an element. Then the pattern has the end once: the shortest
+    text before it ends at its first match.
     """
     pieces: list[str] = []
     at = 0
@@ -191,7 +191,7 @@ def _atomic(leaf: str) -> str:
 
 
 def beginnings(expression: pp.ParserElement) -> tuple[str, ...]:
-    """Return the texts of which one begins each match, however short; none if it can begin with anything."""
+    """Return the texts, however short, of which one begins each match; none if anything can begin one."""
     found = {text for text, _ in _beginnings(expression)}
     return tuple(sorted(shortest(found))) if all(found) else ()
 
@@ -208,7 +208,7 @@ def literals(expression: pp.ParserElement) -> tuple[str, ...]:
 
 
 def shortest(texts: Iterable[str]) -> set[str]:
-    """Return the texts without those that begin with another of them."""
+    """Return the texts without those that begin with another text."""
     kept: set[str] = set()
     for text in sorted(texts, key=len):
         if not any(text.startswith(one) for one in kept):

@@ -1,7 +1,7 @@
 """Railroad diagrams of the grammar: ``python -m kpanic.grammars.diagram OUT.html``.
 
-The page has one diagram a sentence beside what the kernel prints: the forms that head a report, by family,
-with what kpanic calls the crash; the blocks below a header, by kind and machine; what a boot says of itself.
+The page has one diagram per sentence, with the kernel's text: the forms that head a report, by family, with
+kpanic's title of the crash; the blocks below a header, by kind and machine; a boot's messages about itself.
 Needs ``pyparsing[diagrams]``.
 """
 

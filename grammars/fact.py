@@ -1,7 +1,7 @@
 """A fact: something that the grammar read, with the lines that say it.
 
-Whatever works on a report further consumes facts and never searches its text: so every answer, and every
-sentence of the reading, can name its lines.
+Later steps consume facts and never search the text again. So every answer, and every sentence of the reading,
+can name its lines.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Fact(NamedTuple):
     """``owner``, ``pointer``, ``frames``, … of a report (:mod:`kpanic.grammars.blocks`,
     :mod:`kpanic.grammars.machines`); ``banner``, ``trigger``, … of a boot (:mod:`kpanic.grammars.boot`)."""
     value: Any
-    """What it says: its type goes with the kind."""
+    """The fact's value, whose type depends on the kind."""
     lines: tuple[Line, ...]
-    """The lines that say it, in order."""
+    """The lines that state the fact, in order."""
     place: int = 0
     """Index of the first of them among the report's lines."""
 

@@ -1,4 +1,4 @@
-"""What a crash family is: the sentences that head its reports, and what each of them says of the crash.
+"""A crash family: the sentences that head its reports, and the meaning of each for the crash.
 
 A family is one file in :mod:`kpanic.grammars.families`. Another distribution registers its own under the
 entry point group ``kpanic.families``::
@@ -13,8 +13,8 @@ entry point group ``kpanic.families``::
         \"\"\"widget: meltdown in widget_core+0x1/0x2\"\"\"
         return "widget: meltdown in " + k.symbol
 
-The forms are tried in the order of the file on the text from a header's beginning on; the first one that
-matches names the crash. The scan looks for what their expressions begin with.
+The forms are tried in the order of the file, on the text from a header's beginning on; the first match names
+the crash. The scan searches for the beginnings of their expressions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["ByWord", "Family", "Form", "Walk"]
 Walk = Literal[
     "named", "chain", "trace", "ip", "interrupted", "stall", "down", "deep", "hung", "only-named", "none"
 ]
-"""How the suspect function is looked for.
+"""How the suspect function is found.
 
 ``named``: the function that the header names, then the frames of the first trace.
 ``only-named``: the function that the header names, whichever it is.
@@ -54,11 +54,11 @@ Walk = Literal[
 
 
 class ByWord(Struct, frozen=True):
-    """The cause by the first of some words that a field of the header holds, whatever their case.
+    """The cause by the first of some words that a field of the header holds, in any case.
 
     :param field: name of the field.
-    :param causes: word and cause, in the order in which they are looked for.
-    :param default: the cause where the field holds none of the words.
+    :param causes: words and causes, in the order of the search.
+    :param default: the cause if the field holds none of the words.
     """
 
     field: str
@@ -90,11 +90,11 @@ class Form(Struct, frozen=True, kw_only=True):
     corrupted: str = ""
     """Why a report that matches no better form than this one cannot be trusted."""
     function: str = ""
-    """The suspect function, where only one function prints this wording."""
+    """The suspect function, if only one function prints this wording."""
     traceless: bool = False
-    """The kernel prints no call trace with this one."""
+    """Whether the kernel prints no backtrace with this wording."""
     harmless: bool = False
-    """What it heads is no report of the kernel's: a program did it."""
+    """Whether it heads a program's message, which is no report of the kernel's."""
     inside: str = ""
     """Text in the midst of the header that the scan looks for, because its beginning is too common."""
 
@@ -105,7 +105,7 @@ class Form(Struct, frozen=True, kw_only=True):
 
     @property
     def places(self) -> Mapping[str, tuple[str, ...]]:
-        """What the scan looks for; with each the texts of which one begins the header."""
+        """The texts that the scan searches for; each with the texts of which one begins the header."""
         beginnings = self.sentence.literals
         return {self.inside: beginnings} if self.inside else {one: (one,) for one in beginnings}
 
@@ -117,7 +117,7 @@ class Family(Struct):
     ignore: str = ""
     """A regular expression for lines that hold a beginning and are no crash."""
     ignore_after: str = ""
-    """A regular expression for the line before: a beginning behind such a line is no crash."""
+    """A regular expression for the line before: a beginning after such a line is no crash."""
     last: bool = False
     """Only where no other family understands the line."""
     before: int = 8
@@ -125,7 +125,7 @@ class Family(Struct):
     after: int = 800
     """Lines worth reading after it."""
     inner: bool = False
-    """Its header stands at a report's end: in an open one it begins nothing."""
+    """Whether its header stands at a report's end, so that it begins nothing in an open report."""
     scanned: bool = True
     """The scan looks for its beginnings; else they count only above a line that ends a report."""
     forms: list[Form] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Faults of the grammar itself: each costs a line or a report, never what stands beside it."""
+"""Faults of the grammar itself: each costs one line or one report, and no others."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def note(stage: str, error: Exception) -> None:
 
 
 def guarded(stage: str, step: Callable[[], Result], otherwise: Result) -> Result:
-    """Return what a step returns, or ``otherwise`` where it has a fault, which is noted."""
+    """Return a step's result, or ``otherwise`` if it has a fault, which is noted."""
     try:
         return step()
     except Exception as error:  # noqa: BLE001 - whatever hostile text provokes

@@ -1,4 +1,4 @@
-"""Which families and which readers of the boot a line may be for, by the literals that it holds."""
+"""Finds the families and readers of the boot for a line, by the literals that the line holds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Finder", "finder"]
 
 
 class Finder:
-    """The literals of families and of boots, and whose they are."""
+    """The literals of families and of boots, and their owners."""
 
     def __init__(self, registry: Registry, transports: Transports | None = None) -> None:
         self._registry = registry
@@ -71,7 +71,7 @@ class Finder:
     def headers(
         self, text: str, numbers: Iterable[int], previous: str | None
     ) -> tuple[tuple[Family, int], ...]:
-        """Return the families of which a line may begin a report, best first, each with where it begins.
+        """Return the families whose report a line may begin, best first, each with the beginning's offset.
 
         :param numbers: of the literals that the line holds, below :attr:`families`.
         :param previous: text of the line before.

@@ -1,4 +1,4 @@
-"""The facts of the first report of a body, put together: who was running, where the CPU was, through what."""
+"""Collects the facts of a body's first report: the running task, the place of the CPU, the backtrace."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ REGISTERS: Final = 64
 
 
 class Gathered(Struct):
-    """What a report says of itself."""
+    """The collected facts of a report."""
 
     facts: list[Fact] = field(default_factory=list)
     """The facts that the rest is made of, in the order of the report."""
     owner: Owner | None = None
     hardware: Hardware | None = None
     pointer: Pointer | None = None
-    """The first one that is in the kernel."""
+    """The first instruction pointer in the kernel."""
     machine: str = ""
     big_endian: bool = False
-    """The machine's byte order is not its usual one."""
+    """Whether the machine runs in its unusual byte order."""
     oops: Oops | None = None
     code: str = ""
     modules: tuple[str, ...] = ()
@@ -48,9 +48,9 @@ class Gathered(Struct):
     opened: bool = False
     """A trace has begun."""
     label: str = ""
-    """The line that opened the first one."""
+    """The line that opened the first backtrace."""
     current: bool = True
-    """The registers that come now are those of the crash."""
+    """Whether the next registers are those of the crash."""
     user: bool = False
     """The instruction pointer last read was in user mode, and so is the code that comes now."""
 
@@ -59,7 +59,7 @@ class Gathered(Struct):
         return next((fact for fact in self.facts if fact.kind == kind), None)
 
     def add_owner(self, value: Owner) -> bool:
-        """Take who was running: several lines may each say a part of it."""
+        """Take the running task: several lines may each name a part of it."""
         owner = self.owner
         if owner is None:
             self.owner = value
@@ -89,7 +89,7 @@ class Gathered(Struct):
         return True
 
     def add_platform(self, value: Platform) -> bool:
-        """Take which machine prints such lines, and on what board."""
+        """Take the machine that prints such lines, and its board."""
         self.machine = self.machine or value.machine
         self.big_endian = self.big_endian or value.big_endian
         if value.hardware and self.hardware is None:
@@ -114,7 +114,7 @@ class Gathered(Struct):
         return False
 
     def add_oops(self, value: Oops) -> bool:
-        """Take the number and the error code: behind the trace are those of the next report."""
+        """Take the number and the error code; those after the backtrace belong to the next report."""
         if self.trace or self.oops is not None:
             return False
         self.oops = value
@@ -128,7 +128,7 @@ class Gathered(Struct):
         return True
 
     def add_modules(self, value: Modules) -> bool:
-        """Take what was loaded."""
+        """Take the loaded modules."""
         if self.modules:
             return False
         self.modules = value.names
@@ -136,7 +136,7 @@ class Gathered(Struct):
 
     def add_registers(self, value: Registers) -> bool:
         """Take the registers."""
-        self.user = False  # until 4.17 the code of the crash comes last, since then right behind each pointer
+        self.user = False  # until 4.17 the code of the crash comes last, since then right after each pointer
         if not self.current or len(self.registers) >= REGISTERS:
             return False
         self.machine = self.machine or value.machine
@@ -171,13 +171,13 @@ _READERS: Final[dict[str, Callable[..., bool]]] = {
     "frames": Gathered.add_frames,
     "opening": Gathered.add_opening,
 }
-"""Kinds of facts, and what takes one into account: it returns whether the fact is one of the report's own."""
+"""Functions that take a fact, by its kind; each returns whether the fact belongs to the report."""
 
 
 def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
-    """Collect what stands before the second trace: what comes then is another task's, or memory's history.
+    """Collect the facts before the second backtrace, which is another task's or the memory's history.
 
-    :param owner_last: the line that says who was running closes the report.
+    :param owner_last: whether the line with the running task closes the report.
     """
     found = Gathered()
     over = False

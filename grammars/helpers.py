@@ -1,6 +1,6 @@
 """Functions that are helpers because of the source file that defines them: lookups in the generated table.
 
-The table is read once, when the first crash needs it, and its lines are searched without being taken apart.
+The table is read once, when the first crash needs it, and searched without parsing its lines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RULES: Final = {rule.name: rule for rule in RULES}
 
 
 def folded(function: str) -> str:
-    """Return a function without what newer builds add to its name.
+    """Return a function's name without the additions of newer builds.
 
     ``__pfx_f`` and ``__cfi_f`` are the padding in front of f (include/linux/linkage.h, 6.2), ``f_noprof`` is
     f behind the macro that counts its allocations (include/linux/alloc_tag.h, 6.10).
@@ -43,7 +43,7 @@ def _lines() -> list[bytes]:
 
 @functools.lru_cache(maxsize=16_384)
 def rule(function: str) -> Rule | None:
-    """Return the rule that makes a function a helper by the file that defines it; None where it is none."""
+    """Return the rule that makes a function a helper by the file that defines it; None if no rule does."""
     found = line(function)
     if not found and (copy := _COPY.match(function)):
         found = line(function[copy.end() :])
@@ -51,7 +51,7 @@ def rule(function: str) -> Rule | None:
 
 
 def reason(function: str) -> str:
-    """Return why a function is a helper by the file that defines it; empty where it is none."""
+    """Return why a function is a helper by the file that defines it; empty if it is none."""
     found = rule(function)
     return found.reason if found else ""
 

@@ -22,7 +22,7 @@ _RAW: Final = attrgetter("raw")
 LINES: Final = 1500
 """Maximum lines of one incident."""
 CHARACTERS: Final = 2 << 20
-"""Maximum characters of one incident: each line counts as read and as it stands in the input."""
+"""Maximum characters of one incident: each line counts as read and as it is in the input."""
 HEADS: Final = 128
 """Maximum headers of one incident."""
 
@@ -51,13 +51,13 @@ class Incident(Struct):
     fatal: bool = False
     """A line says that the kernel panicked."""
     trigger: Fact | None = None
-    """What may have set the crash off."""
+    """The line that may have triggered the crash."""
     preceded_by: int = 0
     """Number of the boot's noteworthy lines (:attr:`Boot.preceded_by`) that came before the incident."""
     copy: Incident | None = None
-    """Another copy of the same lines, which came before: people paste the first ones, then all."""
+    """An earlier copy of the same lines: people paste the first lines, then all."""
     above: tuple[Line, ...] = ()
-    """The lines before, where the incident begins with a line that ends a report or stands inside one."""
+    """The lines before, if the incident begins with a line from the end or inside of a report."""
     newest: Line | None = None
     """The last header, kept or not."""
     last: float = 0.0
@@ -66,7 +66,7 @@ class Incident(Struct):
     """When its last header came, by the caller's clock."""
 
     def repeats(self, line: Line) -> bool:
-        """Tell whether a line is the incident's first one, once more, behind others."""
+        """Tell whether a line repeats the incident's first line, after others."""
         first = self.lines[0]
         return (
             len(self.lines) > 1

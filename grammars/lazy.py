@@ -18,7 +18,7 @@ __all__ = ["compile_all", "regex"]
 
 
 class _Lazy:
-    """Stands for a compiled pattern; becomes one, method by method, as it is used."""
+    """A proxy for a compiled pattern, which takes the pattern's methods as they are used."""
 
     def __init__(self, pattern: Any, flags: int) -> None:  # noqa: ANN401 - str or bytes
         self._made = (pattern, flags)
@@ -45,9 +45,9 @@ def compile_all() -> None:
 
 
 def regex(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-    """Return what :func:`re.compile` would, compiled when it is first used.
+    """Return a pattern like :func:`re.compile`, compiled when it is first used.
 
-    :raises re.error: at the first use, where the pattern is none.
+    :raises re.error: at the first use, if the pattern is invalid.
     """
     made = _Lazy(pattern, flags)
     _made.append(made)

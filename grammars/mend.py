@@ -1,14 +1,14 @@
-"""Lines that were broken on their way are made whole.
+"""Joins lines that were broken on their way.
 
-A mail program breaks a line at a space before it gets too wide, a terminal where it ends, quoted-printable
-with a ``=``. What stands behind the break has no time stamp where the kernel's lines have one::
+A mail program breaks a line at a space before it gets too wide, a terminal at its edge, quoted-printable with
+a ``=``. The text after the break has no time stamp, although the kernel's lines have one::
 
     [95480.028591] CPU: 37 PID: 4425 Comm: kworker/u98:1 Kdump: loaded Not
     tainted 4.18.0-193.14.2.el8_2.x86_64 #1
 
-Whether a line continues the one before is decided by what all lines of the incident have in common: the
-width at which they would have been broken, whether the first one stops where no line of the kernel does, and
-whether the second one begins as no line does. Output of programs between the kernel's lines fits no width.
+Three signs show that a line continues the one before: all lines of the incident fit the width of the break,
+the first line stops where no line of the kernel does, and the second begins as no line does. Output of
+programs between the kernel's lines fits no width.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ MOST: Final = 0.6
 TURNED: Final = 4
 """Lines with a stamp that tell that the newest stands first."""
 MARKED: Final = 0.8
-"""Share of the lines that begin with a mark, where that is none of the kernel's."""
+"""Share of the lines that begin with a mark, if the mark is not the kernel's."""
 LOOK: Final = 256
 """Maximum characters of a line that are looked at, at its end or its beginning."""
 ENOUGH: Final = 2
-"""Points that make a line the continuation of the one before."""
+"""Minimum points of a line that continues the one before."""
 LONGEST: Final = 4096
 """Maximum characters of a line that others are joined to."""
 PIECES: Final = 64
-"""Maximum lines that are joined to one; a list of modules or registers takes a few."""
+"""Maximum lines that are joined into one; a list of modules or registers takes a few."""
 
 
 def _words(*alternatives: str) -> str:
@@ -83,14 +83,14 @@ _CLOSED: Final = regex(
     )
     + "$"
 )
-"""How a line ends that is whole."""
+"""Ends of complete lines."""
 _ADDRESSES: Final = regex(r"\s*(?>(?:[({]?\[?<?(?:0x)?[0-9a-f]{8,16}>?\]?[)}]?:?\s*+)+)(?:[?(]|from)?\s*$")
 """A frame without its symbol."""
 _SYMBOL: Final = regex(r"\s*\(?[A-Za-z_][\w.$]*\+0x")
 _DUMP: Final = regex(r"\s*(?:[0-9a-f]{2} ){8}[0-9a-f ]{0,64} {2}\S{1,32}$")
 """A line of a dump of memory, with its characters."""
 _LIST: Final = regex(r"\s*(?:Modules linked in:|Code: |Instruction dump:)")
-"""A line that is a list of words, as many as there are."""
+"""A line with a list of any number of words."""
 _TAIL: Final = regex(
     _words(
         r"(?:Not )?tainted\b",
@@ -169,24 +169,24 @@ _MODULE: Final = regex(r"\s*\[[\w-]+\]\s*$")
 _MACHINE: Final = regex(r"BIOS|\((?:DT|LPAR|KVM/Linux|z/VM [\d.]+)\)")
 """How the name of a machine ends (drivers/firmware/dmi_scan.c, arch/arm64, arch/s390/kernel/early.c)."""
 _HYPHEN: Final = regex(r"\w[-/]$")
-"""How a line ends that was broken inside a word, behind a hyphen or a slash."""
+"""Ends of lines that were broken inside a word, after a hyphen or a slash."""
 _HALF: Final = regex(r"\s*(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? ?")
-"""What stands behind a stamp's bracket that ends the line before."""
+"""Text after a stamp's bracket that ends the line before."""
 
 
 class _Pair(NamedTuple):
-    """A line and the one behind it that may continue it."""
+    """A line, and the next one, which may continue it."""
 
     at: int
     """Index of the second line."""
     length: int
-    """Characters of the first line, as it stands in the input."""
+    """Characters of the first line, as it is in the input."""
     word: int
-    """Characters of the second line's first word, with the space that it was broken at."""
+    """Characters of the second line's first word, with the space at the break."""
 
 
 def mend(lines: Sequence[Line]) -> Sequence[Line]:
-    """Return lines that were broken as one each; the same lines where none was."""
+    """Return lines with broken ones joined; the same lines if none was broken."""
     lines = unfold(_uncut(_in_order(lines)))
     bare = _bare(lines)
     if not bare:
@@ -224,7 +224,7 @@ def _in_order(lines: Sequence[Line]) -> Sequence[Line]:
 
 
 def _stamped(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
-    """Return lines with each stamp whole that was broken behind its bracket."""
+    """Return lines with each stamp that was broken after its bracket joined."""
     broken = [index for index in bare if index and lines[index - 1].text[-1:] == "["]
     if not broken:
         return lines
@@ -242,7 +242,7 @@ def _stamped(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
 
 
 def _uncut(lines: Sequence[Line]) -> Sequence[Line]:
-    """Take off the words that a pager cut where the terminal ended, which it says by a ``>``."""
+    """Remove words that a pager cut at the terminal's edge, which it marks by a ``>``."""
     raw = [line.raw for line in lines]
     if ">\n" not in "\n".join(raw):
         return lines
@@ -262,7 +262,7 @@ def _bare(lines: Sequence[Line]) -> list[int]:
 
 
 def _unmarked(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
-    """Take off the mark or the number that stands before each line, and so before what was broken off."""
+    """Remove the mark or the number before each line, and so before each continuation."""
     marked = sum(_MARK.match(line.raw) is not None for line in lines[: 2 * LOOK])
     if marked < MARKED * len(lines[: 2 * LOOK]):
         return lines
@@ -310,7 +310,7 @@ def _softened(lines: Sequence[Line], broken: set[int]) -> list[Line]:
 
 
 def _pairs(lines: Sequence[Line], bare: Sequence[int], *, stamped: bool) -> Iterator[_Pair]:
-    """Yield the pairs of lines of which the second may continue the first."""
+    """Yield the pairs of lines in which the second may continue the first."""
     plain = [text for index in bare if (text := lines[index].text).strip()]
     margin = min((len(text) - len(text.lstrip()) for text in plain), default=0)
     for index in bare:
@@ -352,7 +352,7 @@ class _Breaks:
         self._listed = False
         """The last line belongs to a list of words."""
         self.tails: dict[int, str] = {}
-        """Indexes of the lines that continue the one before, with what joins them."""
+        """Indexes of the lines that continue the one before, with the text that joins them."""
         for pair in pairs:
             if pair.at - 1 not in self.tails:
                 self._listed = _LIST.match(lines[pair.at - 1].text) is not None
@@ -366,7 +366,7 @@ class _Breaks:
         return self._lines[pair.at - 1].text[-LOOK:].rstrip(), self._lines[pair.at].text[:LOOK]
 
     def _spills(self, pair: _Pair) -> bool:
-        """Tell whether a terminal may have broken the pair, which it does in the midst of a word."""
+        """Tell whether a terminal may have broken the pair, which it does inside words."""
         first, second = self._texts(pair)
         return not second[0].isspace() and any(map(str.isalnum, first)) and not _own(first, second)
 
@@ -381,7 +381,7 @@ class _Breaks:
         )
 
     def _hyphenated(self, pair: _Pair) -> bool:
-        """Tell whether the pair is one word that was broken behind a hyphen."""
+        """Tell whether the pair is one word that was broken after a hyphen."""
         first, second = self._texts(pair)
         return second[0].isalnum() and _HYPHEN.search(first) is not None
 
@@ -397,7 +397,7 @@ class _Breaks:
         return not self._stamped and (not any(map(str.isalnum, first)) or _own(first, second))
 
     def _points(self, pair: _Pair) -> int:
-        """Return how much speaks for it that the second line continues the first."""
+        """Return the points for the second line's continuing the first."""
         before, second = self._texts(pair)
         first, behind = self._lines[pair.at - 1], second.lstrip()
         if (self._stamped and not first.transport and pair.at - 1 not in self.tails) or self._separate(pair):
@@ -428,7 +428,7 @@ def _width(pairs: Sequence[_Pair]) -> tuple[int, int]:
 
 
 def _hard(lines: Sequence[Line], pairs: Sequence[_Pair]) -> int:
-    """Return the width of a terminal that broke lines wherever it ended; 0 where none did."""
+    """Return the width of a terminal that broke lines at its edge; 0 if none did."""
     lengths = Counter(pair.length for pair in pairs)
     if not lengths:
         return 0

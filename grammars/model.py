@@ -1,8 +1,8 @@
 """The data of one kernel crash, once its text has been read.
 
-Everything here is frozen and plain: strings, numbers, tuples. Nothing knows where the text came from
-(that is the shipper's business) nor how it is stored. Times are seconds since boot (printk's clock)
-unless a name says ``epoch``; addresses are integers; texts are as the kernel wrote them.
+Everything here is frozen and plain: strings, numbers, tuples. The shipper knows where the text came from and
+how it is stored. Times are seconds since boot (printk's clock) unless a name says ``epoch``; addresses are
+integers; texts are as the kernel wrote them.
 """
 
 from __future__ import annotations
@@ -42,14 +42,16 @@ NO_HOST: Final = frozenset(
         "unknown",
     }
 )
-"""Names of a machine that was given none, in lower case: hostname(7), nss-myhostname(8), init/version.c."""
+"""Names of a machine without a name of its own, in lower case: hostname(7), nss-myhostname(8),
+init/version.c.
+"""
 
 
 class Line(NamedTuple):
-    """One line of kernel log, stripped of whatever its transport put in front."""
+    """One line of kernel log, without its transport's prefix."""
 
     number: int
-    """Line in the input, from 1; 0 for what was read from a memory dump."""
+    """Line in the input, from 1; 0 for a line from a memory dump."""
     text: str
     """The kernel's own words."""
     time: float | None = None
@@ -63,14 +65,14 @@ class Line(NamedTuple):
     lost: int = 0
     """Records known to be missing right before this one."""
     raw: str = ""
-    """The line as it stands in the input, without its line ending; lines that were joined keep theirs."""
+    """The line as it is in the input, without its line ending; joined lines keep those between them."""
     clock: float | None = None
-    """Wall clock of the transport's own stamp in seconds, in the zone and the year of whoever stamped it.
+    """Wall clock of the transport's own stamp in seconds, in the zone and year of the stamping program.
 
-    Only the difference between two lines of the same log means something.
+    Only differences between lines of the same log are meaningful.
     """
     transport: str = ""
-    """Name of the transport whose prefix stood before the text; empty where nothing stood there."""
+    """Name of the transport whose prefix stood before the text; empty without a prefix."""
 
 
 class Frame(Struct, frozen=True):
@@ -85,7 +87,7 @@ class Frame(Struct, frozen=True):
     reliable: bool = True
     """False for frames that the kernel marks with ``?``."""
     stack: str = ""
-    """``TASK``, ``IRQ``, ``NMI``, … as the markers around it say."""
+    """The stack by the markers around the frame: ``TASK``, ``IRQ``, ``NMI``, …"""
     file: str = ""
     """``path:line`` of symbolized traces."""
     inline: bool = False
@@ -196,7 +198,7 @@ class Sentence(NamedTuple):
 
 
 class Step(Struct, frozen=True):
-    """One step of the reading: what it found, in plain sentences with the lines that prove them."""
+    """One step of the reading: its findings as plain sentences, each with the lines that prove it."""
 
     name: str
     sentences: tuple[Sentence, ...]
@@ -231,53 +233,53 @@ class Step(Struct, frozen=True):
 
 
 class Vmcore(Struct, frozen=True):
-    """What the dump of a crash says beyond its text."""
+    """The answers of a crash's dump."""
 
     status: Literal["answered", "opened", "no-debug-info", "failed"]
-    """Whether it says what the text does not; ``failed`` where it could not be opened."""
+    """Whether the dump says more than the text; ``failed`` if it could not be opened."""
     source: str = ""
     """``path:line`` of the trapping instruction."""
     pointer: str = ""
     """The bad pointer, ``account->owner``."""
     object: str = ""
-    """Slab cache of the object that was used, and whether it was free."""
+    """Slab cache of the used object, and whether the object was free."""
     lock: str = ""
     """The lock at the end of the chain of waiting tasks."""
     holder: str = ""
-    """The task that holds it."""
+    """The task that holds the lock."""
     skipped: tuple[str, ...] = ()
     """Questions that were not answered, each with its reason."""
 
 
 class Analysis(Struct, frozen=True):
-    """The reading of one crash, as an administrator does it by hand."""
+    """The reading of one crash, as an administrator would do it by hand."""
 
     summary: str
     steps: tuple[Step, ...]
     vmcore_needed: bool
     confidence: Confidence
     sure: str
-    """Why the confidence is what it is."""
+    """The reason for the confidence."""
     why: str
     """Why the vmcore is or is not needed, and for which question."""
     next: tuple[str, ...] = ()
     """What to do now, in commands or sentences."""
     vmcore: Vmcore | None = None
-    """What the dump says; None where it was not opened."""
+    """The answers of the dump; None if it was not opened."""
 
 
 class CrashReport(Struct, frozen=True):
     """One crash: its first report is the cause, later reports of the incident follow from it."""
 
     title: str
-    """As syzbot would name it."""
+    """The title that syzbot would give."""
     kind: Kind
     cause: str
     """A slug of the table of causes."""
     fatal: bool
-    """The kernel says that it died: a panic, an oops that panics, or a crash asked for through SysRq.
+    """Whether the kernel says that it died: a panic, an oops that panics, or a crash requested by SysRq.
 
-    An oops without any of them is not fatal by its text alone; found in a kdump folder it is
+    An oops without any of these is not fatal by its text alone; in a kdump folder it is
     (:func:`kpanic.grammars.died`).
     """
     status: Status
@@ -328,9 +330,9 @@ class CrashReport(Struct, frozen=True):
     lost: int = 0
     """Records known to be missing inside the report."""
     truncated: bool = False
-    """The report has more lines than are kept of one."""
+    """Whether the report has more lines than are kept of one report."""
     repaired: bool = False
-    """Lines of it were broken on their way, and have been joined again."""
+    """Whether lines of the report were broken on their way and have been joined again."""
     lines: tuple[Line, ...] = ()
     """The lines of the report and of those that followed from it."""
     analysis: Analysis | None = None

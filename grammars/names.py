@@ -1,4 +1,4 @@
-"""Rules about names of functions, asked at the speed of ``str.startswith``.
+"""Rules about names of functions, evaluated at the speed of ``str.startswith``.
 
 Nearly all rules are a plain word at the start of a name, some a word anywhere: these need no regular
 expression, and compiling hundreds of them would cost more than reading a report does. What is left is
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _WORD: Final = regex(r"\w+")
 _MARK: Final = regex(r"(?s:\\.)|[\[\]()|]")
-"""What groups and parts a pattern, and what is escaped."""
+"""Characters that group or separate parts of a pattern, and escapes."""
 _PART: Final = regex(r"(?:\(\?:([\w|]*)\)|(\w)(?=\?))(\??)|(\^|\$|\w+(?![?*+]))")
 """A group of words or a letter, perhaps optional, or a character that stands for itself."""
 
@@ -25,7 +25,7 @@ class Names:
     """Rules about names, each a regular expression with a reason."""
 
     def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
-        """Sort the alternatives of every rule by what they need."""
+        """Sort the alternatives of every rule by the matching that they need."""
         self._starts: dict[str, str] = {}
         self._whole: dict[str, str] = {}
         self._inside: dict[str, str] = {}
@@ -47,7 +47,7 @@ class Names:
         self._reasons = tuple(reason for _, reason in others)
 
     def reason(self, name: str, *, anchored: bool = False) -> str:
-        """Return the reason of a rule that a name falls under, else nothing.
+        """Return the reason of a rule that matches a name, else an empty text.
 
         ``anchored``: the name must begin with what the rule says.
         """
@@ -65,7 +65,7 @@ class Names:
 
 
 EXPANDED: Final = 40
-"""Words that one choice may be written out as; ``(?:a|b)_(?:c|d)`` is four."""
+"""Maximum words into which a choice is expanded; ``(?:a|b)_(?:c|d)`` is four."""
 
 
 def alternatives(pattern: str) -> list[str]:

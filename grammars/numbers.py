@@ -1,4 +1,4 @@
-"""Numbers out of text that anybody may have written: one that no kernel prints is none.
+"""Numbers from untrusted text: a number that no kernel prints is rejected.
 
 A kernel's ids fit 32 bits, its addresses 64. A longer run of digits would not fit the engines' ``long``, and
 past 4,300 digits :class:`int` refuses it.
@@ -28,7 +28,7 @@ def hexadecimal(digits: str | None) -> int | None:
 
 @functools.lru_cache(maxsize=4096)
 def distance(digits: str | None) -> int | None:
-    """Return how far into a function, or how long one is."""
+    """Return an offset in a function, or the length of one."""
     return _number(digits, 16, _DISTANCE)
 
 

@@ -1,12 +1,12 @@
-"""A part of a log, read as one reading of all of it reads this part.
+"""A part of a log, with the same result as a reading of the whole log.
 
-A part begins at a boot and is read on until another parser, which begins at the first boot behind the part,
-would yield from there on what this one yields. That is looked at, not supposed: both read the same bytes, and
-what they know is compared. What follows is of the next part.
+A part begins at a boot. It is read on until another parser, which begins at the first boot after the part,
+would yield the same results from there on. This is tested: both parsers read the same bytes, and their states
+are compared. The text after that belongs to the next part.
 
-A crash may wait for the next boot's command line, and what a boot says of itself is held back until a crash.
-Where one parser has already taken what the other one holds, they agree under two conditions (:class:`Border`)
-that only the next part can tell (:class:`Entry`).
+A crash may wait for the next boot's command line, and a boot's messages about itself are held until a crash.
+If one parser has already taken lines that the other one holds, they agree under two conditions
+(:class:`Border`) that only the next part can test (:class:`Entry`).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MARK: Final = BANNER.encode()
 EARLY: Final = 512
 """Lines of an :class:`Entry`."""
 OFTEN: Final = 8
-"""Blocks behind a border after which two parsers are compared ever more rarely."""
+"""Blocks after a border, beyond which two parsers are compared ever more rarely."""
 PATIENCE: Final = 256
-"""Blocks behind a border within which they have to agree."""
+"""Blocks after a border within which the parsers have to agree."""
 
 
 class Border(NamedTuple):
@@ -43,18 +43,19 @@ class Border(NamedTuple):
     begin: int
     """Offset of the boot that the next part begins at."""
     end: int
-    """Offset behind which the next part's crashes count."""
+    """Offset after which the next part's crashes count."""
     lines: int
     """Lines of this part before ``begin``."""
     number: int
     """Lines of the next part before ``end``."""
     time: float | None
-    """Time of the last line of which this part's parser knows more than the next one's; None without one."""
+    """Time of the last line about which this part's parser knows more than the next one's; None without one.
+    """
     held: bool
     """Both hold the same lines."""
 
     def joins(self, entry: Entry) -> bool:
-        """Tell whether the next part is read as this one would be read on."""
+        """Tell whether the next part continues exactly as this part would."""
         if entry.begin != self.begin:
             return False
         if self.held and self.time is None:
@@ -82,7 +83,7 @@ class Entry(NamedTuple):
 
 
 NOWHERE: Final = Border(-1, 0, 0, 0, None, held=False)
-"""What joins no part."""
+"""An entry that joins no part."""
 
 
 class Found(NamedTuple):
@@ -91,19 +92,19 @@ class Found(NamedTuple):
     crash: CrashReport
     """Its lines are numbered from the part's first one on."""
     at: int
-    """Offset of what was read when it was known to be over."""
+    """Offset that was reached when the crash was complete."""
     entry: Entry
 
 
 class Part(NamedTuple):
-    """What was read of a part."""
+    """The extent of what was read for a part."""
 
     entry: Entry | None
-    """None: no boot begins in it."""
+    """None if no boot begins in the part."""
     border: Border | None = None
-    """None: it was read to the end of the log."""
+    """None if the part was read to the end of the log."""
     odd: bool = False
-    """Only who reads all of the log can read it: the crashes that were found do not count."""
+    """Whether only a reading of the whole log can read it: the found crashes then do not count."""
 
 
 class _PartParser(Parser):
@@ -134,7 +135,7 @@ class _PartParser(Parser):
         return found
 
     def entry(self, begin: int) -> Entry:
-        """Return how the part begins, as far as it is known."""
+        """Return the part's entry, as far as it is known."""
         left_out = self._entry.left_out if self._early is None else self._scanner.left_out
         return self._entry._replace(begin=begin, left_out=left_out)
 
@@ -152,22 +153,22 @@ class _PartParser(Parser):
         return self._last.host if self._last.number + 1 >= number else ""
 
     def released(self) -> tuple[list[CrashReport], _PartParser]:
-        """Return the crashes that are over, and what would be known, if a crash came now."""
+        """Return the complete crashes, and the state, as if a crash came now."""
         shared = (self._registry, self._finder, self._finder.search, self._finder.search.transports)
         one = copy.deepcopy(self, {id(part): part for part in (*shared, *self._registry.families)})
         return one.crash(), one
 
     def crash(self) -> list[CrashReport]:
-        """Read what is held, as when a crash comes; return the crashes that are over with it."""
+        """Read held lines, as when a crash comes; return the crashes that this completes."""
         return self._take(self._scanner.close())
 
     def matters(self, *previous: str) -> bool:
-        """Tell whether what is read next depends on any of these as the line before it."""
+        """Tell whether the next lines' reading depends on one of these lines before them."""
         return any(debugged(text) or self._registry.ignores_after(text) for text in previous)
 
 
 def _agreed(one: _PartParser, other: _PartParser) -> tuple[list[CrashReport], float | None, bool] | None:
-    """Return the crashes that are over for the first parser alone, and how they agree (:class:`Border`).
+    """Return the crashes that are complete only for the first parser, and how both agree (:class:`Border`).
 
     None: they do not.
     """
@@ -293,7 +294,7 @@ def _boot(file: BinaryIO, begin: int, end: int | None) -> int | None:
 
 
 class _Boots:
-    """Looks for the first line of a boot that begins at an offset or behind it.
+    """Searches for the first line of a boot that begins at an offset or after it.
 
     :param least: the offset; None to find none.
     """

@@ -1,6 +1,6 @@
 """Compile the patterns for this Python, as ``compileall`` does: ``python -m kpanic.grammars.precompile``.
 
-A package does so when it is installed. Elsewhere the first command that parses does so when it ends.
+A package does so at its installation. Otherwise the first command that parses does so at its end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write() -> None:
 
 
 def _make() -> None:
-    """Make what else is made of what is installed: plugins, and patterns that are put together of theirs."""
+    """Make the other objects that depend on installed plugins, such as patterns that combine theirs."""
     families = registry.default()
     finder.finder(families).search.kinds(b"")  # it imports the transports
     Reader()
@@ -52,7 +52,7 @@ def _make() -> None:
 
 
 def write_if_possible() -> None:
-    """Compile all patterns, and keep them; it is no fault where they cannot be kept.
+    """Compile all patterns, and keep them if possible.
 
     A later Python may compile otherwise, and have none of the functions that are needed.
     """

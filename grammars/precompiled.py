@@ -1,8 +1,8 @@
 """What an installation compiles once, as it does with its modules: regular expressions, Hyperscan's literals.
 
-:mod:`re` compiles in Python: for the patterns that a few hundred crashes ask for it takes as long as Python
-takes to start. What it compiles to is kept in ``__pycache__``, by the rules of compiled modules (PEP 3147):
-for one version of Python, where the folder can be written and ``PYTHONDONTWRITEBYTECODE`` is not set.
+:mod:`re` compiles in Python: compiling the patterns for a few hundred crashes takes as long as Python's
+start. The result is kept in ``__pycache__``, by the rules of compiled modules (PEP 3147): for one version of
+Python, where the folder can be written and ``PYTHONDONTWRITEBYTECODE`` is not set.
 :mod:`kpanic.grammars.precompile` writes the file. Without it each process compiles what it needs.
 
 Of a pattern the file holds the arguments of ``_sre.compile``, with which ``compile`` of Lib/re/_compiler.py
@@ -47,7 +47,7 @@ class Patterns:
 
     @functools.cached_property
     def table(self) -> dict[Key, Any]:
-        """What the file holds; nothing if it is damaged, or another Python or another kpanic wrote it."""
+        """The content of the file; empty if it is damaged, or another Python or another kpanic wrote it."""
         try:
             made_for, table = marshal.loads(self._path.read_bytes())  # noqa: S302 - trusted as modules are
         except (OSError, ValueError, EOFError, TypeError):
@@ -112,7 +112,7 @@ def _engine() -> Any:  # noqa: ANN401 - a module without types
 
 
 def _arguments(pattern: str | bytes, flags: int) -> Arguments:
-    """Return what Lib/re/_compiler.py hands to ``_sre.compile``."""
+    """Return the arguments that Lib/re/_compiler.py passes to ``_sre.compile``."""
     parsed = importlib.import_module("re._parser").parse(pattern, flags)
     code = importlib.import_module("re._compiler")._code(parsed, flags)  # noqa: SLF001
     numbers = parsed.state.groupdict

@@ -1,4 +1,4 @@
-"""Which families there are: the built-in ones and a site's own, all found through one entry point group.
+"""The installed families: the built-in ones and a site's own, all found through one entry point group.
 
 ``[project.entry-points."kpanic.families"]`` names a :class:`kpanic.grammars.family.Family`, or a module that
 holds some.
@@ -21,7 +21,7 @@ GROUP: Final = "kpanic.families"
 
 
 class Reading(NamedTuple):
-    """What a family's grammar made of a header."""
+    """The result of a family's grammar for a header."""
 
     form: Form
     fields: dict[str, str]
@@ -48,7 +48,7 @@ class Registry:
         self.literals: tuple[tuple[str, Family], ...] = tuple(
             (literal, family) for literal, _, family in places
         )
-        """What the scan looks for, with its family; its index here is its number in the scan."""
+        """The literals of the scan, each with its family; the index here is the number in the scan."""
         self._words = tuple(Literal(literal).starts_word for literal, _, _ in places)
         self._beginnings = tuple(beginnings for _, beginnings, _ in places)
 

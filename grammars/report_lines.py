@@ -1,4 +1,4 @@
-"""The text of one report: which lines are its own, and what was put before or into them on their way.
+"""The text of one report: its own lines, without additions before or in them.
 
 :func:`report_text` takes the report's lines out of an incident's; :class:`ReportText` joins them and knows
 the way from a place in the text back to its line.
@@ -94,7 +94,7 @@ def _words(text: str, most: int) -> list[tuple[str, int]]:
 
 
 def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
-    """Take off what a console of its own puts before each line: ``c1   123``, ``(0)[77:comm]``, ``node1 |``.
+    """Remove the prefix that a console puts before each line: ``c1   123``, ``(0)[77:comm]``, ``node1 |``.
 
     It is what stands before the header, as far as nearly all of the next lines begin with the same words,
     whatever the numbers in them. Return the lines, and how much of the first one is gone.

@@ -1,4 +1,4 @@
-"""Signatures: one name for one fault, whichever host, boot or build it was seen on.
+"""Signatures: one name for one fault, on any host, boot or build.
 
 A signature is a hash of the title, the cause and the functions that identify the fault: the suspect
 function, or the innermost frames where none is known. Compiler suffixes, offsets, addresses, the build ids of

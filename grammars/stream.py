@@ -1,4 +1,4 @@
-"""Which lines belong together: the boot and the open incident of one host, by its clock."""
+"""Groups the lines of one host into its boot and its open incident, by its clock."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ BACK: Final = 5.0
 BACK_DEAD: Final = 0.5
 """The same after a panic, when one CPU is left that prints."""
 NEAR: Final = 4
-"""Lines behind a header that are of its report, where no clock tells."""
+"""Lines after a header that belong to its report, if no clock tells."""
 _FOLLOWS: Final = regex(
     r"not syncing: *(?:Fatal exception|hung_task: |softlockup: |RCU Stall|[hH]ard LOCKUP|Watchdog detected"
     r"|[^\n]{0,64}panic_on_)"
 )
 """A panic that a setting makes of the report before it (kernel/panic.c, watchdog.c, hung_task.c)."""
 _FENCE: Final = regex(r"\s*(?:```|~~~|\[code\b|<pre\b|<code\b)", re.IGNORECASE)
-"""What stands above a quoted log in Markdown, BBCode and HTML."""
+"""Text above a quoted log in Markdown, BBCode and HTML."""
 _TRACE: Final = regex(r"\s*(?:[Cc]all [Tt]race|Backtrace|---\[ end )")
 
 
@@ -58,7 +58,7 @@ class Ended(NamedTuple):
     boot: Boot
     incident: Incident
     cut: bool
-    """The other boot began in the midst of a line: nobody shut the machine down."""
+    """Whether the other boot began inside a line: the machine was not shut down then."""
 
 
 class Stream(Struct):

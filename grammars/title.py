@@ -1,4 +1,4 @@
-"""Titles: what differs from one occurrence of a fault to the next is taken out of them.
+"""Titles, without the parts that differ between two occurrences of a fault.
 
 The words are syzbot's: ADDR for an address, NUM for a number, IP for a network address, LINE for a line
 number.
@@ -34,7 +34,7 @@ def stamped(title: str) -> bool:
 
 
 def plain(title: str) -> str:
-    """Take out what differs between two occurrences of the same fault."""
+    """Remove the parts that differ between two occurrences of the same fault."""
     title = " ".join(title.split())[: LONGEST * 2]
     if title[-1:] in QUOTES and title.count(title[-1]) == 1:
         title = title[:-1]  # it closes what a person quotes

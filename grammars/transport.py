@@ -1,4 +1,4 @@
-"""What a transport is: one way in which lines of the kernel's log travel, and how they are read back.
+"""A transport: one way in which lines of the kernel's log travel, and how they are read back.
 
 A transport is one file in :mod:`kpanic.grammars.transports`. Another distribution registers its own under the
 entry point group ``kpanic.transports``: a :class:`Transport`, or a module that holds some.
@@ -100,7 +100,7 @@ class Row(NamedTuple):
 
 
 class Context(Protocol):
-    """What the line reader offers to the transports."""
+    """The line reader's interface for the transports."""
 
     lost: int
     """Records that are missing before the next line."""
@@ -162,7 +162,7 @@ class Transport(Struct, frozen=True):
     reader: Callable[[Context], LineReader] | None = None
     """Makes what reads its lines; None where another transport's reader does."""
     echoes: bool = False
-    """It repeats lines that also come by another way."""
+    """Whether it repeats lines that also come through another transport."""
     prefixes: bool = True
     """Its lines begin with a prefix of its own: a line without one continues the line before."""
     order: int = 50

@@ -23,11 +23,11 @@ __all__ = ["NO_TRACE", "broken", "mentioned", "mixed", "symbolless"]
 
 NO_TRACE: Final = "there is no call trace"
 NEAR: Final = 15
-"""Lines behind ``Call Trace:`` within which a frame must come."""
+"""Lines after ``Call Trace:`` within which a frame must come."""
 RAW: Final = 3
 """Frames that are a trace though none has a symbol."""
 SOON: Final = 16
-"""Lines behind a header within which more of its report comes."""
+"""Lines after a header within which more of its report comes."""
 _INJECTED: Final = regex(r"should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?")
 """Functions that dump a stack before they let an allocation fail (lib/fault-inject.c)."""
 _PLACES: Final = regex(r"Kernel relocated by | *\.(?:text|data|bss) +@ ")

@@ -1,6 +1,6 @@
-"""Lines that a page folded into one are separated again.
+"""Separates lines that a page folded into one.
 
-What shows a mail as one paragraph puts a blank in the place of each line break, so that one line holds the
+A page that shows a mail as one paragraph replaces each line break by a blank, so that one line holds the
 whole report::
 
     we hit this: <1>BUG: unable to handle … at 0000000b <1>IP: [<ffffffff812a588f>] f+0x13/0x34 <4>PGD 0

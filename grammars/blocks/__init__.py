@@ -1,9 +1,9 @@
-"""What stands in a report below its header: owner, hardware, registers, code, backtrace, modules, end.
+"""The parts of a report below its header: owner, hardware, registers, code, backtrace, modules, end.
 
-Each of these is a :class:`Block`: the sentence that the kernel prints, and what its fields mean. What all
-machines print alike is in the modules of this package; what one machine prints is in
-:mod:`kpanic.grammars.machines`. A block that repeats one thing, as a backtrace does frames, is the text of
-all of them; the thing is a sentence of its own, and its reader loops.
+Each part is a :class:`Block`: the sentence that the kernel prints, and the meaning of its fields. Blocks of
+all machines are in the modules of this package; blocks of one machine are in :mod:`kpanic.grammars.machines`.
+A block with repetitions, such as a backtrace with its frames, is the text of all of them. The repeated item
+is a sentence of its own, and its reader loops.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Block(Unsought):
 
     :param key: ``module.block``.
     :param build: returns the pyparsing expression; its docstring holds examples.
-    :param kind: of the fact that the block says: ``owner``, ``pointer``, ``frames``, …
-    :param meaning: makes the value of the block from the fields of a match, empty ones left out.
+    :param kind: kind of the block's fact: ``owner``, ``pointer``, ``frames``, …
+    :param meaning: makes the value of the block from the fields of a match, without empty ones.
     :param each: the sentence that repeats in the block.
     """
 
@@ -46,19 +46,19 @@ class Block(Unsought):
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """What the kernel prints; indented as the block's lines are, since a docstring cannot be."""
+        """The kernel's lines, indented like the block's, which a docstring cannot be."""
         blanks = min((len(text) - len(text.lstrip()) for text in self.literals), default=0)
         return tuple(textwrap.indent(example, " " * blanks) for example in super().examples)
 
     @property
     def sentences(self) -> Iterator[Sentence]:
-        """The block itself and what repeats in it."""
+        """The block itself and its repeated sentence."""
         yield self
         if self.each is not None:
             yield self.each
 
     def read(self, text: str, at: int) -> tuple[int, Any] | None:
-        """Return where the match ends that begins ``at`` a place, and its value; None without one."""
+        """Return the end of the match that begins ``at`` an offset, and its value; None without a match."""
         found = self.match(text, at)
         return None if found is None else (found[0], self.meaning(found[1]))
 
@@ -75,7 +75,7 @@ def block(
 
 
 def sentence(build: Callable[[], ParserElement]) -> Sentence:
-    """Make a sentence of the decorated function: what repeats in a block."""
+    """Make the repeated sentence of a block from the decorated function."""
     return Sentence(_key(build), build)
 
 

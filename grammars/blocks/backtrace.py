@@ -1,4 +1,6 @@
-"""Call traces: what opens one, and its frames (arch/*/kernel/{dumpstack,stacktrace}.c, 2.6.32 to 7.x)."""
+"""Backtraces: the line that opens one, and its frames (arch/*/kernel/{dumpstack,stacktrace}.c, 2.6.32 to
+7.x).
+"""
 
 from __future__ import annotations
 
@@ -35,18 +37,18 @@ _IN_MODULE: Final = regex(r"/0x[0-9a-f]+ \[")
 
 
 class Opening(NamedTuple):
-    """``Call Trace:`` and whatever else opens a list of frames."""
+    """``Call Trace:`` and other lines that open a list of frames."""
 
     label: str
 
 
 class Trace:
-    """Lines of frames without another line between them; taken apart when somebody asks.
+    """Consecutive lines of frames; they are parsed on demand.
 
     :param text: the lines.
     :param frame: the sentence of one line.
-    :param machine: ``uname -m`` of the machine whose frames are written so, if only one's are.
-    :param linked: such frames need no line that opens them.
+    :param machine: ``uname -m`` of the machine that writes frames so, if it is the only one.
+    :param linked: whether such frames need no line that opens them.
     """
 
     __slots__ = ("_frame", "_frames", "_places", "_text", "linked", "machine")
@@ -72,7 +74,7 @@ class Trace:
         return next(iter(self), None) is not None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames, read as far as somebody asks."""
+        """Yield the frames, parsed on demand."""
         if self._frames is not None:
             return iter(self._frames)
         return (frame for _, frame in self._read())
@@ -83,17 +85,17 @@ class Trace:
         return read(self._text, self._frame)
 
     def mentions(self, text: str) -> bool:
-        """Tell whether the lines hold a text: a glance that spares to take them apart."""
+        """Tell whether the lines hold a text, without parsing them."""
         return text in self._text
 
     @property
     def sound(self) -> bool:
-        """Tell whether there is a frame that is no guess, or one of a kernel that can but guess."""
+        """Tell whether there is a reliable frame, or a frame of a kernel that can only guess."""
         return any(frame.reliable or frame.address is not None for frame in self)
 
     @property
     def guesses(self) -> tuple[Frame, ...]:
-        """The frames, if they are of a kernel that prints addresses: without frame pointers it guesses."""
+        """The frames, if their kernel prints addresses: such a kernel without frame pointers guesses."""
         return self.frames if _BRACKETED.search(self._text) else ()
 
     @property
@@ -125,7 +127,7 @@ def _read_rows(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
 
 
 def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
-    """Read line by line; a stack's name holds until another one's, or its end.
+    """Read line by line; a stack's name applies until its end or another stack's name.
 
     Yield each frame with the index of its line.
     """
@@ -133,7 +135,7 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
     match = frame.regex.match
     known = frame.regex.groupindex
     fields = [known[field] for field in _FIELDS if field in known]  # by number is faster than by name
-    called = "called" in known  # the first line of arm's names the innermost function, and where it is called
+    called = "called" in known  # arm's first line names the innermost function and its caller
     missing = [None] * (len(_FIELDS) - len(fields))
     at, line = 0, -1
     while at < len(text):

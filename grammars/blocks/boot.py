@@ -1,4 +1,4 @@
-"""What a boot says of itself (init/main.c, drivers/firmware/dmi_scan.c, drivers/rtc/class.c,
+"""A boot's own messages about itself (init/main.c, drivers/firmware/dmi_scan.c, drivers/rtc/class.c,
 systemd src/core/manager.c, util-linux term-utils/agetty.c)."""
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def prompt() -> ParserElement:
 
 @sentence
 def ksymoops() -> ParserElement:
-    """ksymoops 2.4.9 on i686 2.4.20-8.  Options used"""  # of the machine that it decodes an oops of
+    """ksymoops 2.4.9 on i686 2.4.20-8.  Options used"""  # the machine whose oops it decodes
     release = k.UpTo(".  Options used", least=1, most=64)("release")
     return "ksymoops " + k.word + " on " + k.word("machine") + " " + release + ".  Options used"
 
 
 SENTENCES: Final = (banner, command_line, machine, clock, hostname, prompt, ksymoops)
-"""What a boot says of itself."""
+"""A boot's facts about itself."""

@@ -1,4 +1,4 @@
-"""The machine that the report is of (lib/dump_stack.c, drivers/firmware/dmi_scan.c)."""
+"""The machine of the report (lib/dump_stack.c, drivers/firmware/dmi_scan.c)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VENDORS: Final = (
 
 
 def read_hardware(name: str) -> Hardware:
-    """Take ``VENDOR PRODUCT[/BOARD], BIOS VERSION DATE`` apart, as far as it can be.
+    """Parse ``VENDOR PRODUCT[/BOARD], BIOS VERSION DATE``, as far as possible.
 
     A device tree has one name, ``NAME (DT)``: its ``model``, or the first ``vendor,device`` that it is
     compatible with (arch/arm64/kernel/setup.c, v6.12: ``dump_stack_set_arch_desc``).

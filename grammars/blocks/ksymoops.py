@@ -1,4 +1,4 @@
-"""What ksymoops adds to an oops of Linux 2.4 and older, whose lines have addresses alone.
+"""Lines that ksymoops adds to an oops of Linux 2.4 and older, which has only addresses.
 
 ::
 

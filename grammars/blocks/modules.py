@@ -16,7 +16,7 @@ __all__ = ["BLOCKS", "Modules"]
 
 
 class Modules(NamedTuple):
-    """Names without the marks behind them: taints, and whether a module comes or goes, as ``(OE+)``."""
+    """Names without the marks after them, such as ``(OE+)``: taints, and whether a module comes or goes."""
 
     names: tuple[str, ...]
 

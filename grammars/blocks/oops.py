@@ -1,4 +1,4 @@
-"""Which oops of the boot it is, and its error code (die() of arch/*/kernel/{dumpstack,traps}.c)."""
+"""The number of the oops in its boot, and its error code (die() of arch/*/kernel/{dumpstack,traps}.c)."""
 
 from __future__ import annotations
 

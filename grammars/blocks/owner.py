@@ -1,4 +1,4 @@
-"""Who was running, on which kernel (lib/dump_stack.c, kernel/sched/core.c, arch/*/kernel/process.c)."""
+"""The running task, and its kernel (lib/dump_stack.c, kernel/sched/core.c, arch/*/kernel/process.c)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAMED: Final = regex(r"\[([A-Z])\]")
 
 
 class Owner(NamedTuple):
-    """Who was running, on what."""
+    """The task that was running, with its CPU, kernel and machine."""
 
     process: Process
     taint: Taint | None
@@ -75,7 +75,7 @@ def _release() -> ParserElement:
 
 
 def _kernel(behind: ParserElement) -> ParserElement:
-    """Match taints, release and build, with ``behind`` after them."""
+    """Match taints, release and build, followed by ``behind``."""
     gap = k.Regex(r"[ \t]{1,80}")
     clean = k.sentence("not tainted")  # typed from a photograph
     taints = clean | k.Combine("Tainted:" + k.UpTo(gap + _release() | _rest_blank(), most=160))
@@ -84,12 +84,12 @@ def _kernel(behind: ParserElement) -> ParserElement:
 
 
 def _rest_blank() -> ParserElement:
-    """Match what blanks are left of the line."""
+    """Match the remaining blanks of the line."""
     return k.Regex(r"[ \t]{0,80}(?=\n|\Z)").set_name("end of line")
 
 
 def _task(pid: ParserElement | str, behind: ParserElement) -> ParserElement:
-    """Match a process, then the kernel, which whoever quotes the line may put on the next one."""
+    """Match a process, then the kernel, which may be on the next line where the text is quoted."""
     blank = " " | k.Regex(r"\n[ \t]{1,16}(?=(?:Not t|T)ainted)")
     kernel = blank + k.Opt("Kdump: loaded ") + _kernel(behind)
     comm = k.UpTo(kernel, most=64)("comm")

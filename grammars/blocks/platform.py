@@ -1,4 +1,4 @@
-"""Lines that only one machine prints, and that name it so; some say on what board it runs."""
+"""Lines that only one machine prints, and that so identify it; some name the board."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["Platform", "platform"]
 
 
 class Platform(NamedTuple):
-    """Which machine a report is of."""
+    """The machine of a report."""
 
     machine: str
-    """``uname -m``; empty where the line leaves that to others."""
+    """``uname -m``; empty if the line does not tell."""
     hardware: str = ""
     """The board or the platform."""
     big_endian: bool = False
-    """The machine runs in the byte order that is not its usual one."""
+    """Whether the machine runs in its unusual byte order."""
 
 
 def platform(machine: str, *, big_endian: bool = False) -> Callable[[Mapping[str, str]], Platform]:
-    """Return the meaning of a block that only one machine prints; its field ``hardware`` is the board."""
+    """Return the meaning of a block of a single machine; its field ``hardware`` is the board."""
 
     def meaning(fields: Mapping[str, str]) -> Platform:
         return Platform(machine, fields.get("hardware", "").strip(), big_endian)

@@ -1,4 +1,4 @@
-"""Where the CPU was: what the instruction pointers of all machines have in common."""
+"""Where the CPU was: the common part of all machines' instruction pointers."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Pointer(Struct, frozen=True):
     user: bool = False
     """The CPU was in user mode: not the crash site."""
     caller: str = ""
-    """The function in the link register, where the lines have one."""
+    """The function in the link register, if the lines have one."""
     machine: str = ""
-    """``uname -m`` of the machine that writes it so; empty where several do."""
+    """``uname -m`` of the machine that writes it so; empty if several machines do."""
 
     def names(self, other: Pointer) -> bool:
-        """Tell whether it names the function of another pointer that has the address alone."""
+        """Tell whether it names the function of another pointer that has only an address."""
         return bool(self.ip.symbol) and not other.ip.symbol and self.ip.address == other.ip.address
 
 
 class Jump(NamedTuple):
-    """Where the CPU last jumped from, on machines that remember it apart from the link register."""
+    """The origin of the CPU's last jump, on machines that store it outside the link register."""
 
     caller: str
 
@@ -50,8 +50,8 @@ def pointer(
         field ``digits``.
     :param user: selectors of user mode.
 
-    Its field ``raw`` is the value as written, ``selector`` what tells user mode, ``caller`` the function of
-    the link register; the others are those of :data:`kpanic.grammars.vocabulary.body.place`.
+    Its field ``raw`` is the value as written, ``selector`` the value that shows user mode, ``caller`` the
+    function of the link register; the others are those of :data:`kpanic.grammars.vocabulary.body.place`.
     """
     by_digits = {} if isinstance(machine, str) else machine
     always = machine if isinstance(machine, str) else ""

@@ -1,4 +1,4 @@
-"""Rows of registers: each machine has its own, and all are read alike."""
+"""Rows of registers: each machine has its own, but all are read alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Registers", "named", "registers"]
 
 
 class Registers:
-    """Lines of registers; taken apart when somebody asks.
+    """Lines of registers; they are parsed on demand.
 
     :param text: the lines.
     :param read: yields the name and the value of each register of the lines.
@@ -27,7 +27,7 @@ class Registers:
         self.machine = machine
 
     def __eq__(self, other: object) -> bool:
-        """Compare the lines, and who reads them."""
+        """Compare the lines and their readers."""
         return isinstance(other, Registers) and (self._text, self._read) == (other._text, other._read)
 
     def __hash__(self) -> int:

@@ -1,4 +1,4 @@
-"""Functions that say where one piece of work ends and the next begins."""
+"""Functions at which one piece of work ends and the next begins."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREFIXES: Final = (
     "compat_SYSC_",
     "compat_SyS_",
 )
-"""What the entry of a system call carries in front, by era and machine (include/linux/syscalls.h)."""
+"""Prefixes of a system call's entry, by era and machine (include/linux/syscalls.h)."""
 
 DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -138,11 +138,11 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
         "^rcu_do_batch ^rcu_core ^rcu_process_callbacks ^invoke_rcu ^rcu_nocb_cb ^rcu_reclaim",
     ),
 )
-"""What they do, and patterns of their names with a space between them."""
+"""The functions' purpose, and patterns of their names, separated by spaces."""
 ANCHORS: Final = regex("|".join("|".join(patterns.split()) for _, patterns in DISPATCHERS))
 
 STARTS: Final = regex("|".join(dict(DISPATCHERS)["starts threads"].split()))
-"""Where a thread begins: the frame above it is the thread's main loop, which is as old as the thread."""
+"""Beginnings of a thread: the frame above is the thread's main loop, which is as old as the thread."""
 
 INTERRUPTS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -158,19 +158,21 @@ INTERRUPTS: Final[tuple[tuple[str, str], ...]] = (
     ("enters interrupts on s390", "^ext_int_handler"),
     ("enters interrupts on mips, riscv and others", "^do_irq$ ^handle_exception$ ^ret_from_exception$"),
 )
-"""What they do, and patterns of their names with white space between them."""
+"""The functions' purpose, and patterns of their names, separated by white space."""
 ENTRIES: Final = regex("|".join("|".join(patterns.split()) for _, patterns in INTERRUPTS))
-"""Where an interrupt came in: below it is what was going on."""
+"""Entries of an interrupt: below them is the interrupted work."""
 
 STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
     (r"^run_timer_softirq|^asm_|^sysvec_|^__sysvec|^smp_\w*apic|^idtentry|^irqentry", "brings interrupts in"),
 )
-"""Passed over in stalls, besides what is passed over everywhere."""
+"""Functions that are skipped in stalls, in addition to those that are always skipped."""
 
 GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
     ("smp_call_function", "smp_call_function", "it waits for other CPUs"),
 )
-"""Functions named as a group, by what they begin with: the kernel's version decides which it is; and why."""
+"""Functions that are named as a group, by their beginning, because their names depend on the kernel's
+version; with a reason.
+"""
 
 BLOCKERS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
     (
@@ -196,6 +198,6 @@ WAITING: Final[tuple[tuple[str, str], ...]] = (
     ("throttles writers for others", "^_*rq_qos_"),
     ("waits for a device's answer", "^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)"),
 )
-"""What a blocked task's stack begins with: a reason, and patterns with a space between them."""
+"""First functions of a blocked task's stack: a reason, and patterns, separated by spaces."""
 WAITS: Final = tuple(("|".join(patterns.split()), reason) for reason, patterns in WAITING)
 """One pattern for each reason."""

@@ -1,4 +1,4 @@
-"""The causes of crashes for the administrator: in words, whether the vmcore is needed, what to do."""
+"""The causes of crashes for the administrator: words, whether the vmcore is needed, and what to do."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Cause(NamedTuple):
     otherwise: str = ""
     """The sentence without them."""
     next: tuple[str, ...] = ()
-    """What to do besides looking at the vmcore."""
+    """Steps in addition to opening the vmcore."""
     servers: tuple[str, ...] = ()
-    """What to do on a machine with a BIOS, which may have a management controller."""
+    """Steps on a machine with a BIOS, which may have a management controller."""
     look: tuple[str, ...] = ()
     """Commands of crash(8) that answer the question; ``{address}`` is the faulting one."""
 

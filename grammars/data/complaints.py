@@ -9,14 +9,14 @@ class Complaint(NamedTuple):
     """A line that reports trouble, and its subject."""
 
     literal: str
-    """What the scan looks for."""
+    """The text that the scan searches for."""
     pattern: str
     """A regular expression that the line must hold too, empty where the literal suffices; its named groups
     become fields of the fact."""
     what: str
     """The subject of the complaint, in words."""
     many: bool = False
-    """Several lines that follow each other are one complaint."""
+    """Whether consecutive lines are one complaint."""
 
 
 HARDWARE: Final = (

@@ -24,7 +24,7 @@ _REBUILDS: Final = (
 
 @functools.lru_cache(maxsize=256)
 def distribution(release: str, banner: str) -> Distribution | None:
-    """Return the distribution of a kernel by ``uname -r`` and its banner; None where neither tells."""
+    """Return the distribution of a kernel by ``uname -r`` and its banner; None if neither tells."""
     if found := _EL.search(release):
         _, name, platform = next(row for row in _REBUILDS if row[0] in banner)
         return Distribution(name, platform, "redhat", f"{found[1]}.{found[2]}" if found[2] else found[1])
@@ -94,7 +94,7 @@ _MARKS: Final = (
 
 @functools.lru_cache(maxsize=256)
 def symbols(release: str, known: Distribution | None) -> Symbols | None:
-    """Return how to get the symbols of a kernel; None where no distribution is known to package them."""
+    """Return how to get the symbols of a kernel; None if no distribution is known to package them."""
     if not release:
         return None
     key = next((name for pattern, name in _MARKS if pattern.search(release)), "")

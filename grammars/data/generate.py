@@ -6,10 +6,10 @@ Debian packages the kernel's sources of several releases, and Universal Ctags, w
     apt-get download linux-source-6.1/bookworm linux-source-6.12/trixie linux-source-7.3/trixie-backports
     python -m kpanic.grammars.data.generate linux-source-*.deb
 
-A function is a helper where every file of a kernel that defines it is a helper file, in every release that
-has it. A header's definition counts only where no source file has one: it is the stub for kernels that are
-built without. A machine's own version of a helper is the helper, wherever the machine keeps it; a driver's
-own function with the name of one that all the kernel knows is told from it by its module.
+A function is a helper if every file that defines it is a helper file, in every release that has the function.
+A header's definition counts only if no source file has one: it is the stub for kernels that are built without
+the feature. A machine's own version of a helper is a helper too, in whatever file. A driver's own function
+with the name of a helper is distinguished by its module.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _NO_TYPES: Final = (
 _OWN: Final = ("arch/", "drivers/", "sound/")
 """Where a definition says nothing against a helper of the same name; in the last two if all know that."""
 _call = re.compile(r"(?:compat_)?sys_.*")
-"""System calls: some have their code among the entries, and do what a program asked for all the same."""
+"""System calls: some are defined among the entries, but do a program's own work."""
 
 
 class Release(NamedTuple):
-    """What the sources of one release say."""
+    """The definitions in the sources of one release."""
 
     version: str
     files: Mapping[str, set[str]]
@@ -90,7 +90,7 @@ def tags(tree: Path, kind: str, *folders: str) -> Iterator[tuple[str, str]]:
     languages = ("--languages=C,Asm", "--langmap=C:.c.h,Asm:.S", f"--kinds-C={kind}", "--kinds-Asm=l")
     regexes = (f"--regex-{regex}" for regex in _REGEXES.values())
     command = ("ctags", "-R", "-x", "--_xformat=%N\t%F", *languages, f"-I{_NO_TYPES}", *regexes, *folders)
-    with subprocess.Popen(  # noqa: S603 - no word of it is a stranger's
+    with subprocess.Popen(  # noqa: S603 - no part of it is untrusted
         command, cwd=tree, stdout=subprocess.PIPE, text=True, errors="replace"
     ) as done:
         for line in done.stdout or ():

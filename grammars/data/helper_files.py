@@ -1,13 +1,13 @@
-"""Source files whose functions are passed over when the suspect function is looked for.
+"""Source files whose functions the search for the suspect function skips.
 
-A function is a helper because of where the kernel defines it: code that serves every subsystem crashes over
-what it was handed. Each rule is a reason, which a report gives for every frame passed over, and glob patterns
-of files in the kernel's tree. :mod:`kpanic.grammars.data.generate` applies the rules to kernel sources and
+A function is a helper because of the file that defines it: code that serves every subsystem crashes because
+of its arguments. Each rule has a reason, which a report gives for every skipped frame, and glob patterns of
+files in the kernel's tree. :mod:`kpanic.grammars.data.generate` applies the rules to kernel sources and
 writes ``helpers.tsv``; a file that two rules match belongs to the first.
 
-Code that keeps state of its own is left out, although it is as general: where the scheduler, the page
-allocator's free lists, a radix tree or RCU's callbacks are found corrupt, no frame above knows better, and
-syzbot names them too.
+Code that keeps state of its own is left out, although it is as general: if the scheduler, the page
+allocator's free lists, a radix tree or RCU's callbacks are corrupt, no caller is a better suspect, and syzbot
+names them too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Rule(NamedTuple):
     """A kind of helper, by the files that define it."""
 
     name: str
-    """What the table calls the rule."""
+    """Name of the rule in the table."""
     reason: str
     """Why its functions are passed over, in a report's words."""
     files: str

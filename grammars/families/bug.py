@@ -1,4 +1,4 @@
-"""BUG() and what code calls a BUG (lib/bug.c, lib/list_debug.c, mm/usercopy.c)."""
+"""BUG(), and other messages that begin with BUG (lib/bug.c, lib/list_debug.c, mm/usercopy.c)."""
 
 from __future__ import annotations
 

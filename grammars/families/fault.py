@@ -1,4 +1,4 @@
-"""Page faults: the kernel touched an address that it may not (arch/*/mm/fault.c)."""
+"""Page faults: the kernel accessed an address that it may not access (arch/*/mm/fault.c)."""
 
 from __future__ import annotations
 

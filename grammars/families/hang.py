@@ -60,7 +60,7 @@ def hard() -> ParserElement:
     return (powerpc | others) + k.rest_of_line
 
 
-hung = Family("hung", ignore=r" is blocked on an? ")  # since 6.15: whom the one above waits for
+hung = Family("hung", ignore=r" is blocked on an? ")  # since 6.15: the task that the one above waits for
 
 
 def _task(then: str) -> ParserElement:

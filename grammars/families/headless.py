@@ -1,4 +1,4 @@
-"""Reports that lost their first line, known by their second one.
+"""Reports that lost their first line, recognised by their second one.
 
 A console that shares its line with a login prompt, a ring buffer that wrapped or a datagram that went missing
 takes the header away; what follows it still names the report.

@@ -32,7 +32,7 @@ _form = partial(
 
 
 def _access() -> ParserElement:
-    """Return the line that says what was done to which address."""
+    """Return the line that names the access and its address."""
     return k.later(k.one_of("Read", "Write")("access") + k.one_of(" of size", " at addr"), within=9)
 
 

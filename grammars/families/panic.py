@@ -1,4 +1,4 @@
-"""panic() with a reason of its own (kernel/panic.c and whoever calls it)."""
+"""panic() with a reason of its own (kernel/panic.c and its callers)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WARN() in its wordings (kernel/panic.c, lib/bug.c), and the warnings that have a name of their own.
+"""WARN() in its wordings (kernel/panic.c, lib/bug.c), and warnings with a name of their own.
 
 ::
 

@@ -1,10 +1,9 @@
 """Machines that Linux prints reports on, one file each.
 
-A machine's file has all that is particular to it: its names, the blocks of a report that it alone prints
+A machine's file has everything that is specific to it: its names, the blocks of a report that only it prints
 (instruction pointer, registers, frames), its error codes, its addresses, its instructions. Other
-distributions register theirs under the entry point group ``kpanic.machines``: a :class:`Machine`, or a
-module with some.
-Whoever needs to know something of a machine asks it, and never tests its name.
+distributions register theirs under the entry point group ``kpanic.machines``: a :class:`Machine`, or a module
+with some. Other modules ask the machine's object, and never test its name.
 """
 
 from __future__ import annotations
@@ -43,32 +42,32 @@ def _unknown(_code: int) -> Access:
 
 
 class Machine(Struct, frozen=True, kw_only=True):
-    """What is particular to a machine."""
+    """The specifics of a machine."""
 
     name: str
     """``uname -m``."""
     words: tuple[str, ...] = ()
-    """Words of a release or of the kernel's banner that name it, compilers' included."""
+    """Words of a release or of the kernel's banner that name it, including compilers' words."""
     bits: int = 64
-    """Of an address; 0 where they are not known."""
+    """Bits of an address; 0 if unknown."""
     blocks: tuple[Block, ...] = ()
-    """What it alone prints in a report."""
+    """The blocks of a report that only it prints."""
     entries: str = ""
-    """A regular expression for functions that it alone has: where its programs and interrupts enter."""
+    """A regular expression for functions that only it has: entries of its programs and interrupts."""
     opening: str = ""
-    """How it alone opens a trace of functions without their addresses."""
+    """The line with which only it opens a backtrace of functions without addresses."""
     flags: frozenset[str] = frozenset()
-    """Words behind ``Oops: … [#1]`` that no other machine prints."""
+    """Words after ``Oops: … [#1]`` that no other machine prints."""
     fault: Callable[[int], Access] = _unknown
-    """What the error code of a fault says."""
+    """The meaning of a fault's error code."""
     says_fetch: bool = False
     """The error code tells an instruction's fetch from a read."""
     says_trap: bool = False
-    """The error code says what an exception was that is no page fault."""
+    """Whether the error code tells what an exception other than a page fault was."""
     code_apart: bool = False
-    """What ``Oops:`` has is no error code."""
+    """Whether the number in ``Oops:`` is not an error code."""
     regions: Callable[[int], Address] = _split
-    """What an address is that is no poison, error code or NULL."""
+    """The meaning of an address other than a poison, an error code or NULL."""
     ignored_bits: int = 0
     """Topmost bits of an address that may hold a tag."""
     shadow: int = 0
@@ -82,16 +81,16 @@ class Machine(Struct, frozen=True, kw_only=True):
     untitled: bool = False
     """Frames may follow the registers without a line that opens them."""
     bug: frozenset[str] = frozenset()
-    """Instructions of BUG(), as ``Code:`` shows them, that the header takes for undefined ones."""
+    """Instructions of BUG(), as ``Code:`` shows them, which the header calls undefined."""
     disassembler: Disassembler | None = None
 
     def locate(self, address: int) -> Address:
-        """Say what an address is, as far as the number alone tells."""
+        """Return the meaning of an address, as far as the number alone tells."""
         bits = self.bits or (64 if address > _BITS_32 else 32)
         return special(address, bits) or self.regions(address)
 
     def access(self, code: int | None) -> Access:
-        """Put an error code into words; empty where the machine has none that says something."""
+        """Return an error code in words; empty if it says nothing on this machine."""
         return NOTHING if code is None else self.fault(code)
 
     def cause(self, header: str, access: Access, address: int | None) -> str:
@@ -124,7 +123,7 @@ def _by_name() -> dict[str, Machine]:
 
 @lru_cache(maxsize=1)
 def _words() -> tuple[re.Pattern[str], dict[str, str]]:
-    """Return what finds words that name machines, with a group for a compiler's target, and the machines."""
+    """Return the machines, after a pattern for words that name them, with a group for a compiler's target."""
     names = {word: machine.name for machine in installed() for word in machine.words}
     words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))  # one may be part of another
     target = r"(?P<target>(?<=-linux)|(?=-(?:\w{1,20}-)?linux))"
@@ -142,7 +141,7 @@ def find(name: str) -> Machine:
 
 
 def of_flags(flags: Iterable[str]) -> str:
-    """Return ``uname -m`` of the machine that alone prints one of the words behind ``Oops: … [#1]``."""
+    """Return ``uname -m`` of the only machine that prints one of the words after ``Oops: … [#1]``."""
     return next((machine.name for machine in installed() if not machine.flags.isdisjoint(flags)), "")
 
 
@@ -158,7 +157,7 @@ def _of_entry(function: str) -> str:
 
 
 def of_trace(opening: str, frames: Sequence[Frame]) -> str:
-    """Return ``uname -m`` of the machine that alone prints such a trace; empty where it does not tell.
+    """Return ``uname -m`` of the only machine that prints such a backtrace; empty if several do.
 
     :param opening: the line that opens it.
     """
@@ -170,7 +169,7 @@ def of_trace(opening: str, frames: Sequence[Frame]) -> str:
 
 
 def named_in(text: str) -> str:
-    """Return ``uname -m`` of the machine that a release or a banner names; empty where it names none."""
+    """Return ``uname -m`` of the machine that a release or a banner names; empty if it names none."""
     pattern, names = _words()
     found = list(pattern.finditer(text))
     best = next((one for one in found if one["target"] is not None), found[0] if found else None)

@@ -1,4 +1,4 @@
-"""What a fault was, in words: the access that was tried, as the error codes of machines tell it."""
+"""Words for a fault: the access that was tried, from the error codes of machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Deed = Literal["", "read", "write", "execute"]
 
 
 class Access(NamedTuple):
-    """What was tried, as far as the error code says it."""
+    """The access that was tried, as far as the error code tells."""
 
     words: str
     """``write to a non-present page by the kernel``."""

@@ -1,4 +1,4 @@
-"""What an address is, as far as the number alone tells (include/linux/poison.h)."""
+"""The meaning of an address, as far as the number alone tells (include/linux/poison.h)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = Literal["null", "poison", "error", "user", "kernel", "non-canonical"]
 
 
 class Address(NamedTuple):
-    """What an address is."""
+    """The meaning of an address."""
 
     place: Place
     words: str
@@ -22,7 +22,7 @@ class Address(NamedTuple):
 USER: Final = Address("user", "an address of user space")
 KERNEL: Final = Address("kernel", "an address of the kernel")
 NULL_PAGE: Final = 0x1000
-"""Bytes: what is below goes through a NULL pointer; arch/x86/mm/fault.c draws the line there too."""
+"""Bytes: a lower address comes from a NULL pointer; arch/x86/mm/fault.c has the same limit."""
 _NEAR: Final = 0x10000
 """Bytes around a poison that a field of a large object may be away."""
 _ERRORS: Final = 4095
@@ -50,14 +50,14 @@ _DELETED_32: Final = frozenset({0x100, 0x122})
 
 
 def apart(machine: str) -> Address:
-    """Return what an address is where a machine tells the two kinds apart by other means than their value."""
+    """Return the meaning of an address on a machine that does not separate the two kinds by value."""
     return Address(
         "kernel", f"an address of the kernel or of user space, which {machine} keeps apart otherwise"
     )
 
 
 def special(address: int, bits: int) -> Address | None:
-    """Return what an address is that no memory has, whatever the machine: NULL, an error code, poison."""
+    """Return the meaning of an address that no machine's memory has: NULL, an error code, poison."""
     if address < NULL_PAGE:
         words = f"NULL plus 0x{address:x}" if address else "NULL"
         deleted = bits == 32 and address in _DELETED_32  # noqa: PLR2004
@@ -76,14 +76,17 @@ def special(address: int, bits: int) -> Address | None:
 
 
 def split(kernel: int) -> Callable[[int], Address]:
-    """Return what tells addresses where the kernel's begin at one, and user space's are below it."""
+    """Return a function from addresses to meanings, for a kernel that begins at one address, above user
+    space.
+    """
     return lambda address: KERNEL if address >= kernel else USER
 
 
 def regions(*known: tuple[int, int, Place, str]) -> Callable[[int], Address]:
-    """Return what tells addresses by regions ``(first, last, place, words)``; the first that holds one.
+    """Return a function from addresses to meanings, by regions ``(first, last, place, words)``; the first
+    match counts.
 
-    What no region holds is the kernel's.
+    An address outside all regions is the kernel's.
     """
 
     def locate(address: int) -> Address:

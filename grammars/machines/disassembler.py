@@ -30,24 +30,24 @@ class Disassembler(Struct, frozen=True, kw_only=True):
     modes: tuple[str, ...]
     """capstone's, ``64`` of ``CS_MODE_64``."""
     order: Literal["bytes", "little", "big"] = "bytes"
-    """The dump has bytes as they lie in memory, or numbers, which lie there in this order."""
+    """Byte order of the dump's numbers in memory; bytes are in memory order already."""
     shown: Literal["bytes", "digits", "number"] = "digits"
     """An instruction is shown byte by byte, as digits in the order of its bytes, or as a number."""
     pairs: bool = False
-    """capstone leaves an operand ``8(a5)`` of a compressed instruction in one piece."""
+    """Whether capstone returns an operand ``8(a5)`` of a compressed instruction in one piece."""
     trapped: Callable[[Sequence[str], int, CrashReport], int] = _marked
-    """From the words of the dump and the index of the marked one: the index of the one that trapped."""
+    """Returns the index of the trapping word, from the words of the dump and the index of the marked one."""
     register: Callable[[str], str] = _same
-    """From capstone's name of a register: the dump's, in lower case; empty for what is no register."""
+    """Returns the dump's name of a register, in lower case, from capstone's; empty for other operands."""
     halves: Mapping[str, str] = field(default_factory=dict)
     """Registers that are the lower 32 bits of others."""
     compressed: Disassembler | None = None
-    """Settings for an instruction that is marked as two bytes."""
+    """Capstone's settings for an instruction that is marked as two bytes."""
     call: str = ""
-    """How a call's mnemonic begins, on a machine whose relative branches capstone groups as jumps."""
+    """Beginning of a call's mnemonic, on a machine whose relative branches capstone groups as jumps."""
     trap: bytes = b""
     """The instruction of BUG(): most of all that traps, and no reason to load a disassembler."""
     trap_name: str = ""
     """Its mnemonic."""
     operand: tuple[str, ...] = ()
-    """How instructions begin whose only operand decides what they do: a divisor, a place to go to."""
+    """Beginnings of instructions whose only operand decides the result: a divisor, a target."""

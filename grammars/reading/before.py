@@ -1,4 +1,4 @@
-"""What came before the crash: warnings, OOM kills, taints, messages that are missing."""
+"""Events before the crash: warnings, OOM kills, taints, missing messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN: Final = 6
 
 
 def _earlier_flags(report: CrashReport) -> tuple[str, ...]:
-    """Return the taints but the one that this report set itself, which a panic behind its header shows."""
+    """Return the taints without the one that this report set itself, which a panic after its header shows."""
     if report.taint is None:
         return ()
     panic, owner = lines_of(report.facts, "panic"), lines_of(report.facts, "owner")
@@ -51,7 +51,7 @@ MISSING: Final = Claim("{count} messages are missing from the report.", "lost", 
 
 
 def read(report: CrashReport) -> Step:
-    """List what went wrong in this boot before."""
+    """List earlier trouble in this boot."""
     return Step(
         NAME,
         step_sentences(

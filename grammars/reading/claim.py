@@ -1,8 +1,8 @@
-"""The sentences that the reading can say: each is said only where lines of the report prove it.
+"""The sentences that the reading can say: each only if lines of the report prove it.
 
-A :class:`Claim` states something and needs lines that say so. An :class:`Absence` states that something does
-not stand in the lines that were read, which is less than that it is not so; it needs its condition to hold.
-Both are constants of the steps' modules, so that :data:`SENTENCES` has all of them.
+A :class:`Claim` makes a statement and needs lines that prove it. An :class:`Absence` says that the lines that
+were read do not mention something, and needs its condition to hold. Both are constants of the steps' modules,
+so that :data:`SENTENCES` has all of them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["SENTENCES", "Absence", "Claim", "step_sentences"]
 class Claim:
     """A sentence that lines prove.
 
-    :param words: a template; what a field holds stands in the lines.
+    :param words: a template; the values of its fields stand in the lines.
     :param kinds: kinds of the facts whose lines prove it.
-    :param derived: fields that are worked out of what the lines say, and do not stand in them.
+    :param derived: fields that are computed from the lines and do not stand in them.
     """
 
     def __init__(self, words: str, *kinds: str, derived: tuple[str, ...] = ()) -> None:
@@ -36,7 +36,7 @@ class Claim:
     def say(
         self, report: CrashReport, lines: Iterable[Line] | None = None, **fields: object
     ) -> Sentence | None:
-        """Return the sentence; None where no line proves it.
+        """Return the sentence; None if no line proves it.
 
         :param lines: the lines that prove it, if they are not those of all facts of its kinds.
         """
@@ -47,7 +47,7 @@ class Claim:
 
 
 class Absence:
-    """A sentence that says what does not stand in the lines that were read.
+    """A sentence about something that the lines that were read do not mention.
 
     :param words: a template.
     :param holds: its condition.
@@ -58,7 +58,7 @@ class Absence:
         SENTENCES.append(self)
 
     def say(self, report: CrashReport, lines: Iterable[Line] = (), **fields: object) -> Sentence | None:
-        """Return the sentence; None where its condition does not hold.
+        """Return the sentence; None if its condition does not hold.
 
         :param lines: the first and the last line that were read, where it names them.
         """

@@ -1,4 +1,4 @@
-"""What followed from the crash, and how it ended."""
+"""The consequences of the crash, and its end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DIED: Final = Absence(
     lambda report: report.fatal and report.cause != "sysrq" and not _panicked(report),
 )
 SURVIVED: Final = frozenset({"atomic-sleep", "bad-page", "lock-misuse"})
-"""Causes of a BUG that the kernel goes on from: it prints them and kills nothing."""
+"""Causes of a BUG after which the kernel continues: it prints them and kills nothing."""
 
 
 def _kills(report: CrashReport) -> bool:

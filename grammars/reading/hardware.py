@@ -1,4 +1,4 @@
-"""Which machine it was, and whether it complained before the crash."""
+"""The machine, and its complaints before the crash."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ UNSEEN: Final = Absence(
 
 
 def read(report: CrashReport) -> Step:
-    """Name the machine and what it complained about."""
+    """Name the machine and its complaints."""
     return Step(NAME, step_sentences(NO_MACHINE.say(report), _machine(report), *_complaints(report)))
 
 

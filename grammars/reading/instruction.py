@@ -1,8 +1,8 @@
 """The instruction that trapped, decoded from ``Code:``, and the registers that it went through.
 
-The bytes stand as each machine prints them: single ones on x86 (arch/x86/kernel/dumpstack.c), numbers of 16
+Each machine prints the bytes in its own way: single ones on x86 (arch/x86/kernel/dumpstack.c), numbers of 16
 or 32 bits on arm, arm64, powerpc and riscv (dump_instr, show_instructions), as they lie in memory on s390x
-(arch/s390/kernel/dis.c). The trapping one is in ``<>`` or ``()``. What differs between machines is in the
+(arch/s390/kernel/dis.c). The trapping one is in ``<>`` or ``()``. The differences between machines are in the
 :class:`~kpanic.grammars.machines.disassembler.Disassembler` of each.
 """
 
@@ -97,7 +97,7 @@ def installed() -> bool:
 
 
 def decode(report: CrashReport, registers: Registers | None = None) -> Instruction | None:
-    """Decode the instruction that a crash happened at; None where the text does not have it."""
+    """Decode the instruction at which a crash happened; None if the text does not have it."""
     registers = Registers(report) if registers is None else registers
     machine = machines.find(report.kernel.architecture)
     taken = _trapping(report, machine.disassembler)
@@ -232,7 +232,7 @@ def _name(found: capstone.CsInsn, number: int, settings: Disassembler) -> str:
 
 
 def _address(instruction: Instruction, parts: _Parts, registers: Registers, bits: int) -> Instruction:
-    """Work out an address from what the registers held."""
+    """Compute an address from the values of the registers."""
     held = [registers.get(name) for name in (parts.base, parts.other)]
     base, other = held
     known = all(register is not None or not name for name, register in zip(parts, held, strict=False))

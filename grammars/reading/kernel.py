@@ -1,4 +1,4 @@
-"""Which kernel it was, how it was started, how long it had been up."""
+"""The kernel, its start and its uptime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 NAME: Final = "kernel and boot image"
 _RESERVED: Final = regex(r"\bcrashkernel=(\S+)")
 CRASH_KERNEL: Final = "elfcorehdr="
-"""What kexec tells the kernel that it starts after a crash: where the dead one's memory is."""
+"""Parameters that kexec passes to the kernel that it starts after a crash: the place of the dead kernel's
+memory.
+"""
 
 KERNEL: Final = Claim(
     "The kernel is Linux {release}{distribution}{architecture}{build}.",

@@ -1,4 +1,4 @@
-"""Through what the kernel got there: how it was entered, the suspect function, the functions passed over."""
+"""The path to the crash: the entry into the kernel, the suspect function, the skipped functions."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ def _entered(report: CrashReport, functions: Sequence[str], found: Entry) -> tup
 
 
 def _inside(report: CrashReport, functions: Sequence[str], found: Entry) -> tuple[str, tuple[Line, ...]]:
-    """Say more of an entry than its kind, with the lines that show it."""
+    """Describe an entry in more detail than its kind, with the lines that show it."""
     proof = frame(report, functions[found.at])
     if found.kind == "work":
         named = next((fact for fact in report.facts if fact.kind == "work queue"), None)
@@ -298,4 +298,4 @@ def _through(functions: Sequence[str], report: CrashReport) -> str:
 
 
 _NOTICED: Final = frozenset({"rcu-stall", "soft-lockup", "hard-lockup"})
-"""Causes that a timer's interrupt notices: what matters is whom it interrupted."""
+"""Causes that a timer's interrupt notices: the interrupted task matters."""

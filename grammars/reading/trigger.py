@@ -1,4 +1,4 @@
-"""Who or what set the crash off, and why the kernel did not go on."""
+"""The trigger of the crash, and why the kernel did not continue."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _STATES: Final = {"D": "in uninterruptible sleep (D)", "R": "runnable (R)", "S":
 
 
 def read(report: CrashReport) -> Step:
-    """Say who set it off, and why the kernel did not go on."""
+    """Name the trigger, and why the kernel did not continue."""
     tell = _CAUSES.get(report.cause)
     said = tuple(filter(None, tell(report))) if tell else ()
     blocked = report.cause == "hung-task" and bool(said)  # the task that was running is khungtaskd

@@ -1,4 +1,4 @@
-"""What follows from the steps: the cause, how sure it is, whether the vmcore is needed, what to do."""
+"""The verdict from the steps: the cause, its confidence, whether the vmcore is needed, what to do."""
 
 from __future__ import annotations
 

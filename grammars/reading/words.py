@@ -1,4 +1,4 @@
-"""What the kernel itself said: its first line, the oops, the error code and the address in words."""
+"""The kernel's own words: its first line, the oops, the error code and the address in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single lines that are held back until their host crashes: what a boot says of itself.
+"""Single lines that are held back until their host crashes: a boot's messages about itself.
 
 Few boots crash, and the next boot makes the lines void. Of most blocks it is enough to know that some single
 line is in them: they are put aside, and where the lines are is looked up once the host crashes, unless it
@@ -25,11 +25,11 @@ __all__ = ["ASIDE", "HELD_BY_HOST", "Held"]
 HELD: Final = 4 * 1024 * 1024
 """Maximum bytes of held lines, of all hosts together."""
 HELD_LINE: Final = 256
-"""Bytes that a held line costs beside its own."""
+"""Bytes of memory that a held line takes in addition to its text."""
 HELD_BY_HOST: Final = 64
 """Maximum held lines per host."""
 ASIDE: Final = 16
-"""Maximum blocks whose single lines are not yet looked at."""
+"""Maximum blocks whose single lines are not yet examined."""
 
 
 class Held:

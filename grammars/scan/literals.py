@@ -41,7 +41,7 @@ class Literal(NamedTuple):
     before: int = 0
     """Lines worth reading before it, of its host."""
     boot: bool = False
-    """A boot begins with it: earlier single lines of the same host are void."""
+    """Whether a boot begins with it: earlier single lines of the same host are then void."""
     record: bool = False
     """A record begins with it that stands in the input in another order (:attr:`Transport.marks`)."""
 

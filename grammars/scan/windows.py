@@ -45,7 +45,7 @@ class Windows:
         return bool(self._left)
 
     def state(self) -> tuple[object, ...]:
-        """Return how many more lines are wanted, and behind which."""
+        """Return the number of further wanted lines, and the line that they follow."""
         return dict(self._left), self._budget, self._due, self._time
 
     @property

@@ -1,4 +1,4 @@
-"""What the syslog daemon or the journal writes to every terminal: an emergency once more.
+"""Messages that the syslog daemon or the journal writes to every terminal: repeated emergencies.
 
 ::
 

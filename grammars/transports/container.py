@@ -1,4 +1,4 @@
-"""What container runtimes put before a line.
+"""Prefixes that container runtimes put before a line.
 
 ::
 

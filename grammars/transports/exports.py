@@ -1,4 +1,4 @@
-r"""What the command lines and consoles of log stores print: Loki, CloudWatch, Cloud Logging, Elasticsearch.
+r"""Output of the command lines and consoles of log stores: Loki, CloudWatch, Cloud Logging, Elasticsearch.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The journal's entries with all their fields: ``journalctl -o json``, ``-o export`` and their kin for eyes.
+"""The journal's entries with all their fields: ``journalctl -o json``, ``-o export`` and similar.
 
 ``-o verbose`` indents the lines of the export form, below a line with the entry's time and cursor;
 ``-o json-pretty`` has a member a line.

@@ -1,4 +1,4 @@
-"""What mails, web pages and terminals put around and into a line: quotation marks, ``&lt;`` for ``<``."""
+"""Additions of mails, web pages and terminals to a line: quotation marks, ``&lt;`` for ``<``."""
 
 from __future__ import annotations
 
@@ -78,4 +78,4 @@ that a terminal of z/VM, whose code page is 037, has in the places of ``[`` and 
 TABLE: Final = Transport(name="table", reader=_Table, order=28, starts=" \t|" + DIGITS)
 """The row of a table, as log viewers show it and Markdown writes it: dates, blanks, then the line."""
 MARK: Final = Transport(name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + DIGITS)
-"""Before a stamp or a level: spaces, the number of the line, or a mark of whoever lists lines."""
+"""Prefix of a stamp or a level: spaces, the number of the line, or a mark of a program that lists lines."""

@@ -24,7 +24,7 @@ _MOST: Final = 4 * 1024 * 1024
 """Bytes kept of records that wait for their other parts; a kernel's whole ring buffer is smaller."""
 
 _OVERHEAD: Final = 100
-"""Bytes that a line costs beside its text."""
+"""Bytes of memory that a line takes in addition to its text."""
 
 _Numbered = tuple[int, bytes]
 

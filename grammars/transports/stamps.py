@@ -1,4 +1,4 @@
-"""Stamps that several transports share: patterns, and the moments that they name."""
+"""Stamps that several transports share: patterns, and the moments that the stamps name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Syslog: RFC 3164 and its kin, RFC 5424, journalctl's text, and the stamp of whoever listened on a line.
+"""Syslog: RFC 3164 and similar forms, RFC 5424, journalctl's text, and the stamps of console listeners.
 
 ::
 
@@ -99,7 +99,7 @@ class _Programs(LineReader):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._alone = False
-        """The kernel's words come right behind a stamp."""
+        """The kernel's words come right after a stamp."""
 
     def gap(self) -> None:
         self._alone = False

@@ -95,7 +95,7 @@ class NotifyConfig(Settings, frozen=True, kw_only=True):
         names = [target.name for target in self.targets]
         for index, name in enumerate(names):
             if name in names[:index]:
-                raise ValueError(f"targets[{index}].name: is there twice")
+                raise ValueError(f"targets[{index}].name: appears twice")
 
 
 def service(target: Target) -> NotifyBase:

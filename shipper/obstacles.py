@@ -58,7 +58,7 @@ def unwritable(path: str | Path) -> Iterator[str]:
 
 
 def unbindable(kind: socket.SocketKind, text: str, address: tuple[str, int]) -> Iterator[str]:
-    """Yield a line if an address cannot be listened at.
+    """Yield a line if an address cannot be used to listen.
 
     :param text: the address as it was configured.
     """
@@ -70,4 +70,4 @@ def unbindable(kind: socket.SocketKind, text: str, address: tuple[str, int]) -> 
             probe.bind(address)
         except OSError as error:
             lacks = "; it needs CAP_NET_BIND_SERVICE" if error.errno in _REFUSED else ""
-            yield f"{text}: cannot be listened at: {error.strerror}{lacks}"
+            yield f"{text}: cannot listen: {error.strerror}{lacks}"

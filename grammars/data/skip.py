@@ -2,7 +2,7 @@
 
 Most helpers are known by their source file (:mod:`kpanic.grammars.data.helper_files`). The others are here:
 names that macros, compilers and tracers make, helpers in files that are no helpers otherwise, modules from
-outside the kernel's tree, and the helpers of kernels whose sources nobody packages any more. Each entry is a
+outside the kernel's tree, and the helpers of kernels whose sources are no longer packaged. Each entry is a
 reason, which a report gives for every frame passed over, and regular expressions that are searched in the
 function's name without compiler suffixes.
 """

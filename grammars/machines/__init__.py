@@ -123,7 +123,7 @@ def _by_name() -> dict[str, Machine]:
 
 @lru_cache(maxsize=1)
 def _words() -> tuple[re.Pattern[str], dict[str, str]]:
-    """Return the machines, after a pattern for words that name them, with a group for a compiler's target."""
+    """Return the pattern of words that name machines, with a group for targets, and the words' machines."""
     names = {word: machine.name for machine in installed() for word in machine.words}
     words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))  # one may be part of another
     target = r"(?P<target>(?<=-linux)|(?=-(?:\w{1,20}-)?linux))"

@@ -68,7 +68,7 @@ class Instruction(NamedTuple):
 
 
 class Registers:
-    """The registers of a crash by their names in lower case, the first of each; read when somebody asks."""
+    """The registers of a crash by their names in lower case, the first of each; parsed on demand."""
 
     __slots__ = ("_written",)
 

@@ -130,7 +130,7 @@ def _serve(
         if not renewed:
             systemd.notify("STOPPING=1")
         if not service.stop(config.shutdown_timeout):
-            log("something would not end in time; what it had is kept and comes again")
+            log("a thread did not end in time; its crashes are kept and come again")
             sys.stderr.flush()
             if renewed:  # only this ends a thread inside a library's call
                 os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
@@ -148,7 +148,7 @@ def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say)
     except Failure as error:
         for line in str(error).splitlines():
             log(line, level="error")
-        log("the configuration is not read again: what ran before goes on", level="error")
+        log("the configuration is wrong: the previous one stays in effect", level="error")
         systemd.notify("READY=1")
         return None
     return made

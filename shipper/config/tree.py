@@ -235,7 +235,7 @@ class Tree:
             for key, child in value.items():
                 self._join(tree[last], (key,), child, where, above + keys)
         else:
-            self.faults.add(f"{where.source}: {name}: is there twice")
+            self.faults.add(f"{where.source}: {name}: appears twice")
 
     def _filled(self, value: Any, where: Where, path: Key) -> Any:  # noqa: ANN401 - any YAML
         """Return the value of a key with its variables filled in."""

@@ -249,7 +249,7 @@ class _Folders:
                     try:
                         if _state(os.stat(name, dir_fd=descriptor, follow_symlinks=False)) == state:
                             os.unlink(name, dir_fd=descriptor)
-                    except FileNotFoundError:  # somebody else has removed it
+                    except FileNotFoundError:  # another process has removed it
                         continue
         except FileNotFoundError:  # all of it
             return

@@ -29,7 +29,7 @@ def parse_listen_address(key: str, text: str) -> tuple[str, int]:
     :raises ValueError: the text is no address; the message begins with ``key``.
     """
     host, colon, port = text.rpartition(":")
-    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - only where somebody wrote so
+    host = host.strip("[]") or "0.0.0.0"  # noqa: S104 - only if it is configured so
     number = int(port) if colon and port.isascii() and port.isdigit() else 0
     try:
         known = 0 < number < 65_536 and socket.getaddrinfo(host, number)  # noqa: PLR2004 - 16 bits
@@ -93,10 +93,10 @@ class ListenAddress:
             self._next = time.monotonic() + self.RETRY
             if not self._failed:
                 self._failed = True
-                say(f"{self._text}: cannot be listened at: {error.strerror}; it is tried again until it can")
+                say(f"{self._text}: cannot listen: {error.strerror}; trying again until that works")
             return None
         if self._failed:
-            say(f"{self._text}: is listened at now")
+            say(f"{self._text}: listening now")
         return listening
 
     def _bind(self) -> socket.socket:

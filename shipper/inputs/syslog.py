@@ -165,7 +165,7 @@ class _Listening:
     def _listen(self, addresses: list[ListenAddress], listening: list[socket.socket]) -> None:
         """Receive and parse until the service ends.
 
-        :param addresses: those that cannot be listened at yet.
+        :param addresses: those that cannot be used to listen yet.
         :param listening: gets the sockets.
         """
         pause: float | None = None

@@ -230,7 +230,7 @@ def _answers(
                 break
             size += len(data)
             if size > LARGEST:
-                yield Answer("dump", skipped="its answers are larger than anybody reads")
+                yield Answer("dump", skipped="its answers are too large")
                 return
             *rows, held = (held + data).split(b"\n")
             for row in rows:

@@ -166,8 +166,8 @@ def test_variables_have_defaults_and_a_dollar_can_be_written(tmp_path: Path) -> 
             "kpanic.yml:2: inputs[0].type: there is no such input; the nearest is kdump",
         ),
         ("inputs:\n  - {}\n", "kpanic.yml:2: inputs[0]: expected a type: file, journal, kdump"),
-        ("path.data: a\npath:\n  data: b\n", "kpanic.yml:2: path.data: is there twice"),
-        ("tags: a\ntags: b\n", "kpanic.yml:2: tags: is there twice"),
+        ("path.data: a\npath:\n  data: b\n", "kpanic.yml:2: path.data: appears twice"),
+        ("tags: a\ntags: b\n", "kpanic.yml:2: tags: appears twice"),
         ("tags: ['${NIX}']", "kpanic.yml:1: the environment has no NIX; set it, or write ${NIX:default}"),
         (
             "data_stream.namespace: My-Space",

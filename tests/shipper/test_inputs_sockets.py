@@ -163,8 +163,8 @@ def test_a_place_that_comes_late_is_listened_at(kind: str, monkeypatch: pytest.M
             send(PLAIN if kind == "netconsole" else list(messages(OOPS, "web-1")), to)
             until(lambda: feed.crashes)
     assert feed.said == [
-        f"127.0.0.1:{to}: cannot be listened at: Address already in use; it is tried again until it can",
-        f"127.0.0.1:{to}: is listened at now",
+        f"127.0.0.1:{to}: cannot listen: Address already in use; trying again until that works",
+        f"127.0.0.1:{to}: listening now",
     ]
 
 
@@ -189,7 +189,7 @@ def test_a_socket_that_is_taken_is_said_and_datagrams_of_anything_are_survived()
         until(lambda: feed.crashes)
     assert feed.said == []
     assert other.said == [
-        f"127.0.0.1:{to}: cannot be listened at: Address already in use; it is tried again until it can"
+        f"127.0.0.1:{to}: cannot listen: Address already in use; trying again until that works"
     ]
 
 

@@ -282,7 +282,7 @@ def test_a_target_that_cannot_be_is_refused(settings: dict[str, Any], said: str)
 
 
 def test_two_targets_have_two_names() -> None:
-    with pytest.raises(ValueError, match=r"^targets\[1\].name: is there twice"):
+    with pytest.raises(ValueError, match=r"^targets\[1\].name: appears twice"):
         NotifyConfig(targets=[Target(name="x", url="json://a"), Target(name="x", url="json://b")])
 
 

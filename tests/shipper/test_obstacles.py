@@ -78,7 +78,7 @@ def test_an_address_that_another_has_is_said() -> None:
         other.bind(("127.0.0.1", 0))
         where = other.getsockname()
         (line,) = unbindable(socket.SOCK_DGRAM, "127.0.0.1:x", where)
-        assert line == "127.0.0.1:x: cannot be listened at: Address already in use"
+        assert line == "127.0.0.1:x: cannot listen: Address already in use"
     assert list(unbindable(socket.SOCK_DGRAM, "127.0.0.1:x", where)) == []
 
 
@@ -108,7 +108,7 @@ output.file.path: {tmp_path}/file/panics.ndjson
         _, err = kpanic("test", "config", "-c", "kpanic.yml", code=1)
     assert "output.file: " in err
     assert f"{tmp_path}/file is not a folder" in err
-    assert f"inputs[0]: 127.0.0.1:{port}: cannot be listened at: Address already in use" in err
+    assert f"inputs[0]: 127.0.0.1:{port}: cannot listen: Address already in use" in err
     assert not kpanic.store.parent.exists()
     out, _ = kpanic("test", "config", "-c", "kpanic.yml", "-E", f"output.file.path={tmp_path}/new/x")
     assert ": fine; " in out

@@ -357,7 +357,7 @@ def test_a_known_sender_loses_nothing_while_others_overflow_the_port(
         inbox.close()
         taken = ListenAddress(socket.SOCK_DGRAM, "here", (local, port))
         assert taken.listen(feed.say) is None, "nobody else gets the port"
-        assert "cannot be listened at: Address already in use" in feed.said[-1]
+        assert "cannot listen: Address already in use" in feed.said[-1]
     inbox.drain(keep, time.monotonic() + 60)
     mine = [message for message in got if not message.startswith(b"x")]
     assert mine == [b"one", b"two", *(b"%d" % number for number in range(100))]

@@ -148,7 +148,7 @@ def _renewed(store: Store, source: tuple[str | None, tuple[str, ...]], log: Say)
     except Failure as error:
         for line in str(error).splitlines():
             log(line, level="error")
-        log("the configuration is wrong: the previous one stays in effect", level="error")
+        log("this configuration cannot be used: the previous one stays in effect", level="error")
         systemd.notify("READY=1")
         return None
     return made

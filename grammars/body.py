@@ -1,8 +1,8 @@
 """The body of a report: its blocks, found by how they begin.
 
 A plain ``MatchFirst`` would try every block on every line. :class:`BlockSwitch` looks up the block first,
-with a single regular expression over the beginnings of all of them, and passes over the lines that none of
-them begins: their cost is that of a search, not that of a grammar.
+with a single regular expression over the beginnings of all blocks, and skips all other lines: their cost is
+that of a search, not that of a grammar.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ COMMON: Final[tuple[Block, ...]] = (
     *ksymoops.BLOCKS,
     *backtrace.BLOCKS,
 )
-"""What all machines print alike."""
+"""Blocks that all machines print alike."""
 
 
 SHORTEST: Final = 2
@@ -57,7 +57,7 @@ SHORTEST: Final = 2
 
 
 class BlockSwitch:
-    """Blocks, found by what their lines begin with.
+    """Finds blocks by the beginning of their lines.
 
     :param blocks: in the order in which they are tried on one line.
     """
@@ -75,7 +75,7 @@ class BlockSwitch:
         self._begin = regex(f"\n(?:({tree(self._by_first)})" + "".join(f"|({one})" for one in unnamed) + ")")
 
     def read(self, text: str, at: int) -> tuple[int, int, str, Any] | None:
-        """Look for the next line, behind a newline, that a block begins at.
+        """Look for the next line, after a newline, at which a block begins.
 
         :returns: where that newline is, where the block ends, its kind and its value; None without a block.
         """
@@ -103,7 +103,7 @@ class BlockSwitch:
 
 
 def _by_first(literals: Iterable[str]) -> dict[str, list[str]]:
-    """Return literals by what those have in common that begin with the same characters.
+    """Group literals that begin with the same characters, by their common beginning.
 
     A pattern of all of them takes three times as long to compile as one of their beginnings.
     """
@@ -127,7 +127,7 @@ def switch() -> BlockSwitch:
 
 
 class Body:
-    """The facts of a report, read as far as somebody asks."""
+    """The facts of a report, read lazily."""
 
     __slots__ = ("_at", "_ended", "_facts", "_report", "_switch", "_text")
 
@@ -145,7 +145,7 @@ class Body:
         return iter(self._facts) if self._ended else self.after(-1)
 
     def after(self, number: int) -> Iterator[Fact]:
-        """Yield the facts behind fact ``number``."""
+        """Yield the facts after fact ``number``."""
         facts = self._facts
         while True:
             number += 1
@@ -162,5 +162,5 @@ class Body:
 
 
 def read(report: ReportText) -> Body:
-    """Read the lines of a report that anything is known about, in order."""
+    """Return the facts of a report, in the order of its lines."""
     return Body(report)

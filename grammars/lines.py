@@ -1,7 +1,7 @@
 r"""Kernel lines out of whatever their transport wrapped around them.
 
-One :class:`Reader` for all transports: by its first character a line goes to those that it may be of
-(:mod:`kpanic.grammars.transport`), until one takes it. A line that none takes is the kernel's own words.
+One :class:`Reader` serves all transports: it offers a line to those that its first character allows
+(:mod:`kpanic.grammars.transport`), until one takes it. A line that no transport takes is the kernel's text.
 
 ``Line.time`` is printk's clock (seconds since boot); ``epoch`` is the transport's own stamp where that names
 its year and its zone, else None: RFC 3164 has no year, ``dmesg -T`` no zone. ``text`` holds no control code
@@ -38,18 +38,18 @@ _LINE: Final = functools.partial(tuple.__new__, Line)
 """Line, without the cost of a call in Python."""
 _TIMED: Final = itemgetter(1)
 _JOINED: Final = regex(r"[^\n](?:<\d>)?\[ {0,5}(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? ")
-"""A stamp in the midst of a line."""
+"""A stamp in the middle of a line."""
 _STAMPED: Final = regex(r"\[(?<=[^\n]\[) {0,5}\d{1,7}\.\d{6}\]")
-"""Whether there is one: a pattern that begins with a literal is searched for much faster."""
+"""Whether there may be such a stamp; a pattern that begins with a literal is much faster to search."""
 TOGETHER: Final = 3600.0
 """Maximum seconds between two records on one line."""
 _PLAIN: Final = bytes(range(0x20, 0x7F)) + b"\n"
-"""What most text consists of: whether there is anything else is known sooner than by ``isprintable``."""
+"""Characters that most text consists of; finding others this way is faster than ``isprintable``."""
 _RETURNS: Final = regex(r"(?<!\r)\r+\n")
 
 
 def _parted(line: Line) -> Iterator[Line]:
-    """Yield the records that stand on one line, each behind its stamp, as the lines that they were."""
+    """Yield the records on one line, each with its stamp, as separate lines."""
     time = line.time
     stamps = []
     if time is not None and _STAMPED.search(line.text) is not None:
@@ -78,17 +78,17 @@ def _usual(pattern: str) -> re.Pattern[str]:
 
 
 class Reader:
-    """Reads lines that follow each other; says nothing of how they were found."""
+    """Reads lines that follow each other, however they were found."""
 
     def __init__(self, transports: Transports | None = None) -> None:
         self._transports = transports or transport_.default()
         self._usual = _usual(self._transports.usual)
         self._readers: dict[int, LineReader] = {}
-        """Readers of the transports that a line was offered to, by their number."""
+        """Readers of the transports that were offered a line, by the transport's number."""
         self._names: dict[LineReader, str] = {}
-        """Names of those whose lines have a prefix."""
+        """Names of transports whose lines have a prefix."""
         self._takers: list[LineReader] = []
-        """Readers that took the current line, or what it carried."""
+        """Readers that took the current line, or the line within it."""
         self._busy: list[LineReader] = []
         """Readers that wait for more, or that the next line may continue."""
         self._nested = 0
@@ -100,7 +100,7 @@ class Reader:
         return any(reader.pending for reader in self._busy)
 
     def state(self) -> dict[int, dict[str, object]]:
-        """Return what the readers of transports remember of the lines before, by their numbers."""
+        """Return the state of the transports' readers, by their numbers."""
         states = {}
         for number, reader in self._readers.items():
             new = type(reader)(self)
@@ -110,7 +110,7 @@ class Reader:
         return states
 
     def gap(self) -> None:
-        """Forget what the last line began: the next one does not follow it."""
+        """Forget a record that the last line began: the next line does not follow it."""
         for reader in self._readers.values():
             reader.gap()
         self._busy = [reader for reader in self._busy if reader.pending or reader.open]
@@ -144,12 +144,12 @@ class Reader:
         return self._stated(found) if self.lost else found
 
     def alone(self, number: int, line: bytes, original: bytes | None = None) -> list[Line]:
-        """Read a line that has nothing to do with the one before."""
+        """Read a line that does not continue the line before."""
         self.gap()
         return self.read(number, line, original)
 
     def again(self, row: Row) -> list[Line]:
-        """Read a line, or what a transport carried in one."""
+        """Read a line, or the line that a transport wrapped."""
         text = row.text
         if not text.isprintable():
             text = scrub(text)
@@ -168,7 +168,7 @@ class Reader:
         return [Line(row.number, text, raw=row.raw)]
 
     def run(self, first: int, lines: bytes) -> list[Line]:
-        """Read whole lines that follow each other, as :meth:`read` does, the usual form of them faster."""
+        """Read whole lines that follow each other, as :meth:`read` does, but faster for the usual form."""
         found: list[Line] = []
         add = found.append
         text = lines.decode("utf-8", "replace")
@@ -207,7 +207,7 @@ class Reader:
         return found
 
     def _new(self, number: int) -> LineReader:
-        """Return the reader of a transport, whose first line comes."""
+        """Return a new reader of a transport."""
         transport = self._transports.all[number]
         reader = self._readers[number] = (transport.reader or LineReader)(self)
         if transport.prefixes:
@@ -215,7 +215,7 @@ class Reader:
         return reader
 
     def _ask(self, reader: LineReader, row: Row) -> list[Line] | None:
-        """Offer a line to a transport; one that fails at it did not take it."""
+        """Offer a line to a transport; a transport that raises an error does not take the line."""
         try:
             found = reader.read(row)
         except Exception as error:  # noqa: BLE001 - of whichever transport: the line is still plain text
@@ -231,7 +231,7 @@ class Reader:
         return found
 
     def _settled(self) -> list[Line]:
-        """Return the lines that are complete since another transport's line came."""
+        """Return the lines that another transport's line completes."""
         found = [
             line._replace(transport=self._names.get(reader, ""))
             for reader in self._busy
@@ -242,7 +242,7 @@ class Reader:
         return found
 
     def _stated(self, found: list[Line]) -> list[Line]:
-        """Tell the first line of the records that were lost before it."""
+        """Add the number of records that were lost before it to the first line."""
         if self.lost and found:
             found[0] = found[0]._replace(lost=found[0].lost + self.lost)
             self.lost = 0

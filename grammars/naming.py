@@ -1,4 +1,4 @@
-"""Which crash it is: title, status and suspect function, from a report's header and the facts of its body."""
+"""Names a crash: title, status and suspect function, from a report's header and the facts of its body."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Named", "name"]
 
 HEADER: Final = 8192
-"""Characters behind a header that its grammar may look at."""
+"""Characters after a header that its grammar may look at."""
 
 
 class Named(Struct):
@@ -38,14 +38,14 @@ class Named(Struct):
     family: Family
     blame: Blame
     place: str = ""
-    """Where the CPU was, or the function that the header names: in the title where no frame is left to be the
+    """Where the CPU was, or the function that the header names; the title names it if no frame can be the
     suspect function."""
 
 
 def name(
     registry: Registry, head: Head, report: ReportText, facts: Body, *, brief: bool = False
 ) -> Named | None:
-    """Name the crash whose header is the first line of a report; None where the line is no header.
+    """Name the crash whose header is the first line of a report; None if the line is no header.
 
     :param brief: only the title is wanted.
     """

@@ -1,4 +1,4 @@
-"""Lines become incidents: boots and hosts are kept apart, the first report of an incident opens it."""
+"""Turns lines into incidents: keeps boots and hosts apart; the first report of an incident opens it."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ ALL_LINES: Final = 48_000
 ALL_CHARACTERS: Final = 8 << 20
 """Maximum characters of all open incidents and of the boots' lines."""
 LOOK: Final = 4 * BLOCK
-"""Bytes with crashes in them between two checks of these limits."""
+"""Bytes of text with crashes between two checks of these limits."""
 HOSTS: Final = 4096
 """Maximum hosts that are kept apart at once."""
 CUT: Final = frozenset("[<")
 """How a line of the kernel begins."""
 _REPEATED: Final = regex(r"---\[ end (?P<panic>Kernel panic - .+)")
-"""How panic() ends, with what it began with."""
+"""How panic() ends: with the reason that it began with."""
 _WHOLE: Final = regex(r"(?:<\d+>)?\[[ \d.]+\]").match
 
 
 class Parser:
     """Reads a log piece by piece.
 
-    Feed it chunks of bytes as they come; it returns the crashes that are complete. :meth:`close` returns
+    Feed it chunks of bytes as they arrive; it returns the crashes that are complete. :meth:`close` returns
     the rest.
     """
 
@@ -66,14 +66,14 @@ class Parser:
         self._now = 0.0
         self._taken = 0  # bytes
         self._last = Line(0, "")
-        self._echoes: list[Line] = []  # what repeats lines that come by another way
+        self._echoes: list[Line] = []  # finds lines that arrive a second time by another transport
         self._echoing = False
         self._reported = False
 
     def feed(self, chunk: bytes, now: float = 0.0, count: int | None = None) -> list[CrashReport]:
         """Read a chunk; return the crashes that ended in it.
 
-        :param now: the caller's clock, in seconds: :meth:`settle` goes by it.
+        :param now: the caller's clock, in seconds, for :meth:`settle`.
         :param count: the line breaks in the chunk, where they have been counted.
         """
         self._now = now
@@ -99,14 +99,15 @@ class Parser:
 
     @property
     def blank(self) -> bool:
-        """Whether nothing is kept of what was read but its last lines: no boot, no crash."""
+        """Whether the parser keeps nothing but the last lines that it read: no boot, no crash."""
         return not (self._streams or self._echoes or self._scanner.holds)
 
     def settle(self, last: float, last_head: float) -> list[CrashReport]:
-        """Return the crashes of hosts of which nothing more is to be expected, while others go on.
+        """Return the crashes of hosts that have gone quiet, while other hosts go on.
 
-        :param last: moment since which their host must have added nothing to them, or
-        :param last_head: moment since which no header came: a kernel that lives goes on printing.
+        :param last: a crash is complete if its host added nothing to it since this moment.
+        :param last_head: a crash is complete if no header arrived since this moment: a kernel that survived
+            a report goes on printing.
         """
         found: list[CrashReport] = []
         for stream in self._streams.values():
@@ -147,7 +148,7 @@ class Parser:
         return found
 
     def _heard(self, lines: Sequence[Line]) -> Sequence[Line]:
-        """Return lines without those that repeat others; these count where no others are heard."""
+        """Return lines without those that repeat others; repeated lines count if the others do not arrive."""
         echoing = self._finder.search.transports.echoes
         if not self._echoing and echoing.isdisjoint(map(_TRANSPORT, lines)):
             return lines
@@ -190,7 +191,7 @@ class Parser:
                 faults.note("line", error)
 
     def _attributed(self, lines: Sequence[Line]) -> Sequence[Line]:
-        """Give lines without a prefix to the host whose line they stand right behind."""
+        """Give lines without a prefix to the host of the line right before them."""
         hosts = set(map(_HOST, lines))
         if len(hosts) > 1 or self._last.host:
             attributed = []
@@ -205,7 +206,7 @@ class Parser:
         return lines
 
     def _follow(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
-        """Read lines without a literal: mostly all of one boot, and of an incident that is open."""
+        """Read lines without a literal; most belong to one boot and to an open incident."""
         if len(set(map(_HOST, lines))) == 1:
             stream = self._stream(lines[0].host, found)
             times = [time for line in lines if (time := line.time) is not None]
@@ -246,7 +247,7 @@ class Parser:
             stream.recent.append(line)
 
     def _relieve(self) -> list[CrashReport]:
-        """Read what opened first where too much is open; forget hosts of which too much is known."""
+        """Read the oldest incidents if too much is open; forget hosts if too much of them is kept."""
         streams = self._streams
         lines, characters = self._kept()
         if lines <= ALL_LINES and characters <= ALL_CHARACTERS:
@@ -267,7 +268,7 @@ class Parser:
         return found
 
     def _kept(self) -> tuple[int, int]:
-        """Return how many lines and characters all hosts keep."""
+        """Return how many lines and characters are kept of all hosts."""
         kept = [stream.kept() for stream in self._streams.values()]
         return sum(lines for lines, _ in kept), sum(characters for _, characters in kept)
 
@@ -286,7 +287,7 @@ class Parser:
         return [number for number in numbers if number < families]
 
     def _stream(self, host: str, found: list[CrashReport]) -> Stream:
-        """Return the stream of a host; the one that waited longest makes room."""
+        """Return the stream of a host; the stream that was idle longest makes room."""
         stream = self._streams.get(host)
         if stream is None:
             if len(self._streams) >= HOSTS:
@@ -358,7 +359,7 @@ class Parser:
         return found
 
     def _restart(self, stream: Stream, *, cut: bool = False) -> list[CrashReport]:
-        """Begin another boot; what it ended waits until it has said what it is."""
+        """Begin another boot; the incident before it waits until the boot's kind is known."""
         found = self._bury(stream)
         if stream.incident is not None:
             stream.ended = Ended(stream.boot, stream.incident, cut)
@@ -366,7 +367,7 @@ class Parser:
         return found
 
     def _bury(self, stream: Stream) -> list[CrashReport]:
-        """Read the incident of the boot before: a crash kernel boots only where the other one died."""
+        """Read the incident of the boot before: a crash kernel boots only after the other one died."""
         if stream.ended is None:
             return []
         ended, stream.ended = stream.ended, None
@@ -377,7 +378,7 @@ class Parser:
         return [crash]
 
     def _read(self, boot: Boot, incident: Incident, *, died: bool = False) -> CrashReport | None:
-        """Read an incident with what its boot had said before it."""
+        """Read an incident with the lines that its boot printed before it."""
         if incident.copy is not None and len(incident.copy.lines) > len(incident.lines):
             incident = incident.copy
         known = replace(
@@ -401,7 +402,7 @@ class Parser:
         return _analysed(crash)
 
     def _mended(self, incident: Incident) -> Incident:
-        """Return an incident without broken lines; the same one where none was."""
+        """Return an incident without broken lines; the same object if no line was broken."""
         lines, above = mend(incident.lines), mend(incident.above)
         if lines is incident.lines:
             return incident if above is incident.above else replace(incident, above=tuple(above))
@@ -410,17 +411,17 @@ class Parser:
 
 
 def _cut(line: Line) -> bool:
-    """Tell whether a line begins in the midst of another one of the kernel's."""
+    """Tell whether a line begins in the middle of another kernel line."""
     return line.raw[:1] in CUT and not _WHOLE(line.raw) and "[" in line.raw[1:]
 
 
 def died(report: CrashReport) -> CrashReport:
-    """Return the report as one that the kernel died of, which where it was found says: kdump's folder."""
+    """Return the report as a fatal one: kdump's folder, where it was found, proves that."""
     return report if report.fatal else _analysed(structs.replace(report, fatal=True))
 
 
 def renumbered(report: CrashReport, number: Callable[[int], int]) -> CrashReport:
-    """Return the report with other numbers of its lines, and its analysis with them.
+    """Return the report and its analysis with other line numbers.
 
     :param number: returns the new number of a line.
     """
@@ -429,9 +430,9 @@ def renumbered(report: CrashReport, number: Callable[[int], int]) -> CrashReport
 
 
 def _moved(value: Any, number: Callable[[int], int], lines: dict[int, Line]) -> Any:  # noqa: ANN401 - a part of a report
-    """Return a value with other numbers of all lines in it.
+    """Return a value with other numbers for all lines in it.
 
-    :param lines: the new lines by the identity of the old ones: what names a line twice does so again.
+    :param lines: the new lines by the identity of the old ones, so that two references to a line stay two.
     """
     if isinstance(value, Line):
         if id(value) not in lines:
@@ -455,7 +456,7 @@ def _moved(value: Any, number: Callable[[int], int], lines: dict[int, Line]) -> 
 
 
 def _analysed(crash: CrashReport) -> CrashReport:
-    """Return a crash with its reading; without one where a step has a fault."""
+    """Return a crash with its reading, or without it if a step fails."""
     try:
         return structs.replace(crash, analysis=analyse(crash))
     except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
@@ -466,7 +467,7 @@ def _analysed(crash: CrashReport) -> CrashReport:
 
 
 CRASH_KERNEL: Final = "elfcorehdr="
-"""What kexec tells the kernel that it starts after a crash: where the dead one's memory is."""
+"""The parameter that kexec passes to a crash kernel: where the dead kernel's memory is."""
 CHUNK: Final = BLOCK
 """Bytes read at once."""
 
@@ -476,9 +477,10 @@ def parse(
 ) -> Generator[CrashReport, None, None]:
     """Read a log and yield its crashes in order.
 
-    ``source`` is text, bytes, a binary stream or chunks of bytes. No text raises an error; what reading the
-    source raises comes after the crashes before it. ``ahead``: it may be read by another thread, which is
-    faster if nothing makes it wait.
+    No text raises an error. An error of the source is raised after the crashes before it.
+
+    :param source: text, bytes, a binary stream or chunks of bytes.
+    :param ahead: whether another thread may read the source, which is faster if it never waits.
     """
     if isinstance(source, str):
         source = source.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""What an installation compiles once, as it does with its modules: regular expressions, Hyperscan's literals.
+"""Keeps what an installation compiles once, as its modules: regular expressions and Hyperscan's literals.
 
 :mod:`re` compiles in Python: compiling the patterns for a few hundred crashes takes as long as Python's
 start. The result is kept in ``__pycache__``, by the rules of compiled modules (PEP 3147): for one version of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["PATTERNS", "Patterns", "compile"]
 
 Key = tuple[object, ...]
-"""A pattern and the flags that are given with it, or whatever tells something else that is compiled."""
+"""A pattern and its flags, or the arguments that something else was compiled with."""
 Arguments = tuple[int, bytes, int, dict[str, int], tuple[str | None, ...]]
 """Flags, code, number of groups, numbers of the groups by name, names by number."""
 
@@ -38,7 +38,8 @@ class Patterns:
     """Compiled patterns of one file.
 
     :param path: the file, which need not exist.
-    :ivar missed: those that were compiled because the file does not have them, with what makes their entries.
+    :ivar missed: those that were compiled because the file lacks them, each with the function that makes its
+        entry.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,7 +1,7 @@
-"""One incident's lines become one :class:`CrashReport`.
+"""Turns the lines of one incident into one :class:`CrashReport`.
 
 The header gives the crash its name (:mod:`kpanic.grammars.naming`), the facts of the body say the rest
-(:mod:`kpanic.grammars.gather`); here both are put together with what the boot said before.
+(:mod:`kpanic.grammars.gather`). This module puts both together with what the boot said before.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ SYSRQ: Final = "sysrq_handle_crash"
 CONSEQUENCES: Final = 16
 """Maximum later reports of an incident whose titles are worked out."""
 FAULT: Final = "the grammar has a fault"
-"""How the doubt about a report begins at which the grammar failed."""
+"""Beginning of the doubt about a report at which the grammar failed."""
 LONGEST: Final = 400
 """Maximum characters of such a doubt."""
 LINES: Final = 200
-"""Lines of a later report that are looked at."""
+"""Maximum lines of a later report that are read."""
 NEAR: Final = 4
-"""Lines of one header: a literal so close to the one before is of the same report."""
+"""Maximum lines of one header: a literal within them is part of the same report."""
 ALONE: Final = 2.0
-"""Seconds that the lines of a report without a trace take at most."""
+"""Maximum seconds between the first and the last line of a report without a trace."""
 DEADLY: Final = frozenset({"oops", "bug"})
 """Kinds of reports that ``Fatal exception`` follows from."""
 CRASH: Final = frozenset({"oops", "error code", "pointer", "registers", "code", "opening", "frames"})
-"""Kinds of the facts that an oops has of its own."""
+"""Kinds of facts that an oops prints itself."""
 _WIDER: Final = (64, 32)
-"""Bits of a machine, and of one that a word names wrongly."""
+"""Bits of a machine, and the machine that a word names wrongly."""
 OWNER_WITHIN: Final = 16
-"""Lines of a report without a trace in which who was running is looked for."""
+"""Lines of a report without a trace in which the running task is looked for."""
 STOPPING: Final = ": stopping"
 """End of the first line of a CPU that a panic stops (arch/arm/kernel/smp.c, arch/arm64/kernel/smp.c)."""
 _OWNER: Final = "CPU: "
@@ -78,7 +78,7 @@ PANIC: Final = "panic"
 
 
 def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | None:
-    """Read one incident: its first report is the cause, the others follow from it."""
+    """Read one incident: its first report is the cause; the others are consequences."""
     for number, head in enumerate(incident.heads):
         heads = incident.heads[number:]
         start, text = report_text(_until_others(incident.lines, heads), head)
@@ -102,7 +102,7 @@ def read(registry: Registry, boot: Boot, incident: Incident) -> CrashReport | No
 
 
 def _behind(incident: Incident, number: int) -> Incident | None:
-    """Return what begins at the head behind one that ends another report; None without another head.
+    """Return the incident that begins at the head after ``number``; None without another head.
 
     :param number: index of the head.
     """
@@ -119,9 +119,9 @@ def _behind(incident: Incident, number: int) -> Incident | None:
 
 
 def _until_others(lines: Sequence[Line], heads: Sequence[Head]) -> Sequence[Line]:
-    """Return the lines before those of other CPUs: the same lines where none of these is known.
+    """Return the lines before those of other CPUs; all lines if no other CPU printed any.
 
-    What is left of a report ends with its panic, a panic's own report where it stops another CPU.
+    The rest of a report ends with its panic. A panic's own report ends where it stops another CPU.
     """
     family = heads[0].hits[0][0]
     if family is remains:
@@ -138,9 +138,9 @@ def _until_others(lines: Sequence[Line], heads: Sequence[Head]) -> Sequence[Line
 
 
 def _turned(registry: Registry, incident: Incident, number: int) -> Incident | None:
-    """Return an incident with the report first that a panic follows from, where the text has it behind.
+    """Return an incident whose first report is the one that led to the panic, where the text has it last.
 
-    Whoever types a screen off may begin with its last line.
+    People who type a screen off may begin with its last line.
 
     :param number: index of the panic's head.
     """
@@ -162,12 +162,12 @@ def fault_of(error: Exception) -> str:
 
 
 def _named(host: str) -> str:
-    """Return the host of a stamp, empty where the machine had no name yet."""
+    """Return the host of a stamp; empty if the machine had no name yet."""
     return "" if host.lower() in NO_HOST else host
 
 
 def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> CrashReport:
-    """Return what there is of an incident at which the grammar failed: its lines, and its boot."""
+    """Return the lines and the boot of an incident at which the grammar failed."""
     head = incident.lines[incident.heads[0].place]
     return CrashReport(
         title=plain(head.text) or "unknown",
@@ -193,16 +193,16 @@ def unread(boot: Boot, incident: Incident, error: Exception, *, fatal: bool) -> 
 
 
 def _said(incident: Incident, named: Named) -> Line:
-    """Return the header; without one, the line by which the rest of its report is known."""
+    """Return the header; without a header, the line that identifies the rest of its report."""
     number = 1 if named.family is remains and len(incident.heads) > 1 else 0
     return incident.lines[incident.heads[number].place]
 
 
 def _gathered(facts: Body, named: Named, incident: Incident) -> Gathered:
-    """Collect a report's facts; KFENCE and KCSAN close theirs with who was running.
+    """Collect a report's facts; KFENCE and KCSAN print the running task last.
 
-    What comes seconds after a line that the kernel prints alone is another report's. So is where the CPU was
-    when a kernel crashed once more while it panicked.
+    Lines that arrive seconds after a single-line report belong to another report. So does the instruction
+    pointer of a kernel that crashed once more while it panicked.
     """
     own: Iterable[Fact] = facts
     head = incident.lines[incident.heads[0].place]
@@ -222,7 +222,7 @@ def _gathered(facts: Body, named: Named, incident: Incident) -> Gathered:
 
 
 def _complete(found: Gathered, whole: Gathered) -> None:
-    """Take the kernel and the machine from what other CPUs print as a panic stops them."""
+    """Take the kernel and the machine from the lines of CPUs that a panic stops."""
     found.machine = found.machine or whole.machine
     if found.owner is None and (owner := whole.first("owner")):
         found.owner = owner.value._replace(process=Process())
@@ -233,7 +233,7 @@ def _complete(found: Gathered, whole: Gathered) -> None:
 
 
 def _glued(text: ReportText, found: Gathered) -> Fact | None:
-    """Return who was running where a console wrote something else before it on its line."""
+    """Return the running task where a console wrote other text before it on its line."""
     trace = (fact.place for fact in found.facts if fact.kind in {"opening", "frames"})
     for place, line in enumerate(text.lines[: next(trace, OWNER_WITHIN)]):
         at = line.text.find(_OWNER)
@@ -281,7 +281,7 @@ def _panic(incident: Incident) -> Iterable[Fact]:
 
 
 def _between(facts: Iterable[Fact], first: int, end: int) -> Iterable[Fact]:
-    """Yield facts with their lines from number ``first`` on and before ``end``, if they have such."""
+    """Yield facts with those of their lines that have numbers from ``first`` to before ``end``, if any."""
     for fact in facts:
         lines = tuple(line for line in fact.lines if first <= line.number < end)
         if lines:
@@ -326,7 +326,7 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
 def _tells(machine: str, named: str) -> bool:
     """Tell whether the report's registers say the machine better than a word in the kernel's name.
 
-    A build for a board may be named alike for its 32-bit and its 64-bit processors.
+    A board's build may have the same name for its 32-bit and its 64-bit processors.
     """
     return bool(machine) and (not named or (machines.find(machine).bits, machines.find(named).bits) == _WIDER)
 

@@ -1,6 +1,6 @@
 """A pyparsing expression with a name, built and compiled only when it is needed.
 
-Running the kernel's sentences takes no pyparsing: their patterns are kept in :mod:`kpanic.grammars.compiled`,
+Matching needs no pyparsing: the patterns are kept in :mod:`kpanic.grammars.compiled`,
 which ``python -m kpanic.grammars.regenerate`` writes. A sentence whose source is newer than that, or that
 belongs to another distribution, is compiled where it is first used.
 """
@@ -32,7 +32,7 @@ LANGUAGE: Final = (
 """Modules that every pattern depends on."""
 _NUMBERED: Final = regex(r"__\d+$")
 _INDENT: Final = regex(r"(?<=\n) {4}")
-"""Of the lines of a function's docstring; blanks behind it are the kernel's."""
+"""Indentation of the lines of a function's docstring; further blanks are the kernel's."""
 
 
 def checksum(module: str) -> int:
@@ -52,7 +52,7 @@ def _language() -> int:
 
 
 def _source(module: str) -> Path:
-    """Return where the source of a module of the grammar is, without importing it."""
+    """Return the path of a grammar module's source, without importing the module."""
     loaded = sys.modules.get(module)
     if loaded is not None and loaded.__file__:
         return Path(loaded.__file__)
@@ -162,7 +162,7 @@ class Sentence:
 
 
 class Unsought(Sentence):
-    """A sentence that nothing looks for by how it begins: it may begin with anything."""
+    """A sentence that is not looked for by its beginning, which may be anything."""
 
     @cached_property
     def literals(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The suspect function: which frames are asked, in which order, and which are passed over.
+"""Finds the suspect function: which frames are considered, in which order, and which are skipped.
 
 The instruction pointer is rarely the culprit: it stands in the checker, the lock or the allocator that
 noticed. So helpers are passed over, each for a reason: by the source file that defines them
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
 Rules = tuple[tuple[str, str], ...]
 
 _RUST = "_R"
-"""What Rust's mangled names begin with (RFC 2603)."""
+"""Beginning of Rust's mangled names (RFC 2603)."""
 _BUILT = regex(r"\.|\$(?:part|isra|constprop|cold)\b")
 """What a compiler puts behind a name, where a ``.`` is none of a name's: xtensa writes ``$part$0``."""
 _MANGLED = regex(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
-"""Frames whose reason for being passed over is kept."""
+"""Maximum functions whose skip reason is remembered."""
 IDLE: Final = regex(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|arch_cpu_halt")
 PANIC: Final = "panic"
 WATCHDOG: Final = 4
-"""Frames at the top of a stack of which one is panic() where the watchdog called it."""
+"""Frames at the top of a stack among which panic() stands if the watchdog called it."""
 RUNAWAY: Final = 8
-"""Frames of one function in one stack that are a recursion without an end."""
+"""Number of frames of one function in one stack that means an endless recursion."""
 BEHIND: Final = "is only the address behind a call that never returns"
 """Frames ``f+0x0/…`` of machines that print the address to return to (``%pS``), not the call (``%pB``)."""
 LOCKS: Final = "locks for others"
@@ -67,16 +67,17 @@ PRINTERS: Final = frozenset(
         "reports what others found",
     }
 )
-"""Reasons of the functions that a trace begins with."""
+"""Skip reasons of functions at the beginning of a trace."""
 REMEMBERED: Final = 16_384
-"""Functions whose skip rule is kept at hand."""
+"""Maximum functions whose skip rule is remembered."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def base(symbol: str) -> str:
-    """Take from a symbol what the build adds: ``f.isra.0.cold``, ``__pfx_f`` and ``f_noprof`` are ``f``.
+    """Remove what the build adds to a symbol: ``f.isra.0.cold``, ``__pfx_f`` and ``f_noprof`` become ``f``.
 
-    So is C++'s ``_Z1fv``. Rust's is as its source has it, without a build's hashes: ``<T as Trait>::method``.
+    C++'s ``_Z1fv`` becomes ``f``, too. A Rust name becomes the source's, without hashes:
+    ``<T as Trait>::method``.
     """
     if symbol.startswith("<"):
         return symbol
@@ -109,7 +110,7 @@ RULES: Final = (SKIP, STALL_SKIP, WAITS)
 
 @functools.lru_cache(maxsize=64)
 def compiled(rules: Rules) -> Names:
-    """Return the rules, ready to be asked."""
+    """Return the compiled rules."""
     return Names(rules)
 
 
@@ -135,14 +136,14 @@ class Walker:
     """Looks for the suspect function in the facts of a report."""
 
     def __init__(self, items: Body, extra: Rules = ()) -> None:
-        """Start a walk over the items behind a header; ``extra`` are the family's own rules."""
+        """Start a walk over the facts after a header; ``extra`` are the family's own rules."""
         self.items = items
         self.extra = extra
         self.skipped: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
-        """Functions of modules met so far, which may resemble the kernel's own helpers."""
+        """Functions of modules that were found so far; their names may resemble the kernel's helpers."""
         self.resort = ""
-        """The first function passed over that is the suspect where no other frame is left."""
+        """The first skipped function; it is the suspect if no other frame is left."""
 
     def find(self, walk: Walk, named: str, more: Iterable[str] = ()) -> Blame:
         """Walk as a form asks for; ``named`` and ``more`` are functions that the report names."""
@@ -166,24 +167,24 @@ class Walker:
         return way()
 
     def _chain(self) -> Blame:
-        """Ask whatever frames come first."""
+        """Consider the frames that come first, whichever they are."""
         first = self._first(self._trace(self.items, bare_frames=True))
         return self._blame(first, "the first frame of the report that is no helper")
 
     def _called(self) -> Blame:
-        """Ask the frames of the first call trace."""
+        """Consider the frames of the first call trace."""
         first = self._first(self._trace(self.items))
         return self._blame(first, "the first frame of the call trace that is no helper")
 
     def place(self) -> str:
-        """Return the function that the first instruction pointer in the kernel is in, whichever it is."""
+        """Return the function of the first instruction pointer in the kernel, helper or not."""
         for item in self.items:
             if type(item.value) is Pointer and (symbol := self._point(item.value)):
                 return bare(base(symbol))
         return ""
 
     def breaks_off(self) -> bool:
-        """Tell whether the call trace ends before it comes to who is to blame: in what printed it."""
+        """Tell whether the call trace ends before the suspect function: within the code that printed it."""
         last = ""
         for last in self._trace(self.items, pointers=False):  # noqa: B007 - the last one
             pass
@@ -197,7 +198,7 @@ class Walker:
         )
 
     def _first(self, functions: Iterable[str]) -> str:
-        """Return the first function that no rule passes over."""
+        """Return the first function that no rule skips."""
         for function in functions:
             name = base(function)
             reason = self._helper(function, name)
@@ -207,7 +208,7 @@ class Walker:
         return ""
 
     def _pass(self, name: str, reason: str) -> None:
-        """Note a function that is passed over."""
+        """Remember a function that is skipped."""
         if len(self.skipped) < SKIPPED and (name, reason) not in self.skipped:
             self.skipped.append((name, reason))
 
@@ -226,11 +227,11 @@ class Walker:
     def _trace(
         self, items: Iterable[Fact], *, bare_frames: bool = False, pointers: bool = True
     ) -> Iterator[str]:
-        """Yield the reliable frames of the first trace that has some, and what interrupts between them hit.
+        """Yield the reliable frames of the first trace that has some, and where interrupts between them hit.
 
         Arm before 6.0 opens a trace with no line of its own, and so do a few reports (``bare_frames``). x86
         before 4.14 without frame pointers guesses at all of its frames: where it prints nothing else, they
-        are what there is.
+        are used.
         """
         opened, any_ = bare_frames, False
         guesses: list[str] = []
@@ -254,7 +255,7 @@ class Walker:
             yield from guesses
 
     def _reliable(self, trace: Trace) -> Iterator[str]:
-        """Yield the symbols of the frames that can be relied on."""
+        """Yield the symbols of the reliable frames."""
         for frame in trace.frames:
             if frame.symbol and frame.reliable and not frame.inline:
                 if frame.module:
@@ -269,7 +270,7 @@ class Walker:
                 yield frame.symbol
 
     def _guessed(self, trace: Trace) -> Iterator[str]:
-        """Yield the symbols of the frames of a kernel that does no better than to guess."""
+        """Yield the symbols of the frames of a kernel that can only guess."""
         for frame in trace.guesses:
             if frame.symbol:
                 if frame.module:
@@ -294,7 +295,7 @@ class Walker:
                 return
 
     def _pointed(self) -> Blame:
-        """Ask the instruction pointer, then the frames behind it."""
+        """Consider the instruction pointer, then the frames after it."""
         rest: Iterable[Fact] = self.items
         for number, item in enumerate(self.items):
             value = item.value
@@ -321,9 +322,9 @@ class Walker:
         return not pointer.ip.symbol and any(type(one) is Pointer and one.names(pointer) for one in later)
 
     def _called_none(self, pointer: Pointer) -> bool:
-        """Tell whether the function has made no call yet: the return address register has its caller.
+        """Tell whether the function has made no call yet: the return address register holds its caller.
 
-        The checks that a sanitizer puts into functions are none that these call by themselves.
+        Calls of a sanitizer's checks do not count: the compiler inserts them.
         """
         symbol = base(pointer.ip.symbol)
         if not symbol or helpers.leaf(symbol):
@@ -336,12 +337,12 @@ class Walker:
             yield pointer.caller
 
     def _jumpers(self, pointer: Pointer) -> Iterator[str]:
-        """Yield who jumped to a pointer."""
+        """Yield the function that jumped to a pointer."""
         yield from self._returns(pointer)
         yield from (item.value.caller for item in self.items if type(item.value) is Jump)
 
     def _interrupted(self) -> Blame:
-        """Blame what an NMI found running."""
+        """Consider the code that an NMI interrupted."""
         for item in self.items:
             value = item.value
             if type(value) is Pointer and not value.user and value.ip.symbol:
@@ -366,7 +367,7 @@ class Walker:
                         yield frame.symbol
 
     def _stacks(self) -> Iterator[tuple[list[str], bool]]:
-        """Yield the functions of each trace, instruction pointers first; and whether there were such."""
+        """Yield the functions of each trace, instruction pointers first, and whether it has such pointers."""
         functions: list[str] = []
         guesses: list[str] = []
         pointers: list[str] = []  # without frames behind them yet
@@ -395,10 +396,9 @@ class Walker:
             yield functions + rest, pointed or bool(pointers)
 
     def _stall(self) -> Blame:
-        """Go down to what dispatched the work; the frame above it is the one that looped.
+        """Go down to the function that dispatched the work; the frame above it looped.
 
-        A stall is noticed by a timer interrupt or an NMI: what that interrupted is looked at, and nothing
-        else is.
+        A timer interrupt or an NMI notices a stall: only the code that it interrupted is considered.
         """
         for functions, _ in self._stacks():
             below = _below(functions)
@@ -410,7 +410,7 @@ class Walker:
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
 
     def _anchored(self, functions: Sequence[str]) -> Blame | None:
-        """Return who is above the first dispatcher of work, if there is one."""
+        """Return the frame above the first dispatcher of work, if there is one."""
         previous = taker = ""
         spins = next((name for name in map(base, functions[:1]) if passed_over(name) == LOCKS), "")
         recursive = _recursive(functions)
@@ -446,9 +446,9 @@ class Walker:
         return None
 
     def _down(self) -> Blame:
-        """As a stall, of the stack in the report itself.
+        """Proceed as for a stall, with the stack in the report itself.
 
-        Where the watchdog panics at once, that is its own stack, and what it interrupted is below.
+        If the watchdog panics at once, that is its own stack, and the interrupted code is below.
         """
         for stack, _ in self._stacks():
             functions = (PANIC in map(base, stack[:WATCHDOG]) and _below(stack)) or stack
@@ -457,12 +457,12 @@ class Walker:
         return Blame("", "no frame above a dispatcher of work is left", tuple(self.skipped))
 
     def _deep(self) -> Blame:
-        """As a lockup, of a stack that overflowed: whatever is on top where nothing dispatched the work."""
+        """Proceed as for a lockup, on an overflowed stack: its top frame if nothing dispatched the work."""
         blame = self._down()
         return blame if blame.function else self._pointed()
 
     def _hung(self) -> Blame:
-        """Pass over whatever blocks; a few blockers are answers themselves."""
+        """Skip functions that block, but for a few that are answers themselves."""
         functions = list(self._trace(self.items))
         for name in map(base, functions):
             for pattern, answer, why in BLOCKERS:
@@ -485,15 +485,15 @@ def _dispatches(name: str) -> bool:
 
 
 def _recursive(functions: Sequence[str]) -> set[str]:
-    """Return the functions that run away: whoever called them first started it."""
+    """Return the functions of an endless recursion; the first caller started it."""
     counts = Counter(base(function) for function in functions)
     return {name for name, count in counts.items() if count >= RUNAWAY}
 
 
 def _runaway(functions: Sequence[str], recursive: set[str]) -> str:
-    """Return the function that runs away if what dispatches work called it; else its caller started it.
+    """Return the recursive function if a dispatcher of work called it, otherwise its caller.
 
-    Instruction pointers stand apart from the frames, before them or behind.
+    Instruction pointers stand apart from the frames, before or after them.
     """
     names = [base(function) for function in functions]
     for number, name in enumerate(names, start=1):
@@ -517,5 +517,5 @@ def _below(functions: Sequence[str]) -> list[str]:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _grouped(function: str) -> tuple[str, str] | None:
-    """Return the name of the group that a function is of, and why it is named so; None without a group."""
+    """Return the name of a function's group, and the reason for that name; None without a group."""
     return next(((name, why) for prefix, name, why in GROUPS if function.startswith(prefix)), None)

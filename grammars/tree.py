@@ -14,7 +14,7 @@ __all__ = ["tree"]
 
 
 def tree(texts: Iterable[str]) -> str:
-    """Return an expression for the texts; of those that begin alike with another one it matches that one."""
+    """Return an expression for the texts; where one begins another, it matches the shorter one."""
     branches: dict[str, list[str]] = defaultdict(list)
     for text in texts:
         branches[text[0]].append(text)

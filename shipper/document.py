@@ -13,7 +13,7 @@ Fields below ``kernel.panic`` whose names do not say enough:
 ``analysis.steps``
     ``name: finding (lines 3, 8)``, one string for each step; the lines are those of ``log.file.path``.
 ``backfill``
-    True for a crash from before the store was made: it is shown and counted, and pages nobody.
+    True for a crash from before the store was made: it is shown and counted, but does not alert.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ORIGINAL_LIMIT = 65_536
 TRACE_HEAD = 8
 """Frames of ``kernel.panic.trace_head``, for the messages of alerts."""
 KEYWORD_LIMIT = 1024
-"""Characters of a keyword (ECS's ``ignore_above``): engines keep a longer one and do not find it."""
+"""Maximum characters of a keyword (ECS's ``ignore_above``): engines do not index a longer one."""
 
 _SEVERITY_FATAL, _SEVERITY_ERROR, _SEVERITY_WARNING = 0, 3, 4  # syslog's numbers
 
@@ -130,8 +130,8 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
 def documented(report: CrashReport, origin: Origin, *, kept: bool = True) -> Packed:
     """Return the document of a crash as the store takes it, or for printing if it is not kept.
 
-    Where a step has a fault, it is a document of the crash's text and time alone; where even that fails, of
-    its title. Both have ``parse.status: corrupted``.
+    If a step fails, the document has the crash's text and time alone; if even that fails, its title. Both
+    have ``parse.status: corrupted``.
     """
     from kpanic.grammars import faults  # noqa: PLC0415 - imported already, as there is a report
 

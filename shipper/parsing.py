@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Parsed", "parse_files"]
 
 FEW_FILES, FEW_BYTES = 1000, 1 << 25
-"""Up to so many files, if none of them is larger, one process reads: each further one costs a third of a
-second of a processor, as it compiles anew what its files need."""
+"""One process reads up to so many files, unless one is large. The start of each further process takes a sixth
+of a second of processor time."""
 MOST_JOBS = 8
 """Processes unless more are asked for; one process prints or stores what all of them read."""
 
@@ -40,16 +40,16 @@ class Parsed(NamedTuple):
     """Some of the documents of a file."""
 
     path: str
-    """The file; of an archive, until it is complete, the one in it."""
+    """The file; of an archive that is not complete, the file in it."""
     documents: list[Packed]
     fault: str = ""
-    """Why the file could not be read, or not to its end; one line."""
+    """Why the file could not be read to its end, or not at all; one line."""
     complete: bool = True
     """No more of this file follows."""
     read: int = 0
     """Bytes of a large file that were read so far; 0 if it is not known."""
     undelivered: str = ""
-    """Why some documents were not delivered where they were read; empty if all were, or were not to be."""
+    """Why some documents were not delivered where they were read; empty if all were, or none had to be."""
 
 
 def parse_files(  # noqa: PLR0913 - they are independent
@@ -61,23 +61,23 @@ def parse_files(  # noqa: PLR0913 - they are independent
     kept: bool = True,
     deliver: Callable[[Parsed], Parsed] | None = None,
 ) -> Iterator[Parsed]:
-    """Parse files, and yield what they hold in the order of ``paths``.
+    """Parse files, and yield their documents in the order of ``paths``.
 
-    :param paths: files, archives and URLs (:func:`.sources.sources`); each is asked for when it is about to
-        be read.
+    :param paths: files, archives and URLs (:func:`.sources.sources`); each is taken
+        right before it is read.
     :param base: what is known of every crash before its file is read.
     :param on: processes to parse with, which are started by the call, or the address of a Dask scheduler.
         None is one process for each available processor if there is enough to read.
     :param size_of: returns the size of a file that may be read in parts, in bytes; 0 for one that is not.
     :param kept: the store takes the documents; otherwise they are only printed.
-    :param deliver: is called where a file is read, with its documents; those of a file that is read in parts
-        are numbered here and left out.
+    :param deliver: is called with a file's documents, in the process that reads the file. Those of a file
+        that is read in parts are numbered here instead, and left out.
     :raises OperatorError: the scheduler cannot be used.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
     grammars.Parser()  # the whole grammar is built before the processes part
-    gc.freeze()  # it lives as long as the process: collecting garbage need not look through it
+    gc.freeze()  # it lives as long as the process: the garbage collector may skip it
     work = functools.partial(_work, base=base, kept=kept, deliver=deliver)
     read = functools.partial(_parse_file, base=base, kept=kept, deliver=deliver)
     if on == 1:
@@ -108,7 +108,7 @@ class _Task(NamedTuple):
 
     @property
     def is_needless(self) -> bool:
-        """Whether the file has ended before this part; the last one tells so."""
+        """Whether the file ended before this part; only the last part tells."""
         return self.joined is not None and self.joined.ended and not self.last
 
     def failed(self, fault: str) -> Iterator[Parsed]:
@@ -120,7 +120,7 @@ class _Task(NamedTuple):
             yield from self.complete()
 
     def again(self) -> Range | None:
-        """Return the part that is to be read next, out of the order."""
+        """Return the next part to be read, out of order."""
         if self.joined is None:
             return None
         if self.last:
@@ -153,7 +153,7 @@ def _work(
 
 
 def is_much(paths: Sequence[str]) -> bool:
-    """Tell whether there is so much to read that processes side by side end sooner."""
+    """Tell whether there is so much to read that several processes are faster."""
     if len(paths) > FEW_FILES:
         return True
     for path in paths:
@@ -201,7 +201,7 @@ class _Here:
         self.ended = False
 
     def take(self) -> Parsed | Piece | None:
-        """Return the next part; None behind the last one."""
+        """Return the next part; None after the last one."""
         parsed = next(self._parts, None)
         self.ended = parsed is None
         return parsed
@@ -210,7 +210,7 @@ class _Here:
 def _in_order(elsewhere: Executor[Parsed | Piece], tasks: Iterator[_Task], work: _Work) -> Iterator[Parsed]:
     """Yield what an executor reads, in the order of the files.
 
-    :param work: what the executor does, to be done here for standard input.
+    :param work: the executor's function, which is called here for standard input.
     """
     due: deque[tuple[_Task, Run[Parsed | Piece]]] = deque()
     try:

@@ -1,4 +1,4 @@
-"""The reading of a crash, step by step, as an administrator does it by hand.
+"""Reads a crash step by step, as an administrator does by hand.
 
 Each step is one file with a function from the report to sentences, each with the lines that prove it
 (:mod:`kpanic.grammars.reading.claim`). A site adds its own through the entry point group ``kpanic.steps``:
@@ -68,7 +68,7 @@ def _own() -> tuple[tuple[str, Reader], ...]:
 
 
 def _bounded(step: Step) -> Step:
-    """Cut sentences that hostile names made longer than anybody reads."""
+    """Cut sentences that hostile names made too long."""
     if sum([len(one.text) for one in step.sentences]) <= LONGEST:
         return step
     most = LONGEST // len(step.sentences)
@@ -79,7 +79,7 @@ def _bounded(step: Step) -> Step:
 
 
 def analyse(report: CrashReport) -> Analysis:
-    """Read a crash: its steps, and what follows from them."""
+    """Read a crash: its steps, and the verdict that follows from them."""
     steps = [_bounded(step) for read in STEPS if (step := read(report)) is not None]
     for name, read in _own():
         try:

@@ -1,4 +1,4 @@
-"""Blocks of whole lines: the pieces of input that are looked at in one go."""
+"""Blocks of whole lines: the pieces in which input is read."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _ESCAPE: Final = regex(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
 _PASTED: Final = regex(rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)|<br ?/?>(?=\r?\n)")
-"""What pages and mail programs write: spaces that do not break or have a width, ``^M`` as two characters, and
-the line break of HTML."""
+"""Text that web pages and mail programs write: non-breaking and zero-width spaces, ``^M`` as two characters,
+and the line break of HTML."""
 _MARKS: Final = (b"\xc2\xa0", b"\xe2\x80", b"^M\n", b"<br")
 """What all of these hold."""
 _USUAL: Final = 256
@@ -48,7 +48,7 @@ def _pasted(data: bytes) -> bool:
 
 
 def _holds(data: bytes, text: bytes) -> bool:
-    """Tell whether a text is there, by its first byte, which is rare: ``in`` looks at each last one."""
+    """Tell whether data contains a text, by its first byte, which is rare; ``in`` looks for its last byte."""
     at = data.find(text[0])
     while at >= 0:
         if data.startswith(text, at):
@@ -77,7 +77,7 @@ def _without_escapes(data: bytes) -> bytes:
 
 
 def line_breaks(data: bytes) -> int:
-    """Return the number of line breaks, sooner than by ``count``, which looks at each byte in turn."""
+    """Return the number of line breaks, faster than ``count``, which looks at each byte in turn."""
     return len(data) - len(data.replace(b"\n", b""))
 
 
@@ -131,7 +131,7 @@ class Block:
         return self._counted[1]
 
     def line_at(self, start: int) -> Numbered:
-        """Look at the line that starts there."""
+        """Go to the line that starts there."""
         return self._numbered(self.index_of(start), start, self.data.index(b"\n", start))
 
     @functools.cached_property

@@ -1,12 +1,12 @@
-"""Bytes in, lines worth reading out.
+"""Selects the lines worth reading.
 
-A matcher looks for all literals at once; nothing else touches the noise between the hits but the count of its
-lines. A hit makes its line worth reading, and as many lines of the same host after it (and a few before) as
-its literal asks for; every further hit keeps the window open. What lies in a window goes through
-:class:`kpanic.grammars.lines.Reader`, which takes the transport's prefixes off.
+A matcher looks for all literals at once; the noise between the hits is only counted by lines. A hit makes its
+line worth reading, and as many lines of the same host after it (and a few before) as its literal asks for;
+every further hit keeps the window open. Lines in a window go through
+:class:`kpanic.grammars.lines.Reader`, which removes the transport's prefixes.
 
-Time is linear and memory bounded whatever the input: it is looked at in blocks of :data:`BLOCK` bytes, lines
-are cut at :data:`LONGEST`, a window is a number of lines, and :data:`HOSTS` hosts at most have one.
+Time is linear and memory bounded for any input: it is read in blocks of :data:`BLOCK` bytes, lines are cut at
+:data:`LONGEST`, a window has a maximum number of lines, and at most :data:`HOSTS` hosts have a window.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["HISTORY", "Scanner"]
 
 SHORT: Final = BLOCK // 2
-"""Maximum bytes that are read at once, whatever is in them: most logs are one such block."""
+"""Maximum bytes of a block that is read as a whole; most logs are one such block."""
 TOGETHER: Final = 1.0
 """Maximum seconds between the last line of a part and the first of the next one."""
 _LEADING_NULS: Final = regex(rb"\n\0+")
@@ -47,11 +47,11 @@ class _Unread(NamedTuple):
 
 
 class Scanner:
-    """Bytes in, lines worth reading out, those of a host in the order of the input.
+    """Yields the lines worth reading, those of a host in the order of the input.
 
-    A line of a window is yielded as soon as its newline was fed. What a boot says of itself is held until its
-    host crashes, and dropped when that boots again; :meth:`close` yields what is held. Records that stand in
-    the input in another order are put in order and yielded when the last of them is over.
+    A line of a window is yielded as soon as its newline was fed. Lines of a boot about itself are held until
+    its host crashes, and dropped when that host boots again; :meth:`close` yields held lines. Records
+    that are in another order are sorted, and yielded after the last of them.
     """
 
     def __init__(self, search: Search, first: int = 1) -> None:
@@ -92,7 +92,7 @@ class Scanner:
         return found
 
     def close(self) -> list[Line]:
-        """Return the lines worth reading that the end completes; the scanner is as new after it."""
+        """Return the lines worth reading that the end completes; the scanner is then as new."""
         found = self._complete(b"".join((*self._parts, b"\n")), b"") if self._parts else []
         if self._records is not None:
             found += self._reassemble()
@@ -105,7 +105,7 @@ class Scanner:
 
     @property
     def left_out(self) -> bool:
-        """Whether some lines were too many to be held."""
+        """Whether lines were dropped because too many were held."""
         return self._held.left_out
 
     @property
@@ -114,7 +114,7 @@ class Scanner:
         return bool(self._windows or self._held or self._records or self._reader.pending)
 
     def state(self) -> tuple[object, ...] | None:
-        """Return all that what is yielded from here on depends on; None within a record.
+        """Return all state that later lines depend on; None within a record.
 
         The last members are how lines are being read, None if they are not, the number of the next line, and
         what is held (:meth:`Held.state`).
@@ -211,7 +211,7 @@ class Scanner:
         return self._windows.admit(rows, pending=self._reader.pending)
 
     def _reach(self, block: Block, end: int, which: int) -> list[Numbered]:
-        """Go to the hit's line; return the lines before it that its literal or its record wants too."""
+        """Go to the hit's line; return the lines before it that its literal or its record asks for."""
         start = block.at
         block.pass_over(end - 1)
         self._reader.gap()
@@ -229,7 +229,7 @@ class Scanner:
         return context
 
     def _remember(self, block: Block, count: int | None) -> None:
-        """Keep what was not read: the next block may begin with a hit that wants lines before it."""
+        """Keep unread lines: the next block may begin with a hit that asks for lines before it."""
         start, index = block.at, block.index
         if count is None:
             block.pass_over(len(block.data))
@@ -245,7 +245,7 @@ class Scanner:
             self._remembered -= self._history.popleft().lines
 
     def _record(self, line: Numbered, *, header: bool) -> tuple[list[Line], bool]:
-        """Give a line to a transport's records; what it completes, and whether it was one of theirs."""
+        """Give a line to a transport's records; return what it completes, and whether it was a record's."""
         records = self._recording(line) if header else None
         found: list[Line] = []
         if self._records is not None:
@@ -294,7 +294,7 @@ class Scanner:
         return [*inner._scan(block)[0], *inner.close()]
 
     def _goes_on(self, interrupted: Open, line: tuple[int, bytes]) -> bool:
-        """Tell whether a line goes on with what records interrupted: their first part's header is missing."""
+        """Tell whether a line continues what records interrupted: their first part's header is missing."""
         rows = Reader(self._search.transports).read(*line)
         time = rows[0].time if rows else None
         return time is not None and 0 <= time - interrupted[-1] <= TOGETHER

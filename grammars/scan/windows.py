@@ -24,11 +24,11 @@ HISTORY: Final = 256
 HOSTS: Final = 4096
 """Maximum hosts with an open window; the one whose window opened first loses it."""
 SPARSE: Final = 24
-"""Input lines that a window may pass for each line it yields: other hosts' lines, or those of an entry."""
+"""Input lines that a window may skip for each line it yields: other hosts' lines, or those of an entry."""
 
 
 class Windows:
-    """The open windows, and which lines go through them."""
+    """The open windows; selects the lines that go through them."""
 
     def __init__(self, search: Search, held: Held) -> None:
         self._search, self._held = search, held
@@ -38,7 +38,7 @@ class Windows:
         self.earlier: list[Line] = []
         """Lines read before a hit whose record is not yet complete."""
         self.before = 0
-        """Number of these that the hit wants."""
+        """Number of these lines that the hit asks for."""
         self._time: float | None = None  # of the last line that a window wanted
 
     def __bool__(self) -> bool:
@@ -54,7 +54,7 @@ class Windows:
         return min(max(self._left.values()), self._budget)
 
     def close(self) -> Open | None:
-        """Close all windows; return them where they can be told to go on."""
+        """Close all windows; return those that can be opened again."""
         left, self._left = self._left, {}
         return (left, self._budget, self._time) if left and self._time is not None else None
 
@@ -67,7 +67,7 @@ class Windows:
         self._due.clear()
 
     def expect(self, block: Block, hits: deque[Hit], at: int, number: int, lines: int) -> None:
-        """Note what the hits in the lines just read want: so many from offset ``at``, line ``number``, on."""
+        """Record how many lines the latest hits ask for, from offset ``at``, line ``number``, on."""
         data, search = block.data, self._search
         last = number + lines
         self._budget -= lines
@@ -84,7 +84,7 @@ class Windows:
             self._budget = max(self._budget, SPARSE * (wanted + 1) - (last - number))
 
     def admit(self, rows: list[Line], *, pending: bool) -> list[Line]:
-        """Return the lines that a window wants; one with a hit on it opens it, or keeps it open.
+        """Return the lines that a window asks for; a line with a hit opens a window or keeps it open.
 
         :param pending: a record is not yet complete, whose lines may have had hits.
         """
@@ -102,7 +102,7 @@ class Windows:
         return kept
 
     def _pass(self, row: Line) -> list[Line]:
-        """Pass a line through its host's window: the line, if that wants it, and what opens with it."""
+        """Pass a line through its host's window; return it if wanted, with the lines that open with it."""
         windows = self._left
         left = windows.get(row.host, 0)
         wanted = max(left, self._due.get(row.number, 0))
@@ -120,7 +120,7 @@ class Windows:
         return [row] if left else [*self._leading(row), row]
 
     def _leading(self, row: Line) -> list[Line]:
-        """Return the lines before one that opens a window: those that were held, and the context."""
+        """Return the lines before the line that opens a window: those that were held, and the context."""
         boot = self._held.boot(row.host)
         context = [line for line in self.earlier if line.host == row.host and line.number >= boot]
         context = context[max(len(context) - self.before, 0) :]
@@ -128,7 +128,7 @@ class Windows:
         return [*self._held.release(row.host, (context or [row])[0].number), *context]
 
     def _usual(self, rows: list[Line]) -> bool:
-        """Admit lines that all belong to the one window there is; False: they do not."""
+        """Admit lines if all belong to the only window; return whether they do."""
         if len(self._left) != 1 or not rows:
             return False
         ((host, left),) = self._left.items()

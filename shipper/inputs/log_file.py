@@ -1,7 +1,7 @@
 """Log files and standard input, read once from beginning to end.
 
-Compressed files are read as they are, and of a memory dump the log inside. What can be read of a damaged file
-is read before the damage is reported. Named pipes, sockets and devices are not opened: they may never end.
+Compressed files are decompressed, and of a memory dump the log inside is read. A damaged file is read up to
+the damage, which is then reported. Named pipes, sockets and devices are not opened: they may never end.
 """
 
 from __future__ import annotations
@@ -63,19 +63,19 @@ STANDARD_INPUT = "-"
 EMPTY = "is empty, there is nothing to read"
 """Why an empty file is unreadable."""
 CHUNK = 1 << 18
-"""Bytes read at a time: what the scan looks at in one go."""
+"""Bytes read at a time: one block of the scan."""
 
 PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
 _ODD = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\b\x1b\0"))  # NULs: the holes that a crash leaves in logs
 _BINARY_SHARE = 0.02
 _CUT_MEMBER = "unexpected end of data"
-"""What tarfile says of a member that ends before its time."""
+"""tarfile's message about a member that ends too early."""
 _TOO_MUCH_MEMORY = ("memory usage limit", "too much memory")
-"""How liblzma and zstd say that a window is larger than they may have."""
+"""Messages of liblzma and zstd about a window that is larger than allowed."""
 
 
 def origin_of(path: str, base: Origin) -> Origin:
-    """Return ``base`` with what a file's path and metadata say of the crashes in it."""
+    """Return ``base`` with what a file's path and metadata tell about its crashes."""
     if path == STANDARD_INPUT:
         return replace(base, path=path, host_stated=base.hosts.of(path))
     stated = base.hosts.of(path)
@@ -105,7 +105,7 @@ def origin_of(path: str, base: Origin) -> Origin:
 def read(path: str, base: Origin) -> Iterator[Crash]:
     """Yield the crashes of one file in the order of the log.
 
-    The last crash that kdump saved is the one that the machine died of, whatever its text says.
+    The last crash in a log that kdump saved is fatal, whatever its text says.
 
     :param path: the file; ``-`` is standard input.
     :param base: what is known of every crash.
@@ -115,9 +115,9 @@ def read(path: str, base: Origin) -> Iterator[Crash]:
 
 
 def crashes(path: str, chunks: Chunks, origin: Origin, *, ahead: bool | None = None) -> Iterator[Crash]:
-    """Yield the crashes of a file that is open, as :func:`read` does, and close it.
+    """Yield the crashes of an open file, as :func:`read` does, and close it.
 
-    :param ahead: it may be read by another thread; by default if it is a regular file, which is soon read.
+    :param ahead: whether another thread may read it; by default if it is a regular file, which never waits.
     """
     from kpanic import grammars  # noqa: PLC0415 - the grammar is built on import
 
@@ -157,19 +157,19 @@ def crashes(path: str, chunks: Chunks, origin: Origin, *, ahead: bool | None = N
 
 
 class ByteFile(Protocol):
-    """What is read of a file."""
+    """A file that can be read."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Return up to so many bytes, none at the end."""
 
     def seekable(self) -> bool:
-        """Tell whether it can be read at any place."""
+        """Tell whether :meth:`seek` works."""
 
     def seek(self, place: int, whence: int = 0, /) -> int:
         """Go to a place."""
 
     def tell(self) -> int:
-        """Return the place where it is."""
+        """Return the current offset."""
 
     def close(self) -> None:
         """Close it."""
@@ -228,12 +228,12 @@ class Chunks:
         yield from self._pieces
 
     def first(self) -> bytes:
-        """Return the first piece, which iterating yields again."""
+        """Return the first piece; iterating yields it again."""
         self._first = self._first or next(self._pieces, b"")
         return self._first
 
     def file(self) -> ByteFile | None:
-        """Return the file from its beginning, for reading at any place; None if compressed or a stream."""
+        """Return the file at its beginning, for random access; None if it is compressed or a stream."""
         if decompressor(self._head) is not None or not self._file.seekable():
             return None
         try:
@@ -286,7 +286,7 @@ class _Rewound:
 
 
 def grows(head: bytes) -> bool:
-    """Tell whether a file that begins so can be read while it grows: neither compressed nor a memory dump."""
+    """Tell by its beginning whether a file can be read while it grows: not compressed, no memory dump."""
     return decompressor(head) is None and not memory_dump.is_dump(head)
 
 
@@ -302,7 +302,7 @@ class ConnectionBroken(Exception):  # noqa: N818 - a property of the connection
 
 
 def read_fault(error: Exception) -> str:
-    """Return what is wrong with a file that was read up to some place."""
+    """Return the fault of a file that was read in part."""
     if isinstance(error, Trailing):
         return "has something else behind its compressed text: that is left out, all of the text was read"
     if isinstance(error, Bomb):

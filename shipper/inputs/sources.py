@@ -1,4 +1,4 @@
-"""What a command reads at a path: a file, here or on another machine, or each of the files in an archive."""
+"""Finds what a command reads at a path: a file, here or on another machine, or each file in an archive."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["Source", "crashes_at", "files_at", "named_files", "sources"]
 
 DEPTH: Final = 4
-"""Maximum archives in one another."""
+"""Maximum depth of archives within archives."""
 
 
 class Source(NamedTuple):
     """A file with what it holds.
 
-    :ivar crashes: its crashes as of :func:`.log_file.read`, to be read before the next source is asked for.
+    :ivar crashes: its crashes as from :func:`.log_file.read`; they have to be read before the next source.
     """
 
     path: str
@@ -56,7 +56,7 @@ def sources(path: str, base: Origin) -> Iterator[Source]:
 
     :param path: a file, ``-``, or a URL as of :func:`.remote.without_secrets`; an archive may be followed by
         a slash and a pattern of the files in it.
-    :raises Unreadable: it cannot be opened; of an archive, behind what could be read.
+    :raises Unreadable: it cannot be opened; for an archive, after the files that could be read.
     """
     outer, inside = _split(path)
     if is_url(path):
@@ -98,7 +98,7 @@ def crashes_at(path: str, base: Origin, tell: Callable[[Unreadable], object]) ->
 
 
 def _split(path: str) -> tuple[str, str]:
-    """Return an archive and the pattern of files in it; a folder may have the name of an archive, too."""
+    """Return an archive and the pattern of files in it. A folder may have an archive's name, too."""
     outer, inside = archive.split(path)
     if not inside or (not is_url(path) and not os.path.isfile(outer)):  # noqa: PTH113 - as the user wrote it
         return path, ""
@@ -106,7 +106,7 @@ def _split(path: str) -> tuple[str, str]:
 
 
 def _in_archive(path: str, inside: str, chunks: Chunks, base: Origin, depth: int) -> Iterator[Source]:
-    """Yield the files of an archive, but of kdump's folders only the logs."""
+    """Yield the files of an archive; from kdump's folders only the logs."""
     dumps: set[str] = set()
     logs: set[str] = set()
     empty = True
@@ -160,7 +160,7 @@ def _in_member(
 
 
 def _of_text(path: str, chunks: Chunks, origin: Origin) -> Iterator[Crash]:
-    """Yield the crashes of a file; most files of an archive are none, and a program is no fault."""
+    """Yield the crashes of a file. Most files of an archive are no logs, so a binary file is no fault."""
     try:
         yield from crashes(path, chunks, origin, ahead=False)
     except Unreadable:

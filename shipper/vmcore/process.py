@@ -69,8 +69,6 @@ def questioned(
     :param stop: tells whether to end early.
     """
     command = confined.command(memory, WORDS, max(1, int(seconds)), _program("worker"))
-    if background:
-        command = [*_NICELY, *command]
     deadline = time.monotonic() + seconds
     with (
         tempfile.TemporaryFile() as words,
@@ -78,24 +76,9 @@ def questioned(
     ):
         if file is not None:
             asked = structs.replace(asked, path=_path(file), cut_off=True)
-        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=words,
-            cwd="/",
-            env=_environment(),
-            pass_fds=() if file is None else (file.fileno(),),
-            start_new_session=True,
-        )
-        try:
+        pipe = subprocess.PIPE
+        with _started(command, (pipe, pipe, words), inherited=file, background=background) as process:
             yield from _answers(process, asked, words, max(0.0, deadline - time.monotonic()), stop)
-        finally:
-            _end(process)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
 
 
 def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:
@@ -108,21 +91,12 @@ def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:
     log = tempfile.TemporaryFile()  # noqa: SIM115 - it is returned
     with put_together(path, seconds / 2) as file:
         named = os.path.abspath(path) if file is None else _path(file)  # noqa: PTH100 - links stay links
-        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            confined.command(MEMORY, size, max(1, int(seconds)), [*_program("log"), named]),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=_environment(),
-            pass_fds=() if file is None else (file.fileno(),),
-            start_new_session=True,
-        )
-        try:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-        finally:
-            _end(process)
+        command = confined.command(MEMORY, size, max(1, int(seconds)), [*_program("log"), named])
+        with (
+            _started(command, (subprocess.DEVNULL, log, subprocess.DEVNULL), inherited=file) as process,
+            contextlib.suppress(subprocess.TimeoutExpired),
+        ):
+            process.wait(max(0.0, deadline - time.monotonic()))
     if log.seek(0, os.SEEK_END) == 0:
         log.close()
         return None
@@ -150,22 +124,11 @@ def put_together(
         file = stack.enter_context(tempfile.TemporaryFile(dir=_folder()))
         program = [sys.executable, "-I", "-S", flattened.__file__, str(ROOM)]
         command = confined.command(COPYING, ROOM, max(1, int(seconds)), program)
-        process = subprocess.Popen(  # noqa: S603 - our own program, no shell
-            [*_NICELY, *command] if background else command,
-            stdin=dump,
-            stdout=file,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=_environment(),
-            start_new_session=True,
-        )
         deadline = time.monotonic() + seconds
-        try:
+        with _started(command, (dump, file, subprocess.DEVNULL), background=background) as process:
             while process.poll() is None and time.monotonic() < deadline and not stop():
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(min(LOOK, max(0.0, deadline - time.monotonic())))
-        finally:
-            _end(process)
         yield file if os.fstat(file.fileno()).st_size else None
 
 
@@ -192,11 +155,40 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+@contextlib.contextmanager
+def _started(
+    command: list[str],
+    streams: tuple[IO[bytes] | int, IO[bytes] | int, IO[bytes] | int],
+    *,
+    inherited: IO[bytes] | None = None,
+    background: bool = False,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a program, and end it with its children.
+
+    :param streams: standard input, output and error.
+    :param inherited: a file that the program may open, too.
+    :param background: at low priority.
+    """
+    process = subprocess.Popen(  # noqa: S603 - our own program, no shell
+        [*_NICELY, *command] if background else command,
+        stdin=streams[0],
+        stdout=streams[1],
+        stderr=streams[2],
+        cwd="/",
+        env=_environment(),
+        pass_fds=() if inherited is None else (inherited.fileno(),),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
 
 def _answers(

@@ -55,16 +55,27 @@ class Patterns:
             return {}
         return cast("dict[Key, Any]", table) if made_for == _made_for() else {}
 
+    def kept(self, key: Key) -> Any | None:  # noqa: ANN401 - whatever is kept
+        """Return the entry of a key; None if the file lacks it."""
+        return self.table.get(key)
+
+    def keep(self, key: Key, make: Callable[[], Any]) -> None:
+        """Add an entry to those that :meth:`write` writes.
+
+        :param make: returns the entry, in types that :mod:`marshal` knows.
+        """
+        self.missed[key] = make
+
     def compile(self, pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
         """Return what :func:`re.compile` does.
 
         :raises re.error: the pattern is none.
         """
         key = (pattern, int(flags))
-        kept: Arguments | None = self.table.get(key)
+        kept: Arguments | None = self.kept(key)
         if kept is None:
             found = re.compile(pattern, flags)
-            self.missed[key] = functools.partial(_arguments, pattern, int(flags))
+            self.keep(key, functools.partial(_arguments, pattern, int(flags)))
             return found
         own, code, groups, numbers, names = kept
         words = memoryview(code).cast("I").tolist()

@@ -52,10 +52,10 @@ def _database(
     """Return the compiled literals, which an installation keeps: to compile them takes milliseconds."""
     mode = hyperscan.HS_MODE_BLOCK
     key = ("hyperscan", texts, numbers, flags)
-    if kept := PATTERNS.table.get(key):
+    if kept := PATTERNS.kept(key):
         with contextlib.suppress(hyperscan.error):  # of another processor or another Hyperscan
             return hyperscan.loadb(kept, mode)
     made = hyperscan.Database(mode=mode)
     made.compile(expressions=texts, ids=numbers, elements=len(texts), flags=flags, literal=True)
-    PATTERNS.missed[key] = partial(hyperscan.dumpb, made)
+    PATTERNS.keep(key, partial(hyperscan.dumpb, made))
     return made

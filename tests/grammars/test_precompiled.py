@@ -73,6 +73,16 @@ def test_each_pattern_of_the_grammar_is_kept_as_re_compiles_it(path: Path) -> No
     assert [one for one in patterns if kept.compile(*one) != re.compile(*one)] == []
 
 
+def test_other_data_is_kept_too(path: Path) -> None:
+    key = ("literals", (b"Oops: ",))
+    first = Patterns(path)
+    assert first.kept(key) is None
+    first.keep(key, lambda: b"compiled")
+    first.write()
+
+    assert Patterns(path).kept(key) == b"compiled"
+
+
 @pytest.mark.process
 def test_an_installation_compiles_all_patterns_that_a_log_asks_for(tmp_path: Path) -> None:
     clean = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}

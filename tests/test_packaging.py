@@ -106,6 +106,8 @@ def top(names: set[str]) -> set[str]:
 
 
 def test_both_services_that_count_are_confined_alike() -> None:
+    # systemd cannot say it once: an instance of a template cannot stand for "no argument", and drop-ins of a
+    # prefix (kpanic-.service.d) would also confine a site's own units
     files = ROOT / "packaging" / "files"
     hourly, daily = (
         (files / f"{name}.service").read_text().splitlines()

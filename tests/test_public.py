@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import importlib.util
 import json
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,19 +14,22 @@ import pytest
 import kpanic
 
 HEAVY = {"pyparsing", "msgspec", "kpanic.grammars", "kpanic.shipper", "kpanic.dashboards"}
-MODULES = [
-    found.name
-    for found in pkgutil.walk_packages(kpanic.__path__, "kpanic.")
-    if not found.name.endswith("__main__")
-]
+FOLDER = Path(kpanic.__file__).parent
 
 
-def has_examples(name: str) -> bool:
-    spec = importlib.util.find_spec(name)
-    return spec is not None and spec.origin is not None and ">>> " in Path(spec.origin).read_text()
+def module(path: Path) -> str:
+    parts = path.relative_to(FOLDER.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
 
 
-EXAMPLES = [name for name in ("kpanic", *MODULES) if has_examples(name)]
+EXAMPLES = sorted(
+    {
+        module(path)
+        for folder in (FOLDER, *FOLDER.glob("*/"))  # ** does not follow the links of a clone
+        for path in folder.rglob("*.py")
+        if ">>> " in path.read_text()
+    }
+)
 
 
 def test_every_public_name_is_there() -> None:

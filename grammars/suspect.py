@@ -55,7 +55,7 @@ RUNAWAY: Final = 8
 """Number of frames of one function in one stack that means an endless recursion."""
 BEHIND: Final = "is only the address behind a call that never returns"
 """Frames ``f+0x0/…`` of machines that print the address to return to (``%pS``), not the call (``%pB``)."""
-LOCKS: Final = "locks for others"
+LOCKS: Final = "takes or releases locks for its callers"
 """Reason of the functions that take and release locks."""
 SANITIZER: Final = "is part of a sanitizer"
 RECURSES: Final = "calls itself without an end"
@@ -63,8 +63,8 @@ PRINTERS: Final = frozenset(
     {
         "prints the trace",
         "walks or prints the stack",
-        "ends the system when told to",
-        "reports what others found",
+        "stops the kernel for its callers",
+        "reports what its callers found",
     }
 )
 """Skip reasons of functions at the beginning of a trace."""

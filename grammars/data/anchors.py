@@ -163,7 +163,7 @@ ENTRIES: Final = regex("|".join("|".join(patterns.split()) for _, patterns in IN
 """Entries of an interrupt: below them is the interrupted work."""
 
 STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
-    (r"^run_timer_softirq|^asm_|^sysvec_|^__sysvec|^smp_\w*apic|^idtentry|^irqentry", "brings interrupts in"),
+    (r"^run_timer_softirq|^asm_|^sysvec_|^__sysvec|^smp_\w*apic|^idtentry|^irqentry", "enters an interrupt"),
 )
 """Functions that are skipped in stalls, in addition to those that are always skipped."""
 
@@ -178,24 +178,24 @@ BLOCKERS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
     (
         regex(r"rtnl_lock|^rtnetlink_rcv_msg"),
         "rtnl_lock",
-        "all that changes the network's set-up takes this lock: who waits for it is a victim",
+        "every change to the network configuration takes this lock: a task that waits for it is a victim",
     ),
     (
         regex(r"synchronize_(?:s?rcu|sched|net)"),
         "synchronize_rcu",
-        "a grace period waits for all CPUs: who waits for it is a victim",
+        "a grace period waits for all CPUs: a task that waits for it is a victim",
     ),
 )
-"""Waits that hang half the system at once are answers themselves; and why."""
+"""Waits that block many tasks at once: the wait is the suspect function; and why."""
 
 WAITING: Final[tuple[tuple[str, str], ...]] = (
-    ("gives the CPU up", "sched ^io_schedule context_switch __switch_to"),
+    ("gives up the CPU", "sched ^io_schedule context_switch __switch_to"),
     ("waits for a lock", "_lock _slowlock down rwsem mutex"),
     ("waits for an event", "completion wait"),
     ("waits for work or threads", "kthread flush_work cancel_delayed_work"),
     ("waits for a grace period", "synchronize rcu_barrier"),
     ("waits for a page", "^do_read_cache"),
-    ("throttles writers for others", "^_*rq_qos_"),
+    ("throttles writers for its callers", "^_*rq_qos_"),
     ("waits for a device's answer", "^usb_(?:start_wait|control_msg|bulk_msg|kill_urb)"),
 )
 """First functions of a blocked task's stack: a reason, and patterns, separated by spaces."""

@@ -17,9 +17,9 @@ class Cause(NamedTuple):
     why: str = ""
     """Why the log is enough."""
     proof: tuple[str, ...] = ("header",)
-    """Kinds of the facts without which ``why`` is not said."""
+    """Kinds of facts that prove ``why``."""
     otherwise: str = ""
-    """The sentence without them."""
+    """The sentence in place of ``why`` without such facts."""
     next: tuple[str, ...] = ()
     """Steps in addition to opening the vmcore."""
     servers: tuple[str, ...] = ()
@@ -37,22 +37,22 @@ _WAITING = ("foreach UN bt", "bt {pid}", "ps -m")
 CAUSES: Final = {
     "sysrq": Cause(
         "was crashed on purpose through SysRq",
-        why="somebody asked for the crash",
+        why="the crash was requested",
         next=(
-            "last -x; ausearch -m EXECVE,USER_CMD  # who was on the machine then",
+            "last -x; ausearch -m EXECVE,USER_CMD  # who was logged in at that time",
             "sysctl kernel.sysrq  # 0 forbids the keys; root can always write to /proc/sysrq-trigger",
         ),
     ),
     "null-dereference": Cause(
-        "used a NULL pointer", "which object held the NULL, and who put it there", look=_POINTER
+        "dereferenced a NULL pointer", "which object held the NULL, and who put it there", look=_POINTER
     ),
     "bad-pointer": Cause(
-        "used a pointer to an address that is not mapped",
+        "dereferenced a pointer to an unmapped address",
         "which object held the pointer, and who overwrote it",
         look=_POINTER,
     ),
     "general-protection": Cause(
-        "used an address that no pointer may hold",
+        "used an invalid address",
         "which object held the address, and who overwrote it",
         look=_POINTER,
     ),
@@ -63,15 +63,15 @@ CAUSES: Final = {
         "jumped into data", "which function pointer was overwritten, and by whom", look=_POINTER
     ),
     "user-memory-access": Cause(
-        "touched or executed user memory directly", "where the user pointer came from", look=_POINTER
+        "accessed or executed user memory directly", "where the user pointer came from", look=_POINTER
     ),
     "bug": Cause(
-        "reached a state that its code rules out (BUG)", "the values that broke the condition", look=_POINTER
+        "hit a BUG(), a state that its code rules out", "the values that broke the condition", look=_POINTER
     ),
     "invalid-opcode": Cause(
-        "trapped at an undefined instruction", "how the code came to be there", look=_POINTER
+        "trapped at an undefined instruction", "why the CPU executed this code", look=_POINTER
     ),
-    "breakpoint": Cause("hit a breakpoint that nobody handled", why="a trap leaves nothing else to learn"),
+    "breakpoint": Cause("hit a breakpoint that no handler took", why="the report names the instruction"),
     "divide-error": Cause("divided by zero", "where the zero came from", look=_POINTER),
     "stack-overflow": Cause(
         "ran out of kernel stack",
@@ -79,9 +79,7 @@ CAUSES: Final = {
         proof=("frames",),
         otherwise="a vmcore holds the stack that overflowed, which no line that was read shows",
     ),
-    "stack-corruption": Cause(
-        "found its stack overwritten", "what was written over the stack", look=_POINTER
-    ),
+    "stack-corruption": Cause("found a corrupted stack", "what was written over the stack", look=_POINTER),
     "double-fault": Cause(
         "faulted while it handled a fault", "what the stack held at the first fault", look=_POINTER
     ),
@@ -100,9 +98,9 @@ CAUSES: Final = {
     ),
     "machine-check": Cause(
         "was stopped by a hardware error",
-        why="the hardware's error record stands in the text",
+        why="the log contains the hardware's error record",
         proof=("hardware error",),
-        otherwise="the hardware reported the error, and a vmcore seldom says more of it",
+        otherwise="the hardware reported the error, and a vmcore seldom says more about it",
         next=(
             "ras-mc-ctl --errors  # what rasdaemon has collected",
             "Test the machine's memory, processors and cards before it goes back to work.",
@@ -111,9 +109,9 @@ CAUSES: Final = {
     ),
     "out-of-memory": Cause(
         "ran out of memory",
-        why="the OOM killer's report stands in the text",
+        why="the log contains the OOM killer's report",
         proof=("trigger",),
-        otherwise="the OOM killer's report, which is not among the lines that were read, says what filled it",
+        otherwise="the OOM killer's report, which is missing from the log, says what filled the memory",
     ),
     "init-died": Cause(
         "lost its first process (PID 1)",
@@ -131,35 +129,39 @@ CAUSES: Final = {
         next=("Check root= on the command line and the initramfs: a driver or the device may be missing.",),
     ),
     "list-corruption": Cause(
-        "found a linked list damaged", "who wrote over the list's entries", look=_MEMORY
+        "found a corrupted linked list", "who wrote over the list's entries", look=_MEMORY
     ),
     "refcount": Cause(
-        "counted references wrong", "who holds the object, and who dropped it once too often", look=_MEMORY
+        "found a wrong reference count",
+        "who holds the object, and who dropped it once too often",
+        look=_MEMORY,
     ),
-    "use-after-free": Cause("used memory after it was freed", "what the memory is now", look=_MEMORY),
-    "out-of-bounds": Cause("reached beyond an object", "what lies behind the object", look=_MEMORY),
+    "use-after-free": Cause("used memory after it was freed", "what the memory holds now", look=_MEMORY),
+    "out-of-bounds": Cause("accessed memory out of bounds", "what lies behind the object", look=_MEMORY),
     "double-free": Cause("freed memory twice", "who holds the object now", look=_MEMORY),
     "uninitialized-memory": Cause(
         "used memory that was never written", why="the report names the code that used it"
     ),
-    "slab-corruption": Cause("found a slab damaged", "who wrote over the slab", look=_MEMORY),
+    "slab-corruption": Cause("found a corrupted slab", "who wrote over the slab", look=_MEMORY),
     "usercopy": Cause(
-        "copied more from or to user space than the object holds", why="the report names the copy"
+        "copied more bytes from or to user space than the object holds", why="the report names the copy"
     ),
-    "fortify": Cause("copied more than a field holds", why="the report names the field or the function"),
+    "fortify": Cause(
+        "copied more bytes than a field holds", why="the report names the field or the function"
+    ),
     "bad-page": Cause("found a page in a bad state", "who used the page before", look=_MEMORY),
     "undefined-behavior": Cause(
-        "did something that C leaves undefined", why="the report names the operation"
+        "executed an operation that C leaves undefined", why="the report names the operation"
     ),
     "atomic-sleep": Cause(
         "slept in a context that must not sleep",
-        why="the trace shows who slept",
+        why="the trace shows which function slept",
         proof=("frames",),
         otherwise="the report names the context",
     ),
     "lock-misuse": Cause("broke a locking rule", why="the report names the code that broke the rule"),
-    "data-race": Cause("read and wrote the same data at once", why="the report names the code that raced"),
-    "memory-leak": Cause("lost memory that nothing points to", why="the report names who allocated it"),
+    "data-race": Cause("accessed the same data concurrently", why="the report names the code that raced"),
+    "memory-leak": Cause("leaked memory", why="the report shows who allocated it"),
     "allocation-failure": Cause(
         "could not allocate pages", why="the report names the order and the flags of the request"
     ),
@@ -175,6 +177,6 @@ CAUSES: Final = {
     "warning": Cause(
         "met a condition that its code did not expect (WARN)", why="the warning names the condition's place"
     ),
-    "explicit-panic": Cause("panicked for a reason of its own", why="the panic's own line says why"),
+    "explicit-panic": Cause("called panic()", why="the panic message gives the reason"),
 }
 UNKNOWN: Final = Cause("crashed in a way that kpanic does not understand", "what the kernel was doing")

@@ -45,7 +45,7 @@ RULES: Final = (
     ),
     Rule(
         "debugging",
-        "checks for others",
+        "is a debug check",
         """
             mm/page_owner.c mm/page_ext.c mm/page_poison.c mm/debug.c mm/debug_page_alloc.c
             mm/usercopy.c mm/mmap_lock.c lib/debugobjects.c lib/list_debug.c lib/smp_processor_id.c
@@ -70,21 +70,21 @@ RULES: Final = (
     ),
     Rule(
         "panic",
-        "ends the system when told to",
+        "stops the kernel for its callers",
         """
             kernel/panic.c lib/bug.c
         """,
     ),
     Rule(
         "watchdog",
-        "reports what others found",
+        "reports what its callers found",
         """
             kernel/watchdog*.c kernel/hung_task.c kernel/rcu/tree_stall.h
         """,
     ),
     Rule(
         "printk",
-        "prints what others say",
+        "prints messages of its callers",
         """
             kernel/printk/*.c kernel/printk/*.h kernel/printk.c include/linux/printk.h
             include/linux/dev_printk.h lib/dynamic_debug.c
@@ -106,7 +106,7 @@ RULES: Final = (
     ),
     Rule(
         "locking",
-        "locks for others",
+        "takes or releases locks for its callers",
         """
             kernel/locking/*.c kernel/locking/*.h kernel/rtmutex*.c kernel/rwsem.c kernel/mutex*.c
             drivers/tty/tty_ldsem.c fs/reiserfs/lock.c kernel/semaphore.c kernel/spinlock.c
@@ -122,14 +122,14 @@ RULES: Final = (
     ),
     Rule(
         "completion",
-        "wakes and waits for others",
+        "wakes tasks or waits for them",
         """
             kernel/sched/completion.c include/linux/completion.h
         """,
     ),
     Rule(
         "context",
-        "guards a section",
+        "enters or leaves a critical section",
         """
             include/linux/bottom_half.h include/linux/irqflags.h include/linux/preempt.h
             include/asm-generic/preempt.h include/asm-generic/irqflags.h
@@ -141,7 +141,7 @@ RULES: Final = (
     ),
     Rule(
         "counting",
-        "counts for others",
+        "counts for its callers",
         """
             lib/refcount.c lib/rcuref.c lib/dec_and_lock.c lib/atomic64.c lib/ref_tracker.c
             lib/percpu_counter.c include/linux/*refcount*.h include/linux/kref.h
@@ -153,7 +153,7 @@ RULES: Final = (
     ),
     Rule(
         "lists",
-        "links what it is given",
+        "links list entries for its callers",
         """
             include/linux/*list*.h lib/llist.c lib/plist.c lib/klist.c lib/list_sort.c lib/sort.c
             lib/bsearch.c
@@ -161,14 +161,14 @@ RULES: Final = (
     ),
     Rule(
         "trees",
-        "keeps what others store",
+        "stores entries for its callers",
         """
             lib/rbtree.c include/linux/rbtree*.h
         """,
     ),
     Rule(
         "bits",
-        "works on the bits that it is given",
+        "works on bitmaps of its callers",
         """
             lib/find_bit.c lib/bitmap*.c lib/hweight.c lib/cpumask.c include/linux/bitops.h
             include/linux/bitmap.h include/linux/find.h include/linux/cpumask.h
@@ -179,7 +179,7 @@ RULES: Final = (
     ),
     Rule(
         "memory",
-        "works on the memory that it is given",
+        "works on memory of its callers",
         """
             lib/string*.c lib/memcat_p.c lib/memweight.c lib/ctype.c lib/siphash.c
             include/linux/string*.h include/linux/fortify-string.h include/linux/unaligned*.h
@@ -190,7 +190,7 @@ RULES: Final = (
     ),
     Rule(
         "checksums",
-        "computes what it is asked to",
+        "computes for its callers",
         """
             lib/crc* lib/crc/* lib/checksum.c arch/*/lib/csum* arch/*/lib/checksum* arch/*/lib/*crc*
             lib/xxhash.c include/linux/crc*.h include/asm-generic/checksum.h
@@ -200,7 +200,7 @@ RULES: Final = (
     ),
     Rule(
         "user-copies",
-        "copies for others",
+        "copies memory for its callers",
         """
             lib/usercopy.c lib/strn*_user.c include/linux/uaccess.h include/asm-generic/uaccess.h
             include/linux/sockptr.h arch/*/include/asm/uaccess*.h arch/*/lib/*user*
@@ -210,7 +210,7 @@ RULES: Final = (
     ),
     Rule(
         "registers",
-        "reads or writes the register that it is told to",
+        "accesses device registers for its callers",
         """
             lib/iomap*.c lib/logic_*.c lib/iomem*.c lib/trace_readwrite.c include/asm-generic/io*.h
             include/asm-generic/logic_io.h include/linux/io.h include/linux/io-64*.h
@@ -221,7 +221,7 @@ RULES: Final = (
     ),
     Rule(
         "allocators",
-        "allocates or frees what it is told to",
+        "allocates or frees memory for its callers",
         """
             mm/util.c mm/vmalloc.c mm/page_alloc.c mm/mempool.c mm/dmapool.c mm/percpu.c mm/nommu.c
             mm/page_frag*.c
@@ -233,7 +233,7 @@ RULES: Final = (
     ),
     Rule(
         "allocators",
-        "allocates or frees what it is told to",
+        "allocates or frees memory for its callers",
         """
             mm/slab.c mm/slub.c mm/slob.c mm/slab_common.c mm/slab.h include/linux/slab.h
             include/linux/gfp*.h include/linux/vmalloc.h include/linux/alloc_tag.h
@@ -242,7 +242,7 @@ RULES: Final = (
     ),
     Rule(
         "pages",
-        "finds the page of others",
+        "looks up pages for its callers",
         """
             include/linux/page_ref.h include/linux/page-flags.h include/linux/pfn*.h
             include/linux/mmzone.h include/linux/mm.h include/asm-generic/memory_model.h
@@ -251,7 +251,7 @@ RULES: Final = (
     ),
     Rule(
         "work-queues",
-        "queues work for others",
+        "queues work for its callers",
         """
             kernel/workqueue.c
         """,
@@ -259,28 +259,28 @@ RULES: Final = (
     ),
     Rule(
         "work-queues",
-        "queues work for others",
+        "queues work for its callers",
         """
             include/linux/workqueue.h
         """,
     ),
     Rule(
         "timers",
-        "keeps timers for others",
+        "manages timers for its callers",
         """
             include/linux/timer.h
         """,
     ),
     Rule(
         "objects",
-        "keeps kobjects for others",
+        "manages kobjects for its callers",
         """
             lib/kobject*.c include/linux/kobject*.h drivers/base/map.c
         """,
     ),
     Rule(
         "devices",
-        "keeps devices for others",
+        "manages devices for its callers",
         """
             drivers/base/core.c drivers/base/devres.c drivers/base/class.c
             drivers/base/power/sysfs.c lib/devres.c include/linux/device.h include/linux/device/*.h
@@ -288,14 +288,14 @@ RULES: Final = (
     ),
     Rule(
         "compiler",
-        "is made by the compiler",
+        "is generated by the compiler",
         """
             arch/*/lib/retpoline.S arch/*/kernel/cfi.c kernel/cfi.c
         """,
     ),
     Rule(
         "general",
-        "is too general to blame",
+        "is too general to be the suspect function",
         """
             include/linux/err.h include/linux/compiler*.h include/linux/kernel.h
             include/linux/jump_label*.h include/linux/ktime.h include/linux/math*.h
@@ -336,7 +336,7 @@ IGNORED: Final = """
 
 SUSPECTS: Final = (
     (
-        "is what a lock order is about, not who takes a lock",
+        "annotates memory reclaim for lockdep: it is one side of the lock order itself",
         "fs_reclaim_acquire fs_reclaim_release",
     ),
     (

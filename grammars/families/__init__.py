@@ -1,1 +1,1 @@
-"""The crash families that come with the grammar; each file holds one or a few that belong together."""
+"""The built-in crash families, one or a few related ones a file."""

@@ -1,4 +1,4 @@
-"""BUG(), and other messages that begin with BUG (lib/bug.c, lib/list_debug.c, mm/usercopy.c)."""
+"""BUG(), corrupted lists, bad usercopies, OpenZFS's VERIFY (lib/{bug,list_debug}.c, mm/usercopy.c)."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def usercopy() -> ParserElement:
     kind="bug",
     cause="bug",
     walk="ip",
-    skip=(("^skb_", "works on the packets that it is given"),),
+    skip=(("^skb_", "works on packets of its callers"),),
 )
 def file_and_line() -> ParserElement:
     """kernel BUG at net/core/skbuff.c:110!
 
     kernel BUG at drivers/char/boom.c:12
-    """  # without a mark in 2.6.18
+    """  # 2.6.18 prints no exclamation mark
     return k.sentence("kernel BUG at ") + k.source + ("!" | k.end_of_line)
 
 
@@ -81,7 +81,7 @@ verify = Family("verify")
 def spl_panic() -> ParserElement:
     """VERIFY3(0 == remove_reference(hdr, hdr)) failed (0 == 1)
     PANIC at arc.c:6624:arc_write_done()
-    """  # OpenZFS, module/os/linux/spl/spl-err.c: the thread that asserts waits for ever
+    """  # OpenZFS, module/os/linux/spl/spl-err.c: the asserting thread sleeps forever
     panic = "PANIC at " + k.path + ":" + k.number + ":"
     what = k.Combine(k.one_of("VERIFY3", "VERIFY(", "ASSERT3", "ASSERT(") + k.rest_of_line)("what")
     return what + k.Later(panic, within=1) + panic + k.function("function") + "()"

@@ -1,4 +1,4 @@
-"""Page faults: the kernel accessed an address that it may not access (arch/*/mm/fault.c)."""
+"""Page faults on accesses of the kernel (arch/*/mm/fault.c)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _form = partial(fault.form, kind="oops", walk="ip")
 
 
 def _user(fields: Mapping[str, str]) -> str:
-    """Name the cause of an access to user memory: below the first page it goes through a NULL pointer."""
+    """Return the cause of an access to user memory: in the first page, a NULL pointer was dereferenced."""
     address = hexadecimal(fields.get("address"))
     return "null-dereference" if address is not None and address < NULL_PAGE else "user-memory-access"
 
 
 def _address() -> ParserElement:
-    """Return the place in the header that states the address."""
+    """Return the words that precede the address, and the address."""
     return k.one_of("at virtual address ", "at ", "address: ", "address ") + k.address
 
 
 def _sparc(what: str) -> ParserElement:
-    """Return a header of sparc64, whose die_if_kernel() names the task some lines below."""
+    """Return a header of sparc64, where die_if_kernel() prints the task some lines below."""
     task = k.Regex(r"[^\s(]{1,16}")("comm") + "(" + k.number("pid") + "): "
     return "Unable to handle kernel " + what + k.rest_of_line + k.Later(task + "Oops [#", within=12) + task
 
@@ -114,7 +114,7 @@ def parisc() -> ParserElement:
     Kernel Fault: Code=15 (Data TLB miss fault) at addr 0000000000000008
 
     Kernel Fault: Code=26 regs=0000000040a4c9a0 (Addr=00000000)
-    """  # since 4.18; before
+    """  # the first two since 4.18; the third before
     address = k.one_of(" at addr ", "(Addr=") + k.address
     return k.one_of("Page fault: bad address: ", "Kernel Fault: ") + "Code=" + k.UpTo(address) + address
 

@@ -33,7 +33,7 @@ def soft() -> ParserElement:
     """BUG: soft lockup - CPU#2 stuck for 136s! [bash:4888]
 
     BUG: soft lockup detected on CPU#2!
-    """  # the second before 2.6.24
+    """  # the last before 2.6.24
     stuck = "stuck for " + k.number + "s! ["
     task = k.UpTo(stuck) + stuck + k.task("comm", until="]")
     return "BUG: soft lockup" + k.Opt(task) + k.rest_of_line
@@ -60,11 +60,11 @@ def hard() -> ParserElement:
     return (powerpc | others) + k.rest_of_line
 
 
-hung = Family("hung", ignore=r" is blocked on an? ")  # since 6.15: the task that the one above waits for
+hung = Family("hung", ignore=r" is blocked on an? ")  # since 6.15: names the task that holds the lock
 
 
 def _task(then: str) -> ParserElement:
-    """Return a task, by name and number where its name is text, and what follows it."""
+    """Return a task's name and PID, or any text in their place, up to and including ``then``."""
     return (k.task("comm", until=then) | k.UpTo(then, least=1, most=80)) + then
 
 
@@ -86,7 +86,7 @@ def blocked() -> ParserElement:
     title="INFO: task can't die in {function}",
     kind="hang",
     cause="hung-task",
-    skip=(("schedule", "sleeps for others"),),
+    skip=(("schedule", "sleeps for its callers"),),
 )
 def cannot_die() -> ParserElement:
     """INFO: task bash:1 can't die for more than 143 seconds."""

@@ -1,7 +1,6 @@
-"""Reports that lost their first line, recognised by their second one.
+"""Reports without a header, recognised by the lines below it.
 
-A console that shares its line with a login prompt, a ring buffer that wrapped or a datagram that went missing
-takes the header away; what follows it still names the report.
+The header is lost where a login prompt shares its line, the ring buffer wrapped, or a datagram went missing.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from pyparsing import ParserElement
 
 FIRST: Final = frozenset({*range(1, 30, 2), *range(2, 30, 3)})
-"""Numbers of arm64's registers that begin a line of two or of three."""
+"""Register numbers that begin a line of two or three registers on arm64."""
 LEFT: Final = (
     *("Modules linked in", "CPU: ", "Pid: ", "PID: ", "Hardware name: ", "Process ", "task: ", "Workqueue: "),
     *(
@@ -40,7 +39,7 @@ LEFT: Final = (
     *("ra    : ", "Status: ", "BadVA : "),  # mips
     *("Call Trace:", "Call trace:", "Backtrace:", "Stack:"),
 )
-"""How the lines below a header begin that may be missing."""
+"""Beginnings of the lines that may follow a missing header."""
 
 headless = Family("headless", last=True, before=96)
 summary = Family("summary", last=True, before=96, inner=True)
@@ -52,7 +51,7 @@ remains = Family("remains", scanned=False)
     title="INFO: trying to register non-static key in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("stack|lock|IRQ", "locks for others"),),
+    skip=(("stack|lock|IRQ", "takes or releases locks for its callers"),),
 )
 def lockdep_annotation() -> ParserElement:
     """the code is fine but needs lockdep annotation, or maybe"""
@@ -63,7 +62,7 @@ def lockdep_annotation() -> ParserElement:
     title="BUG: using smp_processor_id() in preemptible code in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("dump|preempt|smp_processor_id|this_cpu", "checks for others"),),
+    skip=(("dump|preempt|smp_processor_id|this_cpu", "is a debug check"),),
 )
 def caller() -> ParserElement:
     """caller is debug_smp_processor_id+0x1c/0x1e
@@ -91,7 +90,7 @@ def arm_registers() -> ParserElement:
     """PC is at write_breakme+0xd0/0x1b4
     LR is at write_breakme+0xc8/0x1b4
     Process bash (pid: 1014, stack limit = 0xf4e0c2f8)
-    """  # arch/arm/kernel/traps.c: only a dying kernel names the process with its stack's limit
+    """  # arch/arm/kernel/traps.c: only die() prints a process with its stack limit
     limit = k.UpTo(", stack limit = ") + ", stack limit = "
     return "PC is at " + k.symbol + k.later("Process " + limit, within=24)
 
@@ -130,7 +129,7 @@ def debugger() -> ParserElement:
 
 
 def _debugger(vector: ParserElement) -> ParserElement:
-    """Match what powerpc's debugger says of an exception (arch/powerpc/xmon/xmon.c: excprint())."""
+    """Return the line that xmon prints for an exception (arch/powerpc/xmon/xmon.c: excprint())."""
     what = k.Regex(r" +\(") + k.Regex(r"[^)\n]*")("what") + ")"
     return "cpu 0x" + k.hex_number + ": Vector: " + vector + what
 
@@ -150,7 +149,7 @@ def left() -> ParserElement:
 
 @remains.form(title="Oops in {function}", kind="oops", cause="unknown", walk="ip")
 def frames() -> ParserElement:
-    """drm_modeset_lock_all_ctx+0x1b0/0x3d0"""  # the last ones of a trace
+    """drm_modeset_lock_all_ctx+0x1b0/0x3d0"""  # the last frames of a backtrace
     address = k.Regex(r"(?:\[<[0-9a-f]{8,16}>\] )?(?:\? )?")
     return address + k.symbol_name + k.Regex(r"\+0x[0-9a-f]+/0x[0-9a-f]+") + k.rest_of_line
 
@@ -159,7 +158,7 @@ def frames() -> ParserElement:
 def executive_summary() -> ParserElement:
     """---[ end trace 0000000000000000 ]---
     RIP: 0010:boom_read+0x1/0x2
-    """  # x86 repeats the registers of an oops, in case it scrolled away (arch/x86/kernel/dumpstack.c)
+    """  # x86 repeats the registers of an oops that may have scrolled away (arch/x86/kernel/dumpstack.c)
     return "---[ end trace " + k.later("RIP: ", within=1)
 
 
@@ -179,7 +178,7 @@ def x86_64_process() -> ParserElement:
 
 @_die()
 def i386_end() -> ParserElement:
-    """EIP: [<c0123456>] boom_read+0x1/0x2 SS:ESP 0068:c0a80000"""  # die() repeats the place at its end
+    """EIP: [<c0123456>] boom_read+0x1/0x2 SS:ESP 0068:c0a80000"""  # die() repeats EIP at its end
     return "EIP: [<" + k.hex_number + ">] " + k.symbol + k.UpTo(" SS:ESP ") + " SS:ESP "
 
 

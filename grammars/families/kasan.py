@@ -39,7 +39,7 @@ def _access() -> ParserElement:
 @_form(
     title="KASAN: invalid-free in {function}",
     walk="named",
-    skip=(("kfree|vfree|^vunmap|slab_|free_bulk", "frees what it is told to"),),
+    skip=(("kfree|vfree|^vunmap|slab_|free_bulk", "frees memory for its callers"),),
 )
 def invalid_free() -> ParserElement:
     """BUG: KASAN: double-free in kfree+0x5f/0x3a0"""
@@ -54,7 +54,7 @@ def access_in_function() -> ParserElement:
 
     BUG: KASAN: invalid-access in f+0x1/0x2
     Write at addr f7ff000001234567 by task bash/123
-    """  # the second of tag-based KASAN
+    """  # the second by tag-based KASAN
     return "BUG: KASAN: " + k.kebab("what") + " in " + k.symbol + _access()
 
 

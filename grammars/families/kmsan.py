@@ -19,9 +19,12 @@ kmsan = Family("kmsan")
     cause="uninitialized-memory",
     walk="chain",
     skip=(
-        ("alloc_skb|^netlink_ack|^netlink_rcv_skb", "makes messages for others"),
-        ("^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_control_msg", "submits what others fill in"),
-        ("^(?:crypto|cipher|drbg|rng)_|_encrypt$", "encrypts what it is given"),
+        ("alloc_skb|^netlink_ack|^netlink_rcv_skb", "allocates messages for its callers"),
+        (
+            "^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_control_msg",
+            "submits requests of its callers",
+        ),
+        ("^(?:crypto|cipher|drbg|rng)_|_encrypt$", "encrypts data of its callers"),
     ),
     detail="{what}",
 )

@@ -1,4 +1,4 @@
-"""Lockdep, and whatever else watches how locks are used (kernel/locking/lockdep.c, kernel/rcu/update.c)."""
+"""Lockdep and other checks of locking and context (kernel/locking/lockdep.c, lib/spinlock_debug.c)."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ if TYPE_CHECKING:
     from pyparsing import ParserElement
 
 LOCKS: Final = (
-    ("^_?lock_|lockdep", "locks for others"),
+    ("^_?lock_|lockdep", "takes or releases locks for its callers"),
     (
         "^process_one_work|^flush_workqueue|^drain_workqueue|^destroy_workqueue|^__flush_work",
-        "is what work queues are made of",
+        "is part of the workqueue core",
     ),
 )
 
 
 def _at(field: str = "function") -> ParserElement:
-    """Return ``at: f+0x1/0x2``, with an address before or on a line of its own; of no inlined function."""
+    """Return ``at: f+0x1/0x2``, with an optional address or line break before f, which is not inlined."""
     inlined = k.Regex(r"[^\n]*\[inline\]")
     address = k.Regex(r"\[<?[0-9a-f]*>?\] *")
     return "at:" + ~inlined + k.Regex(r"\s{0,3}") + k.Opt(address) + k.function(field) + k.suffix
 
 
 def _place() -> ParserElement:
-    """Return the place of a lock: on this line, or behind the lines of its inlined functions."""
+    """Return the place where a lock was taken: on this line, or below the lines of inlined functions."""
     return k.UpTo(_at()) + _at() | k.rest_of_line + k.Later(_at(), within=10) + _at()
 
 
 def _held() -> ParserElement:
-    """Return the place of the lock that the task is ``already holding``, if the next lines say it."""
+    """Return the place of the lock that the task is ``already holding``, if the next lines name one."""
     holding = k.rest_of_line + k.Later("already holding", within=2) + k.rest_of_line
     return k.Opt(holding + k.Later(_at("holding"), within=9) + _at("holding"))
 
 
 def _task_is(then: str) -> ParserElement:
-    """Return a report's lines up to what its task was doing with a lock, and where."""
+    """Return the lines up to the task's action on a lock, and the place of the action."""
     return k.later(then, within=13) + _place() + _held()
 
 
@@ -119,7 +119,7 @@ def inconsistent() -> ParserElement:
 
 @_form(
     title="INFO: suspicious RCU usage in {function}",
-    skip=(("rcu", "checks for others"),),
+    skip=(("rcu", "is a debug check"),),
 )
 def suspicious_rcu_info() -> ParserElement:
     """INFO: suspicious RCU usage. ]
@@ -130,7 +130,7 @@ def suspicious_rcu_info() -> ParserElement:
     return "INFO: " + what + k.rest_of_line
 
 
-@_form(title="WARNING: suspicious RCU usage in {function}", skip=(("rcu", "checks for others"),))
+@_form(title="WARNING: suspicious RCU usage in {function}", skip=(("rcu", "is a debug check"),))
 def suspicious_rcu() -> ParserElement:
     """WARNING: suspicious RCU usage"""
     return "WARNING: suspicious RCU usage" + k.rest_of_line
@@ -138,7 +138,7 @@ def suspicious_rcu() -> ParserElement:
 
 @_form(
     title="INFO: trying to register non-static key in {function}",
-    skip=(("stack|lock|IRQ", "locks for others"),),
+    skip=(("stack|lock|IRQ", "takes or releases locks for its callers"),),
 )
 def non_static_key() -> ParserElement:
     """INFO: trying to register non-static key."""
@@ -283,7 +283,7 @@ spin = Family("spinlock")
     title="BUG: spinlock {what} in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("spin_|_lock|_unlock", "locks for others"),),
+    skip=(("spin_|_lock|_unlock", "takes or releases locks for its callers"),),
 )
 def spinlock() -> ParserElement:
     """BUG: spinlock bad magic on CPU#0, bash/1"""
@@ -298,7 +298,7 @@ def spinlock() -> ParserElement:
     title="BUG: rwlock {what} in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("rwlock_|_lock|_unlock", "locks for others"),),
+    skip=(("rwlock_|_lock|_unlock", "takes or releases locks for its callers"),),
 )
 def rwlock() -> ParserElement:
     """BUG: rwlock lockup on CPU#0, bash/1, ffff888012345678
@@ -316,7 +316,7 @@ def rwlock() -> ParserElement:
     title="BUG: using {what}() in preemptible code in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("dump|preempt|smp_processor_id|this_cpu", "checks for others"),),
+    skip=(("dump|preempt|smp_processor_id|this_cpu", "is a debug check"),),
 )
 def preemptible() -> ParserElement:
     """BUG: using smp_processor_id() in preemptible [00000000] code: bash/1"""
@@ -337,11 +337,11 @@ def sleeping() -> ParserElement:
     title="BUG: scheduling while atomic in {function}",
     kind="bug",
     cause="atomic-sleep",
-    walk="chain",  # before 2.6.24 some machines open the trace with no line of its own
+    walk="chain",  # before 2.6.24 no line opens the backtrace on some machines
     skip=(
         (
             "schedule|^__sched_text_start|^(?:__)?(?:cond_)?resched|^wait_for|^[msf]sleep|^usleep_",
-            "sleeps for others",
+            "sleeps for its callers",
         ),
     ),
 )
@@ -349,7 +349,7 @@ def scheduling() -> ParserElement:
     """BUG: scheduling while atomic: bash/1/0x00000002
 
     BUG: scheduling while atomic: ifconfig/0x00000100/2231
-    """  # before 2.6.22
+    """  # the second before 2.6.22
     preempted = "/0x" + k.hex_number
     task = k.UpTo("/" + k.number + preempted, least=1, most=64)("comm") + "/" + k.number("pid") + preempted
     older = k.UpTo(preempted + "/", least=1, most=64)("comm") + preempted + "/" + k.number("pid")

@@ -1,4 +1,4 @@
-"""Bad pages and dentries, counters that do not add up, allocations that fail (mm/, fs/dcache.c)."""
+"""Bad pages, busy dentries and inodes, wrong counters, failed allocations (mm/, fs/dcache.c, fs/super.c)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _form = partial(page.form, kind="bug", cause="bad-page")
     skip=(
         (
             "^bad_page|get_page_from|page_alloc|free_(?:page|pcp|unref|hot|one|frozen|folio)|_prepare|prep_|rmqueue|^folios?_put|^__?put_|^put_page|^release_pages|page_pool|^pagecache_|^filemap_|^skb_(?:release|free|page)|^__page_cache|^napi_|^kfree_skb|^sk_skb|^tlb_|^shmem_|^truncate_|^xdp_return|^__xdp_return|^skb_|pages?_(?:fast|slow)?path",
-            "frees or hands out pages for others",
+            "allocates or frees pages for its callers",
         ),
     ),
 )
@@ -31,7 +31,9 @@ def state() -> ParserElement:
     return "BUG: Bad page " + k.one_of("state", "cache")("what") + " in process" + comm + k.rest_of_line
 
 
-@_form(title="BUG: Bad page map", skip=(("^print_bad|^vm_normal|^dump_page", "checks pages for others"),))
+@_form(
+    title="BUG: Bad page map", skip=(("^print_bad|^vm_normal|^dump_page", "checks pages for its callers"),)
+)
 def page_map() -> ParserElement:
     """BUG: Bad page map in process bash  pte:800000012345 pmd:12345067"""
     comm = k.Opt(" " + k.UpTo("  pte:", least=1, most=16)("comm") + "  pte:")
@@ -61,7 +63,7 @@ def page_tables() -> ParserElement:
     title="BUG: Dentry still in use in unmount",
     kind="bug",
     cause="filesystem",
-    skip=(("umount_check|^d_walk|^do_one_tree", "walks for others"),),
+    skip=(("umount_check|^d_walk|^do_one_tree", "walks dentries for its callers"),),
 )
 def dentry() -> ParserElement:
     """BUG: Dentry ffff888012345678{i=1,n=/} still in use (1) [unmount of ext4 sda1]"""
@@ -90,7 +92,7 @@ def file_count() -> ParserElement:
 
 allocation = Family(
     "allocation",
-    # The OOM killer's victim gets no page to die with (7.x): that belongs to the kill and is no crash.
+    # A victim of the OOM killer may fail to allocate a page while it exits (7.x): this is part of the kill.
     ignore_after=r"Killed process \d+ \(|oom_reaper: reaped process",
 )
 
@@ -100,5 +102,5 @@ def failure() -> ParserElement:
     """page allocation failure: order:4, mode:0xcc0(GFP_KERNEL)
 
     page allocation failure. order:4, mode:0xd0
-    """  # the second before 3.x
+    """  # the second before 3.0
     return k.one_of("page allocation failure:", "page allocation failure.") + k.rest_of_line

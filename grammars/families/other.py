@@ -1,4 +1,4 @@
-"""Reports with a wording of their own but no family, and the last resort: BUG and Oops without a name."""
+"""Reports that no other family covers, and generic BUG and Oops headers as the last resort."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def trusty_assertion() -> ParserElement:
     return _trusty() + k.Opt(" DEBUG") + at + k.any_text("what")
 
 
-@_harness(title="trusty: ASSERT FAILED:", corrupted="the secure side's message is in pieces")
+@_harness(title="trusty: ASSERT FAILED:", corrupted="the message of the secure world is incomplete")
 def trusty_pieces() -> ParserElement:
     """trusty: panic (caller 0xffff0000): ASSERT FAILED"""
     return "trusty: panic" + k.UpTo("ASSERT FAILED") + "ASSERT FAILED" + k.rest_of_line
@@ -164,7 +164,7 @@ def device_warning() -> ParserElement:
 
 generic = Family(
     "generic",
-    # the boundaries stand behind the words: a search for patterns that begin with letters is fast
+    # word boundaries are lookbehinds: a search for patterns that begin with letters is fast
     ignore=r"BUG: KASAN|DEBUG: (?<=\bDEBUG: )|Oops: Fatal exception(?<=\bOops: Fatal exception)",
     last=True,
 )
@@ -175,7 +175,7 @@ _oops = partial(generic.form, kind="oops", walk="ip")
 def sysrq_write() -> ParserElement:
     """Oops: 0002 [#1] SMP
     RIP: 0010:sysrq_handle_crash+0x16/0x20
-    """  # before 5.1 SysRq crashes by writing through NULL
+    """  # before 5.1, SysRq crashes the kernel by a write to NULL
     return "Oops: 0002 [" + k.Opt("#") + k.number + "]" + k.later("sysrq_handle_crash+0x", within=26)
 
 

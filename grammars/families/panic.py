@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 LOST: Final = "it follows from a report that is missing"
 
-serror = Family("serror")  # arch/arm64/kernel/traps.c prints where the CPU was before it panics
+serror = Family("serror")  # arch/arm64/kernel/traps.c prints the registers before it panics
 
 
 @serror.form(
@@ -35,7 +35,7 @@ _lost = partial(_form, walk="none", corrupted=LOST)
 
 
 def _says(reason: ParserElement | str) -> ParserElement:
-    """Return the header with its reason, which some kernels print on the next line."""
+    """Return the header and its reason, which some kernels print on the next line."""
     announced = k.one_of(
         *("Kernel panic - not syncing:", "Kernel panic -not syncing:", "Kernel panic: "),
         *("Kernel Panic - not syncing:", "kernel panic - not syncing:"),  # typed from a photograph

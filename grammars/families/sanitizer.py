@@ -11,11 +11,11 @@ from kpanic.grammars.family import ByWord, Family
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
-REPORTS: Final = (("ubsan|overflow", "reports for others"),)
+REPORTS: Final = (("ubsan|overflow", "reports undefined behaviour"),)
 CHECKS_SLABS: Final = (
     (
         "slab|^print_trailer|^object_err|^check_|^free_(?:debug|consistency)|^(?:__)?kfree|^alloc_debug|^init_object|^setup_object|^on_freelist|^get_(?:from_)?partial|_alloc|kmem_cache",
-        "checks for others",
+        "is a debug check",
     ),
 )
 
@@ -30,7 +30,7 @@ def trap() -> ParserElement:
     Internal error: UBSAN: array index out of bounds: 00000000f2005512 [#1] SMP
 
     UBSAN: integer subtraction overflow at boom_trap+0x10/0x20
-    """  # CONFIG_UBSAN_TRAP: the compiler's own trap (report_ubsan_failure)
+    """  # CONFIG_UBSAN_TRAP: a trap instruction of the compiler (report_ubsan_failure)
     oops = ": " + k.hex_number + " [#"
     place = " at " + k.symbol
     words = k.Combine(k.OneOrMore(~(oops | place) + k.Regex(r"[\w -]")))
@@ -77,7 +77,7 @@ def overwritten() -> ParserElement:
 
 
 def _fault_of_object() -> ParserElement:
-    """Return what is wrong, without the addresses behind it."""
+    """Return the fault of a slab object, without the addresses after it."""
     end = k.one_of(" on __kmem_cache_shutdown()", "..") | k.Regex(
         r"\s{1,64}+0x[0-9a-f]|[^\S\n]{0,64}+(?:\n|\Z)"
     )
@@ -104,7 +104,7 @@ def object_of_cache() -> ParserElement:
     """): Right Redzone overwritten
 
     ): Freelist corrupt
-    """  # the end of "BUG ext4_inode_cache (Not tainted): …", whatever the cache
+    """  # the end of "BUG ext4_inode_cache (Not tainted): …", for any cache
     what = k.one_of(
         *("Poison overwritten", "Redzone overwritten", "Right Redzone overwritten"),
         *("Left Redzone overwritten", "Object already free", "Object padding overwritten"),
@@ -132,7 +132,7 @@ leak = Family("leak")
     skip=(
         (
             "alloc|kmem|slab|mmap|^create_object|^pcpu_create|^__?get_free|strn?dup|memdup|asprintf|^idr_get|list_lru_init",
-            "allocates for others",
+            "allocates memory for its callers",
         ),
     ),
 )
@@ -163,7 +163,7 @@ def only_warned() -> ParserElement:
     title="kernel BUG in {function}",
     kind="bug",
     cause="fortify",
-    skip=(("fortify", "checks for others"),),
+    skip=(("fortify", "is a debug check"),),
     detail="{what}",
 )
 def buffer_overflow() -> ParserElement:

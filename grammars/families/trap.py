@@ -1,4 +1,4 @@
-"""Traps of the CPU that are no page faults (arch/x86/kernel/traps.c, arch/arm*/kernel/traps.c, …)."""
+"""CPU exceptions other than page faults (arch/x86/kernel/traps.c, arch/arm*/kernel/traps.c, …)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pyparsing import ParserElement
 
 USER: Final = r"traps: |\bip:[0-9a-f]+ sp:|\[\d+\] (?:general protection|trap )|error:\w+ in "
-"""How the kernel reports the same of a process: ``traps: bash[1] general protection fault ip:… sp:…``."""
+"""Reports of the same exceptions in user mode: ``traps: bash[1] general protection fault ip:… sp:…``."""
 
-ERROR: Final = ByWord(  # of ``Internal error`` and ``Oops -``
+ERROR: Final = ByWord(  # for ``Internal error`` and ``Oops -``
     "what",
     (
         ("undefined instruction", "invalid-opcode"),
@@ -34,7 +34,7 @@ ERROR: Final = ByWord(  # of ``Internal error`` and ``Oops -``
     ),
     default="general-protection",
 )
-FAULT: Final = ByWord(  # of ``Unhandled fault`` (arch/arm/mm/fsr-2level.c, arch/arm64/mm/fault.c)
+FAULT: Final = ByWord(  # for ``Unhandled fault`` (arch/arm/mm/fsr-2level.c, arch/arm64/mm/fault.c)
     "what",
     (
         ("external abort", "machine-check"),
@@ -46,7 +46,7 @@ FAULT: Final = ByWord(  # of ``Unhandled fault`` (arch/arm/mm/fsr-2level.c, arch
     default="bad-pointer",
 )
 
-SYNDROME: Final = ByWord(  # of an exception that arm64 did not expect (arch/arm64/kernel/traps.c)
+SYNDROME: Final = ByWord(  # for unexpected exceptions of arm64 (arch/arm64/kernel/traps.c)
     "syndrome",
     (
         ("SError", "machine-check"),
@@ -78,7 +78,7 @@ def cfi_failure() -> ParserElement:
 
 
 @cfi.form(
-    title="CFI failure in {function}", kind="bug", cause="bug", skip=(("cfi", "checks the jumps of others"),)
+    title="CFI failure in {function}", kind="bug", cause="bug", skip=(("cfi", "checks indirect calls"),)
 )
 def cfi_target() -> ParserElement:
     """CFI failure (target: f+0x0/0x2):"""  # before 6.1
@@ -194,7 +194,7 @@ def program_check() -> ParserElement:
     """specification exception: 0006 ilc:3 [#1] SMP
 
     Unknown program exception: 0028 [#1] SMP
-    """  # s390x; before 3.14 without the length of the instruction
+    """  # s390x; before 3.14 without the instruction length code
     what = k.one_of("execute", "addressing", "specification", "data", "special operation", "operand")
     named = (what | "Unknown program")("what") + " exception: "
     return named + k.hex_number + k.one_of(" ilc:", " [#") + k.rest_of_line
@@ -209,7 +209,7 @@ def fault_of_a_program() -> ParserElement:
     8<--- cut here ---
     Unhandled fault: alignment exception (0x811) at 0xb13eed96
     pgd = 45acdb93
-    """  # arm: a fault of the kernel's own goes on with "Internal error" (traps.c: arm_notify_die)
+    """  # arm: "Internal error" follows a fault in the kernel (traps.c: arm_notify_die)
     fault = k.one_of("Unhandled fault: ", "Unhandled prefetch abort: ")
     trap = "Alignment trap: not handling " + k.later(fault, within=3)
     died = k.rest_of_line + k.Later("Internal error: ", within=12)
@@ -288,7 +288,7 @@ def machine_check_interrupt() -> ParserElement:
     """Severe Machine check interrupt [Not recovered]
 
     Machine check in kernel mode.
-    """  # powerpc: arch/powerpc/kernel/mce.c before 4.18; platforms of 32 bits
+    """  # powerpc: arch/powerpc/kernel/mce.c before 4.18; 32-bit platforms
     return (
         k.one_of("Severe Machine check interrupt [Not recovered", "Machine check in kernel mode")
         + k.rest_of_line
@@ -301,7 +301,7 @@ def non_resumable_error() -> ParserElement:
     return "NON-RESUMABLE ERROR: Reporting on cpu " + k.number
 
 
-stack = Family("stack", after=1500)  # who began a recursion stands at its end
+stack = Family("stack", after=1500)  # a recursion begins in the last frames of a long backtrace
 _stack = partial(stack.form, kind="oops", cause="stack-overflow")
 
 

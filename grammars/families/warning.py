@@ -1,4 +1,4 @@
-"""WARN() in its wordings (kernel/panic.c, lib/bug.c), and warnings with a name of their own.
+"""The forms of WARN() (kernel/panic.c, lib/bug.c), and warnings with a title of their own.
 
 ::
 
@@ -22,29 +22,29 @@ TOPS: Final = (
     *("arch/", "block/", "certs/", "crypto/", "drivers/", "fs/", "include/", "init/", "io_uring/", "ipc/"),
     *("kernel/", "lib/", "mm/", "net/", "rust/", "security/", "sound/", "virt/", "samples/", "./", "../"),
 )
-"""Where a source file of the kernel may be."""
-COUNTS: Final = ("^refcount_|^__refcount", "counts what others hold")
-COUNTS_REFERENCES: Final = ("^kref_", "counts what others hold")
+"""Beginnings of the paths of kernel source files."""
+COUNTS: Final = ("^refcount_|^__refcount", "counts references for its callers")
+COUNTS_REFERENCES: Final = ("^kref_", "counts references for its callers")
 
 warning = Family("warning")
 _form = partial(warning.form, kind="warning", cause="warning")
 
 
 def _condition() -> ParserElement:
-    """Return the condition in brackets, which may hold brackets, before the place."""
+    """Return the condition in brackets before the place; it may contain brackets."""
     end = "] " + k.FollowedBy(k.Regex(r"(?:at |CPU: |[^\s:]+:[0-9]+ )"))
     return "[" + k.UpTo(end, most=200) + end
 
 
 def _where() -> ParserElement:
-    """Return what stands before the file."""
+    """Return the header up to the file."""
     cpu = "CPU: " + k.number + " PID: " + k.number + " "
     file = k.FollowedBy(k.one_of(*TOPS))
     return "WARNING: " + (_condition() + k.Opt(cpu) | cpu | k.FollowedBy("at ") | file) + k.Opt("at ")
 
 
 def _at(file: str, function: str) -> ParserElement:
-    """Return a warning in a function of a file, by the patterns of both names."""
+    """Return a warning with patterns for its file and its function."""
     return (
         _where()
         + k.Regex(rf"[\w./-]*{file}:[0-9]+ ")
@@ -56,7 +56,7 @@ def _at(file: str, function: str) -> ParserElement:
 
 
 def _place() -> ParserElement:
-    """Return file and line, whatever the file's name."""
+    """Return any file, and the line."""
     return k.Regex(r"[^\s:]+:[0-9]+ ") + k.Opt("at ")
 
 
@@ -65,9 +65,9 @@ def _place() -> ParserElement:
     kind="warning",
     cause="use-after-free",
     skip=(
-        ("^debug_|^__debug_", "checks objects"),
-        ("^(?:kfree|vfree|vunmap|kvfree|slab_free|kmem_cache_free|__free_)", "frees what it is told to"),
-        ("rcu|timer_|work_|percpu_", "keeps what the checked object is for others"),
+        ("^debug_|^__debug_", "checks objects (debugobjects)"),
+        ("^(?:kfree|vfree|vunmap|kvfree|slab_free|kmem_cache_free|__free_)", "frees memory for its callers"),
+        ("rcu|timer_|work_|percpu_", "is the interface of the checked object"),
     ),
 )
 def debug_object() -> ParserElement:
@@ -86,7 +86,10 @@ def usercopy() -> ParserElement:
     return _at(r"mm/usercopy\.c", r"usercopy_warn\w*")
 
 
-@_form(title="WARNING: kobject bug in {function}", skip=(("kobject_|^kset_", "keeps kobjects for others"),))
+@_form(
+    title="WARNING: kobject bug in {function}",
+    skip=(("kobject_|^kset_", "manages kobjects for its callers"),),
+)
 def kobject() -> ParserElement:
     """WARNING: CPU: 1 PID: 12 at lib/kobject.c:244 kobject_add_internal+0x1/0x2"""
     return _at(r"lib/kobject\.c", r"kobject_\w*")
@@ -94,7 +97,7 @@ def kobject() -> ParserElement:
 
 @_form(
     title="WARNING: proc registration bug in {function}",
-    skip=(("^proc_|^_?_?proc_|remove_proc|xlate_proc", "registers what it is told to"),),
+    skip=(("^proc_|^_?_?proc_|remove_proc|xlate_proc", "registers entries for its callers"),),
 )
 def proc_registration() -> ParserElement:
     """WARNING: CPU: 1 PID: 12 at fs/proc/generic.c:369 proc_register+0x1/0x2"""
@@ -116,7 +119,7 @@ def refcount() -> ParserElement:
     WARNING: lib/refcount.c:25 at refcount_warn_saturate+0x74/0x110, CPU#0: init/1
 
     WARNING: CPU: 0 PID: 1 at lib/refcount.c:25 widget_get+0x60/0x6c [widget]
-    """  # arm calls what warns last, so that its caller is named
+    """  # refcount_warn_saturate() is a tail call on arm: the header names its caller
     return _at(r"lib/refcount\.c", r"\w+")
 
 
@@ -124,7 +127,7 @@ def refcount() -> ParserElement:
     title="WARNING: locking bug in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("^_*(?:lock|release)_sock|^hlock", "locks for others"),),
+    skip=(("^_*(?:lock|release)_sock|^hlock", "takes or releases locks for its callers"),),
 )
 def lockdep() -> ParserElement:
     """WARNING: CPU: 0 PID: 1 at kernel/locking/lockdep.c:3898 __lock_acquire+0x1/0x2"""
@@ -143,7 +146,10 @@ def kmalloc() -> ParserElement:
     return _at(r"mm/(?:slab_common|slub|slab|page_alloc|util)\.[ch]", r"_*k?v?[mzc]alloc\w*")
 
 
-@_form(title="WARNING: zero-size vmalloc in {function}", skip=(("vmalloc|vzalloc", "allocates for others"),))
+@_form(
+    title="WARNING: zero-size vmalloc in {function}",
+    skip=(("vmalloc|vzalloc", "allocates memory for its callers"),),
+)
 def vmalloc() -> ParserElement:
     """WARNING: CPU: 0 PID: 1 at mm/vmalloc.c:1234 __vmalloc_node_range+0x1/0x2"""
     return _at(r"mm/vmalloc\.c", r"\w*vmalloc\w*")
@@ -154,7 +160,7 @@ def list_debug() -> ParserElement:
     """WARNING: CPU: 0 PID: 1 at lib/list_debug.c:33 __list_add+0xac/0xc0
 
     WARNING: CPU: 4 PID: 0 at lib/list_debug.c:62 widget_target+0x68f/0xfd0 [widget]
-    """  # or who called the check
+    """  # or the caller of the check
     return _at(r"lib/list_debug\.c", r"\w+")
 
 
@@ -169,7 +175,7 @@ def transmit_queue() -> ParserElement:
     skip=(
         (
             "^usb_submit_urb|^usb_start_wait_urb|^usb_bulk_msg|^usb_interrupt_msg|^usb_control_msg|^usb_internal_control",
-            "submits what others fill in",
+            "submits requests of its callers",
         ),
     ),
 )
@@ -209,7 +215,7 @@ def without_line() -> ParserElement:
     """WARNING: CPU: 0 PID: 1 at boom.c boom_warn+0x10/0x20 [boom]
 
     WARNING: CPU: 0 PID: 1 at boom_warn+0x10/0x20 [boom]
-    """  # a kernel without CONFIG_DEBUG_BUGVERBOSE knows no file (kernel/panic.c: __warn())
+    """  # without CONFIG_DEBUG_BUGVERBOSE no file is known (kernel/panic.c: __warn())
     file = k.FollowedBy(k.Regex(r"[^\s+]+\+0x")) | k.word + " "
     return "WARNING: CPU: " + k.number + " PID: " + k.number + " at " + file + k.symbol
 
@@ -230,8 +236,8 @@ def file_of_a_module() -> ParserElement:
     title="divide error in {function}",
     kind="warning",
     cause="divide-error",
-    skip=(("^__div0|^Ldiv0|^__aeabi_", "divides for others"),),
+    skip=(("^__div0|^Ldiv0|^__aeabi_", "divides for its callers"),),
 )
 def division_by_zero() -> ParserElement:
-    """Division by zero in kernel."""  # arm, whose kernel takes 0 for the result and goes on
+    """Division by zero in kernel."""  # arm: the result is 0, and the kernel continues
     return "Division by zero in kernel" + k.rest_of_line

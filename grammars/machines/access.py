@@ -1,4 +1,4 @@
-"""Words for a fault: the access that was tried, from the error codes of machines."""
+"""Accesses that fault: their description from a machine's error code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Deed = Literal["", "read", "write", "execute"]
 
 
 class Access(NamedTuple):
-    """The access that was tried, as far as the error code tells."""
+    """The access that faulted, as far as the error code describes it."""
 
     words: str
     """``write to a non-present page by the kernel``."""
@@ -21,7 +21,7 @@ class Access(NamedTuple):
 
 NOTHING: Final = Access("")
 MISALIGNED: Final = 0x21
-"""Fault status of an access that is not aligned."""
+"""Fault status of a misaligned access."""
 
 _DEEDS: Final[dict[Deed, str]] = {
     "": "access to",
@@ -42,12 +42,12 @@ def access(deed: Deed, page: Page, who: str = "the kernel") -> Access:
 
 
 def fetch(found: Access) -> Access:
-    """Return an access that turned out to be an instruction's fetch: the CPU was at the address itself."""
+    """Return the access as an instruction fetch: the instruction pointer was at the faulting address."""
     return found if found.deed == "execute" else access("execute", found.page)
 
 
 def status(deed: Deed, code: int, who: str) -> Access:
-    """Read the fault status code that arm64 shares with arm's large pages (arch/arm64/include/asm/esr.h)."""
+    """Read a fault status code, which arm64 shares with arm's LPAE (arch/arm64/include/asm/esr.h)."""
     if code in range(0x04, 0x08):
         return access(deed, "absent", who)
     if code in range(0x08, 0x10):

@@ -1,4 +1,4 @@
-"""The meaning of an address, as far as the number alone tells (include/linux/poison.h)."""
+"""The meaning of an address, derived from its value alone (include/linux/poison.h)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Address(NamedTuple):
     words: str
 
 
-USER: Final = Address("user", "an address of user space")
-KERNEL: Final = Address("kernel", "an address of the kernel")
+USER: Final = Address("user", "an address in user space")
+KERNEL: Final = Address("kernel", "a kernel address")
 NULL_PAGE: Final = 0x1000
-"""Bytes: a lower address comes from a NULL pointer; arch/x86/mm/fault.c has the same limit."""
+"""Bytes: a lower address is a field of a NULL pointer; arch/x86/mm/fault.c has the same limit."""
 _NEAR: Final = 0x10000
-"""Bytes around a poison that a field of a large object may be away."""
+"""Maximum bytes between a poison and the address: the offset of a field in a large object."""
 _ERRORS: Final = 4095
 """MAX_ERRNO."""
 _POISONS: Final = (
@@ -50,14 +50,18 @@ _DELETED_32: Final = frozenset({0x100, 0x122})
 
 
 def apart(machine: str) -> Address:
-    """Return the meaning of an address on a machine that does not separate the two kinds by value."""
+    """Return the meaning of an address where the kernel and user space have separate address spaces."""
     return Address(
-        "kernel", f"an address of the kernel or of user space, which {machine} keeps apart otherwise"
+        "kernel", f"an address of the kernel or of user space, which have separate spaces on {machine}"
     )
 
 
 def special(address: int, bits: int) -> Address | None:
-    """Return the meaning of an address that no machine's memory has: NULL, an error code, poison."""
+    """Return the meaning of a value that is no address on any machine: NULL, an error code, a poison.
+
+    :param bits: width of an address.
+    :return: None if it is none of these.
+    """
     if address < NULL_PAGE:
         words = f"NULL plus 0x{address:x}" if address else "NULL"
         deleted = bits == 32 and address in _DELETED_32  # noqa: PLR2004
@@ -76,17 +80,15 @@ def special(address: int, bits: int) -> Address | None:
 
 
 def split(kernel: int) -> Callable[[int], Address]:
-    """Return a function from addresses to meanings, for a kernel that begins at one address, above user
-    space.
-    """
+    """Return a function from addresses to meanings for a machine with user space below ``kernel``."""
     return lambda address: KERNEL if address >= kernel else USER
 
 
 def regions(*known: tuple[int, int, Place, str]) -> Callable[[int], Address]:
-    """Return a function from addresses to meanings, by regions ``(first, last, place, words)``; the first
-    match counts.
+    """Return a function from addresses to meanings.
 
-    An address outside all regions is the kernel's.
+    :param known: regions ``(first, last, place, words)``; the first match counts. An address outside all
+        regions is a kernel address.
     """
 
     def locate(address: int) -> Address:

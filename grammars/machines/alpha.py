@@ -65,8 +65,8 @@ ALPHA = Machine(
     words=("alpha-generic", "alpha-smp", "alpha-linux"),
     blocks=(pc, task, rows),
     regions=regions(  # arch/alpha/include/asm/pgtable.h
-        (0, 0x3FFFFFFFFFF, "user", "an address of user space"),
-        (0xFFFFFC0000000000, 0xFFFFFDFFFFFFFFFF, "kernel", "an address of the kernel's direct map (kseg)"),
-        (0xFFFFFE0000000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address of vmalloc"),
+        (0, 0x3FFFFFFFFFF, "user", "an address in user space"),
+        (0xFFFFFC0000000000, 0xFFFFFDFFFFFFFFFF, "kernel", "an address in the kernel's direct map (kseg)"),
+        (0xFFFFFE0000000000, 0xFFFFFFFFFFFFFFFF, "kernel", "a vmalloc address"),
     ),
 )

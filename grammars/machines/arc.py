@@ -61,9 +61,9 @@ ARC = Machine(
     bits=32,
     blocks=(eret, instruction, efa, rows),
     regions=regions(  # arch/arc/include/asm/processor.h
-        (0, 0x5FFFFFFF, "user", "an address of user space"),
-        (0x60000000, 0x6FFFFFFF, "kernel", "an address of the gutter between user space and the kernel"),
-        (0x70000000, 0x7FFFFFFF, "kernel", "an address of a module or of vmalloc"),
-        (0x80000000, 0xFFFFFFFF, "kernel", "an address of the kernel's direct map"),
+        (0, 0x5FFFFFFF, "user", "an address in user space"),
+        (0x60000000, 0x6FFFFFFF, "kernel", "an address in the gutter between user space and the kernel"),
+        (0x70000000, 0x7FFFFFFF, "kernel", "an address in a module or in vmalloc"),
+        (0x80000000, 0xFFFFFFFF, "kernel", "an address in the kernel's direct map"),
     ),
 )

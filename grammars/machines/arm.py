@@ -60,7 +60,7 @@ def frame() -> ParserElement:
      boom_null_write [boom] from vfs_write+0xe4/0x400
 
     [<c0101010>] (f) from [<c0202020>] (g file.c:12 [inline])
-    """  # the function that was called, and where from; before 3.13; 6.0; since; symbolized
+    """  # a function, and its caller; before 3.13; 6.0; since; symbolized
     module = k.Regex(r"(?:\+[^)\n]{0,60})?(?: \[[\w-]{1,64}\])?\)?")
     called = k.Opt("(") + k.symbol_name("called") + module
     address = k.Opt(k.Regex(r"\[<?(?:0x)?[0-9a-f]{0,16}>?\][ \t]*"))
@@ -77,7 +77,7 @@ def frames() -> ParserElement:
 
 
 _LARGE, _WRITES, _FETCHES = 1 << 9, 1 << 11, 1 << 31
-"""Bits of the fault status register: long descriptors, write, prefetch abort."""
+"""Bits of the fault status register: LPAE, write, prefetch abort."""
 _ABSENT: Final = frozenset({5, 7})
 _PROTECTED: Final = frozenset({9, 0xB, 0xD, 0xF})
 
@@ -119,8 +119,8 @@ ARMV7 = Machine(
     says_trap=True,
     bug=frozenset({"e7f001f2", "de02"}),  # arch/arm/include/asm/bug.h
     regions=regions(  # Documentation/arch/arm/memory.rst
-        (0, 0xBEFFFFFF, "user", "an address of user space"),
-        (0xBF000000, 0xBFFFFFFF, "kernel", "an address of a module"),
+        (0, 0xBEFFFFFF, "user", "an address in user space"),
+        (0xBF000000, 0xBFFFFFFF, "kernel", "an address in a module"),
     ),
     disassembler=Disassembler(
         architecture="ARM",

@@ -103,7 +103,7 @@ _CLASSES: Final = {
     0x1C: Access("pointer authentication failure"),
     0x22: Access("misaligned program counter"),
     0x26: Access("misaligned stack pointer"),
-    0x2F: Access("SError interrupt: an asynchronous error of the hardware"),
+    0x2F: Access("SError interrupt: an asynchronous hardware error"),
     0x3C: Access("BRK instruction"),
 }
 _FETCHES: Final = frozenset({0x20, 0x21})
@@ -126,7 +126,9 @@ def _regions(address: int) -> Address:
     if address < 1 << 56:
         return USER
     if address >> 48 != 0xFFFF:  # noqa: PLR2004
-        return Address("non-canonical", "no address: its upper bits are neither all clear nor all set")
+        return Address(
+            "non-canonical", "not a valid address: its upper bits are neither all clear nor all set"
+        )
     return KERNEL
 
 

@@ -1,4 +1,4 @@
-"""How a machine's instructions are decoded: capstone's names, and how the ``Code:`` line has the bytes."""
+"""Settings for decoding a machine's instructions: capstone's names, and the format of the ``Code:`` line."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ def _same(name: str) -> str:
 
 
 class Disassembler(Struct, frozen=True, kw_only=True):
-    """Settings of the disassembler."""
+    """Settings of capstone, and the format of the ``Code:`` line, for a machine."""
 
     architecture: str
-    """capstone's, ``X86`` of ``CS_ARCH_X86``."""
+    """capstone's architecture: ``X86`` for ``CS_ARCH_X86``."""
     modes: tuple[str, ...]
-    """capstone's, ``64`` of ``CS_MODE_64``."""
+    """capstone's modes: ``64`` for ``CS_MODE_64``."""
     order: Literal["bytes", "little", "big"] = "bytes"
-    """Byte order of the dump's numbers in memory; bytes are in memory order already."""
+    """Byte order in memory of the numbers in the dump; ``bytes`` if the dump shows bytes in memory order."""
     shown: Literal["bytes", "digits", "number"] = "digits"
-    """An instruction is shown byte by byte, as digits in the order of its bytes, or as a number."""
+    """Format of an instruction in the explanation: byte by byte, digits in memory order, or a number."""
     pairs: bool = False
-    """Whether capstone returns an operand ``8(a5)`` of a compressed instruction in one piece."""
+    """Whether capstone returns ``8(a5)`` in a compressed instruction as one operand."""
     trapped: Callable[[Sequence[str], int, CrashReport], int] = _marked
-    """Returns the index of the trapping word, from the words of the dump and the index of the marked one."""
+    """Returns the index of the trapping word; called with the words of the dump, the index of the marked
+    word, and the report."""
     register: Callable[[str], str] = _same
-    """Returns the dump's name of a register, in lower case, from capstone's; empty for other operands."""
+    """Returns the dump's name of a register, in lower case, for capstone's; empty for other operands."""
     halves: Mapping[str, str] = field(default_factory=dict)
     """Registers that are the lower 32 bits of others."""
     compressed: Disassembler | None = None
-    """Capstone's settings for an instruction that is marked as two bytes."""
+    """Settings for a marked instruction of two bytes."""
     call: str = ""
-    """Beginning of a call's mnemonic, on a machine whose relative branches capstone groups as jumps."""
+    """Beginning of the mnemonics of calls, where capstone groups relative branches as jumps."""
     trap: bytes = b""
-    """The instruction of BUG(): most of all that traps, and no reason to load a disassembler."""
+    """The instruction of BUG(), the most frequent trap; it is recognised without loading capstone."""
     trap_name: str = ""
-    """Its mnemonic."""
+    """The mnemonic of ``trap``."""
     operand: tuple[str, ...] = ()
-    """Beginnings of instructions whose only operand decides the result: a divisor, a target."""
+    """Beginnings of instructions with one significant operand: a divisor, a target."""

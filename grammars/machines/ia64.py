@@ -65,9 +65,9 @@ IA64 = Machine(
     words=("ia64", "mckinley", "itanium"),
     blocks=(ip, task, release, rows),
     regions=regions(  # Documentation/arch/ia64: the upper three bits are a region's number
-        (0, 0x9FFFFFFFFFFFFFFF, "user", "an address of user space"),
-        (0xA000000000000000, 0xBFFFFFFFFFFFFFFF, "kernel", "an address of the kernel's image or of vmalloc"),
-        (0xC000000000000000, 0xDFFFFFFFFFFFFFFF, "kernel", "an address of the uncached direct map"),
-        (0xE000000000000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address of the kernel's direct map"),
+        (0, 0x9FFFFFFFFFFFFFFF, "user", "an address in user space"),
+        (0xA000000000000000, 0xBFFFFFFFFFFFFFFF, "kernel", "an address in the kernel's image or in vmalloc"),
+        (0xC000000000000000, 0xDFFFFFFFFFFFFFFF, "kernel", "an address in the uncached direct map"),
+        (0xE000000000000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address in the kernel's direct map"),
     ),
 )

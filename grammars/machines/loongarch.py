@@ -86,11 +86,11 @@ _CODES: Final = {
     4: access("write", "protected"),
     5: access("read", "protected"),
     6: access("execute", "protected"),
-    7: Access("access to a page of higher privilege"),
-    8: Access("address that does not exist"),
+    7: Access("access to a page of a higher privilege level"),
+    8: Access("address error"),
     9: Access("misaligned access"),
     12: Access("breakpoint: the trap of BUG() and WARN()"),
-    13: Access("instruction that does not exist"),
+    13: Access("undefined instruction"),
 }
 """Exception codes (arch/loongarch/include/asm/loongarch.h)."""
 
@@ -103,9 +103,9 @@ LOONGARCH64 = Machine(
     says_fetch=True,
     says_trap=True,
     regions=regions(  # arch/loongarch/include/asm/addrspace.h
-        (0, 0x7FFFFFFFFFFFFFFF, "user", "an address of user space"),
-        (0x8000000000000000, 0x8FFFFFFFFFFFFFFF, "kernel", "an address of the uncached direct map"),
-        (0x9000000000000000, 0x9FFFFFFFFFFFFFFF, "kernel", "an address of the kernel's direct map"),
-        (0xFFFF800000000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address of a module or of vmalloc"),
+        (0, 0x7FFFFFFFFFFFFFFF, "user", "an address in user space"),
+        (0x8000000000000000, 0x8FFFFFFFFFFFFFFF, "kernel", "an address in the uncached direct map"),
+        (0x9000000000000000, 0x9FFFFFFFFFFFFFFF, "kernel", "an address in the kernel's direct map"),
+        (0xFFFF800000000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address in a module or in vmalloc"),
     ),
 )

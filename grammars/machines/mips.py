@@ -35,7 +35,7 @@ def epc() -> ParserElement:
     epc   : ffffffff8003ab3c kthread_data+0x4/0xc
 
     epc   : 8eaa8be0 0x8eaa8be0 [mac80211@8ea80000+0x6c980]
-    """  # OpenWrt's kernels have no symbols
+    """  # a kernel without symbols (OpenWrt)
     raw = k.FollowedBy(k.rest_of_line("raw"))
     address = k.hex_digits(8, 16)
     module = k.Regex(r"0x[0-9a-f]+ \[") + k.Regex(r"[\w-]+(?=@)")("module")
@@ -53,7 +53,7 @@ def _registers(text: str) -> Iterator[tuple[str, str]]:
     yield from ((f"${first + number}", value) for number, value in enumerate(values[:4]))
 
 
-@block("registers", registers(_registers, {8: "mips"}))  # loongarch before 6.2 writes 16 digits so
+@block("registers", registers(_registers, {8: "mips"}))  # loongarch uses this format for 16 digits before 6.2
 def rows() -> ParserElement:
     """$ 0   : 00000000 00000015 00000000 a25b0831
 
@@ -65,7 +65,7 @@ def rows() -> ParserElement:
 
     BadVA : 00000010
     """
-    general = "$" + k.Regex(r" ?\d{1,2} {1,4}: ") | "BadVA : "  # as wide as the machine
+    general = "$" + k.Regex(r" ?\d{1,2} {1,4}: ") | "BadVA : "  # as many digits as the machine has
     special = k.one_of("Hi", "Lo", "Status", "Cause") + k.Regex(r" {0,4}: (?=[0-9a-f]{8})")
     digits = k.FollowedBy(general + k.hex_number("digits"))
     return k.Opt(digits) + k.Combine((general | special) + k.rest_of_line)("lines")
@@ -83,17 +83,17 @@ _DEEDS: Final = {
     3: access("write", "absent"),
     4: Access("misaligned read", "read"),
     5: Access("misaligned write", "write"),
-    6: Access("instruction fetch that the bus refused", "execute"),
-    7: Access("access that the bus refused"),
+    6: Access("bus error on an instruction fetch", "execute"),
+    7: Access("bus error on a data access"),
     9: Access("breakpoint: the trap of BUG() and WARN()"),
-    10: Access("instruction that does not exist"),
-    13: Access("trap instruction, of BUG_ON() and WARN_ON()"),
+    10: Access("reserved instruction"),
+    13: Access("trap instruction: BUG_ON() or WARN_ON()"),
 }
 """Exception codes in the Cause register (arch/mips/include/asm/mipsregs.h)."""
 
 
 def _fault(code: int) -> Access:
-    """Read the Cause register."""
+    """Read the exception code in the Cause register."""
     return _DEEDS.get(code >> 2 & 0x1F, NOTHING)
 
 
@@ -108,15 +108,15 @@ MIPS = Machine(
     disassembler=_DISASSEMBLER,
     blocks=(epc, rows, stack),
     regions=regions(  # arch/mips/include/asm/addrspace.h
-        (0, 0x7FFFFFFF, "user", "an address of user space"),
-        (0x80000000, 0x9FFFFFFF, "kernel", "an address of the kernel's direct map (kseg0)"),
+        (0, 0x7FFFFFFF, "user", "an address in user space"),
+        (0x80000000, 0x9FFFFFFF, "kernel", "an address in the kernel's direct map (kseg0)"),
         (
             0xA0000000,
             0xBFFFFFFF,
             "kernel",
-            "an address of the uncached direct map (kseg1), as of device registers",
+            "an address in the uncached direct map (kseg1), for device registers",
         ),
-        (0xC0000000, 0xFFFFFFFF, "kernel", "an address of the kernel's mapped memory: modules, vmalloc"),
+        (0xC0000000, 0xFFFFFFFF, "kernel", "an address in the kernel's mapped memory (modules, vmalloc)"),
     ),
 )
 MIPS64 = Machine(
@@ -127,16 +127,16 @@ MIPS64 = Machine(
     disassembler=replace(_DISASSEMBLER, modes=("MIPS64", "BIG_ENDIAN")),
     words=("mips64", "mips64el", "5kc-malta", "octeon", "loongson-3", "loongson-2e", "loongson-2f"),
     regions=regions(
-        (0, 0x3FFFFFFFFFFFFFFF, "user", "an address of user space"),
-        (0x8000000000000000, 0xBFFFFFFFFFFFFFFF, "kernel", "an address of the kernel's direct map (xkphys)"),
+        (0, 0x3FFFFFFFFFFFFFFF, "user", "an address in user space"),
+        (0x8000000000000000, 0xBFFFFFFFFFFFFFFF, "kernel", "an address in the kernel's direct map (xkphys)"),
         (
             0xC000000000000000,
             0xFFFFFFFF7FFFFFFF,
             "kernel",
-            "an address of the kernel's mapped memory: vmalloc",
+            "an address in the kernel's mapped memory (vmalloc)",
         ),
-        (0xFFFFFFFF80000000, 0xFFFFFFFF9FFFFFFF, "kernel", "an address of the kernel's direct map (kseg0)"),
-        (0xFFFFFFFFA0000000, 0xFFFFFFFFBFFFFFFF, "kernel", "an address of the uncached direct map (kseg1)"),
-        (0xFFFFFFFFC0000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address of a module"),
+        (0xFFFFFFFF80000000, 0xFFFFFFFF9FFFFFFF, "kernel", "an address in the kernel's direct map (kseg0)"),
+        (0xFFFFFFFFA0000000, 0xFFFFFFFFBFFFFFFF, "kernel", "an address in the uncached direct map (kseg1)"),
+        (0xFFFFFFFFC0000000, 0xFFFFFFFFFFFFFFFF, "kernel", "an address in a module"),
     ),
 )

@@ -57,7 +57,7 @@ def rows() -> ParserElement:
 
 @block("platform", platform("parisc"))
 def status() -> ParserElement:
-    """YZrvWESTHLNXBCVMcbcbcbcbOGFRQPDI"""  # the bits of the PSW below it
+    """YZrvWESTHLNXBCVMcbcbcbcbOGFRQPDI"""  # the line below has the bits of the PSW
     return k.one_of("      YZrvWESTHL", "     YZrvWESTHL", "YZrvWESTHL") + k.rest_of_line
 
 

@@ -66,7 +66,7 @@ def _options() -> ParserElement:
 
 
 def _board() -> ParserElement:
-    """Match what the kernel is built with, then the platform's name."""
+    """Return the kernel's build options, then the platform's name."""
     first = "PAGE_SIZE=" + k.word + " " | k.FollowedBy(k.one_of("PREEMPT", "SMP "))
     return first + _options() + k.rest_of_line("hardware")
 
@@ -87,7 +87,7 @@ def nip() -> ParserElement:
 def xmon() -> ParserElement:
     """pc: c0000000008e5c68: sysrq_handle_crash+0x28/0x30
     lr: c0000000008e6610: __handle_sysrq+0xd0/0x230
-    """  # its debugger's
+    """  # printed by xmon, the debugger
     address = k.hex_digits(8, 16)
     lead = k.Regex(" {4}")
     raw = k.FollowedBy((k.Combine(address + k.Opt(": " + k.Regex(r"\S{1,200}"))))("raw"))
@@ -113,7 +113,7 @@ def debugged() -> ParserElement:
 
 @block("opening", lambda _: Opening("xmon"))
 def prompt() -> ParserElement:
-    """enter ? for help"""  # the debugger prints the trace behind it
+    """enter ? for help"""  # xmon prints the backtrace after it
     return "enter ? for help" + k.end_of_line
 
 
@@ -185,7 +185,7 @@ def frame() -> ParserElement:
     [link register   ] c008000000335cd0 boom_write+0x28/0x80 [boom]
 
     [c0000000038bfcb0] c008000000335cd0 boom_write+0x28/0x80 [boom]
-    """  # the stack's address, then the code's; big endian; the debugger's
+    """  # stack address, code address; big endian; LR; xmon
     stack = k.Regex(r"\[(?:link register   |[0-9a-f]{8,16})\] ")
     address = k.hex_digits(8, 16)("address")
     code = ("[" + address + "] ") | (address + " ")
@@ -212,11 +212,11 @@ def faulting_instruction_address() -> ParserElement:
 
 
 _WRITES, _ABSENT, _PROTECTED = 0x02000000, 0x40000000, 0x08000000
-"""Bits of the data storage interrupt status."""
+"""Bits of DSISR."""
 
 
 def _fault(code: int) -> Access:
-    """Read a data storage interrupt status, DSISR (arch/powerpc/include/asm/reg.h)."""
+    """Read DSISR, the data storage interrupt status register (arch/powerpc/include/asm/reg.h)."""
     deed: Deed = "write" if code & _WRITES else "read"
     page: Page = "absent" if code & _ABSENT else "protected" if code & _PROTECTED else ""
     return access(deed, page)
@@ -230,7 +230,7 @@ def _register(name: str) -> str:
 _DISASSEMBLER: Final = Disassembler(
     architecture="PPC",
     modes=("64", "BIG_ENDIAN"),
-    order="big",  # the dump has numbers, whatever the order in memory
+    order="big",  # the dump shows numbers in both byte orders
     register=_register,
 )
 PPC64LE = Machine(

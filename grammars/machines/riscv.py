@@ -22,7 +22,7 @@ __all__ = ["RISCV32", "RISCV64"]
 
 
 _BY_DIGITS: Final = {8: "riscv32", 16: "riscv64", 0: "riscv64"}
-"""By the digits of a register; none where the text names functions alone."""
+"""The machine by the digits of a register; none where the lines name only functions."""
 
 
 @block("pointer", pointer(_BY_DIGITS))
@@ -69,19 +69,19 @@ def status() -> ParserElement:
 
 
 _CAUSES: Final = {
-    0: Access("misaligned instruction"),
-    1: Access("instruction fetch that the bus refused", "execute"),
+    0: Access("misaligned instruction fetch"),
+    1: Access("access fault on an instruction fetch", "execute"),
     2: Access("illegal instruction"),
     3: Access("breakpoint"),
     4: Access("misaligned read", "read"),
-    5: Access("read that the bus refused", "read"),
+    5: Access("access fault on a read", "read"),
     6: Access("misaligned write", "write"),
-    7: Access("write that the bus refused", "write"),
+    7: Access("access fault on a write", "write"),
     12: access("execute", ""),
     13: access("read", ""),
     15: access("write", ""),
 }
-"""arch/riscv/include/asm/csr.h: scause."""
+"""Exception codes in scause (arch/riscv/include/asm/csr.h)."""
 
 RISCV64 = Machine(
     name="riscv64",

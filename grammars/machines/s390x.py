@@ -70,7 +70,7 @@ def general() -> ParserElement:
 
 @sentence
 def instruction() -> ParserElement:
-    """#00000000006bf732: a7f40001    brc    15,0000000000131ef8"""  # * since 7.x before the PSW, > at it
+    """#00000000006bf732: a7f40001    brc    15,0000000000131ef8"""  # since 7.x "*" for "#"
     address = k.Regex("[#*> ]")("mark") + k.hex_digits(8, 16)
     return address + ": " + k.Regex(r"[0-9a-f]{4,12}(?!\w)")("digits")
 
@@ -79,7 +79,7 @@ _MARKED: Final = {"#": "#{}", "*": "#{}", ">": "<{}>", " ": "{}"}
 
 
 def _code(fields: Mapping[str, str]) -> Code:
-    """Return code with ``#`` before the instruction ahead of the PSW, and ``<>`` around that at it."""
+    """Return the code with ``#`` at the instruction before the PSW, and ``<>`` around the one at the PSW."""
     found = instruction.regex.finditer(fields.get("lines", ""))
     return Code(" ".join(_MARKED[one["mark"]].format(one["digits"]) for one in found))
 
@@ -96,7 +96,7 @@ def code() -> ParserElement:
 
 @sentence
 def frame() -> ParserElement:
-    """([<000003fffec8fc40>] vfs_write+0xc0/0x400)"""  # a caller; the innermost stands without parentheses
+    """([<000003fffec8fc40>] vfs_write+0xc0/0x400)"""  # a caller; the innermost frame has no parentheses
     return k.spaces + "(" + k.bracket + k.spaces + k.frame_symbol
 
 
@@ -132,17 +132,17 @@ def interruption() -> ParserElement:
 
 @block("fault address", dict)
 def failing_address() -> ParserElement:
-    """Failing address: 0000000000000000 TEID: 0000000000000483"""  # arch/s390/mm/fault.c; before 4.13 small
+    """Failing address: 0000000000000000 TEID: 0000000000000483"""  # arch/s390/mm/fault.c
     return k.one_of("Failing address: ", "failing address: ") + k.hex_number("address") + k.rest_of_line
 
 
 _PAGES: Final = frozenset({0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})
-"""Program interruptions of a translation that failed."""
+"""Program interruptions of failed address translations."""
 _INTERRUPTIONS: Final = {
-    0x01: Access("operation exception: an instruction that is none"),
+    0x01: Access("operation exception: invalid instruction"),
     0x02: Access("privileged operation"),
     0x04: access("write", "protected"),
-    0x05: Access("addressing exception: no such memory"),
+    0x05: Access("addressing exception: no memory at the address"),
     0x06: Access("specification exception: misaligned or malformed operand"),
     0x07: Access("data exception"),
     0x08: Access("fixed-point overflow"),
@@ -151,13 +151,13 @@ _INTERRUPTIONS: Final = {
     0x40: Access("monitor event: the trap of BUG() and WARN()"),
 }
 _REWOUND: Final = _PAGES | {0x04}
-"""Program interruptions at which the PSW is at the instruction itself, not behind it."""
+"""Program interruptions that leave the PSW at the instruction, not after it."""
 _TRAPS: Final = ("#af", "#0000")
-"""A monitor call, which is BUG() and WARN(), and what is no instruction."""
+"""The monitor call of BUG() and WARN(), and an invalid instruction."""
 
 
 def _trapped(tokens: Sequence[str], at: int, report: CrashReport) -> int:
-    """Return the instruction ahead of the PSW, unless the interruption rewinds it."""
+    """Return the instruction before the PSW, unless the interruption leaves the PSW at the instruction."""
     if not at or tokens[at - 1][0] != "#":
         return at
     code = report.oops.error_code if report.oops else None

@@ -41,15 +41,15 @@ SH = Machine(
     bits=32,
     blocks=(rows,),
     regions=regions(  # arch/sh/include/asm/addrspace.h
-        (0, 0x7FFFFFFF, "user", "an address of user space"),
-        (0x80000000, 0x9FFFFFFF, "kernel", "an address of the kernel's direct map (P1)"),
+        (0, 0x7FFFFFFF, "user", "an address in user space"),
+        (0x80000000, 0x9FFFFFFF, "kernel", "an address in the kernel's direct map (P1)"),
         (
             0xA0000000,
             0xBFFFFFFF,
             "kernel",
-            "an address of the uncached direct map (P2), as of device registers",
+            "an address in the uncached direct map (P2), for device registers",
         ),
-        (0xC0000000, 0xDFFFFFFF, "kernel", "an address of the kernel's mapped memory (P3): vmalloc"),
-        (0xE0000000, 0xFFFFFFFF, "kernel", "an address of the processor's own registers (P4)"),
+        (0xC0000000, 0xDFFFFFFF, "kernel", "an address in the kernel's mapped memory (P3, vmalloc)"),
+        (0xE0000000, 0xFFFFFFFF, "kernel", "an address of processor control registers (P4)"),
     ),
 )

@@ -97,5 +97,5 @@ SPARC64 = Machine(
         order="big",
         register=lambda name: "i6" if name == "fp" else name,
     ),
-    regions=lambda address: _LOW if address < 1 << 51 else Address("kernel", "an address of the kernel"),
+    regions=lambda address: _LOW if address < 1 << 51 else Address("kernel", "a kernel address"),
 )

@@ -1,6 +1,6 @@
 """User mode Linux (arch/um/kernel/{sysrq,trap}.c, arch/x86/um/sysrq_64.c; 2.6.32 to 7.x).
 
-Its kernel is a process of the host: the code segment is that of user mode, and yet the code is the kernel's.
+The kernel is a process of the host, so its code segment is that of user mode.
 """
 
 from __future__ import annotations
@@ -32,5 +32,5 @@ def rip() -> ParserElement:
 UM = Machine(
     name="um",
     blocks=(rip,),
-    regions=lambda _address: Address("kernel", "an address of the host's process that the kernel runs in"),
+    regions=lambda _address: Address("kernel", "an address in the kernel's process on the host"),
 )

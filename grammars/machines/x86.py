@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 __all__ = ["I686", "X86_64"]
 
 _USER: Final = frozenset({"0033", "0023", "0073", "e033", "001b"})
-"""Code segments of user mode, Xen's and 32-bit ones included."""
+"""Code segments of user mode, including those of Xen and of 32-bit code."""
 
 
 def _where() -> ParserElement:
-    """Match ``0010:sysrq_handle_crash+0x16/0x20``, with a segment or without."""
+    """Return ``0010:sysrq_handle_crash+0x16/0x20``; the segment is optional."""
     selector = k.Opt(k.Regex("[0-9a-f]{4}(?=:)")("selector") + ":")
     blank = k.Regex("[ \t]{0,8}")
     return blank + k.FollowedBy(k.rest_of_line("raw")) + selector + blank + k.place + k.rest_of_line
 
 
 def _no_inline() -> ParserElement:
-    """Match nothing where the line is of an inlined function, which another line names better."""
+    """Reject the line of an inlined function: another line names the function with its offset."""
     return ~k.Regex(r"[^\n]{0,200}\[inline\]")
 
 
@@ -139,7 +139,7 @@ def rows() -> ParserElement:
 
     eax: 00000000   ebx: c1a8f000   ecx: 00000001   edx: d6b3c000
     esi: d6b3c000   edi: 00000000   ebp: d6b3cf9c   esp: d6b3cf90
-    """  # in small letters before 2.6.23
+    """  # lower case before 2.6.23
     names = k.one_of(
         *[f"R{name}" for name in _GENERAL],
         *[f"E{name}" for name in _GENERAL],
@@ -196,27 +196,27 @@ _IMAGE: Final = 0xFFFFFFFF80000000
 
 
 def _regions(address: int) -> Address:
-    """Use the regions of Documentation/arch/x86/x86_64/mm.rst; KASLR moves those of data."""
+    """Locate an address by Documentation/arch/x86/x86_64/mm.rst; KASLR moves the regions of data."""
     if address < 1 << 47:
         return USER
     if 1 << 56 <= address < (1 << 64) - (1 << 56):
-        return Address("non-canonical", "a non-canonical address, which no pointer may hold")
+        return Address("non-canonical", "a non-canonical address, which is never valid")
     if address < 1 << 56 or address < (1 << 64) - (1 << 47):
-        five = "canonical with five levels of page tables only"
-        return Address("user" if address < 1 << 56 else "kernel", f"an address of the kernel, {five}")
+        five = "canonical only with five levels of page tables"
+        return Address("user" if address < 1 << 56 else "kernel", f"a kernel address, {five}")
     if address in _MODULES:
-        return Address("kernel", "an address of a module")
+        return Address("kernel", "an address in a module")
     if address >= _IMAGE:
         return Address("kernel", "an address in the kernel's image")
     if address in _DIRECT:
-        return Address("kernel", "an address of the kernel's direct map or, moved by KASLR, of vmalloc")
+        return Address("kernel", "an address in the kernel's direct map or, if KASLR moved it, in vmalloc")
     if address in _VMALLOC:
-        return Address("kernel", "an address of vmalloc or, moved by KASLR, of the direct map")
+        return Address("kernel", "an address in vmalloc or, if KASLR moved it, in the kernel's direct map")
     return KERNEL
 
 
 def _trapped(tokens: Sequence[str], at: int, report: CrashReport) -> int:
-    """Return the breakpoint, which the CPU is behind when it traps."""
+    """Return the breakpoint: the instruction pointer of the trap is behind it."""
     return at - 1 if report.cause == "breakpoint" and at and tokens[at - 1] == "cc" else at
 
 
@@ -257,7 +257,7 @@ I686 = Machine(
     entries=r"sysenter_past_esp$|entry_(?:INT80|SYSENTER)_32$",
     blocks=(eip, eip_is_at, ip, release, rows, exception, page_fault_code, overran, page_table_32),
     fault=_fault,
-    regions=split(0xC0000000),  # PAGE_OFFSET, unless configured otherwise
+    regions=split(0xC0000000),  # the default of PAGE_OFFSET
     disassembler=Disassembler(
         architecture="X86",
         modes=("32",),

@@ -53,9 +53,9 @@ XTENSA = Machine(
     bits=32,
     blocks=(pc, rows),
     regions=regions(  # Documentation/arch/xtensa/mmu.rst
-        (0, 0x3FFFFFFF, "user", "an address of user space"),
-        (0xD0000000, 0xD7FFFFFF, "kernel", "an address of the kernel's direct map (kseg)"),
-        (0xD8000000, 0xDFFFFFFF, "kernel", "an address of the uncached direct map"),
+        (0, 0x3FFFFFFF, "user", "an address in user space"),
+        (0xD0000000, 0xD7FFFFFF, "kernel", "an address in the kernel's direct map (kseg)"),
+        (0xD8000000, 0xDFFFFFFF, "kernel", "an address in the uncached direct map"),
         (0xE0000000, 0xFFFFFFFF, "kernel", "an address of device registers"),
     ),
 )

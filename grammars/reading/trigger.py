@@ -20,9 +20,9 @@ NAME: Final = "trigger"
 KUNIT: Final = "kunit_try_catch"
 """The task that runs each test (lib/kunit/try-catch.c)."""
 WRITTEN: Final = Claim(
-    "Somebody triggered the crash through SysRq, by writing to /proc/sysrq-trigger.", "trigger", "frames"
+    "The crash was triggered on purpose, by a write to /proc/sysrq-trigger.", "trigger", "frames"
 )
-SYSRQ: Final = Claim("Somebody triggered the crash through SysRq.", "trigger", "header", "frames")
+SYSRQ: Final = Claim("The crash was triggered on purpose, through SysRq.", "trigger", "header", "frames")
 SOFT_LOCKUP: Final = Claim("The soft lockup watchdog reported it.", "header")
 HARD_LOCKUP: Final = Claim("The hard lockup watchdog reported it.", "header")
 STALL: Final = Claim("RCU's stall detector reported it.", "header")
@@ -33,7 +33,7 @@ BLOCKED: Final = Claim(
 STATE: Final = Claim("The task was {state}.", "task", derived=("state",))
 UNCLAIMED: Final = Claim("An NMI came that no handler claimed.", "trigger")
 STARVED: Final = Claim("Task {task} asked for memory when none was left.", "trigger")
-ASKED: Final = Claim("Somebody called the OOM killer through SysRq.", "request", "trigger")
+ASKED: Final = Claim("The OOM killer was called on purpose, through SysRq.", "request", "trigger")
 INIT: Final = Claim("PID 1 ended, and the kernel cannot run without it.", "header")
 RUNNING: Final = Claim(
     "Task {task} (PID {pid}){user} was running{cpu}.",

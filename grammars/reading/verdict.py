@@ -62,15 +62,15 @@ ENOUGH: Final = Claim(
 def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     """Say how sure the cause is, and why."""
     if report.cause == "sysrq" and lines_of(report.facts, "trigger"):
-        return "certain", "the log says that somebody asked for it"
+        return "certain", "the log says that SysRq triggered it"
     if report.kind == "panic" and report.cause in STATED and report.doubt == NO_TRACE:
-        return "certain", "the kernel says so itself, though no call trace stands in the lines that were read"
+        return "certain", "the kernel states the cause, although the log contains no call trace of it"
     if report.status == "corrupted":
         return "unknown", f"the report could not be read as a whole ({report.doubt or 'it is damaged'})"
     if report.status != "complete" or report.cause == "unknown":
-        return "unknown", "no grammar knows what the kernel said"
+        return "unknown", "no form of the grammar matches the report"
     if report.cause in STATED:
-        return "certain", "the kernel says so itself"
+        return "certain", "the kernel states the cause"
     if report.blame.function:
         return "likely", "the kernel says what happened, and the report points to that function"
     return "likely", "the kernel says what happened, and no function is suspect"

@@ -79,13 +79,13 @@ def test_every_cause_has_its_meaning() -> None:
         ("nmi-panic", "trigger", "An NMI came that no handler claimed"),
         ("oom-panic", "trigger", "Task crashme asked for memory"),
         ("oom-panic2", "trigger", "vm.panic_on_oom is 2"),
-        ("sysrq-c", "trigger", "writing to /proc/sysrq-trigger. Task init (PID 1) was running on CPU 0"),
+        ("sysrq-c", "trigger", "a write to /proc/sysrq-trigger. Task init (PID 1) was running on CPU 0"),
         ("null_read", "what the kernel said", "It is the first oops of this boot"),
         ("null_read", "what the kernel said", "read from a non-present page by the kernel"),
         ("null_read", "what the kernel said", "The address 0x10 is NULL plus 0x10"),
         ("uaf_read", "what the kernel said", "freed slab memory"),
         ("gpf", "what the kernel said", "maybe for address 0xffffffffc0527080"),
-        ("user_access", "what the kernel said", "an address of user space"),
+        ("user_access", "what the kernel said", "an address in user space"),
         ("null_read", "where", "at boom_null_read+0x5/0x20, in the module boom"),
         ("list_add", "where", "in the kernel itself"),
         ("user_exec", "where", "where the kernel has no code"),
@@ -313,13 +313,14 @@ KILLER = "[  910.064770] kworker/1:2 invoked oom-killer: gfp_mask=0xd0, order=0,
 
 
 @pytest.mark.parametrize(
-    ("killer", "why"), [(KILLER, "the OOM killer's report stands"), ("", "which is not among the lines")]
+    ("killer", "why"),
+    [(KILLER, "the log contains the OOM killer's report"), ("", "which is missing from the log")],
 )
 def test_whoever_calls_the_oom_killer_sets_its_panic_off(killer: str, why: str) -> None:
     (crash,) = parse("[  910.064760] SysRq : Manual OOM execution\n" + killer + OOM)
     said = {step.name: step for step in analyse(crash).steps}
     assert crash.cause == "out-of-memory"
-    assert "Somebody called the OOM killer through SysRq." in str(said["trigger"])
+    assert "The OOM killer was called on purpose, through SysRq." in str(said["trigger"])
     assert "asked for memory" not in str(said["trigger"])
     assert why in str(said["verdict"])
 
@@ -328,7 +329,5 @@ def test_a_panic_states_its_reason_without_a_trace() -> None:
     (crash,) = parse("[   12.345678] Kernel panic - not syncing: widget: firmware is missing\n")
     analysis = analyse(crash)
     assert (crash.status, analysis.confidence) == ("corrupted", "certain")
-    assert (
-        analysis.sure == "the kernel says so itself, though no call trace stands in the lines that were read"
-    )
+    assert analysis.sure == "the kernel states the cause, although the log contains no call trace of it"
     assert analysis.why.startswith("The log is enough")

@@ -230,4 +230,4 @@ def test_a_crash_says_why_a_helper_is_passed_over() -> None:
         "[    1.000001]  widget_close+0x10/0x40\n"
     )
     assert crash.blame.function == "widget_close"
-    assert ("queued_write_lock_slowpath", "locks for others") in crash.blame.skipped
+    assert ("queued_write_lock_slowpath", "takes or releases locks for its callers") in crash.blame.skipped

@@ -94,7 +94,7 @@ def test_every_conclusion_has_its_line(crash: CrashReport) -> None:
         ("kernel and boot image", "It had been up for 13 minutes 10 seconds.", [4]),
         ("hardware", "stands between line 1, the start of the boot, and line 4, the crash.", [1, 4]),
         ("what came before", "No earlier warning, oops or OOM kill stands in the lines that were read.", []),
-        ("trigger", "triggered the crash through SysRq, by writing to /proc/sysrq-trigger.", [3, 8]),
+        ("trigger", "was triggered on purpose, by a write to /proc/sysrq-trigger.", [3, 8]),
         ("what the kernel said", "This is an oops: the kernel hit an error that it cannot handle.", [4]),
         ("what the kernel said", "code 0002 means: write to a non-present page by the kernel.", [4]),
         ("where", "The CPU was at sysrq_handle_crash+0x16/0x20, in the kernel itself.", [5]),

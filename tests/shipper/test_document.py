@@ -281,7 +281,7 @@ def test_each_step_of_the_reading_names_the_lines_of_the_file_that_prove_it() ->
     steps = get(build(*crash), "kernel.panic.analysis.steps")
     assert isinstance(steps, list)
     assert len(steps) == 9
-    assert steps[3].startswith("trigger: Somebody triggered the crash through SysRq")
+    assert steps[3].startswith("trigger: The crash was triggered on purpose")
     assert steps[3].endswith(" (lines 3, 8)")
     heard = build(crash.report, dataclasses.replace(crash.origin, path=""))
     assert str(get(heard, "kernel.panic.analysis.steps")[3]).endswith("which task was running.")

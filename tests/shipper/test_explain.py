@@ -153,7 +153,7 @@ def test_a_reading_begins_with_the_verdict_which_crash_it_is_and_whether_it_is_k
     store = ("-E", f"path.data={tmp_path}")
     verdict, crash, signature = first_lines(form, run("--format", form, *store, NULL)[0])
     assert verdict.startswith(
-        "Kernel 6.1.0-56-amd64 used a NULL pointer in boom_null_read. The vmcore is needed"
+        "Kernel 6.1.0-56-amd64 dereferenced a NULL pointer in boom_null_read. The vmcore is needed"
     )
     assert crash == "Host unknown, 2026-11-22 19:05:50 UTC, kernel 6.1.0-56-amd64."
     assert signature.startswith("Signature v1-")

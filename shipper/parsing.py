@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gc
 import itertools
@@ -19,7 +18,7 @@ from kpanic.shipper.inputs.sources import sources
 from kpanic.shipper.parts import Joined, Piece, Range, local_size, ranges, read_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from kpanic.shipper.executors import Executor, Run
     from kpanic.shipper.origin import Origin
@@ -68,7 +67,7 @@ def parse_files(  # noqa: PLR0913 - they are independent
     :param base: what is known of every crash before its file is read.
     :param on: processes to parse with, which are started by the call, or the address of a Dask scheduler.
         None is one process for each available processor if there is enough to read.
-    :param size_of: returns the size of a file that may be read in parts, in bytes; 0 for one that is not.
+    :param size_of: returns the size of a file in bytes; 0 for one that has to be read by one process.
     :param kept: the store takes the documents; otherwise they are only printed.
     :param deliver: is called with a file's documents, in the process that reads the file. Those of a file
         that is read in parts are numbered here instead, and left out.
@@ -86,7 +85,7 @@ def parse_files(  # noqa: PLR0913 - they are independent
     if not isinstance(on, str):
         first = list(itertools.islice(tasks, FEW_FILES + 1 if on is None else on))
         if on is None:
-            much = is_much([task.path for task in first])
+            much = len(first) > FEW_FILES or any(task.size > FEW_BYTES for task in first)
             on = min(MOST_JOBS, len(os.sched_getaffinity(0))) if much else 1
         on = min(on, len(first))
         tasks = itertools.chain(first, tasks)
@@ -100,6 +99,8 @@ class _Task(NamedTuple):
     """A file, or a part of one."""
 
     path: str
+    size: int
+    """Bytes of the file; 0 if it is not known."""
     part: Range | None = None
     joined: Joined | None = None
     """The file of the part."""
@@ -135,13 +136,14 @@ class _Task(NamedTuple):
 
 def _tasks(paths: Iterable[str], size_of: Callable[[str], int]) -> Iterator[_Task]:
     for path in paths:
-        parts = ranges(path, size_of(path))
+        size = size_of(path)
+        parts = ranges(path, size)
         if not parts:
-            yield _Task(path)
+            yield _Task(path, size)
             continue
         joined = Joined(path)
         for part in parts:
-            yield _Task(path, part, joined, last=part.end is None)
+            yield _Task(path, size, part, joined, last=part.end is None)
 
 
 def _work(
@@ -150,17 +152,6 @@ def _work(
     if isinstance(task, str):
         return _parse_file(task, base, kept=kept, deliver=deliver)
     return read_range(task, base, kept=kept)
-
-
-def is_much(paths: Sequence[str]) -> bool:
-    """Tell whether there is so much to read that several processes are faster."""
-    if len(paths) > FEW_FILES:
-        return True
-    for path in paths:
-        with contextlib.suppress(OSError, ValueError):  # a URL; or what is said when it is read
-            if os.stat(path).st_size > FEW_BYTES:  # noqa: PTH116
-                return True
-    return False
 
 
 def _parse_file(

@@ -125,13 +125,34 @@ def test_processes_are_given_files_as_they_read_them() -> None:
     assert sum(1 for _ in found) == 999
 
 
-def test_much_is_parsed_by_as_many_processes_as_there_are_processors(tmp_path: Path) -> None:
-    large = tmp_path / "large"
-    large.write_bytes(b"\0")
-    os.truncate(large, parsing.FEW_BYTES + 1)
-    assert parsing.is_much([str(PANIC), str(large), "s3://bucket/a"])
-    assert parsing.is_much([str(PANIC)] * (parsing.FEW_FILES + 1))
-    assert not parsing.is_much([str(PANIC), "-", "s3://bucket/a", "no\0where"])
+@pytest.mark.parametrize(
+    ("paths", "largest", "expected"),
+    [
+        (["a", "large", "s3://bucket/a"], parsing.FEW_BYTES + 1, 3),
+        (["a", "large"], parsing.FEW_BYTES, 1),
+        (["a"] * (parsing.FEW_FILES + 1), 0, 4),
+        (["a"] * parsing.FEW_FILES, 0, 1),
+    ],
+)
+def test_much_is_parsed_by_as_many_processes_as_there_are_processors(
+    paths: list[str], largest: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = [1]
+    asked: list[str] = []
+
+    def size_of(path: str) -> int:
+        asked.append(path)
+        return largest if path == "large" else 0
+
+    def executor(_work: object, on: int) -> None:
+        used.append(on)
+
+    monkeypatch.setattr(parsing, "executor", executor)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(4)))
+    parsing.parse_files(paths, Origin("file"), None, size_of)
+
+    assert used[-1] == expected
+    assert asked == paths, "a file's size is asked for once"
 
 
 @pytest.mark.parametrize("form", ["table", "text"])

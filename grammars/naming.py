@@ -71,8 +71,7 @@ def name(
 def _name(  # noqa: PLR0913 - each of them is part of the name
     reading: Reading, family: Family, report: ReportText, facts: Body, at: int, *, brief: bool
 ) -> Named:
-    form, fields = reading
-    fields = dict(fields)
+    form, fields = reading.form, dict(reading.fields)
     prefix = report.lines[0].text[:at]
     fields.setdefault("prefix", "BUG" if "BUG: " in prefix else "WARNING")
     fields.setdefault("word", report.lines[0].text[at:].partition(":")[0])

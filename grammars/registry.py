@@ -25,6 +25,8 @@ class Reading(NamedTuple):
 
     form: Form
     fields: dict[str, str]
+    end: int
+    """Where the header ends."""
 
 
 class Registry:
@@ -75,7 +77,7 @@ class Registry:
         for form in family.forms:
             literals = form.sentence.literals
             if (not literals or text.startswith(literals)) and (found := form.sentence.match(text)):
-                return Reading(form, found[1])
+                return Reading(form, found[1], found[0])
         return None
 
 

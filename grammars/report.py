@@ -270,14 +270,22 @@ def _followed_by(registry: Registry, title: str, incident: Incident) -> Iterable
             yield Fact("consequence", named.title, (lines[head.place],), head.place)
 
 
-def _panic(incident: Incident) -> Iterable[Fact]:
-    """Yield the panic and its reason."""
+def _panic(registry: Registry, incident: Incident) -> Fact | None:
+    """Return the panic and its reason, which may be on the next line; None without a panic."""
     for head in incident.heads:
-        at = next((at for family, at in head.hits if family.name == PANIC), None)
-        if at is not None:
+        for number, (family, at) in enumerate(head.hits):
+            if family.name != PANIC:
+                continue
             line = incident.lines[head.place]
-            yield Fact("panic", line.text[at:].partition(":")[2].strip(), (line,), head.place)
-            return
+            if reason := line.text[at:].partition(":")[2].strip():
+                return Fact("panic", reason, (line,), head.place)
+            start, text = report_text(incident.lines[: head.place + LINES], head)
+            at = start.hits[number][1]  # noqa: PLW2901 - an indent is gone
+            reading = registry.read(family, text.text[at:])
+            end = at + (reading.end if reading else 0)
+            said = text.lines[: text.span(at, end)[1] + 1]
+            return Fact("panic", text.text[at:end].partition(":")[2].strip(), tuple(said), head.place)
+    return None
 
 
 def _between(facts: Iterable[Fact], first: int, end: int) -> Iterable[Fact]:
@@ -351,10 +359,11 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         insort(found.facts, fact, key=_PLACE)
     fields = named.reading.fields if named.reading else {}
     cause = "unknown" if form is None else form.cause if isinstance(form.cause, str) else form.cause(fields)
+    panic = _panic(registry, incident)
     said = _said(incident, named)
-    panic = tuple(_panic(incident))
+    header = panic.lines if panic and panic.lines[0].number == said.number else (said,)
     end = incident.lines[-1].number + 1
-    fatal = (form is not None and form.fatal) or bool(panic)
+    fatal = (form is not None and form.fatal) or panic is not None
     kernel = _kernel(boot, found)
     signed = None
     if named.status != "corrupted":
@@ -380,7 +389,7 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         fatal=fatal,
         status=named.status,
         doubt=named.doubt,
-        reason=said.text,
+        reason=" ".join(line.text.strip() for line in header),
         cause_detail=settled.detail,
         blame=named.blame,
         signature=signed,
@@ -404,9 +413,9 @@ def _report(  # noqa: PLR0913, PLR0917 - it all comes together here
         facts=(
             *[fact for fact in boot.facts if fact.kind != "reboot"],
             *([trigger] if trigger else ()),
-            Fact("header", fields, (said,)),
+            Fact("header", fields, header),
             *found.facts,
-            *panic,
+            *([panic] if panic else ()),
             *_between(boot.hardware_errors, head.number, end),
             *_between([fact for fact in boot.facts if fact.kind == "reboot"], head.number, end),
         ),

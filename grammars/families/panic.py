@@ -34,14 +34,17 @@ _reason = partial(_form, walk="none")
 _lost = partial(_form, walk="none", corrupted=LOST)
 
 
-def _says(reason: ParserElement | str) -> ParserElement:
-    """Return the header and its reason, which some kernels print on the next line."""
-    announced = k.one_of(
+def _announced() -> ParserElement:
+    return k.one_of(
         *("Kernel panic - not syncing:", "Kernel panic -not syncing:", "Kernel panic: "),
         *("Kernel Panic - not syncing:", "kernel panic - not syncing:"),  # typed from a photograph
         *("Kernel Panic - Not syncing:", "Kernel panic - Not syncing:", "Kernel Panic - Not Syncing:"),
     )
-    return announced + k.Regex(r"\s{0,80}") + reason + k.rest_of_line
+
+
+def _says(reason: ParserElement | str) -> ParserElement:
+    """Return the header with its reason, which begins with a newline in some kernels."""
+    return _announced() + k.Regex(r"\s{0,80}") + reason + k.rest_of_line
 
 
 @_form(
@@ -239,4 +242,23 @@ def tty_discipline() -> ParserElement:
 @_form(title="kernel panic: {what}", cause="explicit-panic")
 def other() -> ParserElement:
     """Kernel panic - not syncing: boom: a module asked for it"""
-    return _says(k.any_text("what"))
+    follows = k.one_of(  # what panic() and dump_stack() print next
+        *(
+            "CPU: ",
+            "CPU#",
+            "Pid: ",
+            "Call Trace",
+            "Call trace",
+            "Backtrace:",
+            "Hardware name",
+            "Modules linked",
+        ),
+        *("Kernel Offset:", "SMP: ", "Rebooting in ", "Dumping ", "---[ "),
+    )
+    return _says(~follows + k.any_text("what"))
+
+
+@_form(title="kernel panic", cause="unknown")
+def unexplained() -> ParserElement:
+    """Kernel panic - not syncing:"""
+    return _announced() + k.rest_of_line

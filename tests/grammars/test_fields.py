@@ -277,3 +277,56 @@ def test_a_dumped_task_is_named_where_a_page_folded_its_blanks(end: str) -> None
         "[c7363e10] [c0065178] kernel_restart+0x74/0x8c\n"
     )
     assert (crash.process.name, crash.process.pid) == ("reboot", 2642)
+
+
+PANICKED = """\
+{header}
+[   10.000003] CPU: 1 PID: 44 Comm: kworker/1:2 Not tainted 4.9.33-rt23 #1
+[   10.000004] Hardware name: Widget Board, BIOS 1.10 04/01/2014
+[   10.000005] Call Trace:
+[   10.000006]  dump_stack+0x5c/0x78
+[   10.000007]  panic+0xd5/0x21e
+[   10.000008]  widget_stop+0x10/0x20 [widget]
+[   10.000009]  process_one_work+0x184/0x400
+"""
+
+
+@pytest.mark.parametrize("end", ["", " "])
+def test_a_panic_may_have_its_reason_on_the_next_line(end: str) -> None:
+    # vpanic() prints "…syncing: %s": a reason that begins with a newline is on the record's second line
+    header = f"[   10.000001] Kernel panic - not syncing:{end}\n[   10.000001] widget: it stopped"
+    crash = read(PANICKED.format(header=header))
+
+    assert (crash.title, crash.blame.function) == ("kernel panic: widget: it stopped", "widget_stop")
+    assert crash.reason == "Kernel panic - not syncing: widget: it stopped"
+    for kind in ("header", "panic"):
+        assert [line.number for line in lines_of(crash.facts, kind)] == [1, 2]
+    (panic,) = (fact for fact in crash.facts if fact.kind == "panic")
+    assert panic.value == "widget: it stopped"
+
+
+def test_a_later_panic_may_have_its_reason_on_the_next_line_too() -> None:
+    crash = read(
+        """\
+[    9.000001] Out of memory: Killed process 1 (init) total-vm:1kB, anon-rss:1kB, file-rss:0kB
+[    9.000002] BUG: unable to handle kernel NULL pointer dereference at 0000000000000008
+[    9.000003] Oops: 0000 [#1] PREEMPT SMP
+[    9.000004] CPU: 1 PID: 44 Comm: worker Not tainted 4.9.33-rt23 #1
+[    9.000005] RIP: 0010:widget_write+0x10/0x40
+[    9.000006] ---[ end trace 0000000000000002 ]---
+[    9.000007] Kernel panic - not syncing:
+[    9.000007] Fatal exception in interrupt
+"""
+    )
+    assert crash.reason.startswith("BUG: unable to handle")
+    (panic,) = (fact for fact in crash.facts if fact.kind == "panic")
+    assert (panic.value, [line.number for line in panic.lines]) == ("Fatal exception in interrupt", [7, 8])
+
+
+def test_a_panic_whose_reason_is_missing_does_not_take_the_task_for_it() -> None:
+    crash = read(PANICKED.format(header="[   10.000001] Kernel panic - not syncing: "))
+
+    assert (crash.title, crash.cause, crash.fatal) == ("kernel panic", "unknown", True)
+    assert (crash.status, crash.blame.function) == ("partial", "widget_stop")
+    assert [line.number for line in lines_of(crash.facts, "panic")] == [1]
+    assert crash.process.name == "kworker/1:2"

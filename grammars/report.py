@@ -258,8 +258,8 @@ def _followed_by(registry: Registry, title: str, incident: Incident) -> Iterable
     previous = incident.heads[0].place
     panicked = any(family.name == PANIC for family, _ in incident.heads[0].hits)
     for head in incident.heads[1 : 4 * CONSEQUENCES]:
-        near = head.place - previous <= NEAR and not (panicked and _deadly(head))
-        previous = head.place
+        near = 0 <= head.place - previous <= NEAR and not (panicked and _deadly(head))
+        previous = max(previous, head.place)  # a panic may stand before its oops, see _turned
         if near or all(family.last for family, _ in head.hits):
             continue
         lines = incident.lines[: head.place + LINES]

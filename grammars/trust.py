@@ -107,7 +107,7 @@ def mentioned(head: Head, report: ReportText, facts: Body, later: Sequence[Head]
         or line.epoch is not None
     ):
         return False
-    end = min(later[0].place - head.place if later else SOON, SOON)
+    end = min((SOON, *(one.place - head.place for one in later if one.place > head.place)))
     first = next(iter(facts), None)
     return first is None or first.place >= end
 

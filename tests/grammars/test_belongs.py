@@ -296,3 +296,15 @@ def test_a_second_crash_of_a_kernel_that_panics_is_not_where_the_first_one_was()
     )
     assert (crash.ip, crash.oops, crash.kernel.architecture) == (None, None, "aarch64")
     assert [fact.value for fact in crash.followed_by] == ["Internal error in widget_mask"]
+
+
+@pytest.mark.parametrize("oops", [OOPS, "the screen says " + OOPS.replace("Oops: 0000 [#1] SMP PTI\n", "")])
+@pytest.mark.parametrize("between", ["", "and above it I see this:\n\n" + "…\n" * 4])
+def test_a_panic_that_is_typed_off_before_its_oops_follows_it_all_the_same(between: str, oops: str) -> None:
+    (turned,) = parse(FATAL_EXCEPTION + between + oops)
+    (right,) = parse(oops + FATAL_EXCEPTION)
+
+    assert (turned.title, turned.reason) == (right.title, right.reason)
+    assert (turned.status, turned.fatal) == (right.status, right.fatal)
+    assert [fact.value for fact in turned.followed_by] == ["kernel panic: Fatal exception"]
+    assert turned.followed_by[0].lines[0].number == 1

@@ -53,8 +53,9 @@ def installed() -> bool:
     return importlib.util.find_spec("drgn") is not None
 
 
-def questioned(
+def questioned(  # noqa: PLR0913 - they are independent
     asked: Asked,
+    whole: IO[bytes] | None = None,
     *,
     seconds: float = SECONDS,
     memory: int = MEMORY,
@@ -63,22 +64,21 @@ def questioned(
 ) -> Iterator[Answer]:
     """Yield the answers of a dump, each as soon as it is known; the last one says why no more come.
 
+    :param whole: the dump as :func:`put_together` yields it.
     :param seconds: maximum seconds of all questions.
     :param memory: maximum bytes of address space.
     :param background: at low priority.
     :param stop: tells whether to end early.
     """
     command = confined.command(memory, WORDS, max(1, int(seconds)), _program("worker"))
-    deadline = time.monotonic() + seconds
+    if whole is not None:
+        asked = structs.replace(asked, path=_path(whole), cut_off=True)
+    pipe = subprocess.PIPE
     with (
         tempfile.TemporaryFile() as words,
-        put_together(asked.path, seconds / 2, background=background, stop=stop) as file,
+        _started(command, (pipe, pipe, words), inherited=whole, background=background) as process,
     ):
-        if file is not None:
-            asked = structs.replace(asked, path=_path(file), cut_off=True)
-        pipe = subprocess.PIPE
-        with _started(command, (pipe, pipe, words), inherited=file, background=background) as process:
-            yield from _answers(process, asked, words, max(0.0, deadline - time.monotonic()), stop)
+        yield from _answers(process, asked, words, seconds, stop)
 
 
 def log_of(path: str, size: int, seconds: float) -> IO[bytes] | None:

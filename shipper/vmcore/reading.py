@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -62,10 +63,14 @@ def opened(  # noqa: PLR0913 - they are independent
         seconds=max(1.0, seconds / 3),
     )
 
-    def answers(asked: Asked) -> list[Answer]:
-        return list(process.questioned(asked, seconds=seconds, background=background, stop=stop))
+    began = time.monotonic()
+    with process.put_together(asked.path, seconds / 2, background=background, stop=stop) as whole:
+        left = seconds - (time.monotonic() - began)
 
-    found = answers(asked) if debuginfod is None else _fetched(asked, report, debuginfod, answers, stop)
+        def answers(asked: Asked) -> list[Answer]:
+            return list(process.questioned(asked, whole, seconds=left, background=background, stop=stop))
+
+        found = answers(asked) if debuginfod is None else _fetched(asked, report, debuginfod, answers, stop)
     return _read(report, report.analysis, found)
 
 

@@ -8,16 +8,22 @@ import struct
 import subprocess
 import time
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
-from kpanic.shipper.vmcore import flattened, process
+from kpanic.shipper.inputs import log_file
+from kpanic.shipper.origin import Origin
+from kpanic.shipper.vmcore import flattened, process, reading
+from kpanic.shipper.vmcore.debuginfod import Debuginfod
 from tests.vmcore.test_hostile_dumps import SECONDS, ask
 from tests.vmcore.test_vmcore import explain, step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from tests.vmcore.server import Server
 
 pytestmark = pytest.mark.process
 
@@ -108,6 +114,24 @@ def test_what_is_there_answers_as_a_whole_one_does(
     assert "cut off: what there is of it was put together" in step(crash, "dump")["finding"]
     assert cut.read_bytes() == flat[:-missing]
     assert not list(room.iterdir())
+
+
+def test_it_is_put_together_once_for_all_downloads(
+    dumps: Path, flat: bytes, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = tmp_path / "vmcore-incomplete"
+    cut.write_bytes(flat[:-16])
+    kernel, module = server.add(dumps / "debug" / "vmlinux"), server.add(dumps / "debug" / "ledger.ko")
+    *_, crash = log_file.read(str(cut), Origin("file"))
+    made = Mock(wraps=process.put_together)
+    monkeypatch.setattr(process, "put_together", made)
+    report = reading.opened(crash.report, str(cut), debuginfod=Debuginfod((server.url,)))
+
+    assert report.analysis
+    assert report.analysis.vmcore
+    assert report.analysis.vmcore.pointer == "account->owner"
+    assert server.asked == [kernel, module]
+    assert made.call_count == 1
 
 
 def test_a_whole_one_is_not_written_anew(dumps: Path, flat: bytes, tmp_path: Path) -> None:

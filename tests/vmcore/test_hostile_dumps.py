@@ -23,7 +23,9 @@ SECONDS = 20.0
 def ask(path: Path, dumps: Path, cause: str = "null-dereference") -> list[Answer]:
     debug = tuple(str(dumps / "debug" / name) for name in ("vmlinux", "ledger.ko"))
     started = time.monotonic()
-    answers = list(process.questioned(Asked(str(path), cause, 8, debug_information=debug), seconds=SECONDS))
+    asked = Asked(str(path), cause, 8, debug_information=debug)
+    with process.put_together(str(path), SECONDS / 2) as whole:
+        answers = list(process.questioned(asked, whole, seconds=SECONDS))
     assert time.monotonic() - started < SECONDS + 30
     assert answers
     assert not any("ValidationError" in answer.skipped for answer in answers)  # the question was understood

@@ -1,9 +1,9 @@
 """The parts of a report below its header: owner, hardware, registers, code, backtrace, modules, end.
 
 Each part is a :class:`Block`: the sentence that the kernel prints, and the meaning of its fields. Blocks of
-all machines are in the modules of this package; blocks of one machine are in :mod:`kpanic.grammars.machines`.
-A block with repetitions, such as a backtrace with its frames, is the text of all of them. The repeated item
-is a sentence of its own, and its reader loops.
+several machines are in the modules of this package; blocks of one machine are in
+:mod:`kpanic.grammars.machines`. A block with repeated items, such as a backtrace with its frames, matches the
+text of all items; the item is a separate sentence, with which the value of the block is read on demand.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["Block", "block", "sentence"]
 
 
 class Block(Unsought):
-    """Lines of a report, from the start of a line on.
+    """Lines of a report that one sentence describes; it begins at the start of a line.
 
     :param key: ``module.block``.
     :param build: returns the pyparsing expression; its docstring holds examples.
     :param kind: kind of the block's fact: ``owner``, ``pointer``, ``frames``, …
-    :param meaning: makes the value of the block from the fields of a match, without empty ones.
+    :param meaning: returns the value of the block; called with the fields of a match that are not empty.
     :param each: the sentence that repeats in the block.
     """
 
@@ -46,13 +46,13 @@ class Block(Unsought):
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The kernel's lines, indented like the block's, which a docstring cannot be."""
+        """The examples in the docstring, with the indentation that the docstring cannot have."""
         blanks = min((len(text) - len(text.lstrip()) for text in self.literals), default=0)
         return tuple(textwrap.indent(example, " " * blanks) for example in super().examples)
 
     @property
     def sentences(self) -> Iterator[Sentence]:
-        """The block itself and its repeated sentence."""
+        """The block's sentence and, if it has one, the sentence of its items."""
         yield self
         if self.each is not None:
             yield self.each

@@ -1,6 +1,4 @@
-"""Backtraces: the line that opens one, and its frames (arch/*/kernel/{dumpstack,stacktrace}.c, 2.6.32 to
-7.x).
-"""
+"""Backtraces: the opening line and the frames (arch/*/kernel/{dumpstack,stacktrace}.c, 2.6.32 to 7.x)."""
 
 from __future__ import annotations
 
@@ -23,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "FRAMES", "Opening", "Trace"]
 
 SHORTEST: Final = 8
-"""Digits of an address that stands without a symbol."""
+"""Digits of an address without a symbol."""
 _FIELDS: Final = (
     *("name", "address", "offset", "size", "place", "rest"),
     *("guess", "mark", "home", "inside", "number"),
 )
-"""Fields of a frame: machines' own have the first six, and maybe the first few of the others."""
+"""Fields of a frame. The sentence of a machine's own frames has the first six, and optionally some others."""
 _MODULE: Final = regex(r"\[([\w-]{1,64})[^\]\n]{0,200}\]")
 _PLACE: Final = regex(r"(?<![\w./-])[\w./-]{1,255}\.(?:c|h|S|rs):\d+")
 _BEHIND: Final = regex(r"\) ([\w-]+)[ \t]*$")
@@ -43,12 +41,12 @@ class Opening(NamedTuple):
 
 
 class Trace:
-    """Consecutive lines of frames; they are parsed on demand.
+    """Consecutive lines with frames, which are parsed on demand.
 
     :param text: the lines.
     :param frame: the sentence of one line.
-    :param machine: ``uname -m`` of the machine that writes frames so, if it is the only one.
-    :param linked: whether such frames need no line that opens them.
+    :param machine: ``uname -m`` of the only machine with this format of frames; empty if several have it.
+    :param linked: whether the format needs no opening line.
     """
 
     __slots__ = ("_frame", "_frames", "_places", "_text", "linked", "machine")
@@ -70,7 +68,7 @@ class Trace:
         return hash(self._text)
 
     def __bool__(self) -> bool:
-        """Tell whether there is a frame among the lines."""
+        """Tell whether the lines contain a frame."""
         return next(iter(self), None) is not None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -85,22 +83,22 @@ class Trace:
         return read(self._text, self._frame)
 
     def mentions(self, text: str) -> bool:
-        """Tell whether the lines hold a text, without parsing them."""
+        """Tell whether the lines contain a text, without parsing them."""
         return text in self._text
 
     @property
     def sound(self) -> bool:
-        """Tell whether there is a reliable frame, or a frame of a kernel that can only guess."""
+        """Tell whether the lines contain a reliable frame, or frames of a kernel that only guesses."""
         return any(frame.reliable or frame.address is not None for frame in self)
 
     @property
     def guesses(self) -> tuple[Frame, ...]:
-        """The frames, if their kernel prints addresses: such a kernel without frame pointers guesses."""
+        """The frames, if they have addresses: a kernel that prints addresses may only guess frames."""
         return self.frames if _BRACKETED.search(self._text) else ()
 
     @property
     def frames(self) -> tuple[Frame, ...]:
-        """The frames, in the kernel's order: the innermost first."""
+        """The frames, innermost first."""
         if self._frames is None:
             found = list(self._read())
             self._frames = tuple([frame for _, frame in found])
@@ -109,7 +107,7 @@ class Trace:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Index of each frame's line among the lines."""
+        """The index of each frame's line."""
         return self._places if self.frames else ()
 
     @property
@@ -119,7 +117,7 @@ class Trace:
 
 
 def _read_rows(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
-    """Read lines of several frames each, whose offsets are decimal."""
+    """Read lines with several frames each and decimal offsets."""
     for number, line in enumerate(text.splitlines()):
         for found in frame.regex.finditer(line):
             address = hexadecimal(found["address"])
@@ -127,14 +125,14 @@ def _read_rows(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
 
 
 def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
-    """Read line by line; a stack's name applies until its end or another stack's name.
+    """Read line by line; the name of a stack applies until its end or the next name.
 
     Yield each frame with the index of its line.
     """
     stack = ""
     match = frame.regex.match
     known = frame.regex.groupindex
-    fields = [known[field] for field in _FIELDS if field in known]  # by number is faster than by name
+    fields = [known[field] for field in _FIELDS if field in known]  # groups are faster by number than by name
     called = "called" in known  # arm's first line names the innermost function and its caller
     missing = [None] * (len(_FIELDS) - len(fields))
     at, line = 0, -1
@@ -197,7 +195,7 @@ def frame() -> ParserElement:
     [] f+0x16/0x20
 
      </IRQ>
-    """  # x86 before 4.9, and many others; since; ; x86-64 before 2.6.25; symbolized; OpenWrt's; from a page
+    """  # x86 before 4.9, and others; since; ; x86-64 before 2.6.25; symbolized; OpenWrt; web page
     address = k.Opt(k.bracket)
     nothing = k.Regex(r"(?<=[>\]])(?=[ \t]*(?:\n|\Z))").set_name("nothing behind a mark or an address")
     home = k.Opt(":" + k.Regex(r"[\w-]+")("home") + ":")
@@ -259,7 +257,7 @@ def opening() -> ParserElement:
 
     Uninit was created at:
     """
-    digits = k.Regex(r"[ \t0-9a-f]{0,90}")  # of the stack's dump
+    digits = k.Regex(r"[ \t0-9a-f]{0,90}")  # the dump of the stack
     by_task = k.Regex(
         r"(?: by task \d{1,10})?(?: on cpu \d{1,5})?(?: at [\d.]{1,20}s(?: \([^)\n]{0,60}\))?)?"
     )
@@ -288,4 +286,4 @@ def opening() -> ParserElement:
 
 BLOCKS: Final = (braced_rows, behind_opening, opening)
 FRAMES: Final = (frames,)
-"""Tried last: nothing in them is literal."""
+"""Sentences without a literal, which are tried last."""

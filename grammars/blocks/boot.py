@@ -34,7 +34,7 @@ def machine() -> ParserElement:
 
     Machine model: linux,dummy-virt
     """
-    none = k.Literal("not present or invalid")  # says dmi_scan.c of a machine without the table
+    none = k.Literal("not present or invalid")  # printed by dmi_scan.c if the table is missing
     return k.one_of("DMI: ", "Machine model: ", "Hardware name: ") + ~none + k.rest_of_line("name")
 
 
@@ -63,10 +63,10 @@ def prompt() -> ParserElement:
 
 @sentence
 def ksymoops() -> ParserElement:
-    """ksymoops 2.4.9 on i686 2.4.20-8.  Options used"""  # the machine whose oops it decodes
+    """ksymoops 2.4.9 on i686 2.4.20-8.  Options used"""  # the machine of the decoded oops
     release = k.UpTo(".  Options used", least=1, most=64)("release")
     return "ksymoops " + k.word + " on " + k.word("machine") + " " + release + ".  Options used"
 
 
 SENTENCES: Final = (banner, command_line, machine, clock, hostname, prompt, ksymoops)
-"""A boot's facts about itself."""
+"""The blocks of a boot."""

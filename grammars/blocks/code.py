@@ -14,7 +14,7 @@ __all__ = ["BLOCKS", "Code"]
 
 
 class Code(NamedTuple):
-    """The bytes around the instruction pointer, as written; the trapping ones are in ``<>`` or ``()``."""
+    """The bytes around the instruction pointer, as printed; the trapping ones are in ``<>`` or ``()``."""
 
     raw: str
 

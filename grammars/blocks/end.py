@@ -1,4 +1,4 @@
-"""Where a report ends (kernel/panic.c)."""
+"""The end of a report (kernel/panic.c)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class End(NamedTuple):
     """The line that closes a report."""
 
     what: str
-    """``trace`` of an oops or a warning, ``Kernel panic`` of a panic."""
+    """``trace`` after an oops or a warning, ``Kernel panic`` after a panic."""
 
 
 @block("end", lambda fields: End(fields["what"]))

@@ -22,14 +22,14 @@ _VENDORS: Final = (
     "Google Compute Engine",
     "Amazon EC2",
 )
-"""Vendors whose names are more than one word."""
+"""Vendors with names of several words."""
 
 
 def read_hardware(name: str) -> Hardware:
     """Parse ``VENDOR PRODUCT[/BOARD], BIOS VERSION DATE``, as far as possible.
 
-    A device tree has one name, ``NAME (DT)``: its ``model``, or the first ``vendor,device`` that it is
-    compatible with (arch/arm64/kernel/setup.c, v6.12: ``dump_stack_set_arch_desc``).
+    For a device tree the text is ``NAME (DT)``, with its ``model`` or its first ``compatible`` string
+    (arch/arm64/kernel/setup.c, v6.12: ``dump_stack_set_arch_desc``).
     """
     name = name.strip()
     if name.endswith(" (DT)"):

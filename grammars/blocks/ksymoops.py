@@ -1,4 +1,4 @@
-"""Lines that ksymoops adds to an oops of Linux 2.4 and older, which has only addresses.
+"""Lines that ksymoops adds to an oops of Linux 2.4 and older, whose frames are addresses without symbols.
 
 ::
 
@@ -22,7 +22,7 @@ __all__ = ["BLOCKS"]
 
 
 def _code() -> ParserElement:
-    """Match ``<[module]f+16/20>``: unlike the kernel's own, the numbers have no ``0x``."""
+    """Match ``<[module]f+16/20>``, with hexadecimal numbers without ``0x``."""
     home = k.Opt("[" + k.Regex(r"[\w-]+")("home") + "]")
     sizes = k.Opt("+" + k.hex_number("offset") + k.Opt("/" + k.hex_number("size")))
     return "<" + home + k.Regex(r"[A-Za-z_.$][\w.$]*")("name") + sizes + k.rest_of_line

@@ -1,4 +1,4 @@
-"""The modules that were loaded (kernel/module/main.c)."""
+"""The loaded modules (kernel/module/main.c)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["BLOCKS", "Modules"]
 
 
 class Modules(NamedTuple):
-    """Names without the marks after them, such as ``(OE+)``: taints, and whether a module comes or goes."""
+    """Names without the flags after them, such as ``(OE+)``: taints, and ``+`` or ``-`` while (un)loading."""
 
     names: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""The running task, and its kernel (lib/dump_stack.c, kernel/sched/core.c, arch/*/kernel/process.c)."""
+"""The running task and the kernel (lib/dump_stack.c, kernel/sched/core.c, arch/*/kernel/process.c)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _NAMED: Final = regex(r"\[([A-Z])\]")
 
 
 class Owner(NamedTuple):
-    """The task that was running, with its CPU, kernel and machine."""
+    """The running task, with its CPU, kernel and machine."""
 
     process: Process
     taint: Taint | None
-    """No flag is set where the line says "Not tainted"."""
+    """Taint flags; empty if the line says "Not tainted"."""
     release: str
     build: str
     hardware: str
-    """The machine, which Linux until 3.9 names in the same line."""
+    """The machine, which Linux names on the same line until 3.9."""
 
 
 class Task(NamedTuple):
@@ -89,7 +89,7 @@ def _rest_blank() -> ParserElement:
 
 
 def _task(pid: ParserElement | str, behind: ParserElement) -> ParserElement:
-    """Match a process, then the kernel, which may be on the next line where the text is quoted."""
+    """Match a process, then the kernel, which is on the next line if a mail program wrapped the text."""
     blank = " " | k.Regex(r"\n[ \t]{1,16}(?=(?:Not t|T)ainted)")
     kernel = blank + k.Opt("Kdump: loaded ") + _kernel(behind)
     comm = k.UpTo(kernel, most=64)("comm")
@@ -119,7 +119,7 @@ def bracketed() -> ParserElement:
     taints = k.one_of("Not tainted", "Tainted: ") + k.Regex(r"[A-Z ]{0,40}")
     release = k.Opt(k.Regex(r"[^\s()]{1,100}")("release")) + " " + k.Regex(r"#[^\s)]+")("build") + ")"
     kernel = k.Combine(taints)("taints") + "(" + release
-    hardware = k.UpTo(k.Regex(r" ?EIP: [0-9a-f]{4}:"))("hardware")  # the next line, joined
+    hardware = k.UpTo(k.Regex(r" ?EIP: [0-9a-f]{4}:"))("hardware")  # the next line, wrapped into this one
     comm = k.UpTo(k.Regex(r" (?:Not t|T)ainted"), most=64)("comm")
     return "Pid: " + k.number("pid") + ", comm: " + comm + " " + kernel + hardware + k.rest_of_line
 
@@ -153,14 +153,14 @@ def process() -> ParserElement:
 
 @block("owner", read_owner)
 def allocated() -> ParserElement:
-    """comm "worker/1", pid 5087, jiffies 4294976980 (age 8.630s)"""  # of a leak: mm/kmemleak.c
+    """comm "worker/1", pid 5087, jiffies 4294976980 (age 8.630s)"""  # mm/kmemleak.c
     comm = k.UpTo('", pid ', least=1, most=64)("comm")
     return k.one_of('  comm "', 'comm "') + comm + '", pid ' + k.number("pid") + k.rest_of_line
 
 
 @block("owner", read_owner)
 def tainted() -> ParserElement:
-    """Not tainted 6.1.0-56-amd64 #1"""  # of a task that hangs
+    """Not tainted 6.1.0-56-amd64 #1"""  # below the header of a hung task
     indent = k.one_of(*(" " * width for width in range(7, -1, -1)))
     return indent + k.FollowedBy(k.one_of("Not t", "Tainted: ")) + _blocked()
 
@@ -198,7 +198,7 @@ def task() -> ParserElement:
 def dumped() -> ParserElement:
     """Task dump for CPU 0:
     sh              R  running task        0  1315   1295 0x00000002
-    """  # of an RCU stall, before 5.9
+    """  # RCU stalls before 5.9
     state = k.Regex(r"[A-Z](?= )")("state")
     comm = k.UpTo(k.Regex(" {1,15}[A-Z] "), least=1, most=16)("comm") + k.Regex(" {1,15}") + state
     numbers = k.Regex(r" +(?=\d+ +\d+ 0x)")

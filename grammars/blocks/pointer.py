@@ -1,4 +1,4 @@
-"""Where the CPU was: the common part of all machines' instruction pointers."""
+"""Instruction pointers: the part that all machines share."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["BLOCKS", "Jump", "Pointer", "pointer"]
 
 
 class Pointer(Struct, frozen=True):
-    """An instruction pointer line."""
+    """A line with the instruction pointer."""
 
     ip: InstructionPointer
     user: bool = False
-    """The CPU was in user mode: not the crash site."""
+    """Whether the CPU was in user mode: the pointer is not the place of the crash."""
     caller: str = ""
-    """The function in the link register, if the lines have one."""
+    """The function that the link register points into; empty if the lines have none."""
     machine: str = ""
-    """``uname -m`` of the machine that writes it so; empty if several machines do."""
+    """``uname -m`` of the only machine with this format; empty if several have it."""
 
     def names(self, other: Pointer) -> bool:
-        """Tell whether it names the function of another pointer that has only an address."""
+        """Tell whether this pointer names the function of another one that has only an address."""
         return bool(self.ip.symbol) and not other.ip.symbol and self.ip.address == other.ip.address
 
 
@@ -46,12 +46,13 @@ def pointer(
 ) -> Callable[[Mapping[str, str]], Pointer]:
     """Return the meaning of a block with an instruction pointer.
 
-    :param machine: ``uname -m`` of the machine that prints it, or by how many digits its address has, or the
-        field ``digits``.
+    :param machine: ``uname -m`` of the machine that prints it; or a mapping from the number of digits, of the
+        address or of the field ``digits``, to it.
     :param user: selectors of user mode.
 
-    Its field ``raw`` is the value as written, ``selector`` the value that shows user mode, ``caller`` the
-    function of the link register; the others are those of :data:`kpanic.grammars.vocabulary.body.place`.
+    The block's field ``raw`` is the value as printed, ``selector`` the value that identifies user mode,
+    ``caller`` the function of the link register; the others are those of
+    :data:`kpanic.grammars.vocabulary.body.place`.
     """
     by_digits = {} if isinstance(machine, str) else machine
     always = machine if isinstance(machine, str) else ""
@@ -66,7 +67,7 @@ def pointer(
                 fields.get("module") or fields.get("home", ""),
                 hexadecimal(fields.get("address")),
             ),
-            fields.get("selector") in user and "name" not in fields,  # user mode Linux has symbols
+            fields.get("selector") in user and "name" not in fields,  # User mode Linux prints symbols
             fields.get("caller", ""),
             always or by_digits.get(len(fields.get("digits") or fields.get("address", "")), ""),
         )

@@ -1,4 +1,4 @@
-"""Rows of registers: each machine has its own, but all are read alike."""
+"""Rows of registers: machines differ in the names and the format, not in how the rows are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Registers", "named", "registers"]
 
 
 class Registers:
-    """Lines of registers; they are parsed on demand.
+    """Lines with registers, which are parsed on demand.
 
     :param text: the lines.
     :param read: yields the name and the value of each register of the lines.
-    :param machine: ``uname -m`` of the machine that prints such lines, if only one does.
+    :param machine: ``uname -m`` of the only machine that prints such lines; empty if several do.
     """
 
     def __init__(self, text: str, read: Callable[[str], Iterable[tuple[str, str]]], machine: str) -> None:
@@ -40,7 +40,7 @@ class Registers:
         return tuple(self._read(self._text))
 
     def place(self, number: int) -> int:
-        """Return the index of the line on which register ``number`` stands, among the lines."""
+        """Return the index of the line with register ``number``, an index into :attr:`values`."""
         lines = self._text.splitlines(keepends=True)
         for place in range(len(lines)):
             if len(tuple(self._read("".join(lines[: place + 1])))) > number:
@@ -49,7 +49,7 @@ class Registers:
 
 
 def named(register: Sentence) -> Callable[[str], Iterator[tuple[str, str]]]:
-    """Return a reader of registers with names; ``register`` has the fields name and value."""
+    """Return a function that yields the registers of a text; ``register`` has the fields name and value."""
 
     def read(text: str) -> Iterator[tuple[str, str]]:
         for found in register.regex.finditer(text):
@@ -61,10 +61,11 @@ def named(register: Sentence) -> Callable[[str], Iterator[tuple[str, str]]]:
 def registers(
     read: Callable[[str], Iterable[tuple[str, str]]], machine: str | Mapping[int, str] = ""
 ) -> Callable[[Mapping[str, str]], Registers]:
-    """Return the meaning of a block whose field ``lines`` has registers.
+    """Return the meaning of a block whose field ``lines`` contains registers.
 
     :param read: yields the name and the value of each register of the lines.
-    :param machine: ``uname -m`` of the machine that prints them, or by the length of the field ``digits``.
+    :param machine: ``uname -m`` of the machine that prints them; or a mapping from the length of the field
+        ``digits`` to it.
     """
 
     def meaning(fields: Mapping[str, str]) -> Registers:

@@ -1,4 +1,4 @@
-"""Where in a stream of bytes a kernel says something worth reading."""
+"""Selects the lines of a byte stream that the grammar reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blocks of whole lines: the pieces in which input is read."""
+"""Blocks of whole lines, in which the input is scanned."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 __all__ = ["BLOCK", "LONGEST", "Block", "Numbered", "cut", "line_breaks", "overlong"]
 
 BLOCK: Final = 256 * 1024
-"""Maximum bytes of a block; a processor's cache holds them."""
+"""Maximum bytes of a block; they fit into a CPU's cache."""
 LONGEST: Final = 8 * 1024
-"""Maximum bytes of a line. A printk record has 1 KiB, in JSON or escaped 6; longer lines come in pieces that
-end in ``…``."""
+"""Maximum bytes of a line. A printk record has 1 KiB, up to 6 KiB in JSON; longer lines are cut in pieces
+that end in ``…``."""
 
 _ESCAPE: Final = regex(
     rb"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])"
 )
 _PASTED: Final = regex(rb"(\xc2\xa0|\xe2\x80[\x80-\x8a\xaf])|\xe2\x80[\x8b-\x8d]|\^M(?=\n)|<br ?/?>(?=\r?\n)")
-"""Text that web pages and mail programs write: non-breaking and zero-width spaces, ``^M`` as two characters,
+"""Text that web pages and mail programs add: non-breaking and zero-width spaces, ``^M`` as two characters,
 and the line break of HTML."""
 _MARKS: Final = (b"\xc2\xa0", b"\xe2\x80", b"^M\n", b"<br")
-"""What all of these hold."""
+"""Bytes of which each such text contains one."""
 _USUAL: Final = 256
-"""Bytes of a line, enough for most: a run of lines is cut from so many times their number."""
+"""Bytes of most lines: a run of lines is cut from this many bytes for each line."""
 _STAMP: Final = regex(rb"\[ {0,5}\d{1,7}\.\d{6}\]")
 _RECORD: Final = 1024
 """Maximum bytes of a record of printk."""
@@ -35,12 +35,12 @@ _MORE: Final = "…".encode()
 
 
 class Numbered(NamedTuple):
-    """A line with its number in the input."""
+    """A line and its number in the input."""
 
     number: int
     line: bytes
     original: bytes | None
-    """The line with its escape sequences, if it had some."""
+    """The line with its escape sequences; None if it had none."""
 
 
 def _pasted(data: bytes) -> bool:
@@ -48,7 +48,7 @@ def _pasted(data: bytes) -> bool:
 
 
 def _holds(data: bytes, text: bytes) -> bool:
-    """Tell whether data contains a text, by its first byte, which is rare; ``in`` looks for its last byte."""
+    """Tell whether data contains a text; faster than ``in`` if the first byte of the text is rare."""
     at = data.find(text[0])
     while at >= 0:
         if data.startswith(text, at):
@@ -62,7 +62,7 @@ def _without_pasted(data: bytes) -> bytes:
 
 
 def _without_escapes(data: bytes) -> bytes:
-    kept: list[memoryview] = []  # few: faster than to search with an expression
+    kept: list[memoryview] = []  # for few escape sequences this is faster than an expression
     view, at, place, most = memoryview(data), 0, data.find(b"\x1b"), len(data) // _USUAL
     while place >= 0:
         end = place + 1
@@ -77,12 +77,12 @@ def _without_escapes(data: bytes) -> bytes:
 
 
 def line_breaks(data: bytes) -> int:
-    """Return the number of line breaks, faster than ``count``, which looks at each byte in turn."""
+    """Return the number of line breaks; faster than ``bytes.count``."""
     return len(data) - len(data.replace(b"\n", b""))
 
 
 def overlong(block: bytes) -> bool:
-    """Tell whether a line is longer than :data:`LONGEST`, looking at few of its bytes."""
+    """Tell whether a line is longer than :data:`LONGEST`."""
     at = 0
     while at + LONGEST < len(block):
         at = block.rfind(b"\n", at, at + LONGEST + 1) + 1
@@ -92,12 +92,12 @@ def overlong(block: bytes) -> bool:
 
 
 def cut(line: bytes) -> Iterator[bytes]:
-    """Yield a line in pieces of :data:`LONGEST`; the last one is what is left, none begins with NULs."""
+    """Yield a line in pieces of at most :data:`LONGEST` bytes; no piece but the first begins with NULs."""
     at = 0
     while len(line) - at > LONGEST:
         end = at + LONGEST
         stamp = max((found.start() for found in _STAMP.finditer(line, end - _RECORD, end)), default=-1)
-        if stamp > at:  # records on one line: none of them is cut
+        if stamp > at:  # a line with several records is cut between them
             yield line[at:stamp]
             at = stamp
             continue
@@ -109,12 +109,12 @@ def cut(line: bytes) -> Iterator[bytes]:
 
 
 class Block:
-    """Whole lines, and how far they have been read or passed over."""
+    """Whole lines, with the place of the next line to read."""
 
     def __init__(self, data: bytes, number: int, numbers: Sequence[int] | None) -> None:
-        """Of lines numbered ``numbers``, or from ``number`` on."""
+        """Take the lines' numbers from ``numbers``, or count from ``number`` on if it is None."""
         self.coloured = data if b"\x1b" in data else b""
-        if self.coloured:  # a literal may be coloured in its midst
+        if self.coloured:  # an escape sequence may be inside a literal
             data = _without_escapes(data)
         if _pasted(data):
             self.coloured = self.coloured or data
@@ -125,18 +125,18 @@ class Block:
         self._counted = 0, 0
 
     def index_of(self, start: int) -> int:
-        """Count the lines before the one that starts there; going forward, each byte is counted once."""
+        """Return the index of the line at offset ``start``; ascending calls read each byte once."""
         at, index = self._counted if self.at <= self._counted[0] <= start else (self.at, self.index)
         self._counted = start, index + line_breaks(self.data[at:start])
         return self._counted[1]
 
     def line_at(self, start: int) -> Numbered:
-        """Go to the line that starts there."""
+        """Return the line at offset ``start``."""
         return self._numbered(self.index_of(start), start, self.data.index(b"\n", start))
 
     @functools.cached_property
     def originals(self) -> list[bytes]:
-        """Lines with their escape sequences."""
+        """The lines with their escape sequences."""
         return self.coloured.split(b"\n")
 
     def _numbered(self, index: int, start: int, end: int) -> Numbered:
@@ -144,13 +144,13 @@ class Block:
         return Numbered(number, self.data[start:end], self.originals[index] if self.coloured else None)
 
     def pass_over(self, offset: int) -> None:
-        """Go to the line that holds the offset."""
+        """Go to the line that contains the offset, without reading the lines before it."""
         start = self.data.rfind(b"\n", self.at, offset) + 1 or self.at
         self.index = self.index_of(start)
         self.at = start
 
     def back(self, start: int, most: int) -> list[Numbered]:
-        """At most so many lines right before the current one, none of them before ``start``."""
+        """Return up to ``most`` lines directly before the current one, but none before offset ``start``."""
         lines: list[Numbered] = []
         end, index = self.at, self.index
         while end > start and len(lines) < most:
@@ -168,9 +168,9 @@ class Block:
         return line
 
     def run(self, before: int, most: int) -> bytes:
-        """Read at most so many whole lines that end before an offset.
+        """Read up to ``most`` whole lines that end before offset ``before``.
 
-        Only for lines that have no originals and whose numbers follow each other.
+        The block must have consecutive numbers and no escape sequences.
         """
         stop = self.data.rfind(b"\n", self.at, min(before, self.at + most * _USUAL)) + 1
         lines = self.data[self.at : stop]

@@ -1,8 +1,7 @@
-"""Single lines that are held back until their host crashes: a boot's messages about itself.
+"""Single lines, such as a boot's banner, that are held back until their host crashes.
 
-Few boots crash, and the next boot makes the lines void. Of most blocks it is enough to know that some single
-line is in them: they are put aside, and where the lines are is looked up once the host crashes, unless it
-booted since.
+Few boots end in a crash, and the next boot makes the lines obsolete. A block that contains single lines but
+no crash is put aside; its lines are looked up when the host crashes, unless the host booted since.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["ASIDE", "HELD_BY_HOST", "Held"]
 
 HELD: Final = 4 * 1024 * 1024
-"""Maximum bytes of held lines, of all hosts together."""
+"""Maximum bytes of the held lines of all hosts."""
 HELD_LINE: Final = 256
-"""Bytes of memory that a held line takes in addition to its text."""
+"""Bytes of memory that a held line takes besides its text."""
 HELD_BY_HOST: Final = 64
 """Maximum held lines per host."""
 ASIDE: Final = 16
@@ -33,7 +32,7 @@ ASIDE: Final = 16
 
 
 class Held:
-    """The single lines of hosts that did not crash since they booted."""
+    """The single lines of hosts that have not crashed since their boot."""
 
     def __init__(self, search: Search) -> None:
         self._search = search
@@ -41,10 +40,10 @@ class Held:
         self._lines: dict[bytes, deque[Numbered]] = {}
         self._size = 0
         self._aside: deque[Block] = deque()
-        self._timed = False  # the banner had a time stamp after which lines are held that name no host
-        self._crashed: dict[bytes, None] = {}  # hosts whose single lines are all worth reading
+        self._timed = False  # whether the banner of the lines without a host had a time stamp
+        self._crashed: dict[bytes, None] = {}  # hosts whose single lines are read at once
         self.left_out = False
-        """Some lines were too many to be held."""
+        """Whether lines were dropped because a limit was reached."""
 
     def __bool__(self) -> bool:
         return bool(self._lines or self._aside or self._crashed)
@@ -55,13 +54,13 @@ class Held:
         return [host.decode("utf-8", "replace") for host in self._lines]
 
     def crashed(self, host: str) -> None:
-        """Hold nothing of a host back until it boots again."""
+        """Hold back no lines of a host until its next boot."""
         self._crashed[host.encode()] = None
         if len(self._crashed) > HOSTS:
             del self._crashed[next(iter(self._crashed))]
 
     def put_aside(self, block: Block, kinds: set[int]) -> bool:
-        """Leave the single lines of a block until a host crashes; False: they must be looked at now."""
+        """Put a block aside until a host crashes; return False if its lines must be read now."""
         if TOLD in kinds or b"" in self._crashed:
             return False
         data = block.data
@@ -74,7 +73,7 @@ class Held:
                 and self._transports.holds.match(data, data.rfind(b"\n", 0, end) + 1)
             ):
                 self._boot(b"", timed=True)
-        self._aside.append(copy(block))  # nothing of it is read yet
+        self._aside.append(copy(block))  # the copy keeps its place before the first line
         if len(self._aside) > ASIDE:
             self.hold_aside()
         return True
@@ -86,7 +85,7 @@ class Held:
             self.hold(block, deque(self._search.ends(block.data)))
 
     def hold(self, block: Block, hits: deque[Hit]) -> None:
-        """Take the hits whose lines can be held, up to one whose line is to be read."""
+        """Take the hits whose lines can be held, up to the first hit whose line must be read now."""
         held = self._single(block, hits)
         half = HELD_BY_HOST // 2
         self.left_out = self.left_out or any(len(at) > HELD_BY_HOST for at in held.values())
@@ -98,7 +97,9 @@ class Held:
             self._size += HELD_LINE + len(queue[-1].line)
             if len(queue) > HELD_BY_HOST:
                 self._size -= HELD_LINE + len(queue[half].line)
-                del queue[half]  # the banner is among the first, and the last are nearest to the crash
+                del queue[
+                    half
+                ]  # keep the first lines, for the banner, and the last, which are nearest to the crash
                 self.left_out = True
             if self._size > HELD:
                 self.left_out = True
@@ -115,13 +116,13 @@ class Held:
         return lines, list(settled._crashed), settled._timed
 
     def boot(self, host: str) -> int:
-        """Return the number of the line that a host's boot begins with, if it is held; else 0."""
+        """Return the number of the held line that begins a host's boot; 0 if there is none."""
         lines = self._lines.get(host.encode("utf-8", "replace"))
         texts = [self._search.texts[boot] for boot in self._search.boots]
         return lines[0].number if lines and any(text in lines[0].line for text in texts) else 0
 
     def release(self, host: str, before: int) -> list[Line]:
-        """Read the lines that are held of a host and stand before a line's number."""
+        """Read the held lines of a host whose numbers are below ``before``."""
         reader = Reader(self._transports)
         return [
             row
@@ -131,10 +132,10 @@ class Held:
         ]
 
     def _single(self, block: Block, hits: deque[Hit]) -> dict[bytes, list[int]]:
-        """Return where the lines begin that can be held, by host, since its last boot.
+        """Return the offsets of the lines that can be held, by host, since the host's last boot.
 
-        A line that names no host is held if it is whole. A banner without a time stamp is only quoted where
-        the kernel stamps its lines.
+        A line without a host is held if it is complete. A banner without a time stamp is a quotation if the
+        kernel's other lines have stamps.
         """
         data, search, tells = block.data, self._search, self._transports.tells
         begins, host_of = search.begins, self._transports.holds.match
@@ -168,7 +169,7 @@ class Held:
         return held
 
     def _boot(self, host: bytes, *, timed: bool) -> None:
-        """Forget what a host said before it booted."""
+        """Drop the lines of a host before its boot."""
         self._void(host)
         self._crashed.pop(host, None)
         if not host:
@@ -176,7 +177,7 @@ class Held:
             self._aside.clear()
 
     def _void(self, host: bytes) -> deque[Numbered]:
-        """Hold a host's lines no longer."""
+        """Remove the held lines of a host, and return them."""
         lines = self._lines.pop(host, deque())
         self._size -= sum(HELD_LINE + len(line.line) for line in lines)
         return lines

@@ -1,4 +1,4 @@
-"""Literals found by Hyperscan, at 2 GB/s."""
+"""A matcher that uses Hyperscan: 2 GB/s."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["HyperscanMatcher"]
 
 _SHORTEST: Final = b"\xff\xfe"
-"""Looked for with the literals, in vain: Hyperscan steps through the text by a little less than the shortest
-of them is long, and by shorter steps it is twice as fast here, since fewer places look like a literal."""
+"""An additional short literal, which no text contains. The shortest literal limits the steps with which
+Hyperscan reads the text; with shorter steps fewer places look like a literal, and it is twice as fast
+here."""
 
 
 class HyperscanMatcher:
@@ -35,7 +36,7 @@ class HyperscanMatcher:
     def scan(self, data: bytes, note: Callable[[int, int], object]) -> None:
         """Call ``note`` with the number and the end of each literal in ``data``."""
         scratch = getattr(self._own, "scratch", None)
-        if scratch is None:  # a thread may not scan with another's
+        if scratch is None:  # threads must not share scratch memory
             scratch = self._own.scratch = hyperscan.Scratch(self._database)
         none = self._none
 
@@ -49,11 +50,11 @@ class HyperscanMatcher:
 def _database(
     texts: tuple[bytes, ...], numbers: tuple[int, ...], flags: tuple[int, ...]
 ) -> hyperscan.Database:
-    """Return the compiled literals, which an installation keeps: to compile them takes milliseconds."""
+    """Return the compiled literals; they are cached in the installation."""
     mode = hyperscan.HS_MODE_BLOCK
     key = ("hyperscan", texts, numbers, flags)
     if kept := PATTERNS.kept(key):
-        with contextlib.suppress(hyperscan.error):  # of another processor or another Hyperscan
+        with contextlib.suppress(hyperscan.error):  # compiled for another CPU or version of Hyperscan
             return hyperscan.loadb(kept, mode)
     made = hyperscan.Database(mode=mode)
     made.compile(expressions=texts, ids=numbers, elements=len(texts), flags=flags, literal=True)

@@ -1,6 +1,6 @@
-"""The literals that the scan looks for, all at once.
+"""The literals that the scan searches for in one pass.
 
-Nothing else looks at the noise between them.
+Lines without a literal, and outside all windows, are not read.
 """
 
 from __future__ import annotations
@@ -22,50 +22,50 @@ __all__ = ["SINGLE", "TOLD", "WINDOW", "Hit", "Literal", "Search"]
 
 _WORD: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 SENTENCE: Final = 3
-"""Words that no prose has inside a word."""
+"""Minimum words of a literal that is found inside a word too."""
 WINDOW, SINGLE, TOLD = range(3)
-"""Kinds of literals: those that ask for more lines than theirs, those that do not, and the transports' own
-(:attr:`Transport.tells`)."""
+"""Kinds of literals: those that request further lines, those that request only their own line, and those of
+transports (:attr:`Transport.tells`)."""
 
 Hit = tuple[int, int]
-"""Where a literal ends, and its number."""
+"""The offset of a literal's end, and the literal's number."""
 
 
 class Literal(NamedTuple):
-    """Text whose appearance makes a line worth reading."""
+    """A text whose line is read, with the lines around it."""
 
     text: str
-    """ASCII, as the kernel writes it."""
+    """The text, in ASCII, as the kernel prints it."""
     after: int = 0
-    """Lines worth reading after it; 0: only the line itself."""
+    """Number of lines of the same host to read after it."""
     before: int = 0
-    """Lines worth reading before it, of its host."""
+    """Number of lines of the same host to read before it."""
     boot: bool = False
-    """Whether a boot begins with it: earlier single lines of the same host are then void."""
+    """Whether it begins a boot, which makes earlier single lines of the same host obsolete."""
     record: bool = False
-    """A record begins with it that stands in the input in another order (:attr:`Transport.marks`)."""
+    """Whether it begins a record of a transport with another order of lines (:attr:`Transport.marks`)."""
 
     @property
     def starts_word(self) -> bool:
-        """Whether the text counts only where a word begins: it is short.
+        """Whether the text is found only at the beginning of a word, because it is short.
 
-        A sentence of three words counts even where a console glued it to the end of another CPU's line:
+        A longer text is found inside a word too, where a console joined the lines of two CPUs:
         ``user memory accessgeneral protection fault: 0000``.
         """
         return self.text[:1].isalnum() and len(self.text.split()) < SENTENCE
 
     @property
     def opens(self) -> bool:
-        """Whether more than its line is worth reading."""
+        """Whether it requests more than its own line."""
         return bool(self.after or self.before or self.record)
 
 
 class Search:
-    """Literals, ready to be looked for; all scanners and all threads share one.
+    """The compiled literals; all scanners and threads share them.
 
-    Those that begin a transport's records have the lowest numbers, up to ``records``; then come the others
-    that ask for more than their line, up to ``windows``; then those that do not. ``boots`` are the numbers of
-    those that begin a boot.
+    Literals that begin a transport's records have the numbers below ``records``, the others that request more
+    than their own line those below ``windows``, and the rest follow. ``boots`` are the numbers of the
+    literals that begin a boot.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Search:
         transports: Transports | None = None,
         matcher: type[Matcher] | None = None,
     ) -> None:
-        """Compile the literals; of the same text the ones that ask for more."""
+        """Compile the literals; literals with the same text are merged."""
         self._matcher = matcher or matcher_.default()
         self.transports = transports or transport_.default()
         encoded = self.transports.encoded
@@ -107,7 +107,7 @@ class Search:
 
     @functools.cached_property
     def _kinds(self) -> Matcher:
-        """The literals by their kinds: 20 ms to compile, five times as long as ``_all``."""
+        """A matcher of the literals' kinds; compiling it takes 20 ms, five times as long as ``_all``."""
         tells = self.transports.tells
         singles = len(self.texts) - self.windows
         return self._matcher(
@@ -117,7 +117,7 @@ class Search:
         )
 
     def kinds(self, data: bytes) -> set[int]:
-        """Return the kinds of literals that are found; sooner done than :meth:`ends`."""
+        """Return the kinds of the literals that are found; faster than :meth:`ends`."""
         found: set[int] = set()
 
         def note(kind: int, _end: int) -> None:
@@ -127,7 +127,7 @@ class Search:
         return found
 
     def begins(self, data: bytes, hit: Hit) -> int:
-        """Return where a literal begins; -1 if it does so inside a word."""
+        """Return the offset at which a literal begins; -1 if that is inside a word and must not be."""
         start = hit[0] - self.lengths[hit[1]]
         inside = (
             start
@@ -138,7 +138,7 @@ class Search:
         return -1 if inside else start
 
     def ends(self, data: bytes) -> list[Hit]:
-        """Return where a literal ends and its number, for each that is found, in the order of the ends."""
+        """Return the hits in the order of their ends."""
         found: list[Hit] = []
         encoded: list[tuple[int, Encoded]] = []
         forms = self._encoded
@@ -152,14 +152,14 @@ class Search:
         self._all.scan(data, note)
         for end, form in encoded:
             found += self._inside(data, end, form)
-        found.sort()  # a matcher promises no order
+        found.sort()  # the order of a matcher is not defined
         return found
 
     def _inside(self, data: bytes, at: int, form: Encoded) -> Iterator[Hit]:
-        """Yield the literals in a message that is encoded, as if they stood where it begins."""
+        """Yield the hits in an encoded message, as if they were at the message's beginning."""
         try:
             message = form.decode(data, at)
-        except Exception as error:  # noqa: BLE001 - of whichever transport: the others are still looked at
+        except Exception as error:  # noqa: BLE001 - a fault of one transport must not affect the others
             faults.note(f"transport {form.mark}", error)
             return
         if message is None:

@@ -1,4 +1,4 @@
-"""What finds the literals in a block: Hyperscan where it has a wheel, :mod:`re` on the other machines."""
+"""The interface of matchers, which find literals: Hyperscan, and :mod:`re` where Hyperscan has no wheel."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ __all__ = ["Matcher", "default"]
 
 
 class Matcher(Protocol):
-    """Literals with numbers, compiled; all threads may scan with it at the same time."""
+    """Compiled literals with numbers; several threads may use a matcher concurrently."""
 
     def __init__(self, texts: Sequence[bytes], numbers: Sequence[int], *, once: bool) -> None:
         """Compile the literals.
 
         :param texts: literals without duplicates.
-        :param numbers: a number for each of them; several may have the same.
-        :param once: report each number at its first literal only.
+        :param numbers: the number of each literal; several may have the same.
+        :param once: whether only the first literal of each number is reported.
         """
 
     def scan(self, data: bytes, note: Callable[[int, int], object]) -> None:
-        """Call ``note`` with the number and the end of each literal in ``data``, overlapping ones too.
+        """Call ``note`` with the number and the end of each literal in ``data``, overlapping ones included.
 
-        In no particular order.
+        The order of the calls is not defined.
         """
 
 

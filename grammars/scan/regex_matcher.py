@@ -1,8 +1,8 @@
-"""Literals found by :mod:`re`, at 60 MB/s, on machines for which Hyperscan has no wheel.
+"""A matcher that uses :mod:`re`: 60 MB/s, for machines without a wheel of Hyperscan.
 
-An alternation of all literals looks at nearly every byte, since some literal begins with nearly every letter:
-16 MB/s. Here each literal has an anchor: a few of its bytes, the first of which is rare in kernel logs. One
-expression finds the anchors, and what stands around an anchor is compared with its literals.
+An alternation of all literals reads 16 MB/s, because nearly every letter begins a literal. Here each literal
+has an anchor: a few of its bytes, the first of which is rare in kernel logs. One expression finds the
+anchors, and the text around an anchor is compared with the literals of the anchor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["RegexMatcher"]
 
 ANCHOR: Final = 4
-"""Bytes of an anchor, or all of a literal that is shorter."""
+"""Maximum bytes of an anchor."""
 _USUAL: Final = (
     b" 0eirta1sof:.n[]2lcdp64837m95ubgxP_CIhSyA-vRkM,BTE()/DOwNU=KFLXzq+G'HVQj*W?><ZY#;\"|@!%\\J~$&{}"
 )
@@ -27,13 +27,13 @@ _USUAL: Final = (
 
 
 def _weight(byte: int) -> float:
-    """Return how common a byte is: its place in the list, by Zipf's law."""
+    """Return the frequency of a byte in kernel logs, by its rank and Zipf's law."""
     place = _USUAL.find(byte)
     return 1 / ((place if place >= 0 else len(_USUAL)) + 2)
 
 
 def _first_bytes(texts: Iterable[bytes]) -> set[int]:
-    """Choose the bytes that anchors begin with: rare ones, few, and one in each literal."""
+    """Choose the bytes that anchors begin with: a small set of rare bytes, at least one in each literal."""
     holders: dict[int, set[bytes]] = defaultdict(set)
     for text in texts:
         for byte in text[: max(len(text) - ANCHOR, 0) + 1]:
@@ -47,7 +47,7 @@ def _first_bytes(texts: Iterable[bytes]) -> set[int]:
 
 
 def _anchor_at(text: bytes, first: set[int]) -> int:
-    """Return the offset of a literal's anchor: the one with the rarest bytes."""
+    """Return the offset of a literal's anchor, which has the rarest bytes."""
     offsets = [at for at in range(max(len(text) - ANCHOR, 0) + 1) if text[at] in first]
     return min(offsets, key=lambda at: [*map(_weight, text[at : at + ANCHOR])])
 

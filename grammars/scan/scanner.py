@@ -1,12 +1,12 @@
-"""Selects the lines worth reading.
+"""Selects the lines to read.
 
-A matcher looks for all literals at once; the noise between the hits is only counted by lines. A hit makes its
-line worth reading, and as many lines of the same host after it (and a few before) as its literal asks for;
-every further hit keeps the window open. Lines in a window go through
-:class:`kpanic.grammars.lines.Reader`, which removes the transport's prefixes.
+A matcher searches for all literals in one pass; lines without hits are only counted. A hit opens a window:
+its line is read, and as many lines of the same host before and after it as its literal requests. A further
+hit keeps the window open. :class:`kpanic.grammars.lines.Reader` removes the transport's prefixes from the
+lines in a window.
 
-Time is linear and memory bounded for any input: it is read in blocks of :data:`BLOCK` bytes, lines are cut at
-:data:`LONGEST`, a window has a maximum number of lines, and at most :data:`HOSTS` hosts have a window.
+Time is linear and memory is bounded for any input: it is scanned in blocks of :data:`BLOCK` bytes, lines are
+cut at :data:`LONGEST`, a window has a maximum number of lines, and at most :data:`HOSTS` hosts have a window.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ if TYPE_CHECKING:
 __all__ = ["HISTORY", "Scanner"]
 
 SHORT: Final = BLOCK // 2
-"""Maximum bytes of a block that is read as a whole; most logs are one such block."""
+"""Maximum bytes of a block that is not checked for kinds of literals first; most logs are one such block."""
 TOGETHER: Final = 1.0
-"""Maximum seconds between the last line of a part and the first of the next one."""
+"""Maximum seconds between the last line of a part and the first line of the next part."""
 _LEADING_NULS: Final = regex(rb"\n\0+")
 
 
 class _Unread(NamedTuple):
     block: Block
     start: int
-    """Offset of the first line that was not read."""
+    """Offset of the first unread line."""
     lines: int
 
 
 class Scanner:
-    """Yields the lines worth reading, those of a host in the order of the input.
+    """Returns the lines to read, those of a host in the order of the input.
 
-    A line of a window is yielded as soon as its newline was fed. Lines of a boot about itself are held until
-    its host crashes, and dropped when that host boots again; :meth:`close` yields held lines. Records
-    that are in another order are sorted, and yielded after the last of them.
+    A line of a window is returned as soon as its newline is fed. Single lines, such as a boot's banner, are
+    held until their host crashes, and dropped at the next boot of the host; :meth:`close` returns those that
+    are held. Records in another order are sorted, and returned after the last one.
     """
 
     def __init__(self, search: Search, first: int = 1) -> None:
-        """Read from line ``first`` of the input on."""
+        """Begin with line number ``first``."""
         self._search = search
         self._restart(first)
 
@@ -65,16 +65,16 @@ class Scanner:
         self._windows = Windows(self._search, self._held)
         self._parts: list[bytes] = []
         self._size = 0
-        self._number = first  # of the next block's first line
+        self._number = first  # of the first line of the next block
         self._history: deque[_Unread] = deque()
-        self._remembered = 0  # lines of it
+        self._remembered = 0  # lines in the history
         self._records: Records | None = None
         self._interrupted: Open | None = None  # by records
 
     def feed(self, chunk: bytes, count: int | None = None) -> list[Line]:
-        """Return the lines worth reading that ``chunk`` completes.
+        """Return the lines to read that ``chunk`` completes.
 
-        :param count: the line breaks in the chunk, where they have been counted.
+        :param count: the number of line breaks in the chunk, if it is known.
         """
         found: list[Line] = []
         if len(chunk) > BLOCK:
@@ -92,7 +92,7 @@ class Scanner:
         return found
 
     def close(self) -> list[Line]:
-        """Return the lines worth reading that the end completes; the scanner is then as new."""
+        """Return the lines to read that the end of the input completes; reset the scanner."""
         found = self._complete(b"".join((*self._parts, b"\n")), b"") if self._parts else []
         if self._records is not None:
             found += self._reassemble()
@@ -105,19 +105,19 @@ class Scanner:
 
     @property
     def left_out(self) -> bool:
-        """Whether lines were dropped because too many were held."""
+        """Whether held lines were dropped because a limit was reached."""
         return self._held.left_out
 
     @property
     def holds(self) -> bool:
-        """Whether lines worth reading are held back or may follow."""
+        """Whether lines are held back, or the next lines may belong to a window or a record."""
         return bool(self._windows or self._held or self._records or self._reader.pending)
 
     def state(self) -> tuple[object, ...] | None:
-        """Return all state that later lines depend on; None within a record.
+        """Return all state that later lines depend on; None inside a record.
 
-        The last members are how lines are being read, None if they are not, the number of the next line, and
-        what is held (:meth:`Held.state`).
+        The last three members are the state of the windows and the reader (None without a window), the number
+        of the next line, and the held lines (:meth:`Held.state`).
         """
         if self._records is not None or self._reader.pending or self._reader.lost:
             return None
@@ -126,9 +126,9 @@ class Scanner:
         return b"".join(self._parts), passed[-HISTORY:], reading, self._number, self._held.state()
 
     def _complete(self, block: bytes, rest: bytes, count: int | None = None) -> list[Line]:
-        """Look at whole lines; keep the rest, the beginning of the next one."""
+        """Scan whole lines; keep ``rest``, the beginning of the next line."""
         if b"\0" in block or b"\0" in rest:
-            # a file that lost its blocks in the crash; the next line begins right after them
+            # file system blocks lost in a crash read as NULs; the next line begins right after them
             block, rest = _LEADING_NULS.sub(b"\n", block.lstrip(b"\0")), rest.lstrip(b"\0")
         numbers: list[int] | None = None
         number = self._number
@@ -151,7 +151,7 @@ class Scanner:
         return found
 
     def _scan(self, block: Block, count: int | None = None) -> tuple[list[Line], int]:
-        """Read the windows of a block; also its number of lines, which is counted if it is not given."""
+        """Return the lines of a block to read, and its number of lines."""
         found: list[Line] = []
         kinds = {WINDOW} if len(block.data) < SHORT else self._search.kinds(block.data)
         if (
@@ -211,14 +211,14 @@ class Scanner:
         return self._windows.admit(rows, pending=self._reader.pending)
 
     def _reach(self, block: Block, end: int, which: int) -> list[Numbered]:
-        """Go to the hit's line; return the lines before it that its literal or its record asks for."""
+        """Go to the line of a hit; return the lines before it that the literal or the record requests."""
         start = block.at
         block.pass_over(end - 1)
         self._reader.gap()
         self._windows.earlier = []
         wanted = self._windows.before = self._search.literals[which].before
         each = self._search.transports.lines(block.data[block.at : block.at + 32].lstrip())
-        if each > 1:  # a record of several lines, perhaps
+        if each > 1:  # a record may have several lines
             wanted = min(each * (wanted + 1) - 1, HISTORY)
         context = block.back(start, wanted)
         if start == 0:
@@ -229,7 +229,7 @@ class Scanner:
         return context
 
     def _remember(self, block: Block, count: int | None) -> None:
-        """Keep unread lines: the next block may begin with a hit that asks for lines before it."""
+        """Keep unread lines: a hit at the beginning of the next block may request lines before it."""
         start, index = block.at, block.index
         if count is None:
             block.pass_over(len(block.data))
@@ -245,12 +245,12 @@ class Scanner:
             self._remembered -= self._history.popleft().lines
 
     def _record(self, line: Numbered, *, header: bool) -> tuple[list[Line], bool]:
-        """Give a line to a transport's records; return what it completes, and whether it was a record's."""
+        """Pass a line to a transport's records; return the lines it completes, and whether it was taken."""
         records = self._recording(line) if header else None
         found: list[Line] = []
         if self._records is not None:
             if self._took(line):
-                self._windows.forget()  # the lines are looked at again in their right order
+                self._windows.forget()  # the lines are scanned again in the right order
                 return found, True
             found = self._reassemble()
         elif records:
@@ -265,24 +265,24 @@ class Scanner:
     def _recording(self, line: Numbered) -> Records | None:
         try:
             return self._search.transports.recording(line.line)
-        except Exception as error:  # noqa: BLE001 - of whichever transport: the line is still a line
+        except Exception as error:  # noqa: BLE001 - a fault of a transport must not cost the line
             faults.note("records", error)
             return None
 
     def _took(self, line: Numbered) -> bool:
         try:
             return self._records is not None and self._records.read(line.number, line.line)
-        except Exception as error:  # noqa: BLE001 - of whichever transport: what it collected is read
+        except Exception as error:  # noqa: BLE001 - a fault of a transport must not cost the lines that it collected
             faults.note("records", error)
             return False
 
     def _reassemble(self) -> list[Line]:
-        """Read the collected records in their right order."""
+        """Scan the lines of the collected records in the right order."""
         records, self._records = self._records, None
         lines: Sequence[tuple[int, bytes]] = ()
         try:
             lines = records.lines() if records else ()
-        except Exception as error:  # noqa: BLE001 - of whichever transport: the other lines are read
+        except Exception as error:  # noqa: BLE001 - a fault of a transport must not cost the other lines
             faults.note("records", error)
         if not lines:
             return []
@@ -294,7 +294,7 @@ class Scanner:
         return [*inner._scan(block)[0], *inner.close()]
 
     def _goes_on(self, interrupted: Open, line: tuple[int, bytes]) -> bool:
-        """Tell whether a line continues what records interrupted: their first part's header is missing."""
+        """Tell whether a line continues the interrupted windows: the header of the first part is missing."""
         rows = Reader(self._search.transports).read(*line)
         time = rows[0].time if rows else None
         return time is not None and 0 <= time - interrupted[-1] <= TOGETHER

@@ -1,4 +1,4 @@
-"""Windows: the lines around a literal that are worth reading, host by host."""
+"""Windows: the lines around a hit that are read, host by host."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 __all__ = ["HISTORY", "HOSTS", "SPARSE", "Open", "Windows"]
 
 Open = tuple[dict[str, int], int, float]
-"""Windows whose lines were interrupted: lines wanted by host, budget, and printk's clock at the last line."""
+"""Interrupted windows: wanted lines by host, the budget, and printk's time of the last line, in seconds."""
 HISTORY: Final = 256
-"""Maximum input lines before a hit that can still be read."""
+"""Maximum input lines before a hit that it can request."""
 HOSTS: Final = 4096
-"""Maximum hosts with an open window; the one whose window opened first loses it."""
+"""Maximum hosts with an open window; the oldest window is closed for a further one."""
 SPARSE: Final = 24
-"""Input lines that a window may skip for each line it yields: other hosts' lines, or those of an entry."""
+"""Maximum input lines per wanted line of a window: other hosts' lines, or the other lines of an entry."""
 
 
 class Windows:
@@ -33,19 +33,19 @@ class Windows:
     def __init__(self, search: Search, held: Held) -> None:
         self._search, self._held = search, held
         self._left: dict[str, int] = {}  # lines still wanted, by host
-        self._due: dict[int, int] = {}  # lines that hits want, by the number of their line
+        self._due: dict[int, int] = {}  # lines that a hit wants, by the number of its line
         self._budget = 0  # input lines that the windows may still pass
         self.earlier: list[Line] = []
-        """Lines read before a hit whose record is not yet complete."""
+        """Lines before a hit, if its record is incomplete."""
         self.before = 0
-        """Number of these lines that the hit asks for."""
-        self._time: float | None = None  # of the last line that a window wanted
+        """Number of these lines that the hit requests."""
+        self._time: float | None = None  # of the last admitted line
 
     def __bool__(self) -> bool:
         return bool(self._left)
 
     def state(self) -> tuple[object, ...]:
-        """Return the number of further wanted lines, and the line that they follow."""
+        """Return all state that later lines depend on."""
         return dict(self._left), self._budget, self._due, self._time
 
     @property
@@ -54,24 +54,29 @@ class Windows:
         return min(max(self._left.values()), self._budget)
 
     def close(self) -> Open | None:
-        """Close all windows; return those that can be opened again."""
+        """Close all windows; return them, if they can be reopened."""
         left, self._left = self._left, {}
         return (left, self._budget, self._time) if left and self._time is not None else None
 
     def reopen(self, interrupted: Open) -> None:
-        """Open windows again."""
+        """Reopen closed windows."""
         self._left, self._budget, self._time = interrupted
 
     def forget(self) -> None:
-        """Forget the hits: their lines are read again, in another order."""
+        """Forget the hits, because their lines are scanned again in another order."""
         self._due.clear()
 
     def expect(self, block: Block, hits: deque[Hit], at: int, number: int, lines: int) -> None:
-        """Record how many lines the latest hits ask for, from offset ``at``, line ``number``, on."""
+        """Record how many lines the hits before the block's current line want.
+
+        :param at: offset after which the hits are.
+        :param number: number of the line at ``at``.
+        :param lines: number of lines between ``at`` and the block's current line.
+        """
         data, search = block.data, self._search
         last = number + lines
         self._budget -= lines
-        stop = most = 0  # of the line of the hit before: a further one there may ask no more
+        stop = most = 0  # of the previous hit's line, where a hit may want fewer lines
         while hits and hits[0][0] < block.at:
             hit = hits.popleft()
             wanted = 1 + search.literals[hit[1]].after
@@ -84,9 +89,9 @@ class Windows:
             self._budget = max(self._budget, SPARSE * (wanted + 1) - (last - number))
 
     def admit(self, rows: list[Line], *, pending: bool) -> list[Line]:
-        """Return the lines that a window asks for; a line with a hit opens a window or keeps it open.
+        """Return the lines that a window wants; a line with a hit opens a window or keeps it open.
 
-        :param pending: a record is not yet complete, whose lines may have had hits.
+        :param pending: whether a record is incomplete; its lines may have had hits.
         """
         kept = rows if self._usual(rows) else [line for row in rows for line in self._pass(row)]
         if kept:
@@ -97,19 +102,22 @@ class Windows:
                 self._left.clear()
             if not self._left:
                 self._budget = 0
-        while len(self._due) > HISTORY:  # no record has more lines
+        while len(self._due) > HISTORY:  # a record has fewer lines
             del self._due[next(iter(self._due))]
         return kept
 
     def _pass(self, row: Line) -> list[Line]:
-        """Pass a line through its host's window; return it if wanted, with the lines that open with it."""
+        """Return a line if its host's window wants it, with the held lines and the context before it."""
         windows = self._left
         left = windows.get(row.host, 0)
         wanted = max(left, self._due.get(row.number, 0))
         if not wanted:
             if not windows or row.host:
                 return []
-            return [*self._held.release("", row.number), row]  # without a host it may have lost its prefix
+            return [
+                *self._held.release("", row.number),
+                row,
+            ]  # a line without a host may have lost its prefix
         if wanted > 1:
             if not left and len(windows) >= HOSTS:
                 del windows[next(iter(windows))]
@@ -120,7 +128,7 @@ class Windows:
         return [row] if left else [*self._leading(row), row]
 
     def _leading(self, row: Line) -> list[Line]:
-        """Return the lines before the line that opens a window: those that were held, and the context."""
+        """Return the lines before a line that opens a window: the held ones, and the context."""
         boot = self._held.boot(row.host)
         context = [line for line in self.earlier if line.host == row.host and line.number >= boot]
         context = context[max(len(context) - self.before, 0) :]
@@ -128,7 +136,7 @@ class Windows:
         return [*self._held.release(row.host, (context or [row])[0].number), *context]
 
     def _usual(self, rows: list[Line]) -> bool:
-        """Admit lines if all belong to the only window; return whether they do."""
+        """Admit lines if all belong to the only window (the usual case); return whether they do."""
         if len(self._left) != 1 or not rows:
             return False
         ((host, left),) = self._left.items()

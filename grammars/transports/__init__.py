@@ -1,1 +1,1 @@
-"""The transports: one file each, registered under the entry point group ``kpanic.transports``."""
+"""The built-in transports, one file each, registered under the entry point group ``kpanic.transports``."""

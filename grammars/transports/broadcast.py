@@ -1,4 +1,4 @@
-"""Messages that the syslog daemon or the journal writes to every terminal: repeated emergencies.
+"""Emergency messages that rsyslogd or journald writes to every terminal; they repeat lines of the log.
 
 ::
 

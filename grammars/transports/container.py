@@ -1,4 +1,4 @@
-"""Prefixes that container runtimes put before a line.
+"""Prefixes of container runtimes.
 
 ::
 

@@ -1,4 +1,4 @@
-"""dmesg's own stamps: ``-T``, ``-H``, ``-d``, ``-x``, ``--time-format iso``.
+"""Time stamps and prefixes of dmesg: ``-T``, ``-H``, ``-d``, ``-x``, ``--time-format iso``.
 
 Source: util-linux sys-utils/dmesg.c.
 """
@@ -60,6 +60,6 @@ class _Iso(LineReader):
 CTIME: Final = Transport(name="dmesg", reader=_Ctime, order=42, starts="[<")
 """``[Sun Nov 22 18:53:41 2026] text``, ``[Nov22 19:31] text``, ``[  +0.000086] text``."""
 DECODED: Final = Transport(name="dmesg -x", reader=_Decoded, order=42, starts="abcdefghijklmnopqrstuvwxyz")
-"""``kern  :warn  : …``, before any other form of dmesg."""
+"""``kern  :warn  : …``, in front of any other form of dmesg."""
 ISO: Final = Transport(name="dmesg iso", reader=_Iso, order=46, starts=DIGITS)
 """``2026-11-22T19:31:14,816890+00:00 text``: the only ISO stamp with a comma."""

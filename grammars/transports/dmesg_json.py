@@ -1,4 +1,4 @@
-"""``dmesg --json``: one record over several lines, ``"pri"``, ``"time"``, ``"msg"``.
+"""``dmesg --json``: a record has several lines, ``"pri"``, ``"time"``, ``"msg"``.
 
 Source: util-linux sys-utils/dmesg.c, lib/jsonwrt.c.
 """
@@ -18,7 +18,7 @@ _MEMBER: Final = regex(
     r' +"(?:(?P<other>fac|pri|dmesg)":|time": *(?P<time>\d{1,12}\.\d{1,9})'
     r'|caller": *"(?P<caller>[TC]\d+)"|msg": *(?P<msg>".*")) *,?'
 )
-"""A member of a record, on its line."""
+"""A line with a member of a record."""
 _BRACKETS: Final = regex(r" {3}(?: {3})?[]{},]+$")
 """The line between two records."""
 
@@ -45,7 +45,7 @@ class _Json(LineReader):
         elif match["msg"]:
             try:
                 message = json.loads(match["msg"])
-            except ValueError:  # cut or broken: its words still count
+            except ValueError:  # cut off or damaged: the text is still read
                 message = match["msg"].strip('"')
             found = rows(row.number, message, row.raw, time=self._time, caller=self._caller)
             self.gap()

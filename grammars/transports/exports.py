@@ -1,4 +1,4 @@
-r"""Output of the command lines and consoles of log stores: Loki, CloudWatch, Cloud Logging, Elasticsearch.
+r"""Lines exported from log stores: Loki, CloudWatch, Cloud Logging, Elasticsearch, Docker.
 
 ::
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["CSV", "LOGCLI", "MEMBER", "OBJECT"]
 
 MESSAGES: Final = ("message", "@message", "msg", "log", "line", "textPayload")
-"""Members that hold the line, best first."""
+"""Members that hold the line, in order of preference."""
 HOSTS: Final = ("host", "hostname", "host.name", "node", "instance", "name")
-"""Members that name the host, best first; ``name`` stands within ``host``."""
+"""Members that name the host, in order of preference; ``name`` is a member of ``host``."""
 WRAPPERS: Final = ("_source", "jsonPayload", "fields", "labels", "kubernetes", "stream")
-"""Members whose own members count too."""
+"""Members whose members are searched too."""
 
 _MEMBER: Final = regex(rf'\s+"(?:{"|".join(MESSAGES)})": (?P<text>"(?:[^"\\]|\\.)*"),?')
 _LOGCLI: Final = regex(rf"{ISO} \{{(?P<labels>[^{{}}]*)\}} (?P<text>.*)")
@@ -44,14 +44,14 @@ _CSV: Final = regex(rf'"?{ISO}"?,"(?P<text>(?:[^"]|"")*)"')
 
 
 def _carried(reader: LineReader, row: Row, message: str, host: str = "") -> list[Line]:
-    """Read the lines of a message; those that name no host are of the store's."""
+    """Read the lines of a message; lines that name no host belong to the host of the store's record."""
     parts = [scrub(part) for part in message.rstrip("\n").split("\n")]
     lines = [line for part in parts if part.strip() for line in reader.context.again(row._replace(text=part))]
     return [line if line.host or not host else line._replace(host=host) for line in lines]
 
 
 def _objects(fields: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-    """Yield an object and those within it whose members count."""
+    """Yield an object and the objects in it whose members are searched."""
     yield fields
     for name in WRAPPERS:
         if isinstance(inner := fields.get(name), dict):
@@ -59,7 +59,7 @@ def _objects(fields: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
 
 
 def _first(fields: Mapping[str, object], names: tuple[str, ...]) -> str:
-    """Return the first of the members that is text."""
+    """Return the first member that is a string."""
     for inner in _objects(fields):
         for name in names:
             if isinstance(value := inner.get(name), str) and value.strip():
@@ -75,7 +75,7 @@ def _host(fields: Mapping[str, object]) -> str:
 
 
 class _Object(LineReader):
-    """Reads an object a line."""
+    """Reads lines with one JSON object each."""
 
     def read(self, row: Row) -> list[Line] | None:
         try:
@@ -89,7 +89,7 @@ class _Object(LineReader):
 
 
 class _Member(LineReader):
-    """Reads the members of an object that stand on lines of their own."""
+    """Reads JSON objects with one member a line."""
 
     def read(self, row: Row) -> list[Line] | None:
         match = _MEMBER.fullmatch(row.text)

@@ -1,7 +1,7 @@
 """The journal's entries with all their fields: ``journalctl -o json``, ``-o export`` and similar.
 
-``-o verbose`` indents the lines of the export form, below a line with the entry's time and cursor;
-``-o json-pretty`` has a member a line.
+``-o verbose`` indents the lines of the export format, below a line with the entry's time and cursor;
+``-o json-pretty`` prints one member a line.
 
 Sources: systemd docs/JOURNAL_EXPORT_FORMATS.md, man systemd.journal-fields.
 """
@@ -23,12 +23,12 @@ _OPENING: Final = regex(
     r"(?:__[A-Z_]+|_(?:BOOT_ID|TRANSPORT|HOSTNAME|MACHINE_ID|RUNTIME_SCOPE|SOURCE_[A-Z_]+|UDEV_[A-Z_]+|KERNEL_[A-Z_]+)"
     r"|MESSAGE|PRIORITY|SYSLOG_[A-Z_]+)="
 )
-"""A line that only an export entry begins with."""
+"""The first line of an entry in the export format."""
 _VERBOSE: Final = regex(r"[^\W\d_]{2,5}\.? \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ \S+ \[s=[0-9a-f]+;")
 """The line above an entry of ``-o verbose``."""
 _PRETTY: Final = regex(r"""\t"([A-Z_][A-Z0-9_]*)" : (".*"),?$""")
 _FIELD: Final = regex(r"(?P<name>[A-Z_][A-Z0-9_]*)(?:=(?P<value>.*))?$")
-"""``NAME=value``, or ``NAME`` alone before eight bytes of length and a value that holds control codes."""
+"""``NAME=value``; or ``NAME`` alone, followed by eight bytes of length and a value with control codes."""
 
 _BYTES: Final = regex(rb"(\d{1,3}+(?>(?:,\d{1,3}+)*))\]")
 _INDENTS: Final = frozenset(" \t")
@@ -39,7 +39,7 @@ _ENTRY: Final = 8 * 1024
 """Maximum bytes of an entry in JSON."""
 _LENGTH: Final = 8
 _HOST: Final = 255
-"""Characters of a name; no host has a longer one."""
+"""Maximum characters of a host's name."""
 _DIGITS: Final = 18
 
 
@@ -50,9 +50,9 @@ def _seconds(value: object) -> float | None:
 
 
 def _entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Line], int]:
-    """Lines of an entry that the kernel wrote, and how many records journald says that it missed."""
+    """Return the lines of an entry of the kernel, and the number of records that journald missed."""
     message = fields.get("MESSAGE")
-    if isinstance(message, list):  # bytes that are no UTF-8
+    if isinstance(message, list):  # bytes that are not UTF-8
         message = bytes(b for b in message if isinstance(b, int) and b in range(256)).decode(
             "utf-8", "replace"
         )
@@ -77,7 +77,7 @@ def _entry(fields: Mapping[str, object], number: int, raw: str) -> tuple[list[Li
 
 
 def _laid_out(text: str) -> str | None:
-    """Return an indented line of ``-o verbose`` or ``-o json-pretty`` as one of the export form."""
+    """Convert an indented line of ``-o verbose`` or ``-o json-pretty`` to the export format."""
     if text.startswith("    "):
         return text[4:] if _FIELD.match(text, 4) else None
     pretty = _PRETTY.match(text)
@@ -91,12 +91,12 @@ def _laid_out(text: str) -> str | None:
 
 
 def _closes(text: str) -> bool:
-    """Tell whether a line stands between two entries of ``-o verbose`` or ``-o json-pretty``."""
+    """Tell whether a line separates two entries of ``-o verbose`` or ``-o json-pretty``."""
     return text == "}" or _VERBOSE.match(text) is not None
 
 
 class _Journal(LineReader):
-    """Reads entries of the export form, one line after the other."""
+    """Reads entries of the export format line by line."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -105,15 +105,15 @@ class _Journal(LineReader):
         self._raw = ""
         self._count = 0
         self._binary = False
-        """Inside a value that holds control codes: an empty line does not end the entry there."""
+        """Whether a value with control codes is incomplete: an empty line does not end the entry."""
         self._name = ""
         self._value: list[bytes] = []
         self._size = -1
-        """Bytes of the value with its length, as far as it was read."""
+        """Bytes read of the length and the value."""
 
     @property
     def pending(self) -> bool:  # type: ignore[override]
-        """Inside an entry."""
+        """Tell whether an entry is incomplete."""
         return bool(self._count)
 
     def gap(self) -> None:
@@ -137,7 +137,7 @@ class _Journal(LineReader):
         return [] if _OPENING.match(row.text) and self._field(row) else None
 
     def _field(self, row: Row) -> bool:
-        """Take a line of an entry; return False where it is none, and the entry is over."""
+        """Take a line of an entry; return False if it is none, which ends the entry."""
         if self._binary:
             return self._continue(row.data)
         match = _FIELD.match(row.text)
@@ -154,12 +154,12 @@ class _Journal(LineReader):
         return True
 
     def _continue(self, data: bytes) -> bool:
-        """Take a line of a value that may hold newlines; eight bytes before it tell its length."""
+        """Take a line of a value that may contain newlines; eight bytes in front of it hold its length."""
         self._count += 1
         if self._count > _MOST:
             return False
         self._size += 1 + len(data)
-        if self._value and len(self._value[0]) < _LENGTH:  # the length holds a newline
+        if self._value and len(self._value[0]) < _LENGTH:  # a byte of the length is a newline
             self._value[0] += b"\n" + data
         else:
             self._value.append(data)
@@ -195,7 +195,7 @@ class _Json(LineReader):
 
 
 def _numbers(data: bytes, at: int) -> bytes | None:
-    """Return a message that journalctl writes as the numbers of its bytes, since it holds control codes."""
+    """Return a message with control codes, which journalctl writes as a list of byte values."""
     numbers = _BYTES.match(data, at, at + _ENTRY)
     return bytes(int(number) & 0xFF for number in numbers[1].split(b",")) if numbers else None
 

@@ -1,8 +1,8 @@
-r"""Records of ``/dev/kmsg``, as extended netconsole sends them too: ``4,433,5816890,-,caller=T1;text``.
+r"""Records of ``/dev/kmsg`` and extended netconsole: ``4,433,5816890,-,caller=T1;text``.
 
-Priority, sequence number, microseconds since boot, flags, further fields; then the text with everything
-unprintable as ``\xHH``; then lines `` KEY=value`` of the device it is about. Netconsole puts the kernel's
-release in front if asked to, and cuts long records in fragments (``ncfrag=OFFSET/TOTAL``).
+A record has the priority, the sequence number, microseconds since boot, flags, and optional fields; then the
+text, with unprintable characters as ``\xHH``; then lines `` KEY=value`` that describe a device. Netconsole
+optionally prepends the kernel's release, and splits long records into fragments (``ncfrag=OFFSET/TOTAL``).
 
 Sources: Documentation/ABI/testing/dev-kmsg, Documentation/networking/netconsole.rst.
 """
@@ -26,11 +26,11 @@ _RECORD: Final = regex(
 )
 """One record, or one fragment of it."""
 _STAMPED: Final = regex(rf"{STAMP} (?:[\w.:-]+ )?(?=\S*\d,\d+,\d+,)")
-"""What a receiver puts before the records."""
+"""Prefixes that receivers put before the records."""
 _PROPERTY: Final = regex(r" [A-Z]+=")
-"""Of the device that a record is about."""
+"""A line that describes the device of a record."""
 _QUOTES: Final = ("b'", 'b"')
-"""What begins a datagram in a capture that was printed one ``repr`` a line."""
+"""Beginning of a datagram in a capture that has one Python ``repr`` a line."""
 _QUOTED: Final = regex(r"\\(?:x([0-9a-f]{2})|(.))")
 _QUOTED_CODES: Final = {"n": "", "t": "\t", "r": ""}
 _ESCAPED: Final = regex(r"(?:\\x[0-9a-f]{2})+")
@@ -47,7 +47,7 @@ _LONGEST: Final = 8192
 _MOST: Final = 64
 """Maximum fragments of a record."""
 _GAP: Final = 1 << 20
-"""A larger step of the sequence number means another boot or another host, not lost records."""
+"""Maximum step of the sequence number that means lost records; a larger one means another boot or host."""
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -55,7 +55,7 @@ def _plain(match: re.Match[str]) -> str:
 
 
 class _Kmsg(LineReader):
-    """Reads records that follow each other."""
+    """Reads consecutive records, and joins their fragments."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -66,7 +66,7 @@ class _Kmsg(LineReader):
 
     @property
     def pending(self) -> bool:  # type: ignore[override]
-        """A record's fragments are still coming."""
+        """Tell whether fragments of a record are missing."""
         return self._partial is not None
 
     def gap(self) -> None:
@@ -93,7 +93,7 @@ class _Kmsg(LineReader):
         return self._wait()
 
     def flush(self) -> list[Line]:
-        """Give up on the fragments of a record that did not come."""
+        """Give up on the missing fragments of a record."""
         if self._partial is None:
             return []
         match, row, _ = self._partial
@@ -105,7 +105,7 @@ class _Kmsg(LineReader):
         found: list[Line] = []
         if self._partial is not None and self._partial[0]["sequence"] != match["sequence"]:
             found = self.flush()
-        # A datagram has no line ending: in a file the next fragment follows on the same line.
+        # A datagram has no line end: in a file, the next fragment is on the same line.
         text, at = match["text"], 0
         heads = []
         if ",ncfrag=" in text:
@@ -123,13 +123,13 @@ class _Kmsg(LineReader):
         return found
 
     def _wait(self) -> list[Line]:
-        """Count a line that is no fragment; give up on a record that waited too long."""
+        """Count a line that is not a fragment; give up on a record that is too old."""
         self._waited += 1
         return self.flush() if self._partial is not None and self._waited > _PATIENCE else []
 
     @staticmethod
     def _share(fields: str) -> tuple[int, int]:
-        """Return offset and total length of a fragment, in characters."""
+        """Return the offset of a fragment and the length of its record, in characters."""
         found = _FRAGMENT.search(fields)
         return (int(found[1][:9]), int(found[2][:9])) if found else (0, 0)
 

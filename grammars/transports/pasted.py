@@ -1,4 +1,4 @@
-"""Additions of mails, web pages and terminals to a line: quotation marks, ``&lt;`` for ``<``."""
+"""Additions of mails, web pages, issue trackers and terminals to a line: ``> ``, ``&lt;`` for ``<``."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _MARKUP: Final = regex(
 )
 _CENT: Final = regex(r"¢([^¢!\n]{1,64})!")
 _BOLD: Final = regex(r"(?P<before>(?:[^*\n]{0,256}[ \t])?)\*\*(?P<text>[^\s*](?:[^*\n]{0,1024}[^\s*])?)\*\*$")
-"""Markdown's emphasis to the end of a line; the kernel's own ``** …`` has blanks behind the stars."""
+"""Markdown's emphasis up to the end of a line; blanks follow the asterisks of the kernel's own ``** …``."""
 _LINK: Final = regex(r"\[ {0,2}\[(<[0-9a-f]{8,16}>)\]\(<[0-9a-f]{8,16}>\]?\)\]?")
-"""``[<address>] [<address>]`` where a tracker made a link of it."""
+"""``[<address>]`` as a Markdown link, which some trackers write."""
 _ENTITIES: Final = ("&lt;", "&gt;")
 
 
@@ -54,7 +54,7 @@ class _Page(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         text = row.text
         if any(entity in text for entity in _ENTITIES):
-            import html  # noqa: PLC0415 - its table of entities is large, and few texts come from a page
+            import html  # noqa: PLC0415 - its table of entities is large, and few texts are from web pages
 
             text = html.unescape(text)
         if "](<" in text:
@@ -72,10 +72,10 @@ QUOTE: Final = Transport(name="quotation", reader=_Quote, prefixes=False, order=
 PAGE: Final = Transport(
     name="web page", reader=_Page, prefixes=False, order=5, unusual=(*_ENTITIES, "¢", "](<", "**")
 )
-"""Entities; tags of HTML, BBCode and Markdown before a text's first line; Markdown's emphasis; and the signs
-that a terminal of z/VM, whose code page is 037, has in the places of ``[`` and ``]``.
+"""Entities; tags of HTML, BBCode and Markdown before the first line of a text; Markdown's emphasis; and the
+characters that a terminal of z/VM (code page 037) shows in place of ``[`` and ``]``.
 """
 TABLE: Final = Transport(name="table", reader=_Table, order=28, starts=" \t|" + DIGITS)
-"""The row of a table, as log viewers show it and Markdown writes it: dates, blanks, then the line."""
+"""The row of a table of a log viewer or of Markdown: a date, blanks, the line."""
 MARK: Final = Transport(name="mark", reader=_Mark, prefixes=False, order=50, starts=" \t|#;*+-" + DIGITS)
-"""Prefix of a stamp or a level: spaces, the number of the line, or a mark of a program that lists lines."""
+"""Text before a stamp or a level: blanks, a line number, or the marker of a list."""

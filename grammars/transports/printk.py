@@ -1,4 +1,4 @@
-"""The kernel's own prefix: ``<4>[   12.345678][  T123] text``, on consoles, in dmesg, pstore, netconsole.
+"""The prefix of printk: ``<4>[   12.345678][  T123] text``, on consoles, in dmesg, pstore and netconsole.
 
 Sources: kernel/printk/printk.c (print_syslog, print_time, print_caller), util-linux sys-utils/dmesg.c,
 systemd src/shared/logs-show.c (``journalctl -o short-monotonic``).
@@ -16,15 +16,15 @@ from kpanic.grammars.transports.stamps import PRINTK
 _CONSOLE: Final = rf"(?:<\d+>)?{PRINTK} ?(?P<text>.*)"
 _CONSOLE_LINE: Final = regex(_CONSOLE)
 _MONOTONIC: Final = regex(r"(?P<host>[^\s:]{1,255}) kernel(?:\[\d+\])?: (?P<text>.*)")
-"""``host kernel: text`` behind such a stamp."""
+"""``host kernel: text`` after such a stamp."""
 _VENDOR: Final = regex(r"[ -]?\(\d{1,3}\)\[\d{1,7}:[^\]\n]{1,32}\]")
-"""MediaTek's kernels: the CPU, and the task that printed, with a ``-`` where interrupts were off."""
+"""The CPU and the printing task on MediaTek's kernels; ``-`` if interrupts were disabled."""
 _XEN: Final = regex(r" {1,8}(?:EMERG|ALERT|CRIT|ERR|WARN|NOTE|INFO|DBG|DEBUG): ")
-"""xen-crashdump-analyser writes the level of a record behind its stamp."""
+"""The level after the stamp, as xen-crashdump-analyser writes it."""
 _DROPPED: Final = regex(r"\*\* (?P<lost>\d{1,9}) printk messages dropped \*\* ?(?P<text>.*)")
 _LEVEL: Final = regex(r"<\d+>(?P<text>.*)")
 _LABEL: Final = regex(r"\[[^\s\[\]]{1,64}\] ?")
-"""Xvisor and others that show several consoles as one write the console's name before each line."""
+"""The console's name, which Xvisor and others that merge several consoles write before each line."""
 _INSIDE: Final = regex(
     r"(?P<before>.*?)(?:<\d+>)?\[ *(?P<time>\d{1,12}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])?"
     r"(?: (?P<text>.*)|$)"
@@ -91,10 +91,10 @@ CONSOLE: Final = Transport(
     lines=1,
 )
 DROPPED: Final = Transport(name="dropped", reader=_Dropped, order=35, starts="*")
-"""``** 12 printk messages dropped **``: on a line of its own or, before 4.20, in front of the next one."""
+"""``** 12 printk messages dropped **``: on a separate line or, before 4.20, in front of the next one."""
 LEVEL: Final = Transport(name="level", reader=_Level, order=60, starts="<")
 """``<4>text``: ``dmesg -r`` of a kernel with printk.time=0."""
 INSIDE: Final = Transport(name="inside", reader=_Inside, prefixes=False, order=90)
-"""Behind something that did not end its line: ``host login: [   12.345678] text``. That may be the rest of
-another line of the kernel's.
+"""After text that did not end its line: ``host login: [   12.345678] text``. That text may itself be a line
+of the kernel.
 """

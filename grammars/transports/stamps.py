@@ -1,4 +1,4 @@
-"""Stamps that several transports share: patterns, and the moments that the stamps name."""
+"""Time stamps that several transports share: patterns, and conversion to seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["CALLER", "DAY", "DIGITS", "ISO", "MONTH", "PRINTK", "STAMP", "ZONE",
 
 DIGITS: Final = "0123456789"
 CALLER: Final = r"(?> ?\[ *+(?P<caller>[TC]\d++)\]|)"
-"""``[ T123]`` or ``[  C0]``, of CONFIG_PRINTK_CALLER."""
+"""``[ T123]`` or ``[  C0]``, with CONFIG_PRINTK_CALLER."""
 PRINTK: Final = rf"\[ *+(?P<time>\d{{1,12}}+\.\d{{1,9}}+)(?>\]|(?>[@,]\d++|)(?> <[ \d.+]*+>|)\]){CALLER}"
 """``[   12.345678]``: printk's clock, in seconds since boot."""
 DAY: Final = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
@@ -24,13 +24,13 @@ STAMP: Final = (
     rf"(?P<weekday>[A-Z][a-z]{{2}} )?(?:{ISO}(?(zone)|(?(weekday) [A-Z]{{2,5}}|))"
     rf"|{MONTH} (?P<date>[ \d]?\d) (?P<hour>\d\d:\d\d:\d\d)(?P<part>\.\d+)?(?: (?P<year>\d{{4}}))?)"
 )
-"""``Nov 22 18:53:41``, ``2026-11-22T18:53:41.5+01:00``. journalctl writes months in the reader's language:
-``июл 27``, ``févr. 11``, ``7月 27``."""
+"""``Nov 22 18:53:41``, ``2026-11-22T18:53:41.5+01:00``. journalctl translates the months' names: ``июл 27``,
+``févr. 11``, ``7月 27``."""
 
 
 @functools.lru_cache(maxsize=256)
 def _instant(day: str, clock: str, zone: str | None) -> float | None:
-    """Return seconds since 1970 UTC of a whole second; None without a zone, or for a 31st of February."""
+    """Return seconds since 1970 UTC; None without a zone, or for a date that does not exist."""
     if not zone:
         return None
     try:
@@ -40,7 +40,7 @@ def _instant(day: str, clock: str, zone: str | None) -> float | None:
 
 
 def epoch(match: re.Match[str]) -> float | None:
-    """Return seconds since 1970 UTC that a match of :data:`ISO` names; None where zone or year is missing."""
+    """Return a match of :data:`ISO` in seconds since 1970 UTC; None if the zone or the year is missing."""
     day, clock, fraction, zone = match.group("day", "clock", "fraction", "zone")
     whole = _instant(day, clock, zone) if day else None
     return whole if whole is None or not fraction else whole + float(f"0.{fraction[1:]}")
@@ -49,22 +49,22 @@ def epoch(match: re.Match[str]) -> float | None:
 _NAMES: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS: Final = {name: number for number, name in enumerate(_NAMES, 1)}
 _LEAP: Final = 2000
-"""The year that stands for one which is not stated: it has all days."""
+"""The year used if none is given: a leap year, which has all dates."""
 _HOURS: Final = 3
 
 
 @functools.lru_cache(maxsize=256)
 def wall(month: str, date: str, hour: str, year: str | None) -> float | None:
-    """Return the seconds of a wall clock in an unknown zone; None for a moment that does not exist.
+    """Return the seconds of a wall clock in an unknown zone; None for a time that does not exist.
 
-    :param month: its abbreviation in English, or in another language, or a number with a sign behind it.
+    :param month: the abbreviation in any language, or a number followed by one character.
     :param hour: ``18:53:41``, or ``18:53``.
     """
     hours, minutes, seconds = (*map(int, hour.split(":")), 0)[:_HOURS]
     number = _MONTHS.get(month[:3].capitalize(), 0)
     if not number and month[0].isdecimal():
         number = int("".join(filter(str.isdecimal, month)))
-    try:  # in an unknown language: the days of a month still follow each other
+    try:  # unknown language: times within a month still compare correctly
         day = datetime(int(year) if year else _LEAP, number or 1, int(date), tzinfo=UTC)
     except ValueError:
         return None
@@ -72,7 +72,7 @@ def wall(month: str, date: str, hour: str, year: str | None) -> float | None:
 
 
 def clock(match: re.Match[str]) -> float | None:
-    """Return the seconds of the wall clock that a match of :data:`STAMP` names, in its own zone."""
+    """Return a match of :data:`STAMP` in seconds of the wall clock, in the stamp's zone."""
     day, hour, fraction = match.group("day", "clock", "fraction")
     if day:
         whole = _instant(day, hour, "Z")

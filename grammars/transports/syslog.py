@@ -1,4 +1,4 @@
-"""Syslog: RFC 3164 and similar forms, RFC 5424, journalctl's text, and the stamps of console listeners.
+"""Syslog: RFC 3164 and similar formats, RFC 5424, journalctl's text, and the stamps of console servers.
 
 ::
 
@@ -29,17 +29,17 @@ _KERNEL: Final = rf"(?:(?!{_PRIORITY})(?P<host>[^\s:]{{1,255}}) )?(?:{_PRIORITY}
 _REST: Final = rf"(?: ?{PRINTK} ?)?(?P<text>.*)"
 _BEFORE: Final = r"(?:<\d+>|kern\.[a-z]{3,7}: )?"
 _SYSLOG: Final = regex(rf"(?:<\d+>)?{STAMP} (?:{_KERNEL} ?|\s*{_BEFORE}(?=\[ *\d+\.\d+\])){_REST}")
-"""The kernel's line; or a stamp that a console server or svlogd put before the kernel's own."""
+"""A line of the kernel; or a stamp of a console server or svlogd in front of printk's own."""
 _CONSOLE: Final = regex(
     rf"(?:<\d+>)?{STAMP} (?P<host>[^\s:]{{1,255}}) [^\s:]{{1,64}}:(?= ?\[ *\d{{1,7}}\.\d{{6}}\]){_REST}"
 )
-"""The kernel's line, as what collects a console hands it on under its own name."""
+"""A line of the kernel that a collector of consoles forwards under its own program name."""
 _RFC5424: Final = regex(
     rf"<\d+>1 (?:{ISO}|-) (?P<host>\S{{1,255}}) (?P<program>\S+) \S+ \S+ "
     rf'(?:-|(?:\[(?:[^\]\\"]|"(?:[^"\\]|\\.)*")*\])+)(?: \ufeff?{_REST}|$)'
 )
 _PROGRAM: Final = regex(rf"(?:<\d+>)?{STAMP} ")
-"""The line of any other program: not the kernel's words."""
+"""A line of any other program."""
 _RUNNER: Final = regex(r"(?P<day>\d{4}/\d\d/\d\d) (?P<hour>\d\d:\d\d:\d\d) (?P<text>.*)")
 _MISSED: Final = regex(r".*systemd-journald\[\d+\]: Missed (?P<lost>\d{1,9}) kernel messages")
 _STAMP_ALONE: Final = regex(
@@ -49,12 +49,12 @@ _STAMP_ALONE: Final = regex(
 )
 _OCTAL: Final = regex(r"#01[125]")
 _CONTROLS: Final = {"#011": "\t", "#012": "\n", "#015": ""}
-"""As rsyslog writes tab, newline and carriage return."""
+"""rsyslog's escapes of tab, newline and carriage return."""
 _SPACES: Final = frozenset(" \t")
 
 
 def _dated(text: str) -> str:
-    """Return what of a line may begin with a date; empty where it cannot."""
+    """Return the rest of a line that may begin with a date; empty if it cannot."""
     first = text[0]
     if first in _SPACES or first.isspace():
         return text.lstrip() if " kernel" in text else ""
@@ -99,7 +99,7 @@ class _Programs(LineReader):
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
         self._alone = False
-        """The kernel's words come right after a stamp."""
+        """The kernel's text directly after a stamp."""
 
     def gap(self) -> None:
         self._alone = False
@@ -135,4 +135,4 @@ SYSLOG: Final = Transport(
     breaks=(b"#012", b"#011"),
 )
 PROGRAMS: Final = Transport(name="syslog of programs", reader=_Programs, order=48)
-"""Lines of other programs, which are none of the kernel's, and stamps without a host."""
+"""Lines of other programs, which are rejected, and stamps without a host."""

@@ -1,10 +1,10 @@
-"""The words of which the kernel's sentences are made, as pyparsing elements.
+"""The elements of the kernel's sentences, in pyparsing.
 
 A grammar imports this module under the name ``k`` and writes sentences with it::
 
     "kernel BUG at " + k.path("file") + ":" + k.number("line") + "!"
 
-The elements live in :mod:`~kpanic.grammars.vocabulary.elements` and, those of a report's body, in
+The elements are defined in :mod:`~kpanic.grammars.vocabulary.elements`, those of a report's body in
 :mod:`~kpanic.grammars.vocabulary.body`. They are imported when the first one is used:
 the built-in grammar is compiled ahead of time (:mod:`kpanic.grammars.compiled`), and importing pyparsing
 takes longer than reading a crash.

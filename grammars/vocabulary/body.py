@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 decoded = Regex(r" \([^\s():]{1,200}:[\d?]").set_name("(file:line")
-"""Behind a symbol: where scripts/decode_stacktrace.sh found it."""
+"""The source line after a symbol, which scripts/decode_stacktrace.sh adds."""
 
 mark = Regex(r"</?#?[A-Z][A-Z0-9_]*>(?!:)").set_name("mark")
-"""What separates stacks: ``<IRQ>``, ``</TASK>``, ``<#DF>``, ``<EOI>``."""
+"""The marks between stacks: ``<IRQ>``, ``</TASK>``, ``<#DF>``, ``<EOI>``."""
 
 bracket = (
     Regex(r"\[<?(?:0x)?|<(?=[0-9a-f]{8})")
@@ -66,14 +66,14 @@ place = _place().set_name("place")
 size, module."""
 
 link = (symbol_name("caller") + (Literal("+0x") | FollowedBy(decoded))).set_name("caller")
-"""The function that a link register points into; its field is ``caller``."""
+"""The function that a link register points into; field: caller."""
 
 
 def register(name: str, between: str | ParserElement, digits: tuple[int, int]) -> ParserElement:
-    """Return the expression of a register that stands anywhere on a line; its fields are name and value.
+    """Return the expression of a register anywhere on a line; its fields are name and value.
 
-    :param name: regular expression of its name.
-    :param digits: the least and the most hexadecimal digits of its value.
+    :param name: regular expression for its name.
+    :param digits: minimum and maximum number of hexadecimal digits of its value.
     """
     least, most = digits
     count = str(least) if least == most else f"{least},{most}"
@@ -89,7 +89,7 @@ frame_symbol = (
 
 
 def soon(target: ParserElement) -> ParserElement:
-    """Look for ``target`` at the start of the next line or of the one behind it."""
+    """Look ahead for ``target`` at the start of one of the next two lines; match without it too."""
     other = rest_of_line + "\n"
     return Opt(FollowedBy(other + (target | other + target)))
 
@@ -97,7 +97,7 @@ def soon(target: ParserElement) -> ParserElement:
 def exception(*words: str) -> ParserElement:
     """Match an exception that begins with one of the words, and its numbers: ``0002 [#1] PREEMPT SMP``.
 
-    Its fields are error, number, flags. The number behind ``sig:`` is a signal's, not an error code.
+    Its fields are error, number, flags. The number after ``sig:`` is a signal, not an error code.
     """
     error = Regex(r"(?<=[: ])(?<!sig: )[0-9a-f]{1,16}(?= )")("error") + " " + Regex(r"(?:ilc:\d )?")
     plain = Regex(r"\[(?=\d+\] )(?<=: [0-9a-f]{4} \[)")  # x86-64 before 2.6.25 has no #

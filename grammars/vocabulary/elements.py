@@ -1,7 +1,7 @@
 """The pyparsing elements that :mod:`kpanic.grammars.vocabulary` offers.
 
-Every element reads within one line unless its name says otherwise, never skips white space, and never gives
-back what it took: pyparsing is a parsing expression grammar. ``element("name")`` makes a field of it.
+An element matches within one line unless its name says otherwise. It never skips white space, and never
+backtracks into its match: pyparsing is a parsing expression grammar. ``element("name")`` makes it a field.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ __all__ = [
 
 
 def _short(element: ParserElement | None) -> str:
-    """Return an element's name as far as a diagram has room for it."""
+    """Return an element's name, cut to the room in a diagram."""
     return textwrap.shorten(str(element), 32, placeholder="…")
 
 
 class UpTo(pp.ParseElementEnhance):
     """The text of the line before a place where ``target`` matches.
 
-    Without such a place the element takes the rest of the line.
+    Without such a place the element matches the rest of the line.
 
-    :param target: what ends the text; it is not consumed.
-    :param least: characters that the text has at least, before ``target`` is looked for.
-    :param most: characters that the text has at most.
+    :param target: the end of the text; it is not consumed.
+    :param least: minimum characters of the text.
+    :param most: maximum characters of the text.
     """
 
     def __init__(self, target: ParserElement | str, *, least: int = 0, most: int = 400) -> None:
@@ -79,7 +79,7 @@ class UpTo(pp.ParseElementEnhance):
         self.set_name(f"text up to {_short(self.expr)}")
 
     def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
-        """Take the text, for pyparsing."""
+        """Match the text (an interface of pyparsing)."""
         at = loc
         while (
             at - loc < self.most
@@ -106,7 +106,7 @@ class Later(pp.ParseElementEnhance):
         self.set_name(f"one of the next {within} lines, up to {_short(self.expr)}")
 
     def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
-        """Find the place, for pyparsing."""
+        """Find the place (an interface of pyparsing)."""
         at = loc
         for _ in range(self.within):
             if not instring.startswith("\n", at):
@@ -124,11 +124,11 @@ class Later(pp.ParseElementEnhance):
 class Lines(pp.ParseElementEnhance):
     """The text of lines that each match ``line``, their line ends included.
 
-    The fields of the lines are left out: a reader that wants them reads the text line by line.
+    The fields of ``line`` are left out; to get them, match the text line by line.
 
-    :param line: what each line matches, all of it.
-    :param least: lines that there are at least.
-    :param most: lines that are taken at most.
+    :param line: the expression that each line matches as a whole.
+    :param least: minimum number of lines.
+    :param most: maximum number of lines.
     """
 
     def __init__(self, line: ParserElement | str, *, least: int = 1, most: int = 1000) -> None:
@@ -139,7 +139,7 @@ class Lines(pp.ParseElementEnhance):
         self.set_name(f"lines of {self.expr}")
 
     def parseImpl(self, instring: str, loc: int, do_actions: bool = True) -> tuple[int, pp.ParseResults]:  # noqa: ARG002, FBT001, FBT002, N802 - pyparsing's own
-        """Take the lines, for pyparsing."""
+        """Match the lines (an interface of pyparsing)."""
         at, count = loc, 0
         while count < self.most:
             try:
@@ -155,12 +155,12 @@ class Lines(pp.ParseElementEnhance):
 
 
 def one_of(*words: str) -> ParserElement:
-    """Match the first of the words that stands here."""
+    """Match the first word, in the given order, that the text begins with."""
     return MatchFirst([Literal(one) for one in words])
 
 
 def sentence(words: str) -> ParserElement:
-    """Match the words, whether or not they begin with a capital."""
+    """Match the words; the case of the first letter does not matter."""
     return one_of(words[0].lower() + words[1:], words[0].upper() + words[1:])
 
 
@@ -170,7 +170,7 @@ def later(target: ParserElement | str, *, within: int = 25) -> ParserElement:
 
 
 def task(field: str, *, until: str) -> ParserElement:
-    """Match a task's name, the field ``field``, and its number, ``pid``, before the words ``until``."""
+    """Match a task's name (field ``field``) and PID (field ``pid``) before the words ``until``."""
     return UpTo(":" + number + until, least=1, most=64)(field) + ":" + number("pid")
 
 
@@ -180,7 +180,7 @@ def text(most: int = 400) -> ParserElement:
 
 
 def hex_digits(least: int, most: int) -> ParserElement:
-    """Match ``least`` to ``most`` hexadecimal digits that no other follows."""
+    """Match ``least`` to ``most`` hexadecimal digits, not followed by another one."""
     return Regex(rf"[0-9a-f]{{{least},{most}}}(?![0-9a-f])").set_name(f"{least} to {most} hex digits")
 
 
@@ -202,11 +202,11 @@ path = Regex(r"[\w./-]+\.[chS](?![\w])").set_name("path")
 function = Regex(r"[A-Za-z_][\w$]*").set_name("function")
 """A function of C, or of Rust by its mangled name, without the suffixes of the compiler."""
 suffix = Opt(Regex(r"\.[\w.]+").set_name(".suffix"))
-"""What the compiler puts behind a name, ``.isra.0``."""
+"""The compiler's suffixes of a name: ``.isra.0``."""
 symbol_name = Regex(
     r"[A-Za-z_$][\w$.]*(?:::[\w$.]+)*|<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 ).set_name("symbol name")
-"""A symbol as the kernel prints it: with the suffixes of the compiler, or a demangled one of Rust."""
+"""A symbol as the kernel prints it: with the compiler's suffixes, or a demangled name of Rust."""
 offset = ("+0x" + hex_number("offset") + Opt("/0x" + hex_number("size"))).set_name("+offset/size")
 source = (path("file") + ":" + number("line")).set_name("file:line")
 symbol = (function("function") + suffix + Opt("+0x" + hex_number + Opt("/0x" + hex_number))).set_name(

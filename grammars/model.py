@@ -178,7 +178,7 @@ class Blame(Struct, frozen=True):
     rule: str = ""
     """The rule that named it, in words."""
     skipped: tuple[tuple[str, str], ...] = ()
-    """``(function, reason)`` of every frame passed over on the way."""
+    """``(function, reason)`` of every skipped frame."""
 
 
 class Signature(Struct, frozen=True):

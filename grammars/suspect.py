@@ -1,10 +1,9 @@
 """Finds the suspect function: which frames are considered, in which order, and which are skipped.
 
-The instruction pointer is rarely the culprit: it stands in the checker, the lock or the allocator that
-noticed. So helpers are passed over, each for a reason: by the source file that defines them
-(:mod:`kpanic.grammars.helpers`), or by their name where no file says it (:mod:`kpanic.grammars.data.skip`).
-Where a CPU was found somewhere in a loop, the walk goes down to what dispatched the work
-(:mod:`kpanic.grammars.data.anchors`).
+The instruction pointer is often in the checker, the lock or the allocator that detected the fault. So helpers
+are skipped, each for a reason: by the source file that defines them (:mod:`kpanic.grammars.helpers`), or by
+their name (:mod:`kpanic.grammars.data.skip`). For a CPU in a loop, the walk goes down to the function that
+dispatched the work (:mod:`kpanic.grammars.data.anchors`).
 """
 
 from __future__ import annotations
@@ -116,18 +115,18 @@ def compiled(rules: Rules) -> Names:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _reason(function: str, rules: Rules, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
-    """Return why a function is passed over; empty where it is not."""
+    """Return why a function is skipped by these rules; empty if it is not."""
     return compiled(rules).reason(function, anchored=anchored)
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _skipped(function: str, anchored: bool = False) -> str:  # noqa: FBT001, FBT002 - a key of the cache
-    """Return why a function is passed over everywhere: the rules are many, and slow to hash as a key."""
+    """Return why a function is skipped by the rules of all families, which are slow to hash as a key."""
     return compiled(SKIP).reason(function, anchored=anchored)
 
 
 def passed_over(function: str) -> str:
-    """Return why a function is passed over; empty where it may be the suspect."""
+    """Return why a function is skipped; empty if it may be the suspect function."""
     name = base(function)
     return _skipped(name) or helpers.reason(name)
 
@@ -213,7 +212,7 @@ class Walker:
             self.skipped.append((name, reason))
 
     def _helper(self, function: str, name: str) -> str:
-        """Return why a function is passed over; a module's must be named like a helper from its start."""
+        """Return why a function is skipped; in a module, a rule must match from the start of the name."""
         anchored = function in self.modules
         if reason := (self.extra and _reason(name, self.extra, anchored)) or _skipped(name, anchored):
             return reason

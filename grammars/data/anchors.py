@@ -29,7 +29,7 @@ PREFIXES: Final = (
     "compat_SYSC_",
     "compat_SyS_",
 )
-"""Prefixes of a system call's entry, by era and machine (include/linux/syscalls.h)."""
+"""Prefixes of the functions of system calls, by release and machine (include/linux/syscalls.h)."""
 
 DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -75,7 +75,7 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
         ),
     ),
     (
-        "calls into files: read, write and ioctl alone say little",
+        "calls into files: read, write and ioctl alone are not specific",
         (
             "^_*vfs_(?:write|read|iter_read|iter_write|ioctl|open)"
             " ^do_(?:iter_read|iter_write|iter_readv_writev|loop_readv_writev)"
@@ -138,11 +138,11 @@ DISPATCHERS: Final[tuple[tuple[str, str], ...]] = (
         "^rcu_do_batch ^rcu_core ^rcu_process_callbacks ^invoke_rcu ^rcu_nocb_cb ^rcu_reclaim",
     ),
 )
-"""The functions' purpose, and patterns of their names, separated by spaces."""
+"""The purpose of the functions, and patterns of their names, separated by spaces."""
 ANCHORS: Final = regex("|".join("|".join(patterns.split()) for _, patterns in DISPATCHERS))
 
 STARTS: Final = regex("|".join(dict(DISPATCHERS)["starts threads"].split()))
-"""Beginnings of a thread: the frame above is the thread's main loop, which is as old as the thread."""
+"""Functions that start a thread: the frame above them is the thread's main loop."""
 
 INTERRUPTS: Final[tuple[tuple[str, str], ...]] = (
     (
@@ -158,9 +158,9 @@ INTERRUPTS: Final[tuple[tuple[str, str], ...]] = (
     ("enters interrupts on s390", "^ext_int_handler"),
     ("enters interrupts on mips, riscv and others", "^do_irq$ ^handle_exception$ ^ret_from_exception$"),
 )
-"""The functions' purpose, and patterns of their names, separated by white space."""
+"""The purpose of the functions, and patterns of their names, separated by white space."""
 ENTRIES: Final = regex("|".join("|".join(patterns.split()) for _, patterns in INTERRUPTS))
-"""Entries of an interrupt: below them is the interrupted work."""
+"""Entries of interrupts: the frames below them are of the interrupted code."""
 
 STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
     (r"^run_timer_softirq|^asm_|^sysvec_|^__sysvec|^smp_\w*apic|^idtentry|^irqentry", "enters an interrupt"),
@@ -170,9 +170,7 @@ STALL_SKIP: Final[tuple[tuple[str, str], ...]] = (
 GROUPS: Final[tuple[tuple[str, str, str], ...]] = (
     ("smp_call_function", "smp_call_function", "it waits for other CPUs"),
 )
-"""Functions that are named as a group, by their beginning, because their names depend on the kernel's
-version; with a reason.
-"""
+"""Functions that are named as a group, because their names depend on the release: beginning, name, reason."""
 
 BLOCKERS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
     (
@@ -200,4 +198,4 @@ WAITING: Final[tuple[tuple[str, str], ...]] = (
 )
 """First functions of a blocked task's stack: a reason, and patterns, separated by spaces."""
 WAITS: Final = tuple(("|".join(patterns.split()), reason) for reason, patterns in WAITING)
-"""One pattern for each reason."""
+"""The reasons of ``WAITING``, each with one pattern."""

@@ -1,4 +1,4 @@
-"""Hardware errors, earlier troubles and triggers of crashes: the literals that find their lines."""
+"""Hardware errors, earlier trouble and triggers of crashes: the literals that find their lines."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Final, NamedTuple
 
 
 class Complaint(NamedTuple):
-    """A line that reports trouble, and its subject."""
+    """A line that reports trouble, and the subject of the trouble."""
 
     literal: str
-    """The text that the scan searches for."""
+    """The literal that the scan searches for."""
     pattern: str
-    """A regular expression that the line must hold too, empty where the literal suffices; its named groups
+    """A regular expression that the line must match too; empty if the literal suffices. Its named groups
     become fields of the fact."""
     what: str
     """The subject of the complaint, in words."""
     many: bool = False
-    """Whether consecutive lines are one complaint."""
+    """Whether consecutive lines form one complaint."""
 
 
 HARDWARE: Final = (
@@ -29,7 +29,7 @@ HARDWARE: Final = (
     Complaint("Machine check events logged", "", "the platform (machine check)"),
     Complaint("Machine Check Exception", "", "the platform (machine check)"),
     Complaint("EDAC ", r"EDAC [\w# ]+: .*(?:\b[CU]E\b|[Ee]rror)", "memory (EDAC)"),
-    Complaint("Memory failure: 0x", "", "memory (a page was taken out of use)"),
+    Complaint("Memory failure: 0x", "", "memory (a page was retired)"),
     Complaint("AER: ", r"AER: .*(?:[Ee]rror|[Uu]ncorrect)(?!.* enabled)", "PCI Express (AER)"),
     Complaint("PCIe Bus Error: ", "", "PCI Express (AER)"),
     Complaint("temperature above threshold", "", "temperature"),
@@ -44,23 +44,23 @@ HARDWARE: Final = (
     Complaint("Device not ready; aborting", "", "a disk (NVMe)"),
     Complaint("[Firmware Bug]", "", "the firmware"),
 )
-"""In mce/core.c, edac_mc.c, pcie/aer.c, therm_throt.c, blk-core.c, libata-eh.c, nvme/host/pci.c, printk.h."""
+"""Sources: mce/core.c, edac_mc.c, pcie/aer.c, therm_throt.c, blk-core.c, libata-eh.c, nvme/host/pci.c."""
 
 BEFORE: Final = (
-    Complaint("Out of memory: Kill", "", "the OOM killer ended a process"),
-    Complaint("out of memory: Kill", "", "the OOM killer ended a process of a control group"),
-    Complaint("EXT4-fs error", "", "a file system found itself damaged"),
-    Complaint("BTRFS error", "", "a file system found itself damaged"),
-    Complaint("metadata I/O error", "", "a file system could not read its own data"),
-    Complaint("Shutting down filesystem", r"\bXFS\b", "XFS shut a file system down"),
+    Complaint("Out of memory: Kill", "", "the OOM killer killed a process"),
+    Complaint("out of memory: Kill", "", "the OOM killer killed a process of a control group"),
+    Complaint("EXT4-fs error", "", "a file system detected corruption"),
+    Complaint("BTRFS error", "", "a file system detected corruption"),
+    Complaint("metadata I/O error", "", "a file system failed to access its metadata"),
+    Complaint("Shutting down filesystem", r"\bXFS\b", "XFS shut down a file system"),
     Complaint("DPM device timeout", "", "a device did not suspend or resume in time"),
-    Complaint("Dazed and confused", "", "an NMI came that nobody asked for"),
+    Complaint("Dazed and confused", "", "an NMI arrived for an unknown reason"),
 )
-"""In mm/oom_kill.c, fs/*/super.c, fs/xfs/xfs_fsops.c, arch/x86/kernel/nmi.c."""
+"""Sources: mm/oom_kill.c, fs/*/super.c, fs/xfs/xfs_fsops.c, arch/x86/kernel/nmi.c."""
 
 KILLER: Final = "the OOM killer"
 ASKED: Final = "the OOM killer, through SysRq"
-"""A request for it, which its report follows."""
+"""A request for the OOM killer; its report follows."""
 TRIGGERS: Final = (
     Complaint("Trigger a crash", r"[sS]ys[rR]q ?: ", "SysRq"),
     Complaint("Manual OOM execution", r"[sS]ys[rR]q ?: ", ASKED),

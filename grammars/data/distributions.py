@@ -1,4 +1,4 @@
-"""Distributions: how to recognise their kernels, and where to get the symbols."""
+"""Distributions: how to recognise their kernels, and how to get the debugging symbols."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REBUILDS: Final = (
 
 @functools.lru_cache(maxsize=256)
 def distribution(release: str, banner: str) -> Distribution | None:
-    """Return the distribution of a kernel by ``uname -r`` and its banner; None if neither tells."""
+    """Return the distribution of a kernel by ``uname -r`` and the banner; None if they identify none."""
     if found := _EL.search(release):
         _, name, platform = next(row for row in _REBUILDS if row[0] in banner)
         return Distribution(name, platform, "redhat", f"{found[1]}.{found[2]}" if found[2] else found[1])
@@ -44,12 +44,12 @@ def distribution(release: str, banner: str) -> Distribution | None:
 
 
 class Symbols(NamedTuple):
-    """The symbols of a kernel, which ``crash``, ``drgn`` and the kernel's scripts need."""
+    """The debugging symbols of a kernel, which ``crash``, ``drgn`` and the kernel's scripts need."""
 
     install: str
     """The command that installs them."""
     vmlinux: str
-    """Path of the kernel with its symbols, once they are installed."""
+    """Path of the kernel with the symbols, after the installation."""
 
 
 _SYMBOLS: Final = {
@@ -89,12 +89,12 @@ _MARKS: Final = (
     ),
     (regex(r"-default$|-azure$|-preempt$"), "suse"),
 )
-"""Ends of releases, for kernels without a banner."""
+"""Distributions by the end of the release, for kernels without a banner."""
 
 
 @functools.lru_cache(maxsize=256)
 def symbols(release: str, known: Distribution | None) -> Symbols | None:
-    """Return how to get the symbols of a kernel; None if no distribution is known to package them."""
+    """Return how to get the debugging symbols of a kernel; None if the distribution is unknown."""
     if not release:
         return None
     key = next((name for pattern, name in _MARKS if pattern.search(release)), "")

@@ -1,15 +1,15 @@
-"""Write ``helpers.tsv``: the functions that :mod:`kpanic.grammars.data.helper_files` makes helpers.
+"""Writes ``helpers.tsv``, the functions that are helpers by :mod:`kpanic.grammars.data.helper_files`.
 
-Debian packages the kernel's sources of several releases, and Universal Ctags, which reads them::
+The kernel's sources and Universal Ctags, which reads them, are Debian packages::
 
     apt-get install universal-ctags
     apt-get download linux-source-6.1/bookworm linux-source-6.12/trixie linux-source-7.3/trixie-backports
     python -m kpanic.grammars.data.generate linux-source-*.deb
 
 A function is a helper if every file that defines it is a helper file, in every release that has the function.
-A header's definition counts only if no source file has one: it is the stub for kernels that are built without
-the feature. A machine's own version of a helper is a helper too, in whatever file. A driver's own function
-with the name of a helper is distinguished by its module.
+A definition in a header counts only if no source file has one: it is the stub for kernels without the
+feature. A machine's version of a helper is a helper in any file. A driver's function with the name of a
+helper is told apart by its module.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _REGEXES: Final = {
     "operations on bits (arch/arm/lib/bitops.h)": (
         r"Asm=/^[[:space:]]*(bit|test)op[[:space:]]+(_[a-z_]+),/\2/l,label/"
     ),
-    "labels inside of them, which old kernels let stand in the symbol table": (
+    "local labels of such functions, which old kernels keep in the symbol table": (
         r"Asm=/^\.L([a-z][a-z0-9]*_[a-z0-9_]+)(\\@)?:/\1/l,label/"
     ),
     "handlers of exceptions (arch/x86/include/asm/idtentry.h, arch/powerpc/include/asm/interrupt.h)": (
@@ -48,15 +48,17 @@ _REGEXES: Final = {
         r"([A-Za-z_][A-Za-z0-9_]*)/\3/f,function/"
     ),
 }
-"""Functions that ctags does not know by itself: a macro defines them."""
+"""Functions that a macro defines, which ctags does not find without these expressions."""
 _NO_TYPES: Final = (
     "__always_inline,__lockfunc,noinline,__sched,notrace,asmlinkage,__visible,__init,__exit,noinstr,__cold"
 )
-"""Words in front of functions that ctags would take for types."""
+"""Attributes of functions that ctags would mistake for types."""
 _OWN: Final = ("arch/", "drivers/", "sound/")
-"""Where a definition says nothing against a helper of the same name; in the last two if all know that."""
+"""Folders whose definitions do not contradict a helper of the same name; the last two only if a header
+declares the helper.
+"""
 _call = re.compile(r"(?:compat_)?sys_.*")
-"""System calls: some are defined among the entries, but do a program's own work."""
+"""System calls: some are defined in files of entry code, but are no helpers."""
 
 
 class Release(NamedTuple):
@@ -66,13 +68,13 @@ class Release(NamedTuple):
     files: Mapping[str, set[str]]
     """The files that define each function."""
     headers: Mapping[str, set[str]]
-    """The headers that declare each function, which is without leading underscores here."""
+    """The headers that declare each function, by its name without leading underscores."""
 
 
 def unpack(package: Path, into: Path) -> None:
     """Unpack the C and assembly sources of a ``linux-source`` package."""
     command = ("dpkg-deb", "--fsys-tarfile", str(package))
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as archive:  # noqa: S603 - a developer's own file
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as archive:  # noqa: S603 - a file of the developer
         with tarfile.open(fileobj=archive.stdout, mode="r|") as outer:
             for member in outer:
                 if member.name.endswith(".tar.xz"):
@@ -85,17 +87,17 @@ def unpack(package: Path, into: Path) -> None:
 def tags(tree: Path, kind: str, *folders: str) -> Iterator[tuple[str, str]]:
     """Yield the functions of a tree, each with its file.
 
-    ``kind`` is that of ctags: ``f`` for what is defined, ``p`` for what is declared.
+    :param kind: ctags' kind: ``f`` for definitions, ``p`` for declarations.
     """
     languages = ("--languages=C,Asm", "--langmap=C:.c.h,Asm:.S", f"--kinds-C={kind}", "--kinds-Asm=l")
     regexes = (f"--regex-{regex}" for regex in _REGEXES.values())
     command = ("ctags", "-R", "-x", "--_xformat=%N\t%F", *languages, f"-I{_NO_TYPES}", *regexes, *folders)
-    with subprocess.Popen(  # noqa: S603 - no part of it is untrusted
+    with subprocess.Popen(  # noqa: S603 - all parts are trusted
         command, cwd=tree, stdout=subprocess.PIPE, text=True, errors="replace"
     ) as done:
         for line in done.stdout or ():
             name, _, file = line.rstrip("\n").partition("\t")
-            if not name.isupper():  # a macro that defines a function
+            if not name.isupper():  # upper case: a macro that defines a function
                 yield folded(name), file.removeprefix("./")
     if done.returncode:
         raise subprocess.CalledProcessError(done.returncode, command)
@@ -114,7 +116,7 @@ def read(version: str, tree: Path) -> Release:
 
 
 def pattern(globs: str) -> re.Pattern[str]:
-    """Compile glob patterns with a space between them; ``*`` stops at a slash, ``**`` does not."""
+    """Compile glob patterns, separated by spaces; ``*`` stops at a slash, ``**`` does not."""
     words = (re.escape(glob).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for glob in globs.split())
     return re.compile("|".join(words))
 
@@ -130,7 +132,7 @@ class Classes:
         self._known: dict[str, int | None] = {}
 
     def of_file(self, file: str) -> int | None:
-        """Return the number of a file's rule; -1 for no helper file, None for one that says nothing."""
+        """Return the number of a file's rule; -1 if no rule matches, None for an ignored file."""
         if file not in self._known:
             self._known[file] = (
                 None
@@ -140,7 +142,7 @@ class Classes:
         return self._known[file]
 
     def of_function(self, name: str, release: Release) -> int | None:
-        """Return the number of a function's rule in a release; -1 for no helper, None where none can be."""
+        """Return the number of a function's rule in a release; -1 for no helper, None if undecided."""
         numbers = {file: number for file in release.files[name] if (number := self.of_file(file)) is not None}
         if sources := {file: number for file, number in numbers.items() if not file.endswith(".h")}:
             numbers = sources
@@ -183,7 +185,7 @@ def classify(releases: Iterable[Release]) -> dict[str, tuple[int, list[str]]]:
 
 
 def write(helpers: Mapping[str, tuple[int, list[str]]], versions: list[str], into: Path) -> None:
-    """Write the table: a line a function, sorted: its name, its rule, the releases if not all have it."""
+    """Write the table, sorted: name, rule, and the releases that have the function if not all do."""
     lines = []
     for name, (number, found) in helpers.items():
         eras = "" if len(found) == len(versions) else "\t" + " ".join(found)
@@ -194,8 +196,10 @@ def write(helpers: Mapping[str, tuple[int, list[str]]], versions: list[str], int
 def main() -> None:
     """Write the table of helpers from linux-source packages, or from folders named like them."""
     arguments = argparse.ArgumentParser(description=main.__doc__)
-    arguments.add_argument("packages", nargs="+", type=Path, metavar="PACKAGE", help="the oldest first")
-    arguments.add_argument("--output", type=Path, default=TABLE, help="where the table goes")
+    arguments.add_argument(
+        "packages", nargs="+", type=Path, metavar="PACKAGE", help="linux-source packages, oldest first"
+    )
+    arguments.add_argument("--output", type=Path, default=TABLE, help="output file")
     options = arguments.parse_args()
     releases = []
     for package in options.packages:

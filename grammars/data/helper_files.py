@@ -5,9 +5,8 @@ of its arguments. Each rule has a reason, which a report gives for every skipped
 files in the kernel's tree. :mod:`kpanic.grammars.data.generate` applies the rules to kernel sources and
 writes ``helpers.tsv``; a file that two rules match belongs to the first.
 
-Code that keeps state of its own is left out, although it is as general: if the scheduler, the page
-allocator's free lists, a radix tree or RCU's callbacks are corrupt, no caller is a better suspect, and syzbot
-names them too.
+General code with state of its own is not a helper: if the scheduler, the page allocator's free lists, a radix
+tree or RCU's callbacks are corrupt, no caller is a better suspect. syzbot names such functions too.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ class Rule(NamedTuple):
     name: str
     """Name of the rule in the table."""
     reason: str
-    """Why its functions are passed over, in a report's words."""
+    """Why its functions are skipped: a predicate, which reports contain."""
     files: str
-    """Glob patterns with white space between them; ``*`` stops at a slash, ``**`` does not."""
+    """Glob patterns, separated by white space; ``*`` stops at a slash, ``**`` does not."""
     interface: str = ""
-    """Glob patterns of headers: only what they declare counts, with or without leading underscores; the other
-    functions work on the file's own state. Empty where every function counts."""
+    """Glob patterns of headers: only functions that they declare are helpers, with or without leading
+    underscores; the other functions work on state of the file. Empty if all functions are helpers."""
     leaf: bool = False
-    """Its functions call no others: the return address register still holds their caller."""
+    """Whether its functions call no others, so that the link register still points into their caller."""
     last_resort: bool = False
-    """The first such function is the suspect where no other frame is left."""
+    """Whether the first such function is the suspect function if no other frame is left."""
 
 
 RULES: Final = (
@@ -322,7 +321,7 @@ RULES: Final = (
         last_resort=True,
     ),
 )
-"""The kinds of helpers; ``python -m kpanic.grammars.data.generate --rules`` counts what each names."""
+"""The kinds of helpers."""
 
 IGNORED: Final = """
     tools/** scripts/** **/tools/** drivers/video/logo/** lib/gen_* samples/** Documentation/**
@@ -332,7 +331,7 @@ IGNORED: Final = """
     kernel/locking/*torture* kernel/locking/test-* mm/kasan/*test* mm/kfence/*test* mm/kmsan/*test*
     kernel/kcsan/*test* **/tests/** arch/*/kernel/vdso** drivers/misc/lkdtm/**
 """
-"""Files that say nothing of where a function of the running kernel lives: programs, boot loaders, tests."""
+"""Files that are not part of the running kernel: programs, boot loaders, tests."""
 
 SUSPECTS: Final = (
     (
@@ -340,11 +339,11 @@ SUSPECTS: Final = (
         "fs_reclaim_acquire fs_reclaim_release",
     ),
     (
-        "works on pages whose memory itself may be bad",
+        "accesses pages whose memory may be faulty",
         "clear_page copy_page",
     ),
     (
-        "works on slabs long after they were used: a corrupt list of free objects shows in it",
+        "works on slabs long after their use: a corrupt freelist is detected there",
         """
             deactivate_slab put_cpu_partial put_partials __put_partials unfreeze_partials
             __unfreeze_partials flush_cpu_slab flush_all __flush_cpu_slab drain_alien_cache drain_array
@@ -352,4 +351,4 @@ SUSPECTS: Final = (
         """,
     ),
 )
-"""A reason, and functions of the files above that are suspects all the same."""
+"""Functions of the files above that are not helpers: a reason, and names."""

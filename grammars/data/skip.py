@@ -1,10 +1,9 @@
-"""Functions that are passed over by their name: what the files that define them cannot say.
+"""Functions that the search for the suspect function skips by their name.
 
-Most helpers are known by their source file (:mod:`kpanic.grammars.data.helper_files`). The others are here:
-names that macros, compilers and tracers make, helpers in files that are no helpers otherwise, modules from
-outside the kernel's tree, and the helpers of kernels whose sources are no longer packaged. Each entry is a
-reason, which a report gives for every frame passed over, and regular expressions that are searched in the
-function's name without compiler suffixes.
+Most helpers are known by their source file (:mod:`kpanic.grammars.data.helper_files`). This module has the
+others: names that macros, compilers and tracers generate, helpers in other files, out-of-tree modules, and
+helpers of kernels whose sources are no longer packaged. An entry is a reason, which reports contain for every
+skipped frame, and regular expressions that are searched in the function's name without compiler suffixes.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
-        "traps for others",  # on mips a function of its own, where the compiler does not inline it
+        "traps for its callers",  # a function on mips, if the compiler does not inline it
         r"""
             ^BUG$
         """,
@@ -302,7 +301,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
 )
-"""A reason, and patterns with white space between them."""
+"""A reason, and patterns, separated by white space."""
 OLDER: Final[tuple[tuple[str, str], ...]] = (
     (
         "reports what its callers found",
@@ -324,7 +323,7 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
-        "traps for others",  # on mips a function of its own, where the compiler does not inline it
+        "traps for its callers",  # a function on mips, if the compiler does not inline it
         r"""
             ^BUG$
         """,
@@ -390,6 +389,6 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
 )
-"""The same, of kernels before 5.10 (2.6.18 to 5.9)."""
+"""The same for kernels before 5.10 (2.6.18 to 5.9)."""
 SKIP: Final = tuple(("|".join(patterns.split()), reason) for reason, patterns in (*HELPERS, *OLDER))
-"""One pattern for each reason."""
+"""The reasons, each with one pattern."""

@@ -1,8 +1,8 @@
 """Reads a crash step by step, as an administrator does by hand.
 
-Each step is one file with a function from the report to sentences, each with the lines that prove it
-(:mod:`kpanic.grammars.reading.claim`). A site adds its own through the entry point group ``kpanic.steps``:
-functions of the same kind, which are read before the verdict.
+Each step is a module with a function that returns sentences about the report, each with the lines that prove
+it (:mod:`kpanic.grammars.reading.claim`). Other distributions add steps, which come before the verdict,
+through the entry point group ``kpanic.steps``.
 """
 
 from __future__ import annotations
@@ -49,26 +49,28 @@ STEPS: Final[tuple[Reader, ...]] = (
     path.read,
     consequences.read,
 )
-"""The steps in the order in which they are read."""
+"""The steps, in order."""
 
 
 @functools.lru_cache(maxsize=1)
 def _own() -> tuple[tuple[str, Reader], ...]:
-    """Load the steps of a site, in the order of their names.
+    """Load the steps of other distributions, in the order of their names.
 
-    :raises TypeError: one of them cannot be called.
+    :raises TypeError: a step is not callable.
     """
     found = []
     for entry in plugins.points(GROUP):
         reader = entry.load()
         if not callable(reader):
-            raise TypeError(f"entry point {entry.name!r} of {GROUP} is no function from a report to a step")
+            raise TypeError(
+                f"entry point {entry.name!r} of {GROUP} is not a function from a report to a step"
+            )
         found.append((entry.name, reader))
     return tuple(found)
 
 
 def _bounded(step: Step) -> Step:
-    """Cut sentences that hostile names made too long."""
+    """Cut overlong sentences, which hostile names in the report can cause."""
     if sum([len(one.text) for one in step.sentences]) <= LONGEST:
         return step
     most = LONGEST // len(step.sentences)
@@ -79,12 +81,12 @@ def _bounded(step: Step) -> Step:
 
 
 def analyse(report: CrashReport) -> Analysis:
-    """Read a crash: its steps, and the verdict that follows from them."""
+    """Return the steps of a report, and the verdict that follows from them."""
     steps = [_bounded(step) for read in STEPS if (step := read(report)) is not None]
     for name, read in _own():
         try:
             step = read(report)
-        except Exception as error:  # noqa: BLE001 - a fault of a site's own step must not cost the crash
+        except Exception as error:  # noqa: BLE001 - a fault of a step must not cost the crash
             step = Step(name, (Sentence(f"This step failed: {type(error).__name__}: {error}"),))
         if step is not None:
             steps.append(_bounded(step))

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 NAME: Final = "what came before"
 SHOWN: Final = 6
-"""Maximum lines of missing messages that are shown, and taints that are explained."""
+"""Maximum lines about missing messages, and maximum explained taint flags."""
 
 
 def _earlier_flags(report: CrashReport) -> tuple[str, ...]:
-    """Return the taints without the one that this report set itself, which a panic after its header shows."""
+    """Return the taint flags without the one that this report set, which a panic below the header shows."""
     if report.taint is None:
         return ()
     panic, owner = lines_of(report.facts, "panic"), lines_of(report.facts, "owner")
@@ -28,7 +28,7 @@ def _earlier_flags(report: CrashReport) -> tuple[str, ...]:
 
 
 def _quiet(report: CrashReport) -> bool:
-    """Tell whether nothing that was read says that anything went wrong before, but the hardware."""
+    """Tell whether the lines that were read report no earlier trouble except hardware errors."""
     return not (
         report.preceded_by
         or EARLIER & set(_earlier_flags(report))
@@ -38,11 +38,11 @@ def _quiet(report: CrashReport) -> bool:
 
 EARLIER_REPORTS: Final = Claim("Earlier in the same boot: {what}{ago}.", "earlier", derived=("what", "ago"))
 NOTHING: Final = Absence(
-    "No earlier warning, oops or OOM kill stands in the lines that were read.",
+    "The lines that were read contain no earlier warning, oops or OOM kill.",
     lambda report: _quiet(report) and not report.hardware_errors,
 )
 BESIDES: Final = Absence(
-    "Besides the hardware errors, no earlier warning, oops or OOM kill stands in the lines that were read.",
+    "Besides the hardware errors, the lines that were read contain no earlier warning, oops or OOM kill.",
     lambda report: _quiet(report) and bool(report.hardware_errors),
 )
 TAINTED: Final = Claim("The kernel was tainted: {flags}.", "owner", derived=("flags",))

@@ -1,8 +1,8 @@
-"""The sentences that the reading can say: each only if lines of the report prove it.
+"""The sentences of the reading, each of which needs a proof.
 
-A :class:`Claim` makes a statement and needs lines that prove it. An :class:`Absence` says that the lines that
-were read do not mention something, and needs its condition to hold. Both are constants of the steps' modules,
-so that :data:`SENTENCES` has all of them.
+A :class:`Claim` is a statement that lines of the report prove. An :class:`Absence` states that the lines that
+were read do not mention something; its condition must hold. Both are constants of the steps' modules, so that
+:data:`SENTENCES` contains all of them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ __all__ = ["SENTENCES", "Absence", "Claim", "step_sentences"]
 class Claim:
     """A sentence that lines prove.
 
-    :param words: a template; the values of its fields stand in the lines.
+    :param words: a template; the values of its fields are in the lines.
     :param kinds: kinds of the facts whose lines prove it.
-    :param derived: fields that are computed from the lines and do not stand in them.
+    :param derived: fields that are computed from the lines, which do not contain them literally.
     """
 
     def __init__(self, words: str, *kinds: str, derived: tuple[str, ...] = ()) -> None:
@@ -38,7 +38,7 @@ class Claim:
     ) -> Sentence | None:
         """Return the sentence; None if no line proves it.
 
-        :param lines: the lines that prove it, if they are not those of all facts of its kinds.
+        :param lines: the lines that prove it; by default those of all facts of its kinds.
         """
         evidence = once(lines_of(report.facts, *self.kinds) if lines is None else lines)
         if not evidence:
@@ -60,7 +60,7 @@ class Absence:
     def say(self, report: CrashReport, lines: Iterable[Line] = (), **fields: object) -> Sentence | None:
         """Return the sentence; None if its condition does not hold.
 
-        :param lines: the first and the last line that were read, where it names them.
+        :param lines: the first and the last line that were read, if the template names them.
         """
         if not self.holds(report):
             return None
@@ -68,9 +68,9 @@ class Absence:
 
 
 SENTENCES: Final[list[Claim | Absence]] = []
-"""All of them, in the order in which their modules are imported."""
+"""All claims and absences, in the order of their definition."""
 
 
 def step_sentences(*said: Sentence | None) -> tuple[Sentence, ...]:
-    """Return those that can be said."""
+    """Return the sentences that are not None."""
     return tuple(sentence for sentence in said if sentence is not None)

@@ -1,4 +1,4 @@
-"""Two crashes side by side: common points, differences, and whether they are one fault."""
+"""Compares two crashes: common properties, differences, and whether both have the same fault."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Point", "compare"]
 
 FRAMES: Final = 40
-"""Frames of each trace that are compared."""
+"""Maximum frames of each backtrace that are compared."""
 
 Answer = Literal["yes", "likely", "no", "unknown"]
 
 
 class Point(NamedTuple):
-    """A property of both crashes; empty where one does not have it."""
+    """A property of both crashes; the value is empty for a crash that lacks it."""
 
     name: str
     left: str
@@ -36,14 +36,14 @@ class Point(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """How two crashes compare."""
+    """The result of comparing two crashes."""
 
     same_fault: Answer
     why: str
     points: tuple[Point, ...]
-    """Properties that at least one of them has."""
+    """Properties that at least one of the crashes has."""
     trace: tuple[str, ...]
-    """The functions of both traces, innermost first: ``  f`` in both, ``- f`` and ``+ f`` in one."""
+    """The functions of both backtraces, innermost first: ``  f`` is in both, ``- f`` and ``+ f`` in one."""
 
 
 def compare(left: CrashReport, right: CrashReport) -> Comparison:
@@ -59,10 +59,13 @@ def compare(left: CrashReport, right: CrashReport) -> Comparison:
 
 
 def _judge(left: CrashReport, right: CrashReport, frames: list[list[str]]) -> tuple[Answer, str]:
-    """Say whether both are one fault, and why."""
+    """Return whether both crashes have the same fault, and why."""
     for report, which in ((left, "first"), (right, "second")):
         if report.status != "complete":
-            return "unknown", f"the {which} is not understood: {report.doubt or 'no grammar knows it'}"
+            return (
+                "unknown",
+                f"the {which} is not understood: {report.doubt or 'no form of the grammar matches'}",
+            )
     one, other = left.signature, right.signature
     if one is not None and other is not None and one.id == other.id:
         if "weak" in {one.quality, other.quality}:
@@ -72,7 +75,7 @@ def _judge(left: CrashReport, right: CrashReport, frames: list[list[str]]) -> tu
     if left.title == right.title:
         shared = sum(one == other for one, other in zip(*frames, strict=False))
         if function and shared:
-            return "likely", f"title and function are the same; the traces part after {shared} frame(s)"
+            return "likely", f"title and function are the same; the traces differ after {shared} frame(s)"
         return "likely", "the title is the same; the traces differ"
     if function and function == right.blame.function:
         if left.cause == right.cause:
@@ -90,7 +93,7 @@ _NAMES: Final = (
 
 
 def _known(report: CrashReport) -> Iterable[str]:
-    """Yield the points of a crash, in the order of ``_NAMES``."""
+    """Yield the values of a crash, in the order of ``_NAMES``."""
     ip, kernel, hardware, taint = report.ip, report.kernel, report.hardware, report.taint
     entered = enter(functions_of(report))
     yield report.title

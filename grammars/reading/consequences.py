@@ -1,4 +1,4 @@
-"""The consequences of the crash, and its end."""
+"""Events after the crash, and how the kernel ended."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALONE: Final = Absence(
     "No other report follows in the lines that were read.", lambda report: not report.followed_by
 )
 ERRORS: Final = Claim(
-    "Since it began the log has {count} about {parts}.", "hardware error", derived=("count", "parts")
+    "After the crash the log has {count} about {parts}.", "hardware error", derived=("count", "parts")
 )
 PANIC: Final = Claim("The kernel panicked.", "panic")
 SYSRQ: Final = Claim("A crash through SysRq always ends the kernel.", "trigger", "header")
@@ -33,28 +33,28 @@ DIED: Final = Absence(
     lambda report: report.fatal and report.cause != "sysrq" and not _panicked(report),
 )
 SURVIVED: Final = frozenset({"atomic-sleep", "bad-page", "lock-misuse"})
-"""Causes of a BUG after which the kernel continues: it prints them and kills nothing."""
+"""Causes of a BUG that the kernel only prints, without killing the task."""
 
 
 def _kills(report: CrashReport) -> bool:
-    """Tell whether the kernel at least kills the task."""
+    """Tell whether the kernel kills the task or itself."""
     return report.kind in {"oops", "bug"} and report.cause not in SURVIVED
 
 
 OPEN: Final = Absence(
-    "No panic stands in the lines that were read: without one the kernel kills the task and goes on "
+    "The lines that were read contain no panic: without one the kernel kills the task and continues "
     "in an undefined state.",
     lambda report: not report.fatal and _kills(report) and not _panicked(report),
 )
 ALIVE: Final = Absence(
-    "No line that was read says that the kernel died of it.",
+    "No line that was read says that the kernel died.",
     lambda report: not report.fatal and not _kills(report) and not _panicked(report),
 )
 REBOOT: Final = Claim('It ended with "Rebooting in {time}".', "reboot")
 
 
 def _errors(report: CrashReport) -> Sentence | None:
-    """Name the hardware errors between the header and the last line."""
+    """Return the hardware errors between the header and the last line."""
     errors = [fact for fact in report.facts if fact.kind == "hardware error"]
     count = "a hardware error" if len(errors) == 1 else f"{len(errors)} hardware errors"
     parts = listed(dict.fromkeys(fact.value["what"] for fact in errors))
@@ -62,7 +62,7 @@ def _errors(report: CrashReport) -> Sentence | None:
 
 
 def read(report: CrashReport) -> Step:
-    """List the later reports, and how it ended."""
+    """List the later reports, and say how the kernel ended."""
     panic = lines_of(report.facts, "panic")
     reboot = next((fact for fact in report.facts if fact.kind == "reboot"), None)
     return Step(

@@ -1,4 +1,4 @@
-"""The lines of a report on which frames and registers stand, and words for lists and times."""
+"""Finds the lines of a report that have a frame or a register; formats lists and durations."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ _UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
 def header(report: CrashReport) -> tuple[Line, ...]:
-    """Return the line that names the crash: mostly the first, which a report without its top lacks."""
+    """Return the header's lines; a report that lost its beginning has none."""
     return lines_of(report.facts, "header") or report.lines[:1]
 
 
 def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:
-    """Return the line of a function's frame, or of the instruction pointer in it.
+    """Return the line of a function's frame, or of the instruction pointer in the function.
 
-    The innermost frame is taken, of those that are no guesses if there are such.
+    The innermost frame is used; reliable frames are preferred to guesses.
 
     :param symbol: with or without the compiler's suffixes.
     """
     guess: tuple[Line, ...] = ()
     for fact in report.facts:
         if fact.kind == "pointer" and _is(fact.value.ip.symbol, symbol):
-            named = tuple(line for line in fact.lines if symbol in line.text)  # loongarch's ra comes first
+            named = tuple(
+                line for line in fact.lines if symbol in line.text
+            )  # on loongarch, ra precedes the instruction pointer
             return (named or fact.lines)[:1]
         if fact.kind != "frames" or not fact.value.mentions(symbol):
             continue
@@ -51,7 +53,7 @@ def _is(symbol: str, wanted: str) -> bool:
 
 
 def register(report: CrashReport, wanted: str, value: str) -> tuple[Line, ...]:
-    """Return the line of the dump on which a register stands with a value, as it is written."""
+    """Return the line of the dump with a register and its value, as printed."""
     for fact in report.facts:
         if fact.kind == "registers":
             for number, (name, written) in enumerate(fact.value.values):
@@ -61,7 +63,7 @@ def register(report: CrashReport, wanted: str, value: str) -> tuple[Line, ...]:
 
 
 def once(*groups: Iterable[Line]) -> tuple[Line, ...]:
-    """Return lines of several groups, each once, in the order of the file."""
+    """Return the lines of several groups without duplicates, in the order of the file."""
     if len(groups) == 1 and isinstance(groups[0], tuple) and len(groups[0]) <= 1:
         return groups[0]
     lines = {id(line): line for group in groups for line in group}
@@ -69,7 +71,7 @@ def once(*groups: Iterable[Line]) -> tuple[Line, ...]:
 
 
 def listed(items: Iterable[str], most: int = 3) -> str:
-    """Put some things into words: ``a, b, c and 4 more``."""
+    """Return a list in words: ``a, b, c and 4 more``."""
     items = list(items)
     if len(items) > most:
         return f"{', '.join(items[:most])} and {len(items) - most} more"
@@ -77,7 +79,7 @@ def listed(items: Iterable[str], most: int = 3) -> str:
 
 
 def span(seconds: float) -> str:
-    """Put a time into words, in its two largest units."""
+    """Return a duration in words, in its two largest units."""
     left, words = int(seconds), []
     for size, unit in _UNITS:
         count, left = divmod(left, size)

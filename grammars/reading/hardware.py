@@ -1,4 +1,4 @@
-"""The machine, and its complaints before the crash."""
+"""The machine, and its hardware errors before the crash."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ COMPLAINED: Final = Claim(
     "Before the crash the log has {count} about {parts}.", "hardware error", derived=("count", "parts")
 )
 SILENT: Final = Absence(
-    "No known hardware error message stands between line {start}, the start of the boot, and line {crash}, "
+    "No known hardware error message is between line {start}, the start of the boot, and line {crash}, "
     "the crash.",
     lambda report: not report.hardware_errors and bool(lines_of(report.facts, "banner")),
 )
 UNSEEN: Final = Absence(
-    "No known hardware error message stands in the lines that were read, which do not go back to the start "
+    "The lines that were read contain no known hardware error message, but they begin after the start "
     "of the boot.",
     lambda report: not report.hardware_errors and not lines_of(report.facts, "banner"),
 )
 
 
 def read(report: CrashReport) -> Step:
-    """Name the machine and its complaints."""
+    """Name the machine and its hardware errors."""
     return Step(NAME, step_sentences(NO_MACHINE.say(report), _machine(report), *_complaints(report)))
 
 
@@ -81,7 +81,7 @@ def _complaints(report: CrashReport) -> tuple[Sentence | None, ...]:
 
 
 def _age(report: CrashReport, written: str) -> str:
-    """Say how old the BIOS was at the crash: by the log's clock, or at least by when the kernel was built."""
+    """Return the BIOS's age at the crash by the log's clock, or its minimum by the kernel's build date."""
     found = _DATE.search(written)
     if found is None:
         return ""

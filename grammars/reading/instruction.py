@@ -1,9 +1,9 @@
-"""The instruction that trapped, decoded from ``Code:``, and the registers that it went through.
+"""Decodes the trapping instruction from ``Code:``, and finds the registers that it used.
 
-Each machine prints the bytes in its own way: single ones on x86 (arch/x86/kernel/dumpstack.c), numbers of 16
-or 32 bits on arm, arm64, powerpc and riscv (dump_instr, show_instructions), as they lie in memory on s390x
-(arch/s390/kernel/dis.c). The trapping one is in ``<>`` or ``()``. The differences between machines are in the
-:class:`~kpanic.grammars.machines.disassembler.Disassembler` of each.
+The format of the code depends on the machine: single bytes on x86 (arch/x86/kernel/dumpstack.c), numbers of
+16 or 32 bits on arm, arm64, powerpc and riscv (dump_instr, show_instructions), bytes in memory order on s390x
+(arch/s390/kernel/dis.c). The trapping instruction is in ``<>`` or ``()``. Each machine's
+:class:`~kpanic.grammars.machines.disassembler.Disassembler` describes its format.
 """
 
 from __future__ import annotations
@@ -27,57 +27,60 @@ if TYPE_CHECKING:
 __all__ = ["Instruction", "Register", "Registers", "decode", "installed"]
 
 LONGEST: Final = 15
-"""Bytes of an instruction, on x86."""
+"""Maximum bytes of an instruction (x86)."""
 _VALUE: Final = regex(r"(?:[0-9a-f]{4}:)?(?:0x)?([0-9a-f]{1,16})(?:\(\w*\))?")
 _DIGITS: Final = regex(r"(?:[0-9a-f]{2}){1,6}")
 _IMMEDIATE: Final = regex(r"\$(\d+)\b(?!x)")
-"""A number in AT&T's syntax, which objdump shows in hexadecimal."""
+"""A decimal number in AT&T syntax, which is converted to hexadecimal, as objdump prints it."""
 _PAIR: Final = regex(r"(-?(?:0x)?[0-9a-f]{0,16})\((\w+)\)")
-"""``8(a5)``, of riscv's compressed instructions, which capstone takes apart differently."""
+"""``8(a5)`` in riscv's compressed instructions, which capstone does not split."""
 _HALF: Final = 4
-"""Digits of a marked word that is a compressed instruction."""
+"""Number of digits of a compressed instruction."""
 
 
 class Register(NamedTuple):
     """A register that an instruction used."""
 
     name: str
-    """As the dump of the registers names it."""
+    """The name in the register dump."""
     value: int
     written: str
-    """The value as it stands in the dump."""
+    """The value as printed."""
 
 
 class Instruction(NamedTuple):
-    """One instruction."""
+    """An instruction, with the registers that it used."""
 
     text: str
-    """In the machine's usual syntax, AT&T's on x86: ``movl $0x1,(%rax)``."""
+    """The instruction in the machine's usual syntax, AT&T's on x86: ``movl $0x1,(%rax)``."""
     code: str
-    """Its bytes in hexadecimal: one by one on x86, a number on machines whose dump has numbers."""
+    """The instruction in hexadecimal, in the format of the machine's dump: single bytes or a number."""
     base: Register | None = None
-    """What the address that it used starts with."""
+    """The base register of the memory operand."""
     other: Register | None = None
-    """What is added to it, ``scale`` times."""
+    """The index register, which is multiplied by ``scale``."""
     scale: int = 1
     displacement: int = 0
     address: int | None = None
-    """That address, of what the registers held; None where it used none, or they are not known."""
+    """The address of the memory operand; None without one, or if a register's value is unknown."""
     operand: Register | None = None
-    """The register that a division divided by, or a jump went to."""
+    """The divisor of a division, or the target of a jump."""
 
 
 class Registers:
-    """The registers of a crash by their names in lower case, the first of each; parsed on demand."""
+    """The registers of a crash by their names in lower case, parsed on demand.
+
+    If the dump prints a register several times, the first value counts.
+    """
 
     __slots__ = ("_written",)
 
     def __init__(self, report: CrashReport) -> None:
-        """Note what is written."""
+        """Collect the names and values, as printed."""
         self._written = {name.lower(): (name, value) for name, value in reversed(report.registers)}
 
     def get(self, name: str) -> Register | None:
-        """Return a register; None where the dump does not have it."""
+        """Return a register; None if it is not in the dump."""
         name, written = self._written.get(name, ("", ""))
         match = _VALUE.fullmatch(written)
         return Register(name, int(match[1], 16), written) if match else None
@@ -92,17 +95,17 @@ class Registers:
 
 @functools.cache
 def installed() -> bool:
-    """Tell whether capstone is installed: it has wheels for x86-64 and arm64 only."""
+    """Tell whether capstone is installed; it has wheels only for x86-64 and arm64."""
     return importlib.util.find_spec("capstone") is not None
 
 
 def decode(report: CrashReport, registers: Registers | None = None) -> Instruction | None:
-    """Decode the instruction at which a crash happened; None if the text does not have it."""
+    """Return the instruction at the place of the crash; None if it is not in the report or not decodable."""
     registers = Registers(report) if registers is None else registers
     machine = machines.find(report.kernel.architecture)
     taken = _trapping(report, machine.disassembler)
     if taken is None or report.ip is None or not report.ip.symbol:
-        return None  # where no function is there is data
+        return None  # the bytes outside of functions are data
     settings, data = taken
     if settings.trap and data.startswith(settings.trap):
         return Instruction(settings.trap_name, settings.trap.hex(" "))
@@ -126,7 +129,7 @@ def decode(report: CrashReport, registers: Registers | None = None) -> Instructi
 
 
 def _trapping(report: CrashReport, settings: Disassembler | None) -> tuple[Disassembler, bytes] | None:
-    """Return how to decode the trapping instruction, and the bytes from that on."""
+    """Return the settings for the trapping instruction, and the bytes from it on."""
     tokens = report.code.split()
     at = next((number for number, token in enumerate(tokens) if token[0] in "<("), None)
     if at is None or settings is None:
@@ -150,7 +153,7 @@ def _trapping(report: CrashReport, settings: Disassembler | None) -> tuple[Disas
 
 @functools.lru_cache(maxsize=16)
 def _engine(architecture: str, modes: tuple[str, ...]) -> capstone.Cs:
-    """Return what decodes a machine's instructions."""
+    """Return capstone's decoder for an architecture."""
     import capstone  # noqa: PLC0415 - 15 ms, and few reports need it
 
     mode = sum(getattr(capstone, f"CS_MODE_{name}") for name in modes)
@@ -162,7 +165,7 @@ def _engine(architecture: str, modes: tuple[str, ...]) -> capstone.Cs:
 
 
 def _text(found: capstone.CsInsn, report: CrashReport, at: int, settings: Disassembler) -> str:
-    """Return an instruction as it is written; a jump's target by its function."""
+    """Return an instruction as text; the target of a jump is relative to the function."""
     operands = _IMMEDIATE.sub(lambda number: f"${int(number[1]):#x}", found.op_str.replace(", ", ","))
     ip = report.ip
     if _relative(found, settings) and ip is not None and ip.size is not None:
@@ -174,11 +177,11 @@ def _text(found: capstone.CsInsn, report: CrashReport, at: int, settings: Disass
 
 
 def _relative(found: capstone.CsInsn, settings: Disassembler) -> bool:
-    """Tell whether an instruction goes to a place that it gives as its last operand."""
+    """Tell whether the last operand of an instruction is the address of a jump's target."""
     import capstone  # noqa: PLC0415
 
     jumps = capstone.CS_GRP_BRANCH_RELATIVE in found.groups
-    if settings.call:  # of a machine whose branches capstone sorts into another group
+    if settings.call:  # capstone has another group for branches of this machine
         jumps = capstone.CS_GRP_JUMP in found.groups or found.mnemonic.startswith(settings.call)
     return jumps and bool(found.operands) and found.operands[-1].type == capstone.CS_OP_IMM
 
@@ -199,7 +202,7 @@ class _Parts(NamedTuple):
 
 
 def _memory(found: capstone.CsInsn, settings: Disassembler) -> Iterator[_Parts]:
-    """Yield the memory that an instruction's operands name."""
+    """Yield the memory operands of an instruction."""
     import capstone  # noqa: PLC0415
 
     any_ = False
@@ -207,7 +210,7 @@ def _memory(found: capstone.CsInsn, settings: Disassembler) -> Iterator[_Parts]:
         if operand.type != capstone.CS_OP_MEM:
             continue
         if found.mnemonic.startswith(("lea", "nop", "prefetch")):
-            return  # it computes the address, and does not go there
+            return  # lea computes an address, but does not access it
         any_ = True
         memory = operand.mem
         segment = getattr(memory, "segment", 0)
@@ -227,12 +230,12 @@ def _memory(found: capstone.CsInsn, settings: Disassembler) -> Iterator[_Parts]:
 
 
 def _name(found: capstone.CsInsn, number: int, settings: Disassembler) -> str:
-    """Return a register's name as the machine's dump has it, in lower case."""
+    """Return the name of a register in the machine's dump, in lower case."""
     return settings.register(str(found.reg_name(number) or "").lower()) if number else ""
 
 
 def _address(instruction: Instruction, parts: _Parts, registers: Registers, bits: int) -> Instruction:
-    """Compute an address from the values of the registers."""
+    """Compute the address of a memory operand from the values of the registers."""
     held = [registers.get(name) for name in (parts.base, parts.other)]
     base, other = held
     known = all(register is not None or not name for name, register in zip(parts, held, strict=False))
@@ -255,7 +258,7 @@ def _address(instruction: Instruction, parts: _Parts, registers: Registers, bits
 
 
 def _operand(found: capstone.CsInsn, registers: Registers, settings: Disassembler) -> Register | None:
-    """Return the register that decides what a division or an indirect jump does."""
+    """Return the divisor of a division, or the target of an indirect jump."""
     if not f"{found.mnemonic} {found.op_str}".startswith(settings.operand or ("\0",)):
         return None
     name = settings.register(found.op_str.lstrip("*%"))

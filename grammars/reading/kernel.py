@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 NAME: Final = "kernel and boot image"
 _RESERVED: Final = regex(r"\bcrashkernel=(\S+)")
 CRASH_KERNEL: Final = "elfcorehdr="
-"""Parameters that kexec passes to the kernel that it starts after a crash: the place of the dead kernel's
-memory.
-"""
+"""Parameter that kexec passes to the crash kernel: the place of the crashed kernel's memory."""
 
 KERNEL: Final = Claim(
     "The kernel is Linux {release}{distribution}{architecture}{build}.",

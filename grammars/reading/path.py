@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 NAME: Final = "through what"
 SHOWN: Final = 6
-"""Frames of the way that are named; the innermost and the outermost of more."""
+"""Maximum functions of the path that are named; of more, the innermost and the outermost."""
 CALLS: Final = 4
-"""Functions of one system call that follow each other."""
+"""Maximum consecutive functions of the entry of a system call."""
 PASSED: Final = 3
-"""Functions passed over that are named."""
+"""Maximum skipped functions that are named."""
 
 _CALL: Final = regex(
     r"^(?:compat_)?(?:__)?(?:do_|se_|x64_|ia32_|arm64_|riscv_|s390x?_)*(?:sys|ksys|SyS|SYSC)_"
-    r"(?!imageblit|copyarea|fillrect)(\w+)$"  # of the frame buffer, in memory of the system
+    r"(?!imageblit|copyarea|fillrect)(\w+)$"  # functions of the frame buffer in system memory
 )
 _HANDLED: Final = {
     "run_timer_softirq": "timers",
@@ -44,19 +44,19 @@ _HANDLED: Final = {
     "rebalance_domains": "the scheduler's balance",
     "run_rebalance_domains": "the scheduler's balance",
 }
-"""Handlers of softirqs, and what they handle (kernel/softirq.c, 2.6.32 to 7.x)."""
+"""Handlers of softirqs, with words for what they handle (kernel/softirq.c, 2.6.32 to 7.x)."""
 _INTERRUPTS: Final = {
     "apic_timer_interrupt": "the CPU's timer interrupt",
     "smp_apic_timer_interrupt": "the CPU's timer interrupt",
     "sysvec_apic_timer_interrupt": "the CPU's timer interrupt",
-    "sysvec_irq_work": "an interrupt that the CPU sent itself (irq_work)",
+    "sysvec_irq_work": "an interrupt that the CPU sent to itself (irq_work)",
     "sysvec_reschedule_ipi": "another CPU's request to reschedule",
     "sysvec_call_function": "another CPU's call",
     "sysvec_call_function_single": "another CPU's call",
     "common_interrupt": "a device's interrupt",
     "do_IRQ": "a device's interrupt",
 }
-"""Entries of interrupts, without ``asm_``, and what they are (arch/x86/kernel/irq.c, apic/)."""
+"""Entries of interrupts, without ``asm_``, with words for them (arch/x86/kernel/irq.c, apic/)."""
 _SOME_CALL: Final = "a system call"
 _ENTRIES: Final = (
     ("work", r"worker_thread|process_one_work|process_scheduled_works", "a work queue"),
@@ -79,7 +79,7 @@ _ENTRIES: Final = (
     ),
     ("sysrq", r"write_sysrq_trigger", "a write to /proc/sysrq-trigger"),
     ("idle", r"cpu_startup_entry|do_idle|rest_init|start_secondary", "the idle task"),
-    ("start", r"kernel_init|do_one_initcall", "the kernel's own start"),
+    ("start", r"kernel_init|do_one_initcall", "the start of the kernel"),
     ("thread", r"kthread|ret_from_fork", "a kernel thread"),
     (
         "call",
@@ -87,23 +87,23 @@ _ENTRIES: Final = (
         _SOME_CALL,
     ),
 )
-"""What functions show of the way in, by what they begin with; the first that one matches."""
+"""Kinds of entries: the beginnings of their functions' names, and words; the first match counts."""
 _ENTRY: Final = regex("|".join(f"(?P<{kind}>{pattern})" for kind, pattern, _ in _ENTRIES))
 _WORDS: Final = {kind: words for kind, _, words in _ENTRIES}
 
 
 class Entry(NamedTuple):
-    """How the kernel was entered."""
+    """The entry into the kernel."""
 
     kind: str
     words: str
     at: int
-    """The function that shows it, by its place from the innermost."""
+    """Index of the entry's function, counted from the innermost."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _way(symbol: str) -> tuple[str, str]:
-    """Return what a function shows of the way in: its kind, and words."""
+    """Return the kind of entry that a function is, and words for it; empty if it is none."""
     name = base(symbol)
     if "sys_" in name or "SyS_" in name or "SYSC_" in name:
         call = _CALL.match(bare(name)) or _CALL.match(name)
@@ -114,7 +114,7 @@ def _way(symbol: str) -> tuple[str, str]:
 
 
 def enter(functions: Sequence[str], start: int = 0) -> Entry | None:
-    """Return how the kernel was entered, as the functions from ``start`` on show, the innermost first."""
+    """Return the first entry among the functions from index ``start`` on, innermost first."""
     for number in range(start, len(functions)):
         kind, words = _way(functions[number])
         if kind == "call":
@@ -125,7 +125,7 @@ def enter(functions: Sequence[str], start: int = 0) -> Entry | None:
 
 
 def _outermost(functions: Sequence[str], found: Entry) -> Entry:
-    """Return the system call that called that of an entry: do_sys_openat2 belongs to openat."""
+    """Return the outermost function of an entry: do_sys_openat2 is part of the system call openat."""
     for number in range(found.at + 1, min(found.at + CALLS, len(functions))):
         kind, words = _way(functions[number])
         if kind != "call":
@@ -136,10 +136,10 @@ def _outermost(functions: Sequence[str], found: Entry) -> Entry:
 
 
 def functions_of(report: CrashReport) -> list[str]:
-    """Return the functions of the trace that can be relied on, the innermost first.
+    """Return the functions of the reliable frames, innermost first.
 
-    That is the instruction pointer's, unless the trace is of the interrupt that found it there. What an NMI
-    ran is not between the entry and where the CPU was.
+    The function of the instruction pointer is the first, unless the trace begins in an interrupt that hit it.
+    Functions on the NMI stack are left out.
     """
     pointed = report.ip is not None
     functions = [
@@ -153,7 +153,7 @@ def functions_of(report: CrashReport) -> list[str]:
 
 
 def _reached(symbol: str, functions: Sequence[str]) -> bool:
-    """Tell whether a trace begins in a function, or with the interrupt that hit it there, or panics."""
+    """Tell whether a trace begins with a function, with an interrupt that hit it, or with panic()."""
     if symbol in functions[:1] or PANIC in map(base, functions[:WATCHDOG]):
         return True
     above = functions[: functions.index(symbol)] if symbol in functions else ()
@@ -161,12 +161,12 @@ def _reached(symbol: str, functions: Sequence[str]) -> bool:
 
 
 ENTERED: Final = Claim(
-    "Read from its entry, the trace comes from {entry}{way}.", "frames", "pointer", derived=("entry", "way")
+    "The trace leads from {entry}{way} to the crash.", "frames", "pointer", derived=("entry", "way")
 )
-INTERRUPTED: Final = Claim("It had interrupted {entry}{way}.", "frames", derived=("entry", "way"))
-NOTICED: Final = Claim("{noticed} noticed it.", "frames", derived=("noticed",))
+INTERRUPTED: Final = Claim("The interrupted code came from {entry}{way}.", "frames", derived=("entry", "way"))
+NOTICED: Final = Claim("{noticed} detected it.", "frames", derived=("noticed",))
 SYMBOLLESS: Final = Claim(
-    "The trace has {count} addresses{modules}: the kernel was built without its symbols.",
+    "The trace has {count} addresses without symbols{modules}: the kernel was built without them.",
     *("opening", "frames"),
     derived=("count", "modules"),
 )
@@ -175,7 +175,7 @@ UNENTERED: Final = Claim(
     "The trace has {count} and does not show how the kernel was entered.", "frames", derived=("count",)
 )
 NO_TRACE: Final = Absence(
-    "No call trace stands in the lines that were read.", lambda report: not report.call_trace
+    "The lines that were read contain no call trace.", lambda report: not report.call_trace
 )
 SUSPECT: Final = Claim(
     "The suspect function is {function}: {rule}.", *("header", "pointer", "frames"), derived=("rule",)
@@ -183,13 +183,13 @@ SUSPECT: Final = Claim(
 DERIVED: Final = Claim(
     "{function} is the suspect function: {rule}.", *SUSPECT.kinds, derived=("function", "rule")
 )
-"""The name stands for a group of functions, for a system call's entry, or in a trace behind the first."""
+"""For names that the lines do not contain literally: of a group of functions, or of a system call."""
 NO_SUSPECT: Final = Absence("No function is suspect: {rule}.", lambda report: not report.blame.function)
-PASSED_OVER: Final = Claim("Passed over: {functions}.", "frames", "pointer", "header", derived=("functions",))
+PASSED_OVER: Final = Claim("Skipped: {functions}.", "frames", "pointer", "header", derived=("functions",))
 
 
 def read(report: CrashReport) -> Step:
-    """Tell the way in, and why the suspect function is suspect."""
+    """Describe the path from the entry to the crash, and why the function is suspect."""
     functions = functions_of(report)
     found = enter(functions)
     if found is not None:
@@ -202,7 +202,7 @@ def read(report: CrashReport) -> Step:
 def _suspect(report: CrashReport) -> tuple[Sentence | None, ...]:
     blame = report.blame
     if not blame.function:
-        return (NO_SUSPECT.say(report, rule=blame.rule or "the report names none"),)
+        return (NO_SUSPECT.say(report, rule=blame.rule or "the report names no function"),)
     lines = frame(report, blame.function) or tuple(
         line for line in header(report) if blame.function in line.text
     )
@@ -212,7 +212,7 @@ def _suspect(report: CrashReport) -> tuple[Sentence | None, ...]:
 
 
 def _walked(report: CrashReport) -> tuple[Line, ...]:
-    """Return the lines that a function comes from whose name is derived: the frames, or where the CPU was."""
+    """Return the lines from which a function's name is derived: the frames or the instruction pointer."""
     kinds = ("frames", "pointer")
     found = (fact.lines for kind in kinds for fact in report.facts if fact.kind == kind)
     return next(found, header(report))
@@ -226,7 +226,7 @@ def _passed_over(report: CrashReport) -> Sentence | None:
 
 
 def _unentered(report: CrashReport) -> Sentence | None:
-    """Say what there is of a trace that does not show how the kernel was entered."""
+    """Describe a trace that does not show the entry into the kernel."""
     trace = report.call_trace
     if not trace:
         return None
@@ -242,7 +242,7 @@ def _unentered(report: CrashReport) -> Sentence | None:
 
 
 def _entered(report: CrashReport, functions: Sequence[str], found: Entry) -> tuple[Sentence | None, ...]:
-    """Put the way in into words, from its entry to the crash."""
+    """Describe the path from the entry to the crash."""
     words, proof = _inside(report, functions, found)
     way = _through(functions[: found.at], report)
     below = enter(functions, found.at + 1) if found.kind in {"softirq", "interrupt"} else None
@@ -264,7 +264,7 @@ def _entered(report: CrashReport, functions: Sequence[str], found: Entry) -> tup
 
 
 def _inside(report: CrashReport, functions: Sequence[str], found: Entry) -> tuple[str, tuple[Line, ...]]:
-    """Describe an entry in more detail than its kind, with the lines that show it."""
+    """Describe an entry in detail, with the lines that prove it."""
     proof = frame(report, functions[found.at])
     if found.kind == "work":
         named = next((fact for fact in report.facts if fact.kind == "work queue"), None)
@@ -277,13 +277,13 @@ def _inside(report: CrashReport, functions: Sequence[str], found: Entry) -> tupl
         return (f"the softirq for {handled}" if handled else "a softirq"), proof
     if found.kind == "thread":
         if base(functions[found.at - 1]).startswith("kernel_init") and found.at:
-            return "the kernel's own start", proof
+            return "the start of the kernel", proof
         return f"the kernel thread {report.process.name}" if report.process.name else "a kernel thread", proof
     return found.words, proof
 
 
 def _through(functions: Sequence[str], report: CrashReport) -> str:
-    """Name the functions between an entry and the crash, from the entry on, without the helpers."""
+    """Name the functions from the entry to the crash, without helpers at its end."""
     suspect = report.blame.function
     names = [base(symbol) for symbol in functions]
     if suspect in names:
@@ -298,4 +298,4 @@ def _through(functions: Sequence[str], report: CrashReport) -> str:
 
 
 _NOTICED: Final = frozenset({"rcu-stall", "soft-lockup", "hard-lockup"})
-"""Causes that a timer's interrupt notices: the interrupted task matters."""
+"""Causes that a timer's interrupt detects: the interrupted code matters, not the interrupt."""

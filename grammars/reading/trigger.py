@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "trigger"
 KUNIT: Final = "kunit_try_catch"
-"""The task that runs each test (lib/kunit/try-catch.c)."""
+"""The task that runs the tests (lib/kunit/try-catch.c)."""
 WRITTEN: Final = Claim(
     "The crash was triggered on purpose, by a write to /proc/sysrq-trigger.", "trigger", "frames"
 )
@@ -31,7 +31,7 @@ BLOCKED: Final = Claim(
     "header",
 )
 STATE: Final = Claim("The task was {state}.", "task", derived=("state",))
-UNCLAIMED: Final = Claim("An NMI came that no handler claimed.", "trigger")
+UNCLAIMED: Final = Claim("No handler claimed an NMI.", "trigger")
 STARVED: Final = Claim("Task {task} asked for memory when none was left.", "trigger")
 ASKED: Final = Claim("The OOM killer was called on purpose, through SysRq.", "request", "trigger")
 INIT: Final = Claim("PID 1 ended, and the kernel cannot run without it.", "header")
@@ -49,7 +49,7 @@ IDLE: Final = Claim("The idle task (swapper, PID 0) was running{cpu}.", "owner",
 NOBODY: Final = Absence(
     "No line that was read says which task was running.", lambda report: report.process.pid is None
 )
-POLICY: Final = Claim("The kernel did not go on: {policy}.", "panic", derived=("policy",))
+POLICY: Final = Claim("The kernel did not continue: {policy}.", "panic", derived=("policy",))
 
 _POLICIES: Final = (
     ("panic_on_warn", "panic_on_warn is set"),
@@ -64,7 +64,7 @@ _POLICIES: Final = (
 )
 """Reasons of panics, and what they mean (kernel/panic.c, watchdog.c, hung_task.c, rcu/, mm/oom_kill.c)."""
 _STATES: Final = {"D": "in uninterruptible sleep (D)", "R": "runnable (R)", "S": "asleep (S)"}
-"""Of include/linux/sched.h: task_state_to_char."""
+"""Letters of task states (include/linux/sched.h: task_state_to_char)."""
 
 
 def read(report: CrashReport) -> Step:
@@ -98,7 +98,7 @@ def _blocked(report: CrashReport) -> tuple[Sentence | None, ...]:
 
 
 def _header(report: CrashReport) -> dict[str, str]:
-    """Return what the header says."""
+    """Return the fields of the header."""
     return next((fact.value for fact in report.facts if fact.kind == "header"), {})
 
 
@@ -132,7 +132,7 @@ _CAUSES: Final[dict[str, Callable[[CrashReport], tuple[Sentence | None, ...]]]] 
     "out-of-memory": _starved,
     "init-died": lambda report: (INIT.say(report),),
 }
-"""Causes that say themselves what set them off."""
+"""Causes with their own sentences about the trigger."""
 
 
 def _did(report: CrashReport) -> tuple[Line, ...]:
@@ -143,7 +143,7 @@ def _did(report: CrashReport) -> tuple[Line, ...]:
 
 
 def _running(report: CrashReport) -> Sentence | None:
-    """Name the task that ran, and the CPU that it ran on."""
+    """Name the running task and its CPU."""
     process = report.process
     cpu = f" on CPU {process.cpu}" if process.cpu is not None else ""
     if process.pid == 0:

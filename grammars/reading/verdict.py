@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 NAME: Final = "verdict"
 PROOFS: Final = 16
-"""Maximum lines that prove that the log is enough: the trace of a recursion has hundreds."""
+"""Maximum lines that prove that the log is enough; the backtrace of a recursion has hundreds."""
 STATED: Final = frozenset(
     {
         *("sysrq", "nmi", "machine-check", "out-of-memory", "init-died", "no-init", "no-root-filesystem"),
         *("explicit-panic", "divide-error", "breakpoint", "stack-corruption", "hung-task", "warning"),
     }
 )
-"""Causes that the kernel states itself, with nothing to infer."""
+"""Causes that the kernel states."""
 _ASKED: Final = frozenset({"sysrq", "init-died", "no-init", "no-root-filesystem", "nmi"})
 """Causes that need no look at the code and no search for earlier reports."""
 
 
 CAUSE: Final = Claim("The kernel {words}{place}.", "header", derived=("words", "place"))
 BELIEF: Final = Claim("This is {confidence}: {sure}.", "header", derived=("confidence", "sure"))
-DOUBT: Final = Claim("How sure this is cannot be said: {sure}.", "header", derived=("sure",))
+DOUBT: Final = Claim("The confidence is unknown: {sure}.", "header", derived=("sure",))
 NEEDED: Final = Claim(
     "The vmcore is needed to learn {question}: the log says where it happened, not how it came to that.",
     "header",
@@ -47,11 +47,11 @@ ALIVE: Final = Absence(
     lambda report: not report.fatal,
 )
 UNSURE: Final = Absence(
-    "Whether the vmcore is needed cannot be said of a report that is not understood as a whole.",
+    "The report is not understood as a whole, so whether the vmcore is needed is unknown.",
     lambda report: report.status != "complete",
 )
 UNOPENED: Final = ", and the vmcore need not be opened"
-"""What is not said of one that was."""
+"""Left out if the vmcore was opened."""
 ENOUGH: Final = Claim(
     f"The log is enough{UNOPENED}: {{why}}.",
     *("header", "frames", "hardware error", "trigger"),
@@ -60,7 +60,7 @@ ENOUGH: Final = Claim(
 
 
 def _confidence(report: CrashReport) -> tuple[Confidence, str]:
-    """Say how sure the cause is, and why."""
+    """Return the confidence in the cause, and the reason for it."""
     if report.cause == "sysrq" and lines_of(report.facts, "trigger"):
         return "certain", "the log says that SysRq triggered it"
     if report.kind == "panic" and report.cause in STATED and report.doubt == NO_TRACE:
@@ -77,7 +77,7 @@ def _confidence(report: CrashReport) -> tuple[Confidence, str]:
 
 
 def conclude(report: CrashReport, steps: Sequence[Step]) -> Analysis:
-    """Draw the conclusion of the steps."""
+    """Return the analysis: the steps, and the verdict from them."""
     known = CAUSES.get(report.cause, UNKNOWN)
     confidence, sure = _confidence(report)
     needed = bool(known.question) and (report.fatal or report.kind in {"oops", "bug", "unknown"})
@@ -126,10 +126,10 @@ def _why(report: CrashReport, known: Cause, *, needed: bool) -> Sentence | None:
 
 
 def next_steps(report: CrashReport, *, needed: bool, located: bool = False) -> Iterator[str]:
-    """Yield what to do: the commands with the crash's own kernel and place in them.
+    """Yield what to do next; commands contain the kernel and the place of the crash.
 
-    :param needed: the vmcore is yet to be opened.
-    :param located: the line of the source is known.
+    :param needed: whether the vmcore is needed and not opened yet.
+    :param located: whether the source line is known.
     """
     known = CAUSES.get(report.cause, UNKNOWN)
     yield from known.next
@@ -150,7 +150,7 @@ def next_steps(report: CrashReport, *, needed: bool, located: bool = False) -> I
     vmlinux = found.vmlinux if found else "vmlinux"
     if needed or place:
         of = f" of {release}" if release else ""
-        yield found.install if found else f"Find the vmlinux{of} with debugging symbols, which its build left"
+        yield found.install if found else f"Find the vmlinux{of} with debugging symbols from its build"
     if needed:
         values = {"place": place, "pid": report.process.pid, "cpu": report.process.cpu, "address": None}
         if report.fault_address is not None:
@@ -161,14 +161,14 @@ def next_steps(report: CrashReport, *, needed: bool, located: bool = False) -> I
     if place and spot is not None:
         binary = f"{spot.module}.ko" if spot.module else vmlinux
         modules = f" auto /usr/lib/debug/lib/modules/{release}" if found else ""
-        yield f"scripts/faddr2line {binary} {place}/0x{spot.size:x}  # the line of the source"
-        yield f"scripts/decode_stacktrace.sh {vmlinux}{modules} < dmesg  # those of the whole trace"
+        yield f"scripts/faddr2line {binary} {place}/0x{spot.size:x}  # the source line"
+        yield f"scripts/decode_stacktrace.sh {vmlinux}{modules} < dmesg  # all lines of the trace"
     if report.cause not in _ASKED:
         yield f'Search syzbot, lore.kernel.org and the distribution\'s bugs for the title: "{report.title}"'
 
 
 def _memory(report: CrashReport) -> Iterator[str]:
-    """Say what to do against a lack of memory."""
+    """Yield what to do next after the kernel ran out of memory."""
     if CRASH_KERNEL in report.kernel.command_line:
         yield "Reserve more memory for the crash kernel (crashkernel= of the kernel that it dumps)."
     if any(fact.kind == "panic" and "panic_on_oom" in fact.value for fact in report.facts):
@@ -176,5 +176,5 @@ def _memory(report: CrashReport) -> Iterator[str]:
 
 
 def _filled(words: str, values: Mapping[str, object]) -> bool:
-    """Tell whether there is a value for whatever a command leaves open."""
+    """Tell whether every field of a command has a value."""
     return all(values[name] not in {None, ""} for name in values if f"{{{name}}}" in words)

@@ -19,35 +19,35 @@ if TYPE_CHECKING:
 
 NAME: Final = "where"
 TOUCHED: Final = 64
-"""Bytes that one instruction reaches from its address on."""
+"""Maximum bytes that one instruction accesses."""
 _INTERRUPTED: Final = frozenset({"nmi", "soft-lockup", "hard-lockup", "rcu-stall", "hung-task", "sysrq"})
-"""Causes that the instruction at which the CPU was has nothing to do with."""
+"""Causes that are unrelated to the instruction at the instruction pointer."""
 _TRAPS: Final = {
-    "ud2": "the trap of BUG() and WARN()",
-    "ud1": "the trap of WARN() and of checks",
-    "udf": "the trap of BUG() and WARN()",
+    "ud2": "the trap of BUG() or WARN()",
+    "ud1": "the trap of WARN() or a check",
+    "udf": "the trap of BUG() or WARN()",
     "int3": "a breakpoint",
-    "brk": "the trap of BUG(), WARN() and of checks",
-    "ebreak": "the trap of BUG() and WARN()",
-    "mc": "the trap of BUG() and WARN()",
-    "twui": "the trap of BUG() and WARN()",
-    "tdnei": "the trap of BUG_ON() and WARN_ON()",
+    "brk": "the trap of BUG(), WARN() or a check",
+    "ebreak": "the trap of BUG() or WARN()",
+    "mc": "the trap of BUG() or WARN()",
+    "twui": "the trap of BUG() or WARN()",
+    "tdnei": "the trap of BUG_ON() or WARN_ON()",
 }
-"""Instructions that are there to trap."""
+"""Instructions whose purpose is to trap."""
 _AT: Final = regex(r"[<(]([0-9a-f ]+)[)>]")
 _NOT_READ: Final = regex(r"Unable to access|Bad [RE]?[IP]\w* value|bad PC")
 
 
 _NIP: Final = "NIP"
-"""The instruction pointer among the registers of powerpc, which names its function on another line."""
+"""The instruction pointer in the register dump of powerpc; another line names its function."""
 AT: Final = Claim("The CPU was at {place}, in {home}.", "pointer", derived=("home",))
-UNNAMED: Final = Claim("The CPU was at 0x{address}, to which the kernel gave no name.", "pointer")
+UNNAMED: Final = Claim("The CPU was at 0x{address}, for which the kernel printed no symbol.", "pointer")
 NULL_JUMP: Final = Claim(
     "The CPU was at 0x{address}, where there is no code: it had called or jumped through a NULL pointer.",
     "pointer",
 )
 NO_CODE: Final = Claim("The CPU was at 0x{address}, where the kernel has no code.", "pointer")
-UNTOLD: Final = Claim("The instruction pointer is given as {raw}.", "pointer", "registers")
+UNTOLD: Final = Claim("The kernel printed the instruction pointer as {raw}.", "pointer", "registers")
 NOWHERE: Final = Absence(
     "No line that was read gives the instruction pointer in the kernel.",
     lambda report: report.ip is None and _NIP not in dict(report.registers),
@@ -56,17 +56,17 @@ INTERRUPTED: Final = Claim('It was about to execute "{text}".', "code", derived=
 INSTRUCTION: Final = Claim(
     'The instruction there is "{text}"{more}.', "code", "registers", derived=("text", "more")
 )
-UNDECODED: Final = Claim("The bytes there, {bytes}, are no instruction that the decoder knows.", "code")
+UNDECODED: Final = Claim("The decoder knows no instruction for the bytes there, {bytes}.", "code")
 UNREADABLE: Final = Claim("The kernel could not read the code there.", "code")
 HELD: Final = Claim(
     "The faulting address was in {registers}.",
     "registers",
-    derived=("registers",),  # mips and powerpc name the first register of a row
+    derived=("registers",),  # mips and powerpc name only the first register of a row
 )
 
 
 def read(report: CrashReport) -> Step:
-    """Say where the instruction pointer was, what it executed, and through which register it went."""
+    """Name the place of the instruction pointer, the instruction, and the registers that it used."""
     if report.ip is None:
         return Step(NAME, step_sentences(_dumped(report)))
     registers = Registers(report)
@@ -78,7 +78,7 @@ def read(report: CrashReport) -> Step:
 
 
 def _dumped(report: CrashReport) -> Sentence | None:
-    """Say what the registers' dump holds as the instruction pointer, where no line names its function."""
+    """Return the instruction pointer from the register dump, if no line names its function."""
     written = next((value for name, value in report.registers if name == _NIP), None)
     if written is None:
         return NOWHERE.say(report)
@@ -104,7 +104,7 @@ def _place(report: CrashReport, ip: InstructionPointer) -> Sentence | None:
 
 
 def _code(report: CrashReport, found: Instruction | None) -> Sentence | None:
-    """Put the code at the instruction pointer into words."""
+    """Describe the code at the instruction pointer."""
     if found is not None:
         claim, more, used = _instruction(report, found)
         proof = (register(report, one.name, one.written) for one in used)
@@ -118,7 +118,7 @@ def _code(report: CrashReport, found: Instruction | None) -> Sentence | None:
 
 
 def _instruction(report: CrashReport, found: Instruction) -> tuple[Claim, str, list[Register]]:
-    """Put the instruction into words; with the registers that matter."""
+    """Describe the instruction, with the registers that it used."""
     trap = _TRAPS.get(found.text.partition(" ")[0])
     if trap:
         return INSTRUCTION, f", {trap}", []
@@ -132,14 +132,14 @@ def _instruction(report: CrashReport, found: Instruction) -> tuple[Claim, str, l
     if report.kind in {"warning", "bug"}:
         return INSTRUCTION, "", []
     if "(%rip)" in found.text:
-        return INSTRUCTION, ": it goes to a fixed place, that of a variable", []
+        return INSTRUCTION, ": it accesses a fixed address, that of a variable", []
     if found.address is None:
         return INSTRUCTION, "", []
     return INSTRUCTION, f": {_went(report, found)}", used
 
 
 def _went(report: CrashReport, found: Instruction) -> str:
-    """Say through which register the instruction went, and what that held."""
+    """Describe the registers of the memory operand, and their values."""
     if (checked := _checked(report, found)) is not None:
         meant, register = checked
         place = machines.find(report.kernel.architecture).locate(meant).words
@@ -155,15 +155,15 @@ def _went(report: CrashReport, found: Instruction) -> str:
         times = f" (times {found.scale})" if found.scale > 1 else ""
         parts.append(f"{index.name} held 0x{index.value:x}{times}")
     if away and parts:
-        parts.append(f"0x{abs(away):x} is {'added' if away > 0 else 'taken away'}")
+        parts.append(f"0x{abs(away):x} is {'added' if away > 0 else 'subtracted'}")
     address, fault = found.address, report.fault_address
     if address is None:
         return listed(parts)
     same = fault is not None and 0 <= fault - (address & _untagged(report)) < TOUCHED
     single = len(parts) == 1 and base is not None
     if not parts:
-        guess = "; the kernel only guesses another" if "maybe for address" in report.reason else ""
-        return f"it goes to the fixed address 0x{address:x}{guess}"
+        guess = ", not the one that the kernel guesses" if "maybe for address" in report.reason else ""
+        return f"it accesses the fixed address 0x{address:x}{guess}"
     place = machines.find(report.kernel.architecture).locate(address).words
     if same:
         return f"{listed(parts)}: the faulting address" if not single else f"{parts[0]}, the faulting address"
@@ -175,14 +175,14 @@ def _went(report: CrashReport, found: Instruction) -> str:
 
 
 def _untagged(report: CrashReport) -> int:
-    """Return the bits of an address that count: the topmost may be a tag, which the kernel leaves out."""
+    """Return the mask of an address without its tag, which the kernel does not print."""
     fault = report.fault_address
     bits = 64 - machines.find(report.kernel.architecture).ignored_bits
     return (1 << (bits if fault is not None and fault < 1 << bits else 64)) - 1
 
 
 def _checked(report: CrashReport, found: Instruction) -> tuple[int, Register] | None:
-    """Return the address that a check of KASAN was for, if the instruction is one."""
+    """Return the address that a KASAN check covers, and the register, if the instruction is such a check."""
     start = machines.find(report.kernel.architecture).shadow
     if not start:
         return None
@@ -204,8 +204,8 @@ def _held(report: CrashReport, registers: Registers, fault: int) -> Sentence | N
 
 
 def _holders(registers: Registers, fault: int, ip: int | None) -> list[Register]:
-    """Return the registers of the dump that hold an address; too many hold NULL to say anything."""
-    if fault < 8 or fault == ip:  # noqa: PLR2004 - a small number like any other
+    """Return the registers that hold an address; none for NULL, which too many registers hold."""
+    if fault < 8 or fault == ip:  # noqa: PLR2004
         return []
     return [one for one in registers.holding(fault) if not _NO_DATA.fullmatch(one.name.lower())]
 
@@ -213,4 +213,4 @@ def _holders(registers: Registers, fault: int, ip: int | None) -> list[Register]
 _NO_DATA: Final = regex(
     r"dar|dear|cfar|badaddr|badva|nip|e?pc|[cdefgs]s|knlgs|[er]flags|psr|pstate|orig_rax|pkru|[cd]r\d"
 )
-"""Registers that say where the fault was or how, not what the code worked with."""
+"""Registers that describe the fault, and do not hold data of the code."""

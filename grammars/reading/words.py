@@ -1,4 +1,4 @@
-"""The kernel's own words: its first line, the oops, the error code and the address in words."""
+"""The kernel's message: the header, the oops, the error code and the address."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "what the kernel said"
 LONG: Final = 200
-"""Maximum characters of the kernel's own words that are quoted."""
+"""Maximum characters of the kernel's message that are quoted."""
 SAID: Final = Claim('The kernel said "{words}".', "header")
 KIND: Final = Claim("This is {kind}.", "header", derived=("kind",))
 FIRST: Final = Claim("It is the first oops of this boot.", "oops")
@@ -36,22 +36,22 @@ LOCKS: Final = Claim("Task {task} wanted a lock while it held another.", "lock")
 
 _KINDS: Final = {
     "oops": "an oops: the kernel hit an error that it cannot handle",
-    "bug": "a BUG: the kernel found a state that its code rules out",
-    "panic": "a panic: the kernel gave up",
-    "warning": "a warning: the kernel found something unexpected and went on",
+    "bug": "a BUG: the kernel detected a state that its code rules out",
+    "panic": "a panic: the kernel stopped",
+    "warning": "a warning: the kernel detected something unexpected and continued",
     "lockup": "a lockup: a CPU made no progress",
-    "hang": "a hung task: a task waited too long",
+    "hang": "a hung task: a task was blocked for too long",
     "stall": "an RCU stall: a CPU or a task held up a grace period",
-    "sanitizer": "the report of a checker that is built into the kernel",
-    "lockdep": "a report of lockdep: code broke a locking rule, whether or not it did harm",
-    "hardware": "a report of the hardware",
-    "leak": "a report of memory that nothing points to any more",
+    "sanitizer": "the report of a sanitizer in the kernel",
+    "lockdep": "a report of lockdep: code broke a locking rule, which is not necessarily a deadlock",
+    "hardware": "a hardware error report",
+    "leak": "a report of leaked memory",
 }
-"""Kinds of reports in words."""
+"""Kinds of reports, in words."""
 
 
 def read(report: CrashReport) -> Step:
-    """Put the header and the error code into words."""
+    """Describe the header, the oops, the error code and the address."""
     kind = _KINDS.get(report.kind)
     return Step(
         NAME,
@@ -118,7 +118,7 @@ def _holding(report: CrashReport, address: int) -> tuple[Line, ...]:
 
 
 def _access(report: CrashReport, access: Fact) -> Sentence | None:
-    """Say what was accessed; KASAN with tags does not always know how much."""
+    """Describe the access; tag-based KASAN does not always print the size."""
     deed, address = access.value["deed"].lower(), access.value["address"]
     if "size" not in access.value:
         return UNSIZED.say(report, access.lines, deed=deed, address=address)
@@ -126,7 +126,7 @@ def _access(report: CrashReport, access: Fact) -> Sentence | None:
 
 
 def _details(report: CrashReport) -> tuple[Sentence | None, ...]:
-    """Return what the lines of a sanitizer's or lockdep's report say that the first does not."""
+    """Return sentences about the lines below the header of a sanitizer's or lockdep's report."""
     access = next((fact for fact in report.facts if fact.kind == "access"), None)
     locks = [fact for fact in report.facts if fact.kind == "lock"]
     wanted = next((fact for fact in locks if "task" in fact.value), None)

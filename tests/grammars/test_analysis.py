@@ -64,7 +64,7 @@ def test_every_cause_has_its_meaning() -> None:
             "hardware",
             "QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-debian-1.16.2-1 of 04/01/2014, 12 years",
         ),
-        ("null_read", "hardware", "No known hardware error message stands between line"),
+        ("null_read", "hardware", "No known hardware error message is between line"),
         ("mce", "hardware", "Before the crash the log has a hardware error about the platform"),
         ("null_read", "what came before", "a module from outside the kernel's tree was loaded (O)"),
         ("oom-panic", "what came before", "The kernel was not tainted"),
@@ -76,7 +76,7 @@ def test_every_cause_has_its_meaning() -> None:
         ("hung", "trigger", "khungtaskd reported it"),
         ("hung", "trigger", "hung_task_panic"),
         ("rcustall", "trigger", "panic_on_rcu_stall"),
-        ("nmi-panic", "trigger", "An NMI came that no handler claimed"),
+        ("nmi-panic", "trigger", "No handler claimed an NMI"),
         ("oom-panic", "trigger", "Task crashme asked for memory"),
         ("oom-panic2", "trigger", "vm.panic_on_oom is 2"),
         ("sysrq-c", "trigger", "a write to /proc/sysrq-trigger. Task init (PID 1) was running on CPU 0"),
@@ -90,19 +90,19 @@ def test_every_cause_has_its_meaning() -> None:
         ("list_add", "where", "in the kernel itself"),
         ("user_exec", "where", "where the kernel has no code"),
         ("init-exit", "where", "No line that was read gives the instruction pointer"),
-        ("null_read", "through what", "comes from the system call write"),
+        ("null_read", "through what", "leads from the system call write"),
         (
             "wq_null",
             "through what",
-            "comes from a work queue (events boom_work_fn [boom]) through boom_null_read",
+            "leads from a work queue (events boom_work_fn [boom]) through boom_null_read",
         ),
-        ("irq_null", "through what", "comes from an interrupt"),
+        ("irq_null", "through what", "leads from an interrupt"),
         (
             "kthread",
             "through what",
-            "comes from the kernel thread boom_kthread/0 through boom_kthread_fn -> boom_badptr",
+            "leads from the kernel thread boom_kthread/0 through boom_kthread_fn -> boom_badptr",
         ),
-        ("list_add", "through what", "Passed over: __list_add_valid"),
+        ("list_add", "through what", "Skipped: __list_add_valid"),
         ("nmi-idle-panic", "through what", "the CPU was idle"),
         (
             "null_read",
@@ -133,9 +133,9 @@ def test_the_watchdogs_interrupt_is_not_the_way_to_what_it_found() -> None:
     assert report.analysis
     (found,) = (step.finding for step in report.analysis.steps if step.name == "through what")
     assert found.startswith(
-        "Read from its entry, the trace comes from the system call write"
-        " through vfs_write -> boom_softlockup. "
-        "An interrupt noticed it."
+        "The trace leads from the system call write"
+        " through vfs_write -> boom_softlockup to the crash. "
+        "An interrupt detected it."
     )
 
 
@@ -192,12 +192,12 @@ def test_an_empty_report_can_be_read() -> None:
     [
         ("badptr", '"movl $0x1,(%rax)": RAX held 0xffffe8deadbe0000, the faulting address.'),
         ("vmalloc_oob", "RAX held 0xff31c5274004d000 and 0x2000 is added: the faulting address."),
-        ("gpf", "it goes to the fixed address 0xdead4ead00000000; the kernel only guesses another."),
+        ("gpf", "it accesses the fixed address 0xdead4ead00000000, not the one that the kernel guesses."),
         ("uaf_read", '"movq (%rax),%rsi": RAX held 0x6b6b6b6b6b6b6b6b, the faulting address.'),
         ("divide", '"idivl %ecx": the divisor RCX held 0x0.'),
-        ("bug", '"ud2", the trap of BUG() and WARN().'),
+        ("bug", '"ud2", the trap of BUG() or WARN().'),
         ("int3", '"int3", a breakpoint.'),
-        ("ro_write", '"movl $0x1,0x1701(%rip)": it goes to a fixed place, that of a variable.'),
+        ("ro_write", '"movl $0x1,0x1701(%rip)": it accesses a fixed address, that of a variable.'),
         ("softlockup", 'It was about to execute "jmp boom_softlockup+0xc".'),
         ("null_read", "The kernel could not read the code there."),
         ("null_exec", "where there is no code: it had called or jumped through a NULL pointer."),
@@ -301,7 +301,7 @@ def test_a_step_of_a_site_that_fails_does_not_cost_the_crash(site: Callable[[str
 
 def test_a_step_that_is_no_function_is_named(site: Callable[[str], None]) -> None:
     site("LAB")
-    with pytest.raises(TypeError, match=r"'rack' of kpanic\.steps is no function"):
+    with pytest.raises(TypeError, match=r"'rack' of kpanic\.steps is not a function"):
         analyse(crash("null_read"))
 
 

@@ -95,7 +95,7 @@ def test_an_oom_kill_before_a_crash_is_told_and_no_crash_itself() -> None:
     assert ["Out of memory: Killed" in line.text for line in lines_of(fault.preceded_by)] == [True]
     assert fault.analysis
     before = next(step for step in fault.analysis.steps if step.name == "what came before")
-    assert "the OOM killer ended a process" in before.finding
+    assert "the OOM killer killed a process" in before.finding
 
 
 def test_hardware_that_complained_before_is_told() -> None:

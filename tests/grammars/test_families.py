@@ -104,8 +104,8 @@ def test_a_kernel_without_symbols_names_modules_alone_and_is_signed_weakly() -> 
     assert crash.signature.quality == "weak"
     assert crash.analysis is not None
     said = {step.name: step.finding for step in crash.analysis.steps}
-    assert "to which the kernel gave no name" in said["where"]
-    assert "3 addresses, some of them in the module widget: " in said["through what"]
+    assert "for which the kernel printed no symbol" in said["where"]
+    assert "3 addresses without symbols, some of them in the module widget: " in said["through what"]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_registers_give_the_instruction_pointer_where_no_line_names_its_function
     assert crash.analysis
     (where,) = (step for step in crash.analysis.steps if step.name == "where")
     assert [(one.text, one.evidence[0].number) for one in where.sentences] == [
-        ("The instruction pointer is given as c000000000ac0ce8.", 3)
+        ("The kernel printed the instruction pointer as c000000000ac0ce8.", 3)
     ]
 
 

@@ -11,7 +11,7 @@ takes it.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -31,6 +31,7 @@ __all__ = [
     "Transport",
     "Transports",
     "default",
+    "json_value",
     "rows",
     "scrub",
 ]
@@ -64,6 +65,16 @@ def scrub(text: str) -> str:
     if "\x1b" in text:
         text = _ESCAPE.sub("", text)
     return text.strip("\0\r").translate(_VISIBLE)
+
+
+def json_value(text: str) -> Any:  # noqa: ANN401 - whatever JSON has
+    """Return the value of a JSON text; None if it is ``null``, cut or no JSON."""
+    import json  # noqa: PLC0415 - few logs hold any
+
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def rows(  # noqa: PLR0913 - as many as a line has

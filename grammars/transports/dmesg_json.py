@@ -5,11 +5,10 @@ Source: util-linux sys-utils/dmesg.c, lib/jsonwrt.c.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lazy import regex
-from kpanic.grammars.transport import Context, LineReader, Row, Transport, rows
+from kpanic.grammars.transport import Context, LineReader, Row, Transport, json_value, rows
 
 if TYPE_CHECKING:
     from kpanic.grammars.model import Line
@@ -43,9 +42,8 @@ class _Json(LineReader):
         elif match["caller"]:
             self._caller = match["caller"]
         elif match["msg"]:
-            try:
-                message = json.loads(match["msg"])
-            except ValueError:  # cut off or damaged: the text is still read
+            message = json_value(match["msg"])
+            if message is None:  # cut off or damaged: the text is still read
                 message = match["msg"].strip('"')
             found = rows(row.number, message, row.raw, time=self._time, caller=self._caller)
             self.gap()

@@ -16,11 +16,10 @@ pages.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lazy import regex
-from kpanic.grammars.transport import LineReader, Row, Transport, scrub
+from kpanic.grammars.transport import LineReader, Row, Transport, json_value, scrub
 from kpanic.grammars.transports.stamps import DIGITS, ISO
 
 if TYPE_CHECKING:
@@ -78,10 +77,7 @@ class _Object(LineReader):
     """Reads lines with one JSON object each."""
 
     def read(self, row: Row) -> list[Line] | None:
-        try:
-            fields = json.loads(row.text)
-        except (ValueError, RecursionError):
-            return None
+        fields = json_value(row.text)
         if not isinstance(fields, dict):
             return None
         message = _first(fields, MESSAGES)
@@ -93,12 +89,8 @@ class _Member(LineReader):
 
     def read(self, row: Row) -> list[Line] | None:
         match = _MEMBER.fullmatch(row.text)
-        if match is None:
-            return None
-        try:
-            return _carried(self, row, json.loads(match["text"]))
-        except ValueError:
-            return None
+        message = match and json_value(match["text"])
+        return None if message is None else _carried(self, row, message)
 
 
 class _Logcli(LineReader):

@@ -8,11 +8,10 @@ Sources: systemd docs/JOURNAL_EXPORT_FORMATS.md, man systemd.journal-fields.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lazy import regex
-from kpanic.grammars.transport import Context, Encoded, LineReader, Row, Transport, rows
+from kpanic.grammars.transport import Context, Encoded, LineReader, Row, Transport, json_value, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,11 +82,8 @@ def _laid_out(text: str) -> str | None:
     pretty = _PRETTY.match(text)
     if pretty is None:
         return None
-    try:
-        value = json.loads(pretty[2])
-    except ValueError:
-        return None
-    return f"{pretty[1]}={value}"
+    value = json_value(pretty[2])
+    return None if value is None else f"{pretty[1]}={value}"
 
 
 def _closes(text: str) -> bool:
@@ -183,10 +179,7 @@ class _Json(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         if '"MESSAGE"' not in row.text:
             return None
-        try:
-            fields = json.loads(row.text)
-        except (ValueError, RecursionError):
-            return None
+        fields = json_value(row.text)
         if not isinstance(fields, dict) or "MESSAGE" not in fields:
             return None
         found, missed = _entry(fields, row.number, row.raw)

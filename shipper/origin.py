@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from kpanic.shipper.crashed_host import HostRules
 from kpanic.shipper.redact import STANDARD, Redactor
@@ -17,8 +18,7 @@ __all__ = ["Origin"]
 UNSTATED = HostRules()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where a crash was read, and all that is known about it in addition to its text."""
 
     provider: str

@@ -9,8 +9,9 @@ import itertools
 import os
 import re
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.batch import BYTES, DOCUMENTS

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kpanic.shipper.api import MEMORY, FilePath, PathSettings, Seconds, Unreadable
 from kpanic.shipper.crashed_host import HostRules, glob_of

@@ -10,8 +10,9 @@ import os
 import stat
 import time
 from collections import deque
-from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, Reader, Unreadable
 from kpanic.shipper.files import NotRegularFile, open_named

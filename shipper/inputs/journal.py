@@ -13,10 +13,10 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, FilePath, Reader, Readers, Seconds, Settings, Waiter
 from kpanic.shipper.inputs.journal_entries import (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from kpanic.shipper.api import FilePath, PathSettings, Seconds, Unreadable
 from kpanic.shipper.crashed_host import HOST, HostRules, glob_of

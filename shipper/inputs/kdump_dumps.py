@@ -8,10 +8,10 @@ A count of incidents counts both documents as one.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, FilePath, Seconds, Settings, Unreadable
 from kpanic.shipper.inputs import kdump_names

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
+
+from msgspec import Struct
 
 from kpanic.shipper.inputs.memory_dump import PROGRAM
 
@@ -45,8 +46,7 @@ _DUMP = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """What a folder's name says: the host, empty for this machine, and the time of the crash."""
 
     ip: str = ""

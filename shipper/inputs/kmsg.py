@@ -14,9 +14,10 @@ import os
 import re
 import stat
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, Reader, Seconds, Settings, Waiter
 from kpanic.shipper.inputs.listening_clock import ListeningClock

@@ -11,8 +11,9 @@ import re
 import stat
 import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from kpanic.shipper.api import (
     WATCHDOG,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, DropReason, Positive, Readers, Seconds, Settings, Waiter
 from kpanic.shipper.inputs.inbox import DRAIN, FINISH, Inbox

@@ -18,10 +18,10 @@ import re
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, FilePath, PathSettings, Reader, Seconds
 from kpanic.shipper.crashed_host import HostRules, is_own

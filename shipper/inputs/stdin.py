@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, Seconds, Settings
 from kpanic.shipper.inputs.listening_clock import ListeningClock

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Crash, DropReason, Positive, Reader, Readers, Seconds, Settings, Waiter
 from kpanic.shipper.inputs.inbox import DRAIN, FINISH, LAST, Inbox

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from kpanic import grammars
 from kpanic.dashboards import REPORTED, gather, render_report, templates

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 import kpanic
 from kpanic.shipper.api import Crash, FilePath, Seconds, Settings, open_named

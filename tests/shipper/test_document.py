@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
@@ -72,7 +71,7 @@ def test_a_crash_from_before_the_store_is_history(
     until: float,
     history: bool | None,  # noqa: FBT001
 ) -> None:
-    origin = dataclasses.replace(BASE, mtime=1.5e9, backfill_before=before, backfill_until=until)
+    origin = structs.replace(BASE, mtime=1.5e9, backfill_before=before, backfill_until=until)
     assert get(build(crash(), origin, now=1.8e9), "kernel.panic.backfill") is history
 
 
@@ -113,14 +112,14 @@ def test_what_was_pasted_from_a_web_page_is_the_same_incident() -> None:
 @pytest.mark.parametrize("path", sorted(LOGS.rglob("*.[lt][ox][gt]")), ids=lambda path: path.name)
 def test_every_field_of_real_documents_is_in_ecs_and_in_the_index_template(path: Path) -> None:
     for report in grammars.parse(path.read_bytes()):
-        document = build(report, dataclasses.replace(BASE, path=str(path), mtime=1.0))
+        document = build(report, structs.replace(BASE, path=str(path), mtime=1.0))
         assert faults(document) == []
         unmapped = {name for name, _ in leaves(document)} - set(templates.FIELDS) - {"_id"}
         assert unmapped == set()
 
 
 def test_a_document_of_everything_is_valid() -> None:
-    origin = dataclasses.replace(
+    origin = structs.replace(
         BASE, host_ip="10.0.0.7", tags=("a",), labels={"site": "b"}, relayed=True, path="/x"
     )
     document = build(crash(host="web1"), origin)
@@ -161,7 +160,7 @@ def test_a_document_of_everything_is_valid() -> None:
 def test_the_time_of_the_crash_rests_on_the_best_that_is_there(
     changes: dict[str, object], where: dict[str, float], expected: tuple[float, str]
 ) -> None:
-    document = build(crash(**changes), dataclasses.replace(BASE, **where), now=9.0)  # type: ignore[arg-type]
+    document = build(crash(**changes), structs.replace(BASE, **where), now=9.0)  # type: ignore[arg-type]
     moment = datetime.fromisoformat(document["@timestamp"]).timestamp()
     assert (pytest.approx(moment, abs=0.001), document["kernel"]["panic"]["timestamp_source"]) == expected
 
@@ -183,15 +182,15 @@ def test_the_time_of_the_crash_rests_on_the_best_that_is_there(
 def test_the_host_is_the_one_that_crashed(
     changes: dict[str, object], where: dict[str, object], expected: str | None
 ) -> None:
-    document = build(crash(**changes), dataclasses.replace(BASE, **where))  # type: ignore[arg-type]
+    document = build(crash(**changes), structs.replace(BASE, **where))  # type: ignore[arg-type]
     assert document["host"].get("name") == expected
     assert document.get("related", {}).get("hosts", []) == ([expected] if expected else [])
     assert document["agent"]["name"] == "collector"
 
 
 def test_one_crash_is_one_incident_whatever_its_way_and_one_document_a_way() -> None:
-    kdump = dataclasses.replace(BASE, provider="kdump")
-    late = dataclasses.replace(BASE, provider="netconsole", host_ip="10.0.0.7", relayed=True)
+    kdump = structs.replace(BASE, provider="kdump")
+    late = structs.replace(BASE, provider="netconsole", host_ip="10.0.0.7", relayed=True)
     booted = crash(hostname="web1", kernel=Kernel(release="x", banner="Linux version x", command_line="ro"))
     ways = [identify(booted, kdump), identify(crash(), late), identify(crash(host="web1"), BASE)]
     assert len({incident for incident, _ in ways}) == 1
@@ -204,7 +203,7 @@ def test_a_better_grammar_does_not_make_an_old_crash_a_new_one() -> None:
 
 
 def test_a_copied_file_is_the_same_document() -> None:
-    copied = dataclasses.replace(BASE, path="/backup/x", mtime=99.0, agent_host="elsewhere")
+    copied = structs.replace(BASE, path="/backup/x", mtime=99.0, agent_host="elsewhere")
     assert identify(crash(), BASE) == identify(crash(), copied)
 
 
@@ -283,5 +282,5 @@ def test_each_step_of_the_reading_names_the_lines_of_the_file_that_prove_it() ->
     assert len(steps) == 9
     assert steps[3].startswith("trigger: The crash was triggered on purpose")
     assert steps[3].endswith(" (lines 3, 8)")
-    heard = build(crash.report, dataclasses.replace(crash.origin, path=""))
+    heard = build(crash.report, structs.replace(crash.origin, path=""))
     assert str(get(heard, "kernel.panic.analysis.steps")[3]).endswith("which task was running.")

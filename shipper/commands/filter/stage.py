@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec.structs import replace
 
 from kpanic.shipper.api import Stored, Unavailable
 from kpanic.shipper.commands.filter.printing import FORMATS, documents

@@ -7,9 +7,9 @@ read-only memory or an access to user memory. A header says ``sysrq triggered cr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from kpanic.grammars import machines
 from kpanic.grammars.data.complaints import ASKED, KILLER
@@ -46,7 +46,7 @@ _TRAPPED: Final = regex(r"[<(]([0-9a-f]+)[)>]")
 """The instruction that trapped."""
 
 
-class Settled(NamedTuple):
+class Settled(Struct, frozen=True):
     """A cause, made exact."""
 
     cause: str
@@ -86,7 +86,7 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
     if not known.says_fetch and at is not None and address is not None and at >> PAGE == address >> PAGE:
         deed = fetch(deed)
     if deed.deed == "execute" and not deed.page and _READABLE.match(found.code):
-        deed = deed._replace(page="protected")  # memory that can be read but not executed
+        deed = structs.replace(deed, page="protected")  # memory that can be read but not executed
     if deed.words and oops:
         oops = structs.replace(oops, error=deed.words)
     overran = header != "sysrq" and found.first("stack overrun") is not None

@@ -1,16 +1,16 @@
 """The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""
 
 CHECKSUMS: dict[str, int] = {
-    'kpanic.grammars.blocks.backtrace': 3902700811,
+    'kpanic.grammars.blocks.backtrace': 3258096273,
     'kpanic.grammars.blocks.boot': 2657036996,
-    'kpanic.grammars.blocks.code': 4167577483,
-    'kpanic.grammars.blocks.end': 549006171,
+    'kpanic.grammars.blocks.code': 683373988,
+    'kpanic.grammars.blocks.end': 2912797683,
     'kpanic.grammars.blocks.hardware': 3100547774,
     'kpanic.grammars.blocks.ksymoops': 1688533829,
-    'kpanic.grammars.blocks.modules': 249775779,
+    'kpanic.grammars.blocks.modules': 1643483588,
     'kpanic.grammars.blocks.oops': 4232375490,
-    'kpanic.grammars.blocks.owner': 2055723685,
-    'kpanic.grammars.blocks.pointer': 3181743057,
+    'kpanic.grammars.blocks.owner': 4265985313,
+    'kpanic.grammars.blocks.pointer': 52468116,
     'kpanic.grammars.blocks.remarks': 2529616103,
     'kpanic.grammars.families.bug': 4230739062,
     'kpanic.grammars.families.fault': 3223490727,
@@ -41,7 +41,7 @@ CHECKSUMS: dict[str, int] = {
     'kpanic.grammars.machines.sh': 3625971799,
     'kpanic.grammars.machines.sparc': 3133800437,
     'kpanic.grammars.machines.um': 2778415257,
-    'kpanic.grammars.machines.x86': 857430195,
+    'kpanic.grammars.machines.x86': 635031043,
     'kpanic.grammars.machines.xtensa': 2473652638,
 }
 SENTENCES: dict[str, tuple[str, tuple[str, ...]]] = {

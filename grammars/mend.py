@@ -16,7 +16,9 @@ from __future__ import annotations
 import quopri
 from collections import Counter
 from operator import ge
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.unfold import unfold
@@ -174,7 +176,7 @@ _HALF: Final = regex(r"\s*(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9
 """Text after a stamp's bracket that ends the line before."""
 
 
-class _Pair(NamedTuple):
+class _Pair(Struct, frozen=True):
     """A line, and the next one, which may continue it."""
 
     at: int

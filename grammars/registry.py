@@ -7,7 +7,9 @@ holds some.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic import plugins
 from kpanic.grammars.family import Family, Form
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 GROUP: Final = "kpanic.families"
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True):
     """The result of a family's grammar for a header."""
 
     form: Form

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from operator import le
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
@@ -52,7 +52,7 @@ _FENCE: Final = regex(r"\s*(?:```|~~~|\[code\b|<pre\b|<code\b)", re.IGNORECASE)
 _TRACE: Final = regex(r"\s*(?:[Cc]all [Tt]race|Backtrace|---\[ end )")
 
 
-class Ended(NamedTuple):
+class Ended(Struct, frozen=True):
     """An incident that another boot ended, whose command line will say whether it is a crash kernel's."""
 
     boot: Boot

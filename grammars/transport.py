@@ -157,7 +157,7 @@ class Records(Protocol):
         """Return the numbers and the bytes of all lines, in the order in which the kernel printed them."""
 
 
-class Encoded(NamedTuple):
+class Encoded(Struct, frozen=True):
     """A form that hides the kernel's words from a search for them."""
 
     mark: str

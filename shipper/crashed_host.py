@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.shipper.files import is_url
 
@@ -60,7 +62,7 @@ def is_own(path: str) -> bool:
     return any(folder == own or folder.startswith(f"{own}/") for own in _OWN_FOLDERS)
 
 
-class HostRule(NamedTuple):
+class HostRule(Struct, frozen=True):
     """The host of the files below a path.
 
     :param pattern: a path with ``*``, ``?``, ``**`` and ``{host}``, for all that is below it.

@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from kpanic.shipper.crashed_host import crashed_host
 
@@ -37,7 +39,7 @@ __all__ = ["Sighting", "apart", "identify", "sighting"]
 _STACK_POINTERS = ("RSP", "ESP", "sp", "SP")
 
 
-class Sighting(NamedTuple):
+class Sighting(Struct, frozen=True):
     """How a crash was seen; tells whether two documents without a common time belong to one incident."""
 
     host: str

@@ -11,6 +11,7 @@ import re
 import stat
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kpanic.shipper.api import Unreadable
@@ -61,7 +62,7 @@ class Over(NamedTuple):
     """Offset that was reached when the crash was complete."""
 
 
-class Piece(NamedTuple):
+class Piece(Struct, frozen=True):
     """Some of the crashes of a part."""
 
     crashes: list[Over]

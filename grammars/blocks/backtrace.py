@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
@@ -34,7 +36,7 @@ _BRACKETED: Final = regex(r"^[ \t]*(?:</?#?[A-Z][A-Z0-9_]*>[ \t]*)?\[<?[0-9a-f]*
 _IN_MODULE: Final = regex(r"/0x[0-9a-f]+ \[")
 
 
-class Opening(NamedTuple):
+class Opening(Struct, frozen=True):
     """``Call Trace:`` and other lines that open a list of frames."""
 
     label: str

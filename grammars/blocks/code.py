@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "Code"]
 
 
-class Code(NamedTuple):
+class Code(Struct, frozen=True):
     """The bytes around the instruction pointer, as printed; the trapping ones are in ``<>`` or ``()``."""
 
     raw: str

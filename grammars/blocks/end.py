@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "End"]
 
 
-class End(NamedTuple):
+class End(Struct, frozen=True):
     """The line that closes a report."""
 
     what: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["BLOCKS", "Modules"]
 
 
-class Modules(NamedTuple):
+class Modules(Struct, frozen=True):
     """Names without the flags after them, such as ``(OE+)``: taints, and ``+`` or ``-`` while (un)loading."""
 
     names: tuple[str, ...]

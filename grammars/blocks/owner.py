@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec import Struct
+
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block
 from kpanic.grammars.lazy import regex
@@ -33,7 +35,7 @@ class Owner(NamedTuple):
     """The machine, which Linux names on the same line until 3.9."""
 
 
-class Task(NamedTuple):
+class Task(Struct, frozen=True):
     """The task whose stack follows."""
 
     name: str

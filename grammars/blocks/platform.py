@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Platform", "platform"]
 
 
-class Platform(NamedTuple):
+class Platform(Struct, frozen=True):
     """The machine of a report."""
 
     machine: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -35,7 +35,7 @@ class Pointer(Struct, frozen=True):
         return bool(self.ip.symbol) and not other.ip.symbol and self.ip.address == other.ip.address
 
 
-class Jump(NamedTuple):
+class Jump(Struct, frozen=True):
     """The origin of the CPU's last jump, on machines that store it outside the link register."""
 
     caller: str

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 __all__ = ["CAUSES", "UNKNOWN", "Cause"]
 
 
-class Cause(NamedTuple):
+class Cause(Struct, frozen=True):
     """The meaning of a cause."""
 
     words: str

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 
-class Complaint(NamedTuple):
+class Complaint(Struct, frozen=True):
     """A line that reports trouble, and the subject of the trouble."""
 
     literal: str

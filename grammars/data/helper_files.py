@@ -11,10 +11,12 @@ tree or RCU's callbacks are corrupt, no caller is a better suspect. syzbot names
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 
-class Rule(NamedTuple):
+class Rule(Struct, frozen=True):
     """A kind of helper, by the files that define it."""
 
     name: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from msgspec import Struct
 
 __all__ = ["NOTHING", "Access", "Deed", "Page", "access", "fetch", "status"]
 
@@ -10,7 +12,7 @@ Page = Literal["", "absent", "protected"]
 Deed = Literal["", "read", "write", "execute"]
 
 
-class Access(NamedTuple):
+class Access(Struct, frozen=True):
     """The access that faulted, as far as the error code describes it."""
 
     words: str

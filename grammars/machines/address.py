@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,7 +14,7 @@ __all__ = ["KERNEL", "NULL_PAGE", "USER", "Address", "Place", "apart", "regions"
 Place = Literal["null", "poison", "error", "user", "kernel", "non-canonical"]
 
 
-class Address(NamedTuple):
+class Address(Struct, frozen=True):
     """The meaning of an address."""
 
     place: Place

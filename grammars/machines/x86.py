@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars import vocabulary as k
 from kpanic.grammars.blocks import block, sentence
 from kpanic.grammars.blocks.oops import read_oops
@@ -184,7 +186,7 @@ def _fault(code: int) -> Access:
     found = access(deed, "protected" if code & _PRESENT else "absent", who)
     for bit, words in _REASONS:
         if code & bit:
-            return found._replace(words=f"{found.words} ({words})")
+            return structs.replace(found, words=f"{found.words} ({words})")
     return found
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
@@ -92,7 +94,7 @@ _ENTRY: Final = regex("|".join(f"(?P<{kind}>{pattern})" for kind, pattern, _ in 
 _WORDS: Final = {kind: words for kind, _, words in _ENTRIES}
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True):
     """The entry into the kernel."""
 
     kind: str

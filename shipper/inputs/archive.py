@@ -15,7 +15,9 @@ import math
 import posixpath
 import re
 import time
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.shipper.crashed_host import glob_of, path_expression
 from kpanic.shipper.inputs.log_file import read_fault
@@ -60,7 +62,7 @@ class DamagedArchive(Exception):  # noqa: N818 - a property of the file
     """An archive cannot be read to its end, or not at all; the message says why, in one line."""
 
 
-class Member(NamedTuple):
+class Member(Struct, frozen=True):
     """A file in an archive."""
 
     name: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kpanic.shipper.api import Unreadable
@@ -26,7 +27,7 @@ DEPTH: Final = 4
 """Maximum depth of archives within archives."""
 
 
-class Source(NamedTuple):
+class Source(Struct, frozen=True):
     """A file with what it holds.
 
     :ivar crashes: its crashes as from :func:`.log_file.read`; they have to be read before the next source.

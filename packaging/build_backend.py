@@ -1,7 +1,7 @@
-"""Builds kpanic with setuptools, and puts Vega into the package: what draws the charts of ``kpanic report``.
+"""Builds kpanic with setuptools, and bundles Vega, which draws the charts of ``kpanic report``.
 
-Vega comes out of vl-convert, whose 84 MB are needed where a wheel is built, and not where it is installed. A
-source distribution holds Vega too.
+Vega is extracted from vl-convert (84 MB), which is needed to build a wheel, but not to install one. A source
+distribution contains Vega too.
 
 :see: PEP 517, PEP 660
 """
@@ -32,7 +32,7 @@ __all__ = [
 
 BUNDLE = Path(__file__).parents[1] / "kpanic" / "dashboards" / "page" / "vega.js"
 SOURCE = "vl-convert-python>=1.9,<2"
-"""Has wheels for x86-64 and arm64 with glibc."""
+"""A requirement of the build, which has wheels for x86-64 and arm64 with glibc."""
 
 
 def _required() -> list[str]:
@@ -41,11 +41,11 @@ def _required() -> list[str]:
 
 
 def _bundle() -> None:
-    """Write Vega's bundle, unless it is there."""
+    """Write the bundle of Vega if it is missing."""
     if BUNDLE.exists():
         return
     try:
-        import vl_convert  # noqa: PLC0415 - not where it has no wheel
+        import vl_convert  # noqa: PLC0415 - it has no wheel for some machines
     except ImportError:
         print(
             f"{SOURCE} is not installed: without {BUNDLE.name} `kpanic report` cannot draw."

@@ -1,4 +1,4 @@
-"""Print the copyright file of the packages, in the form of DEP-5."""
+"""Prints the copyright file of the packages in the format of DEP-5."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib.metadata import distributions
 
 
 def main() -> None:
-    """Read the metadata of a folder of packages."""
+    """Print the file for a folder of Python packages."""
     print("Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/")
     print("Upstream-Name: kpanic\n")
     print("Files: *\nCopyright: 2026 kpanic's authors\nLicense: Apache-2.0")

@@ -1,4 +1,4 @@
-"""Write the man pages of kpanic and its commands: ``python packaging/man.py FOLDER DATE``."""
+"""Writes the man pages of kpanic and its commands: ``python packaging/man.py FOLDER DATE``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from kpanic.shipper.cli import cli
 
 
 def loaded(command: click.Command) -> click.Command:
-    """Return a command with all its subcommands, which are otherwise loaded when they are called."""
+    """Return a command with all subcommands loaded, which are normally imported when they are called."""
     help_ = " ".join((command.help or "").split("\n\n")[0].split())
-    command.short_help = help_.partition(". ")[0].removesuffix(".")  # a sentence, where click cuts at 45
+    command.short_help = help_.partition(". ")[0].removesuffix(
+        "."
+    )  # click would cut the sentence at 45 characters
     if not isinstance(command, click.Group):
         return command
     context = click.Context(command)
@@ -33,12 +35,14 @@ def loaded(command: click.Command) -> click.Command:
 
 
 def main() -> None:
-    """Write the pages, compressed as Debian's policy wants them."""
+    """Write the pages, compressed as Debian's policy requires."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     write_man_pages("kpanic", loaded(cli), version=__version__, target_dir=str(folder), date=sys.argv[2])
     for page in folder.glob("*.1"):
-        text = re.sub(r"^'", r"\\&'", page.read_text(), flags=re.MULTILINE)  # a word, and no request to roff
+        text = re.sub(
+            r"^'", r"\\&'", page.read_text(), flags=re.MULTILINE
+        )  # a leading quote would be a roff request
         page.with_name(f"{page.name}.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
         page.unlink()
 

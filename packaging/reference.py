@@ -1,7 +1,7 @@
-"""Write the pages of reference: ``python packaging/reference.py docs``.
+"""Writes the reference pages: ``python packaging/reference.py docs``.
 
-``configuration.md`` comes from the schema and the docstrings of the settings, ``fields.md`` from the index
-template and the documents of the tests. A test compares them with what is committed.
+``configuration.md`` is generated from the schema and the docstrings of the settings, ``fields.md`` from the
+index template and the documents of the tests. A test compares the pages with the committed ones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "shipper" / "golden"
 LONGEST = 60
-"""Characters of an example."""
+"""Maximum characters of an example."""
 CONFIGURATION = """\
 `/etc/kpanic/kpanic.yml`, or the file given with `-c`. Dotted and nested keys mean the same: `path.data: /srv`
 and `path: {data: /srv}`. `-E KEY=VALUE` overrides a key on the command line, and so does the environment:
@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def docstrings() -> dict[str, dict[str, str]]:
-    """Return what is written below each field of the structs of settings, by the name of the struct."""
+    """Return the docstring of each field of the structs of settings, by the name of the struct."""
     found: dict[str, dict[str, str]] = {}
     bases: dict[str, list[str]] = {}
     for path in sorted((ROOT / "shipper").rglob("*.py")):
@@ -62,7 +62,7 @@ def _inherited(name: str, found: dict[str, dict[str, str]], bases: dict[str, lis
 
 
 class Configuration:
-    """Makes the page of the configuration's keys."""
+    """Writes the page about the configuration's keys."""
 
     def __init__(self) -> None:
         self._schema = schema()
@@ -147,7 +147,7 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def fields() -> str:
-    """Return the page of the fields, with an example of each from a document."""
+    """Return the page about the fields, with an example of each from a document."""
     examples: dict[str, str] = {}
     for path in sorted(GOLDEN.rglob("*.json")):
         made = json.loads(path.read_text(encoding="utf-8"))
@@ -169,7 +169,7 @@ def fields() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - JSON of any shape
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON
     if isinstance(value, dict) and FIELDS.get(name, {}).get("enabled", True):
         for key, one in value.items():
             yield from _flat(one, f"{name}.{key}" if name else key)

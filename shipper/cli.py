@@ -32,18 +32,18 @@ COMMANDS = {
     "list": "List crashes, by time, host, cause, fault or kernel.",
     "report": "Write the local dashboard as one HTML file.",
     "setup": "Install templates, policies, dashboards and alert rules into the stack.",
-    "teardown": "Remove from the stack what setup made.",
+    "teardown": "Remove what setup installed.",
     "export": "Print what setup installs, as files.",
     "test": "Check the configuration or an output.",
-    "signatures": "List faults; have the next crash of one alert again.",
-    "rollup": "Count an engine's crashes ahead, by signature and by day.",
+    "signatures": "List faults, or make the next crash of one alert again.",
+    "rollup": "Count an engine's crashes in advance, by signature and by day.",
     "status": "Show what the store holds, what failed and why.",
     "replay": "Deliver refused documents again.",
 }
 
 
 class Failure(Exception):  # noqa: N818 - of the command, not of the program
-    """The command cannot go on. The message is one line for the operator.
+    """The command cannot continue. The message is one line for the operator.
 
     :ivar code: the exit code.
     """

@@ -1,4 +1,4 @@
-// Changes: new signatures, signatures that the newest kernel no longer has, hosts that crash again.
+// Changes: new signatures, signatures that the newest kernel does not have, hosts that crash repeatedly.
 
 const FEW = 4;
 function changes(rows) {
@@ -20,7 +20,7 @@ function changes(rows) {
   return h("section", { class: "card changes", "aria-label": "What changed", style: { "--span": 48 } },
     part(born.length, "new in the last 24 hours", list(born.map(fault), "No signature is new.")),
     part(gone.length, kernelBefore ? `gone with kernel ${clean(newestKernel)}` : "gone with a newer kernel",
-      list(gone.map(fault), kernelBefore ? `It has all that ${clean(kernelBefore)} had.` : "All crashed with one kernel.")),
+      list(gone.map(fault), kernelBefore ? `It has all signatures of ${clean(kernelBefore)}.` : "All crashes are of one kernel.")),
     part(again.length, `${again.length === 1 ? "host" : "hosts"} crashed twice in 24 hours`,
-      list(again.map(({ key, n }) => h("li", {}, h("button", { type: "button", class: "link mono", onclick: () => toggle("host.name", key) }, middle(clean(key))), ` ${plural(n, "panic")}`)), "No host did.")));
+      list(again.map(({ key, n }) => h("li", {}, h("button", { type: "button", class: "link mono", onclick: () => toggle("host.name", key) }, middle(clean(key))), ` ${plural(n, "panic")}`)), "No host.")));
 }

@@ -67,14 +67,14 @@ function histogramSpec({ data, fresh, used, of, metric, label, height, domain })
     ],
   };
 }
-// A label cut in its middle: what tells names apart is often at their end.
+// Cuts a label in its middle, because names often differ only at their ends.
 const shortened = (most) => `length(datum.label) <= ${most} ? datum.label : slice(datum.label, 0, ${Math.ceil(most / 2)}) + '…' + slice(datum.label, -${Math.floor(most / 2)})`;
 function heatSpec({ data, kernels, titles, metric, label }) {
   const of = ink();
   const most = Math.max(...data.map((d) => d.n));
   const narrow = innerWidth < 700;
   const leaning = kernels.length > 4 || narrow;
-  const room = leaning ? Math.min(180, 6.7 * kernels.at(-1).length) * Math.cos((35 * Math.PI) / 180) : 0; // of the last label
+  const room = leaning ? Math.min(180, 6.7 * kernels.at(-1).length) * Math.cos((35 * Math.PI) / 180) : 0; // room for the last label
   return {
     ...base(label),
     padding: { left: 0, right: Math.max(4, room - 20), top: 4, bottom: 6 },
@@ -93,7 +93,7 @@ function heatSpec({ data, kernels, titles, metric, label }) {
     ],
   };
 }
-// The first and last time of a chart: the selected ones, else those of the rows; at least a day.
+// The time range of a chart, at least a day: the selected one, otherwise that of the rows.
 function extent(rows) {
   let [low, high] = range();
   const [, , first, final] = extremes(rows);
@@ -107,13 +107,13 @@ function interval(span, least = 0) {
   const steps = [[60000, "minute"], [600000, "10 minutes"], [3600000, "hour"], [3 * 3600000, "3 hours"], [DAY / 2, "12 hours"], [DAY, "day"], [7 * DAY, "week"], [28 * DAY, "4 weeks"], [364 * DAY, "year"]];
   return steps.find(([width]) => width >= least && span / width <= 72) ?? steps.at(-1);
 }
-// The interpreter that draws without generated code takes a time in an axis only by its parts.
+// Vega's interpreter, which generates no code, accepts a time on an axis only as separate parts.
 function axisTicks(low, high) {
   const { values, labelExpr } = ticks(low, high);
   const parts = (at) => ({ utc: true, year: at.getUTCFullYear(), month: at.getUTCMonth() + 1, date: at.getUTCDate(), hours: at.getUTCHours(), minutes: at.getUTCMinutes() });
   return { values: values.map((ms) => parts(new Date(ms))), labelExpr };
 }
-// The times that an axis names: whole hours, days, months or years, each where it begins.
+// The labelled times of an axis: the beginnings of hours, days, months or years.
 function ticks(low, high) {
   const most = innerWidth < 700 ? 4 : 9;
   for (const step of [600000, 3600000, 3 * 3600000, 6 * 3600000, 12 * 3600000, DAY, 2 * DAY, 7 * DAY, 14 * DAY]) {

@@ -1,4 +1,4 @@
-// Two kernels, or two weeks, side by side: which signatures each has, the greatest difference first.
+// Compares the signatures of two kernels or two weeks, the greatest difference first.
 
 const WEEK = 7 * DAY;
 const WEEKS = { "week:0": "the last 7 days", "week:1": "the 7 days before" };
@@ -31,7 +31,7 @@ function comparisonTable(rows) {
       found.get(signature).n[place] = n;
     }
   });
-  if (!found.size) return empty("Neither has a panic with these filters.");
+  if (!found.size) return empty("No panic of either matches these filters.");
   const all = [...found.values()].sort((x, y) => Math.abs(y.n[0] - y.n[1]) - Math.abs(x.n[0] - x.n[1]) || (x.signature < y.signature ? -1 : 1));
   const shown = unfolded.has("compare") ? all : all.slice(0, FOLD);
   const heads = [sideName(state.a), sideName(state.b)];

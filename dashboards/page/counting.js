@@ -1,7 +1,7 @@
-// Counts over rows: groups, distinct values, earliest and latest times, and which rows a panel is about.
+// Aggregations of rows: groups, distinct values, earliest and latest times; and the rows of a panel.
 
-// A counter is made once a group and fed the group's rows in order. An incident's rows are neighbours,
-// so counting distinct incidents is to count the changes.
+// A counter takes the rows of one group in order. The rows of an incident are adjacent, so the number of
+// distinct incidents is the number of changes.
 function distinct(name) {
   if (name === "event.id") {
     return () => {
@@ -66,15 +66,15 @@ function table(panel, rows) {
   const found = group(panel.by, rows, counters(panel.metrics)).map(({ key, n }) => ({ key, values: n }));
   return found.sort((a, b) => b.values[0] - a.values[0] || (a.key < b.key ? -1 : 1));
 }
-// A test of rows by a field, computed once for each word.
-const ANY = "*"; // any value of a field, in a term
+// A test of rows by a field, which is computed once for each value.
+const ANY = "*"; // in a term: any value of the field
 const tester = (name, accept) => {
   const { codes, entries } = columns[name];
   const verdict = entries.map(accept);
   return (row) => verdict[codes[row]];
 };
-// What an engine answered about all documents, of which the page has the newest: rows of key, split and values.
-// It stands as long as nothing is filtered.
+// An engine's answer about all documents, while the page has only the newest: rows of key, split and values.
+// It is used if no filter is set.
 const unfiltered = () => !state.about && !state.q && !state.from && !state.to && !state.last && !state.all
   && [state.is, state.not].every((lists) => Object.values(lists).every((list) => !list.length));
 const given = (v) => v ?? undefined;
@@ -82,7 +82,7 @@ function answered(panel) {
   const rows = model.answers && unfiltered() ? model.answers.panels[panel.id] : undefined;
   return rows?.map(([key, split, ...found]) => ({ key, split, values: found.map(given), n: found[0] }));
 }
-// Reports, hosts, first and last time of what is shown.
+// The number of reports and of hosts, the first and the last time of the shown rows.
 function extremes(rows) {
   if (model.answers && unfiltered()) return model.answers.all;
   let low = Infinity;
@@ -93,7 +93,7 @@ function extremes(rows) {
   }
   return [incidents(rows), single({ kind: "distinct", field: "host.name" }, rows), low, high];
 }
-// Most panels share their rows: these are selected once a drawing, and their incidents counted once.
+// Most panels have the same rows, which are selected and counted once for each drawing of the page.
 let selections = new Map();
 function select(panel, rows) {
   const key = JSON.stringify([panel.source, panel.where]);

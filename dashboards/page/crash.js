@@ -1,4 +1,4 @@
-// One crash in full: the reading on the left; call trace, facts and text on the right.
+// One crash: the reading on the left; the call trace, the facts and the text on the right.
 
 function example(key, id) {
   const e = words.examples[id] ?? words.examples[key];
@@ -11,7 +11,7 @@ function example(key, id) {
     : empty("No call trace was printed.");
   return h("article", { class: "example" },
     h("div", { class: "reading" },
-      id && !words.examples[id] && h("p", { class: "note" }, `Of this crash the page holds no text; this is another one of the same signature, of ${minute(e.time)} UTC.`),
+      id && !words.examples[id] && h("p", { class: "note" }, `The page does not contain the text of this crash. It shows another crash with the same signature, of ${minute(e.time)} UTC.`),
       h("h3", {}, "What happened", verdict && h("span", { class: `tag ${verdict[1]}` }, verdict[0])),
       e.summary && h("p", { class: "summary" }, clean(e.summary)),
       e.why && h("p", { class: "why" }, clean(e.why)),
@@ -20,7 +20,7 @@ function example(key, id) {
     h("div", { class: "printed" },
       h("h3", {}, "Call trace"), frames,
       h("dl", {}, Object.entries(e.facts).filter(([label]) => !state.about || label !== "Signature").flatMap(([label, text]) => [h("dt", {}, label), h("dd", { class: "mono" }, clean(text))])),
-      e.text ? h("details", { class: "raw" }, h("summary", {}, "All that was printed", e.cut ? " (the beginning of it)" : ""), h("pre", { tabindex: 0 }, clean(e.text))) : null,
+      e.text ? h("details", { class: "raw" }, h("summary", {}, "Full text", e.cut ? " (only its beginning)" : ""), h("pre", { tabindex: 0 }, clean(e.text))) : null,
       !state.about && words.names.includes(SIGNATURE) && key !== id && e.facts.Signature
         ? h("p", {}, h("a", { class: "more", href: address({ ...state, about: key }) }, "Everything about this signature")) : null));
 }

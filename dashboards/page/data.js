@@ -1,4 +1,4 @@
-// The documents of the report: columns of word numbers, unpacked from the blocks of the page.
+// The documents of the report: columns of numbers of words, unpacked from the blocks of the page.
 
 async function block(id) {
   const element = document.getElementById(id);
@@ -19,9 +19,9 @@ const next = (length) => new Uint32Array(numbers, (at += 4 * length) - 4 * lengt
 const incident = next(count);
 const own = words.names.slice(0, words.own).map(() => next(count));
 const profile = next(count);
-const columns = Object.create(null); // an address may ask for any name
+const columns = Object.create(null); // no prototype: a name comes from the address
 words.names.forEach((name, i) => {
-  const entries = words.dictionaries[i]; // each a list of values: none, one or many
+  const entries = words.dictionaries[i]; // each is a list of values: none, one or several
   const profiled = own[i] ? null : next(words.profiles);
   let codes = own[i];
   columns[name] = { entries, get codes() { return (codes ??= profile.map((row) => profiled[row])); } };
@@ -35,7 +35,7 @@ const TRIAGE = "kernel.panic.triage.status";
 const PARSED = "kernel.panic.parse.status";
 const KERNEL = "host.os.kernel";
 const [OVERVIEW, ABOUT] = model.dashboards;
-// A signature's document holds fields of its first crash; here that crash stands for it.
+// The document of a signature has fields of its first crash; here that crash is used instead.
 const FIRST_CRASH = { id: SIGNATURE, title: TITLE, cause: CAUSE, fatal: FATAL };
 for (const panel of model.dashboards.flatMap((d) => d.panels).filter((p) => p.source === "signatures")) {
   panel.by = FIRST_CRASH[panel.by] ?? panel.by;
@@ -65,7 +65,7 @@ const firstRows = (() => {
     const before = first.get(code);
     if (code && (before === undefined || time[row] < time[before])) first.set(code, row);
   }
-  // Of a signature that older documents have, no document here is the first.
+  // The first document of a signature may be an older one, which is not in this page.
   for (const [code, row] of first) if (model.answers?.firsts[value(SIGNATURE, row)]?.at < time[row]) first.delete(code);
   return new Set(first.values());
 })();

@@ -25,12 +25,12 @@ function bar() {
       list.replaceChildren(...shown.map(({ key, n }) => h("li", {},
         h("label", {}, h("input", { type: "checkbox", value: key, onchange: () => toggle(name, key) }),
           h("span", { class: mono(name) }, spoken(name, key)), h("small", {}, number(n))),
-        h("button", { type: "button", class: "not", "aria-pressed": "false", title: "Leave out", "aria-label": `Leave out ${spoken(name, key)}`, onclick: () => toggle(name, key, "not") }, "not"))),
+        h("button", { type: "button", class: "not", "aria-pressed": "false", title: "Exclude", "aria-label": `Exclude ${spoken(name, key)}`, onclick: () => toggle(name, key, "not") }, "not"))),
       ...(all.length > shown.length ? [h("li", { class: "rest" }, `${number(all.length - shown.length)} more: search`)] : []),
       ...(all.length ? [] : [h("li", { class: "rest" }, "None.")]));
       mark();
     };
-    // Values keep their places while the list is open, whatever is chosen.
+    // The order of values does not change while the list is open.
     const mark = () => {
       for (const box of list.querySelectorAll("input")) {
         box.checked = active(name, box.value);
@@ -53,7 +53,7 @@ function bar() {
   document.addEventListener("click", (event) => {
     for (const { details } of facets) if (!details.contains(event.target) && document.contains(event.target)) details.open = false;
   });
-  const all = h("label", { class: "switch" }, h("input", { type: "checkbox", id: "all", onchange: (event) => go({ all: event.target.checked }) }), "Survived reports too");
+  const all = h("label", { class: "switch" }, h("input", { type: "checkbox", id: "all", onchange: (event) => go({ all: event.target.checked }) }), "Include survived reports");
   const chips = h("div", { class: "chips", id: "chips" });
   document.getElementById("filters").append(
     h("div", { class: "line" }, text, h("div", { class: "range" }, last, from, h("span", { "aria-hidden": "true" }, "–"), to), buttons, all), chips);
@@ -69,7 +69,7 @@ function bar() {
       mark();
     }
     const chip = (label, off, flip) => h("span", { class: "chip" }, flip
-      ? h("button", { type: "button", title: "Turn round", onclick: flip }, label) : h("span", {}, label),
+      ? h("button", { type: "button", title: "Invert", onclick: flip }, label) : h("span", {}, label),
     h("button", { type: "button", class: "off", "aria-label": `Remove filter ${label}`, onclick: off }, "×"));
     const list = [];
     for (const side of ["is", "not"]) {

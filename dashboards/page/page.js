@@ -30,7 +30,7 @@ function draw() {
   }
   const cards = dashboard.panels.map((panel) => forms[panel.form](panel, select(panel, current)));
   const numbersEnd = dashboard.panels.findIndex((panel) => panel.form !== "number");
-  // On call, the newest crashes come first.
+  // The newest crashes come first, for whoever is on call.
   const list = dashboard.panels.findIndex((panel) => panel.form === "documents");
   cards.splice(numbersEnd + 1, 0, ...cards.splice(list, 1));
   const deaths = select({ source: "panics", where: panels.get("panics").where }, current);
@@ -40,7 +40,7 @@ function draw() {
   }
   main.replaceChildren(...(count ? [...cards.slice(0, numbersEnd), ...top, ...cards.slice(numbersEnd)]
     : [h("section", { class: "card welcome", style: { "--span": 48 } }, h("h2", {}, "No crash has been read yet"),
-      h("p", {}, "Give kpanic a folder of crash logs and make this page again:"), h("pre", { tabindex: 0 }, "kpanic ship /var/crash\nkpanic report"))]));
+      h("p", {}, "Read a folder of crash logs and write this page again:"), h("pre", { tabindex: 0 }, "kpanic ship /var/crash\nkpanic report"))]));
   refresh();
   if (opened && key !== undefined) {
     [...document.querySelectorAll(`#${opened} [data-key]`)].find((element) => element.dataset.key === key)?.focus?.();
@@ -49,11 +49,11 @@ function draw() {
   paint();
 }
 function span() {
-  if (!current.length) return "nothing with these filters";
+  if (!current.length) return "nothing matches these filters";
   const [, , low, high] = extremes(current);
   return day(low) === day(high) ? `${day(low)}, UTC` : `${day(low)} to ${day(high)}, UTC`;
 }
-document.getElementById("foot").textContent = `Made by kpanic, ${model.made.slice(0, 16).replace("T", " ")} UTC. Counted by incident: one crash that arrived by several ways counts once. Times are UTC.${model.older ? ` The newest ${number(count)} documents; ${number(model.older)} older ones are not in this file${model.answers ? ", and are counted as long as nothing is filtered" : ""}.` : ""}`;
+document.getElementById("foot").textContent = `Made by kpanic, ${model.made.slice(0, 16).replace("T", " ")} UTC. Numbers are of incidents: a crash that arrived several times counts once. Times are UTC.${model.older ? ` The newest ${number(count)} documents; ${number(model.older)} older ones are not in this file${model.answers ? ", but are counted if no filter is set" : ""}.` : ""}`;
 document.querySelector("[data-skip]").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

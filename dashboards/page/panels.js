@@ -1,4 +1,4 @@
-// The forms of panels: numbers, bars, charts over time, heat maps, tables, lists of incidents.
+// The kinds of panels: numbers, bars, charts over time, heat maps, tables, lists of incidents.
 
 function card(panel, rows, ...children) {
   return h("section", { class: `card ${panel.form} span-${panel.width}`, id: `panel-${panel.id}`, "aria-labelledby": `head-${panel.id}`, style: { "--span": panel.width } },
@@ -6,11 +6,11 @@ function card(panel, rows, ...children) {
       h("h2", { id: `head-${panel.id}` }, titled(panel)), h("p", {}, panel.question)),
     ...children);
 }
-const empty = (text = "Nothing here with these filters.") => h("p", { class: "empty" }, text);
+const empty = (text = "Nothing matches these filters.") => h("p", { class: "empty" }, text);
 const active = (name, word) => (state.is[name] ?? []).includes(word);
 
-const FOLD = 12; // rows of a table before it asks
-const NEWEST = 8; // incidents before it asks
+const FOLD = 12; // rows of a folded table
+const NEWEST = 8; // incidents of a folded list
 const unfolded = new Set();
 const forms = {
   number(panel, rows) {
@@ -33,7 +33,7 @@ const forms = {
     const colour = panel.by === CAUSE ? scale(CAUSE).of : null;
     const rest = all ? "" : [
       found.length > shown.length && `${plural(found.length - shown.length, "other")}`,
-      total > having && `${number(total - having)} without one`,
+      total > having && `${number(total - having)} without a value`,
     ].filter(Boolean).join(" · ");
     return card(panel, rows, shown.length
       ? h("ol", { class: "bars" }, shown.map(({ key, n }) =>
@@ -42,7 +42,7 @@ const forms = {
           style: { "--part": `${(100 * n) / most}%`, ...(colour && { "--tone": colour(key) }) },
           onclick: () => toggle(panel.by, key),
         }, middle(spoken(panel.by, key), mono(panel.by)), h("span", { class: "n" }, number(n))))))
-      : empty(rows.length ? "None of them has one." : undefined), shown.length > 0 && rest && h("p", { class: "rest" }, rest));
+      : empty(rows.length ? "No report has a value." : undefined), shown.length > 0 && rest && h("p", { class: "rest" }, rest));
   },
   histogram(panel, rows) {
     if (!rows.length) return card(panel, rows, empty());
@@ -197,7 +197,7 @@ const forms = {
   },
 };
 
-// A button that shows or hides a row below its own, filled when it is first shown.
+// A button that shows or hides the row below, which is built when it is first shown.
 function opening(label, inside, columns, fill) {
   const opener = h("button", {
     type: "button", class: "opener", "aria-expanded": "false", "aria-controls": inside.id,
@@ -210,7 +210,7 @@ function opening(label, inside, columns, fill) {
   }, label);
   return opener;
 }
-// A button that shows the rest of a table, or folds it again.
+// A button that unfolds or folds a table.
 function folding(panel, more) {
   return h("button", { type: "button", class: "link", onclick: () => {
     unfolded[unfolded.has(panel.id) ? "delete" : "add"](panel.id);
@@ -218,7 +218,7 @@ function folding(panel, more) {
     document.querySelector(`#panel-${panel.id} .rest button`)?.focus({ preventScroll: unfolded.has(panel.id) });
   } }, unfolded.has(panel.id) ? "Show less" : `Show ${more} more`);
 }
-// A heat map where there is no room for one: each fault with the kernels that it was on.
+// A heat map on a narrow screen: each fault with its kernels.
 function heatList(panel, data, kernels, titles) {
   const most = Math.max(...data.map((d) => d.n));
   return h("ol", { class: "heat" }, titles.map((title) => h("li", {}, h("p", {}, clean(title)),

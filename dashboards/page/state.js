@@ -1,4 +1,4 @@
-// The state of the page: all of it is in the address.
+// The state of the page, which is part of its address.
 
 const DAY = 86400000;
 let state;
@@ -47,8 +47,8 @@ const moment = (text, end) => {
   const at = Date.parse(text.length === 10 ? `${text}T00:00:00Z` : `${text}Z`);
   return end && text.length === 10 ? at + DAY : at;
 };
-// The selected time, from and to, in milliseconds since 1970; undefined where a side is open. "Last days"
-// count back from the making of the page.
+// The selected time range in milliseconds since 1970; undefined for an open end. The last N days end when the
+// page was written.
 const MADE = Date.parse(model.made);
 function range() {
   if (state.last) return [MADE - Number(state.last) * DAY, undefined];

@@ -1,4 +1,4 @@
-// Elements and words on the screen. Text of logs is only ever a text node.
+// Elements and words of the page. Text from logs is always inserted as a text node.
 
 function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -11,7 +11,7 @@ function h(tag, attributes = {}, ...children) {
   element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
-// Control and direction marks of a log must not rearrange the text around them.
+// Replaces control and direction marks, which could rearrange the text around them.
 const clean = (text) => String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 const number = (n) => new Intl.NumberFormat("en").format(n);
 const plural = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
@@ -32,7 +32,7 @@ const TAINTS = {
 };
 const spoken = (name, word) => (name === "kernel.panic.taint.flags" && TAINTS[word] ? `${word} · ${TAINTS[word]}` : clean(word));
 
-// Colours: the most frequent values of a field have one each, whatever the filters.
+// Colours: each of the most frequent values of a field has one, independent of filters.
 const coloured = {};
 const PALETTE = {
   light: ["#2f62d9", "#d1432f", "#0b8a6f", "#a33fb0", "#b36a00", "#0a86b3", "#7a5af0", "#b52e6b"],
@@ -41,7 +41,7 @@ const PALETTE = {
 const OTHER = { light: "#8a93a3", dark: "#7f899b" };
 const theme = () => document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 function scale(name) {
-  if (!name) return { top: [], of: () => (theme() === "dark" ? "#8db1ff" : "#1f55c7") }; // one colour, the links'
+  if (!name) return { top: [], of: () => (theme() === "dark" ? "#8db1ff" : "#1f55c7") }; // the colour of links
   const all = model.answers?.panels[OVERVIEW.panels.find((panel) => panel.form === "bars" && panel.by === name)?.id];
   const ranking = () => all?.map(([key]) => key)
     ?? group(name, allRows.filter(tester(FATAL, (word) => word.includes("true"))), distinct("event.id")).map(({ key }) => key);
@@ -50,7 +50,7 @@ function scale(name) {
   return { top, of: (word) => (top.includes(word) ? colours[top.indexOf(word)] : OTHER[theme()]) };
 }
 
-// A name that gives way in its middle: its head is cut, its tail stays.
+// A name that is shortened in its middle if there is too little room.
 const TAIL = 9;
 const middle = (text, kind = "") => text.length <= 2 * TAIL
   ? h("span", { class: `word ${kind}` }, text)

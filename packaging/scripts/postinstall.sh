@@ -6,7 +6,7 @@ case "$1" in
     abort-*) exit 0 ;;
 esac
 
-# The oldest Enterprise Linux calls its Python 3.9 python3, and has newer ones beside it.
+# On Enterprise Linux 9 python3 is Python 3.9; newer ones are installed beside it.
 for python in python3 python3.14 python3.13 python3.12 python3.11; do
     if "/usr/bin/$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
         ln -sf "/usr/bin/$python" /usr/lib/kpanic/bin/python
@@ -34,5 +34,5 @@ if [ "$1" = 1 ] || { [ "$1" = configure ] && [ -z "$2" ]; }; then
         [ -n "$systemd" ] || systemctl start kpanic.service || true
     fi
 elif [ -z "$systemd" ]; then
-    systemctl try-restart kpanic.service || true # it migrates the store
+    systemctl try-restart kpanic.service || true # the new version migrates the store
 fi

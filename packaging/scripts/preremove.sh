@@ -10,5 +10,5 @@ if [ "$1" = remove ] || [ "$1" = 0 ]; then
         systemctl disable --quiet kpanic.service kpanic-rollup.timer || true
     fi
 fi
-# What postinstall compiled.
+# Remove the files that postinstall compiled.
 find /usr/lib/kpanic -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -32,7 +32,7 @@ source_option = click.option(
     type=click.Choice(["store", "opensearch", "elasticsearch"]),
     default="store",
     show_default=True,
-    help="Where to look: this machine's store, or a configured engine with every machine's crashes.",
+    help="Source of crashes: this machine's store, or a configured engine with those of all machines.",
 )
 
 

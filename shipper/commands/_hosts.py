@@ -22,7 +22,7 @@ def host_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "host_patterns",
             multiple=True,
             metavar="PATTERN",
-            help="A path with {host} where the name of the host stands, such as 'consoles/{host}/*.log';"
+            help="A path with {host} in place of the host's name, such as 'consoles/{host}/*.log';"
             " repeatable.",
         ),
         click.option("--host", metavar="NAME", default="", help="The host that crashed."),

@@ -38,7 +38,7 @@ __all__ = ["command"]
     "form",
     type=click.Choice(["text", "json", "markdown", "html"]),
     default="text",
-    help="Output format; by default text. JSON is one object for each crash, on a line of its own.",
+    help="Output format; by default text. JSON is one object for each crash, on a separate line.",
 )
 @click.option(
     "--debug-info",
@@ -50,14 +50,14 @@ __all__ = ["command"]
 @click.option(
     "--debuginfod",
     is_flag=True,
-    help="Download debug information that is not here from the servers in DEBUGINFOD_URLS.",
+    help="Download missing debug information from the servers in DEBUGINFOD_URLS.",
 )
 @click.option(
     "--vmcore-seconds",
     metavar="SECONDS",
     type=click.FloatRange(min=0),
     default=60.0,
-    help="Maximum seconds that a dump is looked into; by default 60, with 0 its log alone is read.",
+    help="Maximum seconds to analyse a dump; by default 60. With 0 only its log is read.",
 )
 @click.option("--against", metavar="FILE", help="Compare with the crash in FILE: is it the same fault?")
 def command(  # noqa: PLR0913, PLR0917 - one for each option
@@ -72,12 +72,12 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> int:
     """Explain the crashes of FILES step by step, each finding with the lines that prove it.
 
-    The first three lines are the verdict; host, time and kernel; the signature, and if the store knows it.
-    '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed; of tar, zip and deb
-    archives each file is read. FILES may be URLs, see 'kpanic parse --help'. Lines count from 1.
+    The first three lines are the verdict; host, time and kernel; the signature, and whether the store knows
+    it. '-' is standard input. Files compressed with gzip, xz, zstd or bzip2 are decompressed; of tar, zip and
+    deb archives each file is read. FILES may be URLs, see 'kpanic parse --help'. Lines count from 1.
 
-    Of a memory dump (vmcore) the log is read, and where drgn is installed (kpanic[vmcore]) the dump is opened
-    to answer what its last crash leaves open.
+    From a memory dump (vmcore) the log is read. If drgn is installed (kpanic[vmcore]), the dump is opened to
+    answer what the log does not say about its last crash.
     """
     if against is not None:
         return _against(files, against, form)

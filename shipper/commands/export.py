@@ -28,7 +28,10 @@ KINDS = ("dashboard", "template", "policy", "alert", "pipeline", "schema")
 @configured
 @click.argument("kind", type=click.Choice(KINDS))
 @click.option(
-    "--format", "form", metavar="FORMAT", help="The product to export for; a wrong name lists them."
+    "--format",
+    "form",
+    metavar="FORMAT",
+    help="The product to export for; an unknown name lists the products.",
 )
 @click.option(
     "-o",
@@ -36,7 +39,7 @@ KINDS = ("dashboard", "template", "policy", "alert", "pipeline", "schema")
     "target",
     metavar="FILE",
     default="-",
-    help="File to write, by default standard output. ElastAlert2 wants a file for each rule: a folder.",
+    help="File to write, by default standard output. For ElastAlert2 a folder with a file for each rule.",
 )
 def command(
     config_file: str | None, overrides: tuple[str, ...], kind: str, form: str | None, target: str

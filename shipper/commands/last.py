@@ -53,8 +53,8 @@ NAMES = {
 @click.command("last")
 @configured
 @since_option
-@click.option("--host", default="", metavar="PATTERN", help="The newest of a host; * and ? are wildcards.")
-@click.option("--all", "every", is_flag=True, help="Reports that did not kill the kernel, too.")
+@click.option("--host", default="", metavar="PATTERN", help="Crashes of a host; * and ? are wildcards.")
+@click.option("--all", "every", is_flag=True, help="Include reports that did not kill the kernel.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 def command(  # noqa: PLR0913 - one for each option
     config_file: str | None,

@@ -70,8 +70,13 @@ COLUMNS = (
     "--kernel", default="", metavar="PATTERN", help="Crashes of a kernel release; * and ? are wildcards."
 )
 @click.option("--cause", default="", metavar="CAUSE", help="Crashes of a cause, such as null-dereference.")
-@click.option("--signature", default="", metavar="ID", help="Crashes of a fault; the first characters do.")
-@click.option("--all", "every", is_flag=True, help="Reports that did not kill the kernel, too.")
+@click.option(
+    "--signature",
+    default="",
+    metavar="ID",
+    help="Crashes of a fault; the first characters of its ID are enough.",
+)
+@click.option("--all", "every", is_flag=True, help="Include reports that did not kill the kernel.")
 @click.option(
     "--newest",
     type=click.IntRange(1),
@@ -198,7 +203,7 @@ def _csv(config: Config, incidents: Iterable[Incident]) -> int:
 
 
 def _plain(values: Sequence[object]) -> list[str]:
-    """Return cells that a spreadsheet reads as text: none is a formula (CWE-1236).
+    """Return cells that a spreadsheet does not take for formulas (CWE-1236).
 
     Some programs split lines at semicolons, and read the wide forms of East Asia as the plain characters.
     """

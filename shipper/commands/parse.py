@@ -35,7 +35,7 @@ __all__ = ["command"]
     "--jobs",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Processes to parse with; by default one for each processor.",
+    help="Number of parsing processes; by default one for each CPU.",
 )
 def command(
     files: tuple[str, ...], form: str | None, host: str, host_patterns: tuple[str, ...], jobs: int | None

@@ -22,12 +22,12 @@ __all__ = ["command"]
     "--all",
     "everything",
     is_flag=True,
-    help="Deliver every document whose text is kept, not only the refused ones.",
+    help="Deliver all documents whose text is kept, not only the refused ones.",
 )
 def command(
     output: str | None, config_file: str | None, overrides: tuple[str, ...], *, everything: bool
 ) -> int:
-    """Deliver again what OUTPUT, or any output, refused, once the reason is mended."""
+    """Deliver the documents again that OUTPUT, or any output, refused. Fix the reason first."""
     config = read_config(config_file, overrides)
     become_owner(config)
     outputs = make_outputs(config, output)

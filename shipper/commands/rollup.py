@@ -21,14 +21,14 @@ __all__ = ["command"]
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="Leave to the next run what an engine received less than this ago.",
+    help="Leave documents that an engine received less than this ago to the next run.",
 )
 def command(config_file: str | None, overrides: tuple[str, ...], *, again: bool, delay: int) -> int:
-    """Count signatures and days with crashes since the last run; keep the counts in the engine.
+    """Count the crashes of signatures and days since the last run, and store the counts in the engine.
 
-    'kpanic signatures --from' reads those of signatures and adds what came later, instead of counting all
-    crashes; the long-term dashboard reads those of days. Run it every hour, on one machine, and once a day
-    with --again.
+    'kpanic signatures --from' reads the counts of signatures and adds later crashes, instead of counting all
+    crashes; the long-term dashboard reads the counts of days. Run this command every hour, on one machine,
+    and once a day with --again.
     """
     from kpanic.shipper.rollup import roll_up  # noqa: PLC0415
 

@@ -32,11 +32,11 @@ __all__ = ["Servers", "choose", "command", "run_steps"]
 @click.command("setup")
 @configured
 @click.option(
-    "--index-management", is_flag=True, help="Index templates, retention policy, signatures' index."
+    "--index-management", is_flag=True, help="Index templates, retention policy and the index of signatures."
 )
-@click.option("--dashboards", is_flag=True, help="Dashboards, into Kibana and OpenSearch Dashboards.")
-@click.option("--alerts", is_flag=True, help="Alert rules, into OpenSearch, and Kibana or Elasticsearch.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, by what is there now; change nothing.")
+@click.option("--dashboards", is_flag=True, help="Dashboards of Kibana and OpenSearch Dashboards.")
+@click.option("--alerts", is_flag=True, help="Alert rules of OpenSearch, and of Kibana or Elasticsearch.")
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 def command(  # noqa: PLR0913 - one for each option
     config_file: str | None,
     overrides: tuple[str, ...],
@@ -46,11 +46,11 @@ def command(  # noqa: PLR0913 - one for each option
     alerts: bool,
     dry_run: bool,
 ) -> int:
-    """Install into every server of the configuration; without an option, everything.
+    """Install templates, policies, dashboards and alert rules; without a choice, all of them.
 
-    That is every output.opensearch and output.elasticsearch, setup.kibana and setup.opensearch_dashboards.
-    Each line says what was installed, renewed, as it should be, or left alone and why. Doing it again changes
-    nothing; 'kpanic teardown' removes it.
+    The servers are output.opensearch, output.elasticsearch, setup.kibana and setup.opensearch_dashboards.
+    Each printed line says what was installed, updated, already up to date, or skipped and why. A second run
+    changes nothing. 'kpanic teardown' removes everything.
     """
     config = read_config(config_file, overrides)
     chosen = choose(index_management=index_management, dashboards=dashboards, alerts=alerts)

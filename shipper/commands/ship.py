@@ -75,21 +75,21 @@ def _where(_context: click.Context, param: click.Parameter, value: str) -> int |
     callback=_where,
     default="local",
     metavar="WHERE",
-    help="What parses: 'local', one process for each processor; 'local:N', N of them; 'dask://HOST:PORT', the"
+    help="Where to parse: 'local', one process for each CPU; 'local:N', N processes; 'dask://HOST:PORT', the"
     " workers of a Dask scheduler.",
 )
 @click.option(
     "--direct",
     is_flag=True,
-    help="Deliver from where files are read; the store here only lists what was delivered.",
+    help="Deliver from the machine that reads a file; the store here only records the deliveries.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be shipped; store and send nothing.")
-@click.option("--again", is_flag=True, help="Read files that were shipped and did not change, too.")
+@click.option("--dry-run", is_flag=True, help="Show what would be shipped; store and send nothing.")
+@click.option("--again", is_flag=True, help="Also read files that were shipped before and are unchanged.")
 @click.option("--backfill", is_flag=True, help="Mark these crashes as history: they do not alert.")
 @click.option(
     "--no-backfill",
     is_flag=True,
-    help="Mark none as history; without this option, those before the store was made are.",
+    help="Do not mark crashes as history; by default those before the store's creation are.",
 )
 def command(  # noqa: PLR0913 - one for each option
     paths: tuple[str, ...],
@@ -159,7 +159,7 @@ def _check_for_workers(paths: Iterable[str]) -> None:
     """
     for path in paths:
         if not is_url(path) and path != STANDARD_INPUT and not os.path.isabs(path):  # noqa: PTH117
-            raise Failure(f"{path}: workers are in another folder: name it from / on", 2)
+            raise Failure(f"{path}: workers are in another folder: give its absolute path", 2)
         if is_url(path) and has_secrets(path):
             url = without_secrets(path)
             raise Failure(

@@ -20,8 +20,8 @@ __all__ = ["command"]
 @click.command("teardown")
 @configured
 @click.option("--index-management", is_flag=True, help="Index templates and retention policy.")
-@click.option("--dashboards", is_flag=True, help="Dashboards, from Kibana and OpenSearch Dashboards.")
-@click.option("--alerts", is_flag=True, help="Alert rules, from OpenSearch, Kibana and Elasticsearch.")
+@click.option("--dashboards", is_flag=True, help="Dashboards of Kibana and OpenSearch Dashboards.")
+@click.option("--alerts", is_flag=True, help="Alert rules of OpenSearch, Kibana and Elasticsearch.")
 def command(
     config_file: str | None,
     overrides: tuple[str, ...],
@@ -30,9 +30,9 @@ def command(
     dashboards: bool,
     alerts: bool,
 ) -> int:
-    """Remove what 'kpanic setup' made from all that the configuration names; without a choice, all of it.
+    """Remove what 'kpanic setup' installed from all configured servers; without a choice, all of it.
 
-    Documents stay, and so does everything that people made, actions of a removed rule excepted.
+    Documents stay, as does everything that users created, except for the actions of a removed rule.
     """
     config = read_config(config_file, overrides)
     chosen = choose(index_management=index_management, dashboards=dashboards, alerts=alerts)

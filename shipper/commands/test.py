@@ -30,10 +30,10 @@ def command() -> None:
 @command.command("config")
 @configured
 def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
-    """Check the configuration, and obstacles to a start as this user.
+    """Check the configuration, and whether the service can start with it as this user.
 
-    That is: the files that are named, the folders of the store and of outputs, the files of inputs, and the
-    addresses to listen at.
+    Files that the configuration names, the folders of the store and of outputs, the files of inputs, and the
+    addresses to listen at are checked.
     """
     found = read_config(config_file, overrides, ("inputs", "output", "setup", "notify"))
     for warning in found.warnings:
@@ -119,7 +119,7 @@ def notify(name: str | None, config_file: str | None, overrides: tuple[str, ...]
 @click.argument("name", required=False)
 @configured
 def output(name: str | None, config_file: str | None, overrides: tuple[str, ...]) -> int:
-    """Connect to the outputs, or to the one named NAME, as a delivery does."""
+    """Connect to the outputs, or to the one named NAME, as for a delivery."""
     from kpanic.shipper.api import Unavailable, hide_secrets  # noqa: PLC0415
 
     code = 0

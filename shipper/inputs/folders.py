@@ -123,9 +123,7 @@ def _files(folder: str, names: list[str]) -> Iterator[Found]:
     for _ in range(LOOKS):
         chosen = kdump_names.logs(folder, names)
         if chosen == []:
-            yield Found(
-                folder, "holds a packed dump without its log: unpack it, and the log is taken out of it"
-            )
+            yield Found(folder, "holds a packed dump without its log: unpack it, and its log is extracted")
         gone = False
         for name in sorted(names) if chosen is None else chosen:
             if name in met:

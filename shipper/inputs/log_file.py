@@ -216,9 +216,9 @@ class Chunks:
         if memory_dump.is_dump(self._head):
             self.close()
             if file is not None:
-                raise Unreadable(path, "is a memory dump: copy it here, and the log is taken out of it")
+                raise Unreadable(path, "is a memory dump: copy it here, and its log is extracted")
             if path == STANDARD_INPUT:
-                raise Unreadable(path, "is a memory dump: name its file, and the log is taken out of it")
+                raise Unreadable(path, "is a memory dump: name its file, and its log is extracted")
             self._file = memory_dump.log_of(path, self._head)
             self._head = self._file.read(CHUNK)
 

@@ -103,7 +103,7 @@ def _by_makedumpfile(path: str, head: bytes) -> IO[bytes]:
     if program is None:
         raise Unreadable(
             path,
-            "is a memory dump without its log beside it: install makedumpfile, and the log is taken out of it"
+            "is a memory dump without its log beside it: install makedumpfile, and its log is extracted"
             " (Red Hat before 10: kexec-tools)",
         )
     with (

@@ -257,9 +257,7 @@ class _Folders:
             chosen = kdump_names.logs(folder, files)
             logs = [name for name in files if chosen is None or name in chosen]
             if chosen is not None and not (logs := [name for name in logs if not kdump_names.is_dump(name)]):
-                yield Found(
-                    folder, "holds a dump without its log: copy it here, and the log is taken out of it"
-                )
+                yield Found(folder, "holds a dump without its log: copy it here, and its log is extracted")
             for name in logs:
                 yield self._detailed(f"{folder}/{name}", entries[name])
             folders = [name for name, details in entries.items() if details["type"] == "directory"]

@@ -130,7 +130,7 @@ def _in_archive(path: str, inside: str, chunks: Chunks, base: Origin, depth: int
     finally:
         chunks.close()
     for folder in sorted(dumps - logs):
-        yield _unreadable(folder, "holds a dump without its log: unpack it, and the log is taken out of it")
+        yield _unreadable(folder, "holds a dump without its log: unpack it, and its log is extracted")
     if chunks.fault:
         raise Unreadable(path, chunks.fault)
     if inside and empty:

@@ -83,7 +83,7 @@ def test_a_filter_acts_on_everything_and_can_be_turned_round(
     assert 0 < len(having) < len(documents)
     agree(report, having)
     report.page.keyboard.press("Escape")
-    report.page.click(".chip button[title='Turn round']")
+    report.page.click(".chip button[title='Invert']")
     agree(report, [one for one in documents if one not in having])
     report.page.click(".chip .off")
     agree(report, documents)
@@ -264,7 +264,7 @@ def test_words_are_looked_for_in_names_and_traces(report: Report, documents: lis
     report.page.wait_for_url("**anywhere")
     report.settle()
     assert report.number("panics") == 0
-    assert "Nothing here with these filters" in report.page.inner_text("#panel-over-time")
+    assert "Nothing matches these filters" in report.page.inner_text("#panel-over-time")
 
 
 def test_bars_and_hosts_filter_and_keep_the_focus(report: Report, documents: list[dict[str, Any]]) -> None:

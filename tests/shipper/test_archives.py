@@ -168,9 +168,7 @@ def test_of_kdump_s_folders_only_the_logs_are_read(tmp_path: Path) -> None:
     assert found.pids == [1001]
     (crash,) = found.crashes
     assert (crash.origin.provider, crash.origin.host_name) == ("kdump", "web1")
-    assert found.faults == [
-        f"/{other}: holds a dump without its log: unpack it, and the log is taken out of it"
-    ]
+    assert found.faults == [f"/{other}: holds a dump without its log: unpack it, and its log is extracted"]
 
 
 def test_no_name_leads_out_of_an_archive_or_makes_a_crash_this_machine_s(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def test_of_a_kdump_folder_only_the_crash_s_log_is_read(
     assert [found.path for found in walk(str(folder))] == [str(folder / "vmcore")]
     (folder / "vmcore").rename(folder / "vmcore.202104292032.gz")
     assert list(walk(str(folder))) == [
-        Found(str(folder), "holds a packed dump without its log: unpack it, and the log is taken out of it")
+        Found(str(folder), "holds a packed dump without its log: unpack it, and its log is extracted")
     ]
 
 

@@ -152,7 +152,7 @@ def test_a_user_who_may_not_set_up_is_told(connect: Callable[..., ElasticsearchO
 @pytest.mark.parametrize(
     ("password", "said"),
     [
-        ("wr1ter-pass", "this user may not take out of kernel-panic-signatures; name one that may"),
+        ("wr1ter-pass", "this user may not change kernel-panic-signatures; name one that may"),
         ("wrong", "does not know this user or password"),
     ],
 )

@@ -1,7 +1,7 @@
 """``kpanic filter``: lines in, documents out, for use inside an existing pipeline.
 
 A document is printed as soon as its crash is complete: its host has been quiet for ``--close-quiet`` seconds,
-goes on printing other messages, or the input ends. SIGTERM and SIGINT end it like the end of the input. With
+prints other messages, or the input ends. SIGTERM and SIGINT end the filter like the end of the input. With
 ``--state`` a crash that is open at the end is left to the next filter.
 """
 
@@ -49,7 +49,7 @@ __all__ = ["command"]
     "--tag",
     default="",
     metavar="TAG",
-    help="Tag of the documents; TAG.signature of the signatures'. In JSON it is the field tag.",
+    help="Tag of the documents; those of signatures get TAG.signature. In JSON it is the field tag.",
 )
 @click.option(
     "-o",
@@ -61,16 +61,16 @@ __all__ = ["command"]
 @click.option(
     "--confirm",
     is_flag=True,
-    help="Print OK for each line that was taken (rsyslog's confirmMessages); needs --output.",
+    help="Print OK for each line that was accepted (rsyslog's confirmMessages); needs --output.",
 )
 @click.option(
     "--state",
     "folder",
     metavar="FOLDER",
-    help="Folder to keep open crashes in: the next filter goes on with those that are open at the end.",
+    help="Folder for crashes that are open at the end, with which the next filter continues.",
 )
 @click.option(
-    "-E", "overrides", multiple=True, metavar="KEY=VALUE", help="A key of the configuration; repeatable."
+    "-E", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of the configuration; repeatable."
 )
 @click.option(
     "-c",

@@ -32,9 +32,9 @@ class _Group(click.Group):
 
 @click.group("signatures", cls=_Group)
 def command() -> None:
-    """List faults, show one, or have its next crash alert again.
+    """List faults, show one, or make its next crash alert again.
 
-    Without a command: list.
+    Without a command, list faults.
     """
 
 
@@ -68,7 +68,7 @@ def list_command(source: str, form: str, config_file: str | None, overrides: tup
 @click.argument("signature", metavar="ID")
 @_source_options
 def show(signature: str, source: str, form: str, config_file: str | None, overrides: tuple[str, ...]) -> int:
-    """Show everything about the fault ID, of which the first characters are enough."""
+    """Show everything about the fault ID; its first characters are enough."""
     config = read_config(config_file, overrides)
     matches = faults.named(config, source, signature)
     if len(matches) != 1:
@@ -86,9 +86,9 @@ def show(signature: str, source: str, form: str, config_file: str | None, overri
 @click.argument("signature", metavar="ID")
 @configured
 def re_arm(signature: str, config_file: str | None, overrides: tuple[str, ...]) -> int:
-    """Forget that the fault ID was reported: its next crash is new and pages.
+    """Forget that the fault ID was reported: its next crash is new and alerts.
 
-    Deletes its record in every configured engine. The user that ships may not do that.
+    Deletes the fault's record in every configured engine, which the user that ships is not allowed to do.
     """
     if not re.fullmatch(r"v\d{1,9}-[0-9a-f]{1,128}", signature):
         raise Failure(f"{signature}: is not the name of a signature, such as v1-bcacd554630c387c", 2)

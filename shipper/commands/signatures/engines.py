@@ -49,7 +49,7 @@ def forget(engine: BulkOutput, signature: str) -> tuple[bool, str]:
         status, data = _ask(engine, "DELETE", f"/{SIGNATURES}/_doc/{name}?refresh=true")
         if status == FORBIDDEN:
             user = _user(engine)
-            return True, f"this user may not take out of {SIGNATURES}; name one that may: {user}"
+            return True, f"this user may not change {SIGNATURES}; name one that may: {user}"
         if status not in {OK, NOT_FOUND}:
             return True, f"{engine.urls[0]} answered {status}: {hide_secrets(str(data))[:500]}"
         gone += status == OK

@@ -5,28 +5,28 @@ require "fluent/plugin/kpanic/stage"
 
 module Fluent
   module Plugin
-    # Lets records pass, reads kernel lines in them, and emits a document for each crash.
+    # Passes records on, reads the kernel's lines in them, and emits a document for each crash.
     class KpanicFilter < Filter
       Fluent::Plugin.register_filter("kpanic", self)
       helpers :event_emitter
 
       desc "Path of kpanic"
       config_param :command, :string, default: "kpanic"
-      desc "Tag of the documents; those of signatures have .signature behind it"
+      desc "Tag of the documents; documents of signatures have this tag with .signature appended"
       config_param :tag, :string, default: "kernel.panic"
-      desc "Folder for open crashes, which then survive a kill of the filter"
+      desc "Folder that stores open crashes, so that they survive a kill of the filter"
       config_param :state, :string, default: nil
-      desc "Seconds without a line of a host after which its crash is complete"
+      desc "Seconds without a line from a host after which its crash counts as complete"
       config_param :close_quiet, :time, default: 10
-      desc "Emit a document for each new signature too"
+      desc "Also emit a document for each new signature"
       config_param :signatures, :bool, default: true
-      desc "Let the kernel lines pass"
+      desc "Pass the records on"
       config_param :pass, :bool, default: true
-      desc "Events that wait for the process"
+      desc "Maximum number of events that wait for the process"
       config_param :queue_size, :integer, default: 10_000
-      desc "Seconds that an event waits for room before it is dropped"
+      desc "Seconds that an event waits for room in the queue before it is dropped"
       config_param :write_timeout, :time, default: 5
-      desc "Seconds that the process has at the end to print what is open"
+      desc "Seconds for the process to print open crashes at shutdown"
       config_param :close_timeout, :time, default: 10
 
       def multi_workers_ready?
@@ -45,7 +45,7 @@ module Fluent
         @stage.start
       end
 
-      # The router is there until after_shutdown: what is open is emitted.
+      # The router works until after_shutdown, so open crashes are emitted.
       def shutdown
         @stage&.close
         super

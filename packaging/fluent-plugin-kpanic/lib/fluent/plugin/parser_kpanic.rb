@@ -5,13 +5,13 @@ require "fluent/plugin/kpanic/text"
 
 module Fluent
   module Plugin
-    # Parses a whole text, such as a vmcore-dmesg.txt, into the documents of its crashes.
+    # Parses a complete text, such as a vmcore-dmesg.txt, into the documents of its crashes.
     class KpanicParser < Parser
       Fluent::Plugin.register_parser("kpanic", self)
 
       desc "Path of kpanic"
       config_param :command, :string, default: "kpanic"
-      desc "Seconds that a text may take"
+      desc "Maximum seconds for a text"
       config_param :timeout, :time, default: 30
 
       def parser_type

@@ -5,8 +5,8 @@ require "msgpack"
 module Fluent
   module Plugin
     module Kpanic
-      # Seconds and nanoseconds, where Fluentd's own class is not loaded.
-      # Its form in MessagePack is that of the forward protocol: extension type 0, two big-endian words.
+      # Seconds and nanoseconds, for use without Fluentd's own class.
+      # MessagePack encodes it as in the forward protocol: extension type 0, two big-endian words.
       EventTime = Struct.new(:sec, :nsec) do
         def to_msgpack_ext
           [sec, nsec].pack("NN")

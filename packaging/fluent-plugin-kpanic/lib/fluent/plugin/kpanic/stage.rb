@@ -5,24 +5,24 @@ require "fluent/plugin/kpanic/event_time"
 module Fluent
   module Plugin
     module Kpanic
-      # A running `kpanic filter`: events in, documents out. It is started again when it ends by itself.
+      # A running `kpanic filter`: events in, documents out. It is restarted if it ends by itself.
       #
-      # Events wait in a queue for the process; whoever brings one more than it holds waits, for a time.
+      # Events wait for the process in a queue; if the queue is full, `feed` waits up to `write_timeout`.
       class Stage
         # The shortest and the longest pause before the process is started again, in seconds.
         PAUSES = [0.1, 30].freeze
 
-        # Events that were dropped as the queue stayed full.
+        # Number of events that were dropped because the queue stayed full.
         attr_reader :dropped
-        # How often the process was started.
+        # Number of starts of the process.
         attr_reader :starts
 
-        # @param command [Array<String>] of the filter, without its formats
+        # @param command [Array<String>] command of the filter, without the options for formats
         # @param log responds to `warn`
-        # @param queue_size [Integer] events that wait for the process
-        # @param write_timeout [Numeric] seconds that an event waits for room in the queue
-        # @param close_timeout [Numeric] seconds that the process has to print what is open when it ends
-        # @yield [tag, time, record] each document, in a thread of the stage's own
+        # @param queue_size [Integer] maximum number of events in the queue
+        # @param write_timeout [Numeric] maximum seconds that an event waits for room in the queue
+        # @param close_timeout [Numeric] seconds for the process to print open crashes before it is killed
+        # @yield [tag, time, record] each document, in a thread of the stage
         def initialize(command, log:, queue_size: 10_000, write_timeout: 5, close_timeout: 10, &take)
           @command = command + %w[--input-format msgpack --output-format msgpack]
           @log = log
@@ -45,7 +45,7 @@ module Fluent
           self
         end
 
-        # Bring an event; false if it was dropped.
+        # Queue an event; return false if it was dropped.
         def feed(tag, time, record)
           until_then = now + @write_timeout
           @mutex.synchronize do
@@ -63,7 +63,7 @@ module Fluent
           true
         end
 
-        # End the process after the events that wait; what is open is printed before this returns.
+        # End the process after the queued events; documents of open crashes are yielded before this returns.
         def close
           @mutex.synchronize do
             @closing = true
@@ -71,7 +71,7 @@ module Fluent
           end
           return if @thread.nil? || @thread.join(@close_timeout)
 
-          @given_up = true # it does not read: no write would end
+          @given_up = true # the process does not read: a write would block
           signal("KILL")
           @thread.join(@close_timeout) || @thread.kill
         end
@@ -84,7 +84,7 @@ module Fluent
 
         def drop
           @dropped += 1
-          @log.warn("kpanic: an event was dropped, as the filter takes none") if @dropped == 1
+          @log.warn("kpanic: events are dropped: the filter does not read") if @dropped == 1
           false
         end
 
@@ -96,13 +96,13 @@ module Fluent
             return if ended == :closed || @given_up
 
             pause = PAUSES.first if now - began > PAUSES.last
-            @log.warn("kpanic: the filter ended (#{ended}); it is started again in #{pause} s")
+            @log.warn("kpanic: the filter ended (#{ended}); restarting it in #{pause} s")
             @mutex.synchronize { @changed.wait(@mutex, pause) unless @closing }
             pause = [2 * pause, PAUSES.last].min
           end
         end
 
-        # Start the process and write to it until it ends; :closed if that was wanted.
+        # Start the process and write to it until it ends; return :closed if the stage was closed.
         def run_once
           input, writing = IO.pipe
           reading, output = IO.pipe
@@ -118,10 +118,10 @@ module Fluent
           closed ? :closed : status
         rescue SystemCallError => e
           [input, writing, reading, output].compact.each { |one| one.close unless one.closed? }
-    @closing ? :closed : e.message
+          @closing ? :closed : e.message
         end
 
-        # Write events while the process reads; true once all are written and the stage is closed.
+        # Write events while the process runs; return true once the stage is closed and all are written.
         def write(writing, reader)
           while reader.alive?
             event = @mutex.synchronize do
@@ -140,7 +140,7 @@ module Fluent
           end
           false
         rescue Errno::EPIPE
-          false # the event is the first of the next process
+          false # the event stays in the queue for the next process
         end
 
         def read(reading)
@@ -148,7 +148,7 @@ module Fluent
         rescue EOFError, IOError
           nil
         rescue MessagePack::UnpackError => e
-          @log.warn("kpanic: the filter prints something else than documents: #{e.message}")
+          @log.warn("kpanic: the output of the filter is invalid: #{e.message}")
         ensure
           reading.close unless reading.closed?
         end
@@ -156,7 +156,7 @@ module Fluent
         def deliver(tag, time, record)
           @take.call(tag, time, record)
         rescue StandardError => e
-          @log.warn("kpanic: a document was not taken: #{e.message}")
+          @log.warn("kpanic: a document could not be emitted: #{e.message}")
         end
 
         def signal(name)
@@ -165,7 +165,7 @@ module Fluent
           nil
         end
 
-        # Wait for the process; end it if it takes too long.
+        # Wait for the process to end; after `close_timeout` send SIGTERM, then SIGKILL. Return its status.
         def finish(pid)
           ["TERM", "KILL", nil].each do |signal|
             deadline = now + @close_timeout
@@ -180,7 +180,7 @@ module Fluent
             end
             self.signal(signal) if signal
           end
-          "it does not end"
+          "it did not end"
         end
       end
     end

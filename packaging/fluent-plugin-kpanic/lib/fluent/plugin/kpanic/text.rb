@@ -7,12 +7,12 @@ require "fluent/plugin/kpanic/event_time"
 module Fluent
   module Plugin
     module Kpanic
-      # A whole text through one run of the filter.
+      # Runs the filter once on a complete text.
       module Text
         class Failed < StandardError; end
 
-        # @return [Array] of time and record for each crash
-        # @raise [Failed] the filter cannot be run, or not in time
+        # @return [Array] time and record of each crash
+        # @raise [Failed] the filter could not be run, failed, or took longer than `seconds`
         def self.documents(command, text, seconds)
           input, output, running = Open3.popen2(*command, "--output-format", "msgpack")
           [input, output].each(&:binmode)
@@ -26,7 +26,7 @@ module Fluent
           end
         rescue Timeout::Error
           Process.kill("KILL", running.pid)
-          raise Failed, "the filter takes longer than #{seconds} s"
+          raise Failed, "the filter took longer than #{seconds} s"
         rescue SystemCallError, MessagePack::UnpackError => e
           raise Failed, e.message
         ensure
@@ -36,7 +36,7 @@ module Fluent
         def self.write(input, text)
           input.write(text)
         rescue Errno::EPIPE
-          nil # its status tells why
+          nil # the exit status gives the reason
         ensure
           input.close
         end

@@ -111,7 +111,7 @@ class TestKpanic < Test::Unit::TestCase
     results = Array.new(4) { made.feed("kern", 1, { "message" => "line" }) }
     assert_equal([true, true, false, false], results)
     assert_equal(2, made.dropped)
-    assert_equal(1, @log.lines.grep(/was dropped/).size)
+    assert_equal(1, @log.lines.grep(/are dropped/).size)
     assert_match(/No such file or directory/, @log.lines.join)
     made.close
   end

@@ -15,7 +15,7 @@ from kpanic.dashboards.products import (
     saved_objects,
     watcher,
 )
-from kpanic.dashboards.products._request import ndjson
+from kpanic.dashboards.products.request import ndjson
 from kpanic.dashboards.rules import DEFAULTS, Options
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The patterns of the grammar; written by ``python -m kpanic.grammars.regenerate``."""
 
 CHECKSUMS: dict[str, int] = {
-    'kpanic.grammars.blocks.backtrace': 3258096273,
+    'kpanic.grammars.blocks.backtrace': 2393539754,
     'kpanic.grammars.blocks.boot': 2657036996,
     'kpanic.grammars.blocks.code': 683373988,
     'kpanic.grammars.blocks.end': 2912797683,

@@ -11,9 +11,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from kpanic.dashboards.panels import INDEX
-from kpanic.dashboards.products._request import Request
 from kpanic.dashboards.products._rule_search import select
 from kpanic.dashboards.products.message import dashboard_url, heading, mustache, opening, silence
+from kpanic.dashboards.products.request import Request
 from kpanic.dashboards.rules import ARRIVED, DEFAULTS, SIGNATURE_ID, Options, Rule, rules
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from kpanic.dashboards.panels import INDEX
-from kpanic.dashboards.products._request import Request
 from kpanic.dashboards.products._rule_search import counts, select_lucene, window
 from kpanic.dashboards.products.message import heading, mustache, opening
+from kpanic.dashboards.products.request import Request
 from kpanic.dashboards.rules import DEFAULTS, Options, Rule, rules
 
 __all__ = ["requests", "stored"]

@@ -33,7 +33,6 @@ _MODULE: Final = regex(r"\[([\w-]{1,64})[^\]\n]{0,200}\]")
 _PLACE: Final = regex(r"(?<![\w./-])[\w./-]{1,255}\.(?:c|h|S|rs):\d+")
 _BEHIND: Final = regex(r"\) ([\w-]+)[ \t]*$")
 _BRACKETED: Final = regex(r"^[ \t]*(?:</?#?[A-Z][A-Z0-9_]*>[ \t]*)?\[<?[0-9a-f]*>?\] ", re.MULTILINE)
-_IN_MODULE: Final = regex(r"/0x[0-9a-f]+ \[")
 
 
 class Opening(Struct, frozen=True):
@@ -111,11 +110,6 @@ class Trace:
     def places(self) -> tuple[int, ...]:
         """The index of each frame's line."""
         return self._places if self.frames else ()
-
-    @property
-    def modular(self) -> tuple[Frame, ...]:
-        """The frames in modules."""
-        return tuple(frame for frame in self.frames if frame.module) if _IN_MODULE.search(self._text) else ()
 
 
 def _read_rows(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:

@@ -21,5 +21,6 @@ class Request:
 
 
 def ndjson(requests: list[Request]) -> str:
+    """Return requests as text, one JSON object a line."""
     rows = ({"method": one.method, "path": one.path, "body": one.body} for one in requests)
     return "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)

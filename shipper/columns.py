@@ -60,7 +60,7 @@ LISTS: Final = frozenset({"kernel.panic.taint.flags"})
 """Fields with many values; a profile holds them as JSON."""
 BOOLEANS: Final = frozenset({"kernel.panic.fatal"})
 
-_ADDRESS = re.compile(r"\b(?:0x)?[0-9a-f]{8,16}\b")
+_ADDRESS = r"\b(?:0x)?[0-9a-f]{8,16}\b"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Profile = tuple[str | int | None, ...]
@@ -149,5 +149,5 @@ def _stored(name: str, value: object) -> str | int | None:
         return msgspec.json.encode(many).decode() if many else None
     if isinstance(value, str):
         text = value if value.isascii() else value.encode("utf-8", "replace").decode()
-        return _ADDRESS.sub("…", text) if name == "event.reason" else text
+        return re.sub(_ADDRESS, "…", text) if name == "event.reason" else text
     return int(value) if isinstance(value, bool) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, structs
@@ -42,8 +42,8 @@ SHORTEST_SECRET = 4
 _IDENTIFIERS = frozenset({"kind", "cause", "status", "signature", "vmcore_needed", "confidence", "sure"})
 """Fields of a report that are kpanic's own words."""
 
-_WORD = re.compile(r'(?:[^\s"]|"[^"]*"?)+')  # lib/cmdline.c: white space outside quotes separates
-_URL_PASSWORD = re.compile(r"(://[^\s/:@]*:)([^\s/@]+)@")
+_WORD = r'(?:[^\s"]|"[^"]*"?)+'  # lib/cmdline.c: white space outside quotes separates
+_IN_URL = r"(://[^\s/:@]*:)([^\s/@]+)@"  # a password
 
 
 class Redactor:
@@ -52,12 +52,14 @@ class Redactor:
     :param patterns: names of parameters, with ``*`` and ``?``.
     """
 
-    __slots__ = ("_names", "command_line", "patterns")
-
     def __init__(self, patterns: tuple[str, ...]) -> None:
         self.patterns = patterns
-        self._names = re.compile("|".join(fnmatch.translate(p.lower()) for p in patterns) or r"(?!)")
         self.command_line = lru_cache(maxsize=256)(self._command_line)  # a host's is the same at each crash
+
+    @cached_property
+    def _names(self) -> re.Pattern[str]:
+        """The patterns, compiled when a command line is read: few texts have one."""
+        return re.compile("|".join(fnmatch.translate(one.lower()) for one in self.patterns) or r"(?!)")
 
     def _command_line(self, text: str) -> tuple[str, tuple[str, ...]]:
         """Return a command line without its secrets, and the secrets."""
@@ -81,10 +83,10 @@ class Redactor:
             return f"{found[1]}{REDACTED}@"
 
         words = []
-        for word in _WORD.findall(text):
+        for word in re.findall(_WORD, text):
             name, equals, value = word.partition("=")
             words.append(hide(name, value) if equals else word)
-        clean = _URL_PASSWORD.sub(url, " ".join(words))
+        clean = re.sub(_IN_URL, url, " ".join(words))
         return clean, tuple(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
 
     def __reduce__(self) -> tuple[type[Redactor], tuple[tuple[str, ...]]]:

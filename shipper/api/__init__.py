@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         Stored,
         Unavailable,
     )
-    from kpanic.shipper.api._reader import Reader, Readers, parse_fault, too_costly
+    from kpanic.shipper.api._reader import Reader, Readers
     from kpanic.shipper.api._secrets import REASON, hide_secrets, remember_secret, shown_reason
     from kpanic.shipper.api._settings import (
         TLS,
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         trust_context_only,
     )
     from kpanic.shipper.api._waiting import Stop, Waiter
-    from kpanic.shipper.api._watchdog import WATCHDOG, TooCostly, cost
+    from kpanic.shipper.api._watchdog import WATCHDOG, TooCostly, cost, parse_fault, too_costly
     from kpanic.shipper.files import FilePath, ReadFile, open_named
     from kpanic.shipper.origin import Origin
 
@@ -145,8 +145,6 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "kpanic.shipper.api._reader": (
         "Reader",
         "Readers",
-        "parse_fault",
-        "too_costly",
     ),
     "kpanic.shipper.api._secrets": (
         "REASON",
@@ -177,6 +175,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "WATCHDOG",
         "TooCostly",
         "cost",
+        "parse_fault",
+        "too_costly",
     ),
     "kpanic.shipper.document": ("Origin",),
     "kpanic.shipper.files": (

@@ -14,14 +14,14 @@ from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from kpanic.shipper.api._memory import MEMORY
-from kpanic.shipper.api._watchdog import WATCHDOG, TooCostly, cost
+from kpanic.shipper.api._watchdog import WATCHDOG, TooCostly, cost, parse_fault, too_costly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from kpanic.grammars.model import CrashReport
 
-__all__ = ["Reader", "Readers", "parse_fault", "too_costly"]
+__all__ = ["Reader", "Readers"]
 
 PATIENCE = 3
 """Number of quiet times from the last header until its report is complete, however slow the console."""
@@ -50,16 +50,6 @@ MOST_LINES: Final = 48_000
 MOST_TEXT: Final = 8 << 20
 RECENT: Final = 1 << 20
 """Maximum bytes of text before a crash that a parser holds."""
-
-
-def parse_fault(error: Exception) -> str:
-    """Return a line for the operator about an error that the grammar raised."""
-    return f"a fault of the grammar ends the reading ({type(error).__name__}: {error}); please report it"
-
-
-def too_costly(size: int) -> str:
-    """Return a line for the operator about text that was given up."""
-    return f"{size} bytes took more than {cost(size):.1f} s of a processor and are given up; please report it"
 
 
 class Reader:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 
 __all__ = ["REASON", "hide_secrets", "remember_secret", "shown_reason"]
@@ -19,8 +17,8 @@ LONG = 8
 """
 
 _secrets: set[str] = set()
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
-_URL_PASSWORD = re.compile(r"(://[^\s/:@]{0,200}:)[^\s/@]{1,200}@")
+_BASE64 = r"[A-Za-z0-9+/_-]{8,}={0,2}"
+_IN_URL = r"(://[^\s/:@]{0,200}:)[^\s/@]{1,200}@"  # a password
 
 
 def remember_secret(secret: str) -> None:
@@ -40,8 +38,8 @@ def hide_secrets(text: str) -> str:
         else:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", HIDDEN, text)
     if _secrets:
-        text = _BASE64.sub(_hidden_if_secret, text)
-    return _URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
+        text = re.sub(_BASE64, _hidden_if_secret, text)
+    return re.sub(_IN_URL, rf"\1{HIDDEN}@", text)
 
 
 def shown_reason(text: str) -> str:
@@ -50,6 +48,9 @@ def shown_reason(text: str) -> str:
 
 
 def _hidden_if_secret(found: re.Match[str]) -> str:
+    import base64  # noqa: PLC0415 - few processes have secrets
+    import binascii  # noqa: PLC0415
+
     word = found[0].rstrip("=").translate({ord("-"): "+", ord("_"): "/"})
     try:
         decoded = base64.b64decode(word + "=" * (-len(word) % 4)).decode("utf-8", "replace")

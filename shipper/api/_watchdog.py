@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["WATCHDOG", "TooCostly", "Watchdog", "cost"]
+__all__ = ["WATCHDOG", "TooCostly", "Watchdog", "cost", "parse_fault", "too_costly"]
 
 BASE: Final = 1.0
 """Processor seconds that any piece may take."""
@@ -33,6 +33,16 @@ class TooCostly(BaseException):
 def cost(size: int) -> float:
     """Return the processor seconds that so many bytes may take."""
     return BASE + BYTE * size
+
+
+def too_costly(size: int) -> str:
+    """Return a line for the operator about text that was given up."""
+    return f"{size} bytes took more than {cost(size):.1f} s of a processor and are given up; please report it"
+
+
+def parse_fault(error: Exception) -> str:
+    """Return a line for the operator about an error that the grammar raised."""
+    return f"a fault of the grammar ends the reading ({type(error).__name__}: {error}); please report it"
 
 
 class _Watch:

@@ -66,7 +66,8 @@ EMPTY = "is empty, there is nothing to read"
 CHUNK = 1 << 18
 """Bytes read at a time: one block of the scan."""
 
-PSTORE = re.compile(r"dmesg-[a-z_]+-\d+(?:\.enc\.z)?", re.ASCII)
+PSTORE = r"(?a:dmesg-[a-z_]+-\d+(?:\.enc\.z)?)"
+"""Names of pstore's records."""
 _ODD = bytes(set(range(0x20)) - set(b"\t\n\v\f\r\b\x1b\0"))  # NULs: the holes that a crash leaves in logs
 _BINARY_SHARE = 0.02
 _CUT_MEMBER = "unexpected end of data"
@@ -98,7 +99,8 @@ def origin_of(path: str, base: Origin) -> Origin:
             folder_epoch=folder.epoch,
             mtime=mtime,
         )
-    if PSTORE.fullmatch(os.path.basename(path)):  # noqa: PTH119
+    name = os.path.basename(path)  # noqa: PTH119
+    if name.startswith("dmesg-") and re.fullmatch(PSTORE, name):
         return replace(base, provider="pstore", path=path, host_stated=stated, own=is_own(path), mtime=mtime)
     return replace(base, path=path, host_stated=stated, mtime=mtime)
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from pathlib import Path
 from typing import IO, Final
 
 from kpanic.shipper.api import Unreadable
 from kpanic.shipper.files import open_beneath, open_folder, open_named
-from kpanic.shipper.inputs import confined
 
 __all__ = ["PROGRAM", "is_dump", "log_of", "names_dump"]
 
@@ -89,8 +87,11 @@ def log_of(path: str, head: bytes) -> IO[bytes]:
 
 def _by_makedumpfile(path: str, head: bytes) -> IO[bytes]:
     import shutil  # noqa: PLC0415 - few files are dumps
+    import signal  # noqa: PLC0415
     import subprocess  # noqa: PLC0415
     import tempfile  # noqa: PLC0415
+
+    from kpanic.shipper.inputs import confined  # noqa: PLC0415
 
     if head.startswith(_FLATTENED):
         raise Unreadable(
@@ -149,6 +150,8 @@ def _written(path: str, folder: str) -> IO[bytes]:
 def _reason(code: int, words: IO[bytes]) -> str:
     """Return the program's last message before its closing line, or the signal that ended it."""
     if code < 0:
+        import signal  # noqa: PLC0415 - as above
+
         return f"{PROGRAM} was ended by {signal.Signals(-code).name}"
     words.seek(0, os.SEEK_END)
     words.seek(max(0, words.tell() - 2000))

@@ -259,7 +259,7 @@ class _Folders:
     def _folders(self) -> Iterator[tuple[str, str, list[str]]]:
         for root in self._config.folders():
             for folder, names in walk_folders(root, self._refused):
-                records = sorted(name for name in names if PSTORE.fullmatch(name))
+                records = sorted(name for name in names if re.fullmatch(PSTORE, name))
                 if records:
                     yield root, folder, records
 

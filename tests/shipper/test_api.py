@@ -43,6 +43,21 @@ def test_to_parse_a_file_nothing_is_imported_that_only_services_need() -> None:
 
 
 @pytest.mark.process
+def test_for_a_plain_log_nothing_is_imported_that_only_other_logs_need() -> None:
+    script = "import sys; sys.argv[1:] = ['parse', '-']; from kpanic.__main__ import main\n"
+    script += "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    log = "[    1.000001] Kernel panic - not syncing: widget: it stopped\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, input=log
+    )
+    loaded = set(done.stderr.split())
+    assert "kernel panic: widget: it stopped" in done.stdout
+    assert "kpanic.grammars.parser" in loaded
+    needless = {"base64", "dataclasses", "heapq", "json", "resource", "signal", "subprocess", "demangle"}
+    assert not loaded & needless
+
+
+@pytest.mark.process
 def test_to_tell_the_state_of_the_store_no_grammar_is_imported() -> None:
     script = "import sys, kpanic.shipper.commands.status, kpanic.shipper.store; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

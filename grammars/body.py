@@ -79,7 +79,8 @@ class BlockSwitch:
 
         :returns: where that newline is, where the block ends, its kind and its value; None without a block.
         """
-        while found := self._begin.search(text, at):
+        search = self._begin.search
+        while found := search(text, at):
             at = found.start()
             for one in self._tried(found, text):
                 if element := one.read(text, at + 1):
@@ -88,18 +89,24 @@ class BlockSwitch:
             at += 1
         return None
 
-    def _tried(self, found: re.Match[str], text: str) -> Iterator[Block]:
-        """Yield the blocks that can begin at a place."""
-        if first := found[1]:
-            at = found.start(1)
-            literal = next((one for one in self._by_first[first] if text.startswith(one, at)), "")
-            if literal not in self._by_literal:
-                self._by_literal[literal] = [one for one in self._literal if literal.startswith(one.literals)]
-            yield from self._by_literal[literal]
-            if not literal or literal[-1].isalnum() or literal[-1] == "<":  # may be a part of their beginning
-                yield from self._others
+    def _tried(self, found: re.Match[str], text: str) -> Sequence[Block]:
+        """Return the blocks that can begin at a place."""
+        first = found[1]
+        if not first:
+            return (self._others[(found.lastindex or 0) - 2],)
+        at = found.start(1)
+        for literal in self._by_first[first]:
+            if text.startswith(literal, at):
+                break
         else:
-            yield self._others[(found.lastindex or 0) - 2]
+            literal = ""
+        tried = self._by_literal.get(literal)
+        if tried is None:
+            tried = [one for one in self._literal if literal.startswith(one.literals)]
+            if not literal or literal[-1].isalnum() or literal[-1] == "<":  # may be a part of their beginning
+                tried += self._others
+            self._by_literal[literal] = tried
+        return tried
 
 
 def _by_first(literals: Iterable[str]) -> dict[str, list[str]]:
@@ -155,8 +162,10 @@ class Body:
                     self._ended = True
                     return
                 at, end, kind, value = found
-                self._at = max(end - 1, at + 1)  # it may have ended with the newline before the next line
-                place, last = self._report.span(at, max(end - 1, at + 1))
+                self._at = end = max(
+                    end - 1, at + 1
+                )  # it may have ended with the newline before the next line
+                place, last = self._report.span(at, end)
                 facts.append(Fact(kind, value, tuple(self._report.lines[place : last + 1]), place))
             yield facts[number]
 

@@ -24,9 +24,11 @@ def folded(function: str) -> str:
     ``__pfx_f`` and ``__cfi_f`` are the padding in front of f (include/linux/linkage.h, 6.2), ``f_noprof`` is
     f behind the macro that counts its allocations (include/linux/alloc_tag.h, 6.10).
     """
-    if not function.startswith(CHECKS):
-        function = function.removeprefix("__cfi_")
-    return function.removeprefix("__pfx_").removesuffix("_noprof")
+    if function.startswith("__"):
+        if not function.startswith(CHECKS):
+            function = function.removeprefix("__cfi_")
+        function = function.removeprefix("__pfx_")
+    return function.removesuffix("_noprof")
 
 
 CHECKS: Final = ("__cfi_check", "__cfi_slowpath")

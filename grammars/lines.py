@@ -97,7 +97,7 @@ class Reader:
     @property
     def pending(self) -> bool:
         """Whether more input is needed to complete a line."""
-        return any(reader.pending for reader in self._busy)
+        return bool(self._busy) and any(reader.pending for reader in self._busy)
 
     def state(self) -> dict[int, dict[str, object]]:
         """Return the state of the transports' readers, by their numbers."""

@@ -7,12 +7,15 @@ integers; texts are as the kernel wrote them.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from kpanic.grammars.fact import Fact
+
+_NUMBER: Final = attrgetter("number")
 
 Kind = Literal[
     "panic",
@@ -212,7 +215,7 @@ class Step(Struct, frozen=True):
     def evidence(self) -> tuple[Line, ...]:
         """The lines of all sentences, each once, in the order of the file."""
         lines = {id(line): line for sentence in self.sentences for line in sentence.evidence}
-        return tuple(sorted(lines.values(), key=lambda line: line.number))
+        return tuple(sorted(lines.values(), key=_NUMBER))
 
     @property
     def parts(self) -> tuple[tuple[str, tuple[Line, ...]], ...]:

@@ -60,12 +60,14 @@ def _own(lines: Sequence[Line], head: int) -> Sequence[Line]:
     """
     first = lines[head]
     caller, timed = first.caller, first.time is not None
+    rest = lines[head:]
     if not caller:
-        rest = lines[head:]
         return list(_timed(rest)) if timed and None in map(_TIME, rest) else rest
+    if [line.caller for line in rest].count(caller) == len(rest):
+        return rest
     cpus = False
     chosen = []
-    for line in lines[head:]:
+    for line in rest:
         if line.caller == caller:
             chosen.append(line)
             cpus = cpus or line.text.startswith("Sending NMI")

@@ -80,7 +80,10 @@ def base(symbol: str) -> str:
     """
     if symbol.startswith("<"):
         return symbol
-    name = helpers.folded(_BUILT.split(symbol, 1)[0])
+    name = _BUILT.split(symbol, 1)[0] if "." in symbol or "$" in symbol else symbol
+    name = helpers.folded(name)
+    if not name.startswith("_"):
+        return name
     if name.startswith(_RUST):
         return _rust(name)
     mangled = _MANGLED.match(name)
@@ -97,9 +100,8 @@ def _rust(name: str) -> str:
 
 def bare(function: str) -> str:
     """Take the prefix of a system call's entry from a function."""
-    for prefix in PREFIXES:
-        if function.startswith(prefix):
-            return function[len(prefix) :]
+    if function.startswith(PREFIXES):
+        return function[next(len(prefix) for prefix in PREFIXES if function.startswith(prefix)) :]
     return function
 
 

@@ -130,9 +130,9 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
     known = frame.regex.groupindex
     fields = [known[field] for field in _FIELDS if field in known]  # groups are faster by number than by name
     called = "called" in known  # arm's first line names the innermost function and its caller
-    missing = [None] * (len(_FIELDS) - len(fields))
-    at, line = 0, -1
-    while at < len(text):
+    missing = (None,) * (len(_FIELDS) - len(fields))
+    at, line, end = 0, -1, len(text)
+    while at < end:
         line += 1
         found = match(text, at)
         at = text.index("\n", at) + 1
@@ -140,7 +140,7 @@ def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
             continue
         if called and not line:
             yield line, Frame(found["called"], stack=stack)
-        row: list[str | None] = [*found.group(*fields), *missing]
+        row: tuple[str | None, ...] = found.group(*fields) + missing
         name, address, offset, size, place, rest, guess, mark, home, inside, number = row
         if mark:
             stack = "" if mark[1] == "/" or mark == "<EOI>" else mark[1:-1]

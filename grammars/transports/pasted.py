@@ -53,7 +53,7 @@ class _Table(LineReader):
 class _Page(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         text = row.text
-        if any(entity in text for entity in _ENTITIES):
+        if "&" in text and any(entity in text for entity in _ENTITIES):
             import html  # noqa: PLC0415 - its table of entities is large, and few texts are from web pages
 
             text = html.unescape(text)

@@ -30,6 +30,6 @@ class Fact(NamedTuple):
     """Index of the first of them among the report's lines."""
 
 
-def lines_of(facts: Iterable[Fact], *kinds: str) -> tuple[Line, ...]:
-    """Return the lines of the facts of some kinds, or of all."""
-    return tuple([line for fact in facts if not kinds or fact.kind in kinds for line in fact.lines])
+def lines_of(facts: Iterable[Fact]) -> tuple[Line, ...]:
+    """Return the lines of some facts."""
+    return tuple([line for fact in facts for line in fact.lines])

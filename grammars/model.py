@@ -7,12 +7,15 @@ integers; texts are as the kernel wrote them.
 
 from __future__ import annotations
 
+from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kpanic.grammars.fact import Fact
 
 _NUMBER: Final = attrgetter("number")
@@ -271,7 +274,7 @@ class Analysis(Struct, frozen=True):
     """The answers of the dump; None if it was not opened."""
 
 
-class CrashReport(Struct, frozen=True):
+class CrashReport(Struct, frozen=True, dict=True):
     """One crash: its first report is the cause, later reports of the incident follow from it."""
 
     title: str
@@ -344,3 +347,14 @@ class CrashReport(Struct, frozen=True):
     def consequences(self) -> tuple[str, ...]:
         """Titles of the reports that followed from this one."""
         return tuple(fact.value for fact in self.followed_by)
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Fact]]:
+        found: dict[str, list[Fact]] = {}
+        for fact in self.facts:
+            found.setdefault(fact.kind, []).append(fact)
+        return found
+
+    def facts_of(self, kind: str) -> Sequence[Fact]:
+        """Return the facts of a kind, in their order."""
+        return self._by_kind.get(kind, ())

@@ -22,7 +22,7 @@ def _earlier_flags(report: CrashReport) -> tuple[str, ...]:
     """Return the taint flags without the one that this report set, which a panic below the header shows."""
     if report.taint is None:
         return ()
-    panic, owner = lines_of(report.facts, "panic"), lines_of(report.facts, "owner")
+    panic, owner = lines_of(report.facts_of("panic")), lines_of(report.facts_of("owner"))
     behind = panic and owner and panic[0].number < owner[0].number
     return tuple(flag for flag in report.taint.flags if not (behind and OF_ITSELF.get(flag) == report.cause))
 
@@ -69,9 +69,7 @@ def _earlier(report: CrashReport) -> Sentence | None:
 
 
 def _taint(report: CrashReport) -> Sentence | None:
-    said = next(
-        (fact for fact in report.facts if fact.kind == "owner" and fact.value.taint is not None), None
-    )
+    said = next((fact for fact in report.facts_of("owner") if fact.value.taint is not None), None)
     if said is None:
         return None
     flags = _earlier_flags(report)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kpanic.grammars.fact import lines_of
 from kpanic.grammars.model import Sentence
 from kpanic.grammars.reading.evidence import once
 
@@ -40,7 +39,10 @@ class Claim:
 
         :param lines: the lines that prove it; by default those of all facts of its kinds.
         """
-        evidence = once(lines_of(report.facts, *self.kinds) if lines is None else lines)
+        if lines is None:
+            evidence = once(*[fact.lines for kind in self.kinds for fact in report.facts_of(kind)])
+        else:
+            evidence = once(lines)
         if not evidence:
             return None
         return Sentence(self.words.format_map(fields) if fields else self.words, evidence)
@@ -73,4 +75,4 @@ SENTENCES: Final[list[Claim | Absence]] = []
 
 def step_sentences(*said: Sentence | None) -> tuple[Sentence, ...]:
     """Return the sentences that are not None."""
-    return tuple(sentence for sentence in said if sentence is not None)
+    return tuple([sentence for sentence in said if sentence is not None])

@@ -16,7 +16,7 @@ NAME: Final = "consequences"
 
 
 def _panicked(report: CrashReport) -> bool:
-    return any(fact.kind == "panic" for fact in report.facts)
+    return bool(report.facts_of("panic"))
 
 
 FOLLOWED: Final = Claim("It was followed by {titles}.", "consequence", derived=("titles",))
@@ -55,7 +55,7 @@ REBOOT: Final = Claim('It ended with "Rebooting in {time}".', "reboot")
 
 def _errors(report: CrashReport) -> Sentence | None:
     """Return the hardware errors between the header and the last line."""
-    errors = [fact for fact in report.facts if fact.kind == "hardware error"]
+    errors = report.facts_of("hardware error")
     count = "a hardware error" if len(errors) == 1 else f"{len(errors)} hardware errors"
     parts = listed(dict.fromkeys(fact.value["what"] for fact in errors))
     return ERRORS.say(report, count=count, parts=parts)
@@ -63,8 +63,8 @@ def _errors(report: CrashReport) -> Sentence | None:
 
 def read(report: CrashReport) -> Step:
     """List the later reports, and say how the kernel ended."""
-    panic = lines_of(report.facts, "panic")
-    reboot = next((fact for fact in report.facts if fact.kind == "reboot"), None)
+    panic = lines_of(report.facts_of("panic"))
+    reboot = next(iter(report.facts_of("reboot")), None)
     return Step(
         NAME,
         step_sentences(

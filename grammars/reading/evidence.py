@@ -20,7 +20,7 @@ _UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 def header(report: CrashReport) -> tuple[Line, ...]:
     """Return the header's lines; a report that lost its beginning has none."""
-    return lines_of(report.facts, "header") or report.lines[:1]
+    return lines_of(report.facts_of("header")) or report.lines[:1]
 
 
 def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:
@@ -54,11 +54,10 @@ def _is(symbol: str, wanted: str) -> bool:
 
 def register(report: CrashReport, wanted: str, value: str) -> tuple[Line, ...]:
     """Return the line of the dump with a register and its value, as printed."""
-    for fact in report.facts:
-        if fact.kind == "registers":
-            for number, (name, written) in enumerate(fact.value.values):
-                if (name, written) == (wanted, value):
-                    return (fact.lines[fact.value.place(number)],)
+    for fact in report.facts_of("registers"):
+        for number, (name, written) in enumerate(fact.value.values):
+            if (name, written) == (wanted, value):
+                return (fact.lines[fact.value.place(number)],)
     return ()
 
 

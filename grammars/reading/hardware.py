@@ -31,12 +31,12 @@ COMPLAINED: Final = Claim(
 SILENT: Final = Absence(
     "No known hardware error message is between line {start}, the start of the boot, and line {crash}, "
     "the crash.",
-    lambda report: not report.hardware_errors and bool(lines_of(report.facts, "banner")),
+    lambda report: not report.hardware_errors and bool(lines_of(report.facts_of("banner"))),
 )
 UNSEEN: Final = Absence(
     "The lines that were read contain no known hardware error message, but they begin after the start "
     "of the boot.",
-    lambda report: not report.hardware_errors and not lines_of(report.facts, "banner"),
+    lambda report: not report.hardware_errors and not lines_of(report.facts_of("banner")),
 )
 
 
@@ -62,7 +62,7 @@ def _complaints(report: CrashReport) -> tuple[Sentence | None, ...]:
     complaints = report.hardware_errors
     count = "a hardware error" if len(complaints) == 1 else f"{len(complaints)} hardware errors"
     parts = listed(dict.fromkeys(fact.value["what"] for fact in complaints))
-    start = lines_of(report.facts, "banner")[:1]
+    start = lines_of(report.facts_of("banner"))[:1]
     return (
         COMPLAINED.say(
             report,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.fact import lines_of
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
@@ -48,12 +49,12 @@ def _kernel(report: CrashReport) -> Sentence | None:
     kernel, whose = report.kernel, report.kernel.distribution
     if not kernel.release:
         return None
-    said = [fact for fact in report.facts if fact.kind == "banner"] or [
-        fact for fact in report.facts if fact.kind == "owner" and fact.value.release == kernel.release
+    said = report.facts_of("banner") or [
+        fact for fact in report.facts_of("owner") if fact.value.release == kernel.release
     ]
     return KERNEL.say(
         report,
-        [line for fact in said for line in fact.lines],
+        lines_of(said),
         release=kernel.release,
         distribution=f" ({f'{whose.name} {whose.version}'.strip()})" if whose else "",
         architecture=f" on {kernel.architecture}" if kernel.architecture else "",

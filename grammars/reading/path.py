@@ -216,7 +216,7 @@ def _suspect(report: CrashReport) -> tuple[Sentence | None, ...]:
 def _walked(report: CrashReport) -> tuple[Line, ...]:
     """Return the lines from which a function's name is derived: the frames or the instruction pointer."""
     kinds = ("frames", "pointer")
-    found = (fact.lines for kind in kinds for fact in report.facts if fact.kind == kind)
+    found = (fact.lines for kind in kinds for fact in report.facts_of(kind))
     return next(found, header(report))
 
 
@@ -269,7 +269,7 @@ def _inside(report: CrashReport, functions: Sequence[str], found: Entry) -> tupl
     """Describe an entry in detail, with the lines that prove it."""
     proof = frame(report, functions[found.at])
     if found.kind == "work":
-        named = next((fact for fact in report.facts if fact.kind == "work queue"), None)
+        named = next(iter(report.facts_of("work queue")), None)
         if named is None:
             return "a work queue", proof
         return f"a work queue ({named.value['name'].strip()[:80]})", (*named.lines, *proof)

@@ -77,7 +77,7 @@ def read(report: CrashReport) -> Step:
 
 
 def _sysrq(report: CrashReport) -> tuple[Sentence | None, ...]:
-    trigger = [line for fact in report.facts if fact.kind == "trigger" for line in fact.lines]
+    trigger = lines_of(report.facts_of("trigger"))
     written = frame(report, "write_sysrq_trigger")
     if written:
         return (WRITTEN.say(report, once(trigger, written)),)
@@ -88,9 +88,7 @@ def _blocked(report: CrashReport) -> tuple[Sentence | None, ...]:
     fields = _header(report)
     if not {"comm", "pid", "seconds"} <= set(fields):
         return ()
-    state = next(
-        (fact for fact in report.facts if fact.kind == "task" and fact.value.state[:1] in _STATES), None
-    )
+    state = next((fact for fact in report.facts_of("task") if fact.value.state[:1] in _STATES), None)
     return (
         BLOCKED.say(report, name=fields["comm"], pid=fields["pid"], seconds=fields["seconds"]),
         STATE.say(report, state.lines, state=_STATES[state.value.state[:1]]) if state else None,
@@ -99,13 +97,11 @@ def _blocked(report: CrashReport) -> tuple[Sentence | None, ...]:
 
 def _header(report: CrashReport) -> dict[str, str]:
     """Return the fields of the header."""
-    return next((fact.value for fact in report.facts if fact.kind == "header"), {})
+    return next((fact.value for fact in report.facts_of("header")), {})
 
 
 def _trigger(report: CrashReport, what: str) -> Fact | None:
-    return next(
-        (fact for fact in report.facts if fact.kind == "trigger" and fact.value["what"] == what), None
-    )
+    return next((fact for fact in report.facts_of("trigger") if fact.value["what"] == what), None)
 
 
 def _unclaimed(report: CrashReport) -> tuple[Sentence | None, ...]:
@@ -116,7 +112,7 @@ def _unclaimed(report: CrashReport) -> tuple[Sentence | None, ...]:
 def _starved(report: CrashReport) -> tuple[Sentence | None, ...]:
     found = _trigger(report, KILLER)
     asked = found if found and "asked" in found.value else None
-    asked = next((fact for fact in report.facts if fact.kind == "request"), asked)
+    asked = next(iter(report.facts_of("request")), asked)
     if asked:
         return (ASKED.say(report, asked.lines[:1]),)
     return (STARVED.say(report, found.lines, task=found.value["task"]),) if found else ()
@@ -148,13 +144,13 @@ def _running(report: CrashReport) -> Sentence | None:
     cpu = f" on CPU {process.cpu}" if process.cpu is not None else ""
     if process.pid == 0:
         return IDLE.say(report, cpu=cpu)
-    owners = [fact for fact in report.facts if fact.kind == "owner" and fact.value.process.pid is not None]
+    owners = [fact for fact in report.facts_of("owner") if fact.value.process.pid is not None]
     lines = lines_of(owners) or _did(report) or header(report)
     if process.pid is None:
         return None
     if report.cause == "memory-leak":
         return ALLOCATED.say(report, lines, task=process.name, pid=process.pid)
-    if not owners and (shown := lines_of(report.facts, "task")) and process.name in shown[0].text:
+    if not owners and (shown := lines_of(report.facts_of("task"))) and process.name in shown[0].text:
         return SHOWN.say(report, shown[:1], task=process.name, pid=process.pid)
     return RUNNING.say(
         report,
@@ -170,13 +166,12 @@ def _tested(report: CrashReport) -> Sentence | None:
     """Say that a test of the kernel was running."""
     if report.process.name != KUNIT:
         return None
-    return TESTED.say(report, lines_of(report.facts, "owner") or header(report))
+    return TESTED.say(report, lines_of(report.facts_of("owner")) or header(report))
 
 
 def _policy(report: CrashReport) -> Sentence | None:
-    for fact in report.facts:
-        if fact.kind == "panic":
-            for reason, policy in _POLICIES:
-                if reason in fact.value:
-                    return POLICY.say(report, fact.lines, policy=policy)
+    for fact in report.facts_of("panic"):
+        for reason, policy in _POLICIES:
+            if reason in fact.value:
+                return POLICY.say(report, fact.lines, policy=policy)
     return None

@@ -61,7 +61,7 @@ ENOUGH: Final = Claim(
 
 def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     """Return the confidence in the cause, and the reason for it."""
-    if report.cause == "sysrq" and lines_of(report.facts, "trigger"):
+    if report.cause == "sysrq" and lines_of(report.facts_of("trigger")):
         return "certain", "the log says that SysRq triggered it"
     if report.kind == "panic" and report.cause in STATED and report.doubt == NO_TRACE:
         return "certain", "the kernel states the cause, although the log contains no call trace of it"
@@ -119,7 +119,7 @@ def _why(report: CrashReport, known: Cause, *, needed: bool) -> Sentence | None:
     if known.question:
         return ALIVE.say(report, question=known.question)
     facts = (*report.facts, *report.hardware_errors)
-    lines = head if "header" in known.proof else lines_of(facts, *known.proof)
+    lines = head if "header" in known.proof else lines_of(fact for fact in facts if fact.kind in known.proof)
     if lines:
         return ENOUGH.say(report, lines[:PROOFS], why=known.why)
     return ENOUGH.say(report, head, why=known.otherwise)
@@ -171,7 +171,7 @@ def _memory(report: CrashReport) -> Iterator[str]:
     """Yield what to do next after the kernel ran out of memory."""
     if CRASH_KERNEL in report.kernel.command_line:
         yield "Reserve more memory for the crash kernel (crashkernel= of the kernel that it dumps)."
-    if any(fact.kind == "panic" and "panic_on_oom" in fact.value for fact in report.facts):
+    if any("panic_on_oom" in fact.value for fact in report.facts_of("panic")):
         yield "sysctl vm.panic_on_oom  # 0: kill a process instead"
 
 

@@ -108,7 +108,7 @@ def _code(report: CrashReport, found: Instruction | None) -> Sentence | None:
     if found is not None:
         claim, more, used = _instruction(report, found)
         proof = (register(report, one.name, one.written) for one in used)
-        lines = once(lines_of(report.facts, "code"), *proof)
+        lines = once(lines_of(report.facts_of("code")), *proof)
         return claim.say(report, lines, text=found.text, more=more)
     if report.code and report.ip and report.ip.symbol and (bytes_ := _AT.search(report.code)):
         return UNDECODED.say(report, bytes=bytes_[1])

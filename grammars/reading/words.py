@@ -94,7 +94,7 @@ def _address(report: CrashReport) -> Sentence | None:
     lines = _holding(report, address)
     if not address:
         return NULL.say(report, lines)
-    told = next((fact for fact in report.facts if fact.kind == "place"), None)
+    told = next(iter(report.facts_of("place")), None)
     if told is not None and hexadecimal(told.value["address"]) == address:
         return TOLD.say(report, told.lines, address=f"{address:x}", place=told.value["place"].strip())
     place = machines.find(report.kernel.architecture).locate(address).words
@@ -127,8 +127,8 @@ def _access(report: CrashReport, access: Fact) -> Sentence | None:
 
 def _details(report: CrashReport) -> tuple[Sentence | None, ...]:
     """Return sentences about the lines below the header of a sanitizer's or lockdep's report."""
-    access = next((fact for fact in report.facts if fact.kind == "access"), None)
-    locks = [fact for fact in report.facts if fact.kind == "lock"]
+    access = next(iter(report.facts_of("access")), None)
+    locks = report.facts_of("lock")
     wanted = next((fact for fact in locks if "task" in fact.value), None)
     return (
         _access(report, access) if access else None,

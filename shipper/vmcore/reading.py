@@ -81,7 +81,7 @@ def _entries(report: CrashReport) -> tuple[int, ...]:
     """
     if report.cause != "list-corruption":
         return ()
-    said = " ".join(line.text for line in lines_of(report.facts, "header"))
+    said = " ".join(line.text for line in lines_of(report.facts_of("header")))
     return tuple(int(digits, 16) for digits in _ADDRESS.findall(said))
 
 

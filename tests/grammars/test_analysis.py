@@ -258,7 +258,7 @@ def rack(report: CrashReport) -> Step | None:
     """A whole step of a site's own: where the machine stands, and the line that it was found by."""
     racks = {"node1": "row 3, rack 7"}
     found = racks.get(report.hostname)
-    said = Sentence(f"The machine stands in {found}.", lines_of(report.facts, "owner"))
+    said = Sentence(f"The machine stands in {found}.", lines_of(report.facts_of("owner")))
     return Step("rack", (said,)) if found else None
 
 

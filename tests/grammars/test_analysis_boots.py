@@ -154,7 +154,7 @@ def test_the_boot_of_a_crash_kernel_proves_that_the_one_before_died() -> None:
 def test_the_boot_instant_and_the_machine_are_the_boots_own() -> None:
     report = crash("null_read")
     assert report.boot_epoch is not None
-    clock = next(iter(lines_of(report.facts, "clock")))
+    clock = next(iter(lines_of(report.facts_of("clock"))))
     assert clock.time is not None
     assert f"({round(report.boot_epoch + clock.time)})" in clock.text
     assert report.hardware

@@ -64,7 +64,7 @@ GLUED = """\
 def test_who_was_running_may_stand_behind_what_a_console_put_before_it() -> None:
     crash = read(GLUED)
     assert (crash.process.name, crash.kernel.release) == ("swapper/2", "5.4.61-android11")
-    assert [line.number for line in lines_of(crash.facts, "owner")] == [3]
+    assert [line.number for line in lines_of(crash.facts_of("owner"))] == [3]
 
 
 def test_who_was_running_behind_a_trace_is_another() -> None:

@@ -42,7 +42,7 @@ def test_kernel_and_boot_image(crash: CrashReport) -> None:
 def test_somebody_triggered_it(crash: CrashReport) -> None:
     assert crash.cause == "sysrq"
     assert crash.blame.function == "sysrq_handle_crash"
-    assert [line.text for line in lines_of(crash.facts, "trigger")] == ["SysRq : Trigger a crash"]
+    assert [line.text for line in lines_of(crash.facts_of("trigger"))] == ["SysRq : Trigger a crash"]
     assert crash.status == "complete"
     assert crash.kind == "oops"
     assert crash.fatal  # the kernel sets panic_on_oops before it crashes itself

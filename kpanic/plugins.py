@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -45,21 +46,33 @@ def _registered() -> tuple[Point, ...]:
     """
     found: list[Point] = []
     seen: set[str] = set()
-    for folder in map(Path, sys.path):
-        for file in sorted(folder.glob("*.dist-info/entry_points.txt")):
-            distribution = file.parent.name.partition("-")[0].lower()
+    for folder in sys.path:
+        for name, text in _entry_points(folder):
+            distribution = name.partition("-")[0].lower()
             if distribution in seen:  # the first on the path is the one that is imported
                 continue
             seen.add(distribution)
             group = ""
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in text.splitlines():
                 words = line.partition("#")[0].strip()
                 if words.startswith("["):
                     group = words.strip("[] ")
                 elif words and group.startswith("kpanic."):
-                    name, _, value = words.partition("=")
-                    found.append(Point(name.strip(), value.partition("[")[0].strip(), group))
+                    point, _, value = words.partition("=")
+                    found.append(Point(point.strip(), value.partition("[")[0].strip(), group))
     return tuple(found)
+
+
+def _entry_points(folder: str) -> Iterator[tuple[str, str]]:
+    """Yield the name of each distribution's folder in a folder of the path, with its file of entry points."""
+    try:
+        inside = sorted(os.listdir(folder or "."))  # noqa: PTH208 - pathlib takes five times as long
+    except OSError:  # there is no such folder, or it is a zip file
+        return
+    for name in inside:
+        if name.endswith(".dist-info"):
+            with suppress(OSError), open(f"{folder or '.'}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123
+                yield name, file.read().decode("utf-8", "replace")
 
 
 @cache

@@ -11,6 +11,9 @@ translation is exact, and a pattern made of them cannot take exponential time::
     FollowedBy(a)         (?=A)                       UpTo(a)         (?>(?:(?!A)[^\n])*)
     Lines(a)              (?>(?:A\n)+)
 
+The pattern leaves out groups that change nothing: a word whose parts cannot take each other's characters has
+possessive repeats instead, and a choice or a lookahead, which is atomic itself, needs none around all of it.
+
 A name in several alternatives is numbered, because :mod:`re` requires distinct names. A repetition of
 elements with fields cannot be one pattern, because :mod:`re` keeps only the last repeat: such an element is
 compiled alone, and its reader loops.
@@ -18,6 +21,7 @@ compiled alone, and its reader loops.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
@@ -39,12 +43,16 @@ _TRANSPARENT: Final = (pp.Combine, pp.Suppress, pp.Group, pp.Forward)
 
 
 _SPECIAL: Final = re.compile(r"[\\.^$*+?{}\[\]|()]")
-_SIMPLE: Final = re.compile(
-    r"(?P<characters>\[\^?\]?(?:\\.|[^\]\\])*\]|\\[wWsSdD])(?P<times>[*+?]|\{\d+(?:,\d*)?\})?"
+_SET: Final = r"\[\^?\]?(?:\\.|[^\]\\])*\]"
+_PART: Final = re.compile(
+    rf"(?P<characters>{_SET}|\\[wWsSdDtn]|\\[^\w\s]|[^\\.^$*+?{{}}\[\]|()])"
+    r"(?P<times>[*+?]|\{(?P<least>\d+)(?P<most>,\d*)?\})?(?![*+?])"
 )
-"""Characters of one kind."""
-_CHARACTER: Final = re.compile(r"\\?[^\\]|\[\^?\]?(?:\\.|[^\]\\])*\]")
+"""Characters of one kind, and how often."""
+_CHARACTER: Final = re.compile(rf"\\?[^\\]|{_SET}")
 """One character."""
+_UNICODE: Final = re.compile(r"\\[wWsSdD]")
+_BRACKET: Final = re.compile(rf"\\.|{_SET}|[()]", re.DOTALL)
 
 
 class GrammarError(ValueError):
@@ -97,12 +105,12 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
         case pp.And():
             return _in_sequence(element.exprs, names)
         case pp.MatchFirst():
-            return f"(?>{'|'.join(_choices(element.exprs, names))})"
+            return f"(?>{'|'.join(map(_bare, _choices(element.exprs, names)))})"
         case pp.Opt():
             choices = _choices([element.expr], names)
             if len(choices) == 1 and _CHARACTER.fullmatch(choices[0]):
                 return f"{choices[0]}?+"
-            return f"(?>{'|'.join([*choices, ''])})"
+            return f"(?>{'|'.join([*map(_bare, choices), ''])})"
         case pp.OneOrMore() | pp.ZeroOrMore():
             before = names and names.total()
             repeat = "+" if isinstance(element, pp.OneOrMore) else "*"
@@ -111,9 +119,9 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
                 raise GrammarError(f"fields cannot repeat: {element}")
             return inner
         case pp.NotAny():
-            return f"(?!{_translate(element.expr, None)})"
+            return f"(?!{_bare(_translate(element.expr, None))})"
         case pp.FollowedBy():
-            return f"(?={_translate(element.expr, names)})"
+            return f"(?={_bare(_translate(element.expr, names))})"
         case UpTo():
             target = _translate(element.expr, None)
             first = f"[^\\n]{{{element.least}}}" if element.least else ""
@@ -185,9 +193,54 @@ def _end_of(element: pp.ParserElement, elements: Sequence[pp.ParserElement], at:
 
 def _atomic(leaf: str) -> str:
     """Return a leaf that gives nothing back, in the form that :mod:`re` compiles and matches fastest."""
-    if simple := _SIMPLE.fullmatch(leaf):
-        return f"{leaf}+" if simple["times"] else leaf
-    return f"(?>{leaf})"
+    parts = list(_PART.finditer(leaf))
+    if "".join([part[0] for part in parts]) != leaf or not all(map(_certain, parts, _behind(parts))):
+        return f"(?>{leaf})"
+    return "".join([f"{part[0]}+" if _varies(part) else part[0] for part in parts])
+
+
+def _varies(part: re.Match[str]) -> bool:
+    """Tell whether a part of a leaf may take more or fewer characters."""
+    return bool(part["times"]) and (part["least"] is None or part["most"] is not None)
+
+
+def _behind(parts: Sequence[re.Match[str]]) -> list[list[str]]:
+    """Return for each part of a leaf what the text behind it may begin with, as sets of characters."""
+    found: list[list[str]] = []
+    behind: list[str] = []
+    for part in reversed(parts):
+        found.append(behind)
+        needless = part["times"] in {"*", "?"} or part["least"] == "0"
+        behind = [part["characters"], *(behind if needless else ())]
+    return found[::-1]
+
+
+def _certain(part: re.Match[str], behind: Iterable[str]) -> bool:
+    """Tell whether a part of a leaf can give nothing back: nothing behind it takes its characters."""
+    if not _varies(part):
+        return True
+    own = _characters(part["characters"])
+    return all(own.isdisjoint(_characters(other)) for other in behind)
+
+
+@functools.lru_cache(maxsize=256)
+def _characters(kind: str) -> frozenset[str]:
+    """Return the characters of a kind, all beyond ASCII as one."""
+    matches = re.compile(kind).fullmatch
+    beyond = kind.startswith("[^") or _UNICODE.search(kind) is not None or not kind.isascii()
+    return frozenset([*filter(matches, map(chr, range(128))), *(["beyond"] if beyond else [])])
+
+
+def _bare(pattern: str) -> str:
+    """Return the inside of a pattern that is one atomic group; others as they are."""
+    if not pattern.startswith("(?>"):
+        return pattern
+    depth = 0
+    for mark in _BRACKET.finditer(pattern):
+        depth += (mark[0] == "(") - (mark[0] == ")")
+        if not depth and mark[0] == ")":
+            return pattern[3:-1] if mark.end() == len(pattern) else pattern
+    return pattern
 
 
 def beginnings(expression: pp.ParserElement) -> tuple[str, ...]:

@@ -199,7 +199,8 @@ def frame() -> ParserElement:
     number = ("(null)" | "0x" + k.hex_digits(4, 16)("number")) + k.spaces + inside + k.end_of_line
     guess = k.Opt(k.Regex(r"\?[ \t]+")("guess"))
     code = guess + (home + k.frame_symbol | number)
-    return k.spaces + k.Opt(k.mark("mark")) + k.spaces + address + (nothing | k.spaces + code)
+    before = k.FollowedBy(k.Regex(r"[<\[]")) + k.Opt(k.mark("mark")) + k.spaces + address
+    return k.spaces + k.Opt(before) + (k.spaces + code | nothing)
 
 
 @block("frames", lambda fields: Trace(fields["lines"], frame), each=frame)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from pyparsing import ParserElement
 
-__all__ = ["Sentence", "Unsought", "checksum"]
+__all__ = ["MOST_LINES", "Sentence", "Unsought", "checksum"]
+
+MOST_LINES: Final = 1000
+"""Maximum lines of a block of lines that repeat."""
 
 LANGUAGE: Final = (
     "kpanic.grammars.vocabulary.elements",

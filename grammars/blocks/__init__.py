@@ -11,14 +11,15 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from kpanic.grammars.sentence import Sentence, Unsought
+from kpanic.grammars.sentence import MOST_LINES, Sentence, Unsought
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import re
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pyparsing import ParserElement
 
-__all__ = ["Block", "block", "sentence"]
+__all__ = ["Block", "Rows", "block", "rows", "sentence"]
 
 
 class Block(Unsought):
@@ -63,6 +64,52 @@ class Block(Unsought):
         return None if found is None else (found[0], self.meaning(found[1]))
 
 
+class Rows(Block):
+    """Lines that each match one sentence, and nothing else.
+
+    They are matched one by one, so that the fields of a line need no second match.
+
+    :param each: the sentence.
+    :param meaning: makes the value of the block from its text and the lines' matches.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        build: Callable[[], ParserElement],
+        kind: str,
+        meaning: Callable[[str, Sequence[re.Match[str]]], Any],
+        each: Sentence,
+    ) -> None:
+        super().__init__(key, build, kind, lambda fields: meaning(fields["lines"], ()), each)
+        self._of_matches = meaning
+        self._line = each
+
+    def match(self, text: str, at: int = 0) -> tuple[int, dict[str, str]] | None:
+        """Match the lines from ``at`` on, as the pattern of all of them does."""
+        matches = self._matches(text, at)
+        if not matches:
+            return None
+        end = matches[-1].end() + 1
+        return end, {"lines": text[at:end]}
+
+    def read(self, text: str, at: int) -> tuple[int, Any] | None:
+        """Return the end of the lines that begin ``at`` an offset, and their value; None without any."""
+        matches = self._matches(text, at)
+        if not matches:
+            return None
+        end = matches[-1].end() + 1
+        return end, self._of_matches(text[at:end], matches)
+
+    def _matches(self, text: str, at: int) -> list[re.Match[str]]:
+        match = self._line.regex.match
+        found: list[re.Match[str]] = []
+        while (one := match(text, at)) and text.startswith("\n", one.end()) and len(found) < MOST_LINES:
+            found.append(one)
+            at = one.end() + 1
+        return found
+
+
 def block(
     kind: str, meaning: Callable[[Mapping[str, str]], Any], *, each: Sentence | None = None
 ) -> Callable[[Callable[[], ParserElement]], Block]:
@@ -70,6 +117,17 @@ def block(
 
     def make(build: Callable[[], ParserElement]) -> Block:
         return Block(_key(build), build, kind, meaning, each)
+
+    return make
+
+
+def rows(
+    kind: str, meaning: Callable[[str, Sequence[re.Match[str]]], Any], *, each: Sentence
+) -> Callable[[Callable[[], ParserElement]], Rows]:
+    """Make a block of lines from the decorated function, which returns ``Lines`` of ``each``."""
+
+    def make(build: Callable[[], ParserElement]) -> Rows:
+        return Rows(_key(build), build, kind, meaning, each)
 
     return make
 

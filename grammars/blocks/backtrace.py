@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from kpanic.grammars import vocabulary as k
-from kpanic.grammars.blocks import block, sentence
+from kpanic.grammars.blocks import block, rows, sentence
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Frame
 from kpanic.grammars.numbers import distance, hexadecimal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pyparsing import ParserElement
 
@@ -48,13 +48,23 @@ class Trace:
     :param frame: the sentence of one line.
     :param machine: ``uname -m`` of the only machine with this format of frames; empty if several have it.
     :param linked: whether the format needs no opening line.
+    :param matches: the match of each line, if they were matched one by one.
     """
 
-    __slots__ = ("_frame", "_frames", "_places", "_text", "linked", "machine")
+    __slots__ = ("_frame", "_frames", "_matches", "_places", "_text", "linked", "machine")
 
-    def __init__(self, text: str, frame: Sentence, machine: str = "", *, linked: bool = False) -> None:
+    def __init__(
+        self,
+        text: str,
+        frame: Sentence,
+        machine: str = "",
+        *,
+        linked: bool = False,
+        matches: Sequence[re.Match[str]] = (),
+    ) -> None:
         self._text = text
         self._frame = frame
+        self._matches = matches
         self._frames: tuple[Frame, ...] | None = None
         self._places: tuple[int, ...] = ()
         self.machine = machine
@@ -80,8 +90,10 @@ class Trace:
 
     def _read(self) -> Iterator[tuple[int, Frame]]:
         """Yield each frame with the index of its line."""
-        read = _read_rows if "decimal" in self._frame.regex.groupindex else _read_frames
-        return read(self._text, self._frame)
+        if "decimal" in self._frame.regex.groupindex:
+            return _read_rows(self._text, self._frame)
+        matches = enumerate(self._matches) if self._matches else _matches(self._text, self._frame)
+        return _read_frames(matches, self._frame)
 
     def mentions(self, text: str) -> bool:
         """Tell whether the lines contain a text, without parsing them."""
@@ -104,6 +116,7 @@ class Trace:
             found = list(self._read())
             self._frames = tuple([frame for _, frame in found])
             self._places = tuple([place for place, _ in found])
+            self._matches = ()
         return self._frames
 
     @property
@@ -120,24 +133,32 @@ def _read_rows(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
             yield number, Frame(found["name"], int(found["decimal"]), None, found["home"] or "", address)
 
 
-def _read_frames(text: str, frame: Sentence) -> Iterator[tuple[int, Frame]]:
+def _matches(text: str, frame: Sentence) -> Iterator[tuple[int, re.Match[str]]]:
+    """Yield the match of each line that has one, with the index of the line."""
+    match = frame.regex.match
+    at, line, end = 0, 0, len(text)
+    while at < end:
+        if found := match(text, at):
+            yield line, found
+        at = text.index("\n", at) + 1
+        line += 1
+
+
+def _read_frames(
+    matches: Iterable[tuple[int, re.Match[str]]], frame: Sentence
+) -> Iterator[tuple[int, Frame]]:
     """Read line by line; the name of a stack applies until its end or the next name.
 
     Yield each frame with the index of its line.
+
+    :param matches: those of the lines, with the lines' indices.
     """
     stack = ""
-    match = frame.regex.match
     known = frame.regex.groupindex
     fields = [known[field] for field in _FIELDS if field in known]  # groups are faster by number than by name
     called = "called" in known  # arm's first line names the innermost function and its caller
     missing = (None,) * (len(_FIELDS) - len(fields))
-    at, line, end = 0, -1, len(text)
-    while at < end:
-        line += 1
-        found = match(text, at)
-        at = text.index("\n", at) + 1
-        if found is None:
-            continue
+    for line, found in matches:
         if called and not line:
             yield line, Frame(found["called"], stack=stack)
         row: tuple[str | None, ...] = found.group(*fields) + missing
@@ -203,7 +224,7 @@ def frame() -> ParserElement:
     return k.spaces + k.Opt(before) + (k.spaces + code | nothing)
 
 
-@block("frames", lambda fields: Trace(fields["lines"], frame), each=frame)
+@rows("frames", lambda text, matches: Trace(text, frame, matches=matches), each=frame)
 def frames() -> ParserElement:
     """dump_stack+0x10/0x20
     <IRQ>

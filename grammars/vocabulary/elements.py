@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pyparsing as pp
 from pyparsing import Combine, FollowedBy, Literal, MatchFirst, OneOrMore, Opt, Regex, ZeroOrMore
 
+from kpanic.grammars.sentence import MOST_LINES
+
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
@@ -131,7 +133,7 @@ class Lines(pp.ParseElementEnhance):
     :param most: maximum number of lines.
     """
 
-    def __init__(self, line: ParserElement | str, *, least: int = 1, most: int = 1000) -> None:
+    def __init__(self, line: ParserElement | str, *, least: int = 1, most: int = MOST_LINES) -> None:
         super().__init__(line)
         self.least, self.most = least, most
         self._may_return_empty = least == 0

@@ -7,12 +7,13 @@ compiled together.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 _WORD: Final = regex(r"\w+")
 _MARK: Final = regex(r"(?s:\\.)|[\[\]()|]")
@@ -24,14 +25,14 @@ _PART: Final = regex(r"(?:\(\?:([\w|]*)\)|(\w)(?=\?))(\??)|(\^|\$|\w+(?![?*+]))"
 class Names:
     """Rules about names, each a regular expression with a reason."""
 
-    def __init__(self, rules: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, rules: Sequence[tuple[str, str]]) -> None:
         """Sort the alternatives of every rule by the matching that they need."""
         self._starts: dict[str, str] = {}
         self._whole: dict[str, str] = {}
         self._inside: dict[str, str] = {}
-        others: list[tuple[str, str]] = []
-        for pattern, reason in rules:
-            rest = []
+        others: list[tuple[int, str]] = []
+        self._reasons = [reason for _, reason in rules]
+        for number, (pattern, reason) in enumerate(rules):
             for choice in alternatives(pattern):
                 word = choice.removeprefix("^")
                 if _WORD.fullmatch(word):
@@ -39,12 +40,10 @@ class Names:
                 elif choice[0] == "^" and choice[-1] == "$" and _WORD.fullmatch(word[:-1]):
                     self._whole.setdefault(word[:-1], reason)
                 else:
-                    rest.append(choice)
-            if rest:
-                others.append(("|".join(rest), reason))
+                    others.append((number, choice))
         self._prefixes = tuple(self._starts)
-        self._pattern = regex("|".join(f"({pattern})" for pattern, _ in others)) if others else None
-        self._reasons = tuple(reason for _, reason in others)
+        self._beginnings = _Choices([(number, choice) for number, choice in others if choice[0] == "^"])
+        self._anywhere = _Choices([(number, choice) for number, choice in others if choice[0] != "^"])
 
     def reason(self, name: str, *, anchored: bool = False) -> str:
         """Return the reason of a rule that matches a name, else an empty text.
@@ -58,12 +57,31 @@ class Names:
         for word, reason in self._inside.items():
             if name.startswith(word) if anchored else word in name:
                 return reason
-        if self._pattern is None:
-            return ""
+        first = self._beginnings.number(name, anchored=True)
+        other = self._anywhere.number(name, anchored=anchored)
+        number = min(first, other)
+        return self._reasons[number] if number < NONE else ""
+
+
+class _Choices:
+    """Patterns of rules, each with the rule's number, as one."""
+
+    def __init__(self, choices: Sequence[tuple[int, str]]) -> None:
+        found: dict[int, list[str]] = {}
+        for number, choice in choices:
+            found.setdefault(number, []).append(choice)
+        self._numbers = tuple(found)
+        self._pattern = regex("|".join(f"({'|'.join(alike)})" for alike in found.values()))
+
+    def number(self, name: str, *, anchored: bool) -> int:
+        """Return the number of the first rule that matches a name; :data:`NONE` if none does."""
+        if not self._numbers:
+            return NONE
         match = self._pattern.match(name) if anchored else self._pattern.search(name)
-        return self._reasons[match.lastindex - 1] if match and match.lastindex else ""
+        return self._numbers[match.lastindex - 1] if match and match.lastindex else NONE
 
 
+NONE: Final = sys.maxsize
 EXPANDED: Final = 40
 """Maximum words into which a choice is expanded; ``(?:a|b)_(?:c|d)`` is four."""
 

@@ -236,7 +236,9 @@ class Transports:
     def unusual(self, text: str) -> set[int]:
         """Return which lines, from 0 on, may be another transport's although they have the usual form."""
         found: set[int] = set()
-        for word in self._unusual:  # one search a word is fastest
+        for word in self._unusual:  # one search a word is fastest, and one for a rare first character first
+            if word[0] not in text:
+                continue
             line = place = 0
             at = text.find(word)
             while at >= 0:

@@ -300,7 +300,7 @@ def test_a_panic_may_have_its_reason_on_the_next_line(end: str) -> None:
     assert (crash.title, crash.blame.function) == ("kernel panic: widget: it stopped", "widget_stop")
     assert crash.reason == "Kernel panic - not syncing: widget: it stopped"
     for kind in ("header", "panic"):
-        assert [line.number for line in lines_of(crash.facts, kind)] == [1, 2]
+        assert [line.number for line in lines_of(crash.facts_of(kind))] == [1, 2]
     (panic,) = (fact for fact in crash.facts if fact.kind == "panic")
     assert panic.value == "widget: it stopped"
 
@@ -328,5 +328,5 @@ def test_a_panic_whose_reason_is_missing_does_not_take_the_task_for_it() -> None
 
     assert (crash.title, crash.cause, crash.fatal) == ("kernel panic", "unknown", True)
     assert (crash.status, crash.blame.function) == ("partial", "widget_stop")
-    assert [line.number for line in lines_of(crash.facts, "panic")] == [1]
+    assert [line.number for line in lines_of(crash.facts_of("panic"))] == [1]
     assert crash.process.name == "kworker/1:2"

@@ -1,4 +1,4 @@
-"""Write ACCURACY.md: what is read right at home, in the lab and in the wild; what is wrong, and why.
+"""Writes ACCURACY.md: the right and wrong answers on syzbot's logs, the lab's consoles and posted texts.
 
     python -m tests.accuracy [--home FOLDER] [--wild FOLDER]...
 
@@ -54,7 +54,7 @@ def wild(folder: Path) -> Iterator[Answer]:
 
 
 def lab() -> Iterator[Answer]:
-    """Yield the answers on the lab's consoles that are kept here."""
+    """Yield the answers on the lab's consoles in this repository."""
     for console in CONSOLES:
         reports, expected = read(console), answer(console)
         yield Answer(console.stem, "count", str(len(reports)), ("1" if expected else "0",))
@@ -68,7 +68,7 @@ def lab() -> Iterator[Answer]:
 
 
 def home(folder: Path) -> Iterator[Answer]:
-    """Yield the answers on logs with syzbot's answer on top: titles and functions of sound reports."""
+    """Yield the answers on logs with syzbot's answer in front: titles and functions of complete reports."""
     for path in sorted(folder.iterdir()):
         head, _, log = path.read_bytes().replace(b"\r", b"").partition(b"\n\n")
         said = dict(line.partition(": ")[::2] for line in head.decode("utf-8", "replace").split("\n"))

@@ -1,4 +1,4 @@
-"""Real receivers for the tests, started once a run and only if a test of the run wants them."""
+"""Fixtures with real receivers, which are started once, if a test of the run needs them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 PORTS = {"opensearch": 19200, "elasticsearch": 19600}
-settings.register_profile(  # what an example takes is the machine's affair
+settings.register_profile(  # the time of an example depends on the machine
     "untimed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what makes the short tests of faults long ones."""
+    """Add the options for longer runs of the tests of faults."""
     parser.addoption(
         "--rounds", type=int, default=1, help="how often each receiver dies in the tests of faults"
     )
@@ -51,15 +51,15 @@ NEEDS = {
 }
 """Markers of the tests that use a fixture, by its name."""
 SLOW = {"engine", "browser", "java", "journal", "lab", "nodejs", "process", "root", "timed"}
-"""Markers of what the unit part goes without."""
+"""Markers of tests that are not unit tests."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by what its fixtures need, and as slow if it needs anything."""
+    """Mark each test by the needs of its fixtures, and as slow if there are any."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if "request" in fixtures:  # which may ask for the one that a parameter names
+        if "request" in fixtures:  # it may request a fixture that a parameter names
             parameters = getattr(getattr(item, "callspec", None), "params", {})
             fixtures |= {value for value in parameters.values() if isinstance(value, str)}
         for fixture in sorted(fixtures & NEEDS.keys()):
@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Unit:
-    """What a test of the unit part may not do: it would be slow, or depend on the machine."""
+    """Refuses actions that make a unit test slow or dependent on the machine."""
 
     running = False
 
@@ -89,7 +89,7 @@ class Unit:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Watch the tests of the unit part."""
+    """Watch the unit tests."""
     Unit.running = item.get_closest_marker("slow") is None
     try:
         return (yield)
@@ -98,20 +98,20 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """End the engines with a run that is terminated, and watch the unit part."""
+    """Stop the engines if the run is terminated, and install the hook that watches unit tests."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.addaudithook(Unit.watch)
 
 
 @pytest.fixture(autouse=True)
 def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the secrets of a test with it: the next one's messages may hold the same words."""
+    """Forget the secrets after a test: messages of the next test may contain the same words."""
     monkeypatch.setattr(_secrets, "_secrets", set(_secrets._secrets))  # noqa: SLF001
 
 
 @pytest.fixture(scope="session")
 def _engines(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Engine]]:
-    """Start all engines that the chosen tests want, side by side, when the first is wanted."""
+    """Start all engines that the selected tests need in parallel, when the first one is used."""
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
     wanted |= {
         value
@@ -137,7 +137,7 @@ def _engines(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Engine]
         def get(product: str) -> Engine:
             try:
                 return starting[product].result()
-            except Exception as error:  # noqa: BLE001 - downloads, Java, the engine: any of them
+            except Exception as error:  # noqa: BLE001 - of a download, Java or the engine
                 parts.missing(product, error)
 
         yield get
@@ -174,14 +174,14 @@ def proxy(engine: Engine) -> Iterator[HttpProxy]:
 
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest) -> str:
-    """A data stream of the test's own."""
+    """A namespace, with a data stream for this test."""
     del request
     return uuid.uuid4().hex[:12]
 
 
 @pytest.fixture
 def receiver() -> Iterator[Callable[..., Receiver]]:
-    """Make forward receivers, started."""
+    """A function that starts forward receivers."""
     made: list[Receiver] = []
 
     def make(**options: object) -> Receiver:

@@ -1,4 +1,4 @@
-"""A small fleet for the README: ``python tests/demo.py FOLDER`` writes the consoles of its hosts.
+"""Writes the consoles of a small fleet for the README: ``python tests/demo.py FOLDER``.
 
 The crashes are those of ``tests/logs/lab``, kernels that were crashed on purpose. Here they are those of a
 fleet in the last two months: one fault spreads over five hosts within an hour, one machine keeps dying of its
@@ -52,8 +52,8 @@ def main(folder: Path) -> None:
 
 
 def dated(text: bytes, moment: datetime, number: int) -> bytes:
-    """Return the log of a boot whose last line is of a moment, and which is no other's."""
-    uptime = 3600 * (1 + number % 500) + 17 * number  # seconds that it ran longer than in the lab
+    """Return the log of a boot whose last line has a given time, different from all other boots."""
+    uptime = 3600 * (1 + number % 500) + 17 * number  # seconds that it runs longer than in the lab
     last = max((float(found[2]) for found in STAMP.finditer(text)), default=0.0)
     boot = moment - timedelta(seconds=last + uptime)
     clock = f"setting system clock to {boot:%Y-%m-%dT%H:%M:%S} UTC ({int(boot.timestamp())})".encode()

@@ -1,4 +1,4 @@
-"""How the time of a regular expression grows with texts that are made to be slow for it."""
+"""Measures how the time of a regular expression grows with texts that are made to be slow."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 REPEATS = {_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT}
 MANY = 16
-"""A repeat that may go on longer than this can be pumped."""
+"""A repetition with a higher maximum can be pumped."""
 ALPHABET = " a0\n_.:AZfzx-([<\"/,\t\\=+#@?*)]>|{}~'`$%&!;^\x1b\u00e9"
-"""Characters that stand for the classes that hold them, the likeliest first."""
+"""Characters that represent character classes, the most likely first."""
 SIZES = (32, 128, 512, 2048, 8192)
-"""Bytes of the longer of two texts; the shorter one has a quarter of it."""
+"""Bytes of the longer of two texts; the shorter one has a quarter."""
 SLOW = 0.005
 """Seconds after which no larger size is tried."""
 NOISE = 300e-6
-"""Seconds below which a time is the machine's."""
+"""Seconds below which a time is noise."""
 LIMIT = 8.0
-"""Times that four times the text may take: 16 if the time grows with the square, 4 if with the length."""
+"""Maximum ratio of the times of two texts: 16 for quadratic time, 4 for linear time."""
 ENDLESS = 5.0
-"""Seconds of the processor after which a match counts as endless; :mod:`re` looks for signals."""
+"""CPU seconds after which a match counts as endless; :mod:`re` checks for signals."""
 REPETITIONS = (3, 6, 22)
-"""How often both texts are measured; more than the first only while the ratio is above the limit."""
+"""Maximum measurements of both texts; a further one is made only if the ratio is above the limit."""
 _CATEGORIES: dict[Any, Callable[[str], bool]] = {
     _constants.CATEGORY_DIGIT: str.isdigit,
     _constants.CATEGORY_NOT_DIGIT: lambda one: not one.isdigit(),
@@ -43,7 +43,7 @@ _CATEGORIES: dict[Any, Callable[[str], bool]] = {
 
 
 class Pump(NamedTuple):
-    """A text that grows: what comes before, what is repeated, and what ends it."""
+    """A growing text: its beginning, the repeated part, and its end."""
 
     before: str
     piece: str
@@ -51,7 +51,7 @@ class Pump(NamedTuple):
 
 
 def pumps(pattern: str | bytes, flags: int, *, variety: int = 5) -> Iterator[Pump]:
-    """Yield texts for each repeat of a pattern, with so many kinds of the characters that it takes."""
+    """Yield texts for each repetition in a pattern, with a number of the characters that it accepts."""
     seen = set()
     for before, piece in _repeats(_parser.parse(pattern, flags & ~re.UNICODE), "", variety):
         for one in (
@@ -64,7 +64,7 @@ def pumps(pattern: str | bytes, flags: int, *, variety: int = 5) -> Iterator[Pum
 
 
 def quadratic(one: Compiled, *, variety: int = 5) -> str:
-    """Return the method and the text for which the time grows faster than it should, or an empty string."""
+    """Return the method and the text for which the time grows too fast; empty if there are none."""
     pattern = one.compile()
     for pump in pumps(pattern.pattern, one.flags, variety=variety):
 
@@ -102,7 +102,7 @@ def _bounded() -> Iterator[None]:
 
 
 def _repeats(parsed: Any, before: str, variety: int) -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    """Yield what leads to each repeat, and what it repeats."""
+    """Yield each repetition: the path to it, and the repeated part."""
     for operation, argument in parsed:
         if operation in REPEATS:
             least, most, body = argument
@@ -130,7 +130,7 @@ def _parts(operation: Any, argument: Any) -> list[Any]:  # noqa: ANN401
 
 
 def _sample(parsed: Any, turn: int) -> str:  # noqa: ANN401
-    """Return a text that the expression probably matches; ``turn`` chooses among characters and branches."""
+    """Return a text that the expression probably matches; ``turn`` selects characters and branches."""
     made = []
     for operation, argument in parsed:
         if operation is _constants.LITERAL:
@@ -148,7 +148,7 @@ def _sample(parsed: Any, turn: int) -> str:  # noqa: ANN401
 
 
 def _takes(operation: Any, argument: Any, one: str) -> bool:  # noqa: ANN401
-    """Tell whether a class takes a character."""
+    """Tell whether a class contains a character."""
     if operation is _constants.ANY:
         return one != "\n"
     if operation is _constants.NOT_LITERAL:
@@ -165,7 +165,7 @@ def _takes(operation: Any, argument: Any, one: str) -> bool:  # noqa: ANN401
 
 
 def grows(run: Callable[[Any], object], text: Callable[[int], Any]) -> float:
-    """Return how many times longer a text of four times the length takes; 0 if it is too quick to tell.
+    """Return the ratio of the times of a text and one of four times the length; 0 if they are too short.
 
     A ratio above :data:`LIMIT` is measured again with texts of four times the length: what grows with the
     square of a bounded window, and then with the length, is above it for some lengths alone.
@@ -178,7 +178,7 @@ def grows(run: Callable[[Any], object], text: Callable[[int], Any]) -> float:
 
 
 def _ratio(run: Callable[[Any], object], long: Any, short: Any, repetitions: Sequence[int]) -> float:  # noqa: ANN401
-    """Return how many times longer the long text takes.
+    """Return the ratio of the times of the long and the short text.
 
     Both texts are measured in turn, so that what else runs on the machine slows both. A ratio above
     :data:`LIMIT` is measured again, often.
@@ -198,7 +198,7 @@ def _ratio(run: Callable[[Any], object], long: Any, short: Any, repetitions: Seq
 
 
 def _once(run: Callable[[Any], object], text: Any) -> float:  # noqa: ANN401
-    """Return the seconds of processor time that this thread takes."""
+    """Return the CPU seconds of one match in this thread."""
     began = time.thread_time()
     run(text)
     return time.thread_time() - began

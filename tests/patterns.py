@@ -1,4 +1,4 @@
-"""Every regular expression of the program, as JSON lines: ``python -m tests.patterns``.
+"""Prints every regular expression of the program as JSON lines: ``python -m tests.patterns``.
 
 Importing all modules, reading the logs of the tests, and building all sentences compiles the patterns; a hook
 in :mod:`re` records each with the module that asks for it.
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 LOGS = Path(__file__).parent / "logs"
 THROUGH = {"re", "functools", "enum", "pyparsing"}
-"""Packages that compile for their callers."""
+"""Packages that compile patterns for their callers."""
 SEARCHES = {"search", "finditer", "findall", "sub", "subn", "split"}
-"""Methods that try a pattern at every place of a text."""
+"""Methods that try a pattern at every position of a text."""
 
 
 class Compiled(NamedTuple):
@@ -40,7 +40,7 @@ class Compiled(NamedTuple):
     flags: int
     binary: bool
     searched: bool
-    """The program looks for it anywhere in a text, and not only at one place."""
+    """Whether the program searches a text for it, and does not match it at one position."""
 
     def compile(self) -> re.Pattern[Any]:
         pattern: Any = self.pattern.encode("latin-1") if self.binary else self.pattern
@@ -49,14 +49,14 @@ class Compiled(NamedTuple):
 
 @functools.cache
 def gathered() -> list[Compiled]:
-    """Gather the patterns in a process of its own, where nothing is compiled yet."""
+    """Gather the patterns in a new process, which has compiled none yet."""
     command = [sys.executable, "-m", "tests.patterns"]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, check=True, stdout=subprocess.PIPE)
     return [Compiled(*json.loads(line)) for line in done.stdout.splitlines()]
 
 
 class Recorder:
-    """What is compiled, by whom."""
+    """Records compiled patterns, and their callers."""
 
     def __init__(self) -> None:
         self.seen: dict[tuple[str | bytes, int], str] = {}
@@ -93,11 +93,11 @@ def _modules() -> Iterator[ModuleType]:
 
 
 PATTERNS: Final = (re.Pattern, type(regex("")))
-"""Compiled patterns, and those that are compiled when they are first used."""
+"""Types of compiled patterns, and of patterns that are compiled on first use."""
 
 
 def _searched(modules: list[ModuleType]) -> Iterator[str | bytes]:
-    """Yield the patterns that a module keeps under a name, or in a container, and searches for."""
+    """Yield the patterns with a name, or in a container, of a module, which it searches for."""
     called = {module: _receivers(module) for module in modules}
     for module in modules:
         spaces = [vars(module)] + [vars(one) for one in vars(module).values() if inspect.isclass(one)]
@@ -113,7 +113,7 @@ def _searched(modules: list[ModuleType]) -> Iterator[str | bytes]:
 
 
 def _receivers(module: ModuleType) -> set[str]:
-    """Return the names of what a module calls a searching method of."""
+    """Return the names of objects whose searching methods a module calls."""
     return set(re.findall(rf"(\w+)\s*\.(?:{'|'.join(SEARCHES)})\(", inspect.getsource(module)))
 
 
@@ -128,8 +128,8 @@ def _held(value: object) -> Iterator[re.Pattern[Any]]:
 
 
 def main() -> None:
-    """Print one line a pattern."""
-    precompiled.PATTERNS.table = {}  # what an installation keeps is not compiled
+    """Print one line for each pattern."""
+    precompiled.PATTERNS.table = {}  # patterns that an installation keeps are not compiled
     recorder = Recorder()
     modules = list(_modules())
     from kpanic import document, parse  # noqa: PLC0415

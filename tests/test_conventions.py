@@ -1,4 +1,4 @@
-"""What holds for all files of the tests."""
+"""Conventions of all files of the tests."""
 
 from __future__ import annotations
 

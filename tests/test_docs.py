@@ -21,7 +21,7 @@ EVERYWHERE = pytest.mark.parametrize("page", [*PAGES, README], ids=lambda page: 
 LINES = 200
 """Maximum lines of the README."""
 SECTIONS = re.compile(r"(inputs|output|path|setup|http|retention|triage|fleet|notify|redact|memory)\b")
-"""What a configuration begins with; other YAML is of other programs."""
+"""The beginnings of kpanic's configurations; other YAML is of other programs."""
 WRONG = re.compile(r".*(?:there is no key|expected|exclude each other|unknown).*")
 STORY = "tests/logs/story/127.0.0.1-2021-04-29-20:32:26/vmcore-dmesg.txt"
 
@@ -97,7 +97,7 @@ def test_commands_have_the_options_that_are_named(page: Path) -> None:
 @pytest.mark.process
 @EVERYWHERE
 def test_configurations_have_keys_that_exist(page: Path, tmp_path: Path) -> None:
-    """Files and addresses that a configuration names need not exist here."""
+    """Files and addresses in a configuration need not exist on this machine."""
     for number, text in enumerate(blocks(page, "yaml")):
         first = next((line for line in text.splitlines() if line and not line.startswith("#")), "")
         if SECTIONS.match(first):

@@ -1,4 +1,4 @@
-"""The packages that a release is built from."""
+"""The locked packages of a release."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def loaded(name: str) -> dict[str, Any]:
 
 
 def test_the_lock_has_every_dependency_in_a_version_that_is_asked_for() -> None:
-    """If it has not: ``pip install uv && uv lock``."""
+    """To update the lock: ``pip install uv && uv lock``."""
     versions: dict[str, list[str]] = {}
     for package in loaded("uv.lock")["package"]:
         versions.setdefault(package["name"], []).append(package.get("version", ""))

@@ -1,4 +1,4 @@
-"""What pip installs: one package with all its data, from a clone, a source distribution or a checkout."""
+"""pip installs one package with all its data, from a clone, a source distribution or a checkout."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("grammars", "shipper", "dashboards")
 STORY = ROOT / "tests" / "logs" / "story" / "127.0.0.1-2021-04-29-20:32:26" / "vmcore-dmesg.txt"
 NOT_INSTALLED = {"dashboards/report.png"}
-"""Tracked files below the packages that only the repository's README shows."""
+"""Tracked files in the packages that only the repository's README uses."""
 BUILT = {"kpanic/dashboards/page/vega.js"}
-"""Files that packaging/build_backend.py makes."""
+"""Files that packaging/build_backend.py generates."""
 LARGEST = 125_000_000
-"""Bytes that an installation may bring."""
+"""Maximum bytes of an installation."""
 CONSUMER = """\
 import kpanic
 from kpanic.shipper.api import Output
@@ -41,7 +41,7 @@ def run(*command: str | Path, cwd: Path, code: int = 0, **environment: str) -> s
 
 
 class Environment(NamedTuple):
-    """A virtual environment, and a folder that has nothing to do with the checkout."""
+    """A virtual environment, and a folder outside of the checkout."""
 
     folder: Path
     elsewhere: Path
@@ -71,7 +71,7 @@ def environment(folder: Path) -> Environment:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh clone of what is committed."""
+    """A fresh clone of the last commit."""
     folder = tmp_path_factory.mktemp("clone") / "kpanic"
     run("git", "clone", "-q", ROOT, folder, cwd=ROOT)
     return folder
@@ -84,7 +84,7 @@ def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """An environment that has the wheel and what it depends on."""
+    """An environment with the wheel and its dependencies."""
     made = environment(tmp_path_factory.mktemp("installed"))
     made.pip(wheel)
     return made
@@ -134,7 +134,7 @@ def test_a_wheel_holds_every_file_of_the_packages(clone: Path, wheel: Path) -> N
 
 
 def test_a_source_distribution_builds_the_same_wheel(clone: Path, wheel: Path, tmp_path: Path) -> None:
-    assert contents(built(clone, tmp_path)) == contents(wheel)  # the wheel of the source distribution
+    assert contents(built(clone, tmp_path)) == contents(wheel)  # the wheel built from the source distribution
 
 
 def test_site_packages_get_nothing_else(installed: Environment) -> None:

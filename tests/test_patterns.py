@@ -1,4 +1,4 @@
-"""The regular expressions of the program, whoever compiles them."""
+"""All regular expressions of the program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLOW = pytest.mark.slow
 ONE_CHARACTER = {_constants.LITERAL, _constants.NOT_LITERAL, _constants.IN, _constants.ANY}
 
 
-def operations(parsed: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - the parser's own structures
+def operations(parsed: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - structures of the parser of re
     """Walk a parsed expression."""
     if isinstance(parsed, _parser.SubPattern):
         for operation, argument in parsed:
@@ -30,7 +30,7 @@ def operations(parsed: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401 - the 
 
 
 def is_one_character(parsed: Any) -> bool:  # noqa: ANN401
-    """Tell whether the expression is a character or a class, in a group that captures nothing or in none."""
+    """Tell whether the expression is a character or a class, possibly in a non-capturing group."""
     if len(parsed) != 1:
         return False
     operation, argument = parsed[0]
@@ -62,7 +62,7 @@ def patterns() -> list[Compiled]:
 
 
 def test_no_group_is_repeated_possessively(patterns: list[Compiled]) -> None:
-    """Python before 3.11.5 gives wrong answers for them (gh-106052): an atomic group says the same."""
+    """Python before 3.11.5 matches them wrongly (gh-106052); an atomic group is equivalent."""
     assert len(patterns) > 200
     wrong = [(one.module, one.pattern) for one in patterns if repeats_groups_possessively(one.compile())]
     assert wrong == []
@@ -89,7 +89,7 @@ def test_growth_with_the_length_is_not(text: str, *, searched: bool) -> None:
 def test_no_pattern_s_time_grows_with_the_square_of_a_text(
     patterns: list[Compiled], share: int, variety: int
 ) -> None:
-    """The unit part tries a fifth of the patterns with the likeliest characters.
+    """The unit tests try a fifth of the patterns with the most likely characters.
 
     What else runs on the machine can make one reading grow, not three.
     """

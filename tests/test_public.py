@@ -1,4 +1,4 @@
-"""The names that other programs import, and the examples in the documentation of the packages."""
+"""The public names, and the examples in docstrings of the packages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def module(path: Path) -> str:
 EXAMPLES = sorted(
     {
         module(path)
-        for folder in (FOLDER, *FOLDER.glob("*/"))  # ** does not follow the links of a clone
+        for folder in (FOLDER, *FOLDER.glob("*/"))  # ** does not follow symbolic links
         for path in folder.rglob("*.py")
         if ">>> " in path.read_text()
     }

@@ -1,4 +1,4 @@
-"""Waiting for a condition, in the one place of the tests that sleeps, and reading what is being written."""
+"""Waits for conditions, as the only module of the tests that sleeps, and reads files that grow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def until(condition: Callable[[], object], seconds: float = 60, *, every: float = 0.01) -> None:
-    """Wait until the condition holds; look at it every so many seconds.
+    """Wait until the condition holds; check it periodically.
 
     :raises AssertionError: if it does not hold within so many seconds.
     """
@@ -22,7 +22,7 @@ def until(condition: Callable[[], object], seconds: float = 60, *, every: float 
 
 
 def stays(condition: Callable[[], object], seconds: float) -> None:
-    """Watch a condition for so many seconds.
+    """Tell whether a condition holds for a number of seconds.
 
     :raises AssertionError: as soon as it does not hold.
     """
@@ -34,6 +34,6 @@ def stays(condition: Callable[[], object], seconds: float) -> None:
 
 
 def lines_of(path: Path) -> list[str]:
-    """Return the complete lines of a file that another process writes, which may not be there yet."""
+    """Return the complete lines of a file that another process writes; none if it does not exist yet."""
     data = path.read_bytes() if path.exists() else b""
     return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]

@@ -1,4 +1,4 @@
-"""Texts beside the answers of a person who read them first: ``answers.tsv`` and ``*.txt`` in one folder.
+"""Reads texts and the answers of a person about them: ``answers.tsv`` and ``*.txt`` in one folder.
 
 A row of ``answers.tsv`` is a document: the case (a file without ``.txt``), the document's number (0: the text
 holds no crash; ``last``), the number of documents, and the fields. ``||`` parts answers that are all right,
@@ -35,7 +35,7 @@ SAME: Final = {"arm64": "aarch64", "i386": "i686", "amd64": "x86_64", "ppc64el":
 
 @dataclass(frozen=True)
 class Answer:
-    """One field of one document, as read and as it is."""
+    """A field of a document: kpanic's value, and the right one."""
 
     case: str
     field: str
@@ -57,7 +57,7 @@ def cases(folder: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def answers(folder: Path, case: str, rows: list[dict[str, str]]) -> Iterator[Answer]:
-    """Read a text and compare it with its rows; a missing document is wrong in every field."""
+    """Read a text, and compare it with its rows; a missing document is wrong in every field."""
     reports = kpanic.parse((folder / f"{case}.txt").read_bytes())
     documents = [kpanic.document(report) for report in reports]
     if rows[0]["count"] != "*":

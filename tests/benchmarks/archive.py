@@ -1,4 +1,4 @@
-"""How fast an archive of consoles is read by one worker and by several, and whether they find the same.
+"""Measures how fast one and several workers read an archive of consoles, and compares what they find.
 
     python -m tests.benchmarks.archive                       1,000 objects of an S3 server, 30 MB of text
     python -m tests.benchmarks.archive --mb 2000 --workers 1,2,4 --server ~/go/bin/versitygw
@@ -75,7 +75,7 @@ CREDENTIALS = {
 
 
 class Taken(NamedTuple):
-    """What one command took."""
+    """The cost and the results of one command."""
 
     seconds: float
     processor: float
@@ -86,12 +86,12 @@ class Taken(NamedTuple):
 
 
 def noise() -> Iterator[bytes]:
-    """Yield for ever what kernels print that do not crash."""
+    """Yield the messages of kernels that do not crash, without end."""
     return itertools.cycle([before for before, _ in boots()])
 
 
 def objects(size: int, count: int) -> Iterator[tuple[str, bytes]]:
-    """Yield the names of objects and their bytes.
+    """Yield the name and the bytes of each object.
 
     Compressed ones have two members, as those to which a rotation appends; what is before the crash is one of
     a few texts.
@@ -113,7 +113,7 @@ def objects(size: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def write_console(path: Path, size: int, count: int, crashes: int) -> int:
-    """Write a console; return the size of a part, of which there are ``count``.
+    """Write a console of ``count`` parts; return the size of a part.
 
     :param crashes: crashes inside each part, beside those across its borders.
     """
@@ -145,7 +145,7 @@ def write_console(path: Path, size: int, count: int, crashes: int) -> int:
 
 
 def shipped(path: str, on: str, part: int, environment: Mapping[str, str]) -> Taken:
-    """Ship what is at a path."""
+    """Ship the files at a path."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name) / "out.ndjson"
         before = _of_workers()
@@ -170,7 +170,7 @@ def shipped(path: str, on: str, part: int, environment: Mapping[str, str]) -> Ta
 
 
 def _of_workers() -> tuple[float, int]:
-    """Return the processor seconds of the scheduler's workers, and the bytes of the largest one."""
+    """Return the CPU seconds of the scheduler's workers, and the memory of the largest in bytes."""
     workers = [one for one in psutil.Process().children() if "worker" in one.cmdline()]
     times = [one.cpu_times() for one in workers]
     sizes = [one.memory_info().rss for one in workers]
@@ -187,7 +187,7 @@ def _digests(path: Path) -> Iterator[bytes]:
 
 
 def measure(path: str, size: int, part: int, environment: Mapping[str, str], chosen: Namespace) -> None:
-    """Ship in each way, and print a line for each."""
+    """Ship with each kind of worker, and print a line for each."""
     ways = [(engine, count) for engine in chosen.engines.split(",") for count in chosen.workers]
     taken: dict[tuple[str, int], Taken] = {}
     print(HEAD)
@@ -215,7 +215,7 @@ def measure(path: str, size: int, part: int, environment: Mapping[str, str], cho
 
 
 def _on(way: tuple[str, int], path: str, part: int, environment: Mapping[str, str]) -> Taken:
-    """Ship with so many workers of an engine."""
+    """Ship with a number of workers of an engine."""
     engine, count = way
     if engine == "local":
         return shipped(path, f"local:{count}", part, environment)

@@ -1,4 +1,4 @@
-"""All attacks on the sockets of ``kpanic run`` at once, beside honest senders of a crash a second.
+"""Runs all attacks on the sockets of ``kpanic run`` at once, while honest senders send a crash a second.
 
     nice python -m tests.benchmarks.attack --seconds 600
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 KPANIC: Final = str(Path(sys.executable).with_name("kpanic"))
 EARLIER: Final = 12.0
-"""Seconds that the honest senders are heard before the attacks begin."""
+"""Seconds for which only the honest senders send, before the attacks begin."""
 HONEST: Final = ("127.0.0.2", "127.0.0.3")
 """Senders of netconsole and of syslog over TCP."""
 TITLE: Final = re.compile(r"PID: 1(\d{3,6}) Comm: worker")
@@ -63,7 +63,7 @@ def extended(lines: list[bytes], first: int) -> Iterator[bytes]:
 
 
 def honest_netconsole(ports: dict[str, int], start: float, seconds: float) -> None:
-    """Send a crash of a host a second."""
+    """Send a crash of one host each second."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind((HONEST[0], 0))
         for number in each_second(start, seconds):
@@ -72,7 +72,7 @@ def honest_netconsole(ports: dict[str, int], start: float, seconds: float) -> No
 
 
 def honest_syslog(ports: dict[str, int], start: float, seconds: float) -> None:
-    """Send a crash of a relay's host a second, over one connection."""
+    """Send a crash of a relay's host each second, over one connection."""
     with socket.create_connection(("127.0.0.1", ports["tcp"]), source_address=(HONEST[1], 0)) as sender:
         for number in each_second(start, seconds):
             lines = (b"<4>Nov 26 16:00:00 web-1 kernel: " + line for line in crash(number))
@@ -94,7 +94,7 @@ def udp(source: str) -> socket.socket:
 
 
 def flood(ports: dict[str, int]) -> None:
-    """Send small datagrams of 64 addresses as fast as it goes."""
+    """Send small datagrams from 64 addresses as fast as possible."""
     sockets = [udp(f"127.66.0.{number}") for number in range(1, 65)]
     small = b"4,1,1,-;" + b"x" * 100
     while True:
@@ -105,7 +105,7 @@ def flood(ports: dict[str, int]) -> None:
 
 
 def hostile_datagrams(ports: dict[str, int]) -> None:
-    """Send what was quadratic, records that are early, crashes without end, ever new senders."""
+    """Send texts that once took quadratic time, early records, endless crashes, messages of new senders."""
     number = 0
     quadratic = (
         b"4,1,1,-" + b",a=" * 21_800,
@@ -132,7 +132,7 @@ def hostile_datagrams(ports: dict[str, int]) -> None:
 
 
 def connections(ports: dict[str, int]) -> None:
-    """Keep idle and dripping connections to syslog, and half requests to the metrics."""
+    """Keep idle and slow connections to syslog, and incomplete requests to the metrics."""
     held: list[socket.socket] = []
     while True:
         for port in (ports["tcp"], ports["tcp"], ports["metrics"]):
@@ -151,7 +151,7 @@ def connections(ports: dict[str, int]) -> None:
 
 
 def new_hosts(ports: dict[str, int]) -> None:
-    """Send crashes of ever new hosts and lines without an end over connections."""
+    """Send crashes of new hosts and endless lines over connections."""
     number = 0
     while True:
         with (
@@ -172,7 +172,7 @@ ATTACKS: Final[tuple[Attack, ...]] = (
 
 
 class Result(NamedTuple):
-    """What became of the service.
+    """The state of the service after an attack.
 
     :ivar latencies: seconds from sending a crash until its document was made, by sender and number.
     :ivar sent: crashes of each honest sender.
@@ -194,7 +194,7 @@ class Result(NamedTuple):
 
 
 def main() -> None:
-    """Attack for a time, and print what became of the honest crashes."""
+    """Attack for a time, and print the fate of the honest crashes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--only", choices=[attack.__name__ for attack in ATTACKS], action="append")
@@ -275,7 +275,7 @@ def attacked(folder: Path, seconds: float, attacks: Sequence[Attack] = ATTACKS) 
 
 
 def _scraped(ports: dict[str, int]) -> str:
-    """Return what the metrics say was dropped and what there is; empty if they do not answer."""
+    """Return the metrics of dropped and of present things; empty if the service does not answer."""
     with (
         suppress(OSError),
         urllib.request.urlopen(f"http://127.0.0.1:{ports['metrics']}/metrics", timeout=5) as answer,
@@ -287,7 +287,7 @@ def _scraped(ports: dict[str, int]) -> str:
 
 
 def _latencies(store: Path, start: float) -> dict[str, dict[int, float]]:
-    """Return when honest crashes came into the store, in seconds after they were sent."""
+    """Return the seconds from the sending of each honest crash to its arrival in the store."""
     latencies: dict[str, dict[int, float]] = {HONEST[0]: {}, "web-1": {}}
     with Store(store, readonly=True) as opened:
         for document in opened.documents():

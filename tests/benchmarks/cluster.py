@@ -1,4 +1,4 @@
-"""How long the commands take that ask an engine with many documents.
+"""Measures the commands that query an engine, on an engine with many documents.
 
     python -m tests.benchmarks.cluster                            1,000,000 documents in one OpenSearch node
     python -m tests.benchmarks.cluster --engine elasticsearch --documents 100000
@@ -61,7 +61,7 @@ INDEX = data_stream("default")
 
 
 class Crash(NamedTuple):
-    """What differs from one document to another."""
+    """The fields that differ between documents."""
 
     incident: str
     provider: str
@@ -73,7 +73,7 @@ class Crash(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Some of the documents, which a process makes and sends."""
+    """A part of the documents, which one process makes and sends."""
 
     url: str
     seed: int
@@ -81,11 +81,11 @@ class Part(NamedTuple):
     signatures: int
     hosts: int
     late: bool = False
-    """They are of the last day, and the engine received them now."""
+    """Whether the crashes are of the last day and the engine receives them now."""
 
 
 def crashes(part: Part) -> Iterator[Crash]:
-    """Yield crashes, and every tenth a second time."""
+    """Yield crashes, every tenth one twice."""
     chance = random.Random(part.seed)
     weights = [*accumulate(1 / rank for rank in range(1, part.signatures + 1))]
     crash: Crash | None = None
@@ -107,7 +107,7 @@ def crashes(part: Part) -> Iterator[Crash]:
 
 
 def lines(part: Part) -> Iterator[bytes]:
-    """Yield the actions of a request, with the fields that commands, totals and counts of days ask for."""
+    """Yield the actions of a request, with the fields that commands and counts use."""
     for one in crashes(part):
         received = int(time.time() * 1000) if part.late else one.moment
         yield (
@@ -138,7 +138,7 @@ def send(part: Part) -> None:
 
 
 def fill(engine: Engine, whole: Part) -> None:
-    """Send documents from two processes; the engine neither shows nor syncs them meanwhile."""
+    """Send documents from two processes; meanwhile the engine neither refreshes nor syncs."""
     begin = time.monotonic()
     subprocess.run([*KPANIC, "setup", "--index-management", *option(engine)], check=True, capture_output=True)
     engine.ask("PUT", f"/_data_stream/{INDEX}")
@@ -163,7 +163,7 @@ def option(engine: Engine) -> list[str]:
 
 
 def roll_up(engine: Engine, *arguments: str) -> None:
-    """Count, and print what it takes."""
+    """Run ``kpanic rollup``, and print its cost."""
     server = listener(int(engine.url.rpartition(":")[2]))
     before, begin = server.cpu_times(), time.monotonic()
     subprocess.run([*KPANIC, "rollup", *arguments, *option(engine)], check=True, capture_output=True)
@@ -173,7 +173,7 @@ def roll_up(engine: Engine, *arguments: str) -> None:
 
 
 def load(engine: Engine, dashboard: Dashboard) -> None:
-    """Ask for all panels of a dashboard over all years, and print what it takes."""
+    """Query all panels of a dashboard over all years, and print the cost."""
     server = listener(int(engine.url.rpartition(":")[2]))
     before, begin = server.cpu_times(), time.monotonic()
     for panel in dashboard.panels:
@@ -186,7 +186,7 @@ def load(engine: Engine, dashboard: Dashboard) -> None:
 
 
 def timed(engine: Engine, *arguments: str, again: int = AGAIN) -> None:
-    """Run a command and print what it takes.
+    """Run a command, and print its cost.
 
     :param again: runs after the first.
     """
@@ -207,7 +207,7 @@ def timed(engine: Engine, *arguments: str, again: int = AGAIN) -> None:
 
 
 def check(engine: Engine, whole: Part) -> None:
-    """Hold the list of signatures to a full count by the engine, and to the crashes that were made."""
+    """Compare the list of signatures with a full count by the engine, and with the crashes that were made."""
 
     def ask(index: str, body: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = engine.ask("POST", f"/{index}/_search", body)
@@ -237,12 +237,12 @@ def check(engine: Engine, whole: Part) -> None:
 
 
 def late(whole: Part) -> Part:
-    """Return the crashes that the engine receives after it has counted; no other part has their seed."""
+    """Return the crashes that the engine receives after a count; they have a seed of their own."""
     return whole._replace(seed=whole.documents // BULK, documents=LATE, late=True)
 
 
 def listener(port: int) -> psutil.Process:
-    """Return the process that listens at a port of this machine."""
+    """Return the process that listens on a port of this machine."""
     (pid,) = {
         one.pid
         for one in psutil.net_connections("tcp")
@@ -252,7 +252,7 @@ def listener(port: int) -> psutil.Process:
 
 
 def main() -> None:
-    """Fill the engine and print what each command takes."""
+    """Fill the engine, and print the cost of each command."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""A store of very many crashes, each with hosts, times, addresses and kernels of its own.
+"""Makes a store of many crashes with different hosts, times, addresses and kernels.
 
     python -m tests.benchmarks.crashes FILE INCIDENTS
 
@@ -70,12 +70,12 @@ def _size(crash: _Crash) -> int:
 
 
 def packed(incidents: int) -> Iterator[Packed]:
-    """Yield documents as the store takes them, the same ones every time."""
+    """Yield documents as the store takes them, the same in each run."""
     chance = random.Random(2026)  # noqa: S311
     crashes = sorted(_crashes(), key=_size)
     typical = _size(crashes[len(crashes) // 2])
-    crashes.sort(key=lambda crash: abs(_size(crash) - typical))  # the commonest are of common size
-    shares = list(accumulate(1 / (rank + 4) for rank in range(len(crashes))))  # few faults are most crashes
+    crashes.sort(key=lambda crash: abs(_size(crash) - typical))  # the most frequent ones have common sizes
+    shares = list(accumulate(1 / (rank + 4) for rank in range(len(crashes))))  # few faults cause most crashes
     for number in range(incidents):
         (crash,) = chance.choices(crashes, cum_weights=shares)
         event = f"v1-{chance.getrandbits(128):032x}"

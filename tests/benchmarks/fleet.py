@@ -1,4 +1,4 @@
-"""A fleet with a bad rollout, and one collector: what is lost, how late crashes arrive, what is spent.
+"""Simulates a fleet with a bad rollout and one collector; measures losses, delays and cost.
 
     python -m tests.benchmarks.fleet                       100,000 hosts, 1,000 of them crash within a minute
     python -m tests.benchmarks.fleet --hosts 10000 --crashes 200 --seconds 20
@@ -43,9 +43,9 @@ from tests.waiting import until
 LASTS = 1.0
 """Seconds that a host takes to print its crash."""
 SETTLES = 60.0
-"""Seconds within which the last crash has to arrive."""
+"""Maximum seconds until the last crash arrives."""
 SOCKETS = 400
-"""Hosts that send at a time, each from a socket of its own."""
+"""Number of hosts that send concurrently, each from its own socket."""
 INDEX = "logs-kernel.panic-default"
 NOISE = b"[  201.000000] usb 1-1: new high-speed USB device number 4 using xhci_hcd\n"
 
@@ -66,7 +66,7 @@ def address(host: int) -> str:
 
 
 def planned(hosts: int, crashes: int, seconds: float, noise: float) -> list[Datagram]:
-    """Return what the fleet sends, in its order.
+    """Return the datagrams of the fleet, in order.
 
     :param noise: lines a second of all hosts that do not crash.
     """
@@ -83,7 +83,7 @@ def planned(hosts: int, crashes: int, seconds: float, noise: float) -> list[Data
 
 
 def play(sent: list[Datagram], port: int) -> dict[int, float]:
-    """Send; return when the last line of each host was sent, in seconds since 1970 UTC."""
+    """Send the datagrams; return the time of each host's last line, in seconds since 1970 UTC."""
     sockets: dict[int, socket.socket] = {}
     last: dict[int, float] = {}
     pace = threading.Event()
@@ -121,7 +121,7 @@ class Player(threading.Thread):
 
 
 class Arrivals:
-    """The output's file, read as it grows."""
+    """The output's file, which is read while it grows."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -129,7 +129,7 @@ class Arrivals:
         self.times: dict[str, list[float]] = {}
 
     def look(self) -> None:
-        """Note what has come since, by its host."""
+        """Record the new documents by host."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
@@ -143,7 +143,7 @@ class Arrivals:
 
 
 def main() -> None:
-    """Play, and print the row of the table."""
+    """Run the simulation, and print the row of the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, nodes: list[Node]) -> None:
-    """Play what is planned to a collector of its own."""
+    """Send the planned datagrams to a new collector."""
     port, metrics = parts.free_port(27_100), parts.free_port(27_200)
     outputs: dict[str, object] = {"file": {"path": str(folder / "out.ndjson")}}
     if nodes:
@@ -237,7 +237,7 @@ def run(folder: Path, sent: list[Datagram], chosen: argparse.Namespace, nodes: l
 
 
 def kill_writer(nodes: list[Node], count: int) -> None:
-    """Kill the node that has the primary shard of the documents once so many are there."""
+    """Kill the node with the primary shard once it has a number of documents."""
     until(lambda: nodes[0].count(INDEX) >= count, 4 * SETTLES, every=0.05)
     shards = nodes[0].ask("GET", f"/_cat/shards/{INDEX}?format=json")
     name = next(shard["node"] for shard in shards if shard["prirep"] == "p")
@@ -246,7 +246,7 @@ def kill_writer(nodes: list[Node], count: int) -> None:
 
 
 def report_engine(node: Node, last: dict[int, float], crashes: int) -> None:
-    """Print what an engine has, and how late that came."""
+    """Print the number of documents in an engine, and their delays."""
     times: dict[str, list[float]] = {}
     for hit in node.found(INDEX):
         (ip,) = hit["_source"]["host"]["ip"]
@@ -259,7 +259,7 @@ def report_engine(node: Node, last: dict[int, float], crashes: int) -> None:
 
 
 def report(chosen: argparse.Namespace, sent: list[Datagram], last: dict[int, float], got: Arrivals) -> None:
-    """Print what was lost and how late the others came."""
+    """Print the number of lost crashes, and the delays of the others."""
     late = sorted(
         got.times[address(host)][0] - last[host]
         for host in range(chosen.crashes)
@@ -274,14 +274,14 @@ def report(chosen: argparse.Namespace, sent: list[Datagram], last: dict[int, flo
 
 
 def quantiles(late: list[float]) -> str:
-    """Return the median of seconds in their order, 99 of 100, and the last one."""
+    """Return the median, the 99th percentile and the maximum of sorted seconds."""
     if not late:
         return "nothing arrived"
     return f"late: {statistics.median(late):.1f} s, {late[len(late) * 99 // 100]:.1f} s, {late[-1]:.1f} s"
 
 
 def overflown() -> int:
-    """Return how many datagrams this machine's kernel dropped as their socket was full."""
+    """Return the number of datagrams that this machine's kernel dropped because a socket was full."""
     names, values = (
         line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Udp:")
     )
@@ -289,7 +289,7 @@ def overflown() -> int:
 
 
 def listens(port: int) -> bool:
-    """Tell whether something listens at a port."""
+    """Tell whether a process listens on a port."""
     with socket.socket() as one:
         return one.connect_ex(("127.0.0.1", port)) == 0
 

@@ -1,4 +1,4 @@
-"""How fast and in how much memory a long log with few crashes is read, side by side in one run.
+"""Measures the speed and the memory of readers on a long log with few crashes, in one run.
 
     python tests/benchmarks/noise.py                1, 10, 100 and 400 MB of noise, then hostile inputs
     python tests/benchmarks/noise.py --sizes 1,50   other sizes, in MB
@@ -41,7 +41,7 @@ CHUNK = 1 << 18
 MB = 10**6
 CRASHES = 10
 LOGS = 10_000
-"""Logs of one crash each, for what a second process adds."""
+"""Logs of one crash each, to measure a second process."""
 BEGINS = re.compile(
     rb"Kernel panic|Oops|BUG:|WARNING:|cut here|sysrq: |SysRq : |INFO: |provoking"
     rb"|general protection|Unable to handle kernel|oom-killer|Hardware Error|NMI received"
@@ -111,7 +111,7 @@ literals = [literal.text.encode() for literal in Parser()._scanner._search.liter
 
 
 class Run(NamedTuple):
-    """What one process took."""
+    """The cost of one process."""
 
     seconds: float
     """From start to end."""
@@ -121,7 +121,7 @@ class Run(NamedTuple):
 
 
 def boots() -> Iterator[tuple[bytes, bytes]]:
-    """Yield what each kernel printed until it crashed, and from there on."""
+    """Yield the log of each kernel before its crash, and from the crash on."""
     for path in sorted(LAB.glob("*.log")):
         data = path.read_bytes().replace(b"\r\n", b"\n")
         begins = BEGINS.search(data)
@@ -131,7 +131,7 @@ def boots() -> Iterator[tuple[bytes, bytes]]:
 
 
 def write_noise(path: Path, size: int) -> None:
-    """Write so many bytes of boots, ten crashes among them."""
+    """Write a number of bytes of boots with ten crashes."""
     kinds = list(boots())
     written = number = crashes = 0
     with path.open("wb") as file:
@@ -148,7 +148,7 @@ SYSLOG = b"Nov 22 18:53:41 %s kernel: %s\n"
 
 
 def hosts(count: int, *texts: bytes, name: bytes = b"host%04d") -> Iterator[bytes]:
-    """Yield what each of many hosts says, one after the other, text by text."""
+    """Yield the messages of many hosts in turn."""
     return (SYSLOG % (name % number, text) for text in texts for number in range(count))
 
 
@@ -187,7 +187,7 @@ HOSTILE: dict[str, tuple[bytes | Callable[[], Iterator[bytes]], int]] = {
 
 
 def write(path: Path, unit: bytes | Callable[[], Iterator[bytes]], size: int) -> None:
-    """Write so many bytes of the same; in small pieces, as a child is charged with its parent's memory."""
+    """Write a number of bytes in small pieces: a child process counts its parent's memory."""
     pieces = (
         itertools.repeat(unit * (MB // len(unit) + 1))
         if isinstance(unit, bytes)
@@ -218,7 +218,7 @@ def run(command: list[str] | str, path: Path) -> Run:
 
 
 def turns(commands: Mapping[str, list[str] | str], path: Path, rounds: int = 5) -> dict[str, Run]:
-    """Run readers in turns; the best time of each, and its largest memory."""
+    """Run readers in turn; return the best time and the largest memory of each."""
     results = [{name: run(command, path) for name, command in commands.items()} for _ in range(rounds)]
     return {
         name: min(result[name] for result in results)._replace(
@@ -240,7 +240,7 @@ def row(name: str, size: float, result: Run, beside: float | None) -> None:
 
 
 def jobs(folder: Path) -> None:
-    """Print what a second process adds on many logs of one crash each: the best of three rates, in turn.
+    """Print the speed with one and two processes on many logs of one crash each: the best of three runs.
 
     The rate is of wall clocks and needs two cores that nothing else uses; the processor time of both
     processes together tells on a busy machine, too, what is lost to the second.

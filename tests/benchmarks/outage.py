@@ -1,4 +1,4 @@
-"""A day of outage in small: everything is spooled, nothing grows, and then it is delivered as fast as can be.
+"""Simulates an outage: documents are spooled with bounded memory, then delivered as fast as possible.
 
     python -m tests.benchmarks.outage                      100,000 documents, to both engines
     python -m tests.benchmarks.outage --documents 20000    fewer
@@ -46,7 +46,7 @@ PRODUCTS: dict[str, tuple[type[Any], type[Any], Callable[..., object]]] = {
 
 
 def add(store: Store, numbers: range) -> None:
-    """Keep documents as an input does."""
+    """Store documents as an input does."""
     for start in range(numbers.start, numbers.stop, BATCH):
         made = [documents.stored(n, "outage") for n in range(start, min(start + BATCH, numbers.stop))]
         store.add(
@@ -55,7 +55,7 @@ def add(store: Store, numbers: range) -> None:
 
 
 def spool(store: Store, count: int) -> None:
-    """Let them arrive while nobody is there to take them."""
+    """Store documents while no output accepts them."""
     down = [kind(kind.Config(hosts=["http://127.0.0.1:9"])) for kind, _, _ in PRODUCTS.values()]
     deliveries = [Delivery(store, output) for output in down]
     for delivery in deliveries:
@@ -80,7 +80,7 @@ def spool(store: Store, count: int) -> None:
 
 
 class Part:
-    """The store, to an output that sees only so many documents of it."""
+    """A view of the store with a limited number of documents."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -104,7 +104,7 @@ class Part:
 
 
 def drain(store: Store, product: str, count: int) -> None:
-    """Deliver the spool and send the same with the helper, a turn each."""
+    """Deliver the spool, and send the same documents with the client's helper, in turn."""
     kind, client, bulk = PRODUCTS[product]
     node = Node(product, f"http://127.0.0.1:{parts.free_port(22_000)}")
     try:
@@ -119,7 +119,7 @@ def drain(store: Store, product: str, count: int) -> None:
         ours = theirs = peak = 0.0
         for turn in range(TURNS):
             made = list(actions(range(turn * count // TURNS, (turn + 1) * count // TURNS)))
-            for mine in (turn % 2, 1 - turn % 2):  # neither is always the one that comes first
+            for mine in (turn % 2, 1 - turn % 2):  # the order changes, so that neither is always first
                 base = resident(os.getpid())
                 began = time.perf_counter()
                 if mine:
@@ -145,7 +145,7 @@ def drain(store: Store, product: str, count: int) -> None:
 
 
 def actions(numbers: range) -> Iterator[dict[str, Any]]:
-    """The same documents as the helper takes them."""
+    """Yield the documents as actions of the helper."""
     for number in numbers:
         one = documents.stored(number, "outage")
         source = json.loads(one.body)

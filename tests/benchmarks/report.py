@@ -1,4 +1,4 @@
-"""How long commands take over large stores, in how much memory, and how soon the report's page is there.
+"""Measures the time and memory of commands on large stores, and the time until the report is drawn.
 
     python -m tests.benchmarks.report                      10,000, 100,000 and 1,000,000 incidents
     python -m tests.benchmarks.report --incidents 10000    other numbers, with commas between
@@ -31,7 +31,7 @@ COMMANDS = (("status",), ("list",), ("last",), ("signatures",), ("report", "--fo
 
 
 class Taken(NamedTuple):
-    """What a process took."""
+    """The cost of a process."""
 
     seconds: float
     processor: float
@@ -54,7 +54,7 @@ def run(folder: Path, *arguments: str) -> Taken:
 
 
 def browse(page: Path) -> tuple[float, float]:
-    """Open the page; return the seconds until it is drawn, and until a filter is."""
+    """Open the page; return the seconds until it is drawn, and until it is drawn with a filter."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
     painted = "document.documentElement.dataset.painted === '{}'"
@@ -74,7 +74,7 @@ def browse(page: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print what each size takes."""
+    """Print the cost for each size of store."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--incidents", default="10000,100000,1000000")
     arguments.add_argument("--keep", type=Path)
@@ -84,7 +84,7 @@ def main() -> None:
             folder = Path(top) / str(incidents)
             store, page = folder / "kpanic.db", folder / "report.html"
             if not store.exists():
-                # Not here: a process that is started counts the memory of the one that starts it.
+                # In another process: a child process counts its parent's memory.
                 made = [sys.executable, "-m", "tests.benchmarks.crashes", str(store), str(incidents)]
                 subprocess.run(made, check=True)
             print(f"{incidents:,} incidents, {store.stat().st_size / incidents:,.0f} bytes each")

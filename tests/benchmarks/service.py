@@ -1,4 +1,4 @@
-"""What the service costs while nothing crashes, and how long its users wait for a command.
+"""Measures the cost of the idle service, and the time of commands.
 
     python -m tests.benchmarks.service                five minutes of idling, 100,000 documents in the store
     python -m tests.benchmarks.service --seconds 30 --documents 20000
@@ -36,14 +36,14 @@ LOGS = sorted((ROOT / "tests" / "logs" / "lab").iterdir())[:20]
 STORY = ROOT / "tests" / "logs" / "story" / "127.0.0.1-2021-04-29-20:32:26"
 KPANIC = [str(Path(sys.executable).with_name("kpanic"))]
 QUIET = 90
-"""Seconds after a burst: it gives memory back once a minute."""
+"""Seconds after a burst: the service returns memory once a minute."""
 
 
 def spent(process: int) -> float:
-    """Seconds of processor time of all its threads (schedstat of proc(5))."""
+    """Return the CPU seconds of all threads of a process (schedstat of proc(5))."""
     seconds = 0.0
     for task in Path(f"/proc/{process}/task").iterdir():
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # the thread has ended
             seconds += int((task / "schedstat").read_text().split()[0]) / 1e9
     return seconds
 
@@ -55,7 +55,7 @@ def resident(process: int) -> float:
 
 
 class Service:
-    """``kpanic run`` in a folder of its own."""
+    """``kpanic run`` in a new folder."""
 
     def __init__(self, folder: Path, number: int, outputs: dict[str, object]) -> None:
         self.crash = folder / "crash"
@@ -100,7 +100,7 @@ class Service:
 
 
 def idle(folder: Path, seconds: float) -> None:
-    """Run the service with each combination of outputs, and look at it."""
+    """Run the service with each combination of outputs, and print its cost."""
     engines = [Node(product, f"http://127.0.0.1:{parts.free_port(22_000)}") for product in RELEASES]
     receiver = Receiver(parts.free_port(23_000))
     outputs: dict[str, object] = {engine.product: {"hosts": [engine.url]} for engine in engines}
@@ -143,7 +143,7 @@ def idle(folder: Path, seconds: float) -> None:
 
 
 def commands(folder: Path, count: int) -> None:
-    """Time what people type."""
+    """Measure commands that people type."""
     with Store(folder / "many" / "kpanic.db") as store:
         store.register_output("opensearch")
         for start in range(0, count, 1000):

@@ -1,4 +1,4 @@
-"""Documents of real crashes, as the shipper makes them, and the page that shows them."""
+"""Fixtures with documents of real crashes, and with the page that shows them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LAB = Path(__file__).parents[1] / "logs" / "lab"
 
 @pytest.fixture(scope="session")
 def documents() -> list[dict[str, Any]]:
-    """Every crash of the lab, of five hosts or an unknown one, each twice: from a file and by netconsole.
+    """Every crash of the lab, on five hosts or an unknown one, twice: from a file and by netconsole.
 
     Of the list corruptions, a dump says more.
     """
@@ -63,7 +63,7 @@ def documents() -> list[dict[str, Any]]:
     )
     for document in made:
         known.stamp_document(document)
-    for document in made[10:14]:  # as a grammar that lags behind the kernel would have read them
+    for document in made[10:14]:  # as a grammar that is older than the kernel reads them
         document["kernel"]["panic"]["parse"]["status"] = "partial"
     return made + dumps
 
@@ -74,7 +74,7 @@ def _document(report: CrashReport, origin: Origin) -> dict[str, Any]:
 
 
 def _opened(report: CrashReport) -> CrashReport:
-    """Return a report with what its dump answers."""
+    """Return a report with the answers from its dump."""
     assert report.analysis is not None
     found = Vmcore(
         status="answered",
@@ -89,7 +89,7 @@ def _opened(report: CrashReport) -> CrashReport:
 
 @pytest.fixture(scope="session")
 def signatures(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the index of signatures holds of them: one document each, of the first crash."""
+    """The documents of the index of signatures: one for each signature, from its first crash."""
     found: dict[str, dict[str, Any]] = {}
     for document in sorted(documents, key=age):
         panic = document["kernel"]["panic"]
@@ -117,10 +117,10 @@ def held(documents: list[dict[str, Any]], signatures: list[dict[str, Any]]) -> H
 
 @pytest.fixture(scope="session")
 def indexed(held: Held) -> Iterator[Indexed]:
-    """Index everything once an engine; return the names of what holds crashes and signatures."""
+    """Index everything once for each engine; return the names of the indices of crashes and signatures."""
     done: dict[str, dict[str, str]] = {}
     engines: list[Engine] = []
-    run = uuid.uuid4().hex[:12]  # an engine that is somebody's own may have an earlier run's
+    run = uuid.uuid4().hex[:12]  # an engine of the user may contain documents of an earlier run
 
     def names(engine: Engine) -> dict[str, str]:
         if engine.product not in done:
@@ -153,12 +153,12 @@ def indexed(held: Held) -> Iterator[Indexed]:
 
     yield names
     for engine in engines:
-        with contextlib.suppress(OSError):  # one of our own may be gone by now
+        with contextlib.suppress(OSError):  # an engine of the tests may be stopped already
             engine.ask("DELETE", f"/_data_stream/logs-kernel.panic-{run}")
 
 
 class Report:
-    """A report in a browser, and what a person sees of it."""
+    """A report in a browser."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -175,8 +175,8 @@ class Report:
         return self
 
     def settle(self) -> None:
-        """Wait until everything that was asked for is drawn."""
-        # What a navigation within the page causes is an event to come.
+        """Wait until the page is drawn."""
+        # A navigation within the page causes a later event.
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
         self.page.wait_for_function(
             "() => document.documentElement.dataset.painted === document.documentElement.dataset.turn"
@@ -209,7 +209,7 @@ class Report:
 
 @pytest.fixture
 def show(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Report]]:
-    """Open the report of documents; afterwards nothing was requested and nothing complained."""
+    """Open the report of documents; at the end, check that there were no requests and no errors."""
     opened: list[Report] = []
 
     def make(

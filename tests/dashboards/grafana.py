@@ -1,4 +1,4 @@
-"""What Grafana's data sources for OpenSearch and Elasticsearch make of a query, by their back ends' rules.
+"""Translates a query as Grafana's data sources for OpenSearch and Elasticsearch do in their back ends.
 
 Both share one parser (``pkg/opensearch/lucene_handler.go`` and ``response_parser.go`` of
 grafana/opensearch-datasource; ``pkg/tsdb/elasticsearch`` of Grafana). Documents are filtered by the data
@@ -14,11 +14,11 @@ Json = dict[str, Any]
 Labels = tuple[tuple[str, str], ...]
 
 TIME = "@timestamp"
-"""The time field that people give a data source."""
+"""The time field of a data source."""
 
 
 def search(model: Json, span: tuple[int, int] | None = None) -> Json:
-    """Return the search of a query; ``span`` is the range of time asked for, in milliseconds since 1970."""
+    """Return the search of a query; ``span`` is the time range, in milliseconds since 1970."""
     metrics = {}
     for metric in model["metrics"]:
         if metric["type"] == "count":
@@ -50,7 +50,7 @@ def _bucket(bucket: Json, model: Json) -> Json:
         body = {"field": bucket["field"], "size": int(settings["size"]), "order": {order: settings["order"]}}
         return body | ({"missing": settings["missing"]} if "missing" in settings else {})
     interval = settings["interval"].replace("auto", "1h")
-    # Empty hours of five years are too much for a small engine, and count nothing.
+    # The empty hours of five years are too many buckets for a small engine.
     return {"field": bucket["field"], "fixed_interval": interval, "min_doc_count": 1}
 
 

@@ -1,4 +1,4 @@
-"""The messages of all rules as each product renders them: ``python -m tests.dashboards.messages [PRODUCT]``.
+"""Prints the messages of rules as products render them: ``python -m tests.dashboards.messages [PRODUCT]``.
 
 Of a real crash of the lab: the title, trace and reading are those of its document.
 """
@@ -22,7 +22,7 @@ LOG = LAB / "6.1.0-56-amd64-x86_64-null_write.log"
 
 
 def crash(host: str) -> dict[str, Any]:
-    """Return the document of the crash, on a kernel that has the fix by the triage file."""
+    """Return the document of the crash, on a kernel that has the fix according to the triage file."""
     report = next(report for report in grammars.parse(LOG.read_bytes()) if report.fatal)
     document: dict[str, Any] = json.loads(json.dumps(build(report, Origin("kdump"))))
     document["host"]["name"] = host
@@ -50,7 +50,7 @@ def signature(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print every rule's message, or those of one product."""
+    """Print the messages of all rules, of all products or of one."""
     wanted = sys.argv[1:] or [*MUSTACHE, "elastalert2"]
     found = crash("node7")
     of = {rule.id: signature(found) if rule.source == "signatures" else found for rule in RULES}

@@ -1,4 +1,4 @@
-"""Every panel's numbers over every crash of the logs: of the store, of OpenSearch, of Elasticsearch.
+"""Prints the numbers of every panel over all crashes of the logs in the store and in both engines.
 
     python -m tests.dashboards.table
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def engines(stack: ExitStack) -> list[Engine]:
-    """Return both, started where nobody named one."""
+    """Return both engines; start those that the environment does not name."""
     found: list[Engine] = []
     for product, port in PORTS.items():
         if url := os.environ.get(f"{product.upper()}_URL"):
@@ -49,7 +49,7 @@ def engines(stack: ExitStack) -> list[Engine]:
 
 
 def told(panel: Panel, rows: Sequence[Row]) -> str:
-    """Say what a panel shows, in few words: how many groups, and the first number of all or of one."""
+    """Return the contents of a panel in short: the number of groups, and the first number."""
     if not rows:
         return "no group"
     first = [row.values[0] for row in rows]

@@ -1,4 +1,4 @@
-"""What an alert says, rendered by the products' own template engines."""
+"""Alert messages, rendered by the products' own template engines."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NEXT = ["crash vmlinux vmcore  # open it", "bt -a"]
 
 
 def document(source: str, host: str) -> Json:
-    """Return a crash, or the signature of it."""
+    """Return the document of a crash, or of its signature."""
     if source == "signatures":
         return {
             "id": "v1-00",
@@ -81,7 +81,7 @@ def document(source: str, host: str) -> Json:
 
 
 def opensearch_message(rule: Rule, crashes: list[Json]) -> tuple[str, Json]:
-    """Return a monitor's template, and what the plugin renders it of."""
+    """Return a monitor's template, and the context in which the plugin renders it."""
     bodies = {one.body["name"]: one.body for one in opensearch_alerting.requests(SITE)}
     ((level, trigger),) = bodies[f"kpanic-{rule.id}"]["triggers"][0].items()
     (action,) = trigger["actions"]
@@ -111,7 +111,7 @@ def watcher_message(rule: Rule, crashes: list[Json]) -> tuple[str, Json]:
 
 
 def kibana_message(rule: Rule, crashes: list[Json]) -> tuple[str, Json]:
-    """Return a rule's template, and what Kibana renders it of: documents, or rows of ES|QL."""
+    """Return a rule's template, and the context in which Kibana renders it: documents, or rows of ES|QL."""
     bodies = {one.path.rpartition("/")[2]: one.body for one in kibana_alerting.requests(SITE)}
     made = bodies[kibana_alerting.rule_id(rule)]
     hits = [{"_source": one} for one in crashes]
@@ -143,7 +143,7 @@ MUSTACHE = {"opensearch": opensearch_message, "watcher": watcher_message, "kiban
 
 
 def rendered(product: str, rule_crashes: list[tuple[Rule, list[Json]]]) -> dict[str, str]:
-    """Return each rule's message in a product that has Mustache."""
+    """Return the message of each rule in a product that uses Mustache."""
     message = MUSTACHE[product]
     try:
         texts = render(product, [message(rule, crashes) for rule, crashes in rule_crashes])  # type: ignore[arg-type]
@@ -178,7 +178,7 @@ WHOLE = [
     *TRACE[:8],
     "To silence it, give it status: ignored in the triage file, by signature: v1-00.",
 ]
-"""Lines of a message that is about documents."""
+"""Lines of a message about documents."""
 FOUND = [
     "Source line: books.c:52",
     "Bad pointer: account->owner",
@@ -224,7 +224,7 @@ for of_many in ("host.name", "host.os.kernel"):
         "Trace:",
         *TRACE[:8],
     ]
-"""Lines of a Kibana message about a group, by the field that it is a group of."""
+"""Lines of a Kibana message about a group, by the field that forms the groups."""
 BOARD = (
     "/app/dashboards#/view/kpanic-signature"
     "?_a=(query:(language:kuery,query:'kernel.panic.signature.id:%22v1-00%22'))"

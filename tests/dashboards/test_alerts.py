@@ -1,4 +1,4 @@
-"""Alert rules: each product's words, asked of a real engine, find what the rule means and nothing else."""
+"""Alert rules: the query of each product finds the intended documents in a real engine, and no others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def crash(
     provider: str = "kdump",
     **panic: Any,  # noqa: ANN401
 ) -> dict[str, Any]:
-    """A crash of three days ago that arrived some minutes ago, by default on a host and kernel of its own."""
+    """A crash of three days ago that arrived some minutes ago, by default on a new host and kernel."""
     named = panic.get("signature", {"id": f"v1-{name}"})
     details = {
         "fatal": True,
@@ -88,7 +88,7 @@ EVERYTHING = {
     "parse": {"status": "partial"},
     "triage": {"status": "regressed"},
 }
-"""Makes every rule fire, of four crashes."""
+"""Four crashes that make every rule fire."""
 EXPLAINED = {"status": "answered", "lock": "mutex books.lock", "holder": "clerk (PID 38)"}
 CRASHES = [
     crash("plain"),
@@ -123,7 +123,7 @@ CRASHES = [
     crash("worse-before", minutes=2000, kernel="6.12.1"),
     *[crash(f"steady-{n}", minutes=480 * n + 1, kernel="6.1.9") for n in range(6)],
 ]
-"""Of kernel 6.12.1 four crashes arrived within a day and one the day before, of 6.1.9 three and three."""
+"""Four crashes of kernel 6.12.1 arrived within a day and one the day before; of 6.1.9 three and three."""
 FOUND = {
     "new-signature": {"new"},
     "regression": {"v1-regressed"},
@@ -134,7 +134,7 @@ FOUND = {
     "unparsed": {"partial"},
     "explained": {"dump-explained"},
 }
-"""What each rule has to find: incidents, or the groups that it is about."""
+"""The expected results of each rule: incidents or groups."""
 
 
 def load(engine: Engine) -> dict[str, str]:
@@ -184,7 +184,7 @@ def groups(engine: Engine, rule: Rule, body: dict[str, Any], script: str) -> set
 
 
 def at_now(body: Any, mark: str) -> Any:  # noqa: ANN401 - JSON of any shape
-    """Put the moment of the check where a product's own mark stands."""
+    """Replace a product's placeholder of the current time by the time of the check."""
     return json.loads(json.dumps(body).replace(mark, NOW.strftime("%Y-%m-%dT%H:%M:%SZ")))
 
 
@@ -280,7 +280,7 @@ def test_a_grafana_rule_finds_what_the_rule_means(rule: Rule, engine: Engine) ->
 
 
 def alerting(made: dict[str, Any], labels: grafana.Labels, value: float, numbers: dict[str, Any]) -> bool:
-    """Return what the last step, a threshold or a comparison, says of one group."""
+    """Return the result of the last step, a threshold or a comparison, for one group."""
     model = made["data"][-1]["model"]
     if model["type"] == "threshold":
         return bool(value > model["conditions"][0]["evaluator"]["params"][0])

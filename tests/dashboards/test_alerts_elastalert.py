@@ -1,4 +1,4 @@
-"""Who is woken, how often: the rules in a real ElastAlert2, crashes by real shippers in a real OpenSearch.
+"""The alerts of the rules in a real ElastAlert2, on crashes that real shippers sent to a real OpenSearch.
 
 The engine is the tests' own: alerts look at everything that it holds.
 """
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
 CRASH = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-null_write.log").read_text()
 CRASH = CRASH[CRASH.index("[    2.164453] BUG: ") :]
-"""One crash and nothing of its boot, so that only the folder says when it was."""
+"""A crash without lines of its boot, so that only the folder gives its time."""
 KERNEL = "6.1.0-56-amd64"
 MINE = "BUG: unable to handle kernel NULL pointer dereference in {}"
 DAILY = {"kpanic-repeating-host.yaml", "kpanic-kernel-worse.yaml"}
 """Rules about a day of a host or a kernel: the machines of these tests crash all the time."""
 REMEMBERED = 2
-"""Seconds for which ElastAlert2 keeps in mind what it saw (``buffer_time``)."""
+"""Seconds for which ElastAlert2 remembers documents (``buffer_time``)."""
 
 
 class Site:
-    """Machines that crash, shippers, the engine, and who is woken."""
+    """Machines that crash, shippers, the engine, and the receiver of alerts."""
 
     def __init__(self, folder: Path, node: Node, alerter: ElastAlert, receiver: Receiver) -> None:
         self.folder = folder
@@ -78,9 +78,9 @@ class Site:
         kernel: str = KERNEL,
         text: str = CRASH,
     ) -> Run:
-        """Leave what kdump leaves of a crash."""
+        """Write the files that kdump writes for a crash."""
         self.seen += 1
-        # Local time, as kdump has it; to the second, so that each needs one of its own.
+        # kdump uses local time in seconds: each crash needs another second.
         when = datetime.now() + timedelta(seconds=self.seen) - ago  # noqa: DTZ005
         crashed = run.folder / "crash" / f"10.0.0.{host}-{when:%Y-%m-%d-%H:%M:%S}"
         crashed.mkdir(parents=True)
@@ -97,7 +97,7 @@ class Site:
         return ["-E", f"output.opensearch.hosts={self.node.url}"]
 
     def woken(self) -> dict[str, list[str]]:
-        """Let every rule look; return what arrived since, by rule."""
+        """Run every rule; return the new alerts by rule."""
         self.node.ask("POST", "/_refresh")
         self.alerter.step()
         found: dict[str, list[str]] = {}
@@ -132,9 +132,9 @@ def site(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
             continue
         rule = yaml.safe_load(text)
         url = f"{receiver.url}/{rule['name'].removeprefix('kpanic-')}"
-        # A way out, and no waiting for what tests refresh.
+        # An exit, and no waiting, because tests refresh the index.
         rule |= {"alert": "slack", "slack_webhook_url": url, "query_delay": {"seconds": 0}}
-        if rule["type"] == "any":  # others are asked for their whole hour, in pieces of this
+        if rule["type"] == "any":  # other rules query their whole hour, in pieces of this length
             rule["buffer_time"] = {"seconds": REMEMBERED}
         rules[name] = rule
     try:
@@ -151,7 +151,7 @@ def site(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]
 
 @pytest.fixture(autouse=True)
 def _silence(site: Site) -> None:
-    """Begin with nobody to be told of anything."""
+    """Begin without pending alerts."""
     site.woken()
 
 
@@ -174,7 +174,7 @@ def test_a_new_signature_wakes_once_and_says_what_died_where_and_what_it_means(s
     assert site.woken() == {}
 
     site.ship(site.crash(run, "fresh_fault", 2))  # the same on another machine
-    site.ship(run)  # and what was shipped before
+    site.ship(run)  # and the crashes that were shipped before
     assert site.woken() == {}
 
 
@@ -301,7 +301,7 @@ def test_a_fault_that_is_back_on_a_kernel_with_its_fix_wakes_once(site: Site) ->
     )
     triage = ("-E", f"triage.path={run.folder / 'triage.yml'}")
     site.ship(site.crash(run, "fixed_fault", kernel="6.1.0-9-amd64"), *triage)
-    assert site.woken() == {}  # known, and the next kernel ends it
+    assert site.woken() == {}  # known, and fixed by the next kernel
 
     for host in (1, 2):
         site.crash(run, "fixed_fault", host, kernel="6.1.0-61-amd64")
@@ -338,7 +338,7 @@ def test_what_no_grammar_understands_wakes(site: Site) -> None:
     text = "[   12.000001] Kernel panic - not syncing: \n[   12.000002] CPU: 0 PID: 1 Comm: init\n"
     site.crash(run, "", text=text)
     site.ship(run)
-    assert counts(site.woken()) == {"unparsed": 1}  # its signature is weak, which is not new
+    assert counts(site.woken()) == {"unparsed": 1}  # its signature is weak and never counts as new
 
 
 def test_what_arrives_while_nobody_listens_is_told_once_somebody_does(site: Site) -> None:

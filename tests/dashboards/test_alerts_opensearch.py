@@ -1,4 +1,4 @@
-"""Monitors and the retention policy as OpenSearch's own readers take them: nothing of ours gets lost."""
+"""OpenSearch's own code reads and writes the monitors and the retention policy without loss."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ODD["inputs"][0]["search"]["indexes"] = ["x"]
 
 @pytest.fixture(scope="module")
 def known() -> list[Json]:
-    """The monitors after the engine has read and written them."""
+    """The monitors after OpenSearch's code has read and written them."""
     try:
         return read("monitors", [*MONITORS, ODD])
     except (OSError, ImportError, subprocess.SubprocessError) as error:
@@ -34,7 +34,7 @@ def known() -> list[Json]:
 
 
 def lost(ours: Any, theirs: Any, path: str = "") -> list[str]:  # noqa: ANN401 - JSON
-    """Name what did not come back as it was."""
+    """Return the paths that changed."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return [place for key in ours for place in lost(ours[key], theirs.get(key), f"{path}.{key}")]
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):

@@ -1,4 +1,4 @@
-"""What is committed is what the model gives, byte by byte."""
+"""The committed artefacts are those that the model generates, byte by byte."""
 
 from __future__ import annotations
 

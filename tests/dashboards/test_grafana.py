@@ -53,7 +53,7 @@ def test_filters_new_signatures_and_the_fleet_are_at_the_top(product: Product) -
         assert filters["datasource"] == {"type": PLUGINS[product], "uid": "${panics}"}
     (born,) = panics["annotations"]["list"]
     assert born["datasource"]["uid"] == "${signatures}"
-    for place in (born, born["target"]):  # one plugin reads it here, the other there
+    for place in (born, born["target"]):  # the two plugins read it from different places
         assert {
             place["timeField"],
             place["textField"],
@@ -103,7 +103,7 @@ def test_a_target_shows_the_panels_numbers(
     else:
         found = {row[panel.by]: int(row["m0"]) for row in shown.rows if row["m0"]}
         keys = {row.key: row.values[0] for row in expected}
-        same = found.keys() & keys.keys()  # ties at the end of a list are cut as each likes
+        same = found.keys() & keys.keys()  # engines differ in how they cut ties at the end of a list
         assert {key: found[key] for key in same} == {key: keys[key] for key in same}
         assert sorted(found.values()) == sorted(value for value in keys.values() if isinstance(value, int))
 
@@ -123,5 +123,5 @@ def test_targets_ask_for_indexed_fields() -> None:
     for panel, dashboard in PAIRS:
         query = target(panel, dashboard, "opensearch")
         asked = {one["field"] for one in (*query["metrics"], *query["bucketAggs"]) if "field" in one}
-        asked -= {"data_stream.dataset"}  # no signature has it: its value is what is missing
+        asked -= {"data_stream.dataset"}  # no signature has the field, so its value is missing
         assert asked <= indexed[panel.source].keys(), panel.id

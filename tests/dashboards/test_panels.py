@@ -1,4 +1,4 @@
-"""Panels ask for what documents have."""
+"""Panels use fields that documents have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine answers to a panel is what the same documents answer at hand."""
+"""An engine's answer for a panel equals the answer computed from the same documents."""
 
 from __future__ import annotations
 

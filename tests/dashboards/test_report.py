@@ -1,4 +1,4 @@
-"""The report in a real browser: the numbers, every filter, hostile text, nothing from outside."""
+"""The report in a real browser: the numbers, every filter, hostile text, no requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLD = 12
 
 
 def shown(panel: str, documents: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - a number or groups
-    """What a panel says of documents: a number, or its groups with their counts."""
+    """Return the contents of a panel for documents: a number, or its groups with their counts."""
     rows = evaluate(PANELS[panel], documents)
     if PANELS[panel].form == "number":
         return rows[0].values[0]
@@ -515,7 +515,7 @@ def test_it_can_be_used_without_a_mouse_and_without_eyes(
     report.page.focus("#theme")
     while report.page.evaluate("document.activeElement.textContent") != "Cause":
         press("Tab")
-    press("Enter")  # opens, and the focus is where one types
+    press("Enter")  # opens, and the input field has the focus
     report.page.wait_for_function("() => document.activeElement.placeholder === 'Find a cause'")
     report.page.keyboard.type("null-de")
     press("Tab")
@@ -592,7 +592,7 @@ def test_the_same_documents_give_the_same_page(documents: list[dict[str, Any]]) 
 
 
 def fleet(incidents: int, documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield as many incidents as asked, of 400 hosts in a year, of the shapes that are at hand."""
+    """Yield incidents of 400 hosts in a year, made from the given documents."""
     for number in range(incidents):
         document = dict(documents[number * 7 % len(documents)])
         moment = datetime.fromtimestamp(1.75e9 + number * 3_000, UTC)
@@ -603,5 +603,5 @@ def fleet(incidents: int, documents: list[dict[str, Any]]) -> Iterator[dict[str,
 
 
 def test_ten_thousand_incidents_are_a_small_file(documents: list[dict[str, Any]]) -> None:
-    """How quickly it is there is measured by ``tests/benchmarks/report.py``."""
+    """``tests/benchmarks/report.py`` measures how fast it is drawn."""
     assert len(render_report(gather(fleet(10_000, documents), REPORTED)).encode()) <= 8_000_000

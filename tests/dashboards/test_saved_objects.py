@@ -1,4 +1,4 @@
-"""The bundle for OpenSearch Dashboards and Kibana keeps to what both importers take."""
+"""The bundle for OpenSearch Dashboards and Kibana contains only what both importers accept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALLOWED = {
 }  # fmt: skip
 """Attributes in the mappings of OpenSearch Dashboards and in the schemas of Kibana."""
 TEXTS = {"visState", "fieldFormatMap", "fields"}
-"""Attributes that are JSON, beside those whose name says so."""
+"""Attributes that contain JSON, besides those with JSON in their name."""
 PORTABLE = {"metric", "table", "histogram", "horizontal_bar", "pie", "heatmap"}
 SCHEMAS = {
     "metric": {"metric"},
@@ -46,7 +46,7 @@ VISUALIZATIONS = [one for one in OBJECTS if one["type"] == "visualization" and o
 
 
 def nested(node: Any) -> Any:  # noqa: ANN401 - JSON of any shape
-    """Parse every string that is JSON by its name, all the way down."""
+    """Parse every string whose name says that it is JSON, recursively."""
     if isinstance(node, dict):
         return {
             key: nested(
@@ -120,7 +120,7 @@ def test_index_patterns_name_the_indices_and_their_time() -> None:
 
 
 def test_index_patterns_bring_their_fields() -> None:
-    """Else every panel of a first visitor asks for them and saves the pattern, and all but one conflict."""
+    """Otherwise every panel of a first visitor requests and saves the pattern, and all but one conflict."""
     patterns = {one["id"]: nested(one["attributes"]) for one in OBJECTS if one["type"] == "index-pattern"}
     for source, mappings in templates.BY_SOURCE.items():
         fields = {field["name"]: field for field in patterns[f"kpanic-{source}"]["fields"]}
@@ -192,7 +192,7 @@ def test_the_rate_is_drawn_from_an_engines_answer(engine: Engine, indexed: Index
     spec = json.loads(nested(rate["attributes"])["visState"]["params"]["spec"])
     days = spec["data"][0]
     moments = [milliseconds(first(one, TIME)) for one in held["panics"]]
-    # What both products put in: the time range of the dashboard.
+    # Both products insert the time range of the dashboard.
     body = json.loads(
         json.dumps(days["url"]["body"])
         .replace('{"%timefilter%": "min"}', str(min(moments)))

@@ -1,4 +1,4 @@
-"""Templates and policies: what each engine is told, and what each really does with it."""
+"""Templates and policies: the requests to each engine, and their effects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def made(engine: Engine, url: str = "") -> BulkOutput:
 
 @pytest.fixture
 def output(engine: Engine) -> Iterator[BulkOutput]:
-    """The engine's output, on a cluster without anything of ours but what other tests left."""
+    """The engine's output, on a cluster without installed templates."""
     one = made(engine)
     yield one
     one.close()
@@ -158,7 +158,7 @@ def test_a_text_of_any_length_is_kept(engine: Engine, output: BulkOutput, namesp
 
 
 def test_a_plain_index_that_was_there_first_is_named(opensearch: Engine, namespace: str) -> None:
-    # Once a template claims the name no such index can be made, so the answer is the proxy's.
+    # Once a template matches the name, no such index can be created, so the proxy answers.
     proxy = HttpProxy(opensearch.url)
     name = f"logs-kernel.panic-{namespace}"
     path = "/logs-kernel.panic-*/_mapping?allow_no_indices=true&expand_wildcards=all"

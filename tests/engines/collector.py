@@ -1,4 +1,4 @@
-"""A real OpenTelemetry Collector, built once from its Go modules, that writes what it receives to a file."""
+"""A real OpenTelemetry Collector, built once from its Go modules, that writes received records to a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION = "0.161.0"
 
 
 def program() -> Path:
-    """Build the Collector with the receivers and the exporter that the tests need: minutes, and only once."""
+    """Build the Collector with the receivers and the exporter of the tests, once; it takes minutes."""
     folder = parts.cache() / f"otelcol-{VERSION}"
     if not folder.exists() and shutil.which("go") is None:
         parts.missing("the OpenTelemetry Collector", "go is not installed")
@@ -38,7 +38,7 @@ def program() -> Path:
 
 
 class Collector:
-    """A Collector's process; what it wrote stays when it was killed.
+    """A Collector's process; its file remains after a kill.
 
     :param tls: files of ``cert`` and ``key``.
     """
@@ -79,7 +79,7 @@ class Collector:
         assert process.poll() is None, self._log.read_text()
 
     def stop(self) -> None:
-        """End it; what it took is in the file."""
+        """Stop it; the file has all accepted records."""
         if self._process:
             self._process.terminate()
             self._process.wait(60)

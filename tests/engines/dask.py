@@ -1,4 +1,4 @@
-"""A real Dask scheduler and its workers, kept alive as a service manager does."""
+"""A real Dask scheduler with workers, which are restarted as by a service manager."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Dask:
         self._keepers: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Start all of them."""
+        """Start all processes."""
         self._processes = [self._started(number) for number in range(len(self._commands))]
         self._keepers = [
             threading.Thread(target=self._keep, args=(number,)) for number in range(len(self._commands))
@@ -53,12 +53,12 @@ class Dask:
             raise RuntimeError(f"no worker was registered:\n{self._said(1)[-3000:]}") from error
 
     def kill(self, number: int) -> bool:
-        """Kill the scheduler, which is number 0, or a worker; return True. It is started again."""
+        """Kill the scheduler (number 0) or a worker, which is restarted; return True."""
         self._processes[number].kill()
         return True
 
     def stop(self) -> None:
-        """End all of them."""
+        """Stop all processes."""
         self._stopping.set()
         for process in self._processes:
             process.kill()

@@ -1,4 +1,4 @@
-"""Documents for the outputs' tests: of the real shape, made up, each its own crash."""
+"""Made-up documents for the tests of outputs, each of another crash."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def document(number: int, namespace: str, **panic: object) -> dict[str, Any]:
 
 
 def stored(number: int, namespace: str, **panic: object) -> Stored:
-    """The same as the store keeps it."""
+    """Return a crash document as the store keeps it."""
     made = document(number, namespace, **panic)
     return Stored(number, f"{made['event']['id']}-kdump", json.dumps(made).encode())
 
 
 def batch(count: int, namespace: str) -> list[Stored]:
-    """Several."""
+    """Return several crash documents."""
     return [stored(number, namespace) for number in range(count)]

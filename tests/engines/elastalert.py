@@ -1,4 +1,4 @@
-"""A real ElastAlert2, in an environment of its own: it pins a client that nothing else here could use."""
+"""A real ElastAlert2, in its own environment, because it pins an incompatible client."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ for line in sys.stdin:
     alerter.run_all_rules()
     print("done", flush=True)
 """
-"""Its own loop, a turn for each line: as a daemon it would add seconds of waiting."""
+"""ElastAlert2's loop, which runs once for each line of input: as a daemon it would wait for seconds."""
 
 
 def python() -> Path:
-    """The environment's interpreter."""
+    """The interpreter of the environment."""
     folder = parts.cache() / f"elastalert2-{VERSION}-python{sys.version_info.major}.{sys.version_info.minor}"
     with parts.made_once(folder) as work:
         if work:
             venv.create(work, with_pip=True, symlinks=True)
-            # It imports pytz without asking for it.
+            # It imports pytz without depending on it.
             command = [
                 work / "bin" / "python",
                 "-m",
@@ -51,7 +51,7 @@ def python() -> Path:
 
 
 class ElastAlert:
-    """ElastAlert2 with rules of ours; ``step`` lets it look once at each of them."""
+    """ElastAlert2 with kpanic's rules; ``step`` runs each rule once."""
 
     def __init__(self, folder: Path, url: str, rules: dict[str, dict[str, Any]]) -> None:
         host, _, port = url.removeprefix("http://").partition(":")
@@ -79,7 +79,7 @@ class ElastAlert:
         self._process: subprocess.Popen[str] | None = None
 
     def create_index(self) -> None:
-        """Make its own indices in the engine."""
+        """Create ElastAlert2's indices in the engine."""
         command = [self.python, "-m", "elastalert.create_index", "--config", self.config]
         subprocess.run(command, check=True, capture_output=True, timeout=180)
 
@@ -96,7 +96,7 @@ class ElastAlert:
         self._expect("ready")
 
     def step(self) -> None:
-        """Let it ask its rules once."""
+        """Run each rule once."""
         assert self._process
         assert self._process.stdin
         self._process.stdin.write("\n")
@@ -121,12 +121,12 @@ class ElastAlert:
 
 
 class Receiver:
-    """Takes what alerts post, as Slack would; ``alerts`` are path and text."""
+    """Receives alerts like Slack; ``alerts`` has the path and the text of each."""
 
     def __init__(self) -> None:
         self.alerts: list[tuple[str, str]] = []
         self.failures = 0
-        """How many of the next ones are refused."""
+        """Number of the next alerts that are refused."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -148,7 +148,7 @@ class Receiver:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def taken(self) -> list[tuple[str, str]]:
-        """Return what arrived since the last call."""
+        """Return the alerts since the last call."""
         taken, self.alerts = self.alerts, []
         return taken
 

@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).with_name("forward.mjs")
 
 
 class Receiver:
-    """FluentServer of ``@fluent-org/logger``; what it received stays readable when it was killed."""
+    """FluentServer of ``@fluent-org/logger``; received entries remain readable after a kill."""
 
     def __init__(self, port: int, *, security: object = None, tls: dict[str, str] | None = None) -> None:
         if not shutil.which("node") or not shutil.which("npm"):
@@ -44,28 +44,28 @@ class Receiver:
             raise RuntimeError("the forward receiver did not start")
 
     def kill(self) -> None:
-        """End it without a word to its clients."""
+        """Kill it, without closing its connections properly."""
         if self._process:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def entries(self, count: int = 0) -> list[dict[str, Any]]:
-        """What arrived; waits for ``count`` of them, as without acknowledgement they may be on their way."""
+        """Return the received entries; wait for ``count``, since some may still be in flight."""
 
         def arrived() -> list[str]:
             return [line for line in self._lines() if line.startswith("{")]
 
-        with contextlib.suppress(AssertionError):  # the caller says what is missing
+        with contextlib.suppress(AssertionError):  # the caller reports what is missing
             until(lambda: len(arrived()) >= count)
         return [json.loads(line) for line in arrived()]
 
     def close(self) -> None:
-        """End it, and forget what it received."""
+        """Stop it, and forget the received entries."""
         self.kill()
         self._output.close()
 
     def _lines(self) -> list[str]:
-        # The child writes through the same open file, whose offset must stay its own.
+        # The child writes through the same open file, whose offset must not change.
         data = Path(f"/proc/self/fd/{self._output.fileno()}").read_bytes()
-        return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]  # a write may be under way
+        return data[: data.rfind(b"\n") + 1].decode().split("\n")[:-1]  # a write may be incomplete

@@ -1,4 +1,4 @@
-"""Java code of OpenSearch in a Java machine of its own: a function gets it, JSON goes in and comes out."""
+"""Runs Java code of OpenSearch in a separate process with a JVM, with JSON as input and output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Artifact = tuple[str, str, str]
 
 
 def call(function: str, artifacts: list[Artifact], given: object, *arguments: str) -> Any:  # noqa: ANN401 - JSON
-    """Call a function of ours in a process with a Java machine, and return what it returns.
+    """Call a function in a process with a JVM, and return its result.
 
     :param function: ``module:name``; it gets ``given`` and ``arguments``, and finds classes by ``jpype``.
     :param artifacts: what is on the class path beside the libraries of OpenSearch.

@@ -1,4 +1,4 @@
-"""A real Kafka broker in KRaft mode, from the jars of Maven Central; it can be killed and started again."""
+"""A real Kafka broker in KRaft mode, from the jars of Maven Central; it can be killed and restarted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLUSTER = "a3BhbmljLXRlc3RzLWthZg"
 
 
 def jars() -> Path:
-    """Resolve the broker's jars, once: half a minute."""
+    """Resolve the broker's jars, once; it takes half a minute."""
     folder = parts.cache() / f"kafka-{VERSION}"
     try:
         with parts.made_once(folder) as work:
@@ -37,7 +37,7 @@ def jars() -> Path:
 
 
 class Kafka:
-    """One broker, which is its own controller.
+    """A single broker, which is its own controller.
 
     :param listener: protocol of the listener for clients; the broker itself and :meth:`records` have another.
     :param settings: of the broker, beside those that each needs.
@@ -68,7 +68,7 @@ class Kafka:
             "num.partitions": 3,
             "offsets.topic.replication.factor": 1,
             "offsets.topic.num.partitions": 1,
-            # After a kill it waits until it counts as dead itself.
+            # After a kill the broker waits until its old registration has expired.
             "broker.session.timeout.ms": 1000,
             "broker.heartbeat.interval.ms": 250,
             **(settings or {}),
@@ -84,7 +84,7 @@ class Kafka:
         subprocess.run([*format_, "-c", self._config], check=True, capture_output=True, timeout=180)
 
     def start(self) -> None:
-        """Start, and wait until it takes connections."""
+        """Start, and wait until it accepts connections."""
         log = self._folder / "console"
         with log.open("ab") as console:
             command = self._command("kafka.Kafka", self._config)
@@ -100,14 +100,14 @@ class Kafka:
         until(answers, 180, every=0.1)
 
     def kill(self) -> None:
-        """End it as a power cut of the process would."""
+        """Kill it, as in a power failure."""
         if self._process:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def records(self, topic: str) -> list[Message]:
-        """Return the records of a topic, those of a partition in their order; none if there is no topic."""
+        """Return the records of a topic, those of a partition in order; none if the topic does not exist."""
         consumer = Consumer({"bootstrap.servers": self._inner, "group.id": "tests"})
         try:
             found = consumer.list_topics(topic, timeout=60).topics[topic]

@@ -1,4 +1,4 @@
-"""Receivers of messages: a mail server, an HTTP server, and Slack's name in front of one."""
+"""Receivers of messages: a mail server, an HTTP server, and a stand-in for Slack."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SLACK = "hooks.slack.com"
 
 
 class Request(NamedTuple):
-    """A request that a web server took."""
+    """A request that a web server received."""
 
     path: str
     body: bytes
 
 
 class Web:
-    """An HTTP server that can be down; ``requests`` is what it took."""
+    """An HTTP server that can be down; ``requests`` has the received requests."""
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = parts.free_port(25_400)
@@ -45,7 +45,7 @@ class Web:
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
-        """Answer during the context."""
+        """Answer requests during the context."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -73,7 +73,7 @@ class Web:
 
 
 class Mail:
-    """An SMTP server that can be down; ``messages`` is what it took."""
+    """An SMTP server that can be down; ``messages`` has the received messages."""
 
     def __init__(self) -> None:
         self.port = parts.free_port(25_400)
@@ -88,7 +88,7 @@ class Mail:
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
-        """Take mail during the context."""
+        """Accept mail during the context."""
         controller = Controller(self, hostname="127.0.0.1", port=self.port, ready_timeout=60)
         controller.start()
         try:
@@ -98,7 +98,7 @@ class Mail:
 
 
 class Slack(Web):
-    """A web server that is hooks.slack.com for whoever uses its proxy and trusts its authority."""
+    """A web server that is hooks.slack.com for clients that use its proxy and trust its authority."""
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
@@ -139,7 +139,7 @@ class Slack(Web):
 
 
 def _pipe(one: socket.socket, other: socket.socket) -> None:
-    """Pass bytes on in both directions until one side ends."""
+    """Forward bytes in both directions until one side closes."""
     while True:
         for source in select.select([one, other], [], [])[0]:
             data = source.recv(65_536)

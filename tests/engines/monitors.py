@@ -1,4 +1,4 @@
-"""OpenSearch's own readers of monitors and of retention policies, in a Java machine of their own.
+"""OpenSearch's own code that reads monitors and retention policies, in a separate JVM.
 
 The Alerting and Index Management plugins are not published as zips; what reads their documents is:
 ``Monitor.parse`` of ``org.opensearch:common-utils`` and ``ism.Policy`` of
@@ -37,7 +37,7 @@ TRIGGERS = ("QueryLevelTrigger", "BucketLevelTrigger", "DocumentLevelTrigger")
 
 
 def read(kind: str, documents: list[Json]) -> list[Json]:
-    """Return documents (``monitors`` or ``policies``) as the engine writes them after it has read them."""
+    """Return documents (``monitors`` or ``policies``), read and written by the engine's code."""
     artifacts = MONITORS if kind == "monitors" else POLICIES
     found: list[Json] = jvm.call(f"tests.engines.monitors:{kind}", artifacts, documents)
     return found
@@ -46,7 +46,7 @@ def read(kind: str, documents: list[Json]) -> list[Json]:
 def bucket_level_alerts(
     engine: Engine, monitor: dict[str, Any], index: str, now: str
 ) -> list[dict[str, Any]]:
-    """Return the new alerts of a bucket-level monitor's first run, by the plugin's own steps.
+    """Return the new alerts of a bucket-level monitor's first run, computed by the plugin's code.
 
     The search runs as it stands; ``parent_bucket_path`` and ``buckets_path`` give the script its numbers. The
     sample documents of an alert come from a second search, with the five newest and the five oldest documents
@@ -77,9 +77,9 @@ def bucket_level_alerts(
 
 
 def compared(script: str, numbers: dict[str, float]) -> bool:
-    """Return what a comparison in Painless says of its ``params``; no engine of the tests has Painless."""
+    """Evaluate a comparison in Painless with ``params``; no engine of the tests has Painless."""
     words = script.replace("params.", "").replace("&&", "and")
-    return bool(eval(words, {"__builtins__": {}}, dict(numbers)))  # noqa: S307 - a comparison of ours
+    return bool(eval(words, {"__builtins__": {}}, dict(numbers)))  # noqa: S307 - a trusted comparison
 
 
 def _key(bucket: dict[str, Any]) -> str:
@@ -93,7 +93,7 @@ def _at(bucket: dict[str, Any], path: str) -> float:
 
 
 def monitors(documents: list[Json]) -> list[Json]:
-    """Read and write monitors; in the process with the Java machine."""
+    """Read and write monitors, in the process with the JVM."""
     import jpype  # noqa: PLC0415
 
     of = jpype.JClass
@@ -121,7 +121,7 @@ def monitors(documents: list[Json]) -> list[Json]:
 
 
 def policies(documents: list[Json]) -> list[Json]:
-    """Read and write retention policies; in the process with the Java machine."""
+    """Read and write retention policies, in the process with the JVM."""
     import jpype  # noqa: PLC0415
 
     of = jpype.JClass

@@ -1,4 +1,4 @@
-"""Messages as the products render them: OpenSearch's Mustache engine, and mustache.js, which Kibana uses.
+"""Renders messages with the products' engines: OpenSearch's Mustache, and mustache.js, which Kibana uses.
 
 Watcher has the engine that OpenSearch's was forked from, told that it writes plain text.
 """
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from tests.engines.jvm import Artifact
 
 Template = tuple[str, dict[str, Any]]
-"""A template and what it is rendered of."""
+"""A template and its context."""
 TYPES = {"opensearch": "application/json", "watcher": "text/plain"}
-"""What each product's own templates are of, so how ``{{value}}`` is escaped; ``{{{value}}}`` never is."""
+"""The content type of each product's templates, which decides how ``{{value}}`` is escaped."""
 SCRIPT = """
 const mustache = require("mustache");
 let text = "";
@@ -37,7 +37,7 @@ ENGINE: list[Artifact] = [
 
 
 def render(product: Literal["opensearch", "watcher", "kibana"], templates: list[Template]) -> list[str]:
-    """Return each template rendered."""
+    """Return the rendered templates."""
     made: list[str]
     if product != "kibana":
         made = jvm.call("tests.engines.mustache:opensearch", ENGINE, templates, TYPES[product])
@@ -58,7 +58,7 @@ def render(product: Literal["opensearch", "watcher", "kibana"], templates: list[
 
 
 def opensearch(templates: list[Template], kind: str) -> list[str]:
-    """Render templates of a content type in OpenSearch's engine; in the process with the Java machine."""
+    """Render templates of a content type with OpenSearch's engine, in the process with the JVM."""
     import jpype  # noqa: PLC0415
 
     of = jpype.JClass

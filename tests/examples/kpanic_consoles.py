@@ -22,7 +22,7 @@ class ConsolesConfig(Settings, frozen=True, kw_only=True):
 
 
 class ConsolesInput:
-    """Reads ``<host>.log`` whole whenever it has changed."""
+    """Reads ``<host>.log`` as a whole each time it has changed."""
 
     Config = ConsolesConfig
     name = "consoles"
@@ -33,7 +33,7 @@ class ConsolesInput:
         self._pause = config.scan_interval
 
     def run(self, feed: Feed) -> None:
-        """Look at the folder again and again."""
+        """Watch the folder until the input is stopped."""
         faults: dict[Path, str] = {}
         while not feed.stop.wait(self._pause):
             known = feed.positions()

@@ -1,4 +1,4 @@
-"""A crash family: what a driver of this site prints before it stops the machine."""
+"""A crash family: the message of a site's driver that stops the machine."""
 
 from __future__ import annotations
 

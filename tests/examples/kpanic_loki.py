@@ -70,7 +70,7 @@ class LokiOutput:
         )
 
     def send(self, batch: Sequence[Stored]) -> list[Outcome]:
-        """Push; a batch that Loki refuses in part goes again line by line, as it does not say which part."""
+        """Push a batch; if Loki refuses a part, push it line by line, as the answer does not name it."""
         if not batch:
             return []
         if self._push(batch):
@@ -96,7 +96,7 @@ class LokiOutput:
         return Outcome(stored.id, DeliveryStatus.REJECTED if refused else DeliveryStatus.DELIVERED, refused)
 
     def _push(self, batch: Sequence[Stored]) -> str:
-        """Return why Loki refused some of the lines, an empty text if it took all."""
+        """Return why Loki refused some of the lines; empty if it accepted all."""
         streams = [_stream(stored, timestamp()) for stored in batch]
         status, answer = self._request("POST", "/loki/api/v1/push", json.dumps({"streams": streams}).encode())
         if status == 400:

@@ -1,4 +1,4 @@
-"""A step of the reading: the rack that the machine stands in, which the site knows by its names."""
+"""A step of the reading: the rack of the machine, by the site's names of hosts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ PLACE = Claim("The machine stands in {place}.", "header", derived=("place",))
 
 
 def read(report: CrashReport) -> Step | None:
-    """Name the rack of a machine that the site knows."""
+    """Name the rack of a machine with a known name."""
     place = RACKS.get(report.host)
     return Step("rack", step_sentences(PLACE.say(report, place=place))) if place else None

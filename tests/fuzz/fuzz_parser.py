@@ -1,4 +1,4 @@
-"""Feed the parser whatever libFuzzer thinks of: no fault, bounded output, a cut changes nothing.
+"""Fuzzes the parser with libFuzzer: no fault, bounded output, the same result if the input is split.
 
     pip install atheris
     mkdir -p /tmp/fuzz
@@ -28,15 +28,15 @@ with atheris.instrument_imports(include=["kpanic"]):
 
     PARSER = Parser()  # imports the families
     for log in (Path(__file__).parents[1] / "logs" / "lab").glob("*-null_read.log"):
-        PARSER.feed(log.read_bytes())  # what else is imported when the first crash is read
+        PARSER.feed(log.read_bytes())  # other modules that the first crash imports
         PARSER.close()
 
 LONGEST = 8192
-"""Bytes of an input."""
+"""Maximum bytes of an input."""
 SECONDS = 5
-"""An input of a few kilobytes takes milliseconds, a slow one tens of them under the fuzzer's counters."""
+"""Maximum seconds of an input: a few kilobytes take milliseconds, and ten times more under the fuzzer."""
 EXPANSION = 16
-"""Bytes of JSON for a byte of input: an incident's lines are kept twice or three times, and escaped."""
+"""Maximum bytes of JSON for a byte of input: an incident's lines are kept up to three times, and escaped."""
 ORIGIN = Origin("file", "/fuzz", mtime=0.0, agent_host="fuzz")
 
 
@@ -60,7 +60,7 @@ def one_input(data: bytes) -> None:
 
 
 def dictionary(folder: Path) -> Path:
-    """Write the words that the scan looks for, and those of a report's body, as libFuzzer wants them."""
+    """Write the literals of the scan and of a report's body as a dictionary of libFuzzer."""
     words = [literal for literal, *_ in (*registry.default().literals, *READERS)]
     words += [
         "Call Trace:\n",
@@ -76,7 +76,7 @@ def dictionary(folder: Path) -> Path:
 
 
 def seeds(folder: Path) -> Path:
-    """Write the ends of the real logs, short enough to be changed in many places."""
+    """Write the ends of real logs, which are short enough for mutations in many places."""
     target = folder / "seeds"
     target.mkdir()
     for number, path in enumerate(sorted((Path(__file__).parents[1] / "logs").rglob("*"))):

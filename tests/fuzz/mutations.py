@@ -1,4 +1,4 @@
-"""Mutated crash logs on their whole way: parse, document, explain in each form, report.
+"""Fuzzes all steps with mutated crash logs: parse, document, explain in each format, report.
 
     python -m tests.fuzz.mutations --seconds 3600
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 TESTS: Final = Path(__file__).parents[1]
 LONGEST: Final = 16_384
-"""Bytes of a seed: the end of a log, where its crashes are."""
+"""Maximum bytes of a seed, which is the end of a log with its crashes."""
 SLOW: Final = 1.0
-"""Seconds of a processor that an input may take."""
+"""Maximum CPU seconds of an input."""
 REPORTED: Final = 500
-"""Documents of one report."""
+"""Number of documents of a report."""
 ORIGIN: Final = Origin("file", "/fuzz", mtime=0.0, agent_host="fuzz")
 FORMS: Final = ("text", "markdown", "html")
 ODD: Final = (
@@ -64,12 +64,12 @@ def seeds() -> list[bytes]:
 
 
 def words() -> list[bytes]:
-    """Return the words that the scan looks for."""
+    """Return the literals of the scan."""
     return [literal.encode() for literal, *_ in (*default().literals, *READERS)]
 
 
 class Mutator:
-    """Makes the inputs of a seed; the same number is always the same input."""
+    """Makes inputs from the seeds; a number always gives the same input."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -81,12 +81,12 @@ class Mutator:
         )  # fmt: skip
 
     def made(self, number: int) -> bytes:
-        """Return an input."""
+        """Return the input with a number."""
         chance = random.Random(f"{self._seed} {number}")
         body = bytearray(chance.choice(self._seeds))
         for _ in range(1 + int(chance.expovariate(0.25))):
             chance.choice(self._ways)(chance, body)
-            del body[4 * LONGEST :]  # a line that is repeated again and again fills the memory
+            del body[4 * LONGEST :]  # a line that is repeated without limit would fill the memory
         return bytes(body)
 
     @staticmethod
@@ -148,7 +148,7 @@ class Mutator:
 
 
 def way(body: bytes) -> list[dict[str, Any]]:
-    """Take an input all the way but the report; return its documents.
+    """Pass an input through all steps except the report; return its documents.
 
     :raises AssertionError: the grammar had a fault, which it only counts.
     """
@@ -191,7 +191,7 @@ class Fuzz:
         self._documents: list[dict[str, Any]] = []
 
     def run(self, numbers: Iterator[int] | range) -> None:
-        """Take inputs all the way, then report what they were."""
+        """Pass inputs through all steps, then write the report of their documents."""
         for number in numbers:
             self._one(number)
         self._report()
@@ -229,7 +229,7 @@ class Fuzz:
 
 
 def main() -> None:
-    """Fuzz for so many seconds of a processor, and print the counts."""
+    """Fuzz for a number of CPU seconds, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)

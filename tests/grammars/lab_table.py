@@ -1,4 +1,4 @@
-"""Print what is read of every console of the lab beside its answer: python -m tests.grammars.lab_table."""
+"""Prints the reading and the answer of every console of the lab: ``python -m tests.grammars.lab_table``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.grammars.test_lab import CONSOLES, Answer, answer, read
 
 
 def rows() -> list[tuple[str, str, str]]:
-    """Return console, what was read, and what differs from the answer."""
+    """Return the console, the reading, and the differences from the answer."""
     found = []
     for console in CONSOLES:
         reports, expected = read(console), answer(console)
@@ -32,7 +32,7 @@ def rows() -> list[tuple[str, str, str]]:
 
 
 def main() -> int:
-    """Print the table; 1 if a row is wrong."""
+    """Print the table; return 1 if a row is wrong."""
     table = rows()
     for console, words, wrong in table:
         sys.stdout.write(f"{'WRONG' if wrong else 'right'}  {console:45} {words} {wrong}\n")

@@ -1,4 +1,4 @@
-"""Texts made from a sentence's own expression, and what its two readers make of a text."""
+"""Generates texts from a sentence's expression, and compares the two ways to match them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LOOKAHEAD = re.compile(r"\(\?[=!](?:[^()]|\([^()]*\))*\)")
 LINE = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=12)
 
 
-def texts(element: pp.ParserElement) -> SearchStrategy[str]:  # noqa: C901 - one line an element
+def texts(element: pp.ParserElement) -> SearchStrategy[str]:  # noqa: C901 - one line for each element
     """Return texts that the expression is likely to match."""
     match element:
         case pp.Regex():
@@ -60,7 +60,7 @@ def texts(element: pp.ParserElement) -> SearchStrategy[str]:  # noqa: C901 - one
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: SearchStrategy[str]) -> str:
-    """Return a text, or one with a piece taken out, doubled or exchanged."""
+    """Return a text, or the text with a piece removed, doubled or replaced."""
     text = draw(whole)
     at = draw(st.integers(0, len(text)))
     end = draw(st.integers(at, min(at + 8, len(text))))
@@ -70,14 +70,14 @@ def damaged(draw: st.DrawFn, whole: SearchStrategy[str]) -> str:
 
 
 def streamlined(sentence: Sentence) -> Sentence:
-    """Return a sentence that pyparsing reads fast: its expression is flat, as ``parse_string`` makes it."""
+    """Return a sentence that pyparsing matches fast: its expression is streamlined as by ``parse_string``."""
     made = Sentence(sentence.key, sentence.build)
     made.expression.streamline()
     return made
 
 
 def agree(sentence: Sentence, text: str, at: int = 0) -> None:
-    """Assert that pyparsing and the compiled pattern agree on match, end and fields."""
+    """Assert that pyparsing and the compiled pattern agree on the match, its end and its fields."""
     read, reference = sentence.match(text, at), sentence.parse(text, at)
     if reference is not None:
         reference = reference[0], {name: value for name, value in reference[1].items() if value}

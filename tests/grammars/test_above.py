@@ -1,4 +1,4 @@
-"""What is left of a report above the line that ends it, where its header is missing."""
+"""Reports without a header: the lines above the line that ends the report."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_the_lines_before_are_bounded_over_all_hosts() -> None:
         said = f"Jan  1 10:00:00 host{host} kernel: "
         parser.feed(f"{said}---[ end Kernel panic - not syncing: known ]---\n".encode())
         parser.feed("".join(f"{said}{'x' * 200} {line}\n" for line in range(100)).encode())
-    kept = [stream.kept() for stream in parser._streams.values()]  # noqa: SLF001 - nothing else tells
+    kept = [stream.kept() for stream in parser._streams.values()]  # noqa: SLF001 - there is no other way to know
     assert 0 < sum(lines for lines, _ in kept) <= ALL_LINES
     assert sum(characters for _, characters in kept) <= 1.2 * ALL_CHARACTERS
 

@@ -1,4 +1,4 @@
-"""The reading: what each step finds in consoles of real crashes, and what it says where nothing is known."""
+"""The reading: the findings of each step in consoles of real crashes, and in reports with gaps."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_step_says(kind: str, step: str, words: str) -> None:
 
 
 def test_the_watchdogs_interrupt_is_not_the_way_to_what_it_found() -> None:
-    """loongarch's trace goes on through the interrupt to the code that was running."""
+    """loongarch's trace continues through the interrupt to the interrupted code."""
     (report,) = parse(console("softlockup", "7.2.13+deb14-loong64-loongarch64"))
     assert report.analysis
     (found,) = (step.finding for step in report.analysis.steps if step.name == "through what")
@@ -255,7 +255,7 @@ def test_the_clock_and_the_date_of_the_bios_give_its_age() -> None:
 
 
 def rack(report: CrashReport) -> Step | None:
-    """A whole step of a site's own: where the machine stands, and the line that it was found by."""
+    """A step of another distribution: the place of the machine, and the line that gives it."""
     racks = {"node1": "row 3, rack 7"}
     found = racks.get(report.hostname)
     said = Sentence(f"The machine stands in {found}.", lines_of(report.facts_of("owner")))
@@ -264,7 +264,7 @@ def rack(report: CrashReport) -> Step | None:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """A distribution of the site's, installed: its entry point of the group kpanic.steps."""
+    """An installed distribution with an entry point of the group kpanic.steps."""
 
     def install(value: str) -> None:
         others = plugins.points

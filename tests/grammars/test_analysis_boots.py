@@ -1,4 +1,4 @@
-"""Several crashes, several boots, in one log: which belong together, which do not."""
+"""Logs with several crashes and boots: which reports belong together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def crash(kind: str) -> CrashReport:
 
 
 def body(kind: str) -> bytes:
-    """What a console says from the crash's first line on, without its boot."""
+    """Return a console's lines from the crash on, without its boot."""
     report = crash(kind)
     return b"\n".join(line.raw.encode() for line in report.lines) + b"\n"
 
@@ -67,7 +67,7 @@ def test_warning_then_panic_on_warn_is_one_crash() -> None:
 
 
 def later(text: bytes, seconds: int) -> bytes:
-    """The same lines, so many seconds later."""
+    """Return the same lines, a number of seconds later."""
     lines = []
     for line in text.split(b"\n"):
         if line.startswith(b"[") and b"]" in line:

@@ -1,4 +1,4 @@
-"""One crash through many ways: the same title, the same signature, the same incident."""
+"""One crash through many transports has the same title, signature and incident."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kpanic.shipper.origin import Origin
 
 LOGS = Path(__file__).parent.parent / "logs"
 WAYS = sorted((LOGS / "transports").iterdir())
-# what a file's name begins with, and the serial console that saw the same crash
+# the beginning of a file's name, and the serial console of the same crash
 CONSOLES = {
     "fmt-": "dmesg",
     "makedumpfile-": "kdump-sysrq",
@@ -44,6 +44,6 @@ def test_every_way_tells_the_crash_that_the_console_told(way: Path) -> None:
     assert told.kernel.release == seen.kernel.release
     assert told.kernel.architecture == "x86_64"
     incidents = [identify(report, Origin(way))[0] for report, way in ((told, "file"), (seen, "serial"))]
-    assert (incidents[0] == incidents[1]) == (told.time is not None)  # the store joins those without
+    assert (incidents[0] == incidents[1]) == (told.time is not None)  # the store joins crashes without it
     assert told.analysis
     assert [step.name for step in told.analysis.steps] == [step.name for step in seen.analysis.steps]  # type: ignore[union-attr]

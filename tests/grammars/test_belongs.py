@@ -1,4 +1,4 @@
-"""Which lines belong together: by clocks, boots, copies, floods, and by how grave a report is."""
+"""Which lines belong together: by clocks, boots, copies, floods, and severity of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blocks of a report: each reads what it quotes, and its pattern reads what pyparsing reads."""
+"""The blocks of a report: each matches its examples, and its pattern agrees with pyparsing."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_a_block_is_looked_for_where_it_begins(block: Block) -> None:
 
 
 def _unstamped(path: Path) -> str:
-    """Return a log without what dmesg and consoles put before a line."""
+    """Return a log without the prefixes of dmesg and consoles."""
     stamp = r"(?m)^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?"
     return re.sub(stamp, "", path.read_text("utf-8", "replace"))
 
 
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
 def test_pyparsing_and_the_patterns_agree_on_logs(path: Path) -> None:
-    """Where a line begins as a block does."""
+    """At the lines that begin like a block."""
     text = _unstamped(path)
     for sentence in SENTENCES:
         for literal in sentence.literals:
@@ -83,7 +83,7 @@ def test_pyparsing_and_the_patterns_agree_on_every_line(sentence: Sentence) -> N
 
 @lru_cache(maxsize=1)
 def _kinds_of_lines() -> list[str]:
-    """Return each kind of line of all logs once, its numbers aside, with the lines behind it."""
+    """Return each distinct line of all logs, ignoring numbers, with the lines after it."""
     found: dict[str, str] = {}
     for path in LOGS:
         lines = _unstamped(path).splitlines(keepends=True)
@@ -121,7 +121,7 @@ LONG = {
 
 @pytest.mark.parametrize("line", LONG.values(), ids=LONG)
 def test_a_long_line_costs_what_its_length_says(line: str) -> None:
-    """Four times as long, a line may take four times as long; where it were quadratic, sixteen times."""
+    """A line of four times the length may take four times as long; quadratic time would be sixteen times."""
 
     def cost(text: str) -> float:
         report = ReportText([Line(number, text) for number in range(1, 21)])
@@ -134,5 +134,5 @@ def test_a_long_line_costs_what_its_length_says(line: str) -> None:
         return min(taken)
 
     cost(line)
-    # what else runs on the machine can make one reading grow, not three
+    # other processes may slow one measurement, but not three
     assert any(cost(line) < max(9 * cost(line[: len(line) // 4]), 0.05) for _ in range(3))

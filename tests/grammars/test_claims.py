@@ -1,4 +1,4 @@
-"""Every sentence that the reading can say is said somewhere, and only with the lines that prove it.
+"""Every sentence of the reading occurs in a test, and only with the lines that prove it.
 
 The sentences are those of the code: whoever adds one without a text here that makes the reading say it, or
 whose lines do not hold what the sentence quotes, finds out.
@@ -36,7 +36,7 @@ _ZEROS = re.compile(r"\b(?:0x)?0+(?=[0-9a-f])")
 
 
 class Said(NamedTuple):
-    """A sentence of the reading, and what it was made of."""
+    """A sentence of the reading, and the values in it."""
 
     words: str
     report: CrashReport
@@ -45,13 +45,13 @@ class Said(NamedTuple):
 
 
 def plain(text: str) -> str:
-    """Text without differences of white space, case, and zeros before a number."""
+    """Return a text without differences of white space, case, and leading zeros."""
     return _ZEROS.sub("", " ".join(text.split()).lower())
 
 
 @pytest.fixture(scope="module")
 def said() -> Iterator[list[Said]]:
-    """All that the reading says of all logs of the tests."""
+    """Return the sentences of the readings of all logs."""
     found: list[Said] = []
     patch = pytest.MonkeyPatch()
     for kind in (Claim, Absence):

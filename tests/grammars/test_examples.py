@@ -1,4 +1,4 @@
-"""A distribution of somebody else's extends the grammar beside a kpanic that stays as it is installed."""
+"""Another distribution extends the grammar of an unchanged kpanic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CSKY = """\
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """A folder of installed modules, with the metadata that pip writes of them."""
+    """A folder of installed modules, with the metadata that pip writes."""
     project = tomllib.loads((EXAMPLES / "pyproject.toml").read_text())["project"]
     metadata = tmp_path / f"kpanic_examples-{project['version']}.dist-info"
     metadata.mkdir()

@@ -1,4 +1,4 @@
-"""Every fact knows the lines that say it."""
+"""Every fact knows the lines that it comes from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def meaning(value: object) -> object:
     if isinstance(value, Trace):
         return value.frames
     if isinstance(value, Pointer):
-        return value.ip  # who called stands in the lines behind it
+        return value.ip  # the caller is in the lines below it
     return value.values if isinstance(value, Registers) else value
 
 

@@ -1,4 +1,4 @@
-"""Every family in the kernel's own words: a short report with the expected reading on top."""
+"""Every family, with short reports of the kernel and the expected answers in front."""
 
 from __future__ import annotations
 

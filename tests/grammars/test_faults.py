@@ -1,4 +1,4 @@
-"""A fault of the grammar costs one line or one report: what stands before, beside and behind it is read."""
+"""A fault of the grammar costs one line or one report; all others are read."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def boom(*_: object, **__: object) -> NoReturn:
 
 
 class Faulty(LineReader):
-    def read(self, row: Row) -> NoReturn:  # noqa: ARG002 - it fails at any
+    def read(self, row: Row) -> NoReturn:  # noqa: ARG002 - it fails for any line
         boom()
 
 
 class Records:
-    """Fails at what it collected."""
+    """Records whose lines cannot be read."""
 
     def read(self, number: int, line: bytes) -> bool:
         return number > 0 and line.startswith((b"!!!", b"WIDGET"))

@@ -1,4 +1,4 @@
-"""Fields are found wherever a kernel, or its version, puts them."""
+"""Fields are found in the places where different kernels print them."""
 
 from __future__ import annotations
 

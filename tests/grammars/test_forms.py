@@ -1,4 +1,4 @@
-"""The kernel's sentences: each reads what it quotes, and its pattern reads what pyparsing reads."""
+"""The kernel's sentences: each matches its examples, and its pattern agrees with pyparsing."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_pyparsing_and_the_pattern_agree_on_logs(path: Path) -> None:
 
 
 AHEAD = 400
-"""Characters by which places in logs differ for a sentence."""
+"""Number of characters that distinguish places in logs for a sentence."""
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_pyparsing_and_the_pattern_agree_on_every_line(family: Family, form: For
 
 @lru_cache(maxsize=1)
 def _places() -> list[tuple[str, int]]:
-    """Return where the lines of all logs begin, once for those that go on alike: machines boot alike."""
+    """Return the beginnings of lines of all logs, without duplicates, since machines boot alike."""
     places: dict[str, tuple[str, int]] = {}
     for path in LOGS:
         text = _unstamped(path)
@@ -108,7 +108,7 @@ def _places() -> list[tuple[str, int]]:
 
 
 def _unstamped(path: Path) -> str:
-    """Return a log without what dmesg and consoles put before a line."""
+    """Return a log without the prefixes of dmesg and consoles."""
     stamp = r"(?m)^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?"
     return re.sub(stamp, "", path.read_text("utf-8", "replace"))
 
@@ -125,7 +125,7 @@ def test_pyparsing_and_the_pattern_agree_on_texts_of_the_grammar(
 
 def test_the_kept_patterns_are_those_of_the_sources() -> None:
     fresh: dict[str, object] = {}
-    exec(regenerate.source(), fresh)  # noqa: S102 - what the module would be
+    exec(regenerate.source(), fresh)  # noqa: S102 - the source of a module
     assert fresh["SENTENCES"] == compiled.SENTENCES, "run python -m kpanic.grammars.regenerate"
     assert fresh["CHECKSUMS"] == compiled.CHECKSUMS, "run python -m kpanic.grammars.regenerate"
 

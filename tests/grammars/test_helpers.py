@@ -1,4 +1,4 @@
-"""Which functions are helpers by the file that defines them, and how the table is made."""
+"""Functions that are helpers by the file that defines them, and the generation of their table."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_every_rule_has_a_reason_and_names_functions() -> None:
         ("_atomic_dec_and_lock", "counting"),  # lib/dec_and_lock.c
         ("task_blocks_on_rt_mutex", "locking"),  # kernel/locking/rtmutex.c
         ("queued_write_lock_slowpath", "locking"),  # kernel/locking/qrwlock.c
-        ("ioread32", "registers"),  # lib/iomap.c, and each machine's own
-        ("asm_exc_page_fault", "faults"),  # what DEFINE_IDTENTRY makes in arch/x86/mm/fault.c
+        ("ioread32", "registers"),  # lib/iomap.c, and versions of machines
+        ("asm_exc_page_fault", "faults"),  # defined by DEFINE_IDTENTRY in arch/x86/mm/fault.c
         ("__pfx_kfree", "allocators"),
         ("__pi_memcpy", "memory"),
     ],
@@ -218,7 +218,7 @@ def test_the_table_costs_a_first_crash_no_five_milliseconds() -> None:
             helpers.rule(name)
         return time.thread_time() - started
 
-    # as many frames as are noted; what else runs on the machine slows some of these, not all
+    # as many frames as are noted; other processes slow some of these calls, but not all
     assert any(seconds() / len(names) * 64 < 0.005 for _ in range(50))
 
 

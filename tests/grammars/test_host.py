@@ -1,4 +1,4 @@
-"""Which host a boot says it is of."""
+"""The host's name in a boot's messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trapping instruction: as objdump shows it in the module that crashed, and where it went."""
+"""The trapping instruction: as objdump shows it in the module that crashed, and its address."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_it_agrees_with_objdump(row: Row) -> None:
     )
     found = decode(report)
     assert found
-    if row.objdump.startswith(".word "):  # data, says the object file; the kernel means the trap of BUG()
+    if row.objdump.startswith(".word "):  # data for objdump, but the trap of BUG() for the kernel
         assert found.code == row.objdump.removeprefix(".word 0x")
         assert found.text.startswith("udf ")
     else:
@@ -70,7 +70,7 @@ def test_it_agrees_with_objdump(row: Row) -> None:
 
 @pytest.mark.parametrize("console", sorted(LAB.glob("*.log")), ids=lambda path: path.stem)
 def test_where_it_went_is_the_address_that_faulted(console: Path) -> None:
-    """Whatever the registers add up to, the kernel named the same address."""
+    """The address from the registers is the one that the kernel names."""
     for report in parse(console.read_bytes()):
         found = decode(report, Registers(report))
         if found is None or found.address is None or report.fault_address is None:

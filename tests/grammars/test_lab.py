@@ -1,4 +1,4 @@
-"""Consoles of kernels crashed on purpose: what happened is known, so the reading is right or wrong."""
+"""Consoles of kernels that were crashed on purpose, with known answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 
 def kind_of(console: Path) -> tuple[str, str]:
-    """The kernel and what was provoked, of a console's name."""
+    """Return the kernel and the kind of crash from a console's name."""
     return next(
         (name, console.stem.removeprefix(f"{name}-"))
         for name in sorted(ANSWERS["kernels"], key=len, reverse=True)
@@ -35,7 +35,7 @@ def kind_of(console: Path) -> tuple[str, str]:
 
 
 def answer(console: Path) -> Answer | None:
-    """What a console says; None where it says nothing of a crash."""
+    """Return the reading of a console; None without a crash."""
     kernel, kind = kind_of(console)
     expected = ANSWERS["consoles"].get(console.stem, ANSWERS["kinds"][kind])
     return Answer(*expected, *ANSWERS["kernels"][kernel].values()) if expected else None
@@ -88,7 +88,7 @@ def test_what_dies_of_a_kill_is_part_of_it_though_its_text_comes_line_by_line(ki
     ids=lambda path: path.stem,
 )
 def test_what_is_said_stands_in_the_log(log: Path) -> None:
-    """Each line that proves something is that line of the file, word for word."""
+    """Each line that proves a sentence is in the file, word for word."""
     lines = log.read_bytes().decode(errors="replace").split("\n")
     for report in read(log):
         assert report.analysis

@@ -1,4 +1,4 @@
-"""Every form in which a kernel line travels gives the kernel's own words, and what else is honestly known."""
+"""Every transport gives the kernel's text of a line, and the metadata that the line contains."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_stamp_without_a_zone_is_a_clock_all_the_same(form: str, seconds: int)
     assert round(second.clock - first.clock) == seconds
 
 
-def test_the_clock_of_dmesg_H_goes_on_by_differences() -> None:  # noqa: N802 - as the option is written
+def test_the_clock_of_dmesg_H_goes_on_by_differences() -> None:  # noqa: N802 - named like the option
     lines = read("[Nov22 19:31] one", "[  +0.500000] two", "[  +2.000000] three")
     assert [line.clock and line.clock - (lines[0].clock or 0) for line in lines] == [0, 0.5, 2.5]
 

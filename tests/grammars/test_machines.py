@@ -1,4 +1,4 @@
-"""One crash of every machine, as its kernel prints it: pointer, registers, address, error, trace, cause."""
+"""A crash of every machine in its kernel's format: pointer, registers, address, error, trace, cause."""
 
 from __future__ import annotations
 

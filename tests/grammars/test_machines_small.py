@@ -1,4 +1,4 @@
-"""A crash of each machine that is no server, as its kernel prints it; a machine of another distribution."""
+"""A crash of each small machine in its kernel's format; a machine of another distribution."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Seen(NamedTuple):
     function: str
     address: int | None
     place: str
-    """Of the faulting address."""
+    """Meaning of the faulting address."""
     process: str
     register: tuple[str, str] | None
 
@@ -350,7 +350,7 @@ WIZARD = Machine(name="wizard", words=("merlin",), blocks=(spell,))
 @pytest.fixture
 def wizard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Block]:
     known = {**{machine.name: machine for machine in machines.installed()}, "wizard": WIZARD}
-    caches = (machines._words, body.switch)  # noqa: SLF001 - made once for the machines that are installed
+    caches = (machines._words, body.switch)  # noqa: SLF001 - computed once for the installed machines
     with monkeypatch.context() as patch:
         patch.setattr(machines, "_by_name", lambda: known)
         for cache in caches:

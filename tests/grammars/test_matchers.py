@@ -1,4 +1,4 @@
-"""What finds literals: Hyperscan, and ``re`` in its place, give the same answers."""
+"""The matchers with Hyperscan and with ``re`` give the same answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines that a mail program, a terminal or a transfer encoding broke are read as the kernel wrote them."""
+"""Lines that a mail program, a terminal or a transfer encoding broke are read as the kernel printed them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def stamped(stamp: str) -> list[str]:
 
 
 def filled(lines: list[str], width: int, *, flowed: bool = False, indent: str = "") -> list[str]:
-    """Break lines at spaces as a mail program does; the spaces in a row stay with one of the two."""
+    """Break lines at spaces as a mail program does; consecutive spaces stay on one of the two lines."""
     broken = []
     for line in lines:
         parts = textwrap.wrap(

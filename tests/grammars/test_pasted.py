@@ -1,4 +1,4 @@
-"""What mails, issues, web pages and containers make of a report; a second console that writes it too."""
+"""Reports in mails, issues, web pages and containers, and reports that two consoles print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns that an installation compiles once."""
+"""Patterns that are compiled once for an installation."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ print(sorted(map(repr, PATTERNS.missed)), len(PATTERNS.table))
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return where patterns are to be kept; nothing is there yet."""
+    """Return the path of a file for patterns that does not exist yet."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     return tmp_path / "__pycache__" / "precompiled.patterns"
 
 
 def keep(path: Path, *patterns: tuple[str | bytes, int]) -> Patterns:
-    """Compile patterns in a process that keeps them, and return those of the next one."""
+    """Compile patterns in a process that keeps them, and return those of the next process."""
     first = Patterns(path)
     for pattern, flags in patterns:
         first.compile(pattern, flags)

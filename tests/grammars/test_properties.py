@@ -1,4 +1,4 @@
-"""What holds for any text: no exception, bounded output, the same crashes in any pieces."""
+"""Properties of any text: no exception, bounded output, the same crashes however it is split."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_pieces_give_the_same_crashes(cuts: list[int]) -> None:
 
 
 def test_a_closed_parser_is_as_a_new_one() -> None:
-    """A line without a prefix belongs to no host of the text before."""
+    """A line without a prefix does not belong to a host of the previous text."""
     parser = Parser()
     parser.feed(b"Nov 22 18:53:41 web1 kernel: [   12.345678] Kernel panic - not syncing: one")
     (first,) = parser.close()

@@ -1,4 +1,4 @@
-"""Families are plugins: the built-in ones come through the same door as a site's own."""
+"""Families are plugins; the built-in ones are registered like those of other distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scanner finds what its literals point at, and nothing else, whatever the input and its split."""
+"""The scanner returns the lines that its literals request, and no others, however the input is split."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_any_bytes_give_clean_lines_in_order(data: bytes) -> None:
         len(lines)
         <= 3 * data.count(b"\n") + sum(map(data.count, (b"\\", b"#", b"["))) + len(data) // LONGEST + 1
     )
-    if b"Part" not in data and b"ncfrag" not in data:  # those are put in their right order
+    if b"Part" not in data and b"ncfrag" not in data:  # these are sorted
         for host in {line.host for line in lines}:
             numbers = [line.number for line in lines if line.host == host]
             assert numbers == sorted(numbers)
@@ -262,7 +262,7 @@ def test_memory_is_bounded(unit: bytes) -> None:
     scanner = Scanner(Search(LITERALS))
     size = BLOCK if b"\n" not in unit else BLOCK // 8
     chunk = (unit * (size // len(unit) + 1))[:size]
-    for _ in range(6):  # history and collected records have their full size then
+    for _ in range(6):  # then history and collected records have their full size
         scanner.feed(chunk)
     tracemalloc.start()
     try:
@@ -271,7 +271,7 @@ def test_memory_is_bounded(unit: bytes) -> None:
         grown, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert grown < 6 * BLOCK  # what replaced something that was not traced
+    assert grown < 6 * BLOCK  # replacement of an untraced object
     assert peak < 100 * BLOCK
 
 

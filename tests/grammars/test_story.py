@@ -1,4 +1,4 @@
-"""The crash that everything is about: an operator's SysRq, kdump's folder, the dmesg alone explains it."""
+"""The crash of the story: SysRq by an operator, saved by kdump, explained by the dmesg alone."""
 
 from __future__ import annotations
 

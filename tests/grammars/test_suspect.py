@@ -1,4 +1,4 @@
-"""Who is passed over, and where the walk down a stack ends."""
+"""The search for the suspect function: skipped functions, and the end of the walk down a stack."""
 
 from __future__ import annotations
 
@@ -315,7 +315,7 @@ POSTED = {
          usb_hcd_irq+0xb0/0x174
         """,
 }
-"""What is blamed, and the report: as people post them, shortened."""
+"""The suspect function and the report, shortened, as people post it."""
 
 
 @pytest.mark.parametrize("function", POSTED)

@@ -1,4 +1,4 @@
-"""The same crash through any transport gives the same words of the kernel as its plain console."""
+"""A crash through any transport gives the same lines of the kernel as its plain console."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def scan(data: bytes) -> list[Line]:
 
 
 def crash(lines: list[Line]) -> list[str]:
-    """Words of the kernel from the crash on, without what userspace printed into the console between them."""
+    """Return the kernel's lines from the crash on, without lines of user space on the same console."""
     texts = [line.text for line in lines]
     start = next(i for i, text in enumerate(texts) if text.startswith(BEGINNINGS))
-    # what follows depends on how long the transport went on
+    # the rest depends on how long the transport recorded
     end = next(
         (i for i in range(start, len(texts)) if re.match(r"note: |Terminated|Rebooting in", texts[i])), None
     )

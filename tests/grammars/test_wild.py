@@ -1,4 +1,4 @@
-"""Crash texts as people and log stores hand them on, beside what a reader says of each (``tests/wild``)."""
+"""Crash texts that people posted, with the answers of a person who read them (``tests/wild``)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Crash real kernels and check what kpanic says of them: ``python -m tests.lab --help``."""
+"""Crashes real kernels, and checks kpanic's documents of the crashes: ``python -m tests.lab --help``."""
 
-# ruff: noqa: T201 - a command speaks: the page on standard output, all else on standard error
+# ruff: noqa: T201 - a command: the page on standard output, messages on standard error
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fault(table: Matrix, kernels: Sequence[str]) -> str:
-    """Return why these kernels cannot be crashed here, or an empty string."""
+    """Return why these kernels cannot be crashed here; empty if they can."""
     if unknown := [name for name in kernels if name not in table.kernels]:
         return f"no such kernel: {', '.join(unknown)}; known: {', '.join(table.kernels)}"
     if packages := missing(table.machines[table.kernels[name].machine] for name in kernels):
@@ -109,12 +109,12 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _provoke(crash: Crash, *, keep: bool, counted: bool) -> tuple[Crash, str, str]:
-    """Return the crash, how it went, and what went wrong."""
+    """Return the crash, its result, and the fault."""
     if keep and crash.console.exists():
         return crash, "kept", ""
     try:
         run = guest.crash(crash.boot, crash.kind, counted=counted)
-    except (OSError, RuntimeError) as error:  # of one guest; the others go on
+    except (OSError, RuntimeError) as error:  # of one guest; the others continue
         return crash, "no console", str(error)
     crash.console.write_bytes(run.console)
     return crash, f"{run.seconds:6.1f} s" + ("" if run.ended else ", time over"), ""

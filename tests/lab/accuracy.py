@@ -1,4 +1,4 @@
-"""The page of right and wrong."""
+"""Writes the page of right and wrong answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FIELDS = {
     "release": "kernel's release",
     "machine": "machine",
 }
-"""What is compared of a crash, and what it is called here."""
+"""The compared fields of a crash, and their names on the page."""
 
 
 class Result(NamedTuple):
-    """What came of one crash."""
+    """The result of one crash."""
 
     kind: str
     expected: Expected
@@ -30,7 +30,7 @@ class Result(NamedTuple):
 
 
 def page(results: Sequence[Result], gone: Sequence[str], broken: Sequence[str]) -> str:
-    """Return the page, Markdown.
+    """Return the page in Markdown.
 
     :param gone: kernels that the archive does not have now, and why.
     :param broken: what could not be crashed, and why.

@@ -1,4 +1,4 @@
-"""Debian's packages of any suite and machine, without touching the host's own packages.
+"""Downloads Debian's packages of any suite and machine, independent of the host's packages.
 
 Private apt roots in the cache hold the lists of the suites that the matrix names; packages are checked by apt
 (signature of the Release file, then SHA256) and unpacked with ``dpkg -x``, never installed.
@@ -28,11 +28,11 @@ LISTS_MAXIMUM_AGE = 12 * 3600
 
 
 class GoneError(Exception):
-    """What is wanted is not, or no longer, in the archive."""
+    """A package is not, or no longer, in the archive."""
 
 
 def cache() -> Path:
-    """Where packages, modules and initrds are kept: ``KPANIC_LAB_CACHE`` or the user's cache."""
+    """Return the folder of packages, modules and initrds: ``KPANIC_LAB_CACHE`` or the user's cache."""
     folder = os.environ.get("KPANIC_LAB_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(folder) if folder else base / "kpanic-lab"
@@ -40,7 +40,7 @@ def cache() -> Path:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the cache's lock of that name: several runs share one cache."""
+    """Hold a named lock of the cache, which several runs share."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -59,10 +59,10 @@ class Archive:
     sources: tuple[str, ...]
     """Lines of sources.list, without ``signed-by``."""
     architectures: tuple[str, ...]
-    """Debian's names, the host's own first."""
+    """Debian's names of machines, the host's first."""
 
     def refresh(self) -> None:
-        """Fetch the package lists, unless they are fresh.
+        """Fetch the package lists if they are old.
 
         Raises :class:`GoneError` when no list could be had.
         """
@@ -80,7 +80,7 @@ class Archive:
             stamp.write_text(lines)
 
     def newest(self, pattern: str, architecture: str) -> str:
-        """Name of the newest package whose name matches the whole of a regular expression.
+        """Return the name of the newest package whose name fully matches a regular expression.
 
         Raises :class:`GoneError` when there is none.
         """
@@ -108,7 +108,7 @@ class Archive:
             done = self._retried("apt-get", "download", *packages, cwd=Path(folder))
             if done.returncode:
                 raise GoneError(_complaint(done.stderr))
-            # In the order asked for: what lays links into /usr comes before what is unpacked through them.
+            # In the given order: packages that create links into /usr come before those that need them.
             files = {deb.name.split("_")[0]: deb for deb in Path(folder).glob("*.deb")}
             for package in packages:
                 subprocess.run(["dpkg", "-x", files[package.partition(":")[0]], into], check=True)
@@ -128,7 +128,7 @@ class Archive:
                 subprocess.run(["tar", "-x", "-C", into, path], stdin=packed.stdout, check=True)
 
     def closure(self, packages: Sequence[str]) -> list[str]:
-        """Return packages with all that they depend on, as ``name:architecture=version``."""
+        """Return packages with all their dependencies, as ``name:architecture=version``."""
         done = self._apt("apt-get", "install", "--simulate", "--no-install-recommends", *packages)
         if done.returncode:
             raise GoneError(done.stderr.strip())
@@ -182,11 +182,11 @@ class Archive:
 
 
 def _complaint(text: str) -> str:
-    """Return the first error of apt's, on one line, without the mirror's address."""
+    """Return the first error of apt on one line, without the mirror's address."""
     first = next((line[3:] for line in text.splitlines() if line.startswith("E: ")), text.strip()[-200:])
     return " ".join(first.partition(" [IP: ")[0].split())
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key that takes 6.1.0-9 before 6.1.0-10."""
+    """Return a sort key that puts 6.1.0-9 before 6.1.0-10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

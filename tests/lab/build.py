@@ -1,4 +1,4 @@
-"""From a kernel of the matrix to files that boot: image, module, initrd.
+"""Builds the files that boot a kernel of the matrix: image, module, initrd.
 
 Compilers and kernel headers are unpacked into one tree for each toolchain's suite and run in it with
 bubblewrap: the host needs no compiler, and headers find each other where Debian puts them.
@@ -42,7 +42,7 @@ PACKAGES = {
     "qemu-system-s390x": "qemu-system-misc",
     "qemu-system-x86_64": "qemu-system-x86",
 }
-"""Debian's packages of the programs that build and run guests."""
+"""Debian packages of the programs that build and run guests."""
 BUILD_TOOLS = (
     "bash",
     "base-files",
@@ -55,15 +55,15 @@ BUILD_TOOLS = (
     "perl-base",
     "sed",
 )
-"""What kbuild calls besides the compiler."""
+"""Programs that kbuild calls besides the compiler."""
 
 
 class BuildError(Exception):
-    """The compiler refused; its words are the text."""
+    """The compiler failed; the message is its output."""
 
 
 def missing(machines: Iterable[Machine]) -> list[str]:
-    """Return the Debian packages that crashing kernels of these machines needs and this one lacks."""
+    """Return the missing Debian packages for crashing kernels of these machines."""
     emulators = (machine.qemu[0] for machine in machines if not machine.emulator)
     programs = {"apt-get", "bwrap", "dpkg", *emulators}
     return sorted({PACKAGES[program] for program in programs if not shutil.which(program)})
@@ -71,7 +71,7 @@ def missing(machines: Iterable[Machine]) -> list[str]:
 
 @functools.cache
 def host() -> str:
-    """Return Debian's name of the machine that builds."""
+    """Return Debian's name of this machine."""
     done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -85,14 +85,14 @@ class Boot:
     release: str
     image: Path
     modules: Path
-    """``lib/modules/RELEASE/kernel`` of its package."""
+    """``lib/modules/RELEASE/kernel`` of the kernel's package."""
     busybox: Path
     boom: Path
     segv: Path
     trap: Path
     dtb: Path | None = None
     emulator: Path | None = None
-    """Root of the tree that holds QEMU; None for the host's own."""
+    """Root of the tree with QEMU; None for the host's QEMU."""
 
     def initrd(self, extra: Mapping[str, bytes] | None = None) -> bytes:
         """Return the initrd, gzipped, with further files (path: content) in it."""
@@ -107,7 +107,7 @@ class Boot:
         return gzip.compress(cpio(files), compresslevel=6, mtime=0)
 
     def module(self, path: str) -> bytes:
-        """Return a module of the kernel's own package, ``drivers/net/netconsole.ko``, uncompressed."""
+        """Return a module of the kernel's package, such as ``drivers/net/netconsole.ko``, uncompressed."""
         file = self.modules / path
         if file.exists():
             return file.read_bytes()
@@ -135,7 +135,7 @@ def cpio(files: Mapping[str, bytes]) -> bytes:
 
 
 class Builder:
-    """Prepares kernels; what it made once it keeps in the cache."""
+    """Prepares kernels, and keeps the results in the cache."""
 
     def __init__(self, matrix: Matrix) -> None:
         self.matrix = matrix
@@ -152,7 +152,7 @@ class Builder:
         return self.archives[suite, machine]
 
     def prepare(self, kernel: Kernel) -> Boot:
-        """Have a kernel ready to boot.
+        """Return a kernel that is ready to boot.
 
         Raises GoneError where the archive has no such kernel or no headers of it, BuildError where the module
         does not build.
@@ -165,9 +165,7 @@ class Builder:
             folder = cache() / "kernels" / f"{release}-{machine.name}"
             if not folder.exists():
                 image = f"linux-image-{release}:{machine.name}"
-                parts = archive.depends(
-                    image, "linux-(binary|modules)-.*"
-                )  # in packages of their own since 7.x
+                parts = archive.depends(image, "linux-(binary|modules)-.*")  # in separate packages since 7.x
                 _unpack(archive, [image, *(f"{part}:{machine.name}" for part in parts)], folder)
             busybox = cache() / "busybox" / machine.name
             if not busybox.exists():
@@ -217,7 +215,7 @@ class Builder:
         prefix = "" if machine.name == host() else f"{machine.triplet}-"
         compiler = prefix + self.matrix.toolchains[kernel.toolchain].gcc
         make = ["make", "-s", "-C", f"/usr/src/linux-headers-{release}", "M=/work", f"ARCH={machine.arch}"]
-        # The archive has no vmlinux to make BTF from, and Debian's wrapper of the compiler is not unpacked.
+        # The archive has no vmlinux for BTF, and Debian's wrapper of the compiler is not unpacked.
         make += [f"CC={compiler}", f"CROSS_COMPILE={prefix}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"]
         _inside(tree, work, make)
         program = [compiler, "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]
@@ -238,7 +236,7 @@ class Builder:
                 packages = self.archive(kernel.toolchain, host()).closure(wanted)
                 self.archive(kernel.toolchain, host()).unpack(_merged(packages), tree)
                 (tree / "work").mkdir(exist_ok=True)
-                awk = tree / "usr/bin/awk"  # a link that only an installed package would have made
+                awk = tree / "usr/bin/awk"  # a link that the installation of the package would create
                 if not awk.is_symlink():
                     awk.symlink_to("gawk")
                 stamp.touch()
@@ -246,14 +244,14 @@ class Builder:
             if not (tree / "usr/src" / headers).exists():
                 archive = self.archive(kernel.suite, machine.name)
                 names = archive.depends(f"{headers}:{machine.name}", "linux-(headers|kbuild)-.*")
-                # Its scripts are programs of the machine that builds.
+                # Its scripts are programs for this machine.
                 hosted = [f"{name}:{host()}" for name in names]
                 archive.unpack([f"{headers}:{machine.name}", *hosted], tree)
         return tree
 
 
 def _bootable(image: Path) -> Path:
-    """Return an image that QEMU boots: of EFI's zboot images, it unpacks by itself what gzip packed alone.
+    """Return an image that QEMU boots; of EFI zboot images it unpacks only those packed with gzip.
 
     The header is that of drivers/firmware/efi/libstub/zboot-header.S, 6.12.
     """
@@ -269,12 +267,12 @@ def _bootable(image: Path) -> Path:
 
 
 def _merged(packages: Sequence[str]) -> list[str]:
-    """Put base-files first: it links /bin and /lib into /usr where a suite has merged them."""
+    """Put base-files first: in suites with a merged /usr it creates the links /bin and /lib."""
     return sorted(packages, key=lambda name: not name.startswith("base-files:"))
 
 
 def _unpack(archive: Archive, packages: Sequence[str], folder: Path) -> None:
-    """Unpack packages into a folder that appears whole or not at all."""
+    """Unpack packages into a temporary folder, then rename it."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     archive.unpack(packages, part)

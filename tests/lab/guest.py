@@ -1,4 +1,4 @@
-"""Boot a prepared kernel in QEMU, let it crash, keep its console.
+"""Boots a prepared kernel in QEMU, lets it crash, and keeps its console.
 
 Software emulation with an instruction counter as the clock: the same inputs give the same console, and a
 guest that sleeps takes no time. Nothing of a guest reaches the host but its console.
@@ -26,25 +26,25 @@ if TYPE_CHECKING:
     from .matrix import Kind
 
 END = re.compile(rb"---\[ end Kernel panic|Rebooting in \d+ seconds|LAB: still alive|System halted")
-"""The last that a guest says."""
+"""The last line of a guest."""
 PANIC = re.compile(rb"Kernel panic - not syncing")
 TOLD = re.compile(rb"^\[ *(\d+)\.\d+\] boom: provoking", re.MULTILINE)
 STAMP = re.compile(rb"^\[ *(\d+)\.\d+\]", re.MULTILINE)
 QUIET = 15.0
-"""Seconds without a byte that count as the end, for kernels that print none, and for what is no panic."""
+"""Seconds without output that count as the end, for kernels without a last line and for non-fatal reports."""
 POLL = 0.1
-"""Seconds between looks at the console."""
+"""Seconds between two reads of the console."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of one guest."""
+    """The result of one guest."""
 
     console: bytes
     ended: bool
-    """False when the time was over before the guest had said its last."""
+    """Whether the guest printed its last line in time."""
     seconds: float
-    """On the host's clock."""
+    """Seconds by the host's clock."""
 
 
 def command_line(boot: Boot, kind: Kind) -> str:
@@ -92,7 +92,7 @@ def run(  # noqa: PLR0913
     end: re.Pattern[bytes] = END,
     farewell: str = "",
 ) -> Run:
-    """Boot and follow the console until the guest has said its last, exits, or the time is over.
+    """Boot, and follow the console until the guest prints its last line, exits, or the time is over.
 
     :param farewell: a command for QEMU's monitor then, which is waited for.
     """
@@ -114,7 +114,7 @@ def run(  # noqa: PLR0913
             command += ["-initrd", str(file)]
         started = time.monotonic()
         process = subprocess.Popen(
-            # timeout ends the guest even where this process was ended before it could
+            # timeout ends the guest even if this process is killed
             ["timeout", f"{timeout + 60:.0f}", *command, *devices],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -139,7 +139,7 @@ def run(  # noqa: PLR0913
 
 
 def _sandbox(boot: Boot, folder: str) -> list[str]:
-    """Return the command that runs QEMU in a tree of its own, if it has one."""
+    """Return the command that runs QEMU in its own tree, if there is one."""
     if boot.emulator is None:
         return []
     sandbox = ["bwrap", "--die-with-parent", "--bind", str(boot.emulator), "/", "--dev", "/dev"]
@@ -148,7 +148,7 @@ def _sandbox(boot: Boot, folder: str) -> list[str]:
 
 
 class _Watch(NamedTuple):
-    """When a guest has said its last."""
+    """Watches for the last line of a guest."""
 
     end: re.Pattern[bytes]
     quiet: float
@@ -173,8 +173,8 @@ def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch
         size, quiet_since = len(text), time.monotonic()
         if monitor and b"LAB: ready" in text and process.stdin:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)  # the guest goes on from what it said
-            with contextlib.suppress(BrokenPipeError):  # it has exited since
+                process.wait(0.5)  # the guest continues after its last line
+            with contextlib.suppress(BrokenPipeError):  # it has exited meanwhile
                 process.stdin.write(monitor.encode() + b"\n")
                 process.stdin.flush()
             monitor = ""
@@ -184,7 +184,7 @@ def _follow(process: subprocess.Popen[bytes], console: Path, monitor: str, watch
 
 
 def _reached(seconds: int, text: bytes) -> bool:
-    """Tell whether the guest has printed something so long after the module was told; 0 for never."""
+    """Tell whether the guest has printed a line that many seconds after the module's trigger; 0 for never."""
     told = TOLD.search(text)
     return bool(seconds and told) and int(STAMP.findall(text, told.start())[-1]) - int(told[1]) >= seconds
 

@@ -1,4 +1,4 @@
-"""What objdump says of the instructions that crashes in the module happened at.
+"""Disassembles the instructions of the crashes in the module with objdump.
 
 ``python -m tests.lab.instructions LOGS`` looks at every console of a folder whose instruction pointer is in
 ``boom``, disassembles that place in the object file that the lab built for its kernel, and prints a line for
@@ -32,7 +32,7 @@ _TARGET: Final = re.compile(r"\b[0-9a-f]+ <([\w.+]+)>")
 
 
 class Row(NamedTuple):
-    """One console's instruction, and what objdump says of it."""
+    """The instruction of a console's crash, and objdump's text of it."""
 
     console: str
     machine: str
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 @functools.lru_cache
 def disassembled(objdump: str, module: Path) -> tuple[dict[str, int], dict[int, tuple[str, str]]]:
-    """Disassemble a module: where its functions start, and bytes and words of each instruction."""
+    """Disassemble a module; return the starts of functions, and bytes and text of each instruction."""
     tool = Path(objdump)
     sandbox = ["bwrap", "--ro-bind", str(tool.parents[2]), "/", "--ro-bind", str(module.parent), "/work"]
     command = [*sandbox, "--dev", "/dev", f"/usr/bin/{tool.name}", "-d", "-j", ".text", "/work/boom.ko"]
@@ -55,7 +55,7 @@ def disassembled(objdump: str, module: Path) -> tuple[dict[str, int], dict[int, 
 
 
 def look_up(report: CrashReport, objdump: str, module: Path) -> str | None:
-    """Return objdump's words for where a crash happened; None where the module has other bytes there.
+    """Return objdump's text for the place of a crash; None if the module has other bytes there.
 
     The CPU is at an instruction or, where that was executed before it trapped, right behind it.
     """
@@ -74,11 +74,11 @@ def look_up(report: CrashReport, objdump: str, module: Path) -> str | None:
 
 
 _ALIASES: Final = {"push {lr}": "str lr,[sp,#-4]!", "trap": "twui r0,0"}
-"""Other names of one instruction: objdump's, capstone's."""
+"""Instructions with two names: objdump's and capstone's."""
 
 
 def normal(words: str, machine: str) -> str:
-    """Return an instruction without what both disassemblers write each in its own way.
+    """Return an instruction without the differences in format between the two disassemblers.
 
     On x86 the suffix that says the size, which objdump leaves out where a register says it too, and a
     segment that goes without saying; on mips the marks of registers and a distance of 0; elsewhere spaces.
@@ -93,7 +93,7 @@ def normal(words: str, machine: str) -> str:
 
 
 def rows(logs: Path) -> Iterator[Row]:
-    """Yield a row for each console that a built module knows."""
+    """Yield a row for each console of a built module."""
     table = matrix.load()
     machines = {machine.uname: machine for machine in table.machines.values()}
     for console in sorted(logs.glob("*.log")):

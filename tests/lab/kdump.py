@@ -1,4 +1,4 @@
-"""The whole of kdump in one guest: the crash, the capture kernel, and what both leave behind.
+"""Runs kdump in one guest: the crash, the capture kernel, and the files of both.
 
 The guest is told ``echo c > /proc/sysrq-trigger``, or to crash in one of boom.c's ways. Its capture kernel
 writes ``vmcore-dmesg.txt`` and ``vmcore`` into ``crash/127.0.0.1-<date>/`` of a folder of the host, as the
@@ -29,7 +29,7 @@ CRASH_MEMORY = "192M"
 RAMOOPS = "ramoops.ko mem_address=0x10000000 mem_size=0x200000 record_size=0x20000 ecc=1"
 
 SHARE_MODULES = (
-    "drivers/virtio/virtio_ring.ko",  # before virtio, which needs it
+    "drivers/virtio/virtio_ring.ko",  # before virtio, which depends on it
     "drivers/virtio/virtio.ko",
     "drivers/virtio/virtio_pci_legacy_dev.ko",
     "drivers/virtio/virtio_pci_modern_dev.ko",
@@ -40,7 +40,7 @@ SHARE_MODULES = (
     "fs/fscache/fscache.ko",
     "fs/9p/9p.ko",
 )
-"""Of 6.1: later kernels have fscache in netfs."""
+"""Modules of 6.1; later kernels have fscache in netfs."""
 
 PROGRAMS = {
     "kexec": "sbin/kexec",
@@ -98,13 +98,13 @@ def die(  # noqa: PLR0913
         devices += ["-netdev", "user,id=net", "-device", "e1000,netdev=net"]
     qemu = list(boot.machine.qemu)
     qemu[qemu.index("-m") + 1] = str(memory)
-    qemu[qemu.index("-rtc") + 1] = "base=utc"  # a crash of today: of an old one nobody is told
+    qemu[qemu.index("-rtc") + 1] = "base=utc"  # a crash of today: old ones do not alert
     return run(
         replace(boot, machine=replace(boot.machine, qemu=qemu)),
         append,
         boot.initrd(extra),
         devices=devices,
-        shift=None,  # QEMU's reset does not come back under an instruction counter
+        shift=None,  # QEMU does not reboot with an instruction counter
         reboot=True,
         quiet=60.0,
         timeout=timeout,
@@ -122,7 +122,7 @@ def _modules(
 
 
 def _tools(builder: Builder) -> Path:
-    """Return a tree with kexec and makedumpfile and the libraries that they need."""
+    """Return a tree with kexec and makedumpfile and their libraries."""
     with locked("tools"):
         tree = cache() / "tools"
         stamp = tree / ".complete"

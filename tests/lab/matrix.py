@@ -1,4 +1,4 @@
-"""The data file: machines, kernels, kinds, and what is expected of each combination."""
+"""Reads the data file: machines, kernels, kinds, and the expected answers of each combination."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How QEMU plays it, and what its compiler is called."""
+    """A machine: QEMU's options, and the name of the compiler."""
 
     name: str
     """Debian's name of the architecture."""
@@ -25,21 +25,21 @@ class Machine:
     uname: str
     arch: str
     busybox: str
-    """The suite whose busybox runs there."""
+    """The suite of its busybox."""
     triplet: str
     emulator: str = ""
-    """The suite whose QEMU plays it, where that of the machine that builds is too old."""
+    """The suite of QEMU, if this machine's QEMU is too old."""
     append: str = ""
-    """What its kernels need on their command line."""
+    """Parameters that its kernels need on the command line."""
     counted: bool = True
-    """False where QEMU ends itself under an instruction counter."""
+    """Whether QEMU works with an instruction counter."""
     dtb: str = ""
-    """File name of the device tree in the kernel's package, where QEMU makes none."""
+    """File name of the device tree in the kernel's package, if QEMU generates none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A line of kernels of a suite; the newest that the archive has is taken."""
+    """A series of kernels in a suite, of which the newest in the archive is used."""
 
     name: str
     machine: str
@@ -49,35 +49,35 @@ class Kernel:
     toolchain: str
     """The suite whose compiler builds its modules."""
     every: bool = False
-    """Run every kind, not the core alone."""
+    """Whether every kind is run, not only the core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One way to die, and what a reader must say of it."""
+    """A kind of crash, and the expected answers."""
 
     name: str
     machines: list[str] = field(default_factory=list)
-    """Where it can be done; empty for everywhere."""
+    """Machines on which it is possible; empty for all."""
     do: str = ""
-    """What /init is told, where it is not the kind's name."""
+    """The argument of /init, if it is not the kind's name."""
     append: str = ""
     monitor: str = ""
-    """What QEMU's monitor is told once the guest is ready."""
+    """Command for QEMU's monitor once the guest is ready."""
     devices: list[str] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)
-    """Of the kernel's own package, below ``kernel/``; /init finds them at the root."""
+    """Modules of the kernel's package, below ``kernel/``; /init finds them in the root folder."""
     seconds: int = 0
-    """Of the guest's time since the module was told, after which what it says is the last to wait for."""
+    """Seconds of the guest's time after the module's trigger, after which a line counts as the last one."""
     shift: int = 2
-    """An instruction takes 2 ** shift ns of the guest's time: more for what waits while busy."""
+    """An instruction takes 2 ** shift ns of the guest's time; a larger shift shortens busy waiting."""
     cpus: int = 1
-    """Several go by the host's clock: an instruction counter stalls with them."""
+    """Number of CPUs; several use the host's clock, as an instruction counter stalls with them."""
     silent: bool = False
     cause: str = ""
     function: str = ""
     title: str = ""
-    """Empty where the wording is the kernel's own business."""
+    """The expected title; empty if the wording depends on the kernel."""
 
     @property
     def expected_title(self) -> str:
@@ -96,7 +96,7 @@ class Matrix:
     """Lines of sources.list by suite."""
     toolchains: dict[str, Toolchain]
     core: frozenset[str]
-    """Kinds that are run on each kernel."""
+    """The kinds that are run on each kernel."""
     machines: dict[str, Machine]
     kernels: dict[str, Kernel]
     kinds: dict[str, Kind]
@@ -126,7 +126,10 @@ class Matrix:
 
 
 def load(path: Path = HERE / "matrix.toml") -> Matrix:
-    """Read the data file; raises TypeError for a key that is not known."""
+    """Read the data file.
+
+    :raises TypeError: a key is unknown.
+    """
     data = tomllib.loads(path.read_text())
     exceptions = {name: table.pop("but", []) for name, table in data["kinds"].items()}
     known = {field.name for field in fields(Kind)} | {"machine", "kernel"}

@@ -1,4 +1,4 @@
-"""Kernels that crash on request: the answers are known because they were asked for."""
+"""Kernels that are crashed on request, so that the answers are known."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABLE = matrix.load()
 
 
 def unavailable(reason: str) -> None:
-    """A machine without a laboratory is a skip for its user and a failure where the laboratory must run."""
+    """Skip the tests on a machine without the lab's programs; fail if the lab must run."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
@@ -61,7 +61,7 @@ def boot(builder: Builder) -> Boot:
 
 @pytest.fixture(scope="module")
 def runs(boot: Boot) -> dict[str, guest.Run]:
-    """Crash side by side, one kind twice: half the time on two cores."""
+    """Crash guests in parallel, one kind twice, in half the time on two cores."""
     names = {**{name: name for name in SMOKE_KINDS}, "again": SMOKE_KINDS[0]}
     with ThreadPoolExecutor(max_workers=2) as pool:
         started = {
@@ -102,7 +102,7 @@ def test_the_instruction_that_trapped_is_what_objdump_shows(
 def test_one_crash_through_kdump_netconsole_and_pstore_is_one_incident(
     builder: Builder, boot: Boot, opensearch: Engine, namespace: str, tmp_path: Path
 ) -> None:
-    """The service watches a machine that is told ``echo c > /proc/sysrq-trigger``; no hand is on it."""
+    """The service watches a machine on which ``echo c > /proc/sysrq-trigger`` is run."""
     if not shutil.which("makedumpfile"):
         unavailable("reading a dump without a log needs makedumpfile")
     port = parts.free_port(28_000, socket.SOCK_DGRAM)
@@ -123,7 +123,7 @@ output.opensearch.hosts: ["{opensearch.url}"]
     expected = verdict.expect(TABLE.kind("sysrq-c", boot.kernel), boot.release, boot.machine)
     kpanic = Path(sys.executable).with_name("kpanic")
     subprocess.run([kpanic, "setup", "--index-management", "-c", config], check=True)
-    # Whoever deletes a signature's document asks to be told again; others have shipped this fault before us.
+    # Without the signature's document the fault is new again; other tests have shipped it before.
     known = {"query": {"term": {"title": expected.title}}}
     opensearch.ask("POST", f"/{SIGNATURES}/_refresh")
     opensearch.ask("POST", f"/{SIGNATURES}/_delete_by_query?refresh=true", known)
@@ -172,7 +172,7 @@ output.opensearch.hosts: ["{opensearch.url}"]
 
 
 def _same(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without what tells when, where and for whom it was read."""
+    """Return a document without the time, the place and the namespace of its reading."""
     event = {key: value for key, value in document["event"].items() if key not in {"created", "ingested"}}
     panic = {key: value for key, value in document["kernel"]["panic"].items() if key != "backfill"}
     kept = {key: value for key, value in document.items() if key not in {"log", "data_stream", "labels"}}
@@ -180,8 +180,8 @@ def _same(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _found(engine: Engine, index: str, number: int) -> list[dict[str, Any]]:
-    """Wait until an index has so many documents, for as long as the service's own patience takes."""
-    with contextlib.suppress(AssertionError):  # the caller says what is missing
+    """Wait until an index has a number of documents, at most as long as the service retries."""
+    with contextlib.suppress(AssertionError):  # the caller reports what is missing
         until(lambda: len(engine.found(index)) >= number, 300, every=0.5)
     return engine.found(index)
 

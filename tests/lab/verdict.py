@@ -1,4 +1,4 @@
-"""Compare what ``kpanic parse`` says of a console with what was asked of the kernel."""
+"""Compares the documents of ``kpanic parse`` for a console with the expected answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a reader must say of one console; an empty string is not compared."""
+    """The expected answers for one console; an empty string is not compared."""
 
     silent: bool
     cause: str
@@ -30,12 +30,12 @@ class Expected:
 @dataclass(frozen=True, slots=True)
 class Verdict:
     wrong: dict[str, tuple[str, str]]
-    """Field: (expected, got) of each that differs; empty when all is right."""
+    """Each wrong field as (expected, got); empty if all are right."""
     documents: int
 
 
 def expect(kind: Kind, release: str, machine: Machine) -> Expected:
-    """Return the answer for a kind on a kernel."""
+    """Return the expected answers for a kind on a kernel."""
     return Expected(
         silent=kind.silent,
         cause=kind.cause,
@@ -66,7 +66,7 @@ def parse(consoles: Sequence[Path]) -> dict[Path, list[dict[str, Any]]]:
 
 
 def compare(expected: Expected, documents: list[dict[str, Any]]) -> Verdict:
-    """Compare the first document, and how many there are, with the answer."""
+    """Compare the first document, and the number of documents, with the answers."""
     wanted = 0 if expected.silent else 1
     wrong: dict[str, tuple[str, str]] = {}
     if len(documents) != wanted:
@@ -90,7 +90,7 @@ def compare(expected: Expected, documents: list[dict[str, Any]]) -> Verdict:
 
 
 def lookup(document: dict[str, Any], path: str) -> Any:  # noqa: ANN401
-    """Return the value at a dotted path, whether keys are nested or dotted; None where there is none."""
+    """Return the value at a dotted path, with nested or dotted keys; None if it is missing."""
     if path in document:
         return document[path]
     for key, value in document.items():

@@ -1,4 +1,4 @@
-"""Open dumps of a Debian kernel with its debug package: ``python -m tests.lab.vmcore [KIND…]``.
+"""Opens dumps of a Debian kernel with its debug package: ``python -m tests.lab.vmcore [KIND…]``.
 
 Guests with 2 GB of memory are crashed in ways of the lab whose answer is in the dump, and not in the log;
 QEMU dumps them, and ``kpanic explain`` has to find what ``boom.c`` did. Some are crashed once more with full
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 KERNEL: Final = "6.1-amd64"
 MEMORY: Final = {"oom-panic": "1024"}
-"""MiB of the guest where the lab's program fills no more."""
+"""MiB of the guest, unless the lab's program fills more."""
 FORMATS: Final = ("-z", "-l", "-s", "")
-"""Options of dump-guest-memory: compressed with zlib, LZO and Snappy, and an ELF core."""
+"""Options of dump-guest-memory: compression with zlib, LZO and Snappy, and an ELF core."""
 FILTERED: Final = ("null_read",)
-"""Kinds that are crashed once more with kdump, whose makedumpfile leaves out what ``-d 31`` names."""
+"""Kinds that are also crashed with kdump, whose makedumpfile excludes the pages of ``-d 31``."""
 FILLED: Final = 1200
-"""MiB of files in the memory of these."""
+"""MiB of files in the page cache of these guests."""
 ANSWERS: Final = {
     "null_read": ("source", r"/work/boom\.c:{hidden(0x10UL)}"),
     "uaf_read": ("object", r"kmalloc-256, free"),
@@ -51,11 +51,11 @@ ANSWERS: Final = {
     ),
     "oom-panic": ("why", r"were anonymous memory of processes, most of it of tail \(PID \d+\)"),
 }
-"""What the dump of each kind has to say, and where; a text of boom.c in braces is the number of its line."""
+"""Expected text of each kind's dump, by step; a text of boom.c in braces stands for its line number."""
 
 
 class Cost(NamedTuple):
-    """What it took to explain a dump.
+    """The cost of explaining a dump.
 
     :ivar seconds: of a processor.
     """
@@ -66,7 +66,7 @@ class Cost(NamedTuple):
 
 
 def main() -> int:
-    """Print a line for each dump; return 1 if one was not explained."""
+    """Print a line for each dump; return 1 if one is not explained."""
     table = matrix.load()
     kernel = table.kernels[KERNEL]
     builder = Builder(table)
@@ -82,7 +82,7 @@ def main() -> int:
             for form, dump in dumps.items():
                 if dump.exists():
                     wrong += not _right(name, form or "ELF", dump, debug_information)
-                else:  # Debian's has neither LZO nor Snappy
+                else:  # Debian's makedumpfile has neither LZO nor Snappy
                     print(f"{name:15} {form:6} this QEMU does not write it")
     for name in FILTERED:
         if not named or name in named:
@@ -95,7 +95,7 @@ def main() -> int:
 
 
 def _right(name: str, form: str, dump: Path, debug_information: tuple[Path, ...]) -> bool:
-    """Tell whether a dump of a kind says what it has to; print that with its cost."""
+    """Tell whether the reading of a dump has the expected text; print the result and the cost."""
     crash, cost = _explained(dump, debug_information)
     where, wanted = ANSWERS[name]
     said = crash["verdict"]["why"] if where == "why" else crash["vmcore"][where]
@@ -125,7 +125,7 @@ def _vmlinux(builder: Builder, boot: Boot) -> Path:
 
 
 def _dump(boot: Boot, kind: matrix.Kind, dumps: Mapping[str, Path]) -> None:
-    """Crash a guest and dump it in each form.
+    """Crash a guest, and dump it in each format.
 
     ``qemu_fw_cfg`` gives QEMU the guest's VMCOREINFO (Linux 4.17).
     """

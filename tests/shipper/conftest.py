@@ -1,4 +1,4 @@
-"""Limits of the clock that a service has in production, longer: no test fails because a machine is busy."""
+"""Longer time limits than in production, so that no test fails on a busy machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONG = 300.0
 
 @pytest.fixture(autouse=True)
 def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give inputs and outputs time to end, and to read what was sent before their end."""
+    """Give inputs and outputs time to end, and to read the data sent before their end."""
     for name in ("ENDS_WITHIN", "PATIENCE"):
         monkeypatch.setattr(f"kpanic.shipper.contract.{name}", LONG)
     for name in ("netconsole", "syslog"):

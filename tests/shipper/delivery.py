@@ -1,4 +1,4 @@
-"""What the pipeline does with an output, without a store."""
+"""Delivers documents to an output as the pipeline does, without a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train the dictionary that the store compresses texts with.
+"""Trains the dictionary with which the store compresses texts.
 
     python -m tests.shipper.dictionary FILE
 
@@ -22,9 +22,9 @@ from kpanic.shipper.packed import encode
 
 TESTS = Path(__file__).parents[1]
 SIZE = 112_640
-"""Bytes; zstd's own default. Half of it makes texts 5 % larger."""
+"""Size in bytes, zstd's default. With half of it texts are 5 % larger."""
 LEVEL = 6
-"""As :data:`kpanic.shipper.store.bodies.LEVEL`."""
+"""The same as :data:`kpanic.shipper.store.bodies.LEVEL`."""
 
 
 def samples() -> list[bytes]:

@@ -22,7 +22,7 @@ ALLOWED = {
     "event.outcome": {"failure"},
     "host.os.type": {"linux"},
 }
-"""Values that ECS allows and we use; allowed values are part of the specification."""
+"""The values of ECS that documents use; allowed values are part of the specification."""
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -35,7 +35,7 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def faults(document: Mapping[str, Any]) -> list[str]:
-    """Return what ECS would not have: unknown fields, wrong types, a list where there is one value."""
+    """Return violations of ECS: unknown fields, wrong types, a list in place of one value."""
     found = []
     for name, value in leaves(document):
         if name == "_id" or name.startswith("kernel.panic."):

@@ -1,4 +1,4 @@
-"""The service as an input sees it, in memory."""
+"""The interface of the service for inputs, in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Feed(MemoryFeed):
-    """Tells also how often something was kept, and what crashed."""
+    """A feed that also records the number of calls and the crashes."""
 
     def __init__(self, positions: Mapping[str, str] | None = None) -> None:
         super().__init__(positions)
@@ -38,7 +38,7 @@ class Feed(MemoryFeed):
 
 @contextmanager
 def running(kind: type[Input], at: Mapping[str, str] | None = None, **config: Any) -> Iterator[Feed]:  # noqa: ANN401
-    """Run an input beside the test."""
+    """Run an input in a thread."""
     feed = Feed(at)
     with run_beside(kind(kind.Config(**config)), feed):
         yield feed

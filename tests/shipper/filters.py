@@ -1,4 +1,4 @@
-"""``kpanic filter`` as a process, and the texts that go into it."""
+"""Runs ``kpanic filter`` as a process; texts for its input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def program(folder: Path) -> Path:
 
 
 def untimed(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a document without the times of its way, what the way adds, and what only a store knows."""
+    """Return a document without fields that depend on the transport, the time of reading, or a store."""
     event = {key: value for key, value in document["event"].items() if key not in {"created", "ingested"}}
     kept = {key: value for key, value in document.items() if key not in {"_id", "tag"}}
     labels = {key: value for key, value in document.get("labels", {}).items() if key != "document_id"}
@@ -43,7 +43,7 @@ def untimed(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class Filter:
-    """A running filter; ``with`` ends it."""
+    """A running filter; leaving the context ends it."""
 
     def __init__(self, *options: str, largest_file: int = 0) -> None:
         def limit() -> None:
@@ -60,7 +60,7 @@ class Filter:
         assert self.process.stdin
         assert isinstance(self.process.stdout, io.BufferedReader)
         self.input = self.process.stdin
-        self.output = self.process.stdout.raw  # select() does not see what a buffer holds
+        self.output = self.process.stdout.raw  # select() ignores data in a buffer
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class Filter:
         self.kill()
 
     def write(self, text: bytes) -> None:
-        """Write into its standard input."""
+        """Write to its standard input."""
         self.input.write(text)
         self.input.flush()
 
@@ -84,14 +84,14 @@ class Filter:
         return found
 
     def end(self) -> list[bytes]:
-        """Close its standard input; return the lines that it prints then."""
+        """Close its standard input; return the remaining lines of its output."""
         self.input.close()
         lines = self.output.read().splitlines()
         assert self.process.wait(60) == 0
         return lines
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Kill it."""
         self.process.kill()
         self.process.wait()
         for stream in (self.input, self.output, self.process.stderr):
@@ -103,7 +103,7 @@ class Filter:
 
 
 def shipped(folder: Path, text: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the documents that the service makes of a text in its standard input."""
+    """Yield the documents of the service for a text on its standard input."""
     target = folder / "shipped.ndjson"
     options = [
         f"path.data={folder / 'store'}",

@@ -1,4 +1,4 @@
-"""Documents of real crashes, written down: ``python -m tests.shipper.golden`` writes them anew, to be read.
+"""Golden documents of real crashes: ``python -m tests.shipper.golden`` rewrites them, for review.
 
 What differs from run to run or from machine to machine is left out: when it was read, by whom, and times that
 rest on the file or on the local zone.

@@ -1,4 +1,4 @@
-"""Journals as journald writes them, made by systemd-journal-remote."""
+"""Makes journals like those of journald, with systemd-journal-remote."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LINE = re.compile(rb"\[ *(\d+)\.(\d{6})\](?:\[[^\]]*\])? ?(.*)")
 
 
 class Machine:
-    """A journal and those who write to it."""
+    """A machine's journal."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -25,14 +25,14 @@ class Machine:
 
     @classmethod
     def made(cls, folder: Path) -> Machine:
-        """Make the folder of an empty journal; skip the test where nothing can write one."""
+        """Make the folder of an empty journal; skip the test if systemd-journal-remote is missing."""
         if not WRITER.exists():
             parts.missing("systemd-journal-remote", "apt-get install systemd-journal-remote")
         folder.mkdir()
         return cls(folder)
 
     def write(self, console: bytes, *, host: str = "web-1", boot: str = "", extra: str = "") -> str:
-        """Write what a boot printed; return its id."""
+        """Write the messages of a boot; return its ID."""
         boot = boot or uuid.uuid4().hex
         self._boots += 1
         at = START + self._boots * 3_600_000_000

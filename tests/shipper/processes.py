@@ -1,4 +1,4 @@
-"""``kpanic`` as a process of its own."""
+"""Runs ``kpanic`` as a process."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def _opened(process: int, path: Path) -> bool:
 
 
 def over_tls(folder: Path, number: int, files: dict[str, str], to: int, framing: str) -> list[str]:
-    """Return the command of an rsyslogd that sends crash ``number`` of ``web-{number}`` until it is taken.
+    """Return the command of an rsyslogd that sends crash ``number`` of ``web-{number}`` until it is accepted.
 
     :param files: of ``ca``, ``client`` and ``client.key``.
     :param to: the receiver's port.

@@ -1,4 +1,4 @@
-"""Documents of no meaning, for tests of what carries them."""
+"""Documents with arbitrary contents, for tests of stores and deliveries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pseudo-terminal to run a command in."""
+"""Runs a command in a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def shown(command: Sequence[str], environment: Mapping[str, str], *, output: bool = True) -> str:
-    """Return what a command shows on a terminal; without its output, which goes elsewhere, if told so."""
+    """Return the output of a command on a terminal, optionally without standard output."""
     inside, outside = pty.openpty()
     stdout = outside if output else subprocess.DEVNULL
     with subprocess.Popen(command, stdout=stdout, stderr=outside, env=environment) as process:

@@ -1,4 +1,4 @@
-"""The public names for plugins, imported when they are used."""
+"""The public names for plugins, which are imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives are read as folders are: in bounded time and memory, whatever somebody packed."""
+"""Archives are read like folders, in bounded time and memory for any contents."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ FILES = {
 
 
 class Read:
-    """What is read at a path, and what cannot be."""
+    """The files that are read at a path, and those that cannot be read."""
 
     def __init__(self, path: str | Path, base: Origin | None = None) -> None:
         self.faults: list[str] = []
@@ -317,14 +317,14 @@ def test_a_zip_s_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     assert Read(path).faults == ["/a: is packed in a way that is not read here: unpack it to read it"]
     content = bytearray(zipped({"a": crash_text(1)}))
     end = content.index(b"PK\x05\x06")
-    struct.pack_into("<II", content, end + 12, 1 << 30, 0)  # bytes and place of the directory
+    struct.pack_into("<II", content, end + 12, 1 << 30, 0)  # size and offset of the directory
     path.write_bytes(content)
     (fault,) = Read(path).faults
     assert fault.startswith(": is damaged from some place on") or "a directory that is longer" in fault
 
 
 def pax(body: bytes, content: bytes) -> bytes:
-    """Return a tar of one file, named and described by this extended header."""
+    """Return a tar of one file with an extended header."""
     head, info = tarfile.TarInfo("pax"), tarfile.TarInfo("a.log")
     head.type, head.size, info.size = tarfile.XHDTYPE, len(body), len(content)
     parts = (head.tobuf(tarfile.USTAR_FORMAT), body, info.tobuf(tarfile.USTAR_FORMAT), content)

@@ -1,4 +1,4 @@
-"""Backlogs older than ``close_quiet``: silence is judged by when messages arrived, so no crash is cut.
+"""Backlogs older than ``close_quiet``: silence is measured by the arrival of messages, so no crash is cut.
 
 The clock leaps by an hour while the store keeps an input waiting, as a slow disk does for seconds. The end of
 an input hands over what is open.
@@ -61,7 +61,7 @@ LAST = b"[    9.000000] the last of it"
 
 
 class SlowFeed(Feed):
-    """The first crash takes until :attr:`released`."""
+    """A feed that blocks at the first crash until :attr:`released` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class SlowFeed(Feed):
 
 @pytest.fixture
 def leap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Has the monotonic clock leap by so many seconds."""
+    """Lets the monotonic clock jump by a number of seconds."""
     ahead = 0.0
     real = time.monotonic
 
@@ -99,7 +99,7 @@ def leap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def parsed(monkeypatch: pytest.MonkeyPatch) -> bytearray:
-    """What the readers of an input were fed."""
+    """The text that the readers of an input were fed."""
     fed = bytearray()
     modules = (syslog, netconsole, kmsg, journal, piped_lines)
     for module in modules:
@@ -132,7 +132,7 @@ def of_host(feed: Feed, host: str) -> list[CrashReport]:
 def assert_heard_on(
     feed: SlowFeed, host: str, read: Callable[[], bool], leap: Callable[[float], None]
 ) -> None:
-    """Let an hour pass and the input read on: the host whose lines waited was not silent."""
+    """Assert that a host with waiting lines is not silent after an hour."""
     leap(HOUR)
     feed.released.set()
     until(read)
@@ -140,13 +140,13 @@ def assert_heard_on(
 
 
 def assert_whole(feed: Feed, host: str) -> None:
-    """The end of the input has handed over one crash of the host, and all of it."""
+    """Assert that the end of the input hands over one complete crash of the host."""
     (report,) = of_host(feed, host)
     assert report.status == "complete"
 
 
 def halves(lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Cut what a host sent in the midst of its backtrace."""
+    """Cut a host's lines inside the backtrace."""
     at = next(number for number, line in enumerate(lines) if b"Call Trace:" in line) + 3
     return lines[:at], lines[at:]
 

@@ -1,4 +1,4 @@
-"""The command line as its users meet it: real processes, real files."""
+"""The command line, with real processes and files."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PANIC = LOGS / "lab" / "6.1.0-56-amd64-x86_64-panic.log"
 
 
 class Run:
-    """``kpanic`` with a store of its own."""
+    """``kpanic`` with a new store."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -343,7 +343,7 @@ def test_two_at_once_is_told(kpanic: Run) -> None:
     assert f"process {os.getpid()} is writing to this store" in err
 
 
-# --- the rest --------------------------------------------------------------------------------------
+# --- others ----------------------------------------------------------------------------------------
 
 
 def test_the_configuration_is_checked_before_anything_starts(kpanic: Run) -> None:
@@ -363,7 +363,7 @@ def test_test_output_reaches_it(kpanic: Run) -> None:
     for command in (["test", "output"], ["setup"], ["signatures", "--from", "opensearch"]):
         said = kpanic(*command, *away, code=1)[1]
         assert said.startswith(refused[:-1])
-        assert "kept" not in said  # nothing was to be delivered
+        assert "kept" not in said  # there was nothing to deliver
     assert "Connection refused; everything is kept" in kpanic("ship", STORY, *away, code=1)[1]
 
 
@@ -495,5 +495,5 @@ def test_the_version_is_there_at_once(kpanic: Run) -> None:
         assert kpanic("--version")[0].startswith("kpanic ")
         return spent() - before
 
-    # 0.1, and room for a slow machine; what else runs on it slows some of them, not all
+    # 0.1 s, with room for a slow machine; other processes slow some of them, but not all
     assert any(seconds() < 0.15 for _ in range(30))

@@ -1,4 +1,4 @@
-"""The contract of plugins: the built-in inputs and outputs keep it, and broken ones are found out."""
+"""The contract of plugins: the built-in inputs and outputs keep it, and broken ones are detected."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_kdump(tmp_path: Path) -> None:
 
 
 def appear(folder: Path, name: str, text: bytes) -> None:
-    """Make a folder with one file, whole at once: an empty one that is met halfway moves the positions."""
+    """Make a folder with one file atomically: reading an empty folder first would change the positions."""
     beside = folder.parent.parent / "made"
     beside.mkdir()
     (beside / name).write_bytes(text)
@@ -109,7 +109,7 @@ def test_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def void(_: object) -> None:
-    """Forget a result."""
+    """Ignore a result."""
 
 
 def test_kmsg(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_syslog(protocol: str) -> None:
 
 
 def listening(protocol: str, to: int) -> bool:
-    """Tell whether somebody listens at a port; to bind it would be in the way."""
+    """Tell whether a process listens on a port, without binding it."""
     state = "07" if protocol == "udp" else "0A"
     with open(f"/proc/net/{protocol}") as table:  # noqa: PTH123
         return any(re.search(rf":{to:04X} 0{{8}}:0000 {state} ", line) for line in table)
@@ -267,7 +267,7 @@ def test_output_search(engine: Engine, proxy: HttpProxy) -> None:
 
 
 class Broken:
-    """An output in memory; each test breaks one promise of it."""
+    """An output in memory; each test breaks one of its promises."""
 
     Config = Settings
     name = "broken"
@@ -384,7 +384,7 @@ def test_an_output_that_breaks_a_promise_is_named(
 
 
 class Deaf(FileInput):
-    """Does not look at ``stop``."""
+    """An input that ignores ``stop``."""
 
     def run(self, feed: Any) -> None:  # noqa: ANN401
         feed.stop.wait()
@@ -393,7 +393,7 @@ class Deaf(FileInput):
 
 
 class Hasty(FileInput):
-    """Keeps a position before the crash that it stands for."""
+    """An input that keeps a position before the crash that belongs to it."""
 
     def run(self, feed: Any) -> None:  # noqa: ANN401
         super().run(_Hasty(feed))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.engines.search import Engine
 
 BOOTS = sorted((LOGS / "boots").glob("*.log"))
-"""One machine that died at six boots at the same place; only printk's time tells them apart."""
+"""One machine that crashed in six boots at the same place; only printk's times differ."""
 LOOP = [Boot(NOON + 40 * number, 0.000137 * (number * 7919 % 200), "looper") for number in range(200)]
 CLONES = [Boot(NOON, 0.000001 * number, f"clone{number}") for number in range(200)]
 PAIRS = [
@@ -40,7 +40,7 @@ PANICS = next(panel for panel in PANELS if panel.id == "panics")
 
 
 def saved(boots: Iterable[Boot], folder: Path) -> None:
-    """Write what kdump saves over a network: a folder for each crash, with the host's name."""
+    """Write the folders that kdump saves over a network, one for each crash, with the host's name."""
     for boot in boots:
         died = datetime.fromtimestamp(boot.began + 60, UTC)
         file = folder / f"{boot.host}-{died:%Y-%m-%d-%H:%M:%S}" / "vmcore-dmesg.txt"
@@ -52,7 +52,7 @@ def saved(boots: Iterable[Boot], folder: Path) -> None:
 def test_every_panic_counts_once_in_the_store_and_on_both_engines_dashboards(
     opensearch: Engine, elasticsearch: Engine, namespace: str, tmp_path: Path
 ) -> None:
-    """Six boots, a boot loop, clones that die at boot, and each pair of transports of one crash."""
+    """With six boots, a boot loop, clones that crash at boot, and each pair of transports of one crash."""
     kpanic = Run(tmp_path)
     saved((*LOOP, *CLONES), tmp_path / "crash")
     kpanic.store.parent.mkdir()

@@ -1,4 +1,4 @@
-"""An output that fails at a document: it costs that one, and holds no other back."""
+"""An output that fails for a document: only this document is not delivered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Faulty:
-    """An output that raises at some documents.
+    """An output that raises an exception for some documents.
 
     :param faults: what it raises, by a document's number.
     :param all_of_them: what it raises at each.

@@ -1,4 +1,4 @@
-"""Documents that are delivered where they are read: each is in the engine once, and the store lists it."""
+"""Documents delivered by the processes that read them: each is in the engine once, and the store lists it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 LOGS = 20
 CRASHES = 10
-"""Of each log."""
+"""Number of crashes in each log."""
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def write_logs(folder: Path, count: int) -> None:
 
 
 def to(engine: Engine, namespace: str, url: str = "") -> list[str]:
-    """What ``ship`` is told of the engine, or of a proxy before it."""
+    """Return the options of ``ship`` for the engine, or for a proxy in front of it."""
     return [f"-Eoutput.{engine.product}.hosts={url or engine.url}", f"-Edata_stream.namespace={namespace}"]
 
 
@@ -61,7 +61,7 @@ def status(kpanic: Run) -> dict[str, Any]:
 
 
 def documents(engine: Engine, namespace: str) -> list[dict[str, Any]]:
-    """The documents of a namespace by their ``_id``, without when they were made and with no namespace."""
+    """Return the documents of a namespace by ``_id``, without their time of creation and their namespace."""
     found = []
     for hit in engine.found(f"logs-kernel.panic-{namespace}"):
         document = hit["_source"]
@@ -122,7 +122,7 @@ def test_processes_that_are_killed_lose_nothing_and_deliver_nothing_twice(
 def test_what_could_not_be_delivered_is_kept_here_and_delivered_from_here(
     kpanic: Run, logs: Path, opensearch: Engine, namespace: str
 ) -> None:
-    """The engine refuses every other request of the processes, in two ways."""
+    """The engine refuses every second request of the processes, in two ways."""
     many = LOGS * CRASHES
     proxy = HttpProxy(opensearch.url)
     proxy.plan.extend([Answer(429), CUT] * 2)
@@ -137,7 +137,7 @@ def test_what_could_not_be_delivered_is_kept_here_and_delivered_from_here(
 def test_documents_keep_their_bodies_where_nobody_answers_or_the_store_tells_the_incident(
     tmp_path: Path,
 ) -> None:
-    """Those of the second log have no time of printk's; dmesg -T prints it so."""
+    """The second log, as from dmesg -T, has no times of printk."""
     timed, untimed = tmp_path / "1.log", tmp_path / "2.log"
     timed.write_bytes(crash_text(1))
     untimed.write_bytes(re.sub(rb"(?m)^\[.*?\]", b"[Thu Apr 29 20:32:26 2021]", crash_text(2)))

@@ -1,4 +1,4 @@
-"""Disks that fill up, and disks that lose their power: real ones, small.
+"""Disks that fill up or lose power, with small real file systems.
 
 ``--rounds 50`` is the long form of the power cut: so many of them.
 """
@@ -31,7 +31,7 @@ HOLD = 'mount -t tmpfs -o size=1m,mode=700 tmpfs "$0" && echo mounted && exec sl
 
 
 class Disk:
-    """A small file system that only the commands inside see."""
+    """A small file system that only the commands in its namespace see."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -50,7 +50,7 @@ class Disk:
         self.kpanic = [*enter, f"--wd={ROOT}", *KPANIC]
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Remove the file system."""
         self._holder.kill()
         self._holder.communicate()
 
@@ -64,7 +64,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 @pytest.fixture
 def crash(tmp_path: Path) -> Path:
-    """More crashes than the small disk has room for."""
+    """Return more crashes than the small disk has room for."""
     for number in range(200):
         folder = tmp_path / "crash" / f"10.0.0.{number}-2026-11-22-19:15:38"
         folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def crash(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def expected(crash: Path, tmp_path: Path) -> set[str]:
-    """What a shipper with room for everything delivers."""
+    """Return the documents that a shipper with enough space delivers."""
     out = tmp_path / "roomy.ndjson"
     settings = ["-E", f"path.data={tmp_path / 'roomy'}", "-E", f"output.file.path={out}"]
     subprocess.run([*KPANIC, "ship", *settings, str(crash)], check=True, capture_output=True, cwd=ROOT)
@@ -119,7 +119,7 @@ def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_room(
         try:
             until(lambda: "database or disk is full" in log.read_text(), 300)
             there.start()
-            until(lambda: len(there.entries()) >= len(expected), 300)  # tries grow rare while it is away
+            until(lambda: len(there.entries()) >= len(expected), 300)  # tries become rare while it is down
             service.terminate()
             assert service.wait(60) == 0
         finally:
@@ -169,12 +169,12 @@ drive = os.open(sys.argv[1], 0)
 os.write(1, b"cut\\n")
 fcntl.ioctl(drive, 0x8004587D, struct.pack("I", 2))
 """
-"""EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (fs/ext4/ext4.h): nothing more reaches the disk.
+"""EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (fs/ext4/ext4.h): no further write reaches the disk.
 Who lives on may be told that it did; what was said before the cut counts."""
 
 
 class Drive:
-    """An ext4 in a file, mounted for a command at a time."""
+    """An ext4 file system in a file, mounted for one command at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._image = folder / "drive"
@@ -193,7 +193,7 @@ class Drive:
         return ["unshare", "--mount", "sh", "-c", mount, str(self._image), str(self._mount), *arguments]
 
     def write(self, count: int, power: float = 0) -> list[str]:
-        """Run the writer, and cut the power so many seconds after it began; return what it said."""
+        """Run the writer, and cut the power after a number of seconds; return its output."""
         self._begun.unlink(missing_ok=True)
         begun = 'until [ -e "$7" ]; do sleep 0.01; done'
         cut = f'{{ {begun}; sleep "$6"; "$2" -c "$4" "$1"; }} & ' if power else ""
@@ -207,7 +207,7 @@ class Drive:
         return done.stdout.splitlines()
 
     def file(self) -> list[str]:
-        """Read what the output wrote."""
+        """Read the output's file."""
         done = subprocess.run(self._alone('cat "$1/out.ndjson"'), capture_output=True, text=True, check=True)
         return [json.loads(line)["labels"]["document_id"] for line in done.stdout.splitlines()]
 

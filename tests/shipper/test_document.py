@@ -60,7 +60,7 @@ def crash(**changes: object) -> CrashReport:
     [
         (None, 2e9, None),
         (1.6e9, 2e9, True),
-        (1.6e9, 1.7e9, None),  # read long after: the clock of its host lags
+        (1.6e9, 1.7e9, None),  # read long afterwards: the clock of its host lags
         (1.4e9, 2e9, None),
         (2.1e9, 2.2e9, None),  # the clock was years ahead when the store was made
         (math.inf, math.inf, True),
@@ -234,7 +234,7 @@ def test_secrets_of_the_command_line_are_nowhere_in_the_document() -> None:
     )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # of a machine that does other work, too
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy with other work
 @given(
     st.builds(
         crash,
@@ -265,7 +265,7 @@ def test_lone_surrogates_do_not_stop_a_document() -> None:
 
 def test_a_document_costs_little() -> None:
     (found,) = read(str(LOGS / "lab" / "6.1.0-56-amd64-x86_64-null_read.log"), BASE)
-    # 0.2 ms, and room for a busy machine; what else runs on it slows many of them, not all
+    # 0.2 ms, with room for a busy machine; other processes slow many of them, but not all
     assert any(_seconds(lambda: pack(build(*found))) < 0.0004 for _ in range(20_000))
 
 

@@ -1,4 +1,4 @@
-"""Real crash logs through the real command into real receivers, and what can be asked of them then."""
+"""Real crash logs through the real command into real receivers, and queries of the receivers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUPS = {"kernels": "host.os.kernel", "rips": "kernel.panic.rip.symbol", "cause
 
 
 def counted(engine: Engine, index: str) -> dict[str, Any]:
-    """Ask for incidents by kernel, place and cause, as ``kpanic report --format json`` says them."""
+    """Return incidents by kernel, place and cause from ``kpanic report --format json``."""
     engine.ask("POST", f"/{index}/_refresh")
     incidents = {"incidents": {"cardinality": {"field": "event.id", "precision_threshold": 40_000}}}
     asked = {
@@ -68,7 +68,7 @@ def test_engine_and_local_report_tell_the_same_and_shipping_again_adds_nothing(
     assert "0 new" in err
     assert engine.count(index) == number
 
-    again = Run(tmp_path / "elsewhere")  # another store: the engine is the one that knows
+    again = Run(tmp_path / "elsewhere")  # another store: only the engine knows the signature
     again.folder.mkdir()
     _, err = again("ship", LOGS, *to)
     assert f"{engine.product}: {number} delivered in all\n" in err

@@ -1,4 +1,4 @@
-"""Plugins of another distribution: built and installed elsewhere, used by an untouched kpanic."""
+"""Plugins of another distribution, used by an unchanged kpanic."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LONGEST_LINE = 256 << 10
 
 
 class Loki:
-    """The push endpoint as Loki has it: what is too long is refused, the rest of a request is taken."""
+    """Loki's push endpoint: lines that are too long are refused, the others of a request accepted."""
 
     def __init__(self) -> None:
         self.lines: dict[tuple[str, str], str] = {}
@@ -86,7 +86,7 @@ class Loki:
         return server
 
     def take(self, stream: dict[str, Any]) -> bool:
-        """Take a stream's lines; return whether one was refused."""
+        """Accept the lines of a stream; return whether one was refused."""
         refused = False
         for nanoseconds, line in stream["values"]:
             if len(line.encode()) > LONGEST_LINE:
@@ -98,7 +98,7 @@ class Loki:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build and install the examples' distribution beside kpanic, which is left as it is."""
+    """Build and install the distribution of examples; kpanic is not changed."""
     source = tmp_path_factory.mktemp("source") / "kpanic-examples"
     shutil.copytree(EXAMPLES, source, ignore=shutil.ignore_patterns("__pycache__"))
     target = tmp_path_factory.mktemp("site")

@@ -1,4 +1,4 @@
-"""Files parsed by processes of this machine and by the workers of a Dask scheduler, which die meanwhile."""
+"""Files parsed by local processes and by workers of a Dask scheduler, some of which are killed meanwhile."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 LOGS = 200
 MANY = 2000
-"""Crashes of the last one."""
+"""Number of crashes of the last log."""
 CRASHES = LOGS - 1 + MANY
 SHORT = 3
-"""Deaths of a short test."""
+"""Number of kills of a short test."""
 LATER = 1 << 20
-"""Bytes of output between two of them: a file that costs three processes would be given up."""
+"""Bytes of output between two kills: a file that costs three processes is given up."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shelf(tmp_path: Path, deaths: int) -> Path:
-    """Logs of fifty crashes each, of which a process has read two before the next one is killed."""
+    """Logs of fifty crashes each; a process reads two of them before the next process is killed."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     for number in range(20 + 10 * deaths):
@@ -83,7 +83,7 @@ def dask(tmp_path: Path) -> Iterator[Dask]:
 
 @pytest.fixture
 def deaths(request: pytest.FixtureRequest) -> int:
-    """How many processes die."""
+    """The number of processes that are killed."""
     rounds: int = request.config.getoption("--rounds")
     return SHORT if rounds == 1 else rounds
 
@@ -114,7 +114,7 @@ def started(kpanic: Run, *arguments: object) -> subprocess.Popen[bytes]:
 
 
 def disturbed(process: subprocess.Popen[bytes], kill: Callable[[], bool], deaths: int) -> str:
-    """Kill so often while it runs, at random moments; return what it says."""
+    """Kill processes of a command at random times; return its output."""
     chance = random.Random()  # noqa: S311
     killed = 0
     until(kill)
@@ -130,7 +130,7 @@ def disturbed(process: subprocess.Popen[bytes], kill: Callable[[], bool], deaths
 
 
 def kill_one(command: int) -> bool:
-    """Kill one of the processes of a command; return False if it has none at the moment."""
+    """Kill one of the processes of a command; return False if it has none."""
     try:
         (nursery,) = psutil.Process(command).children()
         random.choice(nursery.children()).kill()  # noqa: S311
@@ -189,7 +189,7 @@ def test_processes_end_with_a_command_that_is_killed(kpanic: Run, logs: Path) ->
 
 def lives(process: psutil.Process) -> bool:
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)  # who adopts it may let it wait
+        return bool(process.status() != psutil.STATUS_ZOMBIE)  # its new parent may reap it later
     except psutil.NoSuchProcess:
         return False
 
@@ -202,7 +202,7 @@ def test_processes_that_are_killed_at_random_lose_nothing(
     dask: Dask | None = request.getfixturevalue("dask") if where == "dask" else None
     process = ship(kpanic, "--on", dask.address if dask else where, shelf)
     out = kpanic.folder / "out.ndjson"
-    killed = [0]  # bytes of the output at each death
+    killed = [0]  # bytes of the output at each kill
 
     def kill() -> bool:
         size = out.stat().st_size if out.exists() else 0

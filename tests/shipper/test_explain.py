@@ -1,4 +1,4 @@
-"""``kpanic explain`` as its users meet it: real processes, real files, in every form."""
+"""``kpanic explain`` in every format, with real processes and files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def explained(*arguments: str | Path, text: bytes = b"") -> list[dict[str, Any]]
 
 
 def words(page: str) -> str:
-    """What a reader of a page reads."""
+    """Return the visible text of a page."""
     return html.unescape(re.sub(r"<[^>]*>", "", page.partition("<main>")[2]))
 
 
@@ -216,7 +216,7 @@ def test_a_page_is_whole_in_itself() -> None:
     assert out.count("<article>") == 2
 
 
-# --- where there is little to say ------------------------------------------------------------------
+# --- reports with few lines ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,4 +1,4 @@
-"""A fault at any step from bytes to document costs one line or one record; it is counted, and said once."""
+"""A fault at any step from bytes to document costs one line or record, is counted, and is logged once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CRASHES = 3
 
 
 class Stage(NamedTuple):
-    """A step, by what it is called, and what its fault is counted as."""
+    """A step: its function, and the name under which its faults are counted."""
 
     owner: Any
     name: str
@@ -66,7 +66,7 @@ def boom(*_: object, **__: object) -> NoReturn:
 
 
 def fails_at(patch: Patch, stage: Stage, call: int) -> list[int]:
-    """Have a step fail at one of its calls; return how often it was called."""
+    """Make a step fail at one of its calls; return the number of its calls."""
     step: Callable[..., object] = getattr(stage.owner, stage.name)
     calls = [0]
 
@@ -79,7 +79,7 @@ def fails_at(patch: Patch, stage: Stage, call: int) -> list[int]:
 
 
 class Kept:
-    """A store that an input's crashes went into."""
+    """A store with the crashes of an input."""
 
     def __init__(self, path: Path) -> None:
         self._store = Store(path / "data" / "kpanic.db")

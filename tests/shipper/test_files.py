@@ -1,4 +1,4 @@
-"""Opening files as somebody sees them who may own, exchange or fill them."""
+"""Opening files that another user may own, replace or fill."""
 
 from __future__ import annotations
 

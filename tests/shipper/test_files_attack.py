@@ -118,7 +118,7 @@ def test_the_crashes_of_one_file_are_kept_as_they_are_read(tmp_path: Path) -> No
 def test_a_file_that_becomes_a_pipe_when_it_is_opened_holds_nothing_up(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The look before the opening sees a file; what is opened is a pipe that nobody writes to."""
+    """stat() sees a file, but open() gets a pipe without a writer."""
     name = {"file": "messages", "pstore": "dmesg-efi-1", "kdump": "vmcore-dmesg.txt"}[kind]
     trap, real = tmp_path / "a" / name, tmp_path / "b" / name
     for path in (trap, real):
@@ -138,7 +138,7 @@ def test_a_file_that_becomes_a_pipe_when_it_is_opened_holds_nothing_up(
 
 
 def exchanging(original: Callable[..., int], trap: Path, inode: int) -> Callable[..., int]:
-    """Return ``os.open`` for a world in which a file is exchanged for a pipe just before it is opened."""
+    """Return an ``os.open`` that replaces the file by a pipe before it opens it."""
 
     def opened(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         if Path(path).name == trap.name and trap.exists() and trap.stat().st_ino == inode:
@@ -219,15 +219,15 @@ def test_records_cost_time_in_proportion_to_their_number(tmp_path: Path) -> None
         list(read(str(tmp_path / f"{count}" / "dmesg-efi-1"), Origin("pstore")))
         return time.thread_time() - began
 
-    seconds(100)  # the grammar is built on first use
-    # in turn: what else runs on the machine slows both
+    seconds(100)  # the grammar is loaded on first use
+    # in turn, so that other processes slow both
     ratios = (statistics.median(seconds(8_000) / seconds(2_000) for _ in range(5)) for _ in range(3))
     assert any(ratio < 6 for ratio in ratios)
 
 
 @pytest.mark.process
 def test_a_log_is_read_once_its_owner_lets_one(tmp_path: Path) -> None:
-    """A chmod changes neither size nor time of change."""
+    """chmod changes neither the size nor the time of modification."""
     ready, path = (
         tmp_path / name / "127.0.0.1-2026-04-29-20:32:26" / "vmcore-dmesg.txt" for name in ("ready", "later")
     )

@@ -1,4 +1,4 @@
-"""``kpanic filter``: what it prints, what it confirms, and what it keeps."""
+"""``kpanic filter``: its output, its confirmations, and its state."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_settings_of_the_service_are_its_settings_too() -> None:
 
 @pytest.mark.parametrize("kind", ["record", "event", "tagged event", "bytes"])
 def test_records_in_messagepack_are_read(kind: str) -> None:
-    """Fluentd's exec_filter writes records, its buffers events; a tag may stand before them.
+    """Fluentd's exec_filter writes records, its buffers write events; a tag may precede them.
 
     Ruby packs a string of no encoding as bytes.
     """
@@ -181,7 +181,7 @@ def test_each_line_is_confirmed_and_a_crash_survives_a_kill_in_its_middle(tmp_pa
     with Filter(*options) as filtering:
         assert filtering.line() == b"OK\n", "that it is there"
         confirmed(filtering, before)
-        filtering.write(after[0])  # taken, and killed before whoever wrote it knows
+        filtering.write(after[0])  # accepted, but killed before the confirmation
         assert filtering.line() == b"OK\n"
         filtering.kill()
     with Filter(*options) as filtering:
@@ -209,7 +209,7 @@ def test_what_was_printed_is_not_printed_again_after_a_restart(tmp_path: Path) -
 
 @pytest.mark.parametrize("end", ["end of input", "SIGTERM"])
 def test_a_crash_that_is_open_at_the_end_is_left_to_the_next_filter(tmp_path: Path, end: str) -> None:
-    """A product that is killed or restarted closes the pipe."""
+    """The pipe is closed if the product is killed or restarted."""
     options = ("--state", str(tmp_path / "state"), "--close-quiet", "1")
     journal = tmp_path / "state" / "journal"
     before, after = halves(OOPS)

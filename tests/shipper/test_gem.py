@@ -1,4 +1,4 @@
-"""The Fluentd plugin in Ruby: its own tests, on the real filter."""
+"""The Fluentd plugin in Ruby: its own tests, with the real filter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a whole input costs, from bytes to documents, grows with its length and not with the square of it."""
+"""The time of an input, from bytes to documents, is linear in its length."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIMIT = 8.0
-"""Times that an input of four times the length may take; a quadratic one takes 16."""
+"""Maximum ratio of the times of two inputs, one four times as long; a quadratic time has 16."""
 LOG = Path(__file__).parents[1] / "logs" / "lab" / "6.1.0-56-amd64-x86_64-null_read.log"
 OOPS = LOG.read_bytes().replace(b"\r", b"")
 OOPS = OOPS[OOPS.index(b"BUG: kernel NULL") - 15 :][:6000]
@@ -70,7 +70,7 @@ MANY: dict[str, Callable[[int], bytes]] = {
 
 
 def seconds(text: bytes) -> float:
-    """Return the processor time that an input takes to documents, the median of three."""
+    """Return the CPU time from an input to its documents, the median of three."""
     times = []
     for _ in range(3):
         began = time.thread_time()
@@ -81,8 +81,8 @@ def seconds(text: bytes) -> float:
 
 
 def grows_with_its_length(text: Callable[[int], bytes], size: int) -> bool:
-    """Tell so of a text; what else runs on the machine can make one reading grow, not three."""
-    seconds(text(size // 4))  # what is made on first use
+    """Tell whether the time of a text is linear; other processes may slow one measurement, but not three."""
+    seconds(text(size // 4))  # objects that are created on first use
     return any(seconds(text(size)) < LIMIT * max(seconds(text(size // 4)), 0.002) for _ in range(3))
 
 

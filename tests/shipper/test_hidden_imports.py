@@ -1,4 +1,4 @@
-"""Modules that an import would bring and nobody needs."""
+"""Modules whose import is prevented because they are not needed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ def test_a_hidden_module_is_not_there_for_this_thread_and_is_there_for_others(
             importlib.import_module("kpanic_large")
         importlib.import_module("kpanic_small")
         other.submit(importlib.import_module, "kpanic_large").result()
-        importlib.import_module("kpanic_large")  # it is imported by now
+        importlib.import_module("kpanic_large")  # it has been imported already
     del sys.modules["kpanic_large"]
     importlib.import_module("kpanic_large")

@@ -1,4 +1,4 @@
-"""Which host a crash is of: what the operator says, what a path says, and what is this machine's own."""
+"""The host of a crash: named by the operator, by a path, or this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every panic counts once: whatever ways it comes by, however often a machine dies alike."""
+"""Every panic counts once: several transports of a crash are one incident, similar crashes are several."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 
 
 class Boot(NamedTuple):
-    """A boot that died: when it began, and how much later its clock says so than the log's."""
+    """A boot that crashed: its start, and the difference between its clock and the log's."""
 
     began: float = NOON
     later: float = 0.0
@@ -184,7 +184,7 @@ def test_two_addresses_that_begin_alike_are_two_hosts(store: Store) -> None:
 
 @pytest.mark.parametrize("order", [sorted(WAYS), sorted(WAYS, reverse=True)])
 def test_a_crash_that_comes_every_way_is_one_incident(store: Store, order: list[str]) -> None:
-    ways = {WAYS[way].provider: way for way in order}  # a provider brings a crash once
+    ways = {WAYS[way].provider: way for way in order}  # a provider delivers a crash once
     for way in ways.values():
         store.add([seen(way, Boot())])
     assert len(incidents(store)) == len(ways)

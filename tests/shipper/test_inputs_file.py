@@ -1,4 +1,4 @@
-"""Log files that grow, are rotated, truncated and packed, while the input runs and while it does not."""
+"""Log files that grow, are rotated, truncated and compressed, while the input runs and while it does not."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.timed
 LAB = Path(__file__).parent.parent / "logs" / "lab"
 PANIC = (LAB / "6.1.0-56-amd64-x86_64-panic.log").read_bytes().replace(b"\r\n", b"\n")
 AT = PANIC.index(b"\n", PANIC.index(b"Kernel panic - not syncing") + 500) + 1
-"""In the midst of the crash."""
+"""An offset inside the crash."""
 NEVER = 3600.0
 
 
 def crash(number: int) -> bytes:
-    """Return a boot that dies at its own time."""
+    """Return a boot with a crash at a distinct time."""
     return PANIC.replace(b"[    2.", b"[    %d." % (2 + number))
 
 
@@ -82,12 +82,12 @@ def test_a_crash_that_goes_from_a_renamed_file_to_the_next_is_one(tmp_path: Path
         until(lambda: held(path))
         with path.open("ab", buffering=0) as writer:
             path.rename(old)
-            writer.write(text[AT - 40 : AT])  # who had it open was not told yet
+            writer.write(text[AT - 40 : AT])  # the process that has it open has not reopened it yet
             path.write_bytes(text[AT:])
         arrived(feed, 0)
     (one,) = feed.crashes.values()
     assert len(one.report.lines) == len(wholly(tmp_path, text).report.lines)
-    with following(tmp_path, feed.saved) as again:  # the next start reads it in the same way
+    with following(tmp_path, feed.saved) as again:  # the next start reads it from the same position
         stays(lambda: again.crashes.keys() <= feed.crashes.keys(), 1.5)
 
 
@@ -118,7 +118,7 @@ def test_a_crash_is_not_cut_by_a_stale_handle_after_which_its_file_is_read_again
 
         monkeypatch.setattr(os, "pread", stale)
         with path.open("ab") as log:
-            log.write(text[AT:] + crash(1))  # whose boot ends the other one
+            log.write(text[AT:] + crash(1))  # its boot ends the previous one
         until(lambda: feed.crashes)
     assert set(lengths) == {whole}
     assert feed.said == [f"{path}: Stale file handle"]
@@ -157,7 +157,7 @@ def test_a_file_that_is_truncated_is_read_from_its_beginning_even_if_it_is_as_lo
         shutil.copy(path, tmp_path / "messages.1")
         with path.open("r+b", buffering=0) as log:
             log.truncate(0)
-            log.write(crash(1) + b"more\n")  # before anybody looks
+            log.write(crash(1) + b"more\n")  # before the input reads it
         arrived(feed, 0, 1)
 
 
@@ -196,7 +196,7 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
     read.clear()
     (tmp_path / "messages.3").unlink()
     (tmp_path / "messages.2").rename(tmp_path / "messages.3")
-    # an inode is used again, for a file that begins like the one before
+    # an inode is reused, for a file that begins like the previous one
     state = (tmp_path / "messages.1").stat()
     (tmp_path / "messages.1").write_bytes(crash(4))
     assert (tmp_path / "messages.1").stat().st_ino == state.st_ino
@@ -206,7 +206,7 @@ def test_a_restart_reads_rotated_files_only_if_they_are_others(
     assert read == ["messages.1"]
     read.clear()
     with following(tmp_path, again.saved) as last:
-        arrived(last, 0, 4)  # the last rotated one again, for its end
+        arrived(last, 0, 4)  # the end of the last rotated file
     assert read == ["messages.1"]
 
 

@@ -1,4 +1,4 @@
-"""Inputs whose service is killed at any moment, while logs grow and are rotated: each crash arrives once.
+"""Inputs whose service is killed at random times, while logs grow and are rotated: each crash arrives once.
 
 ``--rounds 20`` is the long form.
 """
@@ -25,16 +25,16 @@ ROOT = Path(__file__).parent.parent.parent
 PANIC = (ROOT / "tests" / "logs" / "lab" / "6.1.0-56-amd64-x86_64-panic.log").read_bytes()
 RUN = [*KPANIC, "run", "-c"]
 CRASHES = 8
-"""In each round."""
+"""Number of crashes in each round."""
 
 
 def crash(number: int) -> bytes:
-    """Return a boot that dies at a second of its own."""
+    """Return a boot with a crash at a distinct second."""
     return PANIC.replace(b"\r\n", b"\n").replace(b"[    2.", b"[%5d." % (2 + number))
 
 
 class Log:
-    """A log file, its writer, and who rotates it."""
+    """A log file that is written and rotated."""
 
     def __init__(self, path: Path, chance: random.Random) -> None:
         self._path = path
@@ -42,7 +42,7 @@ class Log:
 
     def write(self, text: bytes) -> None:
         lines = text.splitlines(keepends=True)
-        turn = self._chance.randrange(2 * len(lines))  # in the midst of a crash, every other time
+        turn = self._chance.randrange(2 * len(lines))  # inside a crash, every second time
         for number, line in enumerate(lines):
             if number == turn:
                 self._rotate()
@@ -52,7 +52,7 @@ class Log:
                 stays(self._path.exists, 0.02)
 
     def _rotate(self) -> None:
-        """Do as logrotate does, without packing: that would have to wait for us."""
+        """Rotate like logrotate, without compression, which would have to wait for the reader."""
         for number in range(500, 0, -1):
             old = self._path.with_name(f"{self._path.name}.{number}")
             if old.exists():
@@ -104,5 +104,5 @@ def test_killed_at_random_moments_each_crash_arrives_once(
 
 
 def times(out: Path) -> Counter[int]:
-    """Count what arrived, by the second of the crash."""
+    """Count the arrived crashes by their second."""
     return Counter(int(json.loads(line)["kernel"]["panic"]["uptime"]) for line in lines_of(out))

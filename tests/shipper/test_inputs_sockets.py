@@ -1,4 +1,4 @@
-"""Those who listen: netconsole's datagrams and syslog's messages, over real sockets."""
+"""Listening inputs: netconsole's datagrams and syslog's messages, over real sockets."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ BUG = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-bug.log").read_bytes()
 
 
 def port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """Find a port that is free, below those that senders get."""
+    """Return a free port below the ephemeral range."""
     return parts.free_port(28_000, kind)
 
 
 def bound(to: int) -> bool:
-    """Tell whether somebody listens at a UDP port; to bind it would be in the way."""
+    """Tell whether a process listens on a UDP port, without binding it."""
     return f":{to:04X} " in Path("/proc/net/udp").read_text()
 
 
@@ -63,7 +63,7 @@ def send(packets: list[bytes], to: int, source: str = "127.0.0.2", *, paced: boo
 
 
 def unread(port: int) -> int:
-    """Return the bytes that wait for the receiver of a port (Documentation/networking/proc_net_tcp.rst)."""
+    """Return the number of unread bytes of a port (Documentation/networking/proc_net_tcp.rst)."""
     lines = Path("/proc/net/udp").read_text().splitlines()
     return sum(int(line.split()[4].partition(":")[2], 16) for line in lines if f":{port:04X} " in line[:25])
 
@@ -173,7 +173,7 @@ def test_more_senders_than_allowed_make_room_for_each_other() -> None:
     with netconsole(to, max_senders=2, close_quiet=600.0) as feed:
         for number in range(2, 9):
             send(PLAIN, to, f"127.0.0.{number}")
-        until(lambda: feed.crashes)  # without a quiet time: its place was needed
+        until(lambda: feed.crashes)  # without a quiet time, because its place was needed
 
 
 def test_a_socket_that_is_taken_is_said_and_datagrams_of_anything_are_survived() -> None:
@@ -336,7 +336,7 @@ def test_who_names_too_many_hosts_waits_for_himself_and_nobody_waits_for_him() -
         send(list(messages(OOPS, "web-1")), to)
         until(lambda: "web-1" in feed.hosts())
         assert len(feed.crashes) < len(PANICS) / 2
-    assert len(feed.crashes) == len(PANICS) + 1  # the end waits for nothing
+    assert len(feed.crashes) == len(PANICS) + 1  # closing does not wait
     assert (feed.said, feed.dropped) == ([], {})
 
 
@@ -347,7 +347,7 @@ def test_many_hosts_of_one_sender_take_no_place_from_another_s() -> None:
     with syslog(protocol=udp, max_senders=50, max_new_hosts=1000, close_quiet=600.0) as feed:
         send(oops[:-5], to)
         send(PANICS[:200], to, "127.0.0.9")
-        until(lambda: len(feed.crashes) > 100)  # without a quiet time: their places were needed
+        until(lambda: len(feed.crashes) > 100)  # without a quiet time, because their places were needed
         assert "web-1" not in feed.hosts()
 
 

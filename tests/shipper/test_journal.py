@@ -1,4 +1,4 @@
-"""The journal as journald writes it: real files, made by systemd-journal-remote, read by journalctl."""
+"""The journal: real files made by systemd-journal-remote and read by journalctl."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> bytearray:
-    """What the readers are fed."""
+    """The text that the readers are fed."""
     fed = bytearray()
 
     class Reader(journal.Reader):
@@ -76,9 +76,9 @@ def test_a_start_goes_on_at_the_cursor_and_still_knows_the_boot(machine: Machine
     with running(JournalInput, first.saved, paths=[str(machine.folder)], close_quiet=2.0) as second:
         until(lambda: second.crashes)
         stays(lambda: len(second.crashes) == 1, 1)
-    (crash,) = second.crashes.values()  # not the boot before
+    (crash,) = second.crashes.values()  # not the previous boot
     assert "NULL pointer dereference" in crash.report.title
-    assert crash.report.kernel.release == "6.1.0-56-amd64"  # said by the boot's first lines
+    assert crash.report.kernel.release == "6.1.0-56-amd64"  # from the boot's first lines
     assert second.saved != first.saved
 
 
@@ -89,7 +89,7 @@ def test_the_cursor_stays_before_a_crash_that_is_not_kept(machine: Machine, hear
         until(lambda: text.splitlines()[-2].partition(b"] ")[2].strip() in heard)
         stays(lambda: feed.saved == {} and not feed.crashes, 1)
     assert feed.saved == {}
-    assert len(feed.crashes) == 1  # the end takes it as it is
+    assert len(feed.crashes) == 1  # it is complete at the end of the input
 
 
 def test_machines_in_one_journal_are_kept_apart(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Crash folders as they come to be, and dumps without a log."""
+"""Crash folders while they are written, and dumps without a log."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_log_is_not_read_while_it_is_written_however_slowly(tmp_path: Path) ->
 def test_what_a_file_server_does_not_tell_of_is_found_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So are folders beyond what the system lets one watch, and that is said once."""
+    """So are folders beyond the limit of watches, which is logged once."""
 
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -158,7 +158,7 @@ def test_a_dump_is_given_so_much_room(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.process
 def test_a_flattened_dump_says_how_it_becomes_a_plain_one(tmp_path: Path) -> None:
-    """SUSE saves them so; to find the log in one, all of it would have to be written anew."""
+    """SUSE saves dumps in this format; the log can only be read after a rearrangement of the whole dump."""
     assert "makedumpfile -R vmcore < FILE" in refused(tmp_path, b"makedumpfile" + bytes(4084))
 
 
@@ -180,7 +180,7 @@ def test_a_program_s_own_image_is_no_dump() -> None:
 
 
 def program(folder: Path, does: str) -> None:
-    """Put something that behaves badly, or well, in makedumpfile's place."""
+    """Replace makedumpfile by a script."""
     (folder / "bin").mkdir(exist_ok=True)
     script = folder / "bin" / "part"
     script.write_text(f"#!/bin/sh\n{does}\n")

@@ -1,4 +1,4 @@
-"""The shipper dies (kill -9) at any moment, and every output has every crash once.
+"""The shipper is killed (kill -9) at random times, and every output gets every crash once.
 
 ``--rounds 200`` is the long form: so many deaths of a backfill, and of the service.
 
@@ -40,25 +40,25 @@ LOGS = sorted((ROOT / "tests" / "logs" / "lab").iterdir())
 KPANIC = [sys.executable, "-c", "from kpanic.shipper.cli import main; main()"]
 SHORT = 5
 DEATHS = 10
-"""With one store; more crashes arrive before each, and all are read again after it."""
+"""Kills with one store; more crashes arrive before each kill, and all are read again after it."""
 CRASHES = 12
-"""More of them before each death."""
+"""Number of new crashes before each kill."""
 
 
 @dataclass
 class Count:
-    """What became of all of it."""
+    """The counts of a run."""
 
     deaths: int = 0
     busy: int = 0
-    """Deaths with documents in the store that some output still lacked, or on their way to it."""
+    """Kills at which an output had not acknowledged all documents of the store."""
     expected: int = 0
     delivered: Counter[str] = field(default_factory=Counter)
     twice: Counter[str] = field(default_factory=Counter)
 
 
 class Backfill:
-    """A folder of crashes, its configuration, and the shipper on it."""
+    """A folder of crashes, a configuration, and a shipper."""
 
     def __init__(self, folder: Path, command: str, outputs: dict[str, dict[str, Any]]) -> None:
         self.folder = folder
@@ -78,7 +78,7 @@ class Backfill:
         self.config.write_text(json.dumps(settings))  # JSON is YAML
 
     def crashes(self, count: int) -> None:
-        """Let more machines crash; the logs of the lab are each of many hosts."""
+        """Write crashes of more hosts, from the logs of the lab."""
         for number in itertools.islice(self._numbers, count):
             into = self.crash / f"10.0.{number // 250}.{number % 250 + 1}-2026-11-22-19:15:38"
             into.mkdir()
@@ -87,7 +87,7 @@ class Backfill:
 
     @contextlib.contextmanager
     def running(self, command: str = "") -> Iterator[subprocess.Popen[str]]:
-        """Start it, and wait until it has the store."""
+        """Start the shipper, and wait until it has opened the store."""
         command = command or self._command
         with subprocess.Popen(
             [*KPANIC, command, "-c", str(self.config)], stderr=subprocess.PIPE, cwd=ROOT, text=True
@@ -105,7 +105,7 @@ class Backfill:
                 process.kill()
 
     def left(self) -> int:
-        """How many documents of the store some output lacks."""
+        """Return the number of documents that an output lacks."""
         try:
             with Store(self.folder / "data" / "kpanic.db", readonly=True) as store:
                 return max((output.pending for output in store.status().outputs), default=1)
@@ -113,7 +113,7 @@ class Backfill:
             return 1
 
     def finish(self) -> None:
-        """Let it do the rest undisturbed."""
+        """Run the shipper to its end."""
         with self.running() as process:
             if self._command == "run":
                 expected = self.expected()
@@ -123,7 +123,7 @@ class Backfill:
         assert process.returncode == 0, said
 
     def expected(self) -> set[str]:
-        """The documents that a shipper keeps which nobody kills."""
+        """Return the documents of a shipper that is not killed."""
         apart = self.folder / "undisturbed"
         done = subprocess.run(
             [*KPANIC, "ship", "-E", f"path.data={apart}", str(self.crash)],
@@ -138,7 +138,7 @@ class Backfill:
         return _ids(self.folder / "data" / "kpanic.db")
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the file has."""
+        """Return the documents in the file."""
         return [json.loads(line) for line in self.out.read_text().splitlines()]
 
 
@@ -150,7 +150,7 @@ def _ids(path: Path) -> set[str]:
 
 
 def disturbed(fills: Iterator[Backfill], deaths: int, chance: random.Random, count: Count) -> list[Backfill]:
-    """Kill it so often; then let it end. Every other death waits until there is something to deliver."""
+    """Kill the shipper repeatedly, then let it end. Every second kill waits for pending documents."""
     done: list[Backfill] = []
     span = 1.5
     while count.deaths < deaths:
@@ -163,7 +163,7 @@ def disturbed(fills: Iterator[Backfill], deaths: int, chance: random.Random, cou
                     until(lambda: process.poll() is not None or fill.left())  # noqa: B023 - called here
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(chance.uniform(0, span / 10 if number % 2 else span))
-                if process.poll() is not None:  # it was done before its time
+                if process.poll() is not None:  # it ended before the kill
                     span *= 0.8
                     continue
                 process.kill()
@@ -176,7 +176,7 @@ def disturbed(fills: Iterator[Backfill], deaths: int, chance: random.Random, cou
 
 
 def compare(fill: Backfill, engines: list[Engine], entries: list[dict[str, Any]], count: Count) -> None:
-    """Count what each output has of what there is."""
+    """Count the documents that each output has."""
     expected = fill.expected()
     assert len(expected) > CRASHES / 2
     count.expected += len(expected)
@@ -199,7 +199,7 @@ def compare(fill: Backfill, engines: list[Engine], entries: list[dict[str, Any]]
 def fills(
     opensearch: Engine, elasticsearch: Engine, tmp_path: Path, there: Receiver, request: pytest.FixtureRequest
 ) -> Iterator[Backfill]:
-    """Make backfills to all receivers."""
+    """A function that makes backfills to all receivers."""
     command: str = request.getfixturevalue("command")
     outputs = {
         "opensearch": {"hosts": [opensearch.url]},
@@ -211,13 +211,13 @@ def fills(
 
 @pytest.fixture
 def there(receiver: Callable[..., Receiver]) -> Receiver:
-    """A forward receiver that lives through it."""
+    """A forward receiver that is not killed."""
     return receiver()
 
 
 @pytest.fixture
 def deaths(request: pytest.FixtureRequest) -> int:
-    """How often the shipper dies."""
+    """The number of kills of the shipper."""
     rounds: int = request.config.getoption("--rounds")
     return SHORT if rounds == 1 else rounds
 

@@ -1,4 +1,4 @@
-"""The kernel's ring buffer: its records through a pipe, and the device itself where it may be read."""
+"""The kernel's ring buffer: records through a pipe, and the device itself if it is readable."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def sequence(record: bytes) -> int:
 
 
 def whole() -> list[bytes]:
-    """Return the records, each with the lines that belong to it."""
+    """Return the records with their lines."""
     found: list[bytes] = []
     for line in RECORDS:
         if line.startswith(b" "):
@@ -76,7 +76,7 @@ def test_a_crash_is_read_from_the_records_and_how_far_is_kept(tmp_path: Path) ->
     [
         (f"{BOOT} 5", "3 records were overwritten before they were read"),
         (f"{BOOT} 100000", ""),  # read already
-        (f"{uuid.uuid4()} 5", ""),  # another boot's
+        (f"{uuid.uuid4()} 5", ""),  # of another boot
         ("", ""),
     ],
     ids=["some lost", "none", "another boot", "first start"],
@@ -133,7 +133,7 @@ def test_the_device_itself_is_read_from_its_oldest_record_on() -> None:
         before = feed.saved["/dev/kmsg"]
         descriptor = os.open(DEVICE, os.O_WRONLY)
         try:
-            os.write(descriptor, b"<14>kpanic: a test of reading this\n")  # nothing that looks like a crash
+            os.write(descriptor, b"<14>kpanic: a test of reading this\n")  # no line that looks like a crash
         finally:
             os.close(descriptor)
         until(lambda: feed.saved["/dev/kmsg"] != before)

@@ -66,7 +66,7 @@ def test_of_a_cut_file_what_is_there_is_read_and_then_the_damage_told(tmp_path: 
     with pytest.raises(Unreadable, match="was read") as caught:
         found.extend(crash.report.title for crash in read(str(path), BASE))
     assert "\n" not in str(caught.value)
-    if kind != "bz2":  # its blocks of 900 kB come whole or not at all
+    if kind != "bz2":  # its blocks of 900 kB are read as a whole
         assert found == titles(LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt")
 
 
@@ -82,7 +82,7 @@ def test_what_follows_packed_text_is_told_and_the_text_is_read(tmp_path: Path, k
         assert caught.value.reason == (
             "has something else behind its compressed text: that is left out, all of the text was read"
         )
-    path.write_bytes(PACK[kind](LOG) + b"\0" * 512)  # what tapes and crashes leave
+    path.write_bytes(PACK[kind](LOG) + b"\0" * 512)  # padding from tapes and crashes
     assert len(titles(path)) == 1
 
 
@@ -235,7 +235,7 @@ def test_the_provider_shows_in_the_name(name: str, provider: str) -> None:
 def test_of_a_kdump_folder_only_the_crash_s_log_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its dump holds is better than what was saved of a log, where it can be had."""
+    """The log inside the dump is preferred to a saved log, if it can be read."""
     monkeypatch.setenv("PATH", str(tmp_path))
     extractor = tmp_path / "makedumpfile"
     folder = tmp_path / "127.0.0.1-2021-04-29-20:32:26"
@@ -300,7 +300,7 @@ def test_a_tree_deeper_than_a_path_is_long_is_walked_as_far_as_paths_go(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "log").write_bytes(LOG)
     for _ in range(2500):
-        os.mkdir("d")  # noqa: PTH102 - no path is that long
+        os.mkdir("d")  # noqa: PTH102 - the path is too long for pathlib
         os.chdir("d")
     try:
         first, *others = walk(str(tmp_path))
@@ -309,7 +309,7 @@ def test_a_tree_deeper_than_a_path_is_long_is_walked_as_far_as_paths_go(
         with running(FileInput, paths=[f"{tmp_path}/**/*"], close_quiet=0.1, scan_interval=0.1) as feed:
             until(lambda: feed.crashes)
     finally:
-        for _ in range(2500):  # neither can what removes it go so deep
+        for _ in range(2500):  # the cleanup cannot remove such a deep folder either
             os.chdir("..")
             os.rmdir("d")  # noqa: PTH106
 

@@ -1,4 +1,4 @@
-"""Many crashes in one file pass through in bounded batches."""
+"""Many crashes in one file are handled in bounded batches."""
 
 from __future__ import annotations
 

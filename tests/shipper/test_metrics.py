@@ -1,4 +1,4 @@
-"""The metrics' port: clients that never finish cost neither descriptors nor the answer to an honest one."""
+"""The port of metrics: unfinished requests cost no descriptors, and do not block other clients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """Serve the metrics of a service that does nothing."""
+    """Serve the metrics of an idle service."""
     service: Any = SimpleNamespace(crashes=Counter(), dropped=Counter(), deliveries=[])
     store: Any = SimpleNamespace(outputs=list, size=lambda: 0)
     number = parts.free_port(25_100)
@@ -57,7 +57,7 @@ def test_every_metric_is_documented_and_every_documented_one_is_served(
 
 
 def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - of a folder that changes meanwhile
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the folder changes meanwhile
 
 
 def test_half_requests_take_few_descriptors_and_an_honest_scrape_is_answered(port: int) -> None:
@@ -68,7 +68,7 @@ def test_half_requests_take_few_descriptors_and_an_honest_scrape_is_answered(por
             one.sendall(b"GET /metrics HTTP/1.1\r\nHost")
         until(lambda: descriptors() - before <= 200 + metrics.CONNECTIONS)
         assert "kpanic_store_bytes 0.0" in scraped(port)
-        # The thread of a client that was cut off closes its socket, a moment later.
+        # The thread of a disconnected client closes its socket a moment later.
         until(lambda: descriptors() - before <= 200 + metrics.CONNECTIONS)
     until(lambda: descriptors() <= before + 1)
 

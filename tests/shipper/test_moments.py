@@ -1,4 +1,4 @@
-"""Moments as people name them."""
+"""Times as people write them."""
 
 from __future__ import annotations
 

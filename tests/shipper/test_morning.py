@@ -1,4 +1,4 @@
-"""The morning after: the newest crash and its reading, the list, and help."""
+"""The commands of the morning after a crash: ``last``, ``list``, and help."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SURVIVED = LOGS / "lab" / "6.1.0-56-amd64-x86_64-bad_page.log"
 
 @pytest.fixture(scope="module")
 def kpanic(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A store with three crashes of two hosts and one of an unknown one, and a report that was survived."""
+    """A store with three crashes of two hosts, one of an unknown host, and a non-fatal report."""
     run = Run(tmp_path_factory.mktemp("morning"))
     day = 86_400
     for number, (log, host) in enumerate(((PANIC, "web1"), (GPF, "db1.example.com"), (SURVIVED, "web1"))):
@@ -38,7 +38,7 @@ def kpanic(tmp_path_factory: pytest.TempPathFactory) -> Run:
         text = b"".join(
             line
             for line in copy.read_bytes().splitlines(keepends=True)
-            if b"setting system clock" not in line  # its file tells the time
+            if b"setting system clock" not in line  # the time is that of its file
         )
         copy.write_bytes(text)
         os.utime(copy, (time.time() - number * day - 600,) * 2)
@@ -151,7 +151,7 @@ def test_what_is_shown_fits_the_terminal_and_keeps_names_whole(
 
 
 def names_in(text: str) -> list[str]:
-    """Return what is shown of the names of the module's functions."""
+    """Return the visible names of the module's functions."""
     return re.findall(r"boom_\w*…?", text)
 
 

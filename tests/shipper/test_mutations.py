@@ -1,4 +1,4 @@
-"""Mutated crash logs go all the way without an exception: the small form of ``tests.fuzz.mutations``."""
+"""Mutated crash logs pass all steps without an exception: a short run of ``tests.fuzz.mutations``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Store, delivery and real receivers that die: every document once, whatever is killed on the way.
+"""Store, delivery and real receivers that are killed: every document arrives once.
 
 ``--rounds 20`` is the long form: so many deaths of each receiver, and 10,000 documents beside a poison one.
 """
@@ -43,7 +43,7 @@ OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> int:
-    """How many times a receiver dies."""
+    """The number of kills of a receiver."""
     found: int = request.config.getoption("--rounds")
     return found
 
@@ -59,7 +59,7 @@ POISON = range(999, 10**9, 1000)
 
 
 def fill(store: Store, numbers: range, namespace: str, poison: range = POISON) -> None:
-    """Keep made-up crashes; an engine refuses those of ``poison``."""
+    """Store made-up crashes; an engine refuses those in ``poison``."""
     documents = []
     for number in numbers:
         panic = {"cpu": "poison"} if number in poison else {}
@@ -75,7 +75,7 @@ def output_of(engine: Engine, url: str = "") -> OpenSearchOutput | Elasticsearch
 
 
 class Delivering:
-    """A delivery under way, and how far it is."""
+    """A running delivery, and its progress."""
 
     def __init__(self, store: Store, output: Output) -> None:
         self._store = store
@@ -102,7 +102,7 @@ class Delivering:
         until(happened, seconds)
 
     def troubled(self) -> bool:
-        """Whether the delivery has met the fault."""
+        """Tell whether the delivery has met the fault."""
         return bool(self._store.status().outputs[0].trouble)
 
     def wake(self) -> None:
@@ -120,7 +120,7 @@ class Delivering:
 
 
 class Killing:
-    """Kills a receiver at the second batch that it is sent after ``arm``; further ones wait until it is dead.
+    """Kills a receiver at the second batch after ``arm``; further batches wait until it is killed.
 
     So there is always something left to deliver when it dies.
     """
@@ -158,7 +158,7 @@ def test_an_engine_that_is_killed_in_the_middle_of_bulks(
     killed = threading.Event()
 
     def kill_soon(_: bytes) -> None:
-        """Kill it while this request is under way, or right behind it."""
+        """Kill it during this request, or right after it."""
         proxy.always = lambda _: None
 
         def kill() -> None:
@@ -183,7 +183,7 @@ def test_an_engine_that_is_killed_in_the_middle_of_bulks(
             delivering.wake()
             delivering.wait(delivering.troubled)
             engine.start()
-            # As a restart of the service does; else its wait, which grew meanwhile, is waited out.
+            # Like a restart of the service: otherwise the delivery would wait for its increased delay.
             delivering.stop()
             delivering = Delivering(store, output_of(engine, proxy.url))
         delivering.wait(lambda: not delivering.pending)
@@ -203,7 +203,7 @@ def test_an_engine_that_is_killed_in_the_middle_of_bulks(
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[list[Node]]:
-    """A cluster of three."""
+    """A cluster of three nodes."""
     made = cluster(3)
     try:
         with ThreadPoolExecutor() as pool:
@@ -257,7 +257,7 @@ def test_a_cluster_that_loses_a_node_loses_no_document(
 
 
 def holder(node: Node, index: str) -> str:
-    """Tell which node has the primary shard of a data stream."""
+    """Return the node with the primary shard of a data stream."""
     shards = node.ask("GET", f"/_cat/shards/{index}?format=json")
     found: str = next(shard["node"] for shard in shards if shard["prirep"] == "p")
     return found
@@ -367,7 +367,7 @@ def test_an_outage_is_spooled_in_flat_memory_and_drained(
     delivering = Delivering(store, output_of(opensearch, proxy.url))
     marks = []
     try:
-        delivering.wait(delivering.troubled)  # a whole batch was under way
+        delivering.wait(delivering.troubled)  # a whole batch was in flight
         marks.append(resident(os.getpid()))
         for start in range(1000, 6000, 250):
             fill(store, range(start, start + 250), namespace)
@@ -375,7 +375,7 @@ def test_an_outage_is_spooled_in_flat_memory_and_drained(
             marks.append(resident(os.getpid()))
         assert (delivering.pending, opensearch.count(f"logs-kernel.panic-{namespace}")) == (6000, 0)
         proxy.always = lambda _: None
-        delivering.stop()  # its wait, which grew meanwhile, is not waited out
+        delivering.stop()  # without waiting for its increased delay
         delivering = Delivering(store, output_of(opensearch, proxy.url))
         delivering.wait(lambda: not delivering.pending)
         delivering.finish()
@@ -386,7 +386,7 @@ def test_an_outage_is_spooled_in_flat_memory_and_drained(
     assert (delivering.delivered, delivering.dead) == (5994, 6)
     assert opensearch.count(f"logs-kernel.panic-{namespace}") == 5994
     # 50 MB of documents came after the first of these marks.
-    # A batch that is under way takes up to 25 MB for a moment.
+    # A batch in flight takes up to 25 MB for a moment.
     assert median(marks[-10:]) - marks[0] < 15, marks
     assert max(marks) - marks[0] < 45, marks
 

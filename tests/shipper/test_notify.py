@@ -1,4 +1,4 @@
-"""Told without a stack: messages of the service, to real receivers."""
+"""Messages of the service to real receivers, without an engine."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ LOGS = Path(__file__).parent.parent / "logs"
 GPF = LOGS / "lab" / "6.1.0-56-amd64-x86_64-gpf.log"
 NULL = LOGS / "lab" / "6.1.0-56-amd64-x86_64-null_read.log"
 TOKENS = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
-SECRET = "correct-horse-77"  # noqa: S105 - of nobody
+SECRET = "correct-horse-77"  # noqa: S105 - made up
 
 
 def undated(log: Path) -> bytes:
-    """Return a console's log whose folder has to tell the time."""
+    """Return a console's log without a time, which the folder's name must give."""
     return b"".join(
         line
         for line in log.read_bytes().splitlines(keepends=True)
@@ -58,7 +58,7 @@ def undated(log: Path) -> bytes:
 
 
 class Machines:
-    """The service, with kdump's folders of several machines."""
+    """The service, and kdump folders of several machines."""
 
     def __init__(self, folder: Path, targets: str, environment: dict[str, str]) -> None:
         self.crash = folder / "crash"
@@ -77,12 +77,12 @@ notify.targets:
         self.crash.mkdir()
 
     def die(self, host: str, log: Path = GPF, *, days: int = 0) -> None:
-        """Leave what kdump leaves of a crash, of now or of some days ago."""
+        """Write the files that kdump writes for a crash, of now or of some days ago."""
         moment = datetime.now().astimezone() + timedelta(seconds=5, days=-days)
         folder = self.crash / host / f"127.0.0.1-{moment:%Y-%m-%d-%H:%M:%S}"
         folder.mkdir(parents=True)
         (folder / "vmcore-dmesg.txt").write_bytes(
-            undated(log).replace(b"boom: ", f"boom {host}: ".encode())  # no two die alike to the byte
+            undated(log).replace(b"boom: ", f"boom {host}: ".encode())  # no two crashes have the same bytes
         )
 
     def running(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
@@ -114,7 +114,7 @@ def test_a_new_signature_is_told_once_through_an_outage_and_a_restart(tmp_path: 
         return [len(web.requests), len(slack.requests), len(mail.messages)]
 
     machines.die("old", NULL, days=30)  # of a watched cause
-    with machines.running() as process:  # nobody answers
+    with machines.running() as process:  # no server answers
         until(lambda: machines.has_said("kept: 1 crash from before this store was made"))
         machines.die("web1")
         for name in ("hook", "slack", "mail"):
@@ -126,7 +126,7 @@ def test_a_new_signature_is_told_once_through_an_outage_and_a_restart(tmp_path: 
         for one in (web, slack, mail):
             answering.enter_context(one.up())
         until(lambda: told() == [1, 1, 1], 120)
-        for name in ("hook", "slack", "mail"):  # noted: killed earlier, it tells again
+        for name in ("hook", "slack", "mail"):  # recorded: if it is killed before, it sends the message again
             until(lambda name=name: machines.has_said(f"delivered to notify.{name}: web1, "))  # type: ignore[misc]
         machines.die("web2")  # the same signature
         until(lambda: machines.has_said("kept: web2, "))
@@ -167,7 +167,7 @@ NOW = 1.9e9
 
 
 class Arrivals:
-    """A store, and what its documents fire."""
+    """A store, and the rules that its documents fire."""
 
     def __init__(self, folder: Path, entries: tuple[Entry, ...] = ()) -> None:
         self.store = Store(folder / "kpanic.db")
@@ -202,7 +202,7 @@ class Arrivals:
         fired = self.notices.fired(self.triage.stamp(stored))
         assert [one.rule for one in fired] == [
             one.rule for one in self.notices.fired(self.triage.stamp(stored))
-        ]  # asked again, the same
+        ]  # the same result for a second call
         return fired
 
     def seqs(self) -> list[int]:

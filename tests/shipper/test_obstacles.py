@@ -1,4 +1,4 @@
-"""What ``kpanic test config`` finds before a start trips over it."""
+"""Obstacles to a start of the service that ``kpanic test config`` reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOBODY = 65_534
 
 @pytest.fixture
 def private() -> Iterator[Path]:
-    """Yield a folder that others may not enter, in one that they may."""
+    """Yield a folder that other users may not enter, in one that they may."""
     above = Path(tempfile.mkdtemp())
     above.chmod(0o755)
     made = above / "private"
@@ -39,7 +39,7 @@ def private() -> Iterator[Path]:
 
 @pytest.fixture
 def nobody(private: Path) -> Iterator[None]:  # noqa: ARG001 - made first
-    """Let the test run as a user who may little."""
+    """Run the test as a user with few rights."""
     if os.geteuid():
         yield
         return

@@ -1,4 +1,4 @@
-"""Hostile answers in an engine's place: bounded in size and time, believed only about what was asked."""
+"""Hostile answers in place of an engine's: size and time are bounded, and only requested data is used."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HEAD = (
 
 @contextmanager
 def serving(answer: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
-    """Give each request to a function; yield the server's address."""
+    """Pass each request to a function; yield the server's address."""
     listening = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -129,7 +129,7 @@ def test_an_answer_that_drips_is_left_after_the_timeout(connect: Callable[..., A
         began = time.monotonic()
         with pytest.raises(Unavailable, match="timed out"):
             connect(url).send(batch(2, "x"))
-        assert time.monotonic() - began < 30  # it drips on
+        assert time.monotonic() - began < 30  # the server continues to send slowly
         ended.set()
 
 
@@ -151,7 +151,7 @@ def test_an_item_about_another_document_delivers_nothing(connect: Callable[..., 
 
 
 def test_an_engine_that_does_not_know_a_hint_is_asked_without_it(connect: Callable[..., Any]) -> None:
-    """As OpenSearch 2.11 answers."""
+    """OpenSearch 2.11 answers like this."""
     refused = {"error": {"root_cause": [{"reason": "[cardinality] unknown field [execution_hint]"}]}}
     found = {"timed_out": False, "_shards": {"failed": 0}, "hits": {}}
     asked = []

@@ -39,7 +39,7 @@ USERS = SECURITY | {"authorize": True, "userDict": {"kpanic": "pass word"}}
 
 @pytest.fixture
 def connect() -> Iterator[Callable[..., FluentdOutput]]:
-    """Make the output."""
+    """Return the output."""
     made: list[FluentdOutput] = []
 
     def make(*hosts: str, **keys: object) -> FluentdOutput:
@@ -67,7 +67,7 @@ def through() -> Iterator[Callable[[Receiver], TcpProxy]]:
 
 
 def messages(client: socket.socket, *, raw: bool = False) -> Iterator[Any]:
-    """Yield what a sender says, until it hangs up."""
+    """Yield the messages of a sender, until it closes the connection."""
     unpacker = msgpack.Unpacker(raw=raw)
     while data := client.recv(1 << 20):
         unpacker.feed(data)
@@ -248,7 +248,7 @@ def test_a_lost_acknowledgement_is_sent_again_as_the_same_chunk(
 
 
 GIANT = "POISON" * 400_000
-"""More text than any other chunk has."""
+"""Bytes of text, more than any other chunk has."""
 
 
 def test_a_record_too_large_for_the_receiver_is_rejected_while_others_are_acknowledged(
@@ -302,7 +302,7 @@ def test_a_receiver_that_is_full_leaves_every_document_pending(
     namespace: str,
     probes: bool,  # noqa: FBT001
 ) -> None:
-    """A full Fluentd acknowledges chunks without records; its buffer's file may be full for days."""
+    """A full Fluentd acknowledges only chunks without records; its buffer may be full for days."""
     there = receiver()
     proxy = through(there)
     output = connect(proxy.host)
@@ -347,7 +347,7 @@ def test_plain_to_a_receiver_with_tls_names_the_setting(
 def test_a_receiver_that_repeats_our_own_digest_is_not_believed(
     connect: Callable[..., FluentdOutput], namespace: str
 ) -> None:
-    """The digest of a PING is that of a PONG which names us: whoever hears one could say the other."""
+    """The digest of a PING equals that of a PONG with kpanic's name, so an eavesdropper could replay it."""
     chunks: list[bytes] = []
 
     def parrot(client: socket.socket) -> None:
@@ -371,7 +371,7 @@ def test_a_receiver_that_comes_and_goes_rejects_nothing(
     proxy = through(there)
     output, documents = connect(proxy.host, bulk_max_size=8), batch(64, namespace)
     settled: dict[str, DeliveryStatus] = {}
-    # The third time a chunk is halved down to a record, which fails alone just before the receiver is back.
+    # The third time, a chunk is halved down to one record, which fails just before the receiver is up again.
     for cut in (1, 1, 4, 1):
         left = [document for document in documents if document.id not in settled]
         cuts = proxy.seen + cut
@@ -426,7 +426,7 @@ def test_a_receiver_that_is_slow_is_waited_for_before_anything_is_repeated(
 
 
 class Collector:
-    """A receiver that reads one chunk after another, also those of connections that were closed meanwhile.
+    """A receiver that reads chunks one by one, also those of connections that were closed meanwhile.
 
     :param seconds: it needs for a chunk.
     :param takes: tells which chunks it takes, by their entries; no other one is acknowledged.
@@ -451,7 +451,7 @@ class Collector:
 def test_a_receiver_slower_than_the_timeout_gets_at_most_one_repeat(
     connect: Callable[..., FluentdOutput], namespace: str, times: float
 ) -> None:
-    """Crashes that come meanwhile change the batch, and not what is in flight."""
+    """Crashes that arrive meanwhile change the batch, but not the chunk in flight."""
     collector = Collector(0.5 * times)
     pending, delivered = batch(4, namespace), 0
     arriving = iter(batch(24, namespace)[4:])
@@ -471,7 +471,7 @@ def test_a_receiver_slower_than_the_timeout_gets_at_most_one_repeat(
 def test_a_chunk_that_is_dropped_in_silence_is_found_by_what_is_acknowledged_behind_it(
     connect: Callable[..., FluentdOutput], namespace: str
 ) -> None:
-    """Fluentd drops a chunk above its chunk_size_limit, and keeps the connection."""
+    """Fluentd drops a chunk larger than its chunk_size_limit, and keeps the connection."""
     collector = Collector(takes=lambda entries: len(entries) < 1_000_000)
     giant = stored(0, namespace, cause_detail=GIANT)
     with served(collector) as host:
@@ -672,7 +672,7 @@ def test_the_handshake_is_what_each_receiver_reads(
 
     def serve(client: socket.socket) -> None:
         client.sendall(greeting)
-        # In one write, or Fluent Bit hangs up; and nothing behind it before the PONG.
+        # In one write, otherwise Fluent Bit closes the connection; and no further data before the PONG.
         pings.append(msgpack.unpackb(client.recv(65536), raw=True))
         salt = pings[-1][2]
         digest = hashlib.sha512(salt + b"collector" + NONCE + KEY).hexdigest()
@@ -742,8 +742,8 @@ def test_a_wrong_setting_is_refused(keys: dict[str, object], word: str) -> None:
         msgspec.convert(keys, FluentdOutput.Config)
 
 
-class served:  # noqa: N801 - reads as what it does
-    """A receiver of the test's own, for answers that no real one gives on demand."""
+class served:  # noqa: N801 - named for use as a function
+    """A scripted receiver, for answers that no real one gives on demand."""
 
     def __init__(self, answer: Callable[[socket.socket], object]) -> None:
         self._answer = answer

@@ -1,4 +1,4 @@
-"""Kafka against a real broker, which is killed, refuses records, and asks for TLS and a password."""
+"""Kafka with a real broker, which is killed, refuses records, and requires TLS and a password."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BROKER_LIMIT = 300_000
-"""Bytes of a set of records that the broker takes, less than the client would send."""
+"""Maximum bytes of a record set that the broker accepts, less than the client would send."""
 
 
 @pytest.fixture(scope="module")

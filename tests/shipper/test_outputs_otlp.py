@@ -1,4 +1,4 @@
-"""OpenTelemetry's logs protocol against the real Collector, and answers that it gives on no demand."""
+"""OpenTelemetry's logs protocol with the real Collector, and with answers that it does not give on demand."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def made(endpoint: str, protocol: str, **config: object) -> OtlpOutput:
 
 @pytest.fixture
 def collector(tmp_path: Path) -> Iterator[Callable[..., Collector]]:
-    """Make Collectors, started."""
+    """A function that starts Collectors."""
     running: list[Collector] = []
 
     def make(tls: dict[str, str] | None = None) -> Collector:
@@ -132,7 +132,7 @@ def test_tls_is_checked(collector: Callable[..., Collector], tmp_path: Path, pro
 
 
 class Receiver(LogsServiceServicer):  # type: ignore[misc] # it has no types
-    """A receiver that answers as it is told."""
+    """A receiver with scripted answers."""
 
     def __init__(self) -> None:
         self.takes: Callable[[str], bool] = lambda _: True
@@ -161,7 +161,7 @@ class Receiver(LogsServiceServicer):  # type: ignore[misc] # it has no types
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[Receiver, Callable[..., OtlpOutput]]]:
-    """A receiver of gRPC, and what makes an output for it."""
+    """A gRPC receiver, and a function that makes an output for it."""
     answering = Receiver()
     server = grpc.server(ThreadPoolExecutor(2))
     add_LogsServiceServicer_to_server(answering, server)
@@ -251,7 +251,7 @@ def test_a_request_stays_below_what_receivers_take(
 
 @contextmanager
 def answers(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[bytes]]]:
-    """Serve HTTP; the last answer is given again and again."""
+    """Serve HTTP; the last answer is repeated."""
     planned = itertools.chain(answers, itertools.repeat(answers[-1]))
     seen: list[bytes] = []
 
@@ -354,5 +354,5 @@ def test_an_answer_that_drips_is_left_after_the_timeout(namespace: str) -> None:
         began = time.monotonic()
         with pytest.raises(Unavailable, match="timed out"):
             made(url, "http/protobuf", timeout=1).send(batch(2, namespace))
-        assert time.monotonic() - began < 30  # it drips on for 100
+        assert time.monotonic() - began < 30  # the server sends slowly for 100 s
         ended.set()

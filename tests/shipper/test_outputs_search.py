@@ -1,4 +1,4 @@
-"""OpenSearch and Elasticsearch, the real ones: nothing is lost, nothing is there twice."""
+"""Real OpenSearch and Elasticsearch: no document is lost or duplicated."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OUTPUTS = {"opensearch": OpenSearchOutput, "elasticsearch": ElasticsearchOutput}
 
 @pytest.fixture
 def connect(engine: Engine) -> Iterator[Callable[..., BulkOutput]]:
-    """Make the engine's output, for its own address or another."""
+    """Return the engine's output, for its address or another one."""
     made: list[BulkOutput] = []
 
     def make(*hosts: str, **keys: object) -> BulkOutput:
@@ -45,7 +45,7 @@ def connect(engine: Engine) -> Iterator[Callable[..., BulkOutput]]:
 
 @pytest.fixture
 def stream(engine: Engine, connect: Callable[..., BulkOutput], namespace: str) -> Iterator[str]:
-    """The name of a data stream of the test's own, its template in place."""
+    """The name of a data stream for this test, whose template is installed."""
     list(setup_index_management(connect()))
     name = f"logs-kernel.panic-{namespace}"
     yield name
@@ -101,7 +101,7 @@ def test_history_is_seeded_and_what_follows_it_does_not_page(
 ) -> None:
     del stream
     connect().send([stored(0, namespace, backfill=True), stored(1, namespace)])
-    connect().send([stored(3, namespace)])  # of the first one's signature
+    connect().send([stored(3, namespace)])  # with the signature of the first one
     hits = engine.found("kernel-panic-signatures", {"prefix": {"id": f"v1-{namespace}"}})
     seeded = {hit["_source"]["id"]: hit["_source"]["seeded"] for hit in hits}
     assert seeded == {f"v1-{namespace}0": True, f"v1-{namespace}1": False}
@@ -238,7 +238,7 @@ def test_an_engine_that_hangs_is_left_after_the_timeout(
     started = time.monotonic()
     with pytest.raises(Unavailable, match="timed out"):
         output.send(batch(5, namespace))
-    assert time.monotonic() - started < 20  # it hangs for 30
+    assert time.monotonic() - started < 20  # it does not answer for 30 s
 
 
 def test_what_was_settled_before_the_engine_went_stays_settled(

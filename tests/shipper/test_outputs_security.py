@@ -1,4 +1,4 @@
-"""Elasticsearch's own security: TLS, and a user that may only create documents."""
+"""Elasticsearch's security: TLS, and a user that may only create documents."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PASSWORDS = {"admin": "adm1n-pass", "writer": "wr1ter-pass", "reader": "re4der-p
 
 
 class Secured:
-    """A node with TLS, its users, and the files that clients need."""
+    """A node with TLS, its users, and the files for clients."""
 
     def __init__(self, folder: Path) -> None:
         authority = trustme.CA()
@@ -87,7 +87,7 @@ class Secured:
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    """Started once for this file."""
+    """A secured node, started once for this module."""
     if os.environ.get("ELASTICSEARCH_URL"):
         pytest.skip("needs a node of its own, not the one at ELASTICSEARCH_URL")
     try:
@@ -101,7 +101,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 @pytest.fixture
 def connect(secured: Secured, tmp_path: Path) -> Iterator[Callable[..., ElasticsearchOutput]]:
-    """Connect as a user, whose password is in a file."""
+    """Connect as a user with a password file."""
     made: list[ElasticsearchOutput] = []
 
     def make(user: str, **keys: object) -> ElasticsearchOutput:
@@ -202,7 +202,7 @@ def test_a_certificate_of_another_authority_is_not_trusted(
 def test_a_certificate_for_another_name_is_trusted_only_when_names_do_not_matter(
     secured: Secured, connect: Callable[..., ElasticsearchOutput], namespace: str
 ) -> None:
-    # 127.1 is 127.0.0.1 to the system, but not the name in the certificate.
+    # 127.1 is 127.0.0.1 for the system, but not the name in the certificate.
     hosts, authorities = [secured.node.url.replace("127.0.0.1", "127.1")], [str(secured.ca)]
     with pytest.raises(Unavailable, match=r"certificate not trusted: .*mismatch"):
         connect("writer", hosts=hosts).send(batch(5, namespace))
@@ -261,7 +261,7 @@ def test_what_was_held_arrives_once_the_setting_is_mended(
 
 @contextlib.contextmanager
 def spooled(folder: Path, namespace: str) -> Iterator[Store]:
-    """Keep 300 documents in a store, one of them hardly compressible."""
+    """Store 300 documents, one of which is hardly compressible."""
     documents = batch(300, namespace)
     documents[7] = stored(7, namespace, cause_detail=random.Random(7).randbytes(40_000).hex())  # noqa: S311
     with Store(folder / "kpanic.db") as store:
@@ -275,7 +275,7 @@ def spooled(folder: Path, namespace: str) -> Iterator[Store]:
 
 
 def delivered(store: Store, output: ElasticsearchOutput | OpenSearchOutput) -> str:
-    """Deliver until all is done or something fails; return what failed."""
+    """Deliver until all documents are settled or the output fails; return the failure."""
     delivery = Delivery(store, output, attempts=1)
     delivery.start()
     delivery.finish()
@@ -317,7 +317,7 @@ http {{
 
 
 class Nginx:
-    """The usual guard of an OpenSearch: TLS, a password, a limit of size."""
+    """A usual proxy in front of an OpenSearch: TLS, a password, a size limit."""
 
     def __init__(self, folder: Path, engine: str) -> None:
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -351,7 +351,7 @@ class Nginx:
             raise
 
     def close(self) -> None:
-        """End it."""
+        """Stop it."""
         self._process.kill()
         self._process.wait()
 

@@ -1,4 +1,4 @@
-"""Root that ships into the store of a service."""
+"""Root ships into the store of a service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [
 
 @pytest.fixture
 def services() -> Iterator[Path]:
-    """A folder of a service, in one that only root may write; /tmp is none."""
+    """A folder of a service, in a folder that only root may write, unlike /tmp."""
     above = Path(tempfile.mkdtemp(dir=parts.cache(), prefix="owner-"))
     above.chmod(0o755)
     made = above / "store"

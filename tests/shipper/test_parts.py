@@ -1,4 +1,4 @@
-"""A file that is read in parts gives the documents of one reading, wherever its borders lie."""
+"""A file that is read in parts gives the same documents, wherever the parts are divided."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ CONSOLES = st.lists(
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let parsers be compared every few lines."""
+    """Compare parsers every few lines."""
     monkeypatch.setattr(part_, "BLOCK", 4096)
 
 
@@ -94,7 +94,7 @@ def in_one(path: Path) -> list[dict[str, Any]]:
 
 
 def joined(path: Path, borders: list[int], repeated: list[Range]) -> list[dict[str, Any]]:
-    """Read a file in the parts between these offsets."""
+    """Read a file in parts divided at these offsets."""
     whole = Joined(str(path))
     ends: list[int | None] = [0, *borders, None]
     found: list[Packed] = []
@@ -127,7 +127,7 @@ def test_a_file_in_parts_gives_the_documents_of_one_reading(
 
 
 def clocked(kinds: list[str]) -> bytes:
-    """Return a console on which each boot's clock goes forward."""
+    """Return a console on which the clock of each boot advances."""
     lines = "".join(PIECES[kind](number) for number, kind in enumerate(kinds)).splitlines()
     printed, clock = [], 0.0
     for line in lines:
@@ -144,12 +144,12 @@ CONSOLE = clocked(
         *["much noise", "boot", "much noise", "late oops", "boot", "much noise"] * 3,
     ]
 )
-"""Boots that crash and that do not, and a crash kernel that boots after a crash."""
+"""Boots with and without a crash, and a crash kernel that boots after a crash."""
 
 
 @pytest.mark.parametrize("apart", [pytest.param(97, marks=pytest.mark.slow), 293])
 def test_borders_may_lie_anywhere_in_a_console(tmp_path: Path, apart: int) -> None:
-    """Borders stand at the ends of lines, some lines apart."""
+    """Parts are divided at line ends, every few lines."""
     path = tmp_path / "console.log"
     path.write_bytes(CONSOLE)
     whole = in_one(path)
@@ -193,7 +193,7 @@ def test_what_does_not_part_is_read_again_as_one(
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A console of many parts."""
+    """A console with many parts."""
     monkeypatch.setattr(parts, "SIZE", 1 << 17)
     path = tmp_path / "large.log"
     path.write_bytes(CONSOLE * 12)

@@ -1,4 +1,4 @@
-"""Configurations of other pipelines: golden files, and the keys that the products document."""
+"""Configurations of other pipelines: golden files, and keys from the products' documentation."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_the_command_takes_engine_and_namespace_from_the_configuration() -> None
 
 
 def keys_of_fluentd(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each section as its name and ``@type``, and a key in it."""
+    """Yield the name and ``@type`` of each section with each of its keys."""
     open_sections: list[tuple[str, list[str], list[str]]] = []
     for line in text.splitlines():
         words = line.split("#")[0].split() if line.lstrip().startswith("#") else line.split()
@@ -103,8 +103,8 @@ def keys_of_fluentd(text: str) -> Iterator[tuple[str, str]]:
     assert not open_sections
 
 
-def leaves(node: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - YAML of any shape
-    """Yield the dotted paths of a tree's leaves; numbers of lists are left out."""
+def leaves(node: Any, path: str = "") -> Iterator[str]:  # noqa: ANN401 - any YAML
+    """Yield the dotted paths of a tree's leaves, without indices of lists."""
     if isinstance(node, dict) and node:
         for key, child in node.items():
             yield from leaves(child, f"{path}.{key}".lstrip("."))
@@ -208,7 +208,7 @@ def test_each_key_is_one_that_the_product_documents(form: str, engine: Engine) -
 
 
 def test_no_match_of_fluentd_stands_before_another_that_it_would_swallow() -> None:
-    """All sources and the filter name a label; what stands outside of these sees none of their events."""
+    """All sources and the filter use a label; sections outside of labels get none of their events."""
     text = pipeline("fluentd", Engine())
     outside = re.sub(r"<label .*?</label>", "", text, flags=re.DOTALL)
     assert not re.findall(r"^\s*<match", outside, flags=re.MULTILINE)
@@ -226,7 +226,7 @@ def test_no_match_of_fluentd_stands_before_another_that_it_would_swallow() -> No
 
 
 def written(form: str, engine: Engine, folder: Path) -> Path:
-    """Write a configuration that stays within a folder."""
+    """Write a configuration that uses only files in a folder."""
     (folder / "kpanic").mkdir(exist_ok=True)
     path = folder / f"{form}.conf"
     path.write_text(pipeline(form, engine).replace(f"/var/lib/{form}", str(folder)))

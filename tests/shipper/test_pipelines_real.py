@@ -1,4 +1,4 @@
-"""The exported configurations of rsyslog and syslog-ng in the programs themselves, with OpenSearch behind."""
+"""The exported configurations of rsyslog and syslog-ng in the real programs, with a real OpenSearch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 HOSTS = 10
 BURST = 60
-"""Crashes that are sent at once before the product is killed."""
+"""Number of crashes that are sent at once before the product is killed."""
 
 
 def command(form: str, config: Path, folder: Path) -> list[str]:
@@ -49,7 +49,7 @@ def command(form: str, config: Path, folder: Path) -> list[str]:
 
 
 class Daemon:
-    """A product with its exported configuration, whose ports and folders are the test's own.
+    """A product with its exported configuration, with ports and folders for this test.
 
     :ivar port: where it takes syslog over TCP.
     """
@@ -75,7 +75,7 @@ class Daemon:
         self._running: psutil.Popen | None = None
 
     def start(self) -> None:
-        """Start, and wait until it takes connections."""
+        """Start, and wait until it accepts connections."""
         log = self._folder / "log"
         with log.open("ab") as out:
             environment = {**os.environ, "KPANIC_PASSWORD": "secret"}
@@ -105,7 +105,7 @@ class Daemon:
         return found
 
     def kill(self) -> None:
-        """Kill it, and wait until what it had started has ended."""
+        """Kill it, and wait until its child processes have ended."""
         assert self._running
         children = self._running.children(recursive=True)
         self._running.kill()
@@ -123,7 +123,7 @@ class Daemon:
 
 @pytest.fixture
 def daemon(tmp_path: Path, opensearch: search.Engine, namespace: str) -> Iterator[Callable[[str], Daemon]]:
-    """Make products, started, with OpenSearch behind."""
+    """A function that starts products with OpenSearch as destination."""
     made: list[Daemon] = []
 
     def make(form: str) -> Daemon:
@@ -143,7 +143,7 @@ def _opens(to: int) -> bool:
 
 
 def messages(number: int) -> list[bytes]:
-    """A crash as the syslog daemon of its host forwards it."""
+    """Return a crash as the host's syslog daemon forwards it."""
     head = f"<4>Apr 29 11:32:26 web-{number} kernel: ".encode()
     return [head + line + b"\n" for line in crash_text(number).splitlines()]
 
@@ -154,17 +154,17 @@ def say(to: int, lines: list[bytes]) -> None:
 
 
 VOLATILE = {"@timestamp", "event", "labels", "log", "related"}
-"""What the way adds: arrival, stamps inside the text, the relay."""
+"""Fields that the transport adds: arrival, stamps inside the text, the relay."""
 
 
 def comparable(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what every way has to agree in."""
+    """Return the fields that are equal for all transports."""
     panic = {
         key: value
         for key, value in document["kernel"]["panic"].items()
         if key not in {"timestamp_source", "lines"}
     }
-    # the lines are numbered in what the filter has read, those of other hosts included
+    # line numbers count all lines that the filter reads, including those of other hosts
     steps = [re.sub(r"\blines? \d+(, \d+)*", "line", step) for step in panic["analysis"]["steps"]]
     panic["analysis"] = panic["analysis"] | {"steps": steps}
     kept = {key: value for key, value in document.items() if key not in VOLATILE | {"_id"}}
@@ -183,13 +183,13 @@ def hosts(engine: search.Engine, index: str) -> Counter[str]:
 
 
 def taken(folder: Path, line: bytes) -> bool:
-    """Whether a file of the product or the filter holds a message."""
+    """Tell whether a file of the product or the filter contains a message."""
     text = line.partition(b"kernel: ")[2].strip()
     return any(text in _held(path) for path in folder.rglob("*") if path.is_file())
 
 
 def _held(path: Path) -> bytes:
-    with contextlib.suppress(FileNotFoundError):  # the product renames its own
+    with contextlib.suppress(FileNotFoundError):  # the product renames its files
         return path.read_bytes()
     return b""
 
@@ -251,7 +251,7 @@ KERNEL_LINES: dict[str, dict[str, Any]] = {
     "agent-system": {"process": {"name": "kernel"}},
     "agent-rfc5424": {"log": {"syslog": {"appname": "kernel"}}},
 }
-"""What the inputs of Filebeat and Elastic Agent say of a kernel's line."""
+"""Events of the inputs of Filebeat and Elastic Agent for a line of the kernel."""
 
 
 def test_the_ingest_pipeline_gives_kernel_lines_an_index_and_those_that_name_a_crash_a_tag(

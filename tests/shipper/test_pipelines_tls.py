@@ -1,4 +1,4 @@
-"""Ten hosts over TLS into the service, and by OTLP out of it into the Collector."""
+"""Ten hosts send to the service over TLS, which sends to the Collector by OTLP."""
 
 from __future__ import annotations
 

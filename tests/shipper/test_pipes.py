@@ -1,4 +1,4 @@
-"""``kpanic filter`` and ``type: stdin``: what other collectors pipe in, and what comes out."""
+"""``kpanic filter`` and ``type: stdin`` with the input of other collectors."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_signal_ends_it_and_what_is_open_comes_out(number: signal.Signals) -> 
 
 
 def _unread(pipe: Any) -> int:  # noqa: ANN401
-    """Return how much of a pipe its reader has not read."""
+    """Return the number of unread bytes in a pipe."""
     left = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, left)
     return left[0]
@@ -116,7 +116,7 @@ def test_whoever_reads_may_go_and_the_end_is_without_a_word() -> None:
 
 
 def records(console: bytes, **fields: Any) -> list[bytes]:  # noqa: ANN401
-    """Return lines as collectors hand them on; ``words`` is the name of their field."""
+    """Return lines as collectors forward them; ``words`` is the name of their field."""
     words = fields.pop("words")
     return [
         json.dumps({**fields, words: line.decode("utf-8", "replace")}).encode()
@@ -215,7 +215,7 @@ def test_a_file_and_nothing_at_all_can_be_standard_input(
 
 
 def test_rsyslog_starts_it_and_keeps_what_it_prints(tmp_path: Path) -> None:
-    """As docs/pipelines.md has it: omprog, the documents in a file."""
+    """As in docs/pipelines.md: omprog, with the documents in a file."""
     program = tmp_path / "kpanic"
     main = "from kpanic.shipper.cli import main; main()"
     program.write_text(f"#!/bin/sh\ncd {ROOT}\nexec {sys.executable} -c '{main}' \"$@\"\n")

@@ -1,4 +1,4 @@
-"""pstore's records: put together, and removed only where that was asked for and the crash is everywhere."""
+"""pstore's records are assembled, and removed only on request after the crash is delivered."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TRANSPORTS = Path(__file__).parent.parent / "logs" / "transports"
 
 
 def records(name: str) -> Iterator[tuple[str, bytes]]:
-    """Take apart what was printed of pstore's files: a line with name and size before each."""
+    """Split a printed list of pstore's files, each with a line of its name and size in front."""
     for part in (TRANSPORTS / name).read_bytes().replace(b"\r\n", b"\n").split(b"#### /sys/fs/pstore/")[1:]:
         head, _, text = part.partition(b"\n")
         yield head.split()[0].decode(), text
@@ -103,7 +103,7 @@ def test_records_without_a_crash_and_what_cannot_be_unpacked_or_read_are_left_an
 
 
 def vanishing(monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object]) -> None:
-    """Act before the third record of a folder is read, with its path, once."""
+    """Call a function once, with the path of the third record, before it is read."""
     read = pstore._Folders._record  # noqa: SLF001 - between two records
     count = 0
 

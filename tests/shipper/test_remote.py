@@ -1,4 +1,4 @@
-"""Files on other machines: an S3 server, an HTTPS server and an SFTP server, each real and local."""
+"""Files on other machines: real local servers for S3, HTTPS and SFTP."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def s3(kpanic: Run) -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    urllib3.request("POST", f"http://{host}:{port}/moto-api/reset")  # it keeps buckets as long as the process
+    urllib3.request("POST", f"http://{host}:{port}/moto-api/reset")  # it keeps buckets until the process ends
     kpanic.environment |= {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "key",
@@ -97,7 +97,7 @@ def s3(kpanic: Run) -> Iterator[str]:
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def end_headers(self) -> None:
         self.send_header("ETag", f'"{self.path}"')
@@ -106,7 +106,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(kpanic: Run, handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve HTTPS with a certificate of a CA of its own, which the command trusts."""
+    """Serve HTTPS with a certificate of a private CA, which the command trusts."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(kpanic.folder / "ca.pem"))
     kpanic.environment["SSL_CERT_FILE"] = str(kpanic.folder / "ca.pem")
@@ -138,7 +138,7 @@ def https(kpanic: Run, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def sftp(kpanic: Run, tmp_path: Path) -> Iterator[str]:
-    """The same files from an SFTP server whose key the user knows."""
+    """The same files from an SFTP server with a known host key."""
     import asyncssh  # noqa: PLC0415
 
     home = tmp_path / "home"
@@ -271,7 +271,7 @@ def test_pages_of_links_are_read_over_https(kpanic: Run, https: str) -> None:
 
 
 class Hostile(Quiet):
-    """Answers with folders, pages and files without end."""
+    """Answers with endless folders, pages and files."""
 
     def do_HEAD(self) -> None:
         self.send_response(200)

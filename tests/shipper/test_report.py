@@ -1,4 +1,4 @@
-"""``kpanic report``: from the store and from engines, to a file and to anything else."""
+"""``kpanic report``: from the store and from engines, to a file and to other destinations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def kpanic(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def shipped(kpanic: Run, engine: Engine, namespace: str) -> Iterator[list[str]]:
-    """The options with which every crash of the lab is in the store and in the engine."""
+    """Options for a store and an engine that contain every crash of the lab."""
     options = [
         "-E",
         f"output.{engine.product}.hosts={engine.url}",
@@ -42,7 +42,7 @@ def shipped(kpanic: Run, engine: Engine, namespace: str) -> Iterator[list[str]]:
     logs = kpanic.folder / "logs"
     shutil.copytree(LOGS, logs)
     for number, path in enumerate(sorted(logs.rglob("*"))):
-        os.utime(path, (1.76e9 + 60 * number,) * 2)  # the time of those that have no clock: no two are alike
+        os.utime(path, (1.76e9 + 60 * number,) * 2)  # a distinct time for those without a clock
     kpanic("setup", "--index-management", *options)
     kpanic("ship", logs, *options)
     engine.ask("POST", f"/logs-kernel.panic-{namespace}/_refresh")
@@ -51,7 +51,7 @@ def shipped(kpanic: Run, engine: Engine, namespace: str) -> Iterator[list[str]]:
 
 
 def numbers(page: Page) -> dict[str, Any]:
-    """Everything that a page says, panel by panel."""
+    """Return the contents of a page by panel."""
     page.wait_for_function(
         "() => document.documentElement.dataset.painted === document.documentElement.dataset.turn"
     )
@@ -85,7 +85,7 @@ def test_the_report_of_an_engine_says_what_the_report_of_the_store_says(
 
 
 def counted(page: Page) -> dict[str, Any]:
-    """The numbers of a page's panels: figures, bars, rows of tables, and the charts as tables."""
+    """Return the numbers of a page's panels: figures, bars, rows of tables, and the charts as tables."""
     page.wait_for_function(
         "() => document.documentElement.dataset.painted === document.documentElement.dataset.turn"
     )
@@ -106,7 +106,7 @@ def counted(page: Page) -> dict[str, Any]:
 def test_an_engine_answers_for_the_documents_that_the_page_leaves_out(
     kpanic: Run, engine: Engine, shipped: list[str], browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unfiltered, the page of the newest documents has the numbers of the page of all."""
+    """Without filters, the page of the newest documents has the same numbers as the page of all."""
     from kpanic.shipper.commands import report  # noqa: PLC0415
 
     pages = []
@@ -127,7 +127,7 @@ def test_an_engine_answers_for_the_documents_that_the_page_leaves_out(
     assert "are counted as long as nothing is filtered" in newest.inner_text("#foot")
     newest.locator("#panel-by-cause .bars button").first.click()
     whole.locator("#panel-by-cause .bars button").first.click()
-    assert counted(newest) != counted(whole)  # of the newest documents alone
+    assert counted(newest) != counted(whole)  # only of the newest documents
     for page in pages:
         page.close()
 
@@ -218,7 +218,7 @@ def test_a_target_that_cannot_be_written_is_told_and_nothing_else_is_touched(kpa
         assert f"{target}: cannot be written: " in kpanic("report", "-o", target, code=1)[1]
     (kpanic.folder / "there.html").write_text("before")
     (kpanic.folder / "link.html").symlink_to("there.html")
-    kpanic("report", "-o", "link.html")  # perhaps somebody else's: what it leads to is not ours to write
+    kpanic("report", "-o", "link.html")  # another user's link: its target must not be written
     assert not (kpanic.folder / "link.html").is_symlink()
     assert (kpanic.folder / "link.html").read_text().startswith("<!doctype html>")
     assert (kpanic.folder / "there.html").read_text() == "before"

@@ -1,4 +1,4 @@
-"""``kpanic rollup``: totals and what came since are what a search in all documents finds."""
+"""``kpanic rollup``: totals plus later documents equal a search in all documents."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 DAY = 86_400_000
 YEAR = 365 * DAY
 START = 1_700_000_000_000
-"""When the engine received the first crashes, in milliseconds since 1970 UTC."""
+"""Time at which the engine received the first crashes, in milliseconds since 1970 UTC."""
 
 
 class Cluster:
-    """A namespace of an engine, with crashes that are made up."""
+    """A namespace of an engine with made-up crashes."""
 
     def __init__(self, engine: Engine, namespace: str, output: BulkOutput) -> None:
         self.engine, self.namespace, self.output = engine, namespace, output
@@ -51,7 +51,7 @@ class Cluster:
         self.kept: list[dict[str, Any]] = []
 
     def receive(self, count: int, at: int) -> None:
-        """Store documents as received in that millisecond; every third is of an incident that is there."""
+        """Store documents as received in a given millisecond; every third one is of an existing incident."""
         lines = []
         for number in range(count):
             if number % 3 == 2 and self.kept:
@@ -132,7 +132,7 @@ def test_totals_and_what_came_since_are_what_all_documents_say(cluster: Cluster)
         cluster.count(moment)
         assert cluster.with_totals() == rows
     assert len(cluster.found()) == len(rows)
-    cluster.count(START + 2, again=True)  # by a slower one, which ends last
+    cluster.count(START + 2, again=True)  # by a slower run, which ends last
     assert cluster.with_totals() == rows
 
 

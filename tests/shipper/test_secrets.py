@@ -1,4 +1,4 @@
-"""No secret of a command line or of the configuration leaves the machine or reaches a screen."""
+"""Secrets of the command line and of the configuration are neither sent nor shown."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_messages_hide_secrets_as_they_are_in_base64_and_in_urls() -> None:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers everything with what it was sent."""
+    """Answers every request with the request itself."""
 
     status = 403
 

@@ -1,4 +1,4 @@
-"""Attacks on the listening inputs: time, memory and connections are bounded, honest senders are heard."""
+"""Attacks on the listening inputs: time, memory and connections are bounded, honest senders are served."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ if TYPE_CHECKING:
     from kpanic.grammars.model import CrashReport
 
 LINEAR = 6.0
-"""Maximum ratio of the costs of a text and of one four times as long; a quadratic one has 16."""
+"""Maximum ratio of the costs of two texts, one four times as long; quadratic costs have 16."""
 
 
 @pytest.fixture
 def memory() -> Iterator[Memory]:
-    """The memory of this process with a limit of its own."""
+    """A memory limit for this process."""
     limit = MEMORY.limit
     yield MEMORY
     MEMORY.limit = limit
 
 
 def seconds(step: Callable[[bytes], object], text: bytes) -> float:
-    """Return the processor time of a step, the median of several."""
+    """Return the CPU time of a step, the median of several."""
     times = []
     for _ in range(7):
         began = time.thread_time()
@@ -70,7 +70,7 @@ def seconds(step: Callable[[bytes], object], text: bytes) -> float:
 
 
 def linear(step: Callable[[bytes], object], short: bytes, long: bytes) -> bool:
-    """Tell whether the cost grows with the length; what else runs can make one reading grow, not three."""
+    """Tell whether the cost is linear; other processes may slow one measurement, but not three."""
     return any(seconds(step, long) < LINEAR * max(seconds(step, short), 0.0005) for _ in range(3))
 
 
@@ -121,7 +121,7 @@ def test_crashes_of_ever_new_hosts_are_kept_within_the_memory(memory: Memory) ->
     memory.limit = 1 << 20
     kept: list[tuple[str, CrashReport]] = []
     readers = Readers(lambda _: Reader(lambda _: None, 600), kept.extend, 100_000, lambda key: key[:3])
-    gc.collect()  # what inputs of other tests held
+    gc.collect()  # memory of the inputs of other tests
     before = memory.held
     readers.feed("10.honest", crash_text(0)[:600])
     for number in range(1, 600):
@@ -146,7 +146,7 @@ def test_a_crash_that_is_being_read_is_not_cut_by_those_of_worse_rank(memory: Me
     )
     attacker = 0
     for line in crash_text(7).splitlines(keepends=True):
-        readers.feed("10.honest", line)  # it takes most, as all others say little
+        readers.feed("10.honest", line)  # it takes the most memory, as the others send little
         for _ in range(20):
             attacker += 1
             readers.feed(f"66.{attacker}", b"[    1.000000] kernel BUG at mm/a.c:1!\n")
@@ -191,7 +191,7 @@ def test_a_silent_sender_s_crash_is_complete_while_others_go_on() -> None:
 
 @contextmanager
 def receiving(feed: Feed, **options: int) -> Iterator[tuple[Inbox, Callable[[bytes], None]]]:
-    """Yield an inbox that takes the datagrams of a socket, and what sends to that as 127.0.0.9."""
+    """Yield an inbox that takes the datagrams of a socket, and a function that sends to it as 127.0.0.9."""
     inbox = Inbox(feed, AllowedSenders(["127.0.0.0/8"]), options.get("rate", 1 << 30), 10_000, 65_535)
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening,
@@ -347,7 +347,7 @@ def test_a_known_sender_loses_nothing_while_others_overflow_the_port(
         for word in (b"one", b"two"):
             honest.send(word)
             until(lambda: inbox.work(keep))
-        (receiver,) = inbox._receivers  # noqa: SLF001 - the thread that another one keeps busy
+        (receiver,) = inbox._receivers  # noqa: SLF001 - the thread that is slowed by another one
         until(lambda: receiver._apart and not receiver._young)  # noqa: SLF001
         with inbox._lock:  # noqa: SLF001
             for number in range(100):
@@ -400,7 +400,7 @@ def test_a_receiver_that_fails_has_its_input_fail(monkeypatch: pytest.MonkeyPatc
     with receiving(Feed()) as (inbox, send_one):
         monkeypatch.setattr(inbox, "_offer", lambda *_: 1 / 0)
         send_one(b"x")
-        until(lambda: inbox._signalled)  # noqa: SLF001 - what its input waits for
+        until(lambda: inbox._signalled)  # noqa: SLF001 - the event that its input waits for
         with pytest.raises(ZeroDivisionError):
             inbox.work(lambda *_: True)
 
@@ -410,7 +410,7 @@ def test_a_quadratic_datagram_keeps_no_other_sender_from_being_heard() -> None:
     with netconsole(to) as feed:
         for number in range(3, 9):
             send([b"4,1,1,-" + b",a=" * 21_800], to, f"127.0.0.{number}")
-        began = time.process_time()  # not the clock: others may be at work here
+        began = time.process_time()  # CPU time, since other processes may be running
         send(PLAIN, to)
         until(lambda: feed.crashes)
         assert time.process_time() - began < 5
@@ -527,7 +527,7 @@ def test_names_of_invented_senders_stop_nobody_for_long() -> None:
 
 @pytest.mark.process
 def test_all_attacks_at_once_cost_no_honest_crash_and_neither_memory_nor_the_end(tmp_path: Path) -> None:
-    """For longer: ``python -m tests.benchmarks.attack --seconds 600``."""
+    """A longer run: ``python -m tests.benchmarks.attack --seconds 600``."""
     found = attacked(tmp_path, 10)
     assert {sender: found.sent - len(kept) for sender, kept in found.latencies.items()} == {
         "127.0.0.2": 0,

@@ -1,4 +1,4 @@
-"""``kpanic run`` as systemd meets it: a real process, real files, real datagrams, real kills."""
+"""``kpanic run`` as under systemd: a real process, real files, datagrams and kills."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_an_output_that_hangs_holds_up_neither_a_reload_nor_a_stop(service: Serv
             process.terminate()
             started = time.monotonic()
             assert process.wait(60) == 1
-            assert time.monotonic() - started < 30  # a request has 90
+            assert time.monotonic() - started < 30  # a request may take 90 s
     assert len(service.documents()) == 1
 
 
@@ -348,7 +348,7 @@ output:
                 process.wait(5)
             return (spent(process.pid) - began) / 5
 
-        assert any(cost() <= 0.002 for _ in range(5))  # what else runs makes some readings grow, not all
+        assert any(cost() <= 0.002 for _ in range(5))  # other processes slow some measurements, but not all
         assert resident(process.pid) <= 60
         process.terminate()
         assert process.wait(60) == 0

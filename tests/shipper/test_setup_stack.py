@@ -1,4 +1,4 @@
-"""``kpanic setup``: dashboards and rules on the wire.
+"""``kpanic setup``: the requests for dashboards and rules.
 
 No Kibana, OpenSearch Dashboards, Alerting plugin or Watcher can be had here. A stand-in speaks their
 documented interfaces: it shows what is sent and how answers are read, not that the real ones take it. The
@@ -40,7 +40,7 @@ RULES = {rule.id: kibana_alerting.rule_id(rule) for rule in RULES}
 
 
 class StandIn:
-    """One server that is all of them; ``rules``, ``monitors`` and ``watches`` are what it was given."""
+    """A server in place of all others; ``rules``, ``monitors`` and ``watches`` are the installed ones."""
 
     def __init__(self, tls: trustme.LeafCert | None = None) -> None:
         self.requests: list[tuple[str, str]] = []
@@ -48,7 +48,7 @@ class StandIn:
         self.imported: list[str] = []
         self.deleted: list[str] = []
         self.answers: dict[str, tuple[int, Json]] = {}
-        """What is answered instead, by the beginning of the path."""
+        """Scripted answers, by the beginning of the path."""
         self.rules: dict[str, Json] = {}
         self.monitors: dict[str, Json] = {}
         self.watches: dict[str, Json] = {}
@@ -71,7 +71,7 @@ class StandIn:
                 self.end_headers()
                 self.wfile.write(text)
 
-            do_GET = do_POST = do_PUT = do_DELETE = _any  # noqa: N815 - as http.server names them
+            do_GET = do_POST = do_PUT = do_DELETE = _any  # noqa: N815 - named by http.server
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -154,7 +154,7 @@ class StandIn:
 
     def _monitor(self, method: str, path: str, body: Json) -> tuple[int, Json]:
         if path.endswith("/_search"):
-            if not self.monitors:  # its index is made with the first monitor
+            if not self.monitors:  # its index is created with the first monitor
                 reason = "Configured indices are not found: [.opendistro-alerting-config]"
                 return 404, {"error": {"type": "alerting_exception", "reason": reason}, "status": 404}
             hits = [
@@ -282,7 +282,7 @@ def test_monitors_are_found_by_name_and_keep_what_people_added(server: StandIn, 
     server.wrote()
 
     def stored() -> None:
-        """Let the engine's own reader write the monitors anew, as the plugin does with what it takes."""
+        """Read and write the monitors with the engine's code, as the plugin does with installed ones."""
         for name, known in zip(server.monitors, read("monitors", [*server.monitors.values()]), strict=True):
             server.monitors[name] = known
 
@@ -350,7 +350,7 @@ def test_teardown_removes_what_setup_made_and_nothing_else(server: StandIn, kpan
 
 
 def test_indices_older_than_the_policy_are_put_under_it(kpanic: Run) -> None:
-    """No engine of the tests has Index State Management; its answers are those of its documentation."""
+    """No engine of the tests has Index State Management; the answers are from its documentation."""
     server = StandIn()
     policy = json.loads(export("policy", "opensearch"))
     key = "index.plugins.index_state_management.policy_id"

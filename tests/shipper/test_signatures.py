@@ -1,4 +1,4 @@
-"""``kpanic signatures``: the store and an engine tell the same; being told again."""
+"""``kpanic signatures``: the store and an engine agree; re-arming."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.engines.search import Engine
 
 SYSRQ = "v1-bcacd554630c387c"
-"""What a crash by SysRq is called."""
+"""The title of a crash by SysRq."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def listed(kpanic: Run, *options: str) -> list[dict[str, Any]]:
 
 
 def console(number: int, year: int) -> bytes:
-    """Return a crash of the one fault of :func:`crash_text`, of New Year's Day."""
+    """Return a crash of New Year's Day with the fault of :func:`crash_text`."""
     boot = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
     clock = f"[    1.000000] rtc_cmos 00:00: setting system clock to {year}-01-01T00:00:00 UTC ({boot})\n"
     banner, crash = crash_text(number).split(b"\n", 1)
@@ -198,7 +198,7 @@ def test_an_older_crash_of_another_collector_moves_the_first_and_is_not_new(
     engine.ask("POST", "/_refresh")
     reported = engine.found("kernel-panic-signatures", {"term": {"id": fault["id"]}})
     assert len(reported) == 1
-    Run(other)("ship", "--no-backfill", old, newest, *to)  # the newest a second time
+    Run(other)("ship", "--no-backfill", old, newest, *to)  # the newest twice
     engine.ask("POST", "/_refresh")
     (row,) = listed(Run(other), "--from", engine.product, *to)
     assert row["incidents"] == 3

@@ -309,10 +309,10 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_started(path: Path, where: in
     with Store(path) as store:
         store.add([packed(n) for n in range(500)])
     lock = path.with_name("kpanic.db.lock")
-    lock.write_text("4242\n")  # whoever wrote last did not close it
+    lock.write_text("4242\n")  # the last writer did not close it
     with path.open("r+b") as file:
         file.seek(where)
-        file.write(random.Random(1).randbytes(20_000))  # noqa: S311 - damage, no secret
+        file.write(random.Random(1).randbytes(20_000))  # noqa: S311 - not for secrets
     with Store(path) as store:
         assert store.set_aside is not None
         assert store.set_aside.stat().st_size > 50_000
@@ -478,7 +478,7 @@ def test_status_looks_at_few_pages_of_many_documents(tmp_path: Path) -> None:
             store.add([packed(n) for n in range(start, start + 2_000)])
 
     def seconds() -> float:
-        began = time.process_time()  # not the clock: others may be at work here
+        began = time.process_time()  # CPU time, since other processes may be running
         with Store(tmp_path / "kpanic.db", readonly=True) as store:
             assert store.status().outputs[0].pending == 20_000
         return time.process_time() - began
@@ -503,7 +503,7 @@ def test_refusals_are_counted_by_what_an_engine_says_before_it_quotes_the_docume
 
 
 class Ledger(RuleBasedStateMachine):
-    """Whatever the order of things: each output gets each document once, or it is refused or pending."""
+    """For any order of operations, each output gets each document once, or it is refused or pending."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where others may write: what they plant beside the store is neither followed, emptied nor waited for."""
+"""Folders that others may write: links, files and pipes of theirs are not followed, emptied or waited for."""
 
 from __future__ import annotations
 

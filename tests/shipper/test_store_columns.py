@@ -1,4 +1,4 @@
-"""The store's columns: what lists and reports ask for, without a text being read."""
+"""The store's columns, which lists and reports use without reading texts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CAUSES = ("null_pointer", "sysrq", "watchdog", "oom")
 
 
 def document(number: int) -> dict[str, Any]:
-    """Return a document; incidents of even number come by two ways."""
+    """Return a document; incidents with an even number arrive by two transports."""
     chance = random.Random(number // 3)  # noqa: S311
     incident, provider = number // 3 * 2 + number % 3 // 2, ("kdump", "netconsole", "kdump")[number % 3]
     moment = f"2026-0{chance.randrange(1, 10)}-{chance.randrange(10, 28)}T00:{number % 3:02}:00.000Z"
@@ -88,7 +88,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 def everything(store: Store) -> list[tuple[Any, ...]]:
-    """All that the columns say, in words."""
+    """Return the contents of the columns."""
     profiles = store.profiles()
     return [
         (row.at, row.host, profiles[row.profile], *store.incident_ids([row.incident]), row.seq)
@@ -98,7 +98,7 @@ def everything(store: Store) -> list[tuple[Any, ...]]:
 
 def test_the_columns_are_the_fields_that_reports_ask_for() -> None:
     own = {"@timestamp", "event.id", "host.name"}
-    triage = {name for name in REPORTED if name.startswith("kernel.panic.triage.")}  # put on when read
+    triage = {name for name in REPORTED if name.startswith("kernel.panic.triage.")}  # added on reading
     assert {*REPORTED, *SUMMARISED} - own - triage <= set(PROFILE)
 
 
@@ -131,7 +131,7 @@ def test_rows_of_an_incident_stand_together_the_oldest_incident_first(path: Path
 
 @pytest.fixture(params=[3, 1000])
 def recent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows among which a selection is looked for first: a few, or all."""
+    """The number of recent rows that a selection searches first: a few, or all."""
     monkeypatch.setattr("kpanic.shipper.store.crashes.RECENT", request.param)
 
 
@@ -314,7 +314,7 @@ def test_a_salvaged_store_has_the_same_columns(path: Path) -> None:
 
 
 def test_the_dictionary_of_a_release_stays_as_it_is() -> None:
-    """A text that was compressed with it can be read with no other."""
+    """A text that was compressed with it can be read with no other dictionary."""
     content = (files("kpanic.shipper.store") / "texts-1.zdict").read_bytes()
     assert hashlib.sha256(content).hexdigest() == DIGEST
     assert zstandard.ZstdCompressionDict(content).dict_id() == 1
@@ -324,7 +324,7 @@ DIGEST = "8cb8352f8f8fe29d050a337a61d0f4dfec0a2b2dc2b31161831349203512b1bf"
 
 
 def test_an_incident_takes_three_kilobytes_at_most(path: Path) -> None:
-    """Addresses, hosts and times differ from crash to crash; a tenth arrives twice."""
+    """Addresses, hosts and times differ between crashes; a tenth of them arrives twice."""
     with Store(path) as store:
         store.add(crashes.packed(600))
     assert path.stat().st_size / 600 <= 3000

@@ -1,4 +1,4 @@
-"""Damage to the store's file: nothing that can be read is lost, and what cannot is told.
+"""Damage to the store's file: no readable document is lost, and the lost ones are reported.
 
 ``python -m tests.shipper.test_store_damage --stores 1000`` does it to that many stores, to half of them by
 flipping a bit on a page, to the others by writing something into a column.
@@ -46,11 +46,11 @@ def document(number: int) -> Packed:
 
 EVERYTHING = {document(number).id: document(number).body for number in range(DOCUMENTS)}
 OWED = {document(number).id for number in (*range(DELIVERED, DOCUMENTS), *RETRIED)}
-"""Documents that the output ``a`` has to get: those after its cursor, and its retries."""
+"""Documents that the output ``a`` must get: those after its cursor, and its retries."""
 
 
 def make(path: Path) -> None:
-    """Make a store of which one output has a part and the other has nothing."""
+    """Make a store of which one output has some documents and the other has none."""
     with Store(path) as store:
         for output in ("a", "b"):
             store.register_output(output)
@@ -89,17 +89,17 @@ def path(tmp_path: Path, whole: bytes) -> Path:
 
 
 class Found(NamedTuple):
-    """What became of a damaged store."""
+    """The state of a damaged store."""
 
     outcome: str
     got: dict[str, bytes]
-    """What the output ``a`` was sent."""
+    """Documents that the output ``a`` was sent."""
     told: int
-    """Documents told to be lost."""
+    """Number of documents that are reported as lost."""
 
 
 def drain(path: Path) -> Found:
-    """Open a store as the service does, as often as it says that it is damaged, and deliver to ``a``."""
+    """Open a store like the service, until it is not reported as damaged, and deliver to ``a``."""
     aside = lost = 0
     got: dict[str, bytes] = {}
     for _ in range(4):
@@ -135,7 +135,7 @@ def flip_bit(path: Path, place: int, bit: int) -> None:
 
 
 def flip(path: Path, chance: random.Random) -> str:
-    """Flip a bit, in half of the cases one of what a page says of itself; return where."""
+    """Flip a bit, in half of the cases in the header of a page; return its position."""
     size = path.stat().st_size
     page = chance.randrange(size // PAGE_SIZE)
     within = chance.randrange(160) if chance.random() < 0.5 else chance.randrange(PAGE_SIZE)
@@ -147,11 +147,11 @@ def flip(path: Path, chance: random.Random) -> str:
 HOSTILE: Final = (
     None, "", b"", "x", b"\xff\xfe", 0, -1, 1 << 62, 1.5, 1e999, "9" * 400, "\0", "\x1b[2J\u202e", "2026",
 )  # fmt: skip
-"""Values that no column expects everywhere."""
+"""Values that are wrong for some columns."""
 
 
 def scribble(path: Path, chance: random.Random) -> str:
-    """Write something into a column of a row, whatever the schema says to it; return where."""
+    """Write a value into a column of a row, ignoring the schema; return the place."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA ignore_check_constraints = ON")
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
@@ -169,7 +169,7 @@ def scribble(path: Path, chance: random.Random) -> str:
             connection.execute(
                 f'UPDATE "{table}" SET "{column}" = ? WHERE ({key}) IN ({chosen})', (value, row)
             )
-        except sqlite3.IntegrityError:  # what no bit flip gets past, a statement does not either
+        except sqlite3.IntegrityError:  # a check that no bit flip passes stops the statement too
             continue
         break
     connection.close()
@@ -177,7 +177,7 @@ def scribble(path: Path, chance: random.Random) -> str:
 
 
 def read(path: Path) -> None:
-    """Read a damaged store as commands do: it is whole, or an error says that it is not."""
+    """Read a damaged store like the commands: it is intact, or an error reports the damage."""
     try:
         with Store(path, readonly=True) as store:
             store.status()
@@ -189,11 +189,11 @@ def read(path: Path) -> None:
             store.signatures()
             store.profiles()
     except StoreError as error:
-        assert "is damaged" in str(error)  # noqa: PT017 - most of it a reader need not notice
+        assert "is damaged" in str(error)  # noqa: PT017 - a reader need not detect all damage
 
 
 def check(found: Found) -> None:
-    """Hold a damaged store to what is promised."""
+    """Check a damaged store against the guarantees."""
     for name, body in found.got.items():
         assert EVERYTHING[name] == body
     missing = OWED - set(found.got)
@@ -300,7 +300,7 @@ def test_a_salvage_that_finds_no_room_leaves_everything_for_the_next_opening(
 
 
 def main() -> None:
-    """Damage many stores, and count what became of them."""
+    """Damage many stores, and count the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stores", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Syslog over TLS (RFC 5425), with rsyslog and syslog-ng themselves as the senders."""
+"""Syslog over TLS (RFC 5425), with real rsyslog and syslog-ng as senders."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def _opens(to: int) -> bool:
 
 
 def messages(number: int) -> bytes:
-    """A crash with octets counted, as RFC 5425 has it."""
+    """Return a crash with octet counting, as in RFC 5425."""
     lines = [b"<4>1 - web-1 kernel - - - " + line for line in crash_text(number).splitlines()]
     return b"".join(b"%d %b" % (len(line), line) for line in lines)
 
 
 def say(to: int, text: bytes, files: dict[str, str], *, certificate: str = "", newest: bool = True) -> None:
-    """Send over TLS in small records."""
+    """Send data over TLS in small records."""
     context = ssl.create_default_context(cafile=files["ca"])
     if not newest:
         context.maximum_version = ssl.TLSVersion.TLSv1_2

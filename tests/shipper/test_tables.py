@@ -1,4 +1,4 @@
-"""Tables that fit the terminal."""
+"""Tables that fit into the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a log says reaches a terminal as text and nothing else."""
+"""Text of logs reaches a terminal only as visible text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CODES = (
     *range(0x20), *range(0x7F, 0xA0), *range(0x2000, 0x2070), 0xAD, 0xFEFF, 0xE0041, 0x1BCA0, 0x1D173,
 )  # fmt: skip
 SHOW_NOTHING = "\u034f\u115f\u1160\u17b4\u180b\u3164\ufe0f\uffa0\U000e0100"
-"""Fillers, joiners and variation selectors: a terminal shows nothing for them."""
+"""Fillers, joiners and variation selectors, which a terminal does not show."""
 HOSTILE = [
     *(one for one in map(chr, CODES) if unicodedata.category(one) in {"Cc", "Cf", "Zl", "Zp"}),
     *SHOW_NOTHING,

@@ -1,4 +1,4 @@
-"""What people know of a fault, on documents; which kernels have a fix."""
+"""Triage of faults in documents, and kernels with a fix."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STABLE = ["6.1.55", "6.5.5", "6.6"]
         ("3.10.0-1160.102.1.el7.x86_64", [EL7], True),
         ("3.10.0-957.el7.x86_64", [EL7], False),
         ("3.10.0-1160.105.1.el7.ppc64le", [EL7], True),
-        # another distribution's fix says nothing
+        # a fix of another distribution does not apply
         ("4.18.0-553.el8_10.x86_64", [EL7], None),
         ("5.4.17-2136.300.7.el8uek.x86_64", ["4.18.0-425.3.1.el8"], None),
         ("5.15.0-1051-aws", ["5.15.0-91-generic"], None),
@@ -44,11 +44,11 @@ STABLE = ["6.1.55", "6.5.5", "6.6"]
         ("4.18.0-477.10.1.el8_8.x86_64", EL8, True),
         ("5.14.0-427.13.1.el9_4.x86_64", ["5.14.0-427.13.1.el9"], True),
         ("5.14.0-427.9.1.el9_4.x86_64", ["5.14.0-427.13.1.el9"], False),
-        # Debian's numbers count up; the machine is none of a line's words
+        # Debian's numbers increase; the machine does not count
         ("6.1.0-56-amd64", ["6.1.0-9-amd64"], True),
         ("6.1.0-9-arm64", ["6.1.0-56-amd64"], False),
         ("6.1.0-13-rt-amd64", ["6.1.0-12-amd64"], True),
-        # stable series each have their own
+        # each stable series has its own
         ("6.1.54", STABLE, False),
         ("6.1.55-acme", STABLE, True),
         ("6.5.4", STABLE, False),
@@ -88,7 +88,7 @@ def document(
 
 
 def words(triage: Triage, **of: str) -> dict[str, Any]:
-    """What a document says after it was stamped, which is what putting it says."""
+    """Return the triage of a stamped document, and check that storing it gives the same."""
     made = document(**of)
     stamped = json.loads(triage.stamp(Stored(1, "x", json.dumps(made).encode())).body)
     assert stamped == triage.stamp_document(made)

@@ -1,4 +1,4 @@
-"""Text that costs more than its length explains is given up; what comes before and after it is read."""
+"""Text that takes too long for its length is given up; text before and after it is read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POISON = b"the line that never ends\n"
 
 
 def spin(seconds: float) -> str:
-    """Take so much of a processor, through faults that are caught as those of a line are."""
+    """Use CPU time, while exceptions are caught like those of a line."""
     until = time.thread_time() + seconds
     while time.thread_time() < until:
         with contextlib.suppress(Exception):
@@ -36,7 +36,7 @@ def spin(seconds: float) -> str:
 
 @pytest.fixture
 def watchdog(monkeypatch: pytest.MonkeyPatch) -> Watchdog:
-    """The one of this process, with short times, which the first use of the grammar would take."""
+    """The watchdog of this process with short times, after the grammar is loaded."""
     assert len(list(parse(crash_text(0)))) == 1
     monkeypatch.setattr(_watchdog, "LOOK", 0.02)
     monkeypatch.setattr(_watchdog, "BASE", 0.2)
@@ -49,7 +49,7 @@ def watchdog(monkeypatch: pytest.MonkeyPatch) -> Watchdog:
 
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scan that takes for ever at a line."""
+    """A scan that never ends at one line."""
     feed: Callable[..., object] = Scanner.feed
 
     def slow(scanner: Scanner, chunk: bytes, count: int | None = None) -> object:

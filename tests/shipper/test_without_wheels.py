@@ -1,4 +1,4 @@
-"""Machines without wheels of Hyperscan and capstone: the same documents, and what is left out is said."""
+"""Machines without wheels of Hyperscan and capstone: the same documents, and a message about omissions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_documents_are_the_same() -> None:
 
 
 def document(line: str) -> dict[str, Any]:
-    """Return a document without the words about the decoded instruction, and without when it was made."""
+    """Return a document without its decoded instruction and its time of creation."""
     made: dict[str, Any] = json.loads(line)
     del made["kernel"]["panic"]["analysis"]
     del made["event"]["created"]

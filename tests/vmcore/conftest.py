@@ -34,7 +34,7 @@ def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    """A server in DEBUGINFOD_URLS, and a cache of the test's own."""
+    """A server in DEBUGINFOD_URLS, and an empty cache."""
     from tests.vmcore.server import Server  # noqa: PLC0415 - needs drgn
 
     with Server() as made:

@@ -1,4 +1,4 @@
-"""debuginfod: elfutils' own, one that breaks as a test wants, and TLS in front of either."""
+"""Servers of debuginfod: that of elfutils, a scripted one, and TLS in front of either."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build_id_of(path: Path) -> str:
 
 @contextmanager
 def elfutils(folder: Path, wanted: list[str]) -> Iterator[str]:
-    """Run elfutils' debuginfod over a folder; yield its URL once it has what is wanted.
+    """Run elfutils' debuginfod on a folder; yield its URL once it has indexed a file.
 
     :param wanted: build IDs.
     """
@@ -87,7 +87,7 @@ def tls(target: str, authority: trustme.CA) -> Iterator[str]:
 
     class Server(http.server.ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """Say nothing of a client that does not trust the certificate."""
+            """Ignore clients that do not trust the certificate."""
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
@@ -106,7 +106,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.files: dict[str, Path] = {}
         self.asked: list[str] = []
         self.lost = 0
-        """Bytes at the end of each file that do not arrive."""
+        """Number of bytes at the end of each file that are not sent."""
 
     @property
     def url(self) -> str:

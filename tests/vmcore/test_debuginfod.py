@@ -1,4 +1,4 @@
-"""Debug information from a debuginfod server, where it was asked for."""
+"""Debug information from a debuginfod server, if it is requested."""
 
 from __future__ import annotations
 

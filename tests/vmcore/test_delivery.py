@@ -1,4 +1,4 @@
-"""A crash whose text is delivered at once and whose dump is analysed later: one incident, alerted once."""
+"""A crash whose text is delivered at once and whose dump is analysed later is one incident with one alert."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ inputs:
         )
 
     def die(self, kind: str, *, hours: int) -> Path:
-        """Leave the log that kdump saves first; return its folder.
+        """Write the log that kdump saves first; return its folder.
 
         :param hours: from now, as a crash from before the store is history.
         """
@@ -65,10 +65,10 @@ inputs:
         dump = self.dumps / f"vmcore.{kind}"
         with memory_dump.log_of(str(dump), dump.read_bytes()[:64]) as log:
             (made / "vmcore-dmesg.txt").write_bytes(log.read())
-        return made.rename(self.crash / made.name)  # whole, as nothing is waited for
+        return made.rename(self.crash / made.name)  # complete, as there is no waiting
 
     def save(self, kind: str, folder: Path) -> None:
-        """Save the dump beside the log, whole under its last name."""
+        """Save the complete dump under its final name."""
         saved = self.crash.parent / "vmcore-incomplete"
         shutil.copy(self.dumps / f"vmcore.{kind}", saved)
         saved.rename(folder / "vmcore")
@@ -82,7 +82,7 @@ inputs:
 
 
 def by_provider(documents: list[Json], incident: str) -> dict[str, Json]:
-    """Return the documents of an incident, each provider's once."""
+    """Return the documents of an incident, one for each provider."""
     found = [one for one in documents if one["event"]["id"] == incident]
     made = {one["event"]["provider"]: one for one in found}
     assert len(made) == len(found)
@@ -90,7 +90,7 @@ def by_provider(documents: list[Json], incident: str) -> dict[str, Json]:
 
 
 def matched(engine: Engine, index: str, rule: str) -> list[Json]:
-    """Return the documents that a rule is about."""
+    """Return the documents that a rule matches."""
     return [hit["_source"] for hit in engine.found(index, select(RULES[rule]))]
 
 
@@ -113,7 +113,7 @@ def test_the_dump_joins_its_incident_in_every_output_and_alerts_once(  # noqa: P
     kpanic = Run(tmp_path)
     kpanic("setup", "--index-management", "-c", machine.config)
     index = f"logs-kernel.panic-{namespace}"
-    # Others have shipped these faults before; whoever deletes a signature's document is told again.
+    # Other tests have shipped these faults before; without the signature's document they are new again.
     kernel = {"query": {"term": {"host.os.kernel": "6.1.192-ledger"}}}
     for engine in engines:
         engine.ask("POST", f"/{SIGNATURES}/_refresh")
@@ -129,12 +129,12 @@ def test_the_dump_joins_its_incident_in_every_output_and_alerts_once(  # noqa: P
 
     with machine.watched():
         folder = machine.die("hung", hours=1)
-        until(lambda: delivered(1), 300, every=0.2)  # the text, without its dump
+        until(lambda: delivered(1), 300, every=0.2)  # the document of the text, without the dump
         (alone,) = received()
         assert alone["kernel"]["panic"]["analysis"]["vmcore_needed"] is True
         machine.save("hung", folder)
         until(lambda: delivered(2), 300, every=0.2)
-        machine.save("null", machine.die("null", hours=2))  # behind the first, whose dump is not opened again
+        machine.save("null", machine.die("null", hours=2))  # after the first, whose dump is not reopened
         until(lambda: delivered(4), 300, every=0.2)
 
     hung, null = (

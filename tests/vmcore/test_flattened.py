@@ -1,4 +1,4 @@
-"""A flattened dump that was cut off, as kdump's over ssh, is put together as far as it goes."""
+"""A flattened dump that is cut off, as kdump's over ssh, is rearranged as far as possible."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def block(offset: int, data: bytes, size: int | None = None) -> bytes:
 
 
 def put_together(path: Path, data: bytes, room: int = 1 << 30) -> bytes:
-    """Return what is made of a file that begins as a flattened dump."""
+    """Return the rearranged dump of a file that begins like a flattened dump."""
     path.write_bytes(HEAD + data)
     made = path.with_name("made")
     with path.open("rb") as source, made.open("w+b") as target:
@@ -47,7 +47,7 @@ def put_together(path: Path, data: bytes, room: int = 1 << 30) -> bytes:
 
 @pytest.fixture(scope="session")
 def flat(dumps: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """What makedumpfile pipes to ssh."""
+    """A flattened dump, as makedumpfile pipes it to ssh."""
     path = tmp_path_factory.mktemp("flat") / "vmcore"
     with path.open("wb") as file:
         command = ["makedumpfile", "-F", "-d", "31", dumps / "vmcore.null"]
@@ -97,7 +97,7 @@ def test_cut_off_anywhere_it_gives_a_reason_or_a_part(dumps: Path, flat: bytes, 
         complete.append(any(answer.verdict for answer in ask(cut, dumps)))
     assert complete[-1]
     assert not complete[0]
-    assert complete == sorted(complete)  # more of it says no less
+    assert complete == sorted(complete)  # a longer part gives no less
 
 
 @pytest.mark.parametrize("missing", [16, 1_600_000])

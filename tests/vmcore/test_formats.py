@@ -1,4 +1,4 @@
-"""A dump is read in each of the formats that tools write, to its last page."""
+"""Dumps of all formats are read to the last page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE = 4096
 FIELDS = struct.Struct("<428x3I")
 """``block_size``, ``sub_hdr_size`` and ``bitmap_blocks`` of ``struct disk_dump_header`` (diskdump_mod.h)."""
 DESCRIPTOR = struct.Struct("<qIIQ")
-"""``struct page_desc``: place, size and flags of a page, its page flags."""
+"""``struct page_desc``: offset, size and flags of a page, its page flags."""
 NOTES = struct.Struct("<48x2Q")
 """``offset_note`` and ``size_note`` of ``struct kdump_sub_header`` (diskdump_mod.h)."""
 EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
@@ -38,7 +38,7 @@ class Page(NamedTuple):
 
 
 class Dump(NamedTuple):
-    """A compressed dump in pieces.
+    """The parts of a compressed dump.
 
     :ivar bitmap: a bit for each page frame whose page is there, lowest first.
     :ivar begin: place of the first descriptor.
@@ -66,7 +66,7 @@ def taken_apart(data: bytes) -> Dump:
 
 
 def repacked(data: bytes, flag: int, compress: Callable[[bytes], bytes]) -> bytes:
-    """Return a compressed dump whose pages are compressed in another way, as newer makedumpfiles do it.
+    """Return a compressed dump with another compression, as newer versions of makedumpfile write it.
 
     :param flag: ``DUMP_DH_COMPRESSED_…``.
     """
@@ -75,7 +75,7 @@ def repacked(data: bytes, flag: int, compress: Callable[[bytes], bytes]) -> byte
     behind = dump.begin + len(dump.pages) * DESCRIPTOR.size
     written: dict[Page, tuple[int, int, int]] = {}
     for page, flags, more in dump.pages:
-        if page not in written:  # pages of zeros are one
+        if page not in written:  # all pages of zeros are stored once
             content = dump.content(page, flags)
             packed = compress(content)
             small = len(packed) < PAGE
@@ -86,7 +86,7 @@ def repacked(data: bytes, flag: int, compress: Callable[[bytes], bytes]) -> byte
 
 
 def as_elf(data: bytes) -> bytes:
-    """Return a compressed dump as an ELF core: a segment for each range of page frames (elf(5))."""
+    """Return a compressed dump as an ELF core, with a segment for each range of page frames (elf(5))."""
     dump = taken_apart(data)
     place, size = NOTES.unpack_from(data, PAGE)
     notes = data[place : place + size]

@@ -1,4 +1,4 @@
-"""A dump may be damaged, or made to mislead: what opens it ends within its bounds, and says why."""
+"""Damaged and misleading dumps are opened within bounds, and the reason of a failure is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a slab object, where the kernel's types decide what can be said."""
+"""The state of a slab object, depending on the kernel's types."""
 
 from __future__ import annotations
 

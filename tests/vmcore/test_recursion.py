@@ -1,4 +1,4 @@
-"""A recursion in a trace is told in one round, and where it ends."""
+"""A recursion in a trace is described by one round and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trapping frame of a stack: interrupted, or what a check that panics found fault with."""
+"""The reported frame of a stack: the interrupted one, or the one that a failing check is about."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IRQ = "irq_handler __handle_irq_event_percpu common_interrupt asm_common_interru
 
 
 class Frame(NamedTuple):
-    """A frame; the functions that are inlined in another have its program counter."""
+    """A frame; an inlined function has the program counter of its caller."""
 
     name: str
     pc: int
@@ -46,9 +46,9 @@ def frames(text: str) -> Sequence[StackFrame]:
         (f"{KEXEC} end_report kasan_report kasan_check_range __asan_memcpy guilty", "guilty"),
         (f"{KEXEC} end_report kasan_report instrument_atomic_read+ account_get+ guilty x", "account_get"),
         ("__const_udelay panic end_report kasan_report guilty commit_set", "guilty"),
-        # in an interrupt handler, over a stack that was interrupted
+        # in an interrupt handler, on an interrupted stack
         (f"{KEXEC} end_report kasan_report {IRQ} cpu_idle! do_idle", "irq_handler"),
-        # checks that an exception reaches: tags of arm64, KFENCE, WARN
+        # checks in exceptions: tags of arm64, KFENCE, WARN
         (f"{KEXEC} end_report kasan_report report_tag_fault el1_abort el1h_64_sync guilty! x", "guilty"),
         (f"{KEXEC} check_panic_on_warn kfence_report_error kfence_handle_page_fault {TRAP} guilty! x",
          "guilty"),
@@ -58,7 +58,7 @@ def frames(text: str) -> Sequence[StackFrame]:
         (f"{KEXEC} check_panic_on_warn ubsan_epilogue __ubsan_handle_out_of_bounds guilty x", "guilty"),
         (f"{KEXEC} __stack_chk_fail guilty commit_set", "guilty"),
         (f"{KEXEC} check_panic_on_warn __warn warn_slowpath_fmt guilty commit_set", "guilty"),
-        # who panics without a check
+        # a panic without a check
         (f"{KEXEC} guilty commit_set", ""),
         (f"{KEXEC} check_hung_uninterruptible_tasks watchdog kthread", ""),
         (f"{KEXEC} watchdog_timer_fn __run_hrtimer asm_common_interrupt guilty! kthread", "guilty"),

@@ -1,4 +1,4 @@
-"""``type: kdump`` with ``vmcore.analyse``: a second document of the crash, once, after that of its text."""
+"""``type: kdump`` with ``vmcore.analyse``: one further document of the crash, after that of its text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def crash(tmp_path: Path, dumps: Path) -> Path:
-    """Return the folder that kdump made of a crash."""
+    """Return the folder that kdump wrote for a crash."""
     folder = tmp_path / "127.0.0.1-2026-11-26-20:22:53"
     folder.mkdir()
     dump = shutil.copy(dumps / "vmcore.null", folder / "vmcore")
@@ -88,7 +88,7 @@ def test_debug_information_is_downloaded_where_servers_are_named(
 
 
 def test_what_ssh_brought_of_a_dump_is_opened_too(crash: Path, dumps: Path) -> None:
-    """kdump pipes ``makedumpfile -F`` to ssh, and names what arrives until it is whole."""
+    """kdump pipes ``makedumpfile -F`` to ssh, into a file with a temporary name."""
     incomplete, command = crash / "vmcore-incomplete", ["makedumpfile", "-F", "-d", "31", crash / "vmcore"]
     with incomplete.open("wb") as file:
         subprocess.run(command, stdout=file, stderr=subprocess.DEVNULL, check=True)

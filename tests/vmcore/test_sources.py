@@ -1,4 +1,4 @@
-"""Lines of source are shown where the sources of the kernel that crashed lie on this machine."""
+"""Source lines are shown if the sources of the crashed kernel are on this machine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tree(folder: Path, makefile: str = "", words: str = "return 0;") -> Path:
-    """Leave a kernel's sources; their file has its words in its second line."""
+    """Write a kernel's sources with a file whose second line is given."""
     (folder / FILE).parent.mkdir(parents=True)
     (folder / FILE).write_text(f"{{\n\t{words}\n}}\n")
     if makefile:
@@ -74,7 +74,7 @@ def test_of_other_sources_the_makefile_names_the_version(system: Path, release: 
 def test_an_unpacked_package_and_a_tree_may_be_named(tmp_path: Path) -> None:
     tree(tmp_path / "package" / "usr/src/debug/kernel-6.5.6/linux-6.5.6-300.fc39.x86_64")
     assert Sources("6.5.6-300.fc39.x86_64", "", [str(tmp_path / "package")]).line(FILE, 2) == "return 0;"
-    own = tree(tmp_path / "own", "6.2.0")  # who names it knows that it is the one
+    own = tree(tmp_path / "own", "6.2.0")  # the user who names the folder is trusted
     assert Sources("6.1.0-rc3-dirty", "", [str(own)]).line(FILE, 2) == "return 0;"
     assert Sources("6.1.0-rc3-dirty", "", [str(tmp_path)]).line(FILE, 2) == ""
 

@@ -1,4 +1,4 @@
-"""A dump is opened where the log of the crash does not explain it.
+"""A dump is opened if the log does not explain the crash.
 
 The kernels that died here run ``ledger.c``, which fixes what there is to find: the module knows which pointer
 was NULL, which object was free, and who holds what.
@@ -31,7 +31,7 @@ SOURCE = LEDGER / "ledger.c"
 
 
 def line_of(text: str) -> int:
-    """Return the number of the line of ledger.c that holds a text."""
+    """Return the number of the line of ledger.c that contains a text."""
     return next(n for n, row in enumerate(SOURCE.read_text(encoding="utf-8").splitlines(), 1) if text in row)
 
 
@@ -69,7 +69,7 @@ def evidence(crash: dict[str, Any], name: str) -> list[str]:
 
 
 def proofs(crash: dict[str, Any]) -> list[str]:
-    """Return the lines out of the dump that prove the verdict."""
+    """Return the lines from the dump that prove the verdict."""
     return [row["text"] for row in crash["steps"][-1]["evidence"] if row["line"] is None]
 
 
@@ -365,13 +365,13 @@ def test_of_a_module_without_debug_information_it_names_the_function_and_guesses
 def test_a_dump_whose_header_names_the_machine_alone_is_opened(
     dumps: Path, tmp_path: Path, *, flattened: bool
 ) -> None:
-    """As those of QEMU's ``dump-guest-memory -z`` do."""
+    """QEMU's ``dump-guest-memory -z`` writes such headers."""
     content = bytearray((dumps / "vmcore.null").read_bytes())
     system, machine = slice(12, 12 + 4 * 65), slice(12 + 4 * 65, 12 + 5 * 65)
     assert content[machine].startswith(b"x86_64\0")
     content[system] = bytes(4 * 65)
     dump = tmp_path / "vmcore"
-    if flattened:  # two headers, the whole in one block, and the end (makedumpfile.h)
+    if flattened:  # two headers, all data in one block, and the end (makedumpfile.h)
         head = struct.pack(">16sqq", b"makedumpfile", 1, 1).ljust(4096, b"\0")
         dump.write_bytes(head + struct.pack(">qq", 0, len(content)) + content + struct.pack(">qq", -1, -1))
     else:

@@ -1,4 +1,4 @@
-"""``python -m tests.shipper.pipelines``: write the golden configurations anew; read the diff."""
+"""``python -m tests.shipper.pipelines``: rewrites the golden configurations, for review."""
 
 from pathlib import Path
 

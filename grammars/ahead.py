@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,8 @@ def read_ahead(chunks: Iterable[bytes], least: int) -> Iterator[tuple[bytes, int
             break
     else:
         return
+    import queue  # noqa: PLC0415 - most logs are small
+
     taken: queue.SimpleQueue[tuple[bytes, int] | BaseException | None] = queue.SimpleQueue()
     room = threading.Semaphore(2)
     ended = False

@@ -53,7 +53,7 @@ def test_for_a_plain_log_nothing_is_imported_that_only_other_logs_need() -> None
     loaded = set(done.stderr.split())
     assert "kernel panic: widget: it stopped" in done.stdout
     assert "kpanic.grammars.parser" in loaded
-    needless = {"base64", "dataclasses", "json", "resource", "signal", "subprocess", "demangle"}
+    needless = {"base64", "dataclasses", "heapq", "json", "resource", "signal", "subprocess", "demangle"}
     assert not loaded & needless
 
 

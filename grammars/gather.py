@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from kpanic.grammars import machines
 from kpanic.grammars.model import Hardware, Process
@@ -67,7 +67,8 @@ class Gathered(Struct):
         one, other = owner.process, value.process
         if self.trace or (one.pid != other.pid and None not in {one.pid, other.pid}):
             return False
-        self.owner = owner._replace(
+        self.owner = structs.replace(
+            owner,
             process=Process(
                 one.pid if one.pid is not None else other.pid,
                 one.name or other.name,

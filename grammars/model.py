@@ -141,7 +141,7 @@ class Hardware(Struct, frozen=True):
     bios_date: str = ""
 
 
-class Distribution(NamedTuple):
+class Distribution(Struct, frozen=True):
     """The distribution that built the kernel, in ECS's terms for ``host.os``."""
 
     name: str

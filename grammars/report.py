@@ -225,7 +225,7 @@ def _complete(found: Gathered, whole: Gathered) -> None:
     """Take the kernel and the machine from the lines of CPUs that a panic stops."""
     found.machine = found.machine or whole.machine
     if found.owner is None and (owner := whole.first("owner")):
-        found.owner = owner.value._replace(process=Process())
+        found.owner = replace(owner.value, process=Process())
         found.facts.append(owner._replace(value=found.owner))
     if found.hardware is None and (hardware := whole.first("hardware")):
         found.hardware = hardware.value

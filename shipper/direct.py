@@ -11,6 +11,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from kpanic.plugins import load
 from kpanic.shipper.api import DeliveryStatus, Stored, Unavailable, shown_reason
 from kpanic.shipper.config import OUTPUTS
@@ -77,9 +79,9 @@ class Direct:
             name = "" if isinstance(error, Unavailable) else f"{type(error).__name__}: "
             _here.trouble = shown_reason(f"{name}{error}")
             _here.resumes = time.monotonic() + PAUSE
-            return parsed._replace(undelivered=_here.trouble)
+            return structs.replace(parsed, undelivered=_here.trouble)
         rest = [one._replace(body=b"") if one.id in delivered else one for one in parsed.documents]
-        return parsed._replace(documents=rest, undelivered=reason)
+        return structs.replace(parsed, documents=rest, undelivered=reason)
 
     def _send(self, documents: Sequence[Packed]) -> tuple[set[str], str]:
         """Return the ``_id`` of the documents that every output has, and why an output lacks some."""

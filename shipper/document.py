@@ -23,6 +23,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from kpanic import __version__
 from kpanic.shipper.crash_time import crash_time, iso
 from kpanic.shipper.crashed_host import crashed_host
@@ -122,7 +124,7 @@ def build(report: CrashReport, origin: Origin | None = None, *, now: float | Non
         if (dump := report.analysis.vmcore) is not None:
             document["kernel"]["panic"]["vmcore"] = _vmcore(dump)
     if kernel.distribution is not None:
-        host["os"] |= kernel.distribution._asdict()
+        host["os"] |= structs.asdict(kernel.distribution)
     pruned: dict[str, Any] = _prune(document)
     return pruned
 

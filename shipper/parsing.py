@@ -7,7 +7,9 @@ import gc
 import itertools
 import os
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from kpanic.shipper.api import Unreadable, hide_secrets
 from kpanic.shipper.batch import Batch
@@ -35,7 +37,7 @@ MOST_JOBS = 8
 """Processes unless more are asked for; one process prints or stores what all of them read."""
 
 
-class Parsed(NamedTuple):
+class Parsed(Struct, frozen=True):
     """Some of the documents of a file."""
 
     path: str
@@ -95,7 +97,7 @@ def parse_files(  # noqa: PLR0913 - they are independent
     return _in_order(executor(work, on), tasks, work)
 
 
-class _Task(NamedTuple):
+class _Task(Struct, frozen=True):
     """A file, or a part of one."""
 
     path: str
@@ -225,7 +227,7 @@ def _in_order(elsewhere: Executor[Parsed | Piece], tasks: Iterator[_Task], work:
             else:
                 due.popleft()
                 if part := task.again():
-                    task = task._replace(part=part)
+                    task = structs.replace(task, part=part)
                     due.appendleft((task, _run(task, elsewhere, work)))
                 else:
                     yield from task.complete()

@@ -45,7 +45,7 @@ HEAD = 1 << 16
 """First bytes of a file, which show its format."""
 
 
-class Range(NamedTuple):
+class Range(Struct, frozen=True):
     """A part of a file: the boots that begin between two offsets."""
 
     path: str
@@ -218,7 +218,7 @@ class Joined:
     def end(self) -> None:
         """Read on if the parts did not reach the end of the file."""
         if not self.ended and self._again is None and self._current is not None:
-            self._repeat(self._current._replace(end=None))
+            self._repeat(replace(self._current, end=None))
 
     def fail(self, fault: str) -> None:
         """Leave out the rest of the file."""
@@ -249,7 +249,7 @@ class Joined:
         if border is None or not border.joins(piece.entry):
             size = (self._current.end or 0) - self._current.begin
             wide = max(self._current.begin + 2 * size, part.end or 0)
-            self._repeat(self._current._replace(end=None if part.end is None else wide))
+            self._repeat(replace(self._current, end=None if part.end is None else wide))
             return False
         self._lines += border.lines
         self._behind = max(self._behind, border.end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -23,7 +23,7 @@ _LETTER: Final = regex(r"[A-Z]")
 _NAMED: Final = regex(r"\[([A-Z])\]")
 
 
-class Owner(NamedTuple):
+class Owner(Struct, frozen=True):
     """The running task, with its CPU, kernel and machine."""
 
     process: Process

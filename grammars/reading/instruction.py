@@ -13,6 +13,8 @@ import importlib.util
 import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec import Struct, structs
+
 from kpanic.grammars import machines
 from kpanic.grammars.lazy import regex
 
@@ -38,7 +40,7 @@ _HALF: Final = 4
 """Number of digits of a compressed instruction."""
 
 
-class Register(NamedTuple):
+class Register(Struct, frozen=True):
     """A register that an instruction used."""
 
     name: str
@@ -48,7 +50,7 @@ class Register(NamedTuple):
     """The value as printed."""
 
 
-class Instruction(NamedTuple):
+class Instruction(Struct, frozen=True):
     """An instruction, with the registers that it used."""
 
     text: str
@@ -118,7 +120,7 @@ def decode(report: CrashReport, registers: Registers | None = None) -> Instructi
     plain = Instruction(_text(found, report, at, settings), _bytes(found, settings))
     operand = _operand(found, registers, settings)
     if operand is not None:
-        plain = plain._replace(operand=operand)
+        plain = structs.replace(plain, operand=operand)
     used = [_address(plain, parts, registers, machine.bits) for parts in _memory(found, settings)]
     fault = report.fault_address
     if not used:
@@ -252,8 +254,13 @@ def _address(instruction: Instruction, parts: _Parts, registers: Registers, bits
                 start.value if start else 0,
             )
         ) % (1 << bits)
-    return instruction._replace(
-        base=base, other=other, scale=parts.scale, displacement=parts.displacement, address=address
+    return structs.replace(
+        instruction,
+        base=base,
+        other=other,
+        scale=parts.scale,
+        displacement=parts.displacement,
+        address=address,
     )
 
 
@@ -265,5 +272,5 @@ def _operand(found: capstone.CsInsn, registers: Registers, settings: Disassemble
     half = settings.halves.get(name)
     register = registers.get(half or name)
     if register is not None and half:
-        return register._replace(value=register.value & 0xFFFFFFFF)
+        return structs.replace(register, value=register.value & 0xFFFFFFFF)
     return register

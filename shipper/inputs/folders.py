@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.shipper.files import open_folder
 from kpanic.shipper.inputs import kdump_names
@@ -26,7 +28,7 @@ LOOKS: Final = 3
 """Maximum times that a folder is listed while its files are being renamed."""
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """A file to read, or a path and what is wrong with it."""
 
     path: str

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from msgspec import structs
+
 from kpanic.shipper.api import Unreadable, hide_secrets, remember_secret
 from kpanic.shipper.crashed_host import glob_of
 from kpanic.shipper.inputs import kdump_names
@@ -186,7 +188,7 @@ def _is_folder(url: str, details: Mapping[str, Any]) -> bool:
 
 def _with_tail(found: Iterator[Found], tail: str) -> Iterator[Found]:
     for one in found:
-        yield one if one.fault else one._replace(path=f"{one.path}{tail}")
+        yield one if one.fault else structs.replace(one, path=f"{one.path}{tail}")
 
 
 def _parts(url: str) -> list[str]:

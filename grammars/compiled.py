@@ -9,7 +9,7 @@ CHECKSUMS: dict[str, int] = {
     'kpanic.grammars.blocks.ksymoops': 1439486610,
     'kpanic.grammars.blocks.modules': 2997650958,
     'kpanic.grammars.blocks.oops': 1737358854,
-    'kpanic.grammars.blocks.owner': 3437855924,
+    'kpanic.grammars.blocks.owner': 1588729889,
     'kpanic.grammars.blocks.pointer': 2232291848,
     'kpanic.grammars.blocks.remarks': 1626342298,
     'kpanic.grammars.families.bug': 2447807954,

@@ -271,7 +271,7 @@ def test_a_scheduler_that_is_killed_loses_nothing(kpanic: Run, dask: Dask, logs:
 @pytest.mark.process
 def test_what_workers_cannot_open_is_refused(kpanic: Run) -> None:
     _, err = kpanic("ship", "--on", "dask://127.0.0.1:1", "console.log", code=2)
-    assert err == "kpanic: console.log: workers are in another folder: name it from / on\n"
+    assert err == "kpanic: console.log: workers are in another folder: give its absolute path\n"
     _, err = kpanic("ship", "--on", "dask://127.0.0.1:1", "https://web/log?key=secret", code=2)
     assert "the password or query of a URL is not sent to workers" in err
     assert "secret" not in err

@@ -105,7 +105,7 @@ def top(names: set[str]) -> set[str]:
     return {re.sub(r"-[^/]*\.dist-info$", ".dist-info", name.partition("/")[0]) for name in names}
 
 
-def test_both_services_that_count_are_confined_alike() -> None:
+def test_both_counting_services_are_confined_in_the_same_way() -> None:
     # systemd cannot say it once: an instance of a template cannot stand for "no argument", and drop-ins of a
     # prefix (kpanic-.service.d) would also confine a site's own units
     files = ROOT / "packaging" / "files"
@@ -153,7 +153,7 @@ def test_the_commands_work_where_it_is_installed(installed: Environment) -> None
     assert all(part in page for part in ("<style>", "vega", 'id="numbers"'))
 
 
-def test_what_it_brings_is_small(installed: Environment) -> None:
+def test_the_installation_is_small(installed: Environment) -> None:
     folder = installed.folder / "lib"
     site = next(folder.glob("python3*/site-packages"))
     brought = [

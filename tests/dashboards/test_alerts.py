@@ -189,7 +189,7 @@ def at_now(body: Any, mark: str) -> Any:  # noqa: ANN401 - JSON of any shape
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_a_watch_finds_what_the_rule_means(rule: Rule, elasticsearch: Engine) -> None:
+def test_a_watch_finds_the_intended_documents(rule: Rule, elasticsearch: Engine) -> None:
     (body,) = [one.body for one in watcher.requests() if one.path.endswith(rule.id)]
     request = body["input"]["search"]["request"]
     asked = at_now(request["body"], "{{ctx.trigger.scheduled_time}}")
@@ -206,7 +206,7 @@ MONITORS = {one.body["name"]: one.body for one in opensearch_alerting.requests()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_a_monitor_finds_what_the_rule_means(rule: Rule, opensearch: Engine) -> None:
+def test_a_monitor_finds_the_intended_documents(rule: Rule, opensearch: Engine) -> None:
     body = MONITORS[f"kpanic-{rule.id}"]
     if not rule.group:
         assert body["monitor_type"] == "doc_level_monitor"
@@ -248,7 +248,7 @@ def test_a_filter_of_elastalert_selects_what_the_rule_is_about(rule: Rule, engin
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_a_grafana_rule_finds_what_the_rule_means(rule: Rule, engine: Engine) -> None:
+def test_a_grafana_rule_finds_the_intended_documents(rule: Rule, engine: Engine) -> None:
     """The crashes are three days old, and the data source filters by the time of the crash."""
     content = json.loads(grafana_alerting.provisioning())["groups"][0]["rules"]
     (made,) = [one for one in content if one["uid"] == f"kpanic-{rule.id}"]
@@ -288,7 +288,7 @@ def alerting(made: dict[str, Any], labels: grafana.Labels, value: float, numbers
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_a_kibana_rule_finds_what_the_rule_means(rule: Rule, elasticsearch: Engine) -> None:
+def test_a_kibana_rule_finds_the_intended_documents(rule: Rule, elasticsearch: Engine) -> None:
     (made,) = [one for one in kibana_alerting.requests() if one.path.endswith(kibana_alerting.rule_id(rule))]
     assert made.body["rule_type_id"] == ".es-query"
     assert made.body["params"]["timeField"] == "event.ingested"

@@ -258,7 +258,7 @@ def test_a_crash_of_three_days_ago_that_arrives_now_wakes_once(site: Site) -> No
     assert site.woken() == {}
 
 
-def test_the_history_of_a_machine_wakes_nobody(site: Site) -> None:
+def test_the_history_of_a_machine_does_not_alert(site: Site) -> None:
     run = site.shipper("history")
     shutil.copytree(LOGS, run.folder / "crash")
     site.ship(run)
@@ -269,7 +269,7 @@ def test_the_history_of_a_machine_wakes_nobody(site: Site) -> None:
     assert site.woken() == {}
 
 
-def test_an_archive_is_history_where_it_is_said_to_be(site: Site) -> None:
+def test_an_archive_is_history_with_backfill(site: Site) -> None:
     run = site.crash(site.shipper("archive"), "archived")
     site.ship(run, "--backfill")
     assert site.woken() == {}
@@ -333,7 +333,7 @@ def test_a_watched_cause_wakes_for_each_crash(site: Site) -> None:
     assert site.woken() == {}
 
 
-def test_what_no_grammar_understands_wakes(site: Site) -> None:
+def test_a_crash_that_no_grammar_understands_alerts(site: Site) -> None:
     run = site.shipper("drift")
     text = "[   12.000001] Kernel panic - not syncing: \n[   12.000002] CPU: 0 PID: 1 Comm: init\n"
     site.crash(run, "", text=text)
@@ -341,7 +341,7 @@ def test_what_no_grammar_understands_wakes(site: Site) -> None:
     assert counts(site.woken()) == {"unparsed": 1}  # its signature is weak and never counts as new
 
 
-def test_what_arrives_while_nobody_listens_is_told_once_somebody_does(site: Site) -> None:
+def test_crashes_that_arrive_during_an_outage_are_reported_once_after_it(site: Site) -> None:
     site.alerter.stop()
     run = site.crash(site.shipper("unheard"), "unheard")
     site.ship(run)

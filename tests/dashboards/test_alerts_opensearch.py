@@ -48,7 +48,7 @@ def test_a_monitor_is_read_whole(number: int, known: list[Json]) -> None:
     assert lost(stored(MONITORS[number]), known[number]) == []
 
 
-def test_what_a_reader_does_not_know_shows(known: list[Json]) -> None:
+def test_gaps_of_the_reader_are_visible(known: list[Json]) -> None:
     assert lost(stored(ODD), known[-1]) == [".inputs[0].search.indexes: ['x'] became None"]
 
 

@@ -52,6 +52,6 @@ def test_templates_and_policies_are_the_ones_that_setup_installs() -> None:
 
 
 @pytest.mark.parametrize(("kind", "format"), [("dashbord", "kibana"), ("dashboard", "splunk")])
-def test_what_there_is_not_names_what_there_is(kind: str, format: str) -> None:  # noqa: A002
+def test_an_unknown_name_lists_the_known_ones(kind: str, format: str) -> None:  # noqa: A002
     with pytest.raises(LookupError, match=r"there are .*(opensearch-dashboards|policy)"):
         export(kind, format)

@@ -168,7 +168,7 @@ def test_an_axis_names_months_where_they_begin(
     assert names[-1] == "Nov 2026"
 
 
-def test_what_changed_stands_at_the_top(show: Callable[..., Report], documents: list[dict[str, Any]]) -> None:
+def test_changes_are_at_the_top(show: Callable[..., Report], documents: list[dict[str, Any]]) -> None:
     def crash(title: str, kernel: str, host: str, moment: str) -> dict[str, Any]:
         made = copy.deepcopy(documents[0])
         made["@timestamp"] = moment
@@ -454,7 +454,7 @@ def test_reports_that_were_not_understood_are_one_click_away(
     assert "parse.status is not complete" in report.page.inner_text("#chips")
 
 
-def test_what_is_known_of_a_fault_is_shown_with_it(
+def test_triage_of_a_fault_is_shown_with_it(
     show: Callable[..., Report], documents: list[dict[str, Any]]
 ) -> None:
     known = copy.deepcopy(documents)
@@ -498,7 +498,7 @@ def test_a_known_fleet_gives_a_rate_for_each_time(
     assert show(documents).page.locator("#panel-rate").count() == 0
 
 
-def test_what_is_left_out_is_told(show: Callable[..., Report], documents: list[dict[str, Any]]) -> None:
+def test_omissions_are_reported(show: Callable[..., Report], documents: list[dict[str, Any]]) -> None:
     assert "not in this file" not in show(documents).page.inner_text("#foot")
     report = show(documents, older=1_234)
     assert "1,234 older ones are not in this file" in report.page.inner_text("#foot")
@@ -530,7 +530,7 @@ def test_it_can_be_used_without_a_mouse_and_without_eyes(
     assert status.inner_text() == f"{len(incidents)} incidents with these filters"
 
 
-def test_it_prints_what_is_read_and_nothing_to_press(
+def test_a_printed_page_has_the_text_and_no_buttons(
     show: Callable[..., Report], documents: list[dict[str, Any]]
 ) -> None:
     report = show(documents, scheme="dark").open("#kernel.panic.cause=sysrq")

@@ -126,7 +126,7 @@ def test_every_field_is_mapped_as_it_was_meant(engine: Engine, output: BulkOutpu
     assert found["labels.rack"]["type"] == "keyword"
 
 
-def test_what_no_field_names_is_kept_but_cannot_flood_the_mapping(
+def test_unmapped_fields_are_kept_but_cannot_flood_the_mapping(
     engine: Engine, output: BulkOutput, namespace: str
 ) -> None:
     list(setup_index_management(output))

@@ -60,7 +60,7 @@ def test_another_cpu_that_a_panic_stops_did_not_crash() -> None:
     assert (crash.kernel.release, crash.kernel.architecture) == ("4.14.37-v7", "armv7l")
 
 
-def test_what_is_left_of_a_report_ends_where_the_kernel_panics() -> None:
+def test_the_rest_of_a_report_ends_at_the_panic() -> None:
     (crash,) = parse("".join(LEFT.splitlines(keepends=True)[:2]) + END + PANIC + STOPPING)
     assert (crash.process.name, crash.call_trace, crash.kernel.release) == ("widgetd", (), "5.10.120-board")
 
@@ -87,7 +87,7 @@ def test_the_end_of_a_warning_is_no_crash() -> None:
     assert list(parse(LEFT + END)) == []
 
 
-def test_what_stands_long_before_is_another_matter() -> None:
+def test_much_earlier_lines_are_unrelated() -> None:
     (crash,) = parse(LEFT + PANIC.replace("28.183964", "98.183964"))
     assert (crash.title, crash.kernel.release) == ("kernel panic: Oops: Fatal exception", "")
 

@@ -170,7 +170,7 @@ def test_what_to_do_next_names_the_kernel_and_the_place() -> None:
     )
 
 
-def test_a_crash_that_nobody_understands_is_read_as_far_as_it_goes() -> None:
+def test_an_unknown_crash_is_read_as_far_as_possible() -> None:
     (report,) = parse(b"[   10.000000] BUG: something that no kernel says yet\n[   10.000001] Call Trace:\n")
     assert report.status != "complete"
     assert report.analysis
@@ -204,11 +204,11 @@ def test_an_empty_report_can_be_read() -> None:
         ("stack_overflow", '"rep stosq %rax,(%rdi)": RDI held'),
     ],
 )
-def test_the_instruction_and_its_registers_are_told(kind: str, words: str) -> None:
+def test_the_instruction_and_its_registers_are_described(kind: str, words: str) -> None:
     assert words in finding(kind, "where")
 
 
-def test_a_check_of_kasan_is_told_from_the_access_that_it_is_for() -> None:
+def test_a_kasan_check_is_distinguished_from_its_access() -> None:
     (report,) = parse(
         b"""\
 general protection fault: 0000 [#1] SMP KASAN
@@ -316,7 +316,7 @@ KILLER = "[  910.064770] kworker/1:2 invoked oom-killer: gfp_mask=0xd0, order=0,
     ("killer", "why"),
     [(KILLER, "the log contains the OOM killer's report"), ("", "which is missing from the log")],
 )
-def test_whoever_calls_the_oom_killer_sets_its_panic_off(killer: str, why: str) -> None:
+def test_the_caller_of_the_oom_killer_triggers_its_panic(killer: str, why: str) -> None:
     (crash,) = parse("[  910.064760] SysRq : Manual OOM execution\n" + killer + OOM)
     said = {step.name: step for step in analyse(crash).steps}
     assert crash.cause == "out-of-memory"

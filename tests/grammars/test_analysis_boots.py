@@ -89,7 +89,7 @@ def test_a_crash_long_after_a_warning_says_that_it_was_preceded() -> None:
     assert warning.reason in {line.text for step in fault.analysis.steps for line in step.evidence}
 
 
-def test_an_oom_kill_before_a_crash_is_told_and_no_crash_itself() -> None:
+def test_an_oom_kill_before_a_crash_is_reported_and_is_not_a_crash() -> None:
     (fault,) = parse(console("oom-kill") + later(body("null_read"), 4000))
     assert fault.title.endswith("boom_null_read")
     assert ["Out of memory: Killed" in line.text for line in lines_of(fault.preceded_by)] == [True]
@@ -98,7 +98,7 @@ def test_an_oom_kill_before_a_crash_is_told_and_no_crash_itself() -> None:
     assert "the OOM killer killed a process" in before.finding
 
 
-def test_hardware_that_complained_before_is_told() -> None:
+def test_earlier_hardware_errors_are_reported() -> None:
     complaints = (
         b"[    1.000000] EDAC MC: Ver: 3.0.0\n"
         b"[    1.500000] pcieport 0000:00:1c.0: AER: enabled with IRQ 24\n"

@@ -33,7 +33,7 @@ def only(path: Path) -> CrashReport:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda path: path.name)
-def test_every_way_tells_the_crash_that_the_console_told(way: Path) -> None:
+def test_every_transport_gives_the_crash_of_the_console(way: Path) -> None:
     kind = next(console for start, console in CONSOLES.items() if way.name.startswith(start))
     told, seen = only(way), only(LOGS / "lab" / f"6.1.0-56-amd64-x86_64-{kind}.log")
     assert told.title == seen.title

@@ -194,7 +194,7 @@ def test_a_copy_of_the_first_lines_and_then_the_whole_is_one_crash() -> None:
     assert crash.kernel.release == "5.10.0-8-amd64"
 
 
-def test_what_the_crash_utility_prints_is_none_of_the_kernels_words() -> None:
+def test_output_of_the_crash_utility_is_not_the_kernel_s() -> None:
     said = (
         "crash> sys | grep -e RELEASE -e PANIC\n"
         "     RELEASE: 5.10.0-8-amd64\n"

@@ -34,7 +34,7 @@ def facts(text: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 @by_sentence
-def test_a_sentence_reads_what_it_quotes(sentence: Sentence) -> None:
+def test_a_sentence_matches_its_examples(sentence: Sentence) -> None:
     assert sentence.examples
     for example in sentence.examples:
         text = f"{example}\n"

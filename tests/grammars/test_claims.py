@@ -74,7 +74,7 @@ def said() -> Iterator[list[Said]]:
     patch.undo()
 
 
-def test_every_sentence_is_said_of_some_log(said: list[Said]) -> None:
+def test_every_sentence_occurs_for_some_log(said: list[Said]) -> None:
     assert {one.words for one in SENTENCES} - {one.words for one in said} == set()
 
 
@@ -95,7 +95,7 @@ def test_a_claim_has_lines_of_its_own_report_or_boot(said: list[Said]) -> None:
         assert {line.number for line in one.sentence.evidence} <= known
 
 
-def test_what_a_claim_quotes_stands_in_its_lines(said: list[Said]) -> None:
+def test_the_quotations_of_a_claim_are_in_its_lines(said: list[Said]) -> None:
     derived = {one.words: one.derived for one in SENTENCES if isinstance(one, Claim)}
     for one in said:
         if one.words not in derived:

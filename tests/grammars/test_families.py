@@ -60,7 +60,7 @@ def test_only_a_report_that_can_be_trusted_is_signed(path: Path) -> None:
         "Spectre V2 : WARNING: Unprivileged eBPF is enabled, data leaks possible via Spectre v2 BHB attacks!",
     ],
 )
-def test_what_did_not_crash_the_kernel_is_silent(line: str) -> None:
+def test_non_fatal_reports_do_not_alert(line: str) -> None:
     assert list(parse(f"[   10.000001] {line}\n")) == []
 
 
@@ -73,7 +73,9 @@ def test_what_did_not_crash_the_kernel_is_silent(line: str) -> None:
         ("null-x86-el5", "2.6.18-194.el5", "worker"),
     ],
 )
-def test_who_was_running_before_one_line_said_so(report: str, release: str, process: str) -> None:
+def test_the_running_task_in_formats_before_the_combined_line(
+    report: str, release: str, process: str
+) -> None:
     (crash,) = parse(read(Path(__file__).parent / "reports" / f"{report}.txt")[1])
     assert (crash.kernel.release, crash.process.name, crash.process.pid) == (release, process, 77)
 
@@ -84,7 +86,7 @@ def test_an_arm_says_in_its_oops_which_it_is() -> None:
 
 
 @pytest.mark.parametrize("helper", ["__kthread_cancel_work_sync", "kthread_create_on_node", "show_registers"])
-def test_who_only_runs_threads_or_prints_is_not_blamed(helper: str) -> None:
+def test_functions_that_run_threads_or_print_are_not_suspect(helper: str) -> None:
     assert passed_over(helper)
 
 

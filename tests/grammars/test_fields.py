@@ -61,13 +61,13 @@ GLUED = """\
 """
 
 
-def test_who_was_running_may_stand_behind_what_a_console_put_before_it() -> None:
+def test_the_running_task_is_found_after_a_console_s_prefix() -> None:
     crash = read(GLUED)
     assert (crash.process.name, crash.kernel.release) == ("swapper/2", "5.4.61-android11")
     assert [line.number for line in lines_of(crash.facts_of("owner"))] == [3]
 
 
-def test_who_was_running_behind_a_trace_is_another() -> None:
+def test_the_task_after_a_trace_is_another_one() -> None:
     lines = GLUED.splitlines()
     trace = ["[   10.000002] Call trace:", "[   10.000002]  widget_poll+0x4/0x54"]
     crash = read("\n".join([*lines[:2], *trace, *lines[2:]]))

@@ -27,7 +27,7 @@ by_form = pytest.mark.parametrize(("family", "form"), FORMS, ids=[form.sentence.
 
 
 @by_form
-def test_a_form_reads_what_it_quotes(family: Family, form: Form) -> None:
+def test_a_form_matches_its_examples(family: Family, form: Form) -> None:
     examples = form.sentence.examples
     assert examples
     for example in examples:
@@ -150,7 +150,7 @@ def test_the_picture_shows_every_sentence(tmp_path: Path) -> None:
         (lambda: "a bug in " + k.Regex("(a)(b)"), "without groups"),
     ],
 )
-def test_what_cannot_be_compiled_says_why(expression: object, wrong: str) -> None:
+def test_the_reason_of_a_failed_compilation_is_given(expression: object, wrong: str) -> None:
     assert callable(expression)
     with pytest.raises(GrammarError, match=wrong):
         pattern(expression())

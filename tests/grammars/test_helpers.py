@@ -49,7 +49,7 @@ def test_every_entry_says_which_releases_have_it() -> None:
 @pytest.mark.parametrize(
     "name", ["", "widget", "a", "~", "zzz_last", "#", "kfre", "kfreee", "ünïcode", "x" * 4096]
 )
-def test_what_is_not_in_the_table_is_no_helper(name: str) -> None:
+def test_a_function_outside_of_the_table_is_not_a_helper(name: str) -> None:
     assert helpers.rule(name) is None
 
 
@@ -152,7 +152,7 @@ def test_a_drivers_own_function_hides_no_helper_that_all_the_kernel_knows() -> N
     assert set(found) == {"known", "list_add"}
 
 
-def test_of_an_allocator_its_interface_counts() -> None:
+def test_only_the_interface_of_an_allocator_is_a_helper() -> None:
     found = rules(
         release(
             "1",

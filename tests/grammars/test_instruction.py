@@ -49,7 +49,7 @@ def test_every_machine_that_the_lab_crashes_and_the_decoder_knows_is_among_them(
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.console)
-def test_it_agrees_with_objdump(row: Row) -> None:
+def test_the_decoder_agrees_with_objdump(row: Row) -> None:
     symbol, _, rest = row.place.partition("+")
     offset, _, size = rest.partition("/")
     report = crashed(
@@ -69,7 +69,7 @@ def test_it_agrees_with_objdump(row: Row) -> None:
 
 
 @pytest.mark.parametrize("console", sorted(LAB.glob("*.log")), ids=lambda path: path.stem)
-def test_where_it_went_is_the_address_that_faulted(console: Path) -> None:
+def test_the_computed_address_is_the_faulting_address(console: Path) -> None:
     """The address from the registers is the one that the kernel names."""
     for report in parse(console.read_bytes()):
         found = decode(report, Registers(report))
@@ -119,7 +119,7 @@ def test_the_registers_add_up(
     "code",
     ["", "Unable to access opcode bytes at 0xffffffffc0295fdb.", "Bad RIP value.", "<>", "(zz) 00", "90 90"],
 )
-def test_where_the_text_has_no_code_there_is_no_instruction(code: str) -> None:
+def test_a_report_without_code_has_no_instruction(code: str) -> None:
     assert decode(crashed("x86_64", code)) is None
 
 

@@ -72,7 +72,7 @@ def test_console(console: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["oom-kill", "oom-deadlock"])
-def test_what_dies_of_a_kill_is_part_of_it_though_its_text_comes_line_by_line(kind: str) -> None:
+def test_a_crash_due_to_a_kill_is_part_of_it_even_line_by_line(kind: str) -> None:
     console = LOGS / f"7.3.4+deb13-amd64-x86_64-{kind}.log"
     lines = console.read_bytes().splitlines(keepends=True)
     assert [report.title for report in parse(lines)] == [report.title for report in read(console)]
@@ -87,7 +87,7 @@ def test_what_dies_of_a_kill_is_part_of_it_though_its_text_comes_line_by_line(ki
     ],
     ids=lambda path: path.stem,
 )
-def test_what_is_said_stands_in_the_log(log: Path) -> None:
+def test_each_proving_line_is_in_the_log(log: Path) -> None:
     """Each line that proves a sentence is in the file, word for word."""
     lines = log.read_bytes().decode(errors="replace").split("\n")
     for report in read(log):

@@ -187,7 +187,7 @@ def test_records_that_stand_on_one_line_are_parted_beside_any_other_line(other: 
         "   ",
     ],
 )
-def test_what_others_say_is_no_kernel_line(line: str) -> None:
+def test_lines_of_other_programs_are_not_the_kernel_s(line: str) -> None:
     assert read(line) == []
 
 

@@ -367,7 +367,7 @@ def test_a_process_is_found_in_a_line_of_its_own() -> None:
         ("Comm: Tainted: x Tainted: G S      5.4.17 #2", "Tainted: x", "5.4.17", ("S",)),
     ],
 )
-def test_who_was_running(line: str, name: str, release: str, flags: tuple[str, ...]) -> None:
+def test_the_running_task(line: str, name: str, release: str, flags: tuple[str, ...]) -> None:
     owner = "CPU: 0 PID: 1 Comm: init Tainted: G           OE      6.1.0-56-amd64 #1  Debian 6.1.192-2"
     assert owner in X86
     report = read(X86.replace(owner, f"CPU: 0 PID: 1 {line}"))
@@ -375,7 +375,7 @@ def test_who_was_running(line: str, name: str, release: str, flags: tuple[str, .
     assert (report.taint.flags if report.taint else ()) == flags
 
 
-def test_the_process_of_a_hang_is_who_hangs_not_who_noticed() -> None:
+def test_the_process_of_a_hang_is_the_hung_task_not_the_detector() -> None:
     report = read(
         "INFO: task a b:123 blocked for more than 122 seconds.\nCall Trace:\n schedule+0x5e/0xd0\n"
         " widget_write+0x2d/0xe0\nKernel panic - not syncing: hung_task: blocked tasks\n"

@@ -48,7 +48,7 @@ def test_an_error_code_in_words(machine: str, code: int, words: str) -> None:
     assert find(machine).access(code).words == words
 
 
-def test_without_a_code_nothing_is_said() -> None:
+def test_without_a_code_there_is_no_instruction_sentence() -> None:
     assert find("x86_64").access(None).words == ""
 
 
@@ -105,6 +105,6 @@ def test_the_cause_that_follows(machine: str, code: int, address: int, expected:
     assert find(machine).cause("bad-pointer", find(machine).access(code), address) == expected
 
 
-def test_what_the_kernel_calls_null_is_null() -> None:
+def test_an_address_that_the_kernel_calls_null_is_null() -> None:
     arm64 = find("aarch64")
     assert arm64.cause("null-dereference", arm64.access(0x96000004), 0x1FF8) == "null-dereference"

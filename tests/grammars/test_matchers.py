@@ -83,7 +83,7 @@ def test_compiled_literals_are_kept_and_read_back(monkeypatch: pytest.MonkeyPatc
     assert not second.missed
 
 
-def test_literals_that_another_machine_compiled_are_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_literals_compiled_by_another_machine_are_recompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     first = Patterns(Path("none"))
     monkeypatch.setattr(hyperscan_matcher, "PATTERNS", first)
     hits = found(HyperscanMatcher, OVERLAPPING, b"BUG: KASAN: Oops: ")

@@ -146,9 +146,7 @@ def test_a_report_that_a_mail_program_broke(stamp: str, width: int) -> None:
         "numbered",
     ],
 )
-def test_what_a_mail_or_a_page_does_beside_breaking(
-    how: Callable[[list[str]], list[str]], stamp: str
-) -> None:
+def test_other_changes_by_mails_and_pages(how: Callable[[list[str]], list[str]], stamp: str) -> None:
     assert known(read(how(stamped(stamp)))) == WHOLE
 
 

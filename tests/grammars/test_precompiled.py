@@ -139,7 +139,7 @@ def test_kept_patterns_are_not_written_again(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_a_pattern_that_is_none_is_an_error(path: Path) -> None:
+def test_an_invalid_pattern_is_an_error(path: Path) -> None:
     patterns = Patterns(path)
     with pytest.raises(re.error):
         patterns.compile("(")

@@ -136,7 +136,7 @@ def test_threads_read_side_by_side() -> None:
             assert found == expected
 
 
-def test_what_a_form_leaves_out_is_left_out() -> None:
+def test_omitted_fields_of_a_form_are_omitted() -> None:
     (crash,) = parse("[    1.000000] detected buffer overflow in      1.364903] NET: Registered PF_INET6\n")
     assert (crash.status, crash.cause_detail) == ("corrupted", "")
 
@@ -200,7 +200,7 @@ def test_reading_ahead_gives_the_same_crashes() -> None:
     assert list(parse(iter(chunks), ahead=True)) == list(parse(log))
 
 
-def test_what_ends_reading_ahead_is_raised() -> None:
+def test_an_exception_in_reading_ahead_is_raised() -> None:
     def source() -> Iterator[bytes]:
         yield b"x" * CHUNK
         yield OOPS
@@ -213,7 +213,7 @@ def test_what_ends_reading_ahead_is_raised() -> None:
     endless.close()  # ends the thread
 
 
-def test_what_follows_belongs_to_the_cause() -> None:
+def test_later_reports_belong_to_the_cause() -> None:
     text = (LOGS / "lab" / "6.1.0-56-amd64-x86_64-refcount.log").read_bytes()
     (crash,) = parse(text)
     assert crash.fatal

@@ -299,7 +299,7 @@ def test_history_is_bounded() -> None:
         pytest.param(b"Nov 22 18:53:41 web%d kernel: DMI: " + b"x" * 4000 + b"\n", BLOCK, id="long lines"),
     ],
 )
-def test_what_a_scanner_remembers_does_not_grow(unit: bytes, size: int) -> None:
+def test_the_memory_of_a_scanner_does_not_grow(unit: bytes, size: int) -> None:
     number = itertools.count()
     scanner = Scanner(Search(LITERALS))
     held = []

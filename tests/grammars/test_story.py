@@ -48,14 +48,14 @@ def test_somebody_triggered_it(crash: CrashReport) -> None:
     assert crash.fatal  # the kernel sets panic_on_oops before it crashes itself
 
 
-def test_what_the_kernel_said(crash: CrashReport) -> None:
+def test_the_message_of_the_kernel(crash: CrashReport) -> None:
     assert crash.oops
     assert (crash.oops.number, crash.oops.error_code, crash.oops.flags) == (1, 2, ("SMP",))
     assert crash.oops.error == "write to a non-present page by the kernel"
     assert crash.time == 790.371131
 
 
-def test_where_and_through_what(crash: CrashReport) -> None:
+def test_the_places_and_transports(crash: CrashReport) -> None:
     assert crash.ip
     assert (crash.ip.symbol, crash.ip.offset, crash.ip.size) == ("sysrq_handle_crash", 0x16, 0x20)
     assert crash.ip.address == 0xFFFFFFFFB3C74856

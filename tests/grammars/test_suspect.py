@@ -40,7 +40,7 @@ def test_a_helper_is_passed_over(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", OTHERS.split())
-def test_what_only_looks_like_a_helper_is_not(function: str) -> None:
+def test_a_function_with_a_similar_name_is_not_a_helper(function: str) -> None:
     assert not passed_over(function)
 
 
@@ -101,7 +101,7 @@ def _crash(*lines: str) -> CrashReport:
 OOPS = "BUG: unable to handle page fault for address: ffffc900028de000"
 
 
-def test_where_no_frame_is_left_the_instruction_pointer_names_the_crash() -> None:
+def test_without_a_frame_the_instruction_pointer_names_the_crash() -> None:
     crash = _crash(
         OOPS,
         "RIP: 0010:__list_del_entry_valid+0x10/0x40",
@@ -114,7 +114,7 @@ def test_where_no_frame_is_left_the_instruction_pointer_names_the_crash() -> Non
     assert crash.signature.quality == "weak"
 
 
-def test_where_nothing_says_where_the_title_does_not_either() -> None:
+def test_a_report_without_a_place_has_a_title_without_one() -> None:
     crash = _crash(OOPS, "Call Trace:", " kasan_report+0x10/0x40")
     assert crash.title == "BUG: unable to handle kernel paging request"
     assert crash.signature is None
@@ -152,7 +152,7 @@ def test_the_address_behind_a_call_that_never_returns_is_no_frame() -> None:
 
 
 @pytest.mark.parametrize("leaf", ["ioread32", "memcpy", "src_unaligned_dst_aligned", "kfree"])
-def test_who_called_a_helper_that_has_called_none_stands_in_the_return_address_register(leaf: str) -> None:
+def test_the_caller_of_a_leaf_helper_is_in_the_link_register(leaf: str) -> None:
     crash = _crash(
         "Data bus error, epc == 80221c28, ra == 83314e60",
         "Oops[#1]:",
@@ -186,7 +186,7 @@ def _spin(*frames: str) -> str:
     ).blame.function
 
 
-def test_a_thread_that_waits_for_a_lock_is_named_after_who_takes_the_lock() -> None:
+def test_a_thread_that_waits_for_a_lock_is_named_by_the_caller_of_the_lock() -> None:
     assert _spin("_raw_spin_lock", "widget_scan", "widget_thread", "kthread") == "widget_scan"
     assert _spin("_raw_spin_lock", "widget_scan", "widget_ioctl", "__x64_sys_ioctl", "do_syscall_64") == (
         "widget_ioctl"
@@ -223,7 +223,7 @@ def test_the_hash_of_a_bpf_program_is_not_part_of_the_signature() -> None:
 @pytest.mark.parametrize(
     "assertion", ["lbug_with_loc", "assfail", "assertfail", "spl_panic", "btrfs_assertfail"]
 )
-def test_who_asserts_is_named_not_how(assertion: str) -> None:
+def test_the_asserting_function_is_named_not_the_assertion(assertion: str) -> None:
     crash = _crash(
         "Kernel panic - not syncing: LBUG",
         "Call Trace:",
@@ -319,7 +319,7 @@ POSTED = {
 
 
 @pytest.mark.parametrize("function", POSTED)
-def test_a_posted_report_is_blamed_on_who_handed_a_helper_something_bad(function: str) -> None:
+def test_the_suspect_function_of_a_posted_report_is_the_caller_of_a_helper(function: str) -> None:
     lines = [line.removeprefix(" " * 8) for line in POSTED[function].strip("\n").splitlines()]
     assert _crash(*lines[:-1]).blame.function == function
 
@@ -346,7 +346,7 @@ def test_a_header_names_the_place_of_a_warning_without_a_trace() -> None:
     assert (crash.title, crash.blame.function, crash.status) == ("WARNING in __vunmap", "", "corrupted")
 
 
-def test_who_began_a_recursion_is_named_however_deep_it_went() -> None:
+def test_the_beginning_of_a_recursion_is_named_at_any_depth() -> None:
     turns = "".join(" audit_branch+0xd/0x20 [ledger]\n audit_books+0x11/0x20 [ledger]\n" for _ in range(496))
     text = (
         "BUG: TASK stack guard page was hit at 0000000012345678 (stack is 1234..5678)\n"

@@ -71,7 +71,7 @@ def runs(boot: Boot) -> dict[str, guest.Run]:
 
 
 @pytest.mark.parametrize("name", SMOKE_KINDS)
-def test_a_crash_is_read_as_it_was_asked_for(
+def test_a_requested_crash_is_read_correctly(
     boot: Boot, runs: dict[str, guest.Run], name: str, tmp_path: Path
 ) -> None:
     assert runs[name].ended

@@ -151,7 +151,7 @@ def test_the_host_comes_from_the_path_in_an_archive_and_of_it(tmp_path: Path) ->
         assert hosts == (["web1", "web2", "web2"] if name == "fleet.tar" else ["db1"] * 3)
 
 
-def test_of_kdump_s_folders_only_the_logs_are_read(tmp_path: Path) -> None:
+def test_only_the_logs_of_kdump_folders_are_read(tmp_path: Path) -> None:
     path = tmp_path / "crash.tar"
     folder, other = "crash/web1-2021-04-29-20:32:26", "crash/web2-2021-04-29-20:32:26"
     path.write_bytes(
@@ -171,7 +171,7 @@ def test_of_kdump_s_folders_only_the_logs_are_read(tmp_path: Path) -> None:
     assert found.faults == [f"/{other}: holds a dump without its log: unpack it, and its log is extracted"]
 
 
-def test_no_name_leads_out_of_an_archive_or_makes_a_crash_this_machine_s(tmp_path: Path) -> None:
+def test_no_name_in_an_archive_leads_out_of_it_or_to_this_host(tmp_path: Path) -> None:
     path = tmp_path / "evil.tar"
     names = ["../../../var/crash/202104292032/dmesg.202104292032", "/sys/fs/pstore/dmesg-efi-1", "a/../../b"]
     path.write_bytes(tar({name: crash_text(number) for number, name in enumerate(names)}))
@@ -194,9 +194,7 @@ def test_a_time_that_no_file_has_is_not_believed(tmp_path: Path, stamp: str) -> 
 
 @pytest.mark.parametrize("packed", PACK)
 @pytest.mark.parametrize("kind", ["tar", "ar"])
-def test_of_a_cut_archive_what_is_there_is_read_and_the_damage_told(
-    tmp_path: Path, kind: str, packed: str
-) -> None:
+def test_a_truncated_archive_is_read_to_its_end_and_reported(tmp_path: Path, kind: str, packed: str) -> None:
     make = tar if kind == "tar" else ar
     path = tmp_path / "a.tar"
     whole = make({"one": crash_text(1), "noise": os.urandom(5 << 18), "two": crash_text(2)})
@@ -206,7 +204,7 @@ def test_of_a_cut_archive_what_is_there_is_read_and_the_damage_told(
     assert any("is cut off: what is there was read" in fault for fault in found.faults)
 
 
-def test_an_archive_that_ends_without_its_mark_or_goes_on_behind_it_is_told(tmp_path: Path) -> None:
+def test_an_archive_without_an_end_mark_or_with_data_after_it_is_reported(tmp_path: Path) -> None:
     path, whole = tmp_path / "a.tar", tar({"one": crash_text(1)})
     for content, fault in (
         (whole.rstrip(b"\0") + bytes(-len(whole.rstrip(b"\0")) % 512), "has no end mark and may be cut off"),
@@ -238,7 +236,7 @@ def test_a_header_without_end_costs_no_memory(tmp_path: Path) -> None:
     assert [fault for fault in found.faults if "a header that is longer than any needs to be" in fault]
 
 
-def test_a_file_with_holes_is_told_and_not_read(tmp_path: Path) -> None:
+def test_a_sparse_file_is_reported_and_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     info = tarfile.TarInfo("console.log")
     info.pax_headers = {
@@ -283,7 +281,7 @@ def test_a_bomb_in_an_archive_is_left_off(tmp_path: Path, monkeypatch: pytest.Mo
     assert any("times its size: the rest is left out" in fault for fault in found.faults)
 
 
-def test_of_files_in_a_zip_that_share_their_bytes_one_is_read(tmp_path: Path) -> None:
+def test_one_of_the_files_in_a_zip_that_share_their_bytes_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.log", crash_text(1) + bytes(1 << 20))
@@ -305,7 +303,7 @@ def test_a_large_archive_of_packed_files_is_no_bomb(tmp_path: Path, monkeypatch:
     assert (len(found.pids), found.faults) == (20, [])
 
 
-def test_a_zip_s_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_unreadable_files_of_a_zip_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     content = bytearray(zipped({"secret": crash_text(1)}, zipfile.ZIP_STORED))
     directory = content.index(b"PK\x01\x02")

@@ -162,7 +162,7 @@ def test_parse_prints_for_people(kpanic: Run, form: str) -> None:
     assert "sysrq_handle_crash" in out
 
 
-def test_a_fault_of_one_file_is_said_and_the_others_are_parsed(kpanic: Run) -> None:
+def test_a_fault_of_one_file_is_reported_and_the_others_are_parsed(kpanic: Run) -> None:
     out, err = kpanic("parse", "nowhere", kpanic.folder, STORY, code=1)
     assert len(documents(out)) == 1
     assert err.splitlines() == [
@@ -171,7 +171,7 @@ def test_a_fault_of_one_file_is_said_and_the_others_are_parsed(kpanic: Run) -> N
     ]
 
 
-def test_a_log_without_a_crash_is_said_to_be_one(kpanic: Run) -> None:
+def test_a_log_without_a_crash_is_reported_as_such(kpanic: Run) -> None:
     assert kpanic("parse", "-", text=b"[    1.0] all is well\n") == ("", "kpanic: no crash found\n")
 
 
@@ -245,7 +245,7 @@ def test_an_output_that_comes_later_gets_what_was_kept(kpanic: Run) -> None:
     assert len(documents(target.read_text())) == 1
 
 
-def test_an_engine_that_is_not_there_loses_nothing_and_delays_nobody(kpanic: Run) -> None:
+def test_an_unreachable_engine_loses_nothing_and_delays_no_one(kpanic: Run) -> None:
     target = kpanic.folder / "out.ndjson"
     there, away = f"output.file.path={target}", "output.opensearch.hosts=http://127.0.0.1:9"
     started = time.monotonic()
@@ -268,7 +268,7 @@ def test_a_dry_run_keeps_and_sends_nothing(kpanic: Run) -> None:
     assert not kpanic.store.exists()
 
 
-def test_what_is_not_there_is_said_and_nothing_else(kpanic: Run) -> None:
+def test_a_missing_file_is_reported_and_nothing_else(kpanic: Run) -> None:
     for option in ([], ["--dry-run"]):
         _, err = kpanic("ship", *option, "nowhere", code=1)
         assert err.splitlines()[0] == "kpanic: nowhere: does not exist"
@@ -335,7 +335,7 @@ def test_the_report_s_last_line_is_its_path(kpanic: Run) -> None:
     assert "cannot be written" in kpanic("report", "-o", "no/such/folder.html", code=1)[1]
 
 
-def test_two_at_once_is_told(kpanic: Run) -> None:
+def test_two_at_once_is_reported(kpanic: Run) -> None:
     from kpanic.shipper.store import Store  # noqa: PLC0415
 
     with Store(kpanic.store):
@@ -397,7 +397,7 @@ def test_every_command_has_help(kpanic: Run, arguments: list[str]) -> None:
     assert "Usage: kpanic" in out + err
 
 
-def test_what_is_exported_is_json(kpanic: Run) -> None:
+def test_exports_are_json(kpanic: Run) -> None:
     assert json.loads(kpanic("export", "template", "--format", "opensearch")[0])["index_patterns"]
     assert json.loads(kpanic("export", "policy", "--format", "elasticsearch")[0])["policy"]
     assert json.loads(kpanic("export", "schema")[0])["properties"]["output"]
@@ -443,13 +443,13 @@ def test_a_reader_that_has_seen_enough_is_no_error(kpanic: Run) -> None:
         ("parse - <&- >&-", "-: standard input is closed"),
     ],
 )
-def test_a_stream_that_is_full_or_closed_is_told_in_one_line(kpanic: Run, arguments: str, fault: str) -> None:
+def test_a_full_or_closed_stream_is_reported_in_one_line(kpanic: Run, arguments: str, fault: str) -> None:
     command = f"{sys.executable} -c 'from kpanic.shipper.cli import main; main()' {arguments}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, env=kpanic.environment)
     assert (done.returncode, done.stderr.decode()) == (1, f"kpanic: {fault}\n")
 
 
-def test_where_nothing_can_be_said_the_work_goes_on(kpanic: Run) -> None:
+def test_work_continues_if_messages_cannot_be_written(kpanic: Run) -> None:
     program = f"{sys.executable} -c 'from kpanic.shipper.cli import main; main()'"
     for arguments, code in (
         (f"ship nowhere {STORY} 2>/dev/full", 1),

@@ -228,12 +228,12 @@ def test_a_fault_names_file_line_key_and_what_to_do(tmp_path: Path, text: str, e
     assert fault.startswith(expected)
 
 
-def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_together(tmp_path: Path) -> None:
     text = "tagz: 1\noutput.opensearch: {hosts: a:1, timeout: x, usr: y}\n"
     assert len(faults(tmp_path, text, "nokey", "path.dat=1")) == 5
 
 
-def test_many_faults_are_told_by_their_number(tmp_path: Path) -> None:
+def test_many_faults_are_reported_by_their_number(tmp_path: Path) -> None:
     before = time.process_time()
     told = faults(tmp_path, "".join(f"key{number}: 1\n" for number in range(20_000)))
     assert time.process_time() - before < 10
@@ -275,12 +275,12 @@ def test_a_variable_that_names_no_key_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere.yml", "."])
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load(str(tmp_path / name), (), {})
 
 
-def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
     (tmp_path / "kpanic.yml").write_bytes(b"tags: [\xff]")
     with pytest.raises(ConfigError, match="is not UTF-8 text"):
         load(str(tmp_path / "kpanic.yml"), (), {})
@@ -312,7 +312,7 @@ LAUGHS = "".join(
         ),
     ],
 )
-def test_what_is_made_to_do_harm_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+def test_malicious_text_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
     (fault,) = faults(tmp_path, text)
     assert fault.startswith("kpanic.yml")
     assert expected in fault
@@ -459,7 +459,7 @@ def test_any_yaml_is_read_or_refused_with_a_line(value: object) -> None:
         ({"HOME": "/home/u"}, False, "/home/u/.local/state/kpanic/kpanic.db"),
     ],
 )
-def test_the_store_has_a_place_without_being_told(
+def test_the_store_has_a_default_folder(
     environment: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch, *, root: bool
 ) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)

@@ -96,7 +96,7 @@ def test_an_output_that_fails_at_all_rejects_none(store: Store, fault: Exception
     assert output.sent == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_what_a_receiver_says_at_length_is_cut(store: Store) -> None:
+def test_long_answers_of_a_receiver_are_cut(store: Store) -> None:
     output = Faulty({1: ValueError("x" * 5_000_000)})
     delivered(store, output)
     (letter,) = store.dead_letters()

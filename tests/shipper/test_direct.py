@@ -119,7 +119,7 @@ def test_processes_that_are_killed_lose_nothing_and_deliver_nothing_twice(
     assert status(kpanic)["documents"] == files * CRASHES
 
 
-def test_what_could_not_be_delivered_is_kept_here_and_delivered_from_here(
+def test_undelivered_documents_are_kept_here_and_delivered_from_here(
     kpanic: Run, logs: Path, opensearch: Engine, namespace: str
 ) -> None:
     """The engine refuses every second request of the processes, in two ways."""
@@ -134,7 +134,7 @@ def test_what_could_not_be_delivered_is_kept_here_and_delivered_from_here(
     assert opensearch.count(f"logs-kernel.panic-{namespace}") == many
 
 
-def test_documents_keep_their_bodies_where_nobody_answers_or_the_store_tells_the_incident(
+def test_documents_keep_their_bodies_without_an_answer_or_with_the_store_s_incident(
     tmp_path: Path,
 ) -> None:
     """The second log, as from dmesg -T, has no times of printk."""
@@ -166,7 +166,7 @@ def test_documents_keep_their_bodies_where_nobody_answers_or_the_store_tells_the
         ),
     ],
 )
-def test_what_cannot_be_delivered_to_from_elsewhere_is_refused(
+def test_outputs_that_workers_cannot_use_are_refused(
     kpanic: Run, on: str, output: list[str], message: str
 ) -> None:
     _, said = kpanic("ship", "--direct", "--on", on, *output, kpanic.folder, code=2)

@@ -98,7 +98,7 @@ def test_a_backfill_larger_than_the_disk_goes_through_where_its_output_takes_it(
     assert sorted(names(out)) == sorted(expected)
 
 
-def test_a_full_disk_is_said_and_the_service_goes_on_when_there_is_room(
+def test_a_full_disk_is_reported_and_the_service_continues_when_there_is_room(
     disk: Disk, crash: Path, expected: set[str], tmp_path: Path, receiver: Callable[..., Receiver]
 ) -> None:
     there = receiver()

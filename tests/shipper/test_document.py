@@ -102,7 +102,7 @@ def test_the_crash_of_the_story_has_kernel_place_trace_and_folder_time() -> None
     assert datetime.fromisoformat(document["@timestamp"]) == local
 
 
-def test_what_was_pasted_from_a_web_page_is_the_same_incident() -> None:
+def test_text_pasted_from_a_web_page_is_the_same_incident() -> None:
     (folder,) = read(str(FOLDER / "vmcore-dmesg.txt"), BASE)
     (pasted,) = read(str(LOGS / "story" / "pasted.txt"), BASE)
     assert build(*folder)["event"]["id"] == build(*pasted)["event"]["id"]
@@ -219,7 +219,7 @@ def test_another_crash_is_another_incident(changes: dict[str, object]) -> None:
     assert identify(crash(), BASE)[0] != identify(crash(**changes), BASE)[0]
 
 
-def test_two_machines_that_die_alike_in_the_same_microsecond_are_both_kept() -> None:
+def test_similar_crashes_of_two_machines_in_the_same_microsecond_are_both_kept() -> None:
     first, second = (identify(crash(host=host), BASE)[1] for host in ("web1", "web2"))
     assert first != second
 

@@ -143,7 +143,7 @@ def kill_one(command: int) -> bool:
 
 
 @pytest.mark.process
-def test_a_task_whose_process_is_killed_runs_again_and_what_it_sent_comes_once(
+def test_a_task_whose_process_is_killed_runs_again_without_duplicates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = tmp_path / "killed"
@@ -234,7 +234,7 @@ def test_workers_of_a_scheduler_give_the_same_documents_in_the_same_order(dask: 
 
 @pytest.mark.process
 @pytest.mark.parametrize("dies", [False, True])
-def test_what_a_task_sends_is_fetched_some_at_a_time(dask: Dask, dies: bool) -> None:  # noqa: FBT001
+def test_results_of_a_task_are_fetched_in_batches(dask: Dask, dies: bool) -> None:  # noqa: FBT001
     tasks: executor_dask.Dask[int] = executor_dask.Dask(iter, dask.address)
     runs = [tasks.submit(range(count)) for count in (50, 3 * executor_dask.SOME, 0, 1)]
     found: list[list[int]] = []
@@ -269,7 +269,7 @@ def test_a_scheduler_that_is_killed_loses_nothing(kpanic: Run, dask: Dask, logs:
 
 
 @pytest.mark.process
-def test_what_workers_cannot_open_is_refused(kpanic: Run) -> None:
+def test_files_that_workers_cannot_open_are_refused(kpanic: Run) -> None:
     _, err = kpanic("ship", "--on", "dask://127.0.0.1:1", "console.log", code=2)
     assert err == "kpanic: console.log: workers are in another folder: give its absolute path\n"
     _, err = kpanic("ship", "--on", "dask://127.0.0.1:1", "https://web/log?key=secret", code=2)
@@ -281,6 +281,6 @@ def test_what_workers_cannot_open_is_refused(kpanic: Run) -> None:
 
 @pytest.mark.process
 @pytest.mark.parametrize("where", ["remote", "local:0", "local:many", "dask://host", "dask://host:port"])
-def test_a_place_that_is_none_is_refused(kpanic: Run, where: str) -> None:
+def test_an_invalid_place_is_refused(kpanic: Run, where: str) -> None:
     _, err = kpanic("ship", "--on", where, "/var/crash", code=2)
     assert f"{where!r} is not local, local:N with N up to 256, or dask://HOST:PORT" in err

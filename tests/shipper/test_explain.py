@@ -128,7 +128,7 @@ def test_on_a_terminal_it_has_colours_and_keeps_to_its_width(columns: int) -> No
     assert any(len(row) > columns - 15 for row in rows)
 
 
-def test_a_terminal_of_another_encoding_gets_what_it_can_show(tmp_path: Path) -> None:
+def test_a_terminal_of_another_encoding_gets_the_characters_that_it_can_show(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(STORY.read_bytes().replace(b"Trigger a crash", "Trigger a crash é".encode()))
     out, _ = run(path, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
@@ -220,13 +220,13 @@ def test_a_page_is_whole_in_itself() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_log_without_a_crash_is_said_to_be_one(form: str) -> None:
+def test_a_log_without_a_crash_is_reported_as_such(form: str) -> None:
     out, err = run("--format", form, "-", text=b"[    1.0] all is well\n")
     assert err == "kpanic: no crash found\n"
     assert form == "html" or out == ""
 
 
-def test_a_crash_that_nobody_understands_is_read_as_far_as_it_goes_and_says_where_it_stopped() -> None:
+def test_an_unknown_crash_is_read_as_far_as_possible_and_says_where_it_stops() -> None:
     text = b"[   10.000000] BUG: something that no kernel says yet\n[   10.000001] Call Trace:\n"
     (crash,) = explained("-", text=text)
     assert [step["name"] for step in crash["steps"]] == STEPS
@@ -236,7 +236,7 @@ def test_a_crash_that_nobody_understands_is_read_as_far_as_it_goes_and_says_wher
     assert crash["verdict"]["confidence"] == "unknown"
 
 
-def test_a_file_that_cannot_be_read_is_said_and_the_others_are_read() -> None:
+def test_an_unreadable_file_is_reported_and_the_others_are_read() -> None:
     out, err = run("nowhere", STORY, code=1)
     assert err == "kpanic: nowhere: does not exist\n"
     assert "sysrq_handle_crash" in out
@@ -266,7 +266,7 @@ def test_is_it_the_same_fault(left: Path, right: Path, answer: str) -> None:
     assert [crash["file"] for crash in pair["crashes"]] == [str(left), str(right)]
 
 
-def test_what_is_the_same_and_what_differs() -> None:
+def test_common_points_and_differences() -> None:
     pair = compared(NULL, LAB / "6.1.0-56-amd64-x86_64-wq_null.log")
     same = {point["name"]: point["same"] for point in pair["points"]}
     assert same["kernel"]

@@ -122,7 +122,7 @@ def test_a_fault_costs_one_line_or_one_record_at_most(
 
 
 @pytest.mark.parametrize("name", ["identify", "crash_time", "_panic", "pack"])
-def test_a_crash_of_which_no_document_can_be_made_is_one_of_its_text(
+def test_a_crash_whose_document_fails_becomes_one_of_its_text(
     name: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     (tmp_path / "log").write_bytes(crash_text(0) + crash_text(1))
@@ -150,7 +150,7 @@ def test_a_secret_that_cannot_be_hidden_is_left_out_with_the_text(tmp_path: Path
     assert bare["kernel"]["panic"]["parse"]["status"] == "corrupted"
 
 
-def test_what_is_open_stays_open_where_the_scan_fails(monkeypatch: Patch) -> None:
+def test_open_crashes_stay_open_if_the_scan_fails(monkeypatch: Patch) -> None:
     found = parser.Parser()
     first, *rest = crash_text(0).splitlines(keepends=True)
     assert not found.feed(first)

@@ -48,7 +48,7 @@ def test_the_operator_s_link_is_followed_and_a_stranger_s_is_not(tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "folder"])
-def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, folder: int, kind: str) -> None:
+def test_a_path_that_is_not_a_file_is_refused_without_waiting(tmp_path: Path, folder: int, kind: str) -> None:
     path = tmp_path / "thing"
     if kind == "pipe":
         os.mkfifo(path)

@@ -70,9 +70,7 @@ def test_a_bomb_is_unpacked_by_pieces_and_left_off(kind: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_what_a_bomb_says_before_it_explodes_is_read(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_beginning_of_a_bomb_is_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compression, "SMALL", 1 << 20)
     monkeypatch.setattr(compression, "RATIO", 100)
     path = tmp_path / "log"
@@ -266,7 +264,7 @@ print(len(feed.crashes))
         assert child.communicate("\n", timeout=300)[0] == "1\n"
 
 
-def test_a_folder_of_records_with_too_many_crashes_is_read_in_part_and_said_to(
+def test_a_folder_of_records_with_too_many_crashes_is_read_in_part_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pstore, "MOST", 50)

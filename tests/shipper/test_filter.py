@@ -90,7 +90,7 @@ def test_records_in_messagepack_are_read(kind: str) -> None:
     assert document["kernel"]["panic"]["parse"]["status"] == "complete"
 
 
-def test_what_is_no_messagepack_is_said_and_what_was_before_is_printed() -> None:
+def test_invalid_messagepack_is_reported_and_earlier_documents_are_printed() -> None:
     stream = b"".join(msgpack.packb({"message": line.decode()}) for line in BUG.splitlines())
     for end in (b"\xc1", msgpack.packb("text"), b"<4>Apr 29 11:32:26 web-1 kernel: Oops\n"):
         with Filter("--input-format", "msgpack") as filtering:
@@ -196,7 +196,7 @@ def test_each_line_is_confirmed_and_a_crash_survives_a_kill_in_its_middle(tmp_pa
     assert untimed(document) == untimed(plain())
 
 
-def test_what_was_printed_is_not_printed_again_after_a_restart(tmp_path: Path) -> None:
+def test_printed_documents_are_not_printed_again_after_a_restart(tmp_path: Path) -> None:
     options = ("--state", str(tmp_path / "state"), "--signatures", "--close-quiet", "1")
     for text in (OOPS, OOPS + BUG):
         with Filter(*options) as filtering:
@@ -304,7 +304,7 @@ def test_the_journal_does_not_grow_without_end(tmp_path: Path) -> None:
         (("-E", "lables.a=b"), "labels"),
     ],
 )
-def test_what_cannot_be_is_said(options: tuple[str, ...], word: str) -> None:
+def test_impossible_requests_are_reported(options: tuple[str, ...], word: str) -> None:
     with Filter(*options) as filtering:
         assert filtering.process.wait(60) > 0
         assert filtering.process.stderr

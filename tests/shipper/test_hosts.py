@@ -89,7 +89,7 @@ def test_only_where_this_machine_alone_writes_a_crash_is_its_own(path: str, own:
     assert is_own(path) is own
 
 
-def test_an_input_takes_the_host_of_its_paths_or_the_one_that_it_is_told() -> None:
+def test_an_input_takes_the_host_of_its_paths_or_the_configured_one() -> None:
     with pytest.raises(ValueError, match=r"^host: excludes \{host\} in paths"):
         FileConfig(paths=["/a/{host}.log"], host="web1")
     with pytest.raises(ValueError, match=r"^paths\[1\]: put a character between"):
@@ -188,13 +188,13 @@ def test_a_sender_has_the_name_that_its_address_has() -> None:
 
 
 @pytest.mark.parametrize("name", ["10.0.0.9", "a b", "<script>", "", "x" * 300])
-def test_who_owns_an_address_cannot_name_it_at_will(name: str) -> None:
+def test_the_owner_of_an_address_cannot_choose_its_name(name: str) -> None:
     names = SenderNames(DnsConfig(timeout=60), 8, "here.example.com", lambda _: name)
     names.ask("10.0.0.7")
     assert not names.of("10.0.0.7")
 
 
-def test_a_name_server_that_is_silent_delays_nobody() -> None:
+def test_a_silent_name_server_delays_no_sender() -> None:
     silent = threading.Event()
 
     def never(_: str) -> str:

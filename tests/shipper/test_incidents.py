@@ -148,7 +148,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_a_crash_that_comes_two_ways_is_one_incident(store: Store, first: str, second: str) -> None:
+def test_a_crash_by_two_transports_is_one_incident(store: Store, first: str, second: str) -> None:
     documents = [seen(first, Boot()), seen(second, Boot())]
     if WAYS[first].timed and WAYS[second].timed:
         assert documents[0].incident == documents[1].incident
@@ -183,7 +183,7 @@ def test_two_addresses_that_begin_alike_are_two_hosts(store: Store) -> None:
 
 
 @pytest.mark.parametrize("order", [sorted(WAYS), sorted(WAYS, reverse=True)])
-def test_a_crash_that_comes_every_way_is_one_incident(store: Store, order: list[str]) -> None:
+def test_a_crash_by_every_transport_is_one_incident(store: Store, order: list[str]) -> None:
     ways = {WAYS[way].provider: way for way in order}  # a provider delivers a crash once
     for way in ways.values():
         store.add([seen(way, Boot())])
@@ -195,7 +195,7 @@ LOOP = [Boot(NOON + 40 * number, 0.003 * number * (-1) ** number) for number in 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_six_boots_that_die_alike_are_six_incidents(store: Store, way: str) -> None:
+def test_six_boots_with_similar_crashes_are_six_incidents(store: Store, way: str) -> None:
     store.add([seen(way, boot) for boot in LOOP])
     assert len(incidents(store)) == len(set(incidents(store))) == 6
 
@@ -210,7 +210,7 @@ def test_six_boots_that_die_alike_are_six_incidents(store: Store, way: str) -> N
     ],
 )
 @pytest.mark.parametrize("by_boot", [True, False], ids=["boot by boot", "way by way"])
-def test_six_boots_that_come_several_ways_are_six_incidents(
+def test_six_boots_by_several_transports_are_six_incidents(
     store: Store, ways: tuple[str, ...], *, by_boot: bool
 ) -> None:
     pairs = [(boot, way) for boot in LOOP for way in ways]
@@ -230,7 +230,7 @@ def test_clones_that_a_kernel_kills_at_boot_are_as_many_incidents(store: Store) 
     assert len(set(incidents(store))) == 200
 
 
-def test_machines_that_die_alike_in_the_same_microsecond_are_as_many_incidents(store: Store) -> None:
+def test_similar_crashes_in_the_same_microsecond_are_separate_incidents(store: Store) -> None:
     for way in ("kdump", "netconsole", "syslog"):
         store.add([seen(way, Boot(host=f"clone{number}")) for number in range(3)])
     found = [(one["host"]["name"], one["event"]["id"]) for one in store.documents()]

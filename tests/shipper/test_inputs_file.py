@@ -134,7 +134,7 @@ def wholly(tmp_path: Path, text: bytes) -> Any:  # noqa: ANN401
     return one
 
 
-def test_what_was_rotated_while_nobody_looked_is_read_with_its_successor(tmp_path: Path) -> None:
+def test_a_file_rotated_while_not_reading_is_read_with_its_successor(tmp_path: Path) -> None:
     text = crash(1)
     (tmp_path / "messages.2.gz").write_bytes(gzip.compress(crash(0)))
     (tmp_path / "messages.1").write_bytes(text[:AT])
@@ -236,7 +236,7 @@ def _link(path: Path) -> str:
         return ""
 
 
-def test_what_cannot_be_read_is_said_once_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported_once_and_the_rest_continues(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "messages.fifo")
     (tmp_path / "messages.binary").write_bytes(bytes(range(1, 256)) * 40)
     (tmp_path / "messages.dangling").symlink_to(tmp_path / "nothing")
@@ -278,7 +278,7 @@ def test_files_in_new_folders_are_found(tmp_path: Path) -> None:
         until(lambda: feed.crashes)
 
 
-def test_nothing_is_noted_twice_and_nothing_of_what_is_gone(tmp_path: Path) -> None:
+def test_states_are_recorded_once_and_only_for_existing_files(tmp_path: Path) -> None:
     noted: list[dict[str, str | None]] = []
     for name, number in (("messages.1", 1), ("messages", 0)):
         (tmp_path / name).write_bytes(crash(number))

@@ -118,7 +118,7 @@ def test_records_that_are_lost_are_counted_and_the_rest_is_read() -> None:
     assert report.lost == 3
 
 
-def test_a_machine_that_boots_again_is_heard_though_its_numbers_begin_anew() -> None:
+def test_a_rebooted_machine_is_read_although_its_numbers_restart() -> None:
     to = port()
     again = [re.sub(rb"^(\d+,\d+,)(\d+)", lambda m: m[1] + str(int(m[2]) + 7).encode(), p) for p in EXTENDED]
     with netconsole(to) as feed:
@@ -128,7 +128,7 @@ def test_a_machine_that_boots_again_is_heard_though_its_numbers_begin_anew() -> 
         until(lambda: len(feed.crashes) == 2)
 
 
-def test_who_sends_too_much_is_bounded_and_others_are_not() -> None:
+def test_a_sender_that_sends_too_much_is_limited_and_others_are_not() -> None:
     to = port()
     with netconsole(to, max_rate=60_000) as feed:
         send([b"x" * 1000] * 500, to, "127.0.0.9")
@@ -140,7 +140,7 @@ def test_who_sends_too_much_is_bounded_and_others_are_not() -> None:
     ]
 
 
-def test_what_was_sent_before_the_end_is_read_to_its_end() -> None:
+def test_messages_sent_before_the_end_are_read() -> None:
     to = port()
     with netconsole(to, close_quiet=600.0) as feed:
         send([b"[    1.000000] nothing\n"] * 2000, to, "127.0.0.9", paced=False)
@@ -176,7 +176,7 @@ def test_more_senders_than_allowed_make_room_for_each_other() -> None:
         until(lambda: feed.crashes)  # without a quiet time, because its place was needed
 
 
-def test_a_socket_that_is_taken_is_said_and_datagrams_of_anything_are_survived() -> None:
+def test_a_socket_in_use_is_reported_and_invalid_datagrams_are_survived() -> None:
     to = port()
     with netconsole(to) as feed:
         until(lambda: bound(to))
@@ -328,7 +328,7 @@ PANICS = [
 ]
 
 
-def test_who_names_too_many_hosts_waits_for_himself_and_nobody_waits_for_him() -> None:
+def test_a_sender_with_too_many_hosts_delays_only_itself() -> None:
     to = port()
     udp = _protocol({"udp": {"host": f"127.0.0.1:{to}"}})
     with syslog(protocol=udp, max_new_hosts=20, close_quiet=0.5) as feed:
@@ -352,7 +352,7 @@ def test_many_hosts_of_one_sender_take_no_place_from_another_s() -> None:
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM], ids=["UDP", "TCP"])
-def test_what_syslog_sent_before_the_end_is_read_to_its_end(kind: socket.SocketKind) -> None:
+def test_syslog_messages_sent_before_the_end_are_read(kind: socket.SocketKind) -> None:
     to = port(kind)
     name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
     sent = [*PANICS[:2000], *messages(OOPS, "web-1")]
@@ -450,7 +450,7 @@ def test_a_message_says_whose_it_is(message: bytes, kernel: bool, host: str) -> 
         ),
     ],
 )
-def test_a_place_that_is_none_is_told(config: dict[str, Any], wrong: str) -> None:
+def test_an_invalid_place_is_reported(config: dict[str, Any], wrong: str) -> None:
     import msgspec  # noqa: PLC0415
 
     with pytest.raises(msgspec.ValidationError, match=re.escape(wrong)):

@@ -121,7 +121,7 @@ def test_text_that_is_hostile_stays_text(machine: Machine) -> None:
     assert not any("\x1b" in line.text for crash in feed.crashes.values() for line in crash.report.lines)
 
 
-def test_what_cannot_be_read_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "AGAIN", 0.2)
     with running(JournalInput, paths=[str(tmp_path / "nowhere")]) as feed:
         until(lambda: feed.said)
@@ -136,7 +136,7 @@ def test_without_journalctl_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert feed.said == ["journalctl is not installed; the journal is not read"]
 
 
-def test_a_cursor_that_leads_nowhere_begins_anew(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_cursor_begins_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "AGAIN", 0.2)
     machine.write(PANIC)
     at = {str(machine.folder): "no cursor"}

@@ -87,7 +87,7 @@ def test_a_log_is_not_read_while_it_is_written_however_slowly(tmp_path: Path) ->
     assert feed.said == []
 
 
-def test_what_a_file_server_does_not_tell_of_is_found_in_time(
+def test_files_without_change_notifications_are_found_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So are folders beyond the limit of watches, which is logged once."""
@@ -104,7 +104,7 @@ def test_what_a_file_server_does_not_tell_of_is_found_in_time(
     assert "fs.inotify" in told
 
 
-def test_a_folder_that_is_not_there_is_said_once_and_read_once_it_is(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported_once_and_read_when_it_exists(tmp_path: Path) -> None:
     with watching(tmp_path / "crash", every=0.1) as feed:
         until(lambda: feed.said)
         assert feed.said == [f"{tmp_path}/crash: does not exist yet; nothing is read there until it does"]
@@ -170,7 +170,7 @@ def test_a_flattened_dump_says_how_it_becomes_a_plain_one(tmp_path: Path) -> Non
     ],
     ids=["vmss", "vmrs"],
 )
-def test_what_a_hypervisor_saves_says_what_to_do_instead(tmp_path: Path, header: bytes, words: str) -> None:
+def test_a_dump_of_a_hypervisor_is_reported_with_advice(tmp_path: Path, header: bytes, words: str) -> None:
     assert re.match(f"{words}, which is not read: .* kdump leaves in the guest", refused(tmp_path, header))
 
 

@@ -81,7 +81,7 @@ def test_a_crash_is_read_from_the_records_and_how_far_is_kept(tmp_path: Path) ->
     ],
     ids=["some lost", "none", "another boot", "first start"],
 )
-def test_what_was_overwritten_while_nobody_read_is_told(tmp_path: Path, before: str, told: str) -> None:
+def test_records_overwritten_while_not_reading_are_reported(tmp_path: Path, before: str, told: str) -> None:
     path = str(tmp_path / "kmsg")
     records = [record for record in whole() if sequence(record) >= 9]
     with pipe(tmp_path) as descriptor, running(KmsgInput, {path: before}, path=path, close_quiet=1.0) as feed:
@@ -90,7 +90,7 @@ def test_what_was_overwritten_while_nobody_read_is_told(tmp_path: Path, before: 
     assert feed.said == ([f"{path}: {told}"] if told else [])
 
 
-def test_what_was_overwritten_while_it_reads_is_counted_in_the_crash(tmp_path: Path) -> None:
+def test_records_overwritten_while_reading_are_counted_in_the_crash(tmp_path: Path) -> None:
     records = whole()
     at = next(number for number, record in enumerate(records) if b"Call Trace" in record)
     path = str(tmp_path / "kmsg")
@@ -115,7 +115,7 @@ def test_an_oops_that_the_machine_is_stopped_after_is_not_lost(tmp_path: Path) -
         ("file", "is not a device; a file is read with type: file"),
     ],
 )
-def test_what_is_no_kmsg_is_told(tmp_path: Path, kind: str, told: str) -> None:
+def test_a_file_that_is_not_kmsg_is_reported(tmp_path: Path, kind: str, told: str) -> None:
     path = tmp_path / "kmsg"
     if kind == "file":
         path.write_text("1,2,3,-;x\n")

@@ -58,7 +58,7 @@ def test_compressed_logs_are_read_as_they_are_whatever_their_name(tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_of_a_cut_file_what_is_there_is_read_and_then_the_damage_told(tmp_path: Path, kind: str) -> None:
+def test_a_truncated_file_is_read_to_its_end_and_reported(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "log"
     noise = os.urandom(400_000)  # so that the cut comes after the crash
     path.write_bytes(PACK[kind](LOG + b"\n" + noise)[:-200_000])
@@ -71,7 +71,7 @@ def test_of_a_cut_file_what_is_there_is_read_and_then_the_damage_told(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_what_follows_packed_text_is_told_and_the_text_is_read(tmp_path: Path, kind: str) -> None:
+def test_data_after_compressed_text_is_reported_and_the_text_is_read(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "log"
     for after in (b"junk", b"more junk than any header is long", b"\x1f", b"\0" * 512 + b"junk"):
         path.write_bytes(PACK[kind](LOG) + after)
@@ -86,7 +86,7 @@ def test_what_follows_packed_text_is_told_and_the_text_is_read(tmp_path: Path, k
     assert len(titles(path)) == 1
 
 
-def test_a_pipe_a_socket_or_a_device_is_told_and_not_opened(tmp_path: Path) -> None:
+def test_a_pipe_a_socket_or_a_device_is_reported_and_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
@@ -107,7 +107,7 @@ def test_a_descriptor_s_pipe_is_read() -> None:
 
 
 @pytest.mark.parametrize("content", [b"\x7fE", b"KDUMQ   " + bytes(5000), b"not a dump\n"])
-def test_what_has_a_dump_s_name_and_is_none_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_file_with_a_dump_s_name_that_is_not_one_is_reported(tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "127.0.0.1-2021-04-29-20:32:26"
     folder.mkdir()
     (folder / "vmcore").write_bytes(content)
@@ -120,7 +120,7 @@ def test_standard_input_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(titles("-")) == 1
 
 
-def test_what_cannot_be_read_says_why_and_what_to_do(tmp_path: Path) -> None:
+def test_the_reason_of_an_unreadable_file_and_advice_are_given(tmp_path: Path) -> None:
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "binary").write_bytes(bytes(range(256)) * 100)
     (tmp_path / "zeros").write_bytes(bytes(10_000))
@@ -151,7 +151,7 @@ def test_a_log_without_a_crash_is_no_fault(tmp_path: Path) -> None:
     assert titles(path) == []
 
 
-def test_what_kdump_saved_last_is_what_the_machine_died_of(tmp_path: Path) -> None:
+def test_the_last_crash_that_kdump_saved_is_the_fatal_one(tmp_path: Path) -> None:
     oops = LOGS / "transports" / "vmcore-dmesg-6.1-null_read.txt"
     plain = tmp_path / "null_read.log"
     plain.write_bytes(oops.read_bytes().split(b"---[ end trace")[0])
@@ -232,7 +232,7 @@ def test_the_provider_shows_in_the_name(name: str, provider: str) -> None:
     assert origin_of(name, BASE).provider == provider
 
 
-def test_of_a_kdump_folder_only_the_crash_s_log_is_read(
+def test_only_the_crash_s_log_of_a_kdump_folder_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log inside the dump is preferred to a saved log, if it can be read."""
@@ -256,7 +256,7 @@ def test_of_a_kdump_folder_only_the_crash_s_log_is_read(
     ]
 
 
-def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -> None:
+def test_folders_are_walked_by_name_and_files_that_are_not_logs_are_reported(tmp_path: Path) -> None:
     (tmp_path / "b" / "c").mkdir(parents=True)
     (tmp_path / "b" / "z.log").write_bytes(LOG)
     (tmp_path / "b" / "c" / "a.log").write_bytes(LOG)
@@ -272,7 +272,7 @@ def test_folders_are_walked_by_name_and_what_is_no_log_is_told(tmp_path: Path) -
     }
 
 
-def test_what_is_renamed_while_a_folder_is_walked_is_read_under_its_new_name(tmp_path: Path) -> None:
+def test_a_file_renamed_during_the_walk_is_read_under_its_new_name(tmp_path: Path) -> None:
     saved = tmp_path / "127.0.0.1-2021-04-29-20:32:26"
     moved = tmp_path / "moved"
     for folder in (saved, moved):
@@ -314,7 +314,9 @@ def test_a_tree_deeper_than_a_path_is_long_is_walked_as_far_as_paths_go(
             os.rmdir("d")  # noqa: PTH106
 
 
-def test_a_fault_of_the_grammar_is_told_and_what_came_before_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_grammar_is_reported_and_earlier_crashes_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     path = LOGS / "transports" / "vmcore-dmesg-6.1-sysrq-c.txt"
     (good,) = (crash.report for crash in read(str(path), BASE))
 

@@ -83,7 +83,7 @@ def test_the_service_holds_no_more_than_a_batch_of_a_file(file: Path, feed: Stor
     assert feed.positions() == {"file": "read"}
 
 
-def test_what_a_damaged_file_gave_is_stored_and_its_position_is_not(file: Path, feed: StoreFeed) -> None:
+def test_crashes_of_a_damaged_file_are_stored_without_its_position(file: Path, feed: StoreFeed) -> None:
     def crashes() -> Iterator[Crash]:
         for number, crash in enumerate(read(str(file), feed.origin)):
             if number == DOCUMENTS + 7:

@@ -135,14 +135,12 @@ def test_no_cell_of_csv_is_a_formula(tmp_path: Path, host: str, shown: str) -> N
     assert row["host"] == shown
 
 
-def test_a_moment_that_is_none_is_said(kpanic: Run) -> None:
+def test_an_invalid_time_is_reported(kpanic: Run) -> None:
     assert "expected today, yesterday" in kpanic("list", "--since", "tomorrow", code=2)[1]
 
 
 @pytest.mark.parametrize("arguments", [("last",), ("list", "--all"), ("signatures",)])
-def test_what_is_shown_fits_the_terminal_and_keeps_names_whole(
-    kpanic: Run, arguments: tuple[str, ...]
-) -> None:
+def test_tables_fit_the_terminal_and_do_not_split_names(kpanic: Run, arguments: tuple[str, ...]) -> None:
     lines = on_screen(kpanic, *arguments)
     assert [line for line in lines if len(line) > 80 and " " in line.strip()] == []
     text = "\n".join(lines)

@@ -410,7 +410,9 @@ def test_a_sick_output_delays_no_healthy_one(opensearch: Engine, store: Store, n
     assert opensearch.count(f"logs-kernel.panic-{namespace}") == 500
 
 
-def test_what_an_engine_holds_delays_nothing_new(engine: Engine, store: Store, namespace: str) -> None:
+def test_documents_held_by_an_engine_do_not_delay_new_ones(
+    engine: Engine, store: Store, namespace: str
+) -> None:
     held, healthy = (f"logs-kernel.panic-{name}" for name in (namespace, f"{namespace}x"))
     list(setup_index_management(output_of(engine)))
     engine.ask("PUT", f"/_data_stream/{held}")

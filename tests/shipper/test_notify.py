@@ -96,7 +96,7 @@ notify.targets:
 
 
 @pytest.mark.process
-def test_a_new_signature_is_told_once_through_an_outage_and_a_restart(tmp_path: Path) -> None:
+def test_a_new_signature_is_reported_once_despite_an_outage_and_a_restart(tmp_path: Path) -> None:
     web, mail, slack = Web(), Mail(), Slack(tmp_path)
     (tmp_path / "slack").write_text(f"slack://{TOKENS}\n")
     (tmp_path / "slack").chmod(0o600)
@@ -221,18 +221,18 @@ def test_the_first_crash_of_a_signature_is_news_and_the_next_is_not(arrivals: Ar
     assert arrivals.arrive("web2") == []
 
 
-def test_the_same_crash_by_another_way_is_told_once(arrivals: Arrivals) -> None:
+def test_the_same_crash_by_another_transport_is_reported_once(arrivals: Arrivals) -> None:
     assert arrivals.arrive("web1", NULL, provider="netconsole") == ["new-signature", "watched-cause"]
     assert arrivals.arrive("web1", NULL, provider="pstore", again=True) == []
     assert arrivals.arrive("web1", NULL) == ["watched-cause"]
 
 
-def test_history_is_never_told_and_its_signatures_are_known(arrivals: Arrivals) -> None:
+def test_history_is_never_reported_and_its_signatures_are_known(arrivals: Arrivals) -> None:
     assert arrivals.arrive("web1", NULL, history=True) == []
     assert arrivals.arrive("web1", NULL) == ["watched-cause"]
 
 
-def test_an_outbreak_is_told_with_the_host_that_makes_it_one(arrivals: Arrivals) -> None:
+def test_an_outbreak_is_reported_with_the_host_that_makes_it_one(arrivals: Arrivals) -> None:
     assert [arrivals.arrive(host) for host in ("web1", "web1", "web2")] == [["new-signature"], [], []]
     (outbreak,) = arrivals.fired("web3")
     assert (outbreak.rule.id, outbreak.counted) == ("outbreak", 3)
@@ -243,11 +243,11 @@ def test_hosts_that_nothing_names_make_no_outbreak(arrivals: Arrivals) -> None:
     assert [arrivals.arrive("") for _ in range(4)] == [["new-signature"], [], [], []]
 
 
-def test_the_third_crash_of_a_host_within_a_day_is_told(arrivals: Arrivals) -> None:
+def test_the_third_crash_of_a_host_within_a_day_is_reported(arrivals: Arrivals) -> None:
     assert [arrivals.arrive("web1") for _ in range(4)] == [["new-signature"], [], ["repeating-host"], []]
 
 
-def test_what_the_triage_file_ignores_is_not_told(tmp_path: Path) -> None:
+def test_ignored_faults_of_the_triage_file_are_not_reported(tmp_path: Path) -> None:
     ignored = Entry(title="*boom_null_read", status="ignored")
     made = Arrivals(tmp_path, (ignored,))
     with made.store:
@@ -317,7 +317,7 @@ def test_a_token_before_a_colon_is_hidden_too() -> None:
         ("<IRQ> usb@3f980000 a[1] <0>", "<IRQ> usb@3f980000 a[1] <0>"),
     ],
 )
-def test_what_a_crash_says_calls_nobody_and_links_nowhere(text: str, shown: str) -> None:
+def test_text_of_a_crash_makes_no_mentions_and_no_links(text: str, shown: str) -> None:
     assert inert(text) == shown
 
 

@@ -51,7 +51,7 @@ def nobody(private: Path) -> Iterator[None]:  # noqa: ARG001 - made first
 
 
 @pytest.mark.usefixtures("nobody")
-def test_what_may_not_be_read_is_said_with_what_would_do(private: Path) -> None:
+def test_a_file_without_permission_is_reported_with_advice(private: Path) -> None:
     (line,) = unreadable([str(private)])
     assert line.startswith(
         f"{private}: cannot be read by this user: Permission denied; it needs CAP_DAC_READ"
@@ -60,12 +60,12 @@ def test_what_may_not_be_read_is_said_with_what_would_do(private: Path) -> None:
 
 
 @pytest.mark.usefixtures("nobody")
-def test_what_may_not_be_written_is_said(private: Path) -> None:
+def test_a_file_that_may_not_be_written_is_reported(private: Path) -> None:
     (line,) = unwritable(private / "a" / "b")
     assert line == f"{private}/a/b: cannot be made: {private} cannot be written by this user"
 
 
-def test_a_folder_that_would_have_to_be_made_below_a_file_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_would_be_inside_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (line,) = unwritable(tmp_path / "file" / "kpanic.db")
     assert line.endswith(f"cannot be made: {tmp_path}/file is not a folder")
@@ -73,7 +73,7 @@ def test_a_folder_that_would_have_to_be_made_below_a_file_is_said(tmp_path: Path
     assert not (tmp_path / "new").exists()
 
 
-def test_an_address_that_another_has_is_said() -> None:
+def test_an_address_in_use_is_reported() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
         where = other.getsockname()

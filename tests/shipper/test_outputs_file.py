@@ -64,7 +64,7 @@ def test_a_line_that_a_crash_left_unfinished_is_cut_off(path: Path) -> None:
     assert incidents(path) == ["v1-a-000000", "v1-a-000001"]
 
 
-def test_a_file_moved_away_is_started_anew(path: Path) -> None:
+def test_a_file_that_was_moved_away_is_created_again(path: Path) -> None:
     output = FileOutput(FileConfig(path=str(path)))
     output.send([stored(0, "a")])
     path.rename(path.with_suffix(".1"))
@@ -102,7 +102,7 @@ def test_a_batch_is_found_in_a_file_that_is_moved_on_while_it_is_looked_for(
     assert path.read_bytes() == b""
 
 
-def test_no_more_is_written_at_once_than_is_read_again(path: Path) -> None:
+def test_writes_are_not_larger_than_reads(path: Path) -> None:
     documents = [stored(number, "a", cause_detail="x" * 1_000_000) for number in range(20)]
     outcomes = FileOutput(FileConfig(path=str(path))).send(documents)
     written = sum(outcome.status is DeliveryStatus.DELIVERED for outcome in outcomes)
@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_no_half_batch(path: Path) -> None:
     assert incidents(path) == [f"v1-a-{number:06}" for number in range(9)]
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "none").write_text("")
     output = FileOutput(FileConfig(path=str(tmp_path / "none" / "panics")))
     for action in (output.check, lambda: output.send(batch(1, "a"))):
@@ -158,7 +158,7 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
-def test_standard_output_takes_lines_and_a_closed_pipe_is_said() -> None:
+def test_standard_output_takes_lines_and_a_closed_pipe_is_reported() -> None:
     program = """
 from kpanic.shipper.api import Unavailable
 from kpanic.shipper.outputs.stdout import StdoutConfig, StdoutOutput

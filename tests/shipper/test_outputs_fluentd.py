@@ -117,7 +117,7 @@ def test_shared_key_user_and_password_are_proved(
         ({}, "asks for a shared key; set shared_key"),
     ],
 )
-def test_a_wrong_key_or_user_delivers_nothing_and_is_said(
+def test_a_wrong_key_or_user_delivers_nothing_and_is_reported(
     receiver: Callable[..., Receiver],
     connect: Callable[..., FluentdOutput],
     namespace: str,
@@ -144,7 +144,7 @@ def test_a_receiver_that_does_not_know_the_key_is_not_trusted(
         connect(host, shared_key="the key").send(batch(1, namespace))
 
 
-def test_a_receiver_without_security_is_said(
+def test_a_receiver_without_security_is_reported(
     receiver: Callable[..., Receiver], connect: Callable[..., FluentdOutput], namespace: str
 ) -> None:
     there = receiver()
@@ -387,7 +387,7 @@ def test_a_receiver_that_comes_and_goes_rejects_nothing(
 
 
 @pytest.mark.timed
-def test_a_receiver_that_takes_and_says_nothing_rejects_nothing(
+def test_a_receiver_that_accepts_without_an_answer_rejects_nothing(
     connect: Callable[..., FluentdOutput], namespace: str
 ) -> None:
     def silent(client: socket.socket) -> None:

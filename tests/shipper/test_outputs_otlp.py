@@ -179,7 +179,7 @@ def receiver() -> Iterator[tuple[Receiver, Callable[..., OtlpOutput]]]:
     server.stop(None)
 
 
-def test_a_partial_success_rejects_what_is_refused_and_delivers_the_rest(
+def test_a_partial_success_rejects_the_refused_documents_and_delivers_the_rest(
     receiver: tuple[Receiver, Callable[..., OtlpOutput]], namespace: str
 ) -> None:
     answering, make = receiver

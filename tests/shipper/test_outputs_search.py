@@ -66,7 +66,7 @@ def test_documents_are_delivered_whole(
     assert ingested > "2026"
 
 
-def test_what_is_shipped_twice_is_there_once(
+def test_a_crash_shipped_twice_is_stored_once(
     engine: Engine, connect: Callable[..., BulkOutput], stream: str, namespace: str
 ) -> None:
     documents = batch(300, namespace)
@@ -87,7 +87,7 @@ def test_each_signature_leaves_one_document(
     assert {hit["_source"]["title"] for hit in hits} == {"sysrq_handle_crash"}
 
 
-def test_a_seeded_signature_pages_nobody(
+def test_a_seeded_signature_does_not_alert(
     engine: Engine, connect: Callable[..., BulkOutput], stream: str, namespace: str
 ) -> None:
     del stream
@@ -241,7 +241,7 @@ def test_an_engine_that_hangs_is_left_after_the_timeout(
     assert time.monotonic() - started < 20  # it does not answer for 30 s
 
 
-def test_what_was_settled_before_the_engine_went_stays_settled(
+def test_documents_settled_before_the_engine_stopped_stay_settled(
     proxy: HttpProxy, connect: Callable[..., BulkOutput], stream: str, namespace: str, engine: Engine
 ) -> None:
     proxy.plan += [None, Answer(503)]
@@ -303,7 +303,9 @@ def test_a_blocked_index_is_waited_for(
     assert statuses(output.send(batch(5, namespace))) == {DeliveryStatus.DELIVERED: 5}
 
 
-def test_nobody_there_is_said_in_a_line(connect: Callable[..., BulkOutput], namespace: str) -> None:
+def test_an_unreachable_server_is_reported_in_one_line(
+    connect: Callable[..., BulkOutput], namespace: str
+) -> None:
     output = connect("http://127.0.0.1:9")
     for action in (lambda: output.send(batch(2, namespace)), output.check):
         with pytest.raises(Unavailable, match=r"http://127.0.0.1:9: Connection refused$"):

@@ -132,7 +132,7 @@ def test_a_user_who_may_only_create_documents_is_enough(
     assert output.check() == f"Elasticsearch at {secured.node.url}: reached"
 
 
-def test_a_user_who_may_not_write_keeps_everything_and_is_said(
+def test_a_user_who_may_not_write_keeps_everything_and_is_reported(
     secured: Secured, connect: Callable[..., ElasticsearchOutput], namespace: str
 ) -> None:
     output = connect("reader")
@@ -144,7 +144,7 @@ def test_a_user_who_may_not_write_keeps_everything_and_is_said(
     assert secured.node.count(f"logs-kernel.panic-{namespace}") == 0
 
 
-def test_a_user_who_may_not_set_up_is_told(connect: Callable[..., ElasticsearchOutput]) -> None:
+def test_a_user_who_may_not_set_up_is_reported(connect: Callable[..., ElasticsearchOutput]) -> None:
     with pytest.raises(ValueError, match=r"index template kernel-panic: 403: action .* \[writer\]"):
         list(setup_index_management(connect("writer")))
 
@@ -156,7 +156,7 @@ def test_a_user_who_may_not_set_up_is_told(connect: Callable[..., ElasticsearchO
         ("wrong", "does not know this user or password"),
     ],
 )
-def test_a_user_who_ships_may_not_arm_again_and_is_told(
+def test_a_user_who_ships_may_not_re_arm_and_is_reported(
     secured: Secured,
     connect: Callable[..., ElasticsearchOutput],
     tmp_path: Path,
@@ -177,7 +177,7 @@ def test_a_user_who_ships_may_not_arm_again_and_is_told(
 
 
 @pytest.mark.parametrize("user", ["writer", "nobody"])
-def test_a_wrong_password_keeps_everything_and_is_said(
+def test_a_wrong_password_keeps_everything_and_is_reported(
     connect: Callable[..., ElasticsearchOutput], namespace: str, user: str
 ) -> None:
     output = connect(user, password="wrong-pass", password_file="")  # noqa: S106
@@ -211,19 +211,17 @@ def test_a_certificate_for_another_name_is_trusted_only_when_names_do_not_matter
     assert {outcome.status for outcome in outcomes} == {DeliveryStatus.DELIVERED}
 
 
-def test_an_authority_that_is_no_file_is_said(connect: Callable[..., ElasticsearchOutput]) -> None:
+def test_an_authority_that_is_not_a_file_is_reported(connect: Callable[..., ElasticsearchOutput]) -> None:
     with pytest.raises(ValueError, match=r"ssl.certificate_authorities: /nowhere/ca.pem: No such file"):
         connect("writer", ssl={"certificate_authorities": ["/nowhere/ca.pem"]})
 
 
-def test_a_password_file_that_is_not_there_is_said(connect: Callable[..., ElasticsearchOutput]) -> None:
+def test_a_missing_password_file_is_reported(connect: Callable[..., ElasticsearchOutput]) -> None:
     with pytest.raises(ValueError, match=r"password_file: /nowhere/password: No such file"):
         connect("writer", password_file="/nowhere/password")  # noqa: S106
 
 
-def test_tls_that_is_not_verified_works_when_told_so(
-    connect: Callable[..., ElasticsearchOutput], namespace: str
-) -> None:
+def test_unverified_tls_works_on_request(connect: Callable[..., ElasticsearchOutput], namespace: str) -> None:
     output = connect("writer", ssl={"verification_mode": "none"})
     assert {outcome.status for outcome in output.send(batch(5, namespace))} == {DeliveryStatus.DELIVERED}
 
@@ -237,7 +235,7 @@ def test_plain_http_to_a_tls_port_keeps_everything(
 
 
 @pytest.mark.parametrize("fault", ["password", "authority"])
-def test_what_was_held_arrives_once_the_setting_is_mended(
+def test_held_documents_arrive_once_the_setting_is_fixed(
     secured: Secured,
     connect: Callable[..., ElasticsearchOutput],
     namespace: str,

@@ -58,7 +58,7 @@ def test_root_becomes_the_owner_of_the_store_and_still_reads_its_own_files(
     assert (services / "panics.ndjson").read_text().count("\n") == 1
 
 
-def test_what_the_owner_may_not_write_is_not_written(services: Path, tmp_path: Path) -> None:
+def test_files_that_the_owner_may_not_write_are_not_written(services: Path, tmp_path: Path) -> None:
     secret = tmp_path / "console.log"
     secret.write_bytes(OOPS)
     tmp_path.chmod(0o755)

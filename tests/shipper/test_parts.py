@@ -179,7 +179,7 @@ def test_borders_may_lie_anywhere_in_a_console(tmp_path: Path, apart: int) -> No
         ),
     ],
 )
-def test_what_does_not_part_is_read_again_as_one(
+def test_an_indivisible_file_is_read_again_as_a_whole(
     console: str, again: list[tuple[int, int | None]], tmp_path: Path
 ) -> None:
     path = tmp_path / "console.log"

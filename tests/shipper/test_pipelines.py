@@ -58,7 +58,7 @@ def test_the_kpanic_yml_beside_it_is_one(
 
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
-def test_what_the_journal_needs_is_our_own_configuration(
+def test_the_configuration_for_the_journal_is_exported(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KPANIC_PASSWORD", "secret")

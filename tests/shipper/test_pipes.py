@@ -103,7 +103,7 @@ def _unread(pipe: Any) -> int:  # noqa: ANN401
     return left[0]
 
 
-def test_whoever_reads_may_go_and_the_end_is_without_a_word() -> None:
+def test_a_reader_that_closes_the_pipe_ends_it_silently() -> None:
     with started("--close-quiet", "0.2") as process:
         assert process.stdin
         assert process.stdout
@@ -173,7 +173,7 @@ class Gathered:
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.integers(1, len(OOPS)), max_size=6).map(sorted), st.booleans())
-def test_where_the_pipe_cuts_changes_nothing(cuts: list[int], in_json: bool) -> None:  # noqa: FBT001
+def test_the_chunks_of_a_pipe_change_nothing(cuts: list[int], in_json: bool) -> None:  # noqa: FBT001
     text = b"\n".join(records(OOPS, words="message", host="web-1")) if in_json else OOPS
     whole, pieces = Gathered(), Gathered()
     for gathered, places in ((whole, [0, len(text)]), (pieces, [0, *cuts, len(text)])):

@@ -72,7 +72,7 @@ def test_records_go_once_every_output_has_their_crash_and_nothing_else_goes(fold
     assert feed.said == []
 
 
-def test_what_the_last_run_read_goes_too(folder: Path) -> None:
+def test_documents_of_the_last_run_are_sent_too(folder: Path) -> None:
     with looking(folder) as first:
         until(lambda: first.saved)
     with looking(folder, first.saved, unlink=True) as second:
@@ -82,7 +82,7 @@ def test_what_the_last_run_read_goes_too(folder: Path) -> None:
     assert second.kept == []
 
 
-def test_records_without_a_crash_and_what_cannot_be_unpacked_or_read_are_left_and_said_once(
+def test_records_that_have_no_crash_or_are_unreadable_are_left_and_reported_once(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "a").mkdir()

@@ -209,7 +209,7 @@ def test_the_host_of_an_object_comes_from_its_url(kpanic: Run, s3: str) -> None:
     )
 
 
-def test_what_was_shipped_and_did_not_change_is_not_read_again(kpanic: Run, s3: str) -> None:
+def test_unchanged_shipped_files_are_not_read_again(kpanic: Run, s3: str) -> None:
     _, said = kpanic("ship", "--dry-run", s3)
     assert "5 files: 5 new, 0 shipped before" in said
     _, said = kpanic("ship", s3)
@@ -243,7 +243,9 @@ def test_workers_of_a_scheduler_read_objects_with_their_own_credentials(
         dask.stop()
 
 
-def test_a_store_that_refuses_or_has_nothing_there_is_told_without_its_secrets(kpanic: Run, s3: str) -> None:
+def test_an_object_store_that_refuses_or_lacks_an_object_is_reported_without_secrets(
+    kpanic: Run, s3: str
+) -> None:
     _, said = kpanic("parse", f"{s3}/nothing.log", "s3://nowhere/x", code=1)
     assert said.splitlines() == [
         f"kpanic: {s3}/nothing.log: does not exist",

@@ -157,14 +157,14 @@ def test_pages_of_an_engine_s_answer_follow_each_other_without_a_gap(
     output.close()
 
 
-def test_an_engine_that_is_not_there_is_told_with_what_to_do(kpanic: Run) -> None:
+def test_an_unreachable_engine_is_reported_with_advice(kpanic: Run) -> None:
     _, err = kpanic("report", "--from", "opensearch", "-E", "output.opensearch.hosts=127.0.0.1:9", code=1)
     assert "opensearch: http://127.0.0.1:9: " in err
     assert "without --from the store of this machine is read" in err
     assert not list(kpanic.folder.glob("*.html"))
 
 
-def test_what_cannot_be_read_from_is_told(kpanic: Run) -> None:
+def test_an_unreadable_source_is_reported(kpanic: Run) -> None:
     assert "output.opensearch is not configured" in kpanic("report", "--from", "opensearch", code=2)[1]
     _, err = kpanic("report", "--from", "file", "-E", "output.file.path=x", code=2)
     assert "--from takes opensearch or elasticsearch" in err
@@ -212,7 +212,7 @@ def test_it_writes_to_standard_output_and_into_pipes(kpanic: Run) -> None:
     assert pipe.is_fifo()
 
 
-def test_a_target_that_cannot_be_written_is_told_and_nothing_else_is_touched(kpanic: Run) -> None:
+def test_a_target_that_cannot_be_written_is_reported_and_nothing_else_is_touched(kpanic: Run) -> None:
     kpanic("ship", LOGS / "story")
     for target in ("no/such/folder.html", "."):
         assert f"{target}: cannot be written: " in kpanic("report", "-o", target, code=1)[1]
@@ -225,7 +225,7 @@ def test_a_target_that_cannot_be_written_is_told_and_nothing_else_is_touched(kpa
     assert sorted(path.name for path in kpanic.folder.iterdir()) == ["link.html", "store", "there.html"]
 
 
-def test_the_figures_go_where_they_are_told(kpanic: Run) -> None:
+def test_the_figures_go_to_the_given_file(kpanic: Run) -> None:
     kpanic("ship", LOGS / "story")
     printed = json.loads(kpanic("report", "--format", "json")[0])
     kpanic("report", "--format", "json", "-o", "figures.json")

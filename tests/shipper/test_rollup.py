@@ -265,7 +265,7 @@ def test_without_totals_of_late_all_documents_are_asked(
     assert cluster.with_totals() is None
 
 
-def test_what_was_deleted_is_forgotten_when_all_is_counted_again(cluster: Cluster) -> None:
+def test_deleted_crashes_are_forgotten_by_a_full_count(cluster: Cluster) -> None:
     cluster.receive(60, START)
     cluster.count(START)
     before = cluster.of_all()

@@ -234,7 +234,7 @@ def test_messages_that_wait_are_within_the_memory_and_an_honest_sender_has_room(
     assert memory.held == before
 
 
-def test_what_the_kernel_drops_is_counted() -> None:
+def test_datagrams_that_the_kernel_drops_are_counted() -> None:
     feed = Feed()
     with receiving(feed, buffer=4096) as (inbox, send_one):
         for _ in range(1000):
@@ -276,7 +276,7 @@ def test_a_rate_is_kept_and_what_is_above_it_is_counted() -> None:
     assert feed.said[0] == "127.0.0.9: sends more than max_rate; what is above is dropped"
 
 
-def test_who_was_heard_before_and_sends_little_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_sender_with_little_traffic_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     inbox = Inbox(Feed(), AllowedSenders(["0.0.0.0/0"]), 1 << 30, 10_000, 65_535)
@@ -405,7 +405,7 @@ def test_a_receiver_that_fails_has_its_input_fail(monkeypatch: pytest.MonkeyPatc
             inbox.work(lambda *_: True)
 
 
-def test_a_quadratic_datagram_keeps_no_other_sender_from_being_heard() -> None:
+def test_a_slow_datagram_does_not_block_other_senders() -> None:
     to = port()
     with netconsole(to) as feed:
         for number in range(3, 9):
@@ -416,7 +416,7 @@ def test_a_quadratic_datagram_keeps_no_other_sender_from_being_heard() -> None:
         assert time.process_time() - began < 5
 
 
-def test_idle_connections_of_one_sender_shut_nobody_out() -> None:
+def test_idle_connections_of_one_sender_block_no_other() -> None:
     to = port(socket.SOCK_STREAM)
     tcp = {"host": f"127.0.0.1:{to}", "max_connections": 20}
     crash = b"".join(message + b"\n" for message in messages(OOPS, "web-1"))
@@ -453,7 +453,7 @@ def test_idle_connections_of_one_sender_shut_nobody_out() -> None:
         (b"1 open 85 relp_version=0\nrelp_software=librelp\n", "speaks RELP, which this input does not"),
     ],
 )
-def test_what_is_not_plain_syslog_is_said_and_counted(sent: bytes, said: str) -> None:
+def test_data_other_than_plain_syslog_is_reported_and_counted(sent: bytes, said: str) -> None:
     to = port(socket.SOCK_STREAM)
     with syslog(protocol=_protocol({"tcp": {"host": f"127.0.0.1:{to}"}})) as feed:
         until(lambda: opens(to))
@@ -512,7 +512,7 @@ def test_a_record_of_messagepack_that_json_does_not_have_costs_no_crash(record: 
     assert [report.process.pid for report in found] == [1001]
 
 
-def test_names_of_invented_senders_stop_nobody_for_long() -> None:
+def test_names_of_invented_senders_block_no_sender_for_long() -> None:
     ended = threading.Event()
     names = SenderNames(DnsConfig(timeout=0.5), 100, "here.x", lambda _: str(ended.wait(30)))
     try:

@@ -142,7 +142,7 @@ def test_after_a_quiet_time_the_boot_is_still_known(service: Service) -> None:
     assert document["kernel"]["panic"]["timestamp_source"] == "rtc"
 
 
-def test_who_is_not_allowed_is_not_heard(service: Service) -> None:
+def test_senders_that_are_not_allowed_are_ignored(service: Service) -> None:
     with service.running():
         until(lambda: "running" in service.said())
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -213,7 +213,7 @@ def test_a_hangup_reads_the_configuration_again(service: Service) -> None:
     assert service.documents()[0]["tags"] == ["later"]
 
 
-def test_a_wrong_configuration_is_said_and_what_ran_goes_on(service: Service) -> None:
+def test_a_wrong_configuration_is_reported_and_the_previous_one_stays_in_effect(service: Service) -> None:
     with service.running() as process:
         until(lambda: "running" in service.said())
         right = service.config.read_text()
@@ -354,7 +354,7 @@ output:
         assert process.wait(60) == 0
 
 
-def test_systemd_is_told_that_it_is_ready_alive_and_stopping(service: Service) -> None:
+def test_systemd_is_notified_of_ready_alive_and_stopping(service: Service) -> None:
     path = service.folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(path))
@@ -369,7 +369,7 @@ def test_systemd_is_told_that_it_is_ready_alive_and_stopping(service: Service) -
                 rest.append(systemd.recv(100))
 
 
-def test_its_own_log_is_json_when_nobody_looks(service: Service) -> None:
+def test_its_own_log_is_json_without_a_terminal(service: Service) -> None:
     (service.crash / "127.0.0.1-2022-01-01-00:00:00").mkdir()
     (service.crash / "127.0.0.1-2022-01-01-00:00:00" / "vmcore-dmesg.txt").touch()
     with service.running():

@@ -392,7 +392,9 @@ def test_watches_go_to_elasticsearch_unless_kibana_has_the_rules(server: StandIn
     assert len(server.rules) == len(names)
 
 
-def test_a_real_engine_without_alerting_is_said_and_the_rest_goes_on(engine: Engine, kpanic: Run) -> None:
+def test_a_real_engine_without_alerting_is_reported_and_the_rest_continues(
+    engine: Engine, kpanic: Run
+) -> None:
     lacks = {"opensearch": "no alerting plugin", "elasticsearch": "no Watcher"}[engine.product]
     out, _ = kpanic("setup", *keys(**{f"output__{engine.product}__hosts": engine.url}))
     assert f"{engine.product}: index template kernel-panic: " in out
@@ -470,7 +472,7 @@ def test_a_cause_that_no_crash_has_is_doubted(kpanic: Run) -> None:
         (["-E", "setup.alerts.outbreak_hosts=0"], "-E setup.alerts.outbreak_hosts: expected a whole number"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(kpanic: Run, arguments: list[str], said: str) -> None:
+def test_impossible_options_give_one_clear_line(kpanic: Run, arguments: list[str], said: str) -> None:
     _, err = kpanic("setup", *arguments, code=2)
     (line,) = err.splitlines()
     assert line.startswith(f"kpanic: {said}")

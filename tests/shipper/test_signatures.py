@@ -103,7 +103,7 @@ def _greet(other: socket.socket) -> None:
             client.sendall(b"This is no web\r\n")
 
 
-def test_what_the_triage_file_says_is_shown(kpanic: Run) -> None:
+def test_entries_of_the_triage_file_are_shown(kpanic: Run) -> None:
     (kpanic.folder / "triage.yml").write_text(
         f"- signature: {SYSRQ}\n  status: fixed\n  fixed_in: 9.0\n  ticket: OPS-1\n  owner: me\n  note: ha\n"
     )
@@ -126,7 +126,7 @@ def test_what_the_triage_file_says_is_shown(kpanic: Run) -> None:
         (("--from", "opensearch"), 2, "output.opensearch is not configured"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(
+def test_impossible_options_give_one_clear_line(
     kpanic: Run, arguments: tuple[str, ...], code: int, said: str
 ) -> None:
     _, err = kpanic("signatures", *arguments, code=code)
@@ -134,7 +134,9 @@ def test_what_cannot_be_is_one_clear_line(
     assert line.startswith(f"kpanic: {said}")
 
 
-def test_an_engine_tells_the_same_and_tells_again(engine: Engine, tmp_path: Path, namespace: str) -> None:
+def test_the_store_and_an_engine_agree_and_a_fault_can_be_re_armed(
+    engine: Engine, tmp_path: Path, namespace: str
+) -> None:
     kpanic = Run(tmp_path)
     to = ("-E", f"output.{engine.product}.hosts={engine.url}", "-E", f"data_stream.namespace={namespace}")
     kpanic("setup", "--index-management", *to)

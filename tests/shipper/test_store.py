@@ -122,7 +122,7 @@ def test_a_document_without_an_outcome_is_tried_again_before_the_rest(store: Sto
     assert [stored.id for stored in store.pending("a", 1)] == ["id1"]
 
 
-def test_what_is_held_and_what_is_new_keep_neither_waiting(store: Store) -> None:
+def test_held_and_new_documents_do_not_delay_each_other(store: Store) -> None:
     store.add([packed(n) for n in range(8)])
     store.register_output("a")
     store.settle("a", store.pending("a", 4), [])
@@ -153,7 +153,7 @@ def test_a_batch_that_was_sent_and_not_settled_is_the_same_again(store: Store, h
     assert store.unsettled_until("a") is None
 
 
-def test_what_is_refused_is_kept_with_the_reason_and_can_be_replayed(store: Store) -> None:
+def test_refused_documents_are_kept_with_the_reason_and_can_be_replayed(store: Store) -> None:
     store.add([packed(1), packed(2)])
     store.register_output("a")
     batch = store.pending("a", 9)
@@ -181,7 +181,7 @@ def test_replay_of_everything_starts_at_the_beginning(store: Store) -> None:
     assert store.outputs()[0].delivered == 3
 
 
-def test_of_nothing_nothing_is_replayed(store: Store) -> None:
+def test_an_empty_store_replays_nothing(store: Store) -> None:
     store.register_output("a")
     assert store.replay(everything=True) == 0
 
@@ -261,7 +261,7 @@ def test_positions_are_kept_with_the_documents_or_not_at_all(store: Store) -> No
 
 
 @pytest.mark.process
-def test_a_second_process_is_told_which_one_writes(store: Store, path: Path) -> None:
+def test_a_second_process_learns_which_one_writes(store: Store, path: Path) -> None:
     script = f"from kpanic.shipper.store import Store; Store({str(path)!r})"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert f"process {os.getpid()} is writing to this store" in done.stderr
@@ -284,7 +284,7 @@ def test_reading_what_is_not_there_says_how_to_start(path: Path) -> None:
         Store(path, readonly=True)
 
 
-def test_who_may_only_read_reads(path: Path) -> None:
+def test_a_user_with_read_access_can_read(path: Path) -> None:
     with Store(path) as store:
         store.add([packed(1)])
     folders = [path.parent, *path.parents[1:5]]
@@ -321,7 +321,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_started(path: Path, where: in
         assert store.set_aside is None
 
 
-def test_damage_that_shows_later_is_told(store: Store, path: Path) -> None:
+def test_damage_that_shows_later_is_reported(store: Store, path: Path) -> None:
     store.add([packed(n) for n in range(500)])
     store.close()
     opened = Store(path)
@@ -415,7 +415,7 @@ def test_a_file_that_lacks_a_part_is_damaged(path: Path) -> None:
         assert store.set_aside is not None
 
 
-def test_what_is_no_store_yet_is_none_to_who_only_looks(path: Path) -> None:
+def test_reading_does_not_create_a_store(path: Path) -> None:
     path.parent.mkdir(exist_ok=True)
     path.touch()
     with pytest.raises(StoreError, match="there is no store yet"):
@@ -425,7 +425,7 @@ def test_what_is_no_store_yet_is_none_to_who_only_looks(path: Path) -> None:
         Store(path, readonly=True)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"set path\.data to a folder of your own"):
         Store(tmp_path / "file" / "kpanic.db")
@@ -595,7 +595,7 @@ with Store({path!r}) as store:
 
 
 @pytest.mark.root
-def test_a_full_disk_is_told_loses_nothing_can_be_worked_off_and_grows_with_the_disk(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_loses_nothing_and_the_store_grows_with_the_disk(tmp_path: Path) -> None:
     folder = tmp_path / "small"
     folder.mkdir()
     script = FULL.format(

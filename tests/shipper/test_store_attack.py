@@ -101,7 +101,7 @@ def test_a_folder_in_which_others_may_exchange_the_store_is_refused(folder: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_what_belongs_to_another_user_is_refused(folder: Path) -> None:
+def test_files_of_another_user_are_refused(folder: Path) -> None:
     Store(folder / "kpanic.db").close()
     os.chown(folder / "kpanic.db", 12_345, 12_345)
     with pytest.raises(StoreError, match="belongs to another user"):

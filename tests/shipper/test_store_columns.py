@@ -197,7 +197,7 @@ def test_signatures_are_counted_by_incident(path: Path) -> None:
         assert store.seen("v1-unknown", "incident1") == (0, None)
 
 
-def test_what_expires_leaves_no_column(path: Path) -> None:
+def test_expired_documents_leave_no_columns(path: Path) -> None:
     with made(path) as store:
         store.register_output("a")
         batch = store.pending("a", 60)

@@ -269,7 +269,7 @@ def test_damage_to_any_column_loses_one_document_at_most_and_says_so(path: Path,
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_stands_in_a_column_loses_one_document_at_most_and_says_so(path: Path, seed: int) -> None:
+def test_any_value_in_a_column_loses_one_document_at_most_and_is_reported(path: Path, seed: int) -> None:
     scribble(path, random.Random(seed))
     read(path)
     check(drain(path))

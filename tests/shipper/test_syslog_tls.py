@@ -128,7 +128,7 @@ def test_a_client_that_is_not_trusted_is_not_read(files: dict[str, str], certifi
     assert feed.said[1] == "messages dropped: 2 of 127.0.0.1"
 
 
-def test_a_sender_of_plain_text_is_told(files: dict[str, str]) -> None:
+def test_a_sender_of_plain_text_is_reported(files: dict[str, str]) -> None:
     with listening(files) as (feed, to):
         with socket.create_connection(("127.0.0.1", to)) as plain:
             plain.sendall(messages(1))
@@ -136,7 +136,7 @@ def test_a_sender_of_plain_text_is_told(files: dict[str, str]) -> None:
         assert "speaks no TLS, which protocol.tcp.ssl asks for" in feed.said[0]
 
 
-def test_who_does_not_shake_hands_keeps_nobody_waiting(files: dict[str, str]) -> None:
+def test_a_client_without_a_handshake_delays_no_other(files: dict[str, str]) -> None:
     with listening(files) as (feed, to):
         idle = [socket.create_connection(("127.0.0.1", to)) for _ in range(20)]
         idle[0].sendall(b"\x16\x03\x01")

@@ -41,7 +41,7 @@ COLUMNS = (Column("time"), Column("host", order=1), Column("crash", 20), Column(
         (40, [5, 0, 33, 0]),
     ],
 )
-def test_what_matters_least_gives_way(width: int, expected: list[int]) -> None:
+def test_the_least_important_column_is_dropped_first(width: int, expected: list[int]) -> None:
     rows = [["12:00", "web1.example.com", TITLE, "null-dereference"]]
     found = fitted(COLUMNS, rows, width)
     used = [one for one in found if one]

@@ -38,7 +38,7 @@ def test_json_is_the_same_value_without_a_control() -> None:
     assert visible(escaped.decode()) == escaped.decode()
 
 
-def test_no_other_character_of_unicode_is_touched_that_shows_something() -> None:
+def test_no_other_visible_character_is_changed() -> None:
     shown = [
         chr(code) for code in range(0x20, sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in "LNPS"
     ]

@@ -126,7 +126,7 @@ def test_a_fixed_fault_is_back_on_a_kernel_that_has_the_fix() -> None:
     assert list(said.values()) == ["fixed", "regressed", "known"]
 
 
-def test_what_was_known_before_goes() -> None:
+def test_signatures_known_before_are_forgotten() -> None:
     old = document()
     old["kernel"]["panic"]["triage"] = {"status": "ignored"}
     assert Triage().stamp_document(old) == document()

@@ -89,7 +89,7 @@ def test_a_line_that_costs_too_much_costs_itself_and_is_named(watchdog: Watchdog
 
 
 @pytest.mark.usefixtures("poisoned", "watchdog")
-def test_a_file_that_costs_too_much_is_said_to_and_its_earlier_crashes_are_kept(
+def test_a_file_that_costs_too_much_is_reported_and_its_earlier_crashes_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_file, "CHUNK", 4096)

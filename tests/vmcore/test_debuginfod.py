@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 
-def test_what_is_missing_is_downloaded_once(dumps: Path, server: Server) -> None:
+def test_missing_debug_information_is_downloaded_once(dumps: Path, server: Server) -> None:
     kernel, module = server.add(dumps / "debug" / "vmlinux"), server.add(dumps / "debug" / "ledger.ko")
     for _ in range(2):
         crash = explain(dumps / "vmcore.null", "--debuginfod")
@@ -31,7 +31,7 @@ def test_what_is_missing_is_downloaded_once(dumps: Path, server: Server) -> None
         assert server.asked == [kernel, module]
 
 
-def test_nothing_is_downloaded_unasked(dumps: Path, server: Server) -> None:
+def test_nothing_is_downloaded_without_request(dumps: Path, server: Server) -> None:
     server.add(dumps / "debug" / "vmlinux")
     crash = explain(dumps / "vmcore.null")
     assert crash["vmcore"]["status"] == "no-debug-info"
@@ -39,14 +39,14 @@ def test_nothing_is_downloaded_unasked(dumps: Path, server: Server) -> None:
     assert server.asked == []
 
 
-def test_what_is_here_is_not_asked_for(dumps: Path, server: Server) -> None:
+def test_local_debug_information_is_not_requested(dumps: Path, server: Server) -> None:
     module = server.add(dumps / "debug" / "ledger.ko")
     crash = explain(dumps / "vmcore.null", "--debuginfod", "--debug-info", dumps / "debug" / "vmlinux")
     assert crash["vmcore"]["pointer"] == "account->owner"
     assert server.asked == [module]
 
 
-def test_what_a_server_does_not_have_is_said_with_the_command_that_installs_it(
+def test_missing_debug_information_is_reported_with_the_command_that_installs_it(
     dumps: Path, server: Server
 ) -> None:
     crash = explain(dumps / "vmcore.null", "--debuginfod")
@@ -101,7 +101,7 @@ def test_elfutils_server_gives_it_over_http_and_over_https_that_is_trusted(
                 path.unlink()
 
 
-def test_what_nobody_read_for_long_is_removed_once(server: Server, tmp_path: Path) -> None:
+def test_unused_files_are_removed_once(server: Server, tmp_path: Path) -> None:
     old, young = (tmp_path / ".build-id" / "ab" / f"{name}.debug" for name in ("01", "02"))
     old.parent.mkdir(parents=True)
     young.touch()
@@ -121,7 +121,7 @@ def test_what_nobody_read_for_long_is_removed_once(server: Server, tmp_path: Pat
 
 
 @pytest.mark.parametrize("build_id", ["", "../../etc/passwd", "ABCDEF0123", "0123456789\n", "0" * 200])
-def test_what_is_no_build_id_is_not_asked_for(build_id: str, server: Server, tmp_path: Path) -> None:
+def test_an_invalid_build_id_is_not_requested(build_id: str, server: Server, tmp_path: Path) -> None:
     assert "is no build ID" in Debuginfod([server.url], folder=tmp_path).fetch(build_id)
     assert server.asked == []
 

@@ -64,7 +64,7 @@ def test_blocks_lie_where_they_belong_and_later_ones_win(tmp_path: Path) -> None
     assert put_together(tmp_path / "flat", data) == b"he\0\0" + bytes(6) + b"taxy" + bytes(6) + b"z"
 
 
-def test_of_the_last_block_what_is_there_counts(tmp_path: Path) -> None:
+def test_the_present_part_of_the_last_block_counts(tmp_path: Path) -> None:
     whole = block(0, b"head") + block(4, b"middle") + block(10, b"tail")
     there = [place for start, stop in ((16, 20), (36, 42), (58, 62)) for place in range(start, stop)]
     for size in range(len(whole) + 1):
@@ -101,7 +101,7 @@ def test_cut_off_anywhere_it_gives_a_reason_or_a_part(dumps: Path, flat: bytes, 
 
 
 @pytest.mark.parametrize("missing", [16, 1_600_000])
-def test_what_is_there_answers_as_a_whole_one_does(
+def test_the_present_part_answers_like_a_complete_dump(
     dumps: Path, flat: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: int
 ) -> None:
     cut, room = tmp_path / "vmcore-incomplete", tmp_path / "room"
@@ -134,7 +134,7 @@ def test_it_is_put_together_once_for_all_downloads(
     assert made.call_count == 1
 
 
-def test_a_whole_one_is_not_written_anew(dumps: Path, flat: bytes, tmp_path: Path) -> None:
+def test_a_complete_dump_is_not_rewritten(dumps: Path, flat: bytes, tmp_path: Path) -> None:
     whole = tmp_path / "vmcore.flat"
     whole.write_bytes(flat)
     assert any(answer.verdict for answer in ask(whole, dumps))
@@ -168,7 +168,7 @@ def test_hostile_blocks_stay_within_their_bounds(
     )
 
 
-def test_a_block_of_a_terabyte_of_nothing_takes_no_room(dumps: Path, tmp_path: Path) -> None:
+def test_a_block_of_a_terabyte_of_zeros_takes_no_space(dumps: Path, tmp_path: Path) -> None:
     sparse = tmp_path / "vmcore"
     sparse.write_bytes(HEAD + block(0, b"", 1 << 40))
     os.truncate(sparse, 1 << 40)
@@ -186,7 +186,7 @@ def test_no_more_than_its_room_is_written(tmp_path: Path) -> None:
     assert put_together(tmp_path / "flat", again, room=50_000) == b"x" * 1000
 
 
-def test_what_was_put_together_until_the_time_is_over_counts(
+def test_the_part_rearranged_in_time_counts(
     flat: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut, slow = tmp_path / "vmcore", tmp_path / "slow.py"

@@ -110,7 +110,7 @@ def as_elf(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("option", ["-c", "-l", "-F"])
-def test_what_makedumpfile_compresses_or_flattens(dumps: Path, tmp_path: Path, option: str) -> None:
+def test_dumps_compressed_or_flattened_by_makedumpfile(dumps: Path, tmp_path: Path, option: str) -> None:
     made, command = tmp_path / "vmcore", ["makedumpfile", option, "-d", "31", dumps / "vmcore.hung"]
     with (tmp_path / "stdout").open("wb") as out:
         subprocess.run([*command, *([made] if option != "-F" else [])], stdout=out, check=True)

@@ -73,7 +73,7 @@ def test_a_sparse_file_of_a_terabyte_is_refused(dumps: Path, tmp_path: Path) -> 
     assert not any(answer.verdict for answer in answers)
 
 
-def test_what_opens_a_dump_has_little_memory(dumps: Path) -> None:
+def test_the_process_that_opens_a_dump_has_limited_memory(dumps: Path) -> None:
     debug = (str(dumps / "debug" / "vmlinux"),)
     asked = Asked(str(dumps / "vmcore.null"), "null-dereference", 8, debug_information=debug)
     answers = list(process.questioned(asked, seconds=SECONDS, memory=200 << 20))

@@ -9,7 +9,7 @@ from kpanic.shipper.vmcore.questions.objects import keeps_freed
 
 
 @pytest.mark.parametrize(("members", "kept"), [(("name", "kasan_info"), True), (("name",), False)])
-def test_what_kasan_keeps_is_of_unknown_state(members: tuple[str, ...], *, kept: bool) -> None:
+def test_objects_in_kasan_s_quarantine_have_an_unknown_state(members: tuple[str, ...], *, kept: bool) -> None:
     program = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     word = program.int_type("long", 8, is_signed=True)
     layout = tuple(drgn.TypeMember(word, name, 64 * place) for place, name in enumerate(members))

@@ -87,7 +87,7 @@ def test_debug_information_is_downloaded_where_servers_are_named(
     assert len(server.asked) == 2
 
 
-def test_what_ssh_brought_of_a_dump_is_opened_too(crash: Path, dumps: Path) -> None:
+def test_the_part_of_a_dump_that_ssh_delivered_is_opened_too(crash: Path, dumps: Path) -> None:
     """kdump pipes ``makedumpfile -F`` to ssh, into a file with a temporary name."""
     incomplete, command = crash / "vmcore-incomplete", ["makedumpfile", "-F", "-d", "31", crash / "vmcore"]
     with incomplete.open("wb") as file:

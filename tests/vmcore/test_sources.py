@@ -51,7 +51,7 @@ def tree(folder: Path, makefile: str = "", words: str = "return 0;") -> Path:
         ("debug/kernel-default-5.14.21-150500.55.52/linux-5.14.21", "5.14.21-150500.55.52-default"),
     ],
 )
-def test_of_a_debug_package_the_folder_names_the_release(system: Path, place: str, release: str) -> None:
+def test_the_folder_of_a_debug_package_names_the_release(system: Path, place: str, release: str) -> None:
     tree(system / place)
     assert Sources(release).line(FILE, 2) == "return 0;"
     assert Sources("6.5.7-300.fc39.x86_64").line(FILE, 2) == ""
@@ -64,7 +64,7 @@ def test_of_a_debug_package_the_folder_names_the_release(system: Path, place: st
         ("6.1.0-56-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-11-16)"),
     ],
 )
-def test_of_other_sources_the_makefile_names_the_version(system: Path, release: str, version: str) -> None:
+def test_the_makefile_of_other_sources_names_the_version(system: Path, release: str, version: str) -> None:
     tree(system / "linux-source-6.1", "6.1.192", "return 192;")
     tree(system / "linux-6.1.191", "6.1.191", "return 191;")
     assert Sources(release, version).line(FILE, 2) == "return 192;"
@@ -87,7 +87,7 @@ def test_a_line_is_shown_with_its_neighbours(system: Path) -> None:
     assert (found.line(FILE, 0), found.line(FILE, -1), found.line("", 0)) == ("", "", "")
 
 
-def test_what_a_terminal_would_act_on_is_not_shown(system: Path) -> None:
+def test_control_sequences_of_terminals_are_not_shown(system: Path) -> None:
     tree(system / "linux-6.1.192", "6.1.192", "\x1b[2Jx = \x00\x9b\u202e1;" + "y" * 1000)
     text = Sources("6.1.192").line(FILE, 2)
     assert text.startswith("�[2Jx = ���1;yyy")

@@ -73,7 +73,7 @@ def proofs(crash: dict[str, Any]) -> list[str]:
     return [row["text"] for row in crash["steps"][-1]["evidence"] if row["line"] is None]
 
 
-def test_of_a_null_pointer_it_says_which_structure_held_it(dumps: Path) -> None:
+def test_the_structure_that_held_a_null_pointer_is_named(dumps: Path) -> None:
     crash = opened(dumps, "null")
     assert crash["vmcore"]["status"] == "answered"
     assert crash["vmcore"]["pointer"] == "account->owner"
@@ -87,7 +87,7 @@ def test_of_a_null_pointer_it_says_which_structure_held_it(dumps: Path) -> None:
     assert "commit_null" in "".join(evidence(crash, "trapping frame"))
 
 
-def test_what_it_says_stands_in_the_verdict_that_is_read_first(dumps: Path) -> None:
+def test_the_answer_is_in_the_verdict(dumps: Path) -> None:
     crash = opened(dumps, "null")
     assert "account->owner was NULL in account_limit" in crash["head"][0]
     assert crash["steps"][-1]["name"] == "verdict"
@@ -96,7 +96,7 @@ def test_what_it_says_stands_in_the_verdict_that_is_read_first(dumps: Path) -> N
     assert proofs(crash) == ["account->owner = 0x0 in account_limit"]
 
 
-def test_of_freed_memory_it_says_whose_it_was(dumps: Path) -> None:
+def test_the_former_owner_of_freed_memory_is_named(dumps: Path) -> None:
     crash = opened(dumps, "freed")
     assert crash["vmcore"]["object"] == "ledger_account, free"
     assert "points into an object of the slab cache ledger_account that is free" in crash["verdict"]["why"]
@@ -104,7 +104,7 @@ def test_of_freed_memory_it_says_whose_it_was(dumps: Path) -> None:
     assert any(row.startswith("account->owner = 0x6b6b6b6b") for row in evidence(crash, "trapping frame"))
 
 
-def test_of_an_object_it_says_who_allocated_it_and_who_freed_it(dumps: Path) -> None:
+def test_the_allocator_and_the_freer_of_an_object_are_named(dumps: Path) -> None:
     crash = opened(dumps, "freed")
     finding = step(crash, "objects")["finding"]
     assert re.search(r"The object was allocated by PID (\d+) .*The object was freed by PID \1 ", finding)
@@ -117,13 +117,13 @@ def test_of_an_object_it_says_who_allocated_it_and_who_freed_it(dumps: Path) -> 
     )
 
 
-def test_of_a_damaged_list_it_says_which_link_is_wrong(dumps: Path) -> None:
+def test_the_wrong_link_of_a_corrupted_list_is_named(dumps: Path) -> None:
     crash = opened(dumps, "list")
     assert crash["vmcore"]["pointer"] == "account->entry.next"
     assert "in an object of ledger_account that is allocated" in crash["verdict"]["why"]
 
 
-def test_of_a_damaged_list_it_looks_at_the_entry_that_the_kernel_named(dumps: Path) -> None:
+def test_a_corrupted_list_is_read_at_the_entry_that_the_kernel_names(dumps: Path) -> None:
     crash = explain(dumps / "vmcore.list", "--debug-info", dumps / "debug" / "vmlinux")
     entry = re.search("next->prev should be ([0-9a-f]{16})", json.dumps(crash))
     assert entry
@@ -131,7 +131,7 @@ def test_of_a_damaged_list_it_looks_at_the_entry_that_the_kernel_named(dumps: Pa
     assert f"whose prev is 0x0 and not 0x{entry[1]}" in crash["verdict"]["why"]
 
 
-def test_of_entries_that_the_dump_lacks_it_says_nothing(dumps: Path) -> None:
+def test_entries_that_the_dump_lacks_are_not_mentioned(dumps: Path) -> None:
     prog = drgn.Program()
     prog.set_core_dump(dumps / "vmcore.list")
     prog.load_debug_info([dumps / "debug" / "vmlinux"])
@@ -139,7 +139,7 @@ def test_of_entries_that_the_dump_lacks_it_says_nothing(dumps: Path) -> None:
     assert (answer.skipped, answer.findings) == ("the list's entries are not in the dump", ())
 
 
-def test_of_an_entry_that_was_deleted_twice_it_says_so() -> None:
+def test_an_entry_that_was_deleted_twice_is_reported() -> None:
     prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     members = [drgn.TypeMember(lambda: prog.pointer_type(kind), name, 64 * n) for n, name in enumerate(LINKS)]
     kind = prog.struct_type("list_head", 16, members)
@@ -152,7 +152,7 @@ def test_of_an_entry_that_was_deleted_twice_it_says_so() -> None:
     ]
 
 
-def test_of_a_hung_task_it_follows_the_locks_to_who_holds_the_last(dumps: Path) -> None:
+def test_the_locks_of_a_hung_task_are_followed_to_the_last_holder(dumps: Path) -> None:
     crash = opened(dumps, "hung")
     assert crash["vmcore"]["lock"] == "mutex books.lock"
     assert crash["vmcore"]["holder"].startswith("clerk (PID ")
@@ -193,7 +193,7 @@ def test_blocked_tasks_are_grouped_by_where_they_wait(dumps: Path) -> None:
     assert "clerk" not in finding  # its sleep can be interrupted
 
 
-def test_of_two_who_wait_for_each_other_it_says_so(dumps: Path) -> None:
+def test_a_deadlock_of_two_tasks_is_reported(dumps: Path) -> None:
     crash = opened(dumps, "deadlock")
     assert crash["vmcore"]["lock"] == "mutex credit"
     assert crash["vmcore"]["holder"].startswith("payee (PID ")
@@ -203,7 +203,7 @@ def test_of_two_who_wait_for_each_other_it_says_so(dumps: Path) -> None:
     assert "each hold what the next of them waits for, a deadlock" in why
 
 
-def test_of_a_soft_lockup_it_says_which_spinlock_is_waited_for(dumps: Path) -> None:
+def test_the_spinlock_of_a_soft_lockup_is_named(dumps: Path) -> None:
     crash = opened(dumps, "spin")
     assert "with cashier (PID " in crash["verdict"]["why"]
     assert "spins for the spinlock books.till" in crash["verdict"]["why"]
@@ -215,7 +215,7 @@ def test_of_a_soft_lockup_it_says_which_spinlock_is_waited_for(dumps: Path) -> N
     assert "ran counter (PID " in step(crash, "CPUs")["finding"]  # which holds it
 
 
-def test_of_a_lack_of_memory_it_says_what_filled_it(dumps: Path) -> None:
+def test_out_of_memory_names_what_filled_the_memory(dumps: Path) -> None:
     crash = opened(dumps, "oom")
     assert "slab that cannot be reclaimed, most of it" in crash["verdict"]["why"]
     assert re.search(
@@ -228,7 +228,7 @@ def test_of_a_lack_of_memory_it_says_what_filled_it(dumps: Path) -> None:
     assert [row.partition(" MiB ")[2] for row in proofs(crash)] == ["slab that cannot be reclaimed"]
 
 
-def test_of_a_lack_of_memory_it_says_who_allocated_most_pages(dumps: Path) -> None:
+def test_out_of_memory_names_the_largest_allocators(dumps: Path) -> None:
     finding = step(opened(dumps, "oom"), "memory")["finding"]
     place = f"{MODULE}:{line_of('while (kmem_cache_alloc(receipts')}"
     share = re.search(rf"(\d+)% of the allocated pages were allocated by commit_oom at {place}", finding)
@@ -236,7 +236,7 @@ def test_of_a_lack_of_memory_it_says_who_allocated_most_pages(dumps: Path) -> No
     assert 50 < int(share[1]) < 100
 
 
-def test_of_a_lack_of_memory_in_a_cgroup_it_says_in_which_and_who_has_it(dumps: Path) -> None:
+def test_out_of_memory_in_a_cgroup_names_the_cgroup_and_its_largest_tasks(dumps: Path) -> None:
     crash = opened(dumps, "memcg")
     words = (
         r"the memory cgroup /office reached its limit of 8\.0 MiB, most of it memory of busybox \(PID \d+\)"
@@ -251,7 +251,7 @@ def test_of_a_lack_of_memory_in_a_cgroup_it_says_in_which_and_who_has_it(dumps: 
     assert proofs(crash) == tasks[:1]
 
 
-def test_of_a_stack_that_is_full_it_says_whose_it_is_and_what_recursed(dumps: Path) -> None:
+def test_a_stack_overflow_names_the_stack_and_the_recursion(dumps: Path) -> None:
     crash = opened(dumps, "deep")
     assert crash["verdict"]["cause"] == "stack-overflow"
     said = re.search(
@@ -276,7 +276,7 @@ def test_of_a_stack_that_is_full_it_says_whose_it_is_and_what_recursed(dumps: Pa
     assert crash["vmcore"]["source"].startswith(f"{MODULE}:")
 
 
-def test_of_a_stack_pointer_that_is_lost_it_says_so(dumps: Path) -> None:
+def test_an_invalid_stack_pointer_is_reported(dumps: Path) -> None:
     crash = opened(dumps, "lost")
     assert crash["verdict"]["cause"] == "double-fault"
     assert crash["verdict"]["why"] == (
@@ -319,7 +319,7 @@ def test_a_folder_is_searched_for_debug_information(dumps: Path, tmp_path: Path)
     assert "trapping frame" in "".join(one["name"] for one in crash["steps"])
 
 
-def test_no_second_of_patience_reads_the_log_alone(dumps: Path) -> None:
+def test_zero_seconds_reads_only_the_log(dumps: Path) -> None:
     crash = explain(dumps / "vmcore.null", "--vmcore-seconds", "0")
     assert crash["vmcore"] is None
     assert crash["verdict"]["vmcore_needed"] is True
@@ -348,7 +348,7 @@ def test_a_flattened_dump_gives_its_log(dumps: Path, tmp_path: Path) -> None:
     assert explain(flat, "--vmcore-seconds", "0")["verdict"]["cause"] == "null-dereference"
 
 
-def test_of_a_module_without_debug_information_it_names_the_function_and_guesses_no_pointer(
+def test_a_module_without_debug_information_gives_the_function_but_no_pointer(
     dumps: Path,
 ) -> None:
     crash = explain(dumps / "vmcore.null", "--debug-info", dumps / "debug" / "vmlinux")

@@ -116,7 +116,7 @@ class TestKpanic < Test::Unit::TestCase
     made.close
   end
 
-  def test_a_filter_that_does_not_read_keeps_nobody_waiting_for_ever
+  def test_a_filter_that_does_not_read_blocks_no_event_forever
     made = stage(command: ["sh", "-c", "exec sleep 600", "sh"], queue_size: 1, write_timeout: 0.2, close_timeout: 0.5)
     large = { "message" => "x" * 100_000 }
     assert_equal(false, Array.new(4) { made.feed("kern", 1, large) }.last)

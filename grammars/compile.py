@@ -52,7 +52,7 @@ _PART: Final = re.compile(
 _CHARACTER: Final = re.compile(rf"\\?[^\\]|{_SET}")
 """One character."""
 _UNICODE: Final = re.compile(r"\\[wWsSdD]")
-_BRACKET: Final = re.compile(rf"\\.|{_SET}|[()]", re.DOTALL)
+_BRACKET: Final = re.compile(rf"\\.|{_SET}|\[.*|[()]", re.DOTALL)  # no other [ after one that none closes
 
 
 class GrammarError(ValueError):

@@ -68,4 +68,4 @@ def iso(epoch: float) -> str:
         moment = datetime.fromtimestamp(epoch, UTC)
     except (OverflowError, ValueError, OSError):  # a hostile stamp
         moment = datetime.fromtimestamp(0, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

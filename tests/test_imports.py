@@ -34,6 +34,8 @@ def statements(tree: ast.AST, *, deferred: bool) -> Iterator[ast.stmt]:
     :param deferred: what functions run, too.
     """
     for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.expr):
+            continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         if isinstance(node, ast.stmt):

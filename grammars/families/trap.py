@@ -94,12 +94,14 @@ def general_protection() -> ParserElement:
     """general protection fault: 0000 [#1] SMP
 
     general protection fault, probably for non-canonical address 0xdead000000000100: 0000 [#1] SMP
+
+    general protection fault, maybe for address 0xffffffffc0527080: 0000 [#1] SMP
     """
     address = "address 0x" + k.hex_number("address")
     mark = k.one_of("[#", ":")
     return (
         "general protection fault"
-        + k.Opt(k.UpTo(address) + address)
+        + k.Opt(k.UpTo(address)("likely") + address)
         + k.UpTo(mark)
         + (mark | k.end_of_text)
         + k.rest_of_line
@@ -227,7 +229,7 @@ def unhandled_fault() -> ParserElement:
     return (
         k.one_of("Unhandled fault: ", "Unhandled prefetch abort: ")
         + k.UpTo(k.Regex(r" *(?:\(|\n|\Z)"), least=1)("what")
-        + k.Opt(k.UpTo(address) + address)
+        + k.Opt(k.UpTo(address)("likely") + address)
         + k.rest_of_line
     )
 

@@ -162,7 +162,7 @@ def _went(report: CrashReport, found: Instruction) -> str:
     same = fault is not None and 0 <= fault - (address & _untagged(report)) < TOUCHED
     single = len(parts) == 1 and base is not None
     if not parts:
-        guess = ", not the one that the kernel guesses" if "maybe for address" in report.reason else ""
+        guess = ", not the one that the kernel guesses" if _guessed(report) else ""
         return f"it accesses the fixed address 0x{address:x}{guess}"
     place = machines.find(report.kernel.architecture).locate(address).words
     if same:
@@ -170,8 +170,13 @@ def _went(report: CrashReport, found: Instruction) -> str:
     if fault is None:
         result = "" if single else f", which makes 0x{address:x}"
         return f"{listed(parts)}{result}, {place}"
-    named = "guesses" if "maybe for address" in report.reason else "names"
+    named = "guesses" if _guessed(report) else "names"
     return f"{listed(parts)}, which makes 0x{address:x}; that is not the address that the kernel {named}"
+
+
+def _guessed(report: CrashReport) -> bool:
+    """Tell whether the kernel guesses the address: ``general protection fault, maybe for address 0x…``."""
+    return any("maybe" in fact.value.get("likely", "") for fact in report.facts_of("header"))
 
 
 def _untagged(report: CrashReport) -> int:

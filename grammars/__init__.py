@@ -4,7 +4,7 @@ Data flow one way::
 
     bytes ─► scan ─► lines ─► report ─► suspect, cause, signature, analysis ─► CrashReport
 
-Nothing here knows of hosts, files, JSON or networks.
+The package does not deal with files, JSON or networks.
 """
 
 from __future__ import annotations

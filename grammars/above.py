@@ -2,7 +2,7 @@
 
 A header is lost when a screen scrolls, a ring buffer wraps or a person copies only a part of the text. Then
 ``Kernel panic - not syncing: Fatal exception`` is the first line that is known to belong to a report, but the
-task, the kernel, the registers and the backtrace stand above it.
+task, the kernel, the registers and the backtrace are above it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ APART: Final = 2.0
 NEAR: Final = 3
 """Maximum lines between the list of modules and the line about the running task."""
 _ENDS: Final = regex(r"not syncing: *(?:[^\n]{0,40}Fatal exception|Aiee)", re.IGNORECASE)
-"""A panic that only an oops comes to (die() of arch/*/kernel/traps.c, do_exit() of kernel/exit.c)."""
+"""A panic that only follows an oops (die() of arch/*/kernel/traps.c, do_exit() of kernel/exit.c)."""
 _DIES: Final = regex(r"\s*Code: (?:[0-9a-f]{4,8} ){2,16}\([0-9a-f]{4,8}\)")
 """The last line of die() on arm, arm64 and riscv; their warnings show no code."""
 _SHOWN: Final = regex(r"\s*(?:NMI backtrace for cpu|SysRq ?: )")
-"""A line that heads the registers of a CPU that goes on."""
+"""A line above the registers of a CPU that continues."""
 _OVER: Final = regex(r"---\[ (?:end trace|cut here)|-+\[ cut here|={20}|Linux version ")
 """A line that ends another report, or begins a boot."""
 _OWNER: Final = regex(r"\s*(?:CPU: \d|P[Ii][Dd]: \d)")
@@ -52,12 +52,12 @@ _LEFT: Final = regex(r"\s*(?:" + "|".join(map(re.escape, LEFT)) + ")")
 
 
 def ends(line: Line, family: Family) -> bool:
-    """Tell whether the first known line of a report stands at its end or inside it."""
+    """Tell whether the first known line of a report is inside the report or at its end."""
     return family is headless or family.inner or _ENDS.search(line.text) is not None
 
 
 def adjoining(recent: Sequence[Line], number: int) -> tuple[Line, ...]:
-    """Return the last of these lines that stand above line ``number`` without a gap."""
+    """Return the lines directly above line ``number``, without a gap."""
     first = len(recent)
     while first and number <= recent[first - 1].number + recent[first - 1].raw.count("\n") + NEAR:
         first -= 1
@@ -84,7 +84,7 @@ def with_rest(incident: Incident, number: int, family: Family) -> Incident | Non
     left = above[first:]
     last = number == len(incident.heads) - 1
     if not (family is ended and last) and all(_CODE.match(one.text) for one in left):
-        return None  # the panic says more
+        return None  # the panic has more information
     blank = len(left[0].text) - len(left[0].text.lstrip())
     heads = [Head(head.place - place + len(left), head.hits) for head in incident.heads[number:]]
     return replace(
@@ -96,7 +96,7 @@ def with_rest(incident: Incident, number: int, family: Family) -> Incident | Non
 
 
 def _own(recent: Sequence[Line], line: Line) -> list[Line]:
-    """Return the lines that stand right above a line, without a gap, in their order."""
+    """Return the lines directly above a line, without a gap, in order."""
     own: list[Line] = []
     last = line
     for one in reversed(recent):

@@ -1,4 +1,4 @@
-"""Reads in a thread: reading, counting and scanning run side by side."""
+"""Reads in a thread, so that reading, counting and scanning run in parallel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_ahead(chunks: Iterable[bytes], least: int) -> Iterator[tuple[bytes, int
                     return
                 taken.put((chunk, line_breaks(chunk)))
             taken.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised where the chunks are taken
+        except BaseException as error:  # noqa: BLE001 - raised in the consumer of the chunks
             taken.put(error)
 
     thread = threading.Thread(target=read, name="read ahead")

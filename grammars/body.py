@@ -1,8 +1,8 @@
-"""The body of a report: its blocks, found by how they begin.
+"""The body of a report: its blocks, found by their beginnings.
 
 A plain ``MatchFirst`` would try every block on every line. :class:`BlockSwitch` looks up the block first,
-with a single regular expression over the beginnings of all blocks, and skips all other lines: their cost is
-that of a search, not that of a grammar.
+with a single regular expression for the beginnings of all blocks, and skips all other lines at the cost of a
+search.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ COMMON: Final[tuple[Block, ...]] = (
     *ksymoops.BLOCKS,
     *backtrace.BLOCKS,
 )
-"""Blocks that all machines print alike."""
+"""Blocks that all machines have in common."""
 
 
 SHORTEST: Final = 2
-"""Characters of a beginning that is looked for as a literal."""
+"""Minimum characters of a beginning that is searched for as a literal."""
 
 
 class BlockSwitch:
@@ -69,15 +69,15 @@ class BlockSwitch:
         literals = {text for one in self._literal for text in one.literals}
         self._by_first = _by_first(sorted(literals, key=lambda one: (-len(one), one)))
         self._by_literal: dict[str, list[Block]] = {}
-        # a block that repeats a line begins with one of them: all of it is read once it is chosen
+        # a block with repeated lines begins with one of them
         unnamed = [re.sub(r"\(\?P<\w+>", "(?:", (one.each or one).pattern) for one in others]
-        # by the newline before it a line is found much faster than by ``^``
+        # a newline is found much faster than ``^``
         self._begin = regex(f"\n(?:({tree(self._by_first)})" + "".join(f"|({one})" for one in unnamed) + ")")
 
     def read(self, text: str, at: int) -> tuple[int, int, str, Any] | None:
-        """Look for the next line, after a newline, at which a block begins.
+        """Search for the next line that begins a block, by the newline before it.
 
-        :returns: where that newline is, where the block ends, its kind and its value; None without a block.
+        :returns: the offset of that newline, the end, the kind and the value of the block; None without one.
         """
         search = self._begin.search
         while found := search(text, at):
@@ -90,7 +90,7 @@ class BlockSwitch:
         return None
 
     def _tried(self, found: re.Match[str], text: str) -> Sequence[Block]:
-        """Return the blocks that can begin at a place."""
+        """Return the blocks that can begin at an offset."""
         first = found[1]
         if not first:
             return (self._others[(found.lastindex or 0) - 2],)
@@ -103,7 +103,9 @@ class BlockSwitch:
         tried = self._by_literal.get(literal)
         if tried is None:
             tried = [one for one in self._literal if literal.startswith(one.literals)]
-            if not literal or literal[-1].isalnum() or literal[-1] == "<":  # may be a part of their beginning
+            if (
+                not literal or literal[-1].isalnum() or literal[-1] == "<"
+            ):  # the literal may be a part of their beginning
                 tried += self._others
             self._by_literal[literal] = tried
         return tried
@@ -112,7 +114,7 @@ class BlockSwitch:
 def _by_first(literals: Iterable[str]) -> dict[str, list[str]]:
     """Group literals that begin with the same characters, by their common beginning.
 
-    A pattern of all of them takes three times as long to compile as one of their beginnings.
+    Compiling a pattern of all literals takes three times as long as one of the common beginnings.
     """
     by_first: dict[str, list[str]] = {}
     for literal in literals:
@@ -122,14 +124,14 @@ def _by_first(literals: Iterable[str]) -> dict[str, list[str]]:
 
 
 def blocks() -> tuple[Block, ...]:
-    """Return the blocks of all machines that are installed, in the order in which they are tried."""
+    """Return the blocks of all installed machines, in the order in which they are tried."""
     own = [one for machine in machines.installed() for one in machine.blocks]
     return tuple(dict.fromkeys((*COMMON, *own, *backtrace.FRAMES)))
 
 
 @lru_cache(maxsize=1)
 def switch() -> BlockSwitch:
-    """Return the switch of the blocks that are installed."""
+    """Return the switch of all installed blocks."""
     return BlockSwitch(blocks())
 
 
@@ -164,7 +166,7 @@ class Body:
                 at, end, kind, value = found
                 self._at = end = max(
                     end - 1, at + 1
-                )  # it may have ended with the newline before the next line
+                )  # the block may include the newline before the next line
                 place, last = self._report.span(at, end)
                 facts.append(Fact(kind, value, tuple(self._report.lines[place : last + 1]), place))
             yield facts[number]

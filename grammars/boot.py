@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kpanic.grammars.sentence import Sentence
 
 KEPT: Final = 32
-"""Maximum facts of one kind that are kept for a boot, and lines of a fact."""
+"""Maximum facts of one kind that are kept for a boot, and maximum lines of a fact."""
 NEAR: Final = 4
 """Maximum lines between two lines of one complaint."""
 
@@ -56,13 +56,13 @@ class Boot(Struct):
     """Wall clock of the boot instant, seconds since 1970 UTC."""
     hostname: str = ""
     timed: bool = True
-    """The banner had a time stamp."""
+    """Whether the banner had a time stamp."""
     reported: bool = False
-    """Whether it printed a report: a later banner belongs to the next boot."""
+    """Whether the boot printed a report, after which a banner belongs to the next boot."""
     core: bool = False
-    """Whether the crash utility reads its core, so that it is dead."""
+    """Whether the crash utility reads the core of the boot, which has crashed."""
     trigger: Fact | None = None
-    """The last line that may have set a crash off."""
+    """The last line that may have triggered a crash."""
     facts: list[Fact] = field(default_factory=list)
     """The facts that state the above: ``banner``, ``command line``, ``machine``, ``clock``, ``host name``;
     and ``reboot``, what a panic announces.
@@ -74,13 +74,13 @@ class Boot(Struct):
 
     @property
     def size(self) -> int:
-        """Characters of the kept lines, as read and as they are in the input."""
+        """Number of characters of the kept lines, both as read and as in the input."""
         kept = (*self.facts, *self.preceded_by, *self.hardware_errors, *filter(None, (self.trigger,)))
         return sum(len(line.text) + len(line.raw) for line in lines_of(kept))
 
 
 def debugged(previous: str) -> bool:
-    """Tell whether a banner after this line is the debugger's."""
+    """Tell whether a banner after this line is printed by the debugger."""
     return _DEBUGGED.match(previous) is not None
 
 
@@ -100,7 +100,7 @@ def begins(boot: Boot, line: Line, previous: str = "") -> bool:
 
 
 class _NotSaidError(Exception):
-    """A line holds the literal of a sentence but is not that sentence."""
+    """A line contains the literal of a sentence, but does not match the sentence."""
 
 
 def _read(said: Sentence, line: Line, at: int) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
     if boot.kernel.banner and at:
         return False
     fields = _read(banner, line, at)
-    release = fields["release"].rstrip(".,")  # of a sentence
+    release = fields["release"].rstrip(".,")  # the offset in a sentence
     boot.kernel = structs.replace(
         boot.kernel,
         release=release,
@@ -162,18 +162,18 @@ def _hostname(boot: Boot, line: Line, at: int) -> bool:
 
 
 def _prompt(boot: Boot, line: Line, at: int) -> bool:
-    """Read the prompt that getty prints, alone or in front of the kernel's words."""
+    """Read the prompt of getty, alone or in front of the kernel's text."""
     start = line.text.rfind(" ", 0, at) + 1
     if line.time is not None or (start and line.text[start - 2] != "]"):  # a console server's stamp
         return False
     name = _read(prompt, line, start)["name"]
-    if name.lower() in NO_PROMPTS or boot.hostname.partition(".")[0] == name:  # getty cuts the domain
+    if name.lower() in NO_PROMPTS or boot.hostname.partition(".")[0] == name:  # getty omits the domain
         return False
     return _named(boot, name)
 
 
 def _named(boot: Boot, name: str) -> bool:
-    """Take the name of the host; the last one counts, because a network may give it later."""
+    """Set the host's name; the last one counts, because the network may set it later."""
     if name.lower() in NO_HOST:
         return False
     boot.hostname = name
@@ -197,7 +197,7 @@ def _core(boot: Boot, line: Line, at: int) -> bool:
 
 
 def _continues(fact: Fact, more: Fact) -> bool:
-    """Tell whether a line continues a complaint: GHES numbers its records, other lines follow each other."""
+    """Tell whether a line continues a complaint: GHES numbers records, other lines are consecutive."""
     near = 0 < more.lines[0].number - fact.lines[-1].number <= NEAR
     return near and more.value == fact.value
 
@@ -272,5 +272,5 @@ def note(boot: Boot, line: Line, number: int) -> None:
             boot.facts.append(Fact(kind, value, (line,)))
     except _NotSaidError:
         return
-    except Exception as error:  # noqa: BLE001 - whatever hostile text provokes: the line is still a line
+    except Exception as error:  # noqa: BLE001 - for hostile text; the line is kept
         faults.note(f"boot {literal}", error)

@@ -1,8 +1,8 @@
-"""The cause of a crash: the header's form gives it, and the report's other facts make it exact.
+"""The cause of a crash, from the header's form and the report's other facts.
 
 A header says ``unable to handle page fault``; the error code and the address say whether that was a write to
 read-only memory or an access to user memory. A header says ``sysrq triggered crash``, or in older kernels
-``unable to handle kernel NULL pointer dereference``; the line before it says that the key was pressed.
+``unable to handle kernel NULL pointer dereference``; the line before it shows that SysRq triggered it.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ __all__ = ["Settled", "settle", "triggered"]
 PAGE_FAULTS: Final = frozenset(
     {"bad-pointer", "null-dereference", "exec-protected", "write-protected", "user-memory-access", "sysrq"}
 )
-"""Causes of an exception that has a faulting address and, on x86, an error code that says how."""
+"""Causes of an exception with a faulting address and, on x86, an error code."""
 PAGE: Final = 12
-"""Bits of an address within a page of the smallest size."""
+"""Bits of an address that are the offset in a page of the smallest size."""
 SOON: Final = 2.0
-"""Maximum seconds between a key and its crash."""
+"""Maximum seconds between the SysRq key and its crash."""
 CLOSE: Final = 10
-"""Maximum lines between them, if lines have no time."""
+"""Maximum lines between the SysRq key and its crash, if lines have no time."""
 LONG: Final = 60.0
-"""Seconds between the OOM killer's first line and its verdict: it prints all tasks to a slow console."""
+"""Maximum seconds between the OOM killer's first line and its panic: it may print all tasks slowly."""
 _READABLE: Final = regex(r"(?:[0-9a-f]{2,8} ){4}")
-"""Code that could be read."""
+"""``Code:`` with readable bytes."""
 _TRAPPED: Final = regex(r"[<(]([0-9a-f]+)[)>]")
 """The instruction that trapped."""
 
 
 class Settled(Struct, frozen=True):
-    """A cause, made exact."""
+    """The cause of a report, and the facts that depend on it."""
 
     cause: str
     detail: str
     address: int | None
     """The faulting address."""
     oops: Oops | None
-    """With its error code in words."""
+    """The oops, with its error code in words."""
 
 
 def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered, *, machine: str) -> Settled:
@@ -62,7 +62,7 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
 
     :param header: the cause that the header's form gives.
     :param detail: the form's own words for the cause's detail.
-    :param fields: what the header says.
+    :param fields: the header's fields.
     :param machine: ``uname -m``.
     """
     known = machines.find(machine)
@@ -86,7 +86,7 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
     if not known.says_fetch and at is not None and address is not None and at >> PAGE == address >> PAGE:
         deed = fetch(deed)
     if deed.deed == "execute" and not deed.page and _READABLE.match(found.code):
-        deed = structs.replace(deed, page="protected")  # memory that can be read but not executed
+        deed = structs.replace(deed, page="protected")  # readable memory that is not executable
     if deed.words and oops:
         oops = structs.replace(oops, error=deed.words)
     overran = header != "sysrq" and found.first("stack overrun") is not None
@@ -99,7 +99,7 @@ def settle(header: str, detail: str, fields: Mapping[str, str], found: Gathered,
 
 
 def _protected(detail: str, address: int | None, found: Gathered, machine: Machine) -> Settled:
-    """Return the cause of a general protection fault: KASAN names the address that its check was for."""
+    """Return the cause of a general protection fault: for KASAN's checks, by the address of the access."""
     cause = "general-protection"
     if within := found.first("range"):
         address = hexadecimal(within.value["address"])
@@ -108,7 +108,7 @@ def _protected(detail: str, address: int | None, found: Gathered, machine: Machi
 
 
 def _code(found: Gathered, machine: Machine, known: int | None) -> int | None:
-    """Return the error code that stands in another line than the oops."""
+    """Return the error code from another line than that of the oops."""
     if said := found.first("error code"):
         return hexadecimal(said.value["code"])
     written = _register(found, machine.code_register)
@@ -116,7 +116,7 @@ def _code(found: Gathered, machine: Machine, known: int | None) -> int | None:
 
 
 def _address(found: Gathered, machine: Machine) -> int | None:
-    """Return the faulting address that stands in another line than the header."""
+    """Return the faulting address from another line than the header."""
     if said := found.first("fault address"):
         return 0 if "null" in said.value else hexadecimal(said.value["address"])
     return hexadecimal(_register(found, machine.address_register))
@@ -127,7 +127,7 @@ def _register(found: Gathered, name: str) -> str | None:
 
 
 def triggered(trigger: Fact | None, head: Line) -> Fact | None:
-    """Return the trigger of a crash, if it stands right before the report."""
+    """Return the trigger of a crash, if it is directly before the report."""
     if trigger is None:
         return None
     line = trigger.lines[-1]

@@ -1,4 +1,4 @@
-r"""A pyparsing expression as one regular expression.
+r"""Compiles a pyparsing expression to one regular expression.
 
 pyparsing reads as a parsing expression grammar: it takes the first alternative that matches and never gives
 back what an element took. Atomic groups, ``(?>…)``, mean the same to :mod:`re` (since Python 3.11), so the
@@ -48,7 +48,7 @@ _PART: Final = re.compile(
     rf"(?P<characters>{_SET}|\\[wWsSdDtn]|\\[^\w\s]|[^\\.^$*+?{{}}\[\]|()])"
     r"(?P<times>[*+?]|\{(?P<least>\d+)(?P<most>,\d*)?\})?(?![*+?])"
 )
-"""Characters of one kind, and how often."""
+"""A kind of characters, with its minimum and maximum number."""
 _CHARACTER: Final = re.compile(rf"\\?[^\\]|{_SET}")
 """One character."""
 _UNICODE: Final = re.compile(r"\\[wWsSdD]")
@@ -74,7 +74,7 @@ def _translate(element: pp.ParserElement, names: Counter[str] | None) -> str:
 
 
 def _named(element: pp.ParserElement, inside: str, names: Counter[str] | None) -> str:
-    """Make a field of an element's pattern, if the element is one and fields are wanted."""
+    """Make an element's pattern a field, if the element has a name and fields are wanted."""
     if names is None or not element.resultsName:
         return inside
     name = element.resultsName
@@ -85,13 +85,13 @@ def _named(element: pp.ParserElement, inside: str, names: Counter[str] | None) -
 
 
 def _is_text(element: pp.ParserElement) -> bool:
-    """Tell whether pyparsing gives one token for the element: then its match is the field's text."""
+    """Tell whether pyparsing returns one token for the element, so that its match is the field's text."""
     if isinstance(element, pp.MatchFirst):
         return all(_is_text(one) for one in element.exprs)
     return isinstance(element, pp.Literal | pp.Word | pp.Regex | pp.Combine | Lines | UpTo)
 
 
-def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # noqa: C901, PLR0912 - one line an element
+def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # noqa: C901, PLR0912 - one line for each element
     match element:
         case pp.Regex():
             leaf = element.pattern
@@ -142,7 +142,7 @@ def _inside(element: pp.ParserElement, names: Counter[str] | None) -> str:  # no
 
 
 def _choices(elements: Iterable[pp.ParserElement], names: Counter[str] | None) -> list[str]:
-    """Translate alternatives; those that are in one of them are alternatives of the same choice."""
+    """Translate alternatives; nested choices are flattened."""
     choices: list[str] = []
     for element in elements:
         if isinstance(element, pp.MatchFirst) and not element.resultsName:
@@ -178,7 +178,7 @@ def _in_sequence(elements: Sequence[pp.ParserElement], names: Counter[str] | Non
 
 
 def _end_of(element: pp.ParserElement, elements: Sequence[pp.ParserElement], at: int) -> int | None:
-    """Return where the elements from ``at`` on end that also end the text of an element; None without one."""
+    """Return the end of the elements from ``at`` on that also end an element's text; None without one."""
     if not isinstance(element, UpTo | Later):
         return None
     target, following = _translate(element.expr, None), ""
@@ -192,7 +192,7 @@ def _end_of(element: pp.ParserElement, elements: Sequence[pp.ParserElement], at:
 
 
 def _atomic(leaf: str) -> str:
-    """Return a leaf that gives nothing back, in the form that :mod:`re` compiles and matches fastest."""
+    """Return a leaf that does not backtrack, in the form that :mod:`re` compiles and matches fastest."""
     parts = list(_PART.finditer(leaf))
     if "".join([part[0] for part in parts]) != leaf or not all(map(_certain, parts, _behind(parts))):
         return f"(?>{leaf})"
@@ -200,12 +200,12 @@ def _atomic(leaf: str) -> str:
 
 
 def _varies(part: re.Match[str]) -> bool:
-    """Tell whether a part of a leaf may take more or fewer characters."""
+    """Tell whether the length of a part of a leaf varies."""
     return bool(part["times"]) and (part["least"] is None or part["most"] is not None)
 
 
 def _behind(parts: Sequence[re.Match[str]]) -> list[list[str]]:
-    """Return for each part of a leaf what the text behind it may begin with, as sets of characters."""
+    """Return for each part of a leaf the characters with which the text after it may begin."""
     found: list[list[str]] = []
     behind: list[str] = []
     for part in reversed(parts):
@@ -216,7 +216,7 @@ def _behind(parts: Sequence[re.Match[str]]) -> list[list[str]]:
 
 
 def _certain(part: re.Match[str], behind: Iterable[str]) -> bool:
-    """Tell whether a part of a leaf can give nothing back: nothing behind it takes its characters."""
+    """Tell whether a part of a leaf need not backtrack: no part after it matches its characters."""
     if not _varies(part):
         return True
     own = _characters(part["characters"])
@@ -225,14 +225,14 @@ def _certain(part: re.Match[str], behind: Iterable[str]) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _characters(kind: str) -> frozenset[str]:
-    """Return the characters of a kind, all beyond ASCII as one."""
+    """Return the characters of a kind; all characters beyond ASCII are one."""
     matches = re.compile(kind).fullmatch
     beyond = kind.startswith("[^") or _UNICODE.search(kind) is not None or not kind.isascii()
     return frozenset([*filter(matches, map(chr, range(128))), *(["beyond"] if beyond else [])])
 
 
 def _bare(pattern: str) -> str:
-    """Return the inside of a pattern that is one atomic group; others as they are."""
+    """Return the inside of a pattern that is one atomic group; other patterns unchanged."""
     if not pattern.startswith("(?>"):
         return pattern
     depth = 0
@@ -244,7 +244,7 @@ def _bare(pattern: str) -> str:
 
 
 def beginnings(expression: pp.ParserElement) -> tuple[str, ...]:
-    """Return the texts, however short, of which one begins each match; none if anything can begin one."""
+    """Return texts of any length, one of which begins each match; none if a match can begin with any text."""
     found = {text for text, _ in _beginnings(expression)}
     return tuple(sorted(shortest(found))) if all(found) else ()
 
@@ -252,7 +252,7 @@ def beginnings(expression: pp.ParserElement) -> tuple[str, ...]:
 def literals(expression: pp.ParserElement) -> tuple[str, ...]:
     """Return the beginnings of an expression: each of its matches starts with one of them.
 
-    :raises GrammarError: it can begin with less than :data:`SHORTEST` characters that are known.
+    :raises GrammarError: a beginning has less than :data:`SHORTEST` known characters.
     """
     found = {text for text, _ in _beginnings(expression)}
     if any(len(text) < SHORTEST for text in found):
@@ -270,7 +270,7 @@ def shortest(texts: Iterable[str]) -> set[str]:
 
 
 def _beginnings(element: pp.ParserElement) -> list[tuple[str, bool]]:
-    """Return how the element can begin; with each whether that is all of it."""
+    """Return the beginnings of an element, each with whether it is the whole match."""
     match element:
         case pp.Literal():
             return [(element.match, True)]

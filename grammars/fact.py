@@ -1,4 +1,4 @@
-"""A fact: something that the grammar read, with the lines that say it.
+"""A fact: a value that the grammar read, with the lines that it comes from.
 
 Later steps consume facts and never search the text again. So every answer, and every sentence of the reading,
 can name its lines.
@@ -17,7 +17,7 @@ __all__ = ["Fact", "lines_of"]
 
 
 class Fact(NamedTuple):
-    """Something that a report or its boot says."""
+    """A statement of a report or its boot."""
 
     kind: str
     """``owner``, ``pointer``, ``frames``, … of a report (:mod:`kpanic.grammars.blocks`,

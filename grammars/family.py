@@ -1,4 +1,4 @@
-"""A crash family: the sentences that head its reports, and the meaning of each for the crash.
+"""A crash family: the headers of its reports, and the meaning of each for the crash.
 
 A family is one file in :mod:`kpanic.grammars.families`. Another distribution registers its own under the
 entry point group ``kpanic.families``::
@@ -13,7 +13,7 @@ entry point group ``kpanic.families``::
         \"\"\"widget: meltdown in widget_core+0x1/0x2\"\"\"
         return "widget: meltdown in " + k.symbol
 
-The forms are tried in the order of the file, on the text from a header's beginning on; the first match names
+The forms are tried in the order of the file, on the text from a header's beginning on. The first match names
 the crash. The scan searches for the beginnings of their expressions.
 """
 
@@ -37,7 +37,7 @@ __all__ = ["ByWord", "Family", "Form", "Walk"]
 Walk = Literal[
     "named", "chain", "trace", "ip", "interrupted", "stall", "down", "deep", "hung", "only-named", "none"
 ]
-"""How the suspect function is found.
+"""The way to find the suspect function.
 
 ``named``: the function that the header names, then the frames of the first trace.
 ``only-named``: the function that the header names, whichever it is.
@@ -45,20 +45,20 @@ Walk = Literal[
 ``ip``: the instruction pointer, then the frames of the call trace behind it.
 ``interrupted``: the instruction pointer, unless the CPU was idle or in user mode.
 ``chain``: the functions that the report names, then the next frames, with or without a line that opens them.
-``stall``: below the interrupt that noticed, down to an anchor, the frame above it.
-``down``: down to an anchor, the frame above it.
+``stall``: from below the interrupt that detected the stall down to an anchor; the frame above it.
+``down``: down to an anchor; the frame above it.
 ``deep``: the same; without an anchor, as ``ip``.
-``hung``: the frames of a blocked task, without whatever blocks.
+``hung``: the frames of a blocked task, without those that block.
 ``none``: the report has no suspect function.
 """
 
 
 class ByWord(Struct, frozen=True):
-    """The cause by the first of some words that a field of the header holds, in any case.
+    """The cause by the first of some words in a field of the header, ignoring case.
 
     :param field: name of the field.
     :param causes: words and causes, in the order of the search.
-    :param default: the cause if the field holds none of the words.
+    :param default: the cause if the field contains none of the words.
     """
 
     field: str
@@ -72,31 +72,31 @@ class ByWord(Struct, frozen=True):
 
 
 class Form(Struct, frozen=True, kw_only=True):
-    """One wording of a family."""
+    """One form of a family's header."""
 
     sentence: Sentence
-    """From the header's beginning on; its fields are those of the title."""
+    """The sentence from the header's beginning on; the title may use its fields."""
     title: str
-    """As syzbot would write it: ``{function}`` and the sentence's fields."""
+    """The title as syzbot writes it, with ``{function}`` and the sentence's fields."""
     kind: Kind
     cause: str | Callable[[Mapping[str, str]], str]
     """A slug of the table of causes, or a function from the fields to one."""
     walk: Walk = "trace"
     skip: tuple[tuple[str, str], ...] = ()
-    """More functions to pass over, ``(pattern, reason)``."""
+    """Further functions to skip, ``(pattern, reason)``."""
     detail: str = ""
-    """``cause_detail``, a template as the title."""
+    """``cause_detail``, a template like the title."""
     fatal: bool = False
     corrupted: str = ""
-    """Why a report that matches no better form than this one cannot be trusted."""
+    """Why a report with this form cannot be trusted; empty if it can."""
     function: str = ""
     """The suspect function, if only one function prints this wording."""
     traceless: bool = False
     """Whether the kernel prints no backtrace with this wording."""
     harmless: bool = False
-    """Whether it heads a program's message, which is no report of the kernel's."""
+    """Whether it is the header of a program's message, not of a report of the kernel."""
     inside: str = ""
-    """Text in the midst of the header that the scan looks for, because its beginning is too common."""
+    """Text inside the header that the scan searches for, if the header's beginning is too common."""
 
     @property
     def name(self) -> str:
@@ -105,29 +105,29 @@ class Form(Struct, frozen=True, kw_only=True):
 
     @property
     def places(self) -> Mapping[str, tuple[str, ...]]:
-        """The texts that the scan searches for; each with the texts of which one begins the header."""
+        """The literals of the scan, each with the possible beginnings of the header."""
         beginnings = self.sentence.literals
         return {self.inside: beginnings} if self.inside else {one: (one,) for one in beginnings}
 
 
 class Family(Struct):
-    """All the wordings of one kind of crash."""
+    """The forms of one kind of crash."""
 
     name: str
     ignore: str = ""
-    """A regular expression for lines that hold a beginning and are no crash."""
+    """A regular expression for lines that contain a beginning but are no crash."""
     ignore_after: str = ""
     """A regular expression for the line before: a beginning after such a line is no crash."""
     last: bool = False
-    """Only where no other family understands the line."""
+    """Whether the family is used only if no other family matches the line."""
     before: int = 8
-    """Lines worth reading before a header."""
+    """Number of lines to read before a header."""
     after: int = 800
-    """Lines worth reading after it."""
+    """Number of lines to read after a header."""
     inner: bool = False
-    """Whether its header stands at a report's end, so that it begins nothing in an open report."""
+    """Whether its header is at the end of a report, so that it does not begin one if a report is open."""
     scanned: bool = True
-    """The scan looks for its beginnings; else they count only above a line that ends a report."""
+    """Whether the scan searches for its headers; otherwise they count only above a report's last line."""
     forms: list[Form] = field(default_factory=list)
 
     def form(  # noqa: PLR0913 - the fields of a Form

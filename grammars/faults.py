@@ -34,11 +34,11 @@ def guarded(stage: str, step: Callable[[], Result], otherwise: Result) -> Result
     """Return a step's result, or ``otherwise`` if it has a fault, which is noted."""
     try:
         return step()
-    except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+    except Exception as error:  # noqa: BLE001 - for hostile text
         note(stage, error)
         return otherwise
 
 
 def counts() -> dict[str, int]:
-    """Return how many faults each stage had since the process began."""
+    """Return the number of faults of each stage since the process began."""
     return dict(_counts)

@@ -1,4 +1,4 @@
-"""Finds the families and readers of the boot for a line, by the literals that the line holds."""
+"""Finds the families and the readers of a boot's facts for a line, by the literals in the line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Finder:
         self._numbers = [numbers.get(literal.text, []) for literal in self.search.literals]
 
     def find(self, lines: Sequence[Line]) -> dict[int, list[int]]:
-        """Return the numbers of the literals that each line holds, by the line's index.
+        """Return the numbers of the literals in each line, by the line's index.
 
         Numbers below :attr:`families` are those of ``registry.literals``, the others those of
         :data:`kpanic.grammars.boot.READERS` behind them.
@@ -57,7 +57,7 @@ class Finder:
         seen: set[int] = set()
         numbers: list[int] = []
         for end, which in self.search.ends(data):
-            if end > stop:  # another line
+            if end > stop:  # in another line
                 index += line_breaks(data[position:end])
                 position, stop = end, data.find(b"\n", end)
                 stop = stop if stop >= 0 else len(data)

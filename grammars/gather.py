@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 __all__ = ["Gathered", "gather"]
 
 REGISTERS: Final = 64
-"""More than any machine has."""
+"""Maximum registers; no machine has more."""
 
 
 class Gathered(Struct):
     """The collected facts of a report."""
 
     facts: list[Fact] = field(default_factory=list)
-    """The facts that the rest is made of, in the order of the report."""
+    """All facts, in the order of the report."""
     owner: Owner | None = None
     hardware: Hardware | None = None
     pointer: Pointer | None = None
     """The first instruction pointer in the kernel."""
     machine: str = ""
     big_endian: bool = False
-    """Whether the machine runs in its unusual byte order."""
+    """Whether the machine runs in big-endian order, if its name is of the little-endian one."""
     oops: Oops | None = None
     code: str = ""
     modules: tuple[str, ...] = ()
     registers: list[tuple[str, str]] = field(default_factory=list)
     trace: tuple[Frame, ...] = ()
     opened: bool = False
-    """A trace has begun."""
+    """Whether a backtrace has begun."""
     label: str = ""
     """The line that opened the first backtrace."""
     current: bool = True
     """Whether the next registers are those of the crash."""
     user: bool = False
-    """The instruction pointer last read was in user mode, and so is the code that comes now."""
+    """Whether the last instruction pointer was in user mode, and so the next code too."""
 
     def first(self, kind: str) -> Fact | None:
         """Return the first fact of a kind."""
@@ -90,7 +90,7 @@ class Gathered(Struct):
         return True
 
     def add_platform(self, value: Platform) -> bool:
-        """Take the machine that prints such lines, and its board."""
+        """Take the machine that the line identifies, and its board."""
         self.machine = self.machine or value.machine
         self.big_endian = self.big_endian or value.big_endian
         if value.hardware and self.hardware is None:
@@ -98,7 +98,7 @@ class Gathered(Struct):
         return True
 
     def add_pointer(self, value: Pointer) -> bool:
-        """Take where the CPU was."""
+        """Take the instruction pointer."""
         self.machine = self.machine or value.machine
         self.user = value.user or (bool(self.trace) and not value.ip.symbol)
         self.opened = self.opened or machines.find(value.machine).untitled
@@ -154,7 +154,7 @@ class Gathered(Struct):
         return True
 
     def add_opening(self, value: Opening) -> bool:
-        """Take that a trace begins."""
+        """Take the line that opens a backtrace."""
         self.opened = True
         self.label = self.label or value.label
         return True
@@ -190,7 +190,7 @@ def gather(facts: Iterable[Fact], *, owner_last: bool = False) -> Gathered:
                 break
             if fact.kind != "owner":
                 continue
-        cut = fact.kind == "frames" and not fact.place  # the line that opens the trace is missing
+        cut = fact.kind == "frames" and not fact.place  # the opening line of the backtrace is missing
         found.opened = found.opened or cut
         reader = _READERS.get(fact.kind)
         if reader is None or reader(found, fact.value):

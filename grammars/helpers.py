@@ -1,4 +1,4 @@
-"""Functions that are helpers because of the source file that defines them: lookups in the generated table.
+"""Looks up functions that are helpers because of the source file that defines them.
 
 The table is read once, when the first crash needs it, and searched without parsing its lines.
 """
@@ -32,9 +32,9 @@ def folded(function: str) -> str:
 
 
 CHECKS: Final = ("__cfi_check", "__cfi_slowpath")
-"""Functions of the check itself (kernel/cfi.c, until 6.0)."""
+"""Functions of CFI itself (kernel/cfi.c, until 6.0), which keep their prefix."""
 _COPY: Final = regex("asm_|__pi_")
-"""Before a function: its entry in assembly (x86), its copy that runs at any address (arm64, riscv, x86)."""
+"""Prefixes of entries in assembly (x86), and of position-independent copies (arm64, riscv, x86)."""
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""An incident: the lines that belong to one crash, and where reports may start in them."""
+"""An incident: the lines of one crash, and the lines in them on which a report may start."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Head(NamedTuple):
     place: int
     """Index of the line in the incident."""
     hits: tuple[tuple[Family, int], ...]
-    """Families whose literal the line holds, best first, each with the literal's offset in the line."""
+    """Families with a literal in the line, best first, each with the literal's offset in the line."""
 
 
 class Incident(Struct):
@@ -47,23 +47,23 @@ class Incident(Struct):
     size: int = 0
     """Characters of the lines."""
     truncated: bool = False
-    """More lines came than are kept."""
+    """Whether lines were dropped because of a limit."""
     fatal: bool = False
-    """A line says that the kernel panicked."""
+    """Whether a line says that the kernel panicked."""
     trigger: Fact | None = None
     """The line that may have triggered the crash."""
     preceded_by: int = 0
     """Number of the boot's noteworthy lines (:attr:`Boot.preceded_by`) that came before the incident."""
     copy: Incident | None = None
-    """An earlier copy of the same lines: people paste the first lines, then all."""
+    """An earlier copy of the same lines, since people paste the first lines, then all."""
     above: tuple[Line, ...] = ()
-    """The lines before, if the incident begins with a line from the end or inside of a report."""
+    """The lines before the incident, if it begins with a line inside a report or at its end."""
     newest: Line | None = None
     """The last header, kept or not."""
     last: float = 0.0
-    """When its last line came, by the caller's clock."""
+    """Time of its last line, by the caller's clock."""
     last_head: float = 0.0
-    """When its last header came, by the caller's clock."""
+    """Time of its last header, by the caller's clock."""
 
     def repeats(self, line: Line) -> bool:
         """Tell whether a line repeats the incident's first line, after others."""
@@ -76,7 +76,7 @@ class Incident(Struct):
         )
 
     def keep(self, line: Line) -> bool:
-        """Add a line; return False where the incident is full."""
+        """Add a line; return False if the incident is full."""
         if len(self.lines) >= LINES or self.size >= CHARACTERS:
             self.truncated = True
             return False
@@ -85,7 +85,7 @@ class Incident(Struct):
         return True
 
     def extend(self, lines: Sequence[Line]) -> None:
-        """Add lines, as many as there is room for."""
+        """Add lines until the incident is full."""
         size = self.size + sum(map(len, map(_TEXT, lines))) + sum(map(len, map(_RAW, lines)))
         if len(self.lines) + len(lines) <= LINES and size <= CHARACTERS:
             self.lines += lines

@@ -23,7 +23,7 @@ class _Lazy:
     def __init__(self, pattern: Any, flags: int) -> None:  # noqa: ANN401 - str or bytes
         self._made = (pattern, flags)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a pattern has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a pattern
         if name.startswith("__"):
             raise AttributeError(name)
         value = getattr(self.compiled, name)
@@ -41,7 +41,7 @@ _made: Final[list[_Lazy]] = []
 def compile_all() -> None:
     """Compile the patterns of all modules that are imported."""
     for one in _made:
-        one.compiled  # noqa: B018 - it is compiled when it is first used
+        one.compiled  # noqa: B018 - the use compiles it
 
 
 def regex(pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:

@@ -1,12 +1,12 @@
-r"""Kernel lines out of whatever their transport wrapped around them.
+r"""Removes what transports wrap around the kernel's lines.
 
 One :class:`Reader` serves all transports: it offers a line to those that its first character allows
 (:mod:`kpanic.grammars.transport`), until one takes it. A line that no transport takes is the kernel's text.
 
-``Line.time`` is printk's clock (seconds since boot); ``epoch`` is the transport's own stamp where that names
-its year and its zone, else None: RFC 3164 has no year, ``dmesg -T`` no zone. ``text`` holds no control code
-but tab: escape sequences are taken out, other control codes are shown as their pictures (``␀``), and what
-turns the direction of writing as ``\ufffd``.
+``Line.time`` is printk's clock (seconds since boot). ``epoch`` is the transport's own stamp if that has a
+year and a zone, otherwise None: RFC 3164 has no year, ``dmesg -T`` no zone. ``text`` contains no control code
+except tab: escape sequences are removed, other control codes are replaced by their pictures (``␀``), and
+characters that change the direction of writing by ``\ufffd``.
 
 A transport whose reader raises an error costs the line, which is then read as plain text, and nothing else.
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Reader"]
 
 NESTED: Final = 8
-"""Maximum transports that wrap each other around one line: a collector's, a syslog's, a console's."""
+"""Maximum nested transports of one line, such as a collector, syslog, and a console."""
 
 _LINE: Final = functools.partial(tuple.__new__, Line)
 """Line, without the cost of a call in Python."""
@@ -78,7 +78,7 @@ def _usual(pattern: str) -> re.Pattern[str]:
 
 
 class Reader:
-    """Reads lines that follow each other, however they were found."""
+    """Reads consecutive lines."""
 
     def __init__(self, transports: Transports | None = None) -> None:
         self._transports = transports or transport_.default()
@@ -88,9 +88,9 @@ class Reader:
         self._names: dict[LineReader, str] = {}
         """Names of transports whose lines have a prefix."""
         self._takers: list[LineReader] = []
-        """Readers that took the current line, or the line within it."""
+        """Readers that took the current line, or the line inside it."""
         self._busy: list[LineReader] = []
-        """Readers that wait for more, or that the next line may continue."""
+        """Readers that wait for more lines, or whose last line the next one may continue."""
         self._nested = 0
         self.lost = 0
 
@@ -110,7 +110,7 @@ class Reader:
         return states
 
     def gap(self) -> None:
-        """Forget a record that the last line began: the next line does not follow it."""
+        """Forget a record that the last line began, because the next line does not follow it."""
         for reader in self._readers.values():
             reader.gap()
         self._busy = [reader for reader in self._busy if reader.pending or reader.open]
@@ -130,7 +130,7 @@ class Reader:
         """Return the kernel's lines that line ``number`` completes: mostly one; none of another program.
 
         :param line: the line without its line break.
-        :param original: what it was, where escape sequences were taken out.
+        :param original: the line with its escape sequences, if it had any.
         """
         text = line.decode("utf-8", "replace").rstrip("\r")
         raw = text if original is None else original.decode("utf-8", "replace").rstrip("\r")
@@ -168,7 +168,7 @@ class Reader:
         return [Line(row.number, text, raw=row.raw)]
 
     def run(self, first: int, lines: bytes) -> list[Line]:
-        """Read whole lines that follow each other, as :meth:`read` does, but faster for the usual form."""
+        """Read consecutive whole lines like :meth:`read`, but faster for the usual form."""
         found: list[Line] = []
         add = found.append
         text = lines.decode("utf-8", "replace")
@@ -218,7 +218,7 @@ class Reader:
         """Offer a line to a transport; a transport that raises an error does not take the line."""
         try:
             found = reader.read(row)
-        except Exception as error:  # noqa: BLE001 - of whichever transport: the line is still plain text
+        except Exception as error:  # noqa: BLE001 - a fault of a transport; the line is read as plain text
             reader.gap()
             faults.note(f"transport {type(reader).__qualname__}", error)
             return None

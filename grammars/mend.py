@@ -1,4 +1,4 @@
-"""Joins lines that were broken on their way.
+"""Joins lines that a transport broke.
 
 A mail program breaks a line at a space before it gets too wide, a terminal at its edge, quoted-printable with
 a ``=``. The text after the break has no time stamp, although the kernel's lines have one::
@@ -33,21 +33,21 @@ __all__ = ["mend"]
 NARROW, WIDE = 54, 140
 """Widths, in characters, at which mail programs and terminals break lines."""
 MAIL: Final = 60
-"""The narrowest of them, in a text whose lines are all without a stamp."""
+"""The minimum width if no line of the text has a stamp."""
 MANY: Final = 3
-"""Pairs that were broken at the same width, and not by chance."""
+"""Minimum pairs that were broken at the same width."""
 MOST: Final = 0.6
-"""Share of the pairs that fit it then."""
+"""Minimum share of the pairs that fit this width."""
 TURNED: Final = 4
-"""Lines with a stamp that tell that the newest stands first."""
+"""Minimum lines with a stamp that show that the newest line is first."""
 MARKED: Final = 0.8
-"""Share of the lines that begin with a mark, if the mark is not the kernel's."""
+"""Minimum share of the lines that begin with a mark, if the mark is not the kernel's."""
 LOOK: Final = 256
-"""Maximum characters of a line that are looked at, at its end or its beginning."""
+"""Maximum characters that are examined at the beginning and the end of a line."""
 ENOUGH: Final = 2
 """Minimum points of a line that continues the one before."""
 LONGEST: Final = 4096
-"""Maximum characters of a line that others are joined to."""
+"""Maximum characters of a joined line."""
 PIECES: Final = 64
 """Maximum lines that are joined into one; a list of modules or registers takes a few."""
 
@@ -70,7 +70,7 @@ _OPEN: Final = regex(
     )
     + "$"
 )
-"""How a line ends that goes on: no line of the kernel ends so."""
+"""Ends of incomplete lines, with which no line of the kernel ends."""
 _CLOSED: Final = regex(
     _words(
         "Call [Tt]race:",
@@ -78,7 +78,7 @@ _CLOSED: Final = regex(
         r"\]-+",
         r"\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[\S+\])?",
         r"\bcut here.*",
-        r"\.[chS]:\d+(?: \[inline\])?",  # a frame with its place in the sources
+        r"\.[chS]:\d+(?: \[inline\])?",  # a frame with its source line
         r"\.\.\.",
         r"[a-z]{4}\.",
         r"#\d+",
@@ -108,7 +108,7 @@ _TAIL: Final = regex(
         r"#\d",
         r"\d+\.\d+\.\d\S*",  # a release
         r"\d\d/\d\d/\d{4}$",  # of a BIOS
-        r"[\w./-]{1,200}\.[chS]:\d+",  # a place in the sources
+        r"[\w./-]{1,200}\.[chS]:\d+",  # a source line
         r"[a-z_]\w*[\])>]",
         r"\[[\w:./-]+\]$",  # a module, or a task with its number
         r"\S+\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\]$",
@@ -116,7 +116,7 @@ _TAIL: Final = regex(
         r"\(?[A-Z]{2,}[)\]]",
     )
 )
-"""How a line begins that continues another."""
+"""Beginnings of lines that continue another line."""
 _OWN: Final = regex(
     r"\s*+"
     + _words(
@@ -148,7 +148,7 @@ _OWN: Final = regex(
         r">?[0-9a-f]{4,16}: |comm \"|hex dump|backtrace",
     )
 )
-"""How a line of a report begins."""
+"""Beginnings of lines of a report."""
 _PROGRAM: Final = regex(
     r"\s*"
     + _words(
@@ -162,14 +162,14 @@ _PROGRAM: Final = regex(
         "Start(?:ing|ed) |Stopp|Mounting |executing program|Test |Message from syslogd",
     )
 )
-"""How a line of a program begins."""
+"""Beginnings of lines of programs."""
 _MARK: Final = regex(r"\s{0,32}(?:\d{1,7}[:.|]?|[|#;*+-])\s")
 _PAGED: Final = regex(r"(?:^|\s)[^\s<>]{1,128}>$")
 _SOFT: Final = regex(r"[^=]=$")
 _ESCAPED: Final = regex(r"=(?:3D|20|09|5B|E2=80|C2=A0)")
 _MODULE: Final = regex(r"\s*\[[\w-]+\]\s*$")
 _MACHINE: Final = regex(r"BIOS|\((?:DT|LPAR|KVM/Linux|z/VM [\d.]+)\)")
-"""How the name of a machine ends (drivers/firmware/dmi_scan.c, arch/arm64, arch/s390/kernel/early.c)."""
+"""Ends of machines' names (drivers/firmware/dmi_scan.c, arch/arm64, arch/s390/kernel/early.c)."""
 _HYPHEN: Final = regex(r"\w[-/]$")
 """Ends of lines that were broken inside a word, after a hyphen or a slash."""
 _HALF: Final = regex(r"\s*(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? ?")
@@ -182,9 +182,9 @@ class _Pair(Struct, frozen=True):
     at: int
     """Index of the second line."""
     length: int
-    """Characters of the first line, as it is in the input."""
+    """Number of characters of the first line, as in the input."""
     word: int
-    """Characters of the second line's first word, with the space at the break."""
+    """Number of characters of the second line's first word, with the space at the break."""
 
 
 def mend(lines: Sequence[Line]) -> Sequence[Line]:
@@ -218,7 +218,7 @@ def mend(lines: Sequence[Line]) -> Sequence[Line]:
 
 
 def _in_order(lines: Sequence[Line]) -> Sequence[Line]:
-    """Turn lines round that a log store hands on with the newest first."""
+    """Reverse lines that a log store exported with the newest first."""
     times = [line.epoch if line.time is None else line.time for line in lines]
     known = [time for time in times if time is not None]
     turned = len(known) >= TURNED and known[0] > known[-1] and all(map(ge, known, known[1:]))
@@ -226,7 +226,7 @@ def _in_order(lines: Sequence[Line]) -> Sequence[Line]:
 
 
 def _stamped(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
-    """Return lines with each stamp that was broken after its bracket joined."""
+    """Join stamps that were broken after their bracket."""
     broken = [index for index in bare if index and lines[index - 1].text[-1:] == "["]
     if not broken:
         return lines
@@ -259,7 +259,7 @@ def _uncut(lines: Sequence[Line]) -> Sequence[Line]:
 
 
 def _bare(lines: Sequence[Line]) -> list[int]:
-    """Return the indexes of the lines that no transport put anything before."""
+    """Return the indexes of the lines without a transport's prefix."""
     return [index for index, line in enumerate(lines) if not line.transport]
 
 
@@ -321,8 +321,8 @@ def _pairs(lines: Sequence[Line], bare: Sequence[int], *, stamped: bool) -> Iter
         if not index or not text.strip() or following.number != line.number + 1 + line.raw.count("\n"):
             continue
         if stamped and not line.transport and not line.text.strip():
-            continue  # a blank line ends what was before
-        whole = index - 1  # of the records on one line the first one has all of it
+            continue  # a blank line separates texts
+        whole = index - 1  # the first record on a line has the whole line as its original
         while whole and lines[whole - 1].number == line.number:
             whole -= 1
         length = len(lines[whole].raw.rstrip().rpartition("\n")[2])
@@ -332,7 +332,7 @@ def _pairs(lines: Sequence[Line], bare: Sequence[int], *, stamped: bool) -> Iter
 
 
 class _Breaks:
-    """Where lines were broken, decided pair by pair from the first line on."""
+    """Finds the breaks pair by pair, from the first line on."""
 
     def __init__(self, lines: Sequence[Line], pairs: Sequence[_Pair], *, stamped: bool) -> None:
         self._lines = lines
@@ -340,7 +340,7 @@ class _Breaks:
         if stamped:
             candidates = [pair for pair in pairs if not self._separate(pair)]
             self._width, fits = _width(candidates)
-        else:  # any line may continue the one before: where they were broken the widest ends
+        else:  # any line may continue another one: the widest line shows the width of the break
             widest = max(len(line.raw.rstrip()) for line in lines)
             self._width = widest if MAIL <= widest <= WIDE else 0
             pairs = [pair for pair in pairs if pair.length <= self._width < pair.length + pair.word]
@@ -349,10 +349,10 @@ class _Breaks:
         self._worth = 1 + (fits >= MANY and fits >= MOST * len(candidates)) + (fits == len(candidates) > 1)
         """Points for a pair that fits the width."""
         self._mixed = len(candidates) >= MANY and fits < MOST * len(candidates)
-        """Lines of other programs stand between the kernel's."""
+        """Whether lines of other programs are between the kernel's."""
         self._hard = _hard(lines, [pair for pair in candidates if self._spills(pair)])
         self._listed = False
-        """The last line belongs to a list of words."""
+        """Whether the last line is part of a list of words."""
         self.tails: dict[int, str] = {}
         """Indexes of the lines that continue the one before, with the text that joins them."""
         for pair in pairs:
@@ -373,7 +373,7 @@ class _Breaks:
         return not second[0].isspace() and any(map(str.isalnum, first)) and not _own(first, second)
 
     def _unnamed(self, pair: _Pair) -> bool:
-        """Tell whether the first line names a machine without how such a name ends, which comes soon."""
+        """Tell whether the first line names a machine without the end of the name, which must follow."""
         first = self._lines[pair.at - 1].text
         soon = self._lines[pair.at : pair.at + 2]
         return (
@@ -388,7 +388,7 @@ class _Breaks:
         return second[0].isalnum() and _HYPHEN.search(first) is not None
 
     def _separate(self, pair: _Pair) -> bool:
-        """Tell whether the second line is no continuation, whatever the width."""
+        """Tell whether the second line is no continuation at any width."""
         first, second = self._texts(pair)
         if _PROGRAM.match(second):
             return True
@@ -399,7 +399,7 @@ class _Breaks:
         return not self._stamped and (not any(map(str.isalnum, first)) or _own(first, second))
 
     def _points(self, pair: _Pair) -> int:
-        """Return the points for the second line's continuing the first."""
+        """Return the points for the second line as a continuation of the first."""
         before, second = self._texts(pair)
         first, behind = self._lines[pair.at - 1], second.lstrip()
         if (self._stamped and not first.transport and pair.at - 1 not in self.tails) or self._separate(pair):
@@ -416,12 +416,12 @@ class _Breaks:
         points += _TAIL.match(behind) is not None
         if self._stamped:
             points += first.raw.endswith(" ") - _own(before, second) - self._mixed
-            points += (ENOUGH + 1) * (pair.at - 1 in self.tails)  # what was broken twice
+            points += (ENOUGH + 1) * (pair.at - 1 in self.tails)  # a line that was broken twice
         return points
 
 
 def _width(pairs: Sequence[_Pair]) -> tuple[int, int]:
-    """Return the width at which most pairs would have been broken, and how many."""
+    """Return the width at which most pairs were possibly broken, and their number."""
     fits: Counter[int] = Counter()
     for pair in pairs:
         for width in range(max(pair.length, NARROW), min(pair.length + pair.word - 1, WIDE) + 1):
@@ -430,7 +430,7 @@ def _width(pairs: Sequence[_Pair]) -> tuple[int, int]:
 
 
 def _hard(lines: Sequence[Line], pairs: Sequence[_Pair]) -> int:
-    """Return the width of a terminal that broke lines at its edge; 0 if none did."""
+    """Return the width of a terminal that broke the lines at its edge; 0 without one."""
     lengths = Counter(pair.length for pair in pairs)
     if not lengths:
         return 0

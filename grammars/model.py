@@ -59,13 +59,13 @@ class Line(NamedTuple):
     number: int
     """Line in the input, from 1; 0 for a line from a memory dump."""
     text: str
-    """The kernel's own words."""
+    """The kernel's text."""
     time: float | None = None
     """Seconds since boot."""
     caller: str = ""
     """``T123`` or ``C0``, of CONFIG_PRINTK_CALLER."""
     host: str = ""
-    """As a syslog or journal prefix names it."""
+    """Host in a syslog or journal prefix."""
     epoch: float | None = None
     """Wall clock of the transport's own stamp, seconds since 1970 UTC."""
     lost: int = 0
@@ -78,7 +78,7 @@ class Line(NamedTuple):
     Only differences between lines of the same log are meaningful.
     """
     transport: str = ""
-    """Name of the transport whose prefix stood before the text; empty without a prefix."""
+    """Name of the transport whose prefix was before the text; empty without a prefix."""
 
 
 class Frame(Struct, frozen=True):
@@ -134,7 +134,7 @@ class Hardware(Struct, frozen=True):
     """``Hardware name: VENDOR PRODUCT, BIOS VERSION DATE``."""
 
     name: str
-    """The whole of it, as the kernel wrote it."""
+    """The whole text, as the kernel printed it."""
     vendor: str = ""
     product: str = ""
     bios_version: str = ""
@@ -180,7 +180,7 @@ class Blame(Struct, frozen=True):
     """The suspect function, and the rule that named it."""
 
     function: str = ""
-    """Without compiler suffix and system call prefix; empty where nothing can be said."""
+    """The function without compiler suffix and system call prefix; empty if none is suspect."""
     rule: str = ""
     """The rule that named it, in words."""
     skipped: tuple[tuple[str, str], ...] = ()
@@ -224,7 +224,7 @@ class Step(Struct, frozen=True):
     def parts(self) -> tuple[tuple[str, tuple[Line, ...]], ...]:
         """The text in paragraphs, each with its lines.
 
-        Lines out of a dump have no numbers, and stand behind the sentence that they prove.
+        Lines from a dump have no numbers, and follow the sentence that they prove.
         """
         if not self.evidence or any(line.number for line in self.evidence):
             return ((self.finding, self.evidence),)
@@ -258,7 +258,7 @@ class Vmcore(Struct, frozen=True):
 
 
 class Analysis(Struct, frozen=True):
-    """The reading of one crash, as an administrator would do it by hand."""
+    """The reading of one crash."""
 
     summary: str
     steps: tuple[Step, ...]
@@ -269,7 +269,7 @@ class Analysis(Struct, frozen=True):
     why: str
     """Why the vmcore is or is not needed, and for which question."""
     next: tuple[str, ...] = ()
-    """What to do now, in commands or sentences."""
+    """The next steps, as commands or sentences."""
     vmcore: Vmcore | None = None
     """The answers of the dump; None if it was not opened."""
 
@@ -292,7 +292,7 @@ class CrashReport(Struct, frozen=True, dict=True):
     doubt: str = ""
     """Why the report is not ``complete``, in words."""
     reason: str = ""
-    """The first line of the report, the kernel's own words."""
+    """The first line of the report, as the kernel printed it."""
     cause_detail: str = ""
     """Details of the cause: ``NULL plus 0x10, write``."""
     blame: Blame = field(default_factory=Blame)
@@ -313,18 +313,18 @@ class CrashReport(Struct, frozen=True, dict=True):
     time: float | None = None
     """printk time of the first line of the report."""
     boot_epoch: float | None = None
-    """Wall clock of the boot instant, from the log's own RTC line."""
+    """Wall clock of the boot instant, from the log's RTC line."""
     epoch: float | None = None
     """Wall clock that the transport stamped on the first line of the report."""
     clock: float | None = None
     """Wall clock of the stamp on that line, in a zone that it does not name: seconds since 1970 as if in UTC.
 
-    Where it names no year either, it is one of the year 2000.
+    If the stamp has no year, the year is 2000.
     """
     host: str = ""
-    """As the transport's prefix names it."""
+    """Host in the transport's prefix."""
     hostname: str = ""
-    """As ``systemd[1]: Hostname set to <…>`` or a later line of the boot names it."""
+    """Host by ``systemd[1]: Hostname set to <…>`` or a later line of the boot."""
     facts: tuple[Fact, ...] = ()
     """Facts of the report, and of its boot: kernel, machine, clock, trigger."""
     followed_by: tuple[Fact, ...] = ()
@@ -336,11 +336,11 @@ class CrashReport(Struct, frozen=True, dict=True):
     lost: int = 0
     """Records known to be missing inside the report."""
     truncated: bool = False
-    """Whether the report has more lines than are kept of one report."""
+    """Whether lines of the report were dropped because of a limit."""
     repaired: bool = False
-    """Whether lines of the report were broken on their way and have been joined again."""
+    """Whether lines of the report were broken by a transport and have been joined."""
     lines: tuple[Line, ...] = ()
-    """The lines of the report and of those that followed from it."""
+    """The lines of the report and of those that follow from it."""
     analysis: Analysis | None = None
 
     @property

@@ -1,8 +1,7 @@
 """Rules about names of functions, evaluated at the speed of ``str.startswith``.
 
-Nearly all rules are a plain word at the start of a name, some a word anywhere: these need no regular
-expression, and compiling hundreds of them would cost more than reading a report does. What is left is
-compiled together.
+Nearly all rules are a plain word at the start of a name or anywhere in it. These need no regular expression:
+compiling hundreds would take longer than reading a report. The other rules are compiled to one pattern.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _WORD: Final = regex(r"\w+")
 _MARK: Final = regex(r"(?s:\\.)|[\[\]()|]")
 """Characters that group or separate parts of a pattern, and escapes."""
 _PART: Final = regex(r"(?:\(\?:([\w|]*)\)|(\w)(?=\?))(\??)|(\^|\$|\w+(?![?*+]))")
-"""A group of words or a letter, perhaps optional, or a character that stands for itself."""
+"""A group of words or a letter, optionally with ``?``, or a literal character."""
 
 
 class Names:
@@ -48,7 +47,7 @@ class Names:
     def reason(self, name: str, *, anchored: bool = False) -> str:
         """Return the reason of a rule that matches a name, else an empty text.
 
-        ``anchored``: the name must begin with what the rule says.
+        :param anchored: whether a rule must match from the start of the name.
         """
         if found := self._whole.get(name):
             return found

@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 __all__ = ["Named", "name"]
 
 HEADER: Final = 8192
-"""Characters after a header that its grammar may look at."""
+"""Maximum characters after a header that its form may examine."""
 
 
 class Named(Struct):
-    """A report that has a name."""
+    """A named report."""
 
     title: str
     status: Status
     doubt: str
     """Why the status is ``corrupted``."""
     reading: Reading | None
-    """The form of the header and its fields; None where no form of its families matches."""
+    """The form of the header and its fields; None if no form of its families matches."""
     family: Family
     blame: Blame
     place: str = ""
-    """Where the CPU was, or the function that the header names; the title names it if no frame can be the
-    suspect function."""
+    """The function of the instruction pointer or of the header, for the title if no frame can be the suspect
+    function."""
 
 
 def name(
@@ -47,7 +47,7 @@ def name(
 ) -> Named | None:
     """Name the crash whose header is the first line of a report; None if the line is no header.
 
-    :param brief: only the title is wanted.
+    :param brief: whether only the title is needed.
     """
     first = report.lines[0].text
     end = len(report.text)
@@ -68,7 +68,7 @@ def name(
     return Named(plain(first[at:]), "corrupted", "the header has an unknown form", None, family, Blame())
 
 
-def _name(  # noqa: PLR0913 - each of them is part of the name
+def _name(  # noqa: PLR0913 - all are parts of the name
     reading: Reading, family: Family, report: ReportText, facts: Body, at: int, *, brief: bool
 ) -> Named:
     form, fields = reading.form, dict(reading.fields)
@@ -84,7 +84,7 @@ def _name(  # noqa: PLR0913 - each of them is part of the name
         fields.get("function", form.function),
         [fields["holding"]] if "holding" in fields else (),
     )
-    words = defaultdict(str, fields)  # a form's words need not all be there
+    words = defaultdict(str, fields)  # a field of the template may be missing
     wording = form.title
     doubt = form.corrupted
     place = walker.place() or fields.get("function", "") if named and not blame.function else ""

@@ -1,4 +1,4 @@
-"""Numbers from untrusted text: a number that no kernel prints is rejected.
+"""Parses numbers of untrusted text, and rejects those that no kernel prints.
 
 A kernel's ids fit 32 bits, its addresses 64. A longer run of digits would not fit the engines' ``long``, and
 past 4,300 digits :class:`int` refuses it.

@@ -1,4 +1,4 @@
-"""Turns lines into incidents: keeps boots and hosts apart; the first report of an incident opens it."""
+"""Groups lines into incidents by host and boot; the first report of an incident opens it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ ALL_LINES: Final = 48_000
 ALL_CHARACTERS: Final = 8 << 20
 """Maximum characters of all open incidents and of the boots' lines."""
 LOOK: Final = 4 * BLOCK
-"""Bytes of text with crashes between two checks of these limits."""
+"""Maximum bytes of text with crashes between two checks of these limits."""
 HOSTS: Final = 4096
 """Maximum hosts that are kept apart at once."""
 CUT: Final = frozenset("[<")
-"""How a line of the kernel begins."""
+"""Beginning of a line of the kernel."""
 _REPEATED: Final = regex(r"---\[ end (?P<panic>Kernel panic - .+)")
-"""How panic() ends: with the reason that it began with."""
+"""The last line of panic(), which repeats its reason."""
 _WHOLE: Final = regex(r"(?:<\d+>)?\[[ \d.]+\]").match
 
 
@@ -66,7 +66,7 @@ class Parser:
         self._now = 0.0
         self._taken = 0  # bytes
         self._last = Line(0, "")
-        self._echoes: list[Line] = []  # finds lines that arrive a second time by another transport
+        self._echoes: list[Line] = []  # finds lines that another transport repeats
         self._echoing = False
         self._reported = False
 
@@ -74,7 +74,7 @@ class Parser:
         """Read a chunk; return the crashes that ended in it.
 
         :param now: the caller's clock, in seconds, for :meth:`settle`.
-        :param count: the line breaks in the chunk, where they have been counted.
+        :param count: the number of line breaks in the chunk, if it is known.
         """
         self._now = now
         try:
@@ -94,20 +94,20 @@ class Parser:
 
     @property
     def open(self) -> bool:
-        """Whether a crash is being read."""
+        """Whether a crash is incomplete."""
         return any(stream.incident or stream.ended for stream in self._streams.values())
 
     @property
     def blank(self) -> bool:
-        """Whether the parser keeps nothing but the last lines that it read: no boot, no crash."""
+        """Whether the parser keeps no boot and no crash, but only the last lines."""
         return not (self._streams or self._echoes or self._scanner.holds)
 
     def settle(self, last: float, last_head: float) -> list[CrashReport]:
-        """Return the crashes of hosts that have gone quiet, while other hosts go on.
+        """Return the crashes of hosts that are quiet, while other hosts may continue.
 
         :param last: a crash is complete if its host added nothing to it since this moment.
         :param last_head: a crash is complete if no header arrived since this moment: a kernel that survived
-            a report goes on printing.
+            a report continues to print.
         """
         found: list[CrashReport] = []
         for stream in self._streams.values():
@@ -117,7 +117,7 @@ class Parser:
         return found
 
     def close(self) -> list[CrashReport]:
-        """Return the crashes that were still open."""
+        """Return the open crashes; the parser is then as new."""
         found = self.flush()
         self._streams.clear()
         self._last = Line(0, "")
@@ -125,7 +125,7 @@ class Parser:
         return found
 
     def flush(self) -> list[CrashReport]:
-        """Return the crashes that are open, as when the input has gone quiet; the boots stay known."""
+        """Return the open crashes, as when the input is quiet; keep the boots."""
         found = self._take(faults.guarded("scan", self._scanner.close, []))
         self._last = self._last._replace(number=0)  # the scanner counts from 1 again
         for stream in self._streams.values():
@@ -148,7 +148,7 @@ class Parser:
         return found
 
     def _heard(self, lines: Sequence[Line]) -> Sequence[Line]:
-        """Return lines without those that repeat others; repeated lines count if the others do not arrive."""
+        """Return lines without those that another transport repeats, unless only the repetitions arrive."""
         echoing = self._finder.search.transports.echoes
         if not self._echoing and echoing.isdisjoint(map(_TRANSPORT, lines)):
             return lines
@@ -166,7 +166,7 @@ class Parser:
     def _take_in(self, lines: Sequence[Line], found: list[CrashReport]) -> None:
         try:
             hits = self._finder.find(lines)
-        except Exception as error:  # noqa: BLE001 - it costs the line that provokes it
+        except Exception as error:  # noqa: BLE001 - a fault costs its line
             faults.note("line", error)
             if len(lines) > 1:
                 for line in lines:
@@ -177,7 +177,7 @@ class Parser:
             self._between(lines[at:index], found)
             try:
                 self._line(lines[index], hits[index], found)
-            except Exception as error:  # noqa: BLE001 - of whichever family: it costs the line
+            except Exception as error:  # noqa: BLE001 - a fault of a family costs the line
                 faults.note("header", error)
             at = index + 1
         self._between(lines[at:], found)
@@ -191,7 +191,7 @@ class Parser:
                 faults.note("line", error)
 
     def _attributed(self, lines: Sequence[Line]) -> Sequence[Line]:
-        """Give lines without a prefix to the host of the line right before them."""
+        """Assign lines without a prefix to the host of the line directly before them."""
         hosts = set(map(_HOST, lines))
         if len(hosts) > 1 or self._last.host:
             attributed = []
@@ -237,7 +237,7 @@ class Parser:
         previous, stream.previous = stream.previous, line.text
         families = self._facts(stream, line, previous, numbers, found)
         if stream.boot.core and not line.transport:
-            return  # what the crash utility prints
+            return  # output of the crash utility
         if families:
             found += self._head(stream, line, families, previous)
         elif stream.incident is not None:
@@ -247,7 +247,7 @@ class Parser:
             stream.recent.append(line)
 
     def _relieve(self) -> list[CrashReport]:
-        """Read the oldest incidents if too much is open; forget hosts if too much of them is kept."""
+        """Read the oldest incidents, and then forget hosts, if a limit is exceeded."""
         streams = self._streams
         lines, characters = self._kept()
         if lines <= ALL_LINES and characters <= ALL_CHARACTERS:
@@ -268,14 +268,14 @@ class Parser:
         return found
 
     def _kept(self) -> tuple[int, int]:
-        """Return how many lines and characters are kept of all hosts."""
+        """Return the number of lines and characters that are kept of all hosts."""
         kept = [stream.kept() for stream in self._streams.values()]
         return sum(lines for lines, _ in kept), sum(characters for _, characters in kept)
 
     def _facts(
         self, stream: Stream, line: Line, previous: str, numbers: Sequence[int], found: list[CrashReport]
     ) -> list[int]:
-        """Note what a line says of its boot; return the literals on it that may start a report."""
+        """Read a line's facts about its boot; return the literals on it that may start a report."""
         families = self._finder.families
         for number in numbers:
             if number >= families:
@@ -287,7 +287,7 @@ class Parser:
         return [number for number in numbers if number < families]
 
     def _stream(self, host: str, found: list[CrashReport]) -> Stream:
-        """Return the stream of a host; the stream that was idle longest makes room."""
+        """Return the stream of a host; if there are too many, the one that was idle longest is dropped."""
         stream = self._streams.get(host)
         if stream is None:
             if len(self._streams) >= HOSTS:
@@ -347,7 +347,7 @@ class Parser:
     def _finish(self, stream: Stream, *, more: bool = False) -> list[CrashReport]:
         """Read the incidents that are open.
 
-        :param more: the boot goes on with another incident: it did not die of this one.
+        :param more: whether the boot continues with another incident, so that this one was not fatal.
         """
         found = self._bury(stream)
         incident, stream.incident = stream.incident, None
@@ -367,7 +367,7 @@ class Parser:
         return found
 
     def _bury(self, stream: Stream) -> list[CrashReport]:
-        """Read the incident of the boot before: a crash kernel boots only after the other one died."""
+        """Read the incident of the previous boot: a crash kernel boots only after a fatal one."""
         if stream.ended is None:
             return []
         ended, stream.ended = stream.ended, None
@@ -391,7 +391,7 @@ class Parser:
             crash = report.read(self._registry, known, whole)
             if crash is not None and whole is not incident:
                 crash = structs.replace(crash, repaired=True)
-        except Exception as error:  # noqa: BLE001 - of whichever family: the other crashes are still read
+        except Exception as error:  # noqa: BLE001 - a fault of a family; the other crashes are read
             faults.note("report", error)
             crash = report.unread(known, incident, error, fatal=incident.fatal)
         if crash is None:
@@ -402,7 +402,7 @@ class Parser:
         return _analysed(crash)
 
     def _mended(self, incident: Incident) -> Incident:
-        """Return an incident without broken lines; the same object if no line was broken."""
+        """Return an incident with broken lines joined; the same object if no line was broken."""
         lines, above = mend(incident.lines), mend(incident.above)
         if lines is incident.lines:
             return incident if above is incident.above else replace(incident, above=tuple(above))
@@ -416,7 +416,7 @@ def _cut(line: Line) -> bool:
 
 
 def died(report: CrashReport) -> CrashReport:
-    """Return the report as a fatal one: kdump's folder, where it was found, proves that."""
+    """Return the report as a fatal one, which its place in a kdump folder proves."""
     return report if report.fatal else _analysed(structs.replace(report, fatal=True))
 
 
@@ -467,7 +467,7 @@ def _analysed(crash: CrashReport) -> CrashReport:
 
 
 CRASH_KERNEL: Final = "elfcorehdr="
-"""The parameter that kexec passes to a crash kernel: where the dead kernel's memory is."""
+"""The parameter that kexec passes to a crash kernel: the place of the crashed kernel's memory."""
 CHUNK: Final = BLOCK
 """Bytes read at once."""
 
@@ -498,6 +498,8 @@ def parse(
         yield from parser.close()
     except (GeneratorExit, KeyboardInterrupt):
         raise
-    except BaseException:  # of the chunks, or an interruption: what is open is read before it is raised
+    except (
+        BaseException
+    ):  # an error of the source or an interruption: open crashes are returned before it is raised
         yield from parser.settle(math.inf, math.inf)
         raise

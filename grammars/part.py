@@ -1,10 +1,10 @@
-"""A part of a log, with the same result as a reading of the whole log.
+"""Reads a part of a log with the same result as a reading of the whole log.
 
-A part begins at a boot. It is read on until another parser, which begins at the first boot after the part,
-would yield the same results from there on. This is tested: both parsers read the same bytes, and their states
-are compared. The text after that belongs to the next part.
+A part begins at a boot. It is read until another parser, which begins at the first boot after the part, would
+yield the same results from there on. To test this, both parsers read the same bytes, and their states are
+compared. The text after that belongs to the next part.
 
-A crash may wait for the next boot's command line, and a boot's messages about itself are held until a crash.
+A crash may wait for the next boot's command line, and single lines of a boot are held until a crash.
 If one parser has already taken lines that the other one holds, they agree under two conditions
 (:class:`Border`) that only the next part can test (:class:`Entry`).
 """
@@ -30,29 +30,29 @@ __all__ = ["Border", "Entry", "Found", "Part", "read_part"]
 
 MARK: Final = BANNER.encode()
 EARLY: Final = 512
-"""Lines of an :class:`Entry`."""
+"""Maximum lines of an :class:`Entry`."""
 OFTEN: Final = 8
-"""Blocks after a border, beyond which two parsers are compared ever more rarely."""
+"""Blocks after a border, after which two parsers are compared less and less often."""
 PATIENCE: Final = 256
-"""Blocks after a border within which the parsers have to agree."""
+"""Maximum blocks after a border until the parsers agree."""
 
 
 class Border(NamedTuple):
-    """Where the next part takes over."""
+    """The border to the next part."""
 
     begin: int
-    """Offset of the boot that the next part begins at."""
+    """Offset of the boot at which the next part begins."""
     end: int
     """Offset after which the next part's crashes count."""
     lines: int
-    """Lines of this part before ``begin``."""
+    """Number of lines of this part before ``begin``."""
     number: int
-    """Lines of the next part before ``end``."""
+    """Number of lines of the next part before ``end``."""
     time: float | None
-    """Time of the last line about which this part's parser knows more than the next one's; None without one.
+    """Time of the last line that only this part's parser knows; None without one.
     """
     held: bool
-    """Both hold the same lines."""
+    """Whether both parsers hold the same lines."""
 
     def joins(self, entry: Entry) -> bool:
         """Tell whether the next part continues exactly as this part would."""
@@ -70,16 +70,16 @@ class Border(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """How a part begins."""
+    """The beginning of a part."""
 
     begin: int
     """Offset of its first line."""
     early: tuple[tuple[int, float | None], ...] = ()
     """Numbers, from 1 on, and times of the first lines that were read, up to the first crash."""
     left_out: bool = False
-    """Before the first crash, lines were too many to be held."""
+    """Whether held lines were dropped before the first crash because of a limit."""
     crashed: bool = False
-    """There is more than ``early``."""
+    """Whether there are more lines than ``early``."""
 
 
 NOWHERE: Final = Border(-1, 0, 0, 0, None, held=False)
@@ -90,19 +90,19 @@ class Found(NamedTuple):
     """A crash of a part."""
 
     crash: CrashReport
-    """Its lines are numbered from the part's first one on."""
+    """The crash; its lines are numbered from the part's first one on."""
     at: int
-    """Offset that was reached when the crash was complete."""
+    """Offset up to which the log was read when the crash was complete."""
     entry: Entry
 
 
 class Part(NamedTuple):
-    """The extent of what was read for a part."""
+    """The extent of the text that was read for a part."""
 
     entry: Entry | None
-    """None if no boot begins in the part."""
+    """The beginning; None if no boot begins in the part."""
     border: Border | None = None
-    """None if the part was read to the end of the log."""
+    """The border to the next part; None if the part was read to the end of the log."""
     odd: bool = False
     """Whether only a reading of the whole log can read it: the found crashes then do not count."""
 
@@ -135,17 +135,17 @@ class _PartParser(Parser):
         return found
 
     def entry(self, begin: int) -> Entry:
-        """Return the part's entry, as far as it is known."""
+        """Return the part's entry, with the lines known so far."""
         left_out = self._entry.left_out if self._early is None else self._scanner.left_out
         return self._entry._replace(begin=begin, left_out=left_out)
 
     @property
     def streams(self) -> dict[str, Stream]:
-        """What is known by host."""
+        """The streams by host."""
         return self._streams
 
     def state(self) -> tuple[object, ...] | None:
-        """Return what :meth:`Scanner.state` does."""
+        """Return the scanner's state (:meth:`Scanner.state`)."""
         return self._scanner.state()
 
     def alone(self, number: int) -> str:
@@ -153,13 +153,13 @@ class _PartParser(Parser):
         return self._last.host if self._last.number + 1 >= number else ""
 
     def released(self) -> tuple[list[CrashReport], _PartParser]:
-        """Return the complete crashes, and the state, as if a crash came now."""
+        """Return the complete crashes, and the state, as if the next line began a crash."""
         shared = (self._registry, self._finder, self._finder.search, self._finder.search.transports)
         one = copy.deepcopy(self, {id(part): part for part in (*shared, *self._registry.families)})
         return one.crash(), one
 
     def crash(self) -> list[CrashReport]:
-        """Read held lines, as when a crash comes; return the crashes that this completes."""
+        """Read held lines, as for a crash; return the crashes that this completes."""
         return self._take(self._scanner.close())
 
     def matters(self, *previous: str) -> bool:
@@ -168,7 +168,7 @@ class _PartParser(Parser):
 
 
 def _agreed(one: _PartParser, other: _PartParser) -> tuple[list[CrashReport], float | None, bool] | None:
-    """Return the crashes that are complete only for the first parser, and how both agree (:class:`Border`).
+    """Return the crashes that are complete only for the first parser, and fields of :class:`Border`.
 
     None: they do not.
     """
@@ -176,7 +176,7 @@ def _agreed(one: _PartParser, other: _PartParser) -> tuple[list[CrashReport], fl
     if known is None or same is None or known[:-1] != same[:-1]:
         return None
     held, number = known[-1] == same[-1], known[-2]
-    assert isinstance(number, int)  # noqa: S101 - as Scanner.state says
+    assert isinstance(number, int)  # noqa: S101 - see Scanner.state
     if held and one.streams == other.streams and one.alone(number) == other.alone(number):
         return [], None, True
     if known[-3] is not None:
@@ -199,7 +199,7 @@ def _agreed(one: _PartParser, other: _PartParser) -> tuple[list[CrashReport], fl
 class _Following:
     """The parser of the next part.
 
-    :param end: offset behind which the next part begins; None: there is none.
+    :param end: offset after which the next part begins; None without one.
     """
 
     def __init__(self, end: int | None) -> None:
@@ -222,9 +222,9 @@ class _Following:
             self._parser.feed(rest)
 
     def border(self, parser: _PartParser, at: int, lines: int) -> tuple[list[CrashReport], Border] | None:
-        """Return the border if the next part can take over, with the crashes that are over for this one.
+        """Return the border if the next part can take over, with the crashes that are complete for this one.
 
-        :param at: offset of what is not yet read.
+        :param at: offset of the unread text.
         :param lines: lines of this part before it.
         """
         if self._parser is None:
@@ -242,11 +242,11 @@ class _Following:
 
 
 def read_part(file: BinaryIO, begin: int, end: int | None) -> Generator[Found, None, Part]:
-    """Yield the crashes of a part of a log in order; return where the next part takes over.
+    """Yield the crashes of a part of a log in order; return the extent of the part.
 
-    :param file: the log, open, at any place.
-    :param begin: offset behind which the part begins, at the first boot; 0 is the log's beginning.
-    :param end: offset behind which the next part begins; None is the end of the log.
+    :param file: the open log, at any position.
+    :param begin: offset after which the part begins, at the first boot; 0 is the log's beginning.
+    :param end: offset after which the next part begins; None is the end of the log.
     """
     start = begin and _boot(file, begin, end)
     if start is None:
@@ -274,7 +274,7 @@ def read_part(file: BinaryIO, begin: int, end: int | None) -> Generator[Found, N
     if parser.odd and not whole:
         return Part(entry, odd=True)
     for crash in crashes:
-        yield Found(crash, at + 1, entry)  # behind every border
+        yield Found(crash, at + 1, entry)  # after every border
     return Part(entry)
 
 
@@ -305,11 +305,11 @@ class _Boots:
 
     @property
     def waiting(self) -> int:
-        """Bytes of a line that is not yet complete."""
+        """Number of bytes of an incomplete line."""
         return len(self._rest or b"")
 
     def found(self, chunk: bytes, at: int) -> bytes | None:
-        """Return what is read from the boot's line on; None if there is none yet.
+        """Return the text from the boot's line on; None if there is none yet.
 
         :param at: offset of the chunk, which follows the one before.
         """
@@ -338,7 +338,7 @@ class _Boots:
 
 
 def _begins_boot(line: bytes) -> bool:
-    """Tell whether a line is a banner as the kernel prints it at a boot, with a time."""
+    """Tell whether a line is the banner of a boot, with a time."""
     if len(line) > LONGEST:
         return False
     return any(one.text.startswith(BANNER) and one.time is not None for one in Reader().read(1, line))

@@ -1,6 +1,6 @@
-"""Compile the patterns for this Python, as ``compileall`` does: ``python -m kpanic.grammars.precompile``.
+"""Compiles the patterns for this Python, like ``compileall``: ``python -m kpanic.grammars.precompile``.
 
-A package does so at its installation. Otherwise the first command that parses does so at its end.
+Packages run it at installation. Otherwise the first command that parses does so at its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["sentences", "write", "write_if_possible"]
 
 
 def sentences() -> list[Sentence]:
-    """Return all sentences, those of plugins too."""
+    """Return all sentences, including those of plugins."""
     forms = [form.sentence for family in registry.default().families for form in family.forms]
     parts = [part for block in body.blocks() for part in block.sentences]
     return list(dict.fromkeys([*forms, *parts, *boot.SENTENCES]))
@@ -33,7 +33,7 @@ def write() -> None:
     :raises OSError: they cannot be kept.
     """
     for sentence in sentences():
-        sentence.regex  # noqa: B018 - it is compiled when it is first used
+        sentence.regex  # noqa: B018 - the use compiles it
     _make()
     lazy.compile_all()
     PATTERNS.write()
@@ -54,7 +54,7 @@ def _make() -> None:
 def write_if_possible() -> None:
     """Compile all patterns, and keep them if possible.
 
-    A later Python may compile otherwise, and have none of the functions that are needed.
+    A later Python may lack the internal functions of :mod:`re` that are needed.
     """
     with contextlib.suppress(OSError, ImportError, AttributeError, TypeError):
         write()

@@ -1,4 +1,4 @@
-"""Keeps what an installation compiles once, as its modules: regular expressions and Hyperscan's literals.
+"""Caches compiled regular expressions and Hyperscan's literals in an installation, like its modules.
 
 :mod:`re` compiles in Python: compiling the patterns for a few hundred crashes takes as long as Python's
 start. The result is kept in ``__pycache__``, by the rules of compiled modules (PEP 3147): for one version of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["PATTERNS", "Patterns", "compile"]
 
 Key = tuple[object, ...]
-"""A pattern and its flags, or the arguments that something else was compiled with."""
+"""A pattern and its flags, or the arguments of another compilation."""
 Arguments = tuple[int, bytes, int, dict[str, int], tuple[str | None, ...]]
 """Flags, code, number of groups, numbers of the groups by name, names by number."""
 
@@ -37,8 +37,8 @@ Arguments = tuple[int, bytes, int, dict[str, int], tuple[str | None, ...]]
 class Patterns:
     """Compiled patterns of one file.
 
-    :param path: the file, which need not exist.
-    :ivar missed: those that were compiled because the file lacks them, each with the function that makes its
+    :param path: the file, which need not exist. :ivar missed: patterns that were compiled because the file
+    lacks them, each with the function that makes its
         entry.
     """
 
@@ -50,12 +50,12 @@ class Patterns:
     def table(self) -> dict[Key, Any]:
         """The content of the file; empty if it is damaged, or another Python or another kpanic wrote it."""
         try:
-            made_for, table = marshal.loads(self._path.read_bytes())  # noqa: S302 - trusted as modules are
+            made_for, table = marshal.loads(self._path.read_bytes())  # noqa: S302 - as trusted as modules
         except (OSError, ValueError, EOFError, TypeError):
             return {}
         return cast("dict[Key, Any]", table) if made_for == _made_for() else {}
 
-    def kept(self, key: Key) -> Any | None:  # noqa: ANN401 - whatever is kept
+    def kept(self, key: Key) -> Any | None:  # noqa: ANN401 - any type of entry
         """Return the entry of a key; None if the file lacks it."""
         return self.table.get(key)
 
@@ -67,9 +67,9 @@ class Patterns:
         self.missed[key] = make
 
     def compile(self, pattern: AnyStr, flags: int = 0) -> re.Pattern[AnyStr]:
-        """Return what :func:`re.compile` does.
+        """Compile a pattern like :func:`re.compile`, or return the kept one.
 
-        :raises re.error: the pattern is none.
+        :raises re.error: the pattern is invalid.
         """
         key = (pattern, int(flags))
         kept: Arguments | None = self.kept(key)
@@ -92,7 +92,7 @@ class Patterns:
         return os.access(folder, os.W_OK)
 
     def write(self) -> None:
-        """Keep what was compiled. Other processes may do so at the same time.
+        """Write the compiled entries. Several processes may do so at the same time.
 
         :raises OSError: the file cannot be written.
         """
@@ -114,7 +114,7 @@ class Patterns:
 
 
 def _made_for() -> tuple[object, ...]:
-    status = os.stat(compiled.__file__)  # noqa: PTH116 - a Path takes longer, at each start
+    status = os.stat(compiled.__file__)  # noqa: PTH116 - pathlib is slower, at each start
     return sys.version, sys.byteorder, status.st_mtime_ns, status.st_size
 
 
@@ -136,5 +136,5 @@ def _arguments(pattern: str | bytes, flags: int) -> Arguments:
 
 
 PATTERNS: Final = Patterns(Path(importlib.util.cache_from_source(__file__)).with_suffix(".patterns"))
-"""Those of this installation and this Python."""
-compile = PATTERNS.compile  # noqa: A001 - as re has it
+"""The patterns of this installation and this Python."""
+compile = PATTERNS.compile  # noqa: A001 - named like re.compile

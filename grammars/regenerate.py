@@ -1,6 +1,6 @@
-"""Write :mod:`kpanic.grammars.compiled` anew: ``python -m kpanic.grammars.regenerate``.
+"""Writes :mod:`kpanic.grammars.compiled`: ``python -m kpanic.grammars.regenerate``.
 
-A test holds the committed file to the sentences that it is made from.
+A test compares the committed file with the sentences.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEAD: Final = '"""The patterns of the grammar; written by ``python -m kpanic.gr
 
 
 def source() -> str:
-    """Return what the file is to hold."""
+    """Return the contents of the file."""
     own = [one for one in sentences() if one.module.startswith("kpanic.grammars.")]
     forms = {form.sentence for family in registry.default().families for form in family.forms}
     lines = [

@@ -1,7 +1,7 @@
-"""The installed families: the built-in ones and a site's own, all found through one entry point group.
+"""The installed families, found through an entry point group: built-in and of other distributions.
 
 ``[project.entry-points."kpanic.families"]`` names a :class:`kpanic.grammars.family.Family`, or a module that
-holds some.
+contains some.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ GROUP: Final = "kpanic.families"
 
 
 class Reading(Struct, frozen=True):
-    """The result of a family's grammar for a header."""
+    """A header that matches a form of a family."""
 
     form: Form
     fields: dict[str, str]
     end: int
-    """Where the header ends."""
+    """Offset of the header's end."""
 
 
 class Registry:
-    """Families, ready to be looked for and read.
+    """The families, with the literals of their headers.
 
     :param families: in the order in which they are tried.
     """
@@ -52,18 +52,18 @@ class Registry:
         self.literals: tuple[tuple[str, Family], ...] = tuple(
             (literal, family) for literal, _, family in places
         )
-        """The literals of the scan, each with its family; the index here is the number in the scan."""
+        """The literals of the scan, each with its family; the index is the literal's number in the scan."""
         self._words = tuple(Literal(literal).starts_word for literal, _, _ in places)
         self._beginnings = tuple(beginnings for _, beginnings, _ in places)
 
     def place(self, number: int, line: str) -> int:
-        """Return where the header begins whose literal ``number`` the line holds; -1 where none does."""
+        """Return the offset of the header with literal ``number`` in the line; -1 if there is none."""
         places = [line.find(beginning) for beginning in self._beginnings[number]]
         place = min([place for place in places if place >= 0], default=-1)
         return -1 if place > 0 and self._words[number] and line[place - 1].isalnum() else place
 
     def ignores(self, family: Family, line: str, previous: str | None = None) -> bool:
-        """Tell whether a line that holds a literal of the family is no crash all the same."""
+        """Tell whether a line with a literal of the family is no crash."""
         pattern = self._ignore.get(family.name)
         if pattern is not None and pattern.search(line) is not None:
             return True
@@ -71,11 +71,11 @@ class Registry:
         return after is not None and previous is not None and after.search(previous) is not None
 
     def ignores_after(self, previous: str) -> bool:
-        """Tell whether some family ignores a line behind this one."""
+        """Tell whether a family ignores the line after this one."""
         return any(after.search(previous) for after in self._ignore_after.values())
 
     def read(self, family: Family, text: str) -> Reading | None:
-        """Read a header; ``text`` starts with it. None where no form of the family matches."""
+        """Read the header at the start of ``text``; None if no form of the family matches."""
         for form in family.forms:
             literals = form.sentence.literals
             if (not literals or text.startswith(literals)) and (found := form.sentence.match(text)):
@@ -84,7 +84,7 @@ class Registry:
 
 
 def _places(family: Family) -> dict[str, tuple[str, ...]]:
-    """Return the texts that lead to a family, without those that begin with another of them."""
+    """Return the literals of a family, without those that begin with another one."""
     places: dict[str, tuple[str, ...]] = {}
     for form in family.forms:
         places.update(form.places)

@@ -1,7 +1,7 @@
-"""The text of one report: its own lines, without additions before or in them.
+"""The text of one report: its own lines, without additions of transports.
 
-:func:`report_text` takes the report's lines out of an incident's; :class:`ReportText` joins them and knows
-the way from a place in the text back to its line.
+:func:`report_text` selects the report's lines from an incident's; :class:`ReportText` joins them, and finds
+the line of an offset in the text.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ __all__ = ["ReportText", "report_text"]
 
 _INDENT: Final = regex(r"[ \t>]+")
 _WORD: Final = regex(r"\s*(?:[^\s\]|]*[\]|]|[^\s\]|]+)")
-"""Of what a console puts before a line."""
+"""Parts of the prefixes of consoles."""
 _DIGITS: Final = regex(r"\d+")
 _TIME: Final = attrgetter("time")
 _DEBUGGER: Final = ("cpu 0x", "Entering kdb", "Entering xmon")
-"""How a debugger begins that the kernel enters: it stamps none of its lines."""
+"""Beginning of the output of a debugger that the kernel enters, whose lines have no stamps."""
 ALIKE: Final = 8
-"""Lines that are looked at for whether all of them begin alike."""
+"""Number of lines that are examined for a common prefix."""
 
 
 class ReportText:
-    """Lines of one report as one string, which is what the grammar reads."""
+    """The lines of one report as one string, which the grammar reads."""
 
     __slots__ = ("_starts", "lines", "text")
 
@@ -45,7 +45,7 @@ class ReportText:
         self._starts = list(accumulate(map(len, texts), initial=0))
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the indices of the first and the last line between two places in the text."""
+        """Return the indexes of the first and the last line between two offsets in the text."""
         starts = self._starts
         first = bisect_right(starts, start) - 1
         last = first if end <= starts[first + 1] else bisect_right(starts, end - 1, first) - 1
@@ -55,8 +55,8 @@ class ReportText:
 def _own(lines: Sequence[Line], head: int) -> Sequence[Line]:
     """Return the lines from ``head`` on that belong to the same report: its task's or CPU's own.
 
-    Without CONFIG_PRINTK_CALLER these are all. With it, other tasks' lines are left out; but once a CPU sent
-    an NMI to the others, their backtraces belong to the report.
+    Without CONFIG_PRINTK_CALLER these are all lines. With it, other tasks' lines are left out; but after an
+    NMI to other CPUs, their backtraces belong to the report.
     """
     first = lines[head]
     caller, timed = first.caller, first.time is not None
@@ -86,7 +86,7 @@ def _timed(lines: Sequence[Line]) -> Iterator[Line]:
 
 
 def _words(text: str, most: int) -> list[tuple[str, int]]:
-    """Return the first words of a line without their numbers; with each where it ends."""
+    """Return the first words of a line without digits, each with its end."""
     words: list[tuple[str, int]] = []
     at = 0
     while len(words) < most and (match := _WORD.match(text, at)):

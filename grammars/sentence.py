@@ -1,4 +1,4 @@
-"""A pyparsing expression with a name, built and compiled only when it is needed.
+"""Named pyparsing expressions, which are built and compiled on first use.
 
 Matching needs no pyparsing: the patterns are kept in :mod:`kpanic.grammars.compiled`,
 which ``python -m kpanic.grammars.regenerate`` writes. A sentence whose source is newer than that, or that
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_LINES", "Sentence", "Unsought", "checksum"]
 
 MOST_LINES: Final = 1000
-"""Maximum lines of a block of lines that repeat."""
+"""Maximum lines of a block of repeated lines."""
 
 LANGUAGE: Final = (
     "kpanic.grammars.vocabulary.elements",
@@ -73,7 +73,7 @@ def _current(module: str) -> bool:
 
 
 class Sentence:
-    """What the kernel prints in one place of its sources.
+    """The text that the kernel prints at one place of its sources.
 
     :param key: the sentence's name, unique in the whole grammar: ``family.form``.
     :param build: returns the pyparsing expression; its docstring holds examples, a blank line between two.
@@ -94,7 +94,7 @@ class Sentence:
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """What the kernel prints, as the docstring of ``build`` quotes it."""
+        """The examples of the kernel's text in the docstring of ``build``."""
         quoted = _INDENT.sub("", self.build.__doc__ or "").rstrip()
         return tuple(quoted.split("\n\n")) if quoted else ()
 
@@ -143,7 +143,7 @@ class Sentence:
     def match(self, text: str, at: int = 0) -> tuple[int, dict[str, str]] | None:
         """Match the text from ``at`` on.
 
-        :returns: where the match ends and its fields, without empty ones; None where it does not match.
+        :returns: the end of the match, and its fields without empty ones; None if it does not match.
         """
         found = self.regex.match(text, at)
         if found is None:
@@ -155,17 +155,17 @@ class Sentence:
 
     def parse(self, text: str, at: int = 0) -> tuple[int, dict[str, str]] | None:
         """Match with pyparsing: the reference of :meth:`match`, and some hundred times slower."""
-        from pyparsing import ParseException  # noqa: PLC0415 - nothing needs it at run time
+        from pyparsing import ParseException  # noqa: PLC0415 - not needed at run time
 
         try:
-            end, tokens = self.expression._parse(text, at)  # noqa: SLF001 - parse_string tells no end
+            end, tokens = self.expression._parse(text, at)  # noqa: SLF001 - parse_string returns no end
         except ParseException:
             return None
         return end, tokens.as_dict()
 
 
 class Unsought(Sentence):
-    """A sentence that is not looked for by its beginning, which may be anything."""
+    """A sentence that is not searched for by its beginning, which may be any text."""
 
     @cached_property
     def literals(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Signatures: one name for one fault, on any host, boot or build.
+"""Signatures: the same name for a fault on any host, boot or build.
 
 A signature is a hash of the title, the cause and the functions that identify the fault: the suspect
-function, or the innermost frames where none is known. Compiler suffixes, offsets, addresses, the build ids of
+function, or the innermost frames if none is known. Compiler suffixes, offsets, addresses, the build ids of
 modules and the hashes of BPF programs are left out. Where there is no frame either, the quality is ``weak``.
 """
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 VERSION: Final = 1
 _BPF: Final = regex(r"bpf_prog_(?:[0-9a-f]{16}|ADDR)")
-"""A BPF program is named after a hash of its instructions (kernel/bpf/core.c), and what it was loaded as."""
+"""A BPF program is named after a hash of its instructions (kernel/bpf/core.c), and its name when loaded."""
 DEPTH: Final = 3
-"""Frames that identify a fault whose title names no function."""
+"""Number of frames that identify a fault without a function in its title."""
 
 
 def sign(title: str, cause: str, function: str, frames: Iterable[Frame]) -> Signature:
@@ -36,7 +36,7 @@ def sign(title: str, cause: str, function: str, frames: Iterable[Frame]) -> Sign
 
 
 def _path(frames: Iterable[Frame]) -> list[str]:
-    """Return the first reliable functions of a trace, named as every build names them."""
+    """Return the first reliable functions of a trace, without differences between builds."""
     path: list[str] = []
     for frame in frames:
         if frame.reliable and frame.symbol and not frame.inline:

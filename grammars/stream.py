@@ -23,42 +23,42 @@ if TYPE_CHECKING:
 __all__ = ["Ended", "Stream", "gap", "over"]
 
 QUIET: Final = 30.0
-"""Seconds after a report that did not kill, within which the next one follows from it."""
+"""Seconds after a report that is not fatal, within which the next report follows from it."""
 LASTING: Final = 200.0
-"""Seconds between reports of a hang that lasts: stalls come every 63 or 183 s, hung tasks every 120."""
+"""Maximum seconds between reports of a persistent hang: 63 or 183 s for stalls, 120 for hung tasks."""
 APART: Final = 5.0
-"""Seconds after a report that the kernel goes on from unharmed, within which another kind follows from it."""
+"""Seconds after a report of :data:`PASSING`, within which a report of another kind follows from it."""
 AT_ONCE: Final = 1.0
 """The same after a report of a single line."""
 HANGS: Final = frozenset({"stall", "lockup", "hang"})
 """Report kinds that repeat while the hang persists."""
 PASSING: Final = HANGS | {"warning", "lockdep", "leak", "unknown"}
-"""Report kinds that the kernel goes on from unharmed."""
+"""Kinds of reports after which the kernel continues unharmed."""
 SILENT: Final = 600.0
-"""Seconds after a panic, whatever the dead kernel may still print: a later report is of another boot."""
+"""Seconds after a panic, after which a report is of another boot."""
 BACK: Final = 5.0
-"""Seconds that printk's clock goes back by at another boot: the clocks of two CPUs differ by less."""
+"""Minimum seconds by which printk's clock goes back at another boot; clocks of CPUs differ by less."""
 BACK_DEAD: Final = 0.5
-"""The same after a panic, when one CPU is left that prints."""
+"""The same after a panic, when only one CPU prints."""
 NEAR: Final = 4
-"""Lines after a header that belong to its report, if no clock tells."""
+"""Number of lines after a header that belong to its report, if lines have no time."""
 _FOLLOWS: Final = regex(
     r"not syncing: *(?:Fatal exception|hung_task: |softlockup: |RCU Stall|[hH]ard LOCKUP|Watchdog detected"
     r"|[^\n]{0,64}panic_on_)"
 )
-"""A panic that a setting makes of the report before it (kernel/panic.c, watchdog.c, hung_task.c)."""
+"""A panic that a setting causes after a report (kernel/panic.c, watchdog.c, hung_task.c)."""
 _FENCE: Final = regex(r"\s*(?:```|~~~|\[code\b|<pre\b|<code\b)", re.IGNORECASE)
 """Text above a quoted log in Markdown, BBCode and HTML."""
 _TRACE: Final = regex(r"\s*(?:[Cc]all [Tt]race|Backtrace|---\[ end )")
 
 
 class Ended(Struct, frozen=True):
-    """An incident that another boot ended, whose command line will say whether it is a crash kernel's."""
+    """An incident that another boot ended; the boot's command line will show whether it is a crash kernel."""
 
     boot: Boot
     incident: Incident
     cut: bool
-    """Whether the other boot began inside a line: the machine was not shut down then."""
+    """Whether the other boot began inside a line, so that the machine was not shut down."""
 
 
 class Stream(Struct):
@@ -70,12 +70,12 @@ class Stream(Struct):
     previous: str = ""
     """Text of the line before."""
     recent: deque[Line] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    """The last lines that belong to no incident."""
+    """The last lines outside of incidents."""
     ended: Ended | None = None
     """The incident that the next boot ended."""
 
     def follows(self, times: Sequence[float]) -> bool:
-        """Tell whether printk's clock did not go back: if it did, this is another boot."""
+        """Tell whether a line is of the same boot: printk's clock did not go back."""
         if not times:
             return True
         forward = len(times) == 1 or all(map(le, times, times[1:]))
@@ -83,7 +83,7 @@ class Stream(Struct):
         return forward and (self.time is None or times[0] >= self.time - back)
 
     def kept(self) -> tuple[int, int]:
-        """Lines of incidents and before them, and characters of all that is kept."""
+        """Return the number of lines of incidents and before them, and of all kept characters."""
         boots, incidents = [self.boot], [self.incident]
         if self.ended is not None:
             boots.append(self.ended.boot)
@@ -99,7 +99,7 @@ class Stream(Struct):
 
 
 def gap(incident: Incident, line: Line) -> float | None:
-    """Return the seconds since the incident's last header; None where no clock tells them."""
+    """Return the seconds since the incident's last header; None if lines have no time."""
     last = incident.newest
     if last is None:
         return None
@@ -110,7 +110,7 @@ def gap(incident: Incident, line: Line) -> float | None:
 
 
 def _traced(incident: Incident) -> bool:
-    """Tell whether an incident has come to a trace."""
+    """Tell whether an incident contains a backtrace."""
     return any(_TRACE.match(line.text) for line in incident.lines)
 
 
@@ -124,9 +124,9 @@ def over(incident: Incident, line: Line, family: Family, previous: str = "") -> 
     kinds, passed = _kinds(family), _kinds(first)
     graver = kinds.isdisjoint(PASSING) and not _FOLLOWS.search(line.text)
     if graver and _FENCE.match(previous) and _traced(incident):
-        return True  # people quote each crash apart
+        return True  # people quote each crash separately
     if seconds is not None and seconds < 0 and any(_FENCE.match(one.text) for one in incident.lines[-2:]):
-        return True  # and below it what came before
+        return True  # and quote earlier lines below it
     if incident.fatal:
         return seconds is not None and seconds > SILENT
     if passed.isdisjoint(PASSING):
@@ -135,7 +135,7 @@ def over(incident: Incident, line: Line, family: Family, previous: str = "") -> 
         near = len(incident.lines) <= incident.heads[-1].place + NEAR
         return graver and (incident.truncated or (passed <= HANGS and not near))
     if graver:
-        alone = all(form.traceless for form in first.forms)  # its report is the one line
+        alone = all(form.traceless for form in first.forms)  # its report has only this line
         return incident.truncated or not 0 <= seconds <= (AT_ONCE if alone else APART)
     if HANGS.issuperset(kinds | passed) or (passed <= HANGS and kinds == {"panic"}):
         return seconds > LASTING

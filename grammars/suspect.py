@@ -42,18 +42,18 @@ Rules = tuple[tuple[str, str], ...]
 _RUST = "_R"
 """Beginning of Rust's mangled names (RFC 2603)."""
 _BUILT = regex(r"\.|\$(?:part|isra|constprop|cold)\b")
-"""What a compiler puts behind a name, where a ``.`` is none of a name's: xtensa writes ``$part$0``."""
+"""Suffixes of compilers. A ``.`` is never part of a name; xtensa writes ``$part$0``."""
 _MANGLED = regex(r"_Z(?P<length>\d{1,3})(?P<rest>\w+)$")
 SKIPPED: Final = 64
-"""Maximum functions whose skip reason is remembered."""
+"""Maximum skipped functions of a report that are recorded."""
 IDLE: Final = regex(r"idle|safe_halt|mwait|wait_for_interrupt|cpu_do_wfi|arch_cpu_halt")
 PANIC: Final = "panic"
 WATCHDOG: Final = 4
-"""Frames at the top of a stack among which panic() stands if the watchdog called it."""
+"""Number of frames at the top of a stack that include panic() if the watchdog called it."""
 RUNAWAY: Final = 8
-"""Number of frames of one function in one stack that means an endless recursion."""
+"""Minimum frames of one function in one stack that count as an endless recursion."""
 BEHIND: Final = "is only the address behind a call that never returns"
-"""Frames ``f+0x0/…`` of machines that print the address to return to (``%pS``), not the call (``%pB``)."""
+"""Reason for frames ``f+0x0/…`` of machines that print the return address (``%pS``), not the call."""
 LOCKS: Final = "takes or releases locks for its callers"
 """Reason of the functions that take and release locks."""
 SANITIZER: Final = "is part of a sanitizer"
@@ -68,14 +68,14 @@ PRINTERS: Final = frozenset(
 )
 """Skip reasons of functions at the beginning of a trace."""
 REMEMBERED: Final = 16_384
-"""Maximum functions whose skip rule is remembered."""
+"""Maximum functions whose skip reason is cached."""
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def base(symbol: str) -> str:
     """Remove what the build adds to a symbol: ``f.isra.0.cold``, ``__pfx_f`` and ``f_noprof`` become ``f``.
 
-    C++'s ``_Z1fv`` becomes ``f``, too. A Rust name becomes the source's, without hashes:
+    C++'s ``_Z1fv`` becomes ``f`` too. A Rust name becomes that of the source, without hashes:
     ``<T as Trait>::method``.
     """
     if symbol.startswith("<"):
@@ -92,14 +92,14 @@ def base(symbol: str) -> str:
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _rust(name: str) -> str:
-    """Read a mangled name; one that cannot be read stays as it is."""
+    """Demangle a name; an invalid one is returned unchanged."""
     from demangle import demangle  # noqa: PLC0415 - slow, and few crashes are Rust's
 
     return demangle(name, language="rust")
 
 
 def bare(function: str) -> str:
-    """Take the prefix of a system call's entry from a function."""
+    """Remove the prefix of a system call's entry from a function."""
     if function.startswith(PREFIXES):
         return function[next(len(prefix) for prefix in PREFIXES if function.startswith(prefix)) :]
     return function
@@ -134,7 +134,7 @@ def passed_over(function: str) -> str:
 
 
 class Walker:
-    """Looks for the suspect function in the facts of a report."""
+    """Searches the facts of a report for the suspect function."""
 
     def __init__(self, items: Body, extra: Rules = ()) -> None:
         """Start a walk over the facts after a header; ``extra`` are the family's own rules."""
@@ -142,12 +142,12 @@ class Walker:
         self.extra = extra
         self.skipped: list[tuple[str, str]] = []
         self.modules: dict[str, str] = {}
-        """Functions of modules that were found so far; their names may resemble the kernel's helpers."""
+        """Functions of modules, each with its module; their names may resemble the kernel's helpers."""
         self.resort = ""
-        """The first skipped function; it is the suspect if no other frame is left."""
+        """The first skipped function; it is the suspect function if no other frame is left."""
 
     def find(self, walk: Walk, named: str, more: Iterable[str] = ()) -> Blame:
-        """Walk as a form asks for; ``named`` and ``more`` are functions that the report names."""
+        """Walk as a form requires; ``named`` and ``more`` are functions that the report names."""
         if walk == "none":
             return Blame(rule="the report names no function")
         if walk == "only-named":
@@ -168,7 +168,7 @@ class Walker:
         return way()
 
     def _chain(self) -> Blame:
-        """Consider the frames that come first, whichever they are."""
+        """Consider the first frames of any kind."""
         first = self._first(self._trace(self.items, bare_frames=True))
         return self._blame(first, "the first frame of the report that is no helper")
 
@@ -185,9 +185,9 @@ class Walker:
         return ""
 
     def breaks_off(self) -> bool:
-        """Tell whether the call trace ends before the suspect function: within the code that printed it."""
+        """Tell whether the call trace ends inside the code that printed it, before the suspect function."""
         last = ""
-        for last in self._trace(self.items, pointers=False):  # noqa: B007 - the last one
+        for last in self._trace(self.items, pointers=False):  # noqa: B007 - the last value is used
             pass
         return passed_over(last) in PRINTERS
 
@@ -228,11 +228,10 @@ class Walker:
     def _trace(
         self, items: Iterable[Fact], *, bare_frames: bool = False, pointers: bool = True
     ) -> Iterator[str]:
-        """Yield the reliable frames of the first trace that has some, and where interrupts between them hit.
+        """Yield the reliable frames of the first trace with some, and the places of interrupts between them.
 
-        Arm before 6.0 opens a trace with no line of its own, and so do a few reports (``bare_frames``). x86
-        before 4.14 without frame pointers guesses at all of its frames: where it prints nothing else, they
-        are used.
+        Arm before 6.0 has no opening line of a trace, nor have a few reports (``bare_frames``). x86 before
+        4.14 without frame pointers marks all frames as guesses; they are used if there are no others.
         """
         opened, any_ = bare_frames, False
         guesses: list[str] = []
@@ -271,7 +270,7 @@ class Walker:
                 yield frame.symbol
 
     def _guessed(self, trace: Trace) -> Iterator[str]:
-        """Yield the symbols of the frames of a kernel that can only guess."""
+        """Yield the symbols of the frames of a kernel that only guesses."""
         for frame in trace.guesses:
             if frame.symbol:
                 if frame.module:
@@ -279,7 +278,7 @@ class Walker:
                 yield frame.symbol
 
     def _point(self, pointer: Pointer) -> str:
-        """Return where the CPU was in the kernel."""
+        """Return the instruction pointer in the kernel."""
         if pointer.user:
             return ""
         if pointer.ip.module:
@@ -287,7 +286,7 @@ class Walker:
         return pointer.ip.symbol
 
     def _note_pointer(self) -> None:
-        """Note the module of the first instruction pointer: a header that names a function leaves it out."""
+        """Record the module of the first instruction pointer, which a header with its function omits."""
         for item in self.items:
             if type(item.value) is Pointer:
                 self._point(item.value)
@@ -318,12 +317,12 @@ class Walker:
         return self._blame("", "")
 
     def _named_later(self, pointer: Pointer, number: int) -> bool:
-        """Tell whether a later line names the function of a pointer that is an address alone."""
+        """Tell whether a later line names the function of a pointer that is only an address."""
         later = (item.value for item in self.items.after(number))
         return not pointer.ip.symbol and any(type(one) is Pointer and one.names(pointer) for one in later)
 
     def _called_none(self, pointer: Pointer) -> bool:
-        """Tell whether the function has made no call yet: the return address register holds its caller.
+        """Tell whether the function has made no call yet, so that the link register points into its caller.
 
         Calls of a sanitizer's checks do not count: the compiler inserts them.
         """
@@ -333,7 +332,7 @@ class Walker:
         return base(pointer.caller) != symbol and (symbol, SANITIZER) not in self.skipped
 
     def _returns(self, pointer: Pointer) -> Iterator[str]:
-        """Yield where a pointer returns to: the caller of a leaf function, which the trace may leave out."""
+        """Yield the caller of a leaf function at a pointer, which the trace may omit."""
         if pointer.caller:
             yield pointer.caller
 
@@ -354,7 +353,7 @@ class Walker:
         return Blame(rule="the CPU was in user mode, or it is not said where it was")
 
     def _guesses(self) -> Iterator[str]:
-        """Yield a module's guessed frames above the others: a jump out of the code leaves no better one."""
+        """Yield a module's guessed frames above the others, the best after a jump out of the code."""
         pointers = [item.value for item in self.items if type(item.value) is Pointer and not item.value.user]
         if not pointers or pointers[0].ip.symbol:
             return
@@ -371,7 +370,7 @@ class Walker:
         """Yield the functions of each trace, instruction pointers first, and whether it has such pointers."""
         functions: list[str] = []
         guesses: list[str] = []
-        pointers: list[str] = []  # without frames behind them yet
+        pointers: list[str] = []  # so far without frames after them
         opened = pointed = framed = False
         for item in self.items:
             value = item.value
@@ -399,7 +398,7 @@ class Walker:
     def _stall(self) -> Blame:
         """Go down to the function that dispatched the work; the frame above it looped.
 
-        A timer interrupt or an NMI notices a stall: only the code that it interrupted is considered.
+        A timer interrupt or an NMI detects a stall: only the interrupted code is considered.
         """
         for functions, _ in self._stacks():
             below = _below(functions)
@@ -463,7 +462,7 @@ class Walker:
         return blame if blame.function else self._pointed()
 
     def _hung(self) -> Blame:
-        """Skip functions that block, but for a few that are answers themselves."""
+        """Skip functions that block, except for a few that are the suspect function themselves."""
         functions = list(self._trace(self.items))
         for name in map(base, functions):
             for pattern, answer, why in BLOCKERS:
@@ -494,7 +493,7 @@ def _recursive(functions: Sequence[str]) -> set[str]:
 def _runaway(functions: Sequence[str], recursive: set[str]) -> str:
     """Return the recursive function if a dispatcher of work called it, otherwise its caller.
 
-    Instruction pointers stand apart from the frames, before or after them.
+    Instruction pointers are listed before or after the frames.
     """
     names = [base(function) for function in functions]
     for number, name in enumerate(names, start=1):

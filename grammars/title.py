@@ -12,7 +12,7 @@ from kpanic.grammars.lazy import regex
 
 QUOTES: Final = ("'", '"', "`", "\u201d", "\u2019")
 LONGEST: Final = 120
-"""Characters of a title that is the kernel's own sentence."""
+"""Maximum characters of a title that quotes the kernel."""
 
 _REPLACEMENTS: Final = (
     (regex(r"\bsyz-executor\.?\d+(?:[/:]\d+)?"), "syz-executor"),
@@ -37,8 +37,8 @@ def plain(title: str) -> str:
     """Remove the parts that differ between two occurrences of the same fault."""
     title = " ".join(title.split())[: LONGEST * 2]
     if title[-1:] in QUOTES and title.count(title[-1]) == 1:
-        title = title[:-1]  # it closes what a person quotes
-    if _DIGIT.search(title) is None:  # each replacement needs one
+        title = title[:-1]  # it closes a quotation
+    if _DIGIT.search(title) is None:  # every replacement needs a digit
         return title[:LONGEST].rstrip()
     for pattern, word in _REPLACEMENTS:
         title = pattern.sub(word, title)

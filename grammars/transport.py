@@ -1,11 +1,10 @@
-"""A transport: one way in which lines of the kernel's log travel, and how they are read back.
+"""A transport: a format in which lines of the kernel's log are stored or sent, and its reader.
 
 A transport is one file in :mod:`kpanic.grammars.transports`. Another distribution registers its own under the
-entry point group ``kpanic.transports``: a :class:`Transport`, or a module that holds some.
+entry point group ``kpanic.transports``: a :class:`Transport`, or a module that contains some.
 
-The scan (:mod:`kpanic.grammars.scan`) looks at bytes and asks a transport for its marks; the line reader
-(:mod:`kpanic.grammars.lines`) gives a line to the transports that it may be of, in their order, until one
-takes it.
+The scan (:mod:`kpanic.grammars.scan`) searches bytes for the marks of transports. The line reader
+(:mod:`kpanic.grammars.lines`) offers a line to the possible transports, in order, until one takes it.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ __all__ = [
 
 GROUP: Final = "kpanic.transports"
 RECORD: Final = 4
-"""Input lines of one record, of a transport that does not say."""
+"""Maximum input lines of a record, unless the transport sets another number."""
 
 _ESCAPE: Final = regex(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,8}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _VISIBLE: Final = {
     **{code: 0x2400 + code for code in range(0x20) if code != ord("\t")},
     0x7F: 0x2421,
-    # C1 controls, and what turns the direction of writing or breaks the line
+    # C1 controls, and characters that change the direction of writing or break the line
     **dict.fromkeys(
         [
             *range(0x80, 0xA0),
@@ -53,7 +52,7 @@ _VISIBLE: Final = {
             *range(0x2028, 0x202F),
             *range(0x2060, 0x2070),
             0xFEFF,
-            *range(0xD800, 0xE000),  # lone surrogates, out of JSON
+            *range(0xD800, 0xE000),  # lone surrogates from JSON
         ],
         0xFFFD,
     ),
@@ -67,9 +66,9 @@ def scrub(text: str) -> str:
     return text.strip("\0\r").translate(_VISIBLE)
 
 
-def json_value(text: str) -> Any:  # noqa: ANN401 - whatever JSON has
-    """Return the value of a JSON text; None if it is ``null``, cut or no JSON."""
-    import json  # noqa: PLC0415 - few logs hold any
+def json_value(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the value of a JSON text; None if it is ``null``, truncated or not JSON."""
+    import json  # noqa: PLC0415 - few logs contain JSON
 
     try:
         return json.loads(text)
@@ -77,7 +76,7 @@ def json_value(text: str) -> Any:  # noqa: ANN401 - whatever JSON has
         return None
 
 
-def rows(  # noqa: PLR0913 - as many as a line has
+def rows(  # noqa: PLR0913 - the fields of a line
     number: int,
     message: str,
     raw: str,
@@ -101,42 +100,42 @@ class Row(NamedTuple):
     """One line of input."""
 
     number: int
-    """Its number in the input, from 1."""
+    """The line's number in the input, from 1."""
     text: str
-    """Decoded; control codes are visible (:func:`scrub`)."""
+    """The decoded line, with visible control codes (:func:`scrub`)."""
     raw: str
-    """As it stands in the input."""
+    """The line as in the input."""
     data: bytes
-    """Its bytes, without the line break."""
+    """The bytes of the line, without the line break."""
 
 
 class Context(Protocol):
     """The line reader's interface for the transports."""
 
     lost: int
-    """Records that are missing before the next line."""
+    """Number of records that are missing before the next line."""
 
     def again(self, row: Row) -> list[Line]:
-        """Read what a transport carried: it may be another transport's line."""
+        """Read the text of a transport's line, which may be another transport's line."""
 
 
 class LineReader:
-    """Reads the lines of one transport that follow each other."""
+    """Reads consecutive lines of one transport."""
 
     pending = False
-    """More input is needed to complete a line."""
+    """Whether more input is needed to complete a line."""
     open = False
-    """The next line may continue what the last one began."""
+    """Whether the next line may continue the last one."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
 
     def read(self, row: Row) -> list[Line] | None:
-        """Return the kernel's lines that a line of input completes; None where it is not this transport's."""
+        """Return the kernel's lines that a line of input completes; None if it is not of this transport."""
         raise NotImplementedError
 
     def passed(self) -> list[Line]:
-        """Return the lines that are complete now that another transport's line came."""
+        """Return the lines that a line of another transport completes."""
         return []
 
     def flush(self) -> list[Line]:
@@ -144,66 +143,66 @@ class LineReader:
         return []
 
     def gap(self) -> None:
-        """Forget what the last line began: the next one does not follow it."""
+        """Forget an incomplete line, because the next line does not follow it."""
 
 
 class Records(Protocol):
-    """Puts records in order that stand in the input in another one."""
+    """Sorts records that are in another order in the input."""
 
     def read(self, number: int, line: bytes) -> bool:
-        """Take a line; return False where it belongs to no record: they are over."""
+        """Take a line; return False if it is not part of a record, which ends them."""
 
     def lines(self) -> Sequence[tuple[int, bytes]]:
         """Return the numbers and the bytes of all lines, in the order in which the kernel printed them."""
 
 
 class Encoded(Struct, frozen=True):
-    """A form that hides the kernel's words from a search for them."""
+    """An encoding in which the kernel's text cannot be searched directly."""
 
     mark: str
-    """The text right before such a message."""
+    """The text directly before such a message."""
     decode: Callable[[bytes, int], bytes | None]
-    """Takes the input and the offset behind the mark; returns the message."""
+    """Takes the input and the offset after the mark; returns the message."""
 
 
 class Transport(Struct, frozen=True):
-    """One way in which lines of the kernel's log travel."""
+    """A format in which lines of the kernel's log are stored or sent."""
 
     name: str
     reader: Callable[[Context], LineReader] | None = None
-    """Makes what reads its lines; None where another transport's reader does."""
+    """Makes the reader of its lines; None if another transport's reader reads them."""
     echoes: bool = False
-    """Whether it repeats lines that also come through another transport."""
+    """Whether it repeats lines of another transport."""
     prefixes: bool = True
-    """Its lines begin with a prefix of its own: a line without one continues the line before."""
+    """Whether its lines begin with a prefix, so that a line without one continues the previous line."""
     order: int = 50
-    """Transports with a lower number are asked first."""
+    """Transports with a lower number are tried first."""
     starts: str = ""
-    """Characters that a line of it may begin with; empty: any."""
+    """Characters with which its lines may begin; empty for any."""
     usual: str = ""
-    """A pattern for its common line, with the groups ``time``, ``caller`` and ``text``, in this order."""
+    """A pattern for its usual lines, with the groups ``time``, ``caller`` and ``text``, in this order."""
     unusual: tuple[str, ...] = ()
-    """Text by which a line is this transport's though it has another one's usual form."""
+    """Text that identifies lines of this transport that have the usual form of another one."""
     holds: bytes = b""
-    """A pattern for lines that state their host (group ``host``) or never do: one line is a whole record."""
+    """A pattern for lines that are complete records, with the host, if they state it, as group ``host``."""
     tells: tuple[bytes, ...] = ()
-    """Text of lines that are not whole, or that state their host elsewhere than at their beginning."""
+    """Text of lines that are incomplete, or that state their host after their beginning."""
     breaks: tuple[bytes, ...] = ()
-    """Line breaks and tabs as records write them: they end in what looks like a part of the next word."""
+    """Escapes of line breaks and tabs, whose ends look like a part of the next word."""
     heads: tuple[bytes, ...] = ()
-    """How a line of a record begins, where one takes other than :data:`RECORD` lines of input."""
+    """Beginning of a line of a record, if records have other than :data:`RECORD` lines of input."""
     lines: int = RECORD
     """Maximum lines of input that such a record takes."""
     encoded: Encoded | None = None
     marks: tuple[str, ...] = ()
-    """How the records begin that stand in another order than the kernel printed them."""
+    """Beginnings of records that are in another order than the kernel printed them."""
     begins: Callable[[bytes], bool] | None = None
     """Tells whether a line with such a mark begins a record."""
     records: Callable[[], Records] | None = None
 
 
 class Transports:
-    """All transports, in their order."""
+    """All transports, in order."""
 
     def __init__(self, transports: Sequence[Transport]) -> None:
         self.all = tuple(sorted(transports, key=lambda transport: (transport.order, transport.name)))
@@ -234,9 +233,11 @@ class Transports:
         """Numbers of the transports whose line may begin with any character."""
 
     def unusual(self, text: str) -> set[int]:
-        """Return which lines, from 0 on, may be another transport's although they have the usual form."""
+        """Return the indexes of lines that may be of another transport although they have the usual form."""
         found: set[int] = set()
-        for word in self._unusual:  # one search a word is fastest, and one for a rare first character first
+        for (
+            word
+        ) in self._unusual:  # one search for each word is fastest, after one for a rare first character
             if word[0] not in text:
                 continue
             line = place = 0
@@ -249,14 +250,14 @@ class Transports:
         return found
 
     def lines(self, head: bytes) -> int:
-        """Return the maximum lines of input of the record that a line's beginning is of."""
+        """Return the maximum lines of input of the record of a line, by the line's beginning."""
         for transport in self.all:
             if transport.heads and head.startswith(transport.heads):
                 return transport.lines
         return RECORD
 
     def recording(self, line: bytes) -> Records | None:
-        """Return what collects the records of which a line is the first; None where it begins none."""
+        """Return the collector of the records that a line begins; None if it begins none."""
         for transport in self.recorded:
             if transport.records and transport.begins and transport.begins(line):
                 return transport.records()

@@ -1,4 +1,4 @@
-"""One regular expression for many texts, which looks at each character once."""
+"""One regular expression for many texts, which examines each character once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["tree"]
 
 
 def tree(texts: Iterable[str]) -> str:
-    """Return an expression for the texts; where one begins another, it matches the shorter one."""
+    """Return an expression for the texts; if one text begins another, it matches the shorter one."""
     branches: dict[str, list[str]] = defaultdict(list)
     for text in texts:
         branches[text[0]].append(text)

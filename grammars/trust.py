@@ -1,4 +1,4 @@
-"""Whether the text of a report can be trusted: text that cannot is never given a confident name."""
+"""Decides whether the text of a report can be trusted; otherwise it gets no confident name."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ __all__ = ["NO_TRACE", "broken", "mentioned", "mixed", "symbolless"]
 
 NO_TRACE: Final = "there is no call trace"
 NEAR: Final = 15
-"""Lines after ``Call Trace:`` within which a frame must come."""
+"""Maximum lines between ``Call Trace:`` and the first frame."""
 RAW: Final = 3
-"""Frames that are a trace though none has a symbol."""
+"""Minimum frames of a trace without symbols."""
 SOON: Final = 16
-"""Lines after a header within which more of its report comes."""
+"""Maximum lines between a header and other lines of its report."""
 _INJECTED: Final = regex(r"should_fail(?:slab)?(?:\.[a-z]+(?:\.[0-9]+)?)?")
 """Functions that dump a stack before they let an allocation fail (lib/fault-inject.c)."""
 _PLACES: Final = regex(r"Kernel relocated by | *\.(?:text|data|bss) +@ ")
-"""What mips prints between a panic and its end (arch/mips/kernel/relocate.c)."""
+"""Lines of mips between a panic and its end (arch/mips/kernel/relocate.c)."""
 _SAID: Final = regex(r"[a-z]{2}|[^\w\s]")
-"""A word or a mark: ``CPU 1`` has neither."""
+"""A lower-case word or a punctuation mark, which ``CPU 1`` lacks."""
 _TITLES: Final = ("Subject:", "reason:")
-"""The words before a title in a mail and in ABRT's list."""
+"""Words before a title in mails and in ABRT's lists."""
 _COLON: Final = (":", "]", ">", ")")
-"""The ends of what a kernel or a console puts before a header."""
+"""Ends of prefixes of the kernel or a console before a header."""
 _ANNOUNCE: Final = frozenset({"cfi", "list", "usercopy", "fortify", "rust", "net", "slab", "page", "stack"})
-"""Families whose header goes before that of another, of the same report."""
+"""Families whose header precedes another header of the same report."""
 _CONTINUE: Final = _ANNOUNCE | {"fault", "trap", "lockdep", "panic", "generic", "headless"}
-"""Families whose header may stand inside a report."""
+"""Families whose header may be inside a report."""
 
 
 def broken(report: ReportText, facts: Body) -> str:
-    """Say why a report's traces cannot be trusted; empty where they can."""
+    """Return why a report's traces cannot be trusted; empty if they can."""
     if any(map(_INJECTED.fullmatch, _first_frames(facts, "should_fail"))):
         return "the stack of an injected failure is mixed into it"
     if not report.lines[0].caller and _dumps(facts):
@@ -69,7 +69,7 @@ def broken(report: ReportText, facts: Body) -> str:
 
 
 def symbolless(facts: Body) -> bool:
-    """Tell whether the kernel knows no symbols, as small ones do not: its trace has addresses alone."""
+    """Tell whether the kernel has no symbols, like small ones: its trace has only addresses."""
     frames = [frame for fact in facts if fact.kind == "frames" for frame in fact.value.frames]
     return len(frames) >= RAW and all(frame.address and not frame.symbol for frame in frames)
 
@@ -77,7 +77,7 @@ def symbolless(facts: Body) -> bool:
 def mixed(
     family: Family, lines: Sequence[Line], heads: Sequence[Head], report: ReportText, facts: Body
 ) -> bool:
-    """Tell whether another CPU's report begins between a header and its trace, with nothing to tell by."""
+    """Tell whether a report of another CPU begins between a header and its trace, without a distinction."""
     if report.lines[0].caller or family.name in _ANNOUNCE:
         return False
     traced = next((fact.place for fact in facts if fact.kind == "frames"), 0)
@@ -86,7 +86,7 @@ def mixed(
     for head in heads[1:]:
         name = head.hits[0][0].name
         if name == family.name and (head.place == last + 1 or name == "bug"):
-            last = head.place  # a header for each inlined function; riscv says a BUG twice
+            last = head.place  # a header for each inlined function; riscv prints a BUG twice
         elif lines[head.place].number in before and (
             name not in _CONTINUE or (family.name == "lockdep" and name == "fault")
         ):
@@ -95,7 +95,7 @@ def mixed(
 
 
 def mentioned(head: Head, report: ReportText, facts: Body, later: Sequence[Head]) -> bool:
-    """Tell whether a sentence only mentions a header: no transport wrote it, nothing of a report follows."""
+    """Tell whether a sentence only mentions a header: it has no transport's prefix, and no report follows."""
     line = report.lines[0]
     before = line.text[: min(at for _, at in head.hits)].rstrip()
     if (
@@ -113,7 +113,7 @@ def mentioned(head: Head, report: ReportText, facts: Body, later: Sequence[Head]
 
 
 def _first_frames(facts: Body, beginning: str) -> Iterator[str]:
-    """Yield the functions of the first trace that begin so and are no guesses, with their suffixes."""
+    """Yield the reliable functions of the first trace with such a beginning, with their suffixes."""
     opened = False
     for fact in facts:
         if fact.kind == "opening":
@@ -125,7 +125,7 @@ def _first_frames(facts: Body, beginning: str) -> Iterator[str]:
 
 
 def _dumps(facts: Body) -> bool:
-    """Tell whether the dump of a stack that is no report begins between a header and the first trace."""
+    """Tell whether a stack dump that is not a report begins between a header and the first trace."""
     for fact in facts:
         if fact.kind == "opening":
             return False
@@ -135,7 +135,7 @@ def _dumps(facts: Body) -> bool:
 
 
 def _repeated(facts: Body, number: int) -> bool:
-    """Tell whether the next line opens the same trace once more: a second console wrote it too."""
+    """Tell whether the next line opens the same trace again, since a second console printed it too."""
     this, *later = islice(facts.after(number - 1), 2)
     if not later or later[0].value != this.value:
         return False
@@ -143,7 +143,7 @@ def _repeated(facts: Body, number: int) -> bool:
 
 
 def _framed(facts: Body, number: int, opening: Fact) -> bool:
-    """Tell whether the line that opens a trace has frames behind it, or says why not."""
+    """Tell whether frames follow the opening line of a trace, or the line says why not."""
     for fact in facts.after(number):
         if fact.kind == "opening" or fact.place > opening.place + NEAR:
             break
@@ -162,7 +162,7 @@ def _pointer(facts: Iterable[Fact]) -> Pointer | None:
 
 
 def _nowhere(pointer: Pointer | None) -> bool:
-    """Tell whether the CPU was where no code is: the unwinder can but guess from there."""
+    """Tell whether the CPU was outside of code, from where the unwinder can only guess."""
     return pointer is not None and not pointer.ip.symbol
 
 
@@ -176,7 +176,7 @@ def _terse(report: ReportText, facts: Body) -> bool:
 
 
 def _jumped(facts: Body) -> bool:
-    """Tell whether a report is of a jump to nowhere, behind which the machine prints no trace."""
+    """Tell whether a report is of a jump out of code, after which the machine prints no trace."""
     pointer = _pointer(facts)
     if pointer is None or not machines.find(pointer.machine).untitled:
         return False

@@ -1,12 +1,12 @@
-"""Separates lines that a page folded into one.
+"""Separates lines that a web page folded into one.
 
 A page that shows a mail as one paragraph replaces each line break by a blank, so that one line holds the
 whole report::
 
     we hit this: <1>BUG: unable to handle … at 0000000b <1>IP: [<ffffffff812a588f>] f+0x13/0x34 <4>PGD 0
 
-A line of the kernel that long is a list of modules, registers or bytes of code. One that holds several of the
-lines that each oops has is many lines.
+Long lines of the kernel are lists of modules, registers or bytes of code. A line with several of the lines of
+an oops is a folded one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["unfold"]
 
 LONG: Final = 400
-"""Characters of a line that may be several."""
+"""Minimum characters of a folded line."""
 TRACE: Final = "Call Trace:"
 CODE: Final = " Code: "
 MARKS: Final = (TRACE, CODE, "Modules linked in:", "Oops: ", "comm: ", "Comm: ", " RSP: ", " EFLAGS: ")
-"""What stands in most oopses, hardly two of them on one line."""
+"""Text of most oopses, of which a line has at most one."""
 ENOUGH: Final = 3
-"""Marks that do not stand on one line by chance."""
+"""Minimum number of such texts on a folded line."""
 _START: Final = regex(
     r"(?<= )(?:<[0-7]>|(?:BUG: u|U)nable to handle |general protection fault: "
     r"|Oops: [0-9a-f]{4} |R?IP: (?:\[<|[0-9a-f]{4}:)|PGD [0-9a-f]|\*pdp?[te] = |CPU:? \d"
@@ -38,7 +38,7 @@ _START: Final = regex(
     r"|R(?:08|10|13): [0-9a-f]|FS: |CS: |DS: [0-9a-f]{4} ES"
     r"|CR2: |DR[03]: |Process \S{1,16} \(pid: |Stack: |Call Trace:|Code: |---\[ |Kernel panic - )"
 )
-"""How a line of an x86 oops begins."""
+"""Beginnings of lines of an x86 oops."""
 _FRAME: Final = regex(
     r"(?<= )(?:</?[A-Z]{2,8}> {1,2})?(?:\[<[0-9a-f]{8,16}>\] )?(?:\? )?"
     r"[A-Za-z_][\w.]{0,64}\+0x[0-9a-f]{1,6}/0x"
@@ -47,7 +47,7 @@ _LEVEL: Final = regex(r"<[0-7]> ?")
 
 
 def _starts(text: str) -> Iterator[int]:
-    """Yield where the lines begin that a line holds."""
+    """Yield the beginnings of the lines in a folded line."""
     yield 0
     for found in _START.finditer(text):
         yield found.start()
@@ -58,7 +58,7 @@ def _starts(text: str) -> Iterator[int]:
 
 
 def _parts(line: Line) -> Iterator[Line]:
-    """Yield the lines that a line holds."""
+    """Yield the lines in a folded line."""
     text = line.text
     starts = sorted(set(_starts(text)))
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)], strict=True)):
@@ -71,8 +71,8 @@ def _parts(line: Line) -> Iterator[Line]:
 
 
 def unfold(lines: Sequence[Line]) -> Sequence[Line]:
-    """Return lines that were folded into one as many; the same lines where none was."""
-    if not lines or not _folded(lines[0].text):  # its header is on it
+    """Return lines with folded ones separated; the same lines if there are none."""
+    if not lines or not _folded(lines[0].text):  # the header is on this line
         return lines
     return [part for line in lines for part in (_parts(line) if _folded(line.text) else (line,))]
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 HERE: Final = Path(__file__).parent
 PAGE: Final = HERE.parent / "ACCURACY.md"
 _FUNCTION: Final = re.compile(r".* in ((?:<[\w: ]+>)?[\w:]+)")
-_HEAD: Final = """# What is read right
+_HEAD: Final = """# Accuracy
 
-Written by `python -m tests.accuracy`. **Home**: logs of syzbot's kernels, the kind that the grammar grew up
-with. **Lab**: consoles of Debian's kernels, crashed on purpose ([the whole table](tests/lab/ACCURACY.md)).
-**Wild**: texts that people and log stores handed on, and that the rules were mended by: of the fields of a
-new such text 80 to 94 % are right at the first reading. The right answers are written before that; the few
-that a text turns out not to prove are withdrawn.
+Written by `python -m tests.accuracy`. **Home**: logs of syzbot's kernels, with which the grammar was developed.
+**Lab**: consoles of Debian's kernels, crashed on purpose ([the whole table](tests/lab/ACCURACY.md)).
+**Wild**: texts that people posted or log stores exported, with which the rules were corrected; of the fields
+of a new such text 80 to 94 % are right at the first reading. The right answers are written before that; the
+few that a text turns out not to prove are withdrawn.
 
 | where | texts | field | right | of | % |
 |---|---|---|---|---|---|
@@ -99,8 +99,8 @@ def page(places: Iterable[Place], reasons: dict[str, str]) -> str:
                 bad[one.case].append(one)
         for case, of_case in sorted(bad.items()):
             said = "; ".join(f"{one.field} `{one.got}`, not `{one.wanted[0]}`" for one in of_case)
-            wrong += f"- **{case}** ({name}): {said}. {reasons.get(case, 'Not looked into.')}\n"
-    return f"{_HEAD}{table}\n## What is wrong, and why\n\n{wrong or 'Nothing.'}"
+            wrong += f"- **{case}** ({name}): {said}. {reasons.get(case, 'Not investigated.')}\n"
+    return f"{_HEAD}{table}\n## Wrong answers, and why\n\n{wrong or 'Nothing.'}"
 
 
 def main() -> None:

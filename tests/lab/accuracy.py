@@ -37,10 +37,10 @@ def page(results: Sequence[Result], gone: Sequence[str], broken: Sequence[str]) 
     """
     return "\n".join(
         [
-            "# What is read right",
+            "# Accuracy in the lab",
             "",
-            "Kernels of Debian's crashed on purpose in QEMU, each console read by `kpanic parse` and",
-            "compared with what was asked for ([how](README.md)). `python -m tests.lab` prints this page.",
+            "Debian's kernels were crashed on purpose in QEMU ([how](README.md)). The answers of `kpanic parse`",
+            "for each console are compared with the expected ones. `python -m tests.lab` prints this page.",
             "",
             *_fields(results),
             "",
@@ -50,13 +50,13 @@ def page(results: Sequence[Result], gone: Sequence[str], broken: Sequence[str]) 
             "",
             *_wrong(results),
             *_list("Kernels that the archive does not have now", gone),
-            *_list("What could not be crashed", broken),
+            *_list("Kernels that could not be crashed", broken),
         ]
     )
 
 
 def _fields(results: Sequence[Result]) -> Iterator[str]:
-    yield from _head("what", "asked for", "right", "%")
+    yield from _head("what", "expected", "right", "%")
     for field, name in FIELDS.items():
         asked = [
             result for result in results if not result.expected.silent and getattr(result.expected, field)

@@ -29,7 +29,7 @@ PAGE: Final = HERE.parent / "ACCURACY.md"
 _FUNCTION: Final = re.compile(r".* in ((?:<[\w: ]+>)?[\w:]+)")
 _HEAD: Final = """# Accuracy
 
-Written by `python -m tests.accuracy`. **Home**: logs of syzbot's kernels, with which the grammar was developed.
+Written by `python -m tests.accuracy`. **Home**: logs of syzbot's kernels, the first that the grammar read.
 **Lab**: consoles of Debian's kernels, crashed on purpose ([the whole table](tests/lab/ACCURACY.md)).
 **Wild**: texts that people posted or log stores exported, with which the rules were corrected; of the fields
 of a new such text 80 to 94 % are right at the first reading. The right answers are written before that; the

@@ -39,8 +39,8 @@ def page(results: Sequence[Result], gone: Sequence[str], broken: Sequence[str]) 
         [
             "# Accuracy in the lab",
             "",
-            "Debian's kernels were crashed on purpose in QEMU ([how](README.md)). The answers of `kpanic parse`",
-            "for each console are compared with the expected ones. `python -m tests.lab` prints this page.",
+            "Debian's kernels were crashed on purpose in QEMU ([how](README.md)). The answers of",
+            "`kpanic parse` are compared with the expected ones. `python -m tests.lab` prints this page.",
             "",
             *_fields(results),
             "",

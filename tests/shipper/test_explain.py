@@ -110,7 +110,7 @@ def test_in_a_pipe_text_is_plain_and_no_line_is_broken() -> None:
     assert "         3  [  790.371036] SysRq : Trigger a crash" in rows
     banner = STORY.read_text().split("\n")[0]
     assert f"         1  {banner}" in rows
-    assert "    - last -x; ausearch -m EXECVE,USER_CMD  # who was on the machine then" in rows
+    assert "    - last -x; ausearch -m EXECVE,USER_CMD  # who was logged in at that time" in rows
 
 
 def terminal(*arguments: str | Path, columns: int) -> str:

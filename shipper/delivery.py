@@ -62,7 +62,7 @@ class _NothingTaken(Exception):  # noqa: N818 - a reason to wait
 
 
 class Delivery(threading.Thread):
-    """Delivers what the store holds to one output, until :meth:`finish` or :meth:`stop`.
+    """Delivers the documents of the store to one output, until :meth:`finish` or :meth:`stop`.
 
     :param triage: is stamped on each document that is sent.
     :param say: takes messages about trouble and its end; by default they are dropped.
@@ -140,7 +140,7 @@ class Delivery(threading.Thread):
             self.output.close()
 
     def _check_output(self, say: Say) -> None:
-        """Log what the output reaches, or why it reaches nothing, before the first crash."""
+        """Log which receiver the output reaches, or why it reaches none, before the first crash."""
         try:
             say(hide_secrets(self.output.check()), level="info")
         except Exception as error:  # noqa: BLE001 - a plugin's fault must not end the others
@@ -280,7 +280,7 @@ class Delivery(threading.Thread):
         return [*settled, *failed, *later]
 
     def _say_delivered(self, batch: Sequence[Stored], outcomes: Sequence[Outcome]) -> None:
-        """Log what the receiver has taken."""
+        """Log the documents that the receiver has accepted."""
         if self._say is None:
             return
         taken = {

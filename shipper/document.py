@@ -141,7 +141,7 @@ def documented(report: CrashReport, origin: Origin, *, kept: bool = True) -> Pac
     for lines in (report.lines, (), ()):
         try:
             return pack(build(attempt, origin), kept=kept)
-        except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+        except Exception as error:  # noqa: BLE001 - for hostile text
             faults.note("document", error)
             fault = error
             attempt = _bare(report, lines, error)
@@ -149,7 +149,7 @@ def documented(report: CrashReport, origin: Origin, *, kept: bool = True) -> Pac
 
 
 def _bare(report: CrashReport, lines: tuple[Line, ...], error: Exception) -> CrashReport:
-    """Return a report with nothing of its contents but these lines."""
+    """Return a report with only these lines as its contents."""
     from kpanic.grammars.model import CrashReport  # noqa: PLC0415 - as above
     from kpanic.grammars.report import fault_of  # noqa: PLC0415 - as above
 

@@ -71,7 +71,7 @@ def identify(report: CrashReport, origin: Origin) -> tuple[str, str]:
 
 
 def apart(incident: str, host: str) -> str:
-    """Return the ``event.id`` for a host that died alike, in the same microsecond, as another host."""
+    """Return the ``event.id`` for a host with the same crash, in the same microsecond, as another host."""
     return "v1-" + _digest(repr((incident, host)), 32)
 
 

@@ -82,7 +82,7 @@ class NotifyOutput:
 
 
 def inert(text: str) -> str:
-    """Return text with a blank inserted in what chats read as a mention, an image or a named link.
+    """Return text with blanks inserted into mentions, images and named links of chats.
 
     Not every service can show text verbatim, and Apprise escapes text for some services only.
 

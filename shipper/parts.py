@@ -1,4 +1,4 @@
-"""Large files in parts: each is a task of its own, and together they give the result of one reading.
+"""Reads large files in parts: each part is a task, and together they give the result of one reading.
 
 Only a plain log is read in parts: no compressed file, archive, memory dump or log of kdump.
 """
@@ -122,7 +122,7 @@ def _opened(path: str) -> BinaryIO:
 
 
 def read_range(part: Range, base: Origin, *, kept: bool = True) -> Iterator[Piece]:
-    """Yield the crashes of a part; the last piece tells what was read.
+    """Yield the crashes of a part; the last item is the extent of the part.
 
     :param kept: whether the store takes the documents; else they are only printed.
     """

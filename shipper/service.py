@@ -108,7 +108,7 @@ class Service:
             delivery.wake()
 
     def _run(self, one: Input, feed: StoreFeed) -> None:
-        """Run an input; start a failed one again, which then finds again what it had not kept."""
+        """Run an input; restart it after a failure, when it reads again what it had not kept."""
         while not self._stop.is_set():
             try:
                 one.run(feed)

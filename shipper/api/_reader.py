@@ -139,7 +139,7 @@ class Reader:
             return WATCHDOG.watched(step, lambda: cost(size))
         except TooCostly:
             self._say(too_costly(size))
-        except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+        except Exception as error:  # noqa: BLE001 - for hostile text
             self._say(parse_fault(error))
         parser, self._parser = self._parser, self._new()
         try:

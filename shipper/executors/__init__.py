@@ -1,7 +1,7 @@
 """Where files are parsed: processes of this machine, or the workers of a Dask scheduler.
 
 A task runs in another process and sends batches. If its process or worker dies, the task runs again in
-another one, and no batch comes twice.
+another one, and no batch is returned twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Run(Protocol[SentOut_co]):
         """Whether all its batches were taken."""
 
     def take(self) -> SentOut_co | None:
-        """Return the next batch; None if there is none yet, or none any more.
+        """Return the next batch; None if there is none yet, or no further one.
 
         :raises Died: the task was tried often enough.
         """

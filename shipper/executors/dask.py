@@ -142,7 +142,7 @@ class Dask(Generic[Sent]):
         """
         try:
             workers = self._client.nthreads()
-        except OSError:  # the scheduler is gone, which shows at the next call
+        except OSError:  # the scheduler is gone, which the next call reports
             return
         if run.worker and run.worker not in workers:
             run.worker = ""

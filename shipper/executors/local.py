@@ -126,7 +126,7 @@ class _Run(Generic[Sent]):
         self.died = self._deaths >= DEATHS
 
     def take(self) -> Sent | None:
-        """Return the next of what it sent.
+        """Return the next batch that the process sent.
 
         :raises Died: as of the protocol.
         """

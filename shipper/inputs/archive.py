@@ -226,7 +226,7 @@ def _tar(chunks: Chunks) -> Iterator[Member]:
             stream.expect_header()
     except DamagedArchive:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke
+    except Exception as error:  # noqa: BLE001 - for hostile bytes
         raise DamagedArchive(read_fault(error)) from None
     if stream.last.strip(b"\0"):  # tarfile takes damage for the end
         raise DamagedArchive("is damaged from some place on (no header of tar): what comes before was read")
@@ -325,7 +325,7 @@ def _zip(chunks: Chunks) -> Iterator[Member]:
         archive = zipfile.ZipFile(_Directory(file))
     except DamagedArchive:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke
+    except Exception as error:  # noqa: BLE001 - for hostile bytes
         raise DamagedArchive(read_fault(error)) from None
     files = [info for info in archive.infolist() if not info.is_dir()]
     apart = _apart(files)
@@ -360,7 +360,7 @@ def _of_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, chunks: Chunks) -> 
     del info.CRC  # or zipfile keeps the last text to itself where that is wrong
     try:
         file = archive.open(info)
-    except Exception as error:  # noqa: BLE001 - whatever hostile bytes provoke
+    except Exception as error:  # noqa: BLE001 - for hostile bytes
         return Member(name, mtime, None, read_fault(error))
 
     def read(size: int) -> bytes:

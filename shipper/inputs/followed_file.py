@@ -113,7 +113,7 @@ class FollowedFile:
         return max(0.0, min(waits)) if waits else None
 
     def read(self) -> None:
-        """Read what is new, :data:`TURN` bytes at most.
+        """Read up to :data:`TURN` new bytes.
 
         :raises OSError: it cannot be read now.
         :raises Unreadable: it cannot be read at all.
@@ -127,7 +127,9 @@ class FollowedFile:
             self._reader = self._new_reader(self._path)
             raise
         finally:
-            if not (self._more or self._feed.stop.is_set()):  # else what was not read may belong to a crash
+            if not (
+                self._more or self._feed.stop.is_set()
+            ):  # otherwise the unread text may belong to a crash
                 self._keep(self._reader.settle())
 
     def flush(self) -> None:
@@ -256,7 +258,7 @@ class FollowedFile:
         self._more = True
 
     def _replaced(self) -> bool:
-        """Tell whether the path is another file now, or none."""
+        """Tell whether the file at the path was replaced or removed."""
         if self._file is None:
             return False
         try:

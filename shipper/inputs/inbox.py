@@ -117,7 +117,7 @@ class _Sender:
         return math.exp(self.charge - now / FADES)
 
     def add(self, seconds: float, now: float) -> None:
-        """Charge so many seconds more."""
+        """Charge the sender for seconds of parsing."""
         self.charge = math.log(self.charged(now) + seconds) + now / FADES
 
 
@@ -225,7 +225,7 @@ class Inbox:
         receiver.start()
 
     def close(self) -> None:
-        """Take what the sockets hold now, and no more after that."""
+        """Take the messages that are in the sockets now, and none after them."""
         for receiver in self._receivers:
             receiver.end()
         self._count(time.monotonic() + REFUSED)
@@ -240,7 +240,7 @@ class Inbox:
             self._feed.say(message)
 
     def allows(self, address: str) -> bool:
-        """Tell whether messages of an address are taken."""
+        """Tell whether messages of an address are accepted."""
         return self._allowed.allows(address, self._feed.say)
 
     def put(self, address: str, message: bytes) -> None:
@@ -258,7 +258,7 @@ class Inbox:
             return sender.rate.owes(size)
 
     def full(self, address: str) -> bool:
-        """Tell whether so many messages of a sender wait that its connections should rest."""
+        """Tell whether the queue of a sender is so long that its connections should pause."""
         with self._lock:
             now = time.monotonic()
             return not self._fits(self._sender(address, now), 0, now)
@@ -288,7 +288,7 @@ class Inbox:
         return bool(self._heap)
 
     def work(self, parse: Callable[[str, bytes], bool], seconds: float = SLICE) -> bool:
-        """Parse messages for at most so many seconds; return whether there were any.
+        """Parse messages for a limited number of seconds; return whether there were any.
 
         :param parse: is given an address and a message; returns False where the message has to wait.
         :raises Exception: a socket can no longer be received from.
@@ -338,7 +338,7 @@ class Inbox:
         self._report()
 
     def drop(self, address: str, reason: DropReason, why: str, messages: int = 1) -> None:
-        """Count messages that are not taken.
+        """Count messages that are not accepted.
 
         :param why: the reason for the operator, who is told once.
         """
@@ -464,7 +464,9 @@ class Inbox:
                 sender = self._senders.waiting[address]
                 if sender.turn <= turn:
                     return sender
-                heapq.heappush(self._heap, (sender.turn, address))  # more came since it began to wait
+                heapq.heappush(
+                    self._heap, (sender.turn, address)
+                )  # more messages arrived since it began to wait
         return None
 
     def _turn(self, sender: _Sender, parse: Callable[[str, bytes], bool]) -> tuple[bool, bool]:

@@ -157,7 +157,7 @@ class _Journal:
             self._recall(self._kept)
         # to follow means this boot only, unless journals are merged
         follow = ["--follow", "--no-tail", "--merge", "_TRANSPORT=kernel", "+", "_TRANSPORT=driver"]
-        if self._kept:  # not --after-cursor, which passes over one more where the entry is gone
+        if self._kept:  # not --after-cursor, which skips one more entry if the cursor's entry is gone
             follow.insert(0, f"--cursor={self._kept}")
         self._child = child = self._run(follow)
         for stream, act in ((child.stdout, self._entries), (child.stderr, self._complaints)):
@@ -175,7 +175,7 @@ class _Journal:
         )
 
     def _recall(self, cursor: str) -> None:
-        """Read again what the boot of the cursor said before it."""
+        """Read the entries before the cursor of the cursor's boot again."""
         boot = boot_of(cursor)
         if not boot:
             return
@@ -190,7 +190,7 @@ class _Journal:
                         child.kill()
                         return
                     self._read(entry)
-            self._readers.flush()  # what follows is from another time
+            self._readers.flush()  # the next entries are from another time
             child.kill()
 
     def _entries(self) -> None:
@@ -213,7 +213,7 @@ class _Journal:
             self._end()
 
     def _forget(self) -> None:
-        """Forget what was read since the saved cursor, because it is read again.
+        """Forget the entries since the saved cursor, because they are read again.
 
         Open crashes are handed over if journalctl has read no further than the last time.
         """
@@ -238,7 +238,7 @@ class _Journal:
 
     @staticmethod
     def _more(stream: Any) -> bytes | None:  # noqa: ANN401 - a pipe or nothing
-        """Return what a pipe holds; empty at the end, None if it holds nothing now."""
+        """Return the data in a pipe; empty at its end, None if there is none now."""
         if stream is None or stream.closed:
             return None
         try:

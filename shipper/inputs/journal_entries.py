@@ -1,4 +1,4 @@
-"""Entries of the journal as ``journalctl --output=json`` prints them: taken apart, and written as log lines.
+"""Splits the output of ``journalctl --output=json`` into entries, and formats them as log lines.
 
 :see: journalctl(1), systemd.journal-fields(7)
 """
@@ -30,7 +30,7 @@ _DIGITS: Final = 16
 
 
 class EntrySplitter:
-    """Splits what journalctl prints into entries.
+    """Splits the output of journalctl into entries.
 
     :ivar dropped: number of entries that are left out because they are longer than :data:`LONGEST`.
     """

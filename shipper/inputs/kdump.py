@@ -44,7 +44,7 @@ class KdumpConfig(PathSettings, frozen=True, kw_only=True):
     settle: Annotated[float, msgspec.Meta(ge=0)] = 5.0
     """Seconds that a file must not have changed; twelve times as long where its name says incomplete."""
     vmcore: VmcoreConfig = VmcoreConfig()
-    """Whether dumps are opened to answer what their logs leave open."""
+    """Whether dumps are opened to answer questions that their logs leave open."""
 
 
 class KdumpInput:
@@ -62,7 +62,7 @@ class KdumpInput:
         return self._config.folders()
 
     def obstacles(self) -> Iterator[str]:
-        """Yield what a start would trip over; see :class:`kpanic.shipper.obstacles.Tried`."""
+        """Yield obstacles to a start; see :class:`kpanic.shipper.obstacles.Tried`."""
         yield from unreadable(self.paths)
 
     def run(self, feed: Feed) -> None:
@@ -190,7 +190,7 @@ class _Folders:
         self._say_once(key, error.reason)
 
     def _open(self, path: str, key: str, state: str) -> bool:
-        """Keep what a dump says of its crash; return whether it does."""
+        """Keep the document of a dump; return whether there is one."""
         try:
             found = opened(path, self._origin, self._config.vmcore, self._feed.stop)
         except Unreadable as error:

@@ -134,7 +134,7 @@ def crashes(path: str, chunks: Chunks, origin: Origin, *, ahead: bool | None = N
             except TooCostly:
                 chunks.fault = too_costly(chunks.size)
                 break
-            except Exception as error:  # noqa: BLE001 - whatever hostile text provokes
+            except Exception as error:  # noqa: BLE001 - for hostile text
                 chunks.fault = parse_fault(error)
                 break
             if report is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["NetconsoleConfig", "NetconsoleInput"]
 
 LONGEST: Final = 8192
-"""Bytes of a datagram that are taken; the kernel's have 1000 (MAX_PRINT_CHUNK)."""
+"""Maximum bytes of a datagram; the kernel's have 1000 (MAX_PRINT_CHUNK)."""
 
 
 class NetconsoleConfig(Settings, frozen=True, kw_only=True):
@@ -40,13 +40,13 @@ class NetconsoleConfig(Settings, frozen=True, kw_only=True):
     host: str = "127.0.0.1:6666"
     """Address and port to listen at."""
     allow: list[str] = msgspec.field(default_factory=lambda: list(LOCALHOST))
-    """Networks whose datagrams are taken; by default this machine."""
+    """Networks whose datagrams are accepted; by default this machine."""
     close_quiet: Seconds = 10.0
     """Seconds of silence after which a crash is complete."""
     max_senders: Positive = 4096
     """Maximum senders at once; those without a known boot or crash make room first."""
     max_rate: Positive = 2_000_000
-    """Bytes a second of one sender; what exceeds them is dropped and counted."""
+    """Maximum bytes a second of one sender; further datagrams are dropped and counted."""
     dns: DnsConfig = DnsConfig()
 
     def __post_init__(self) -> None:

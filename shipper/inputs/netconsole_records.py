@@ -76,7 +76,7 @@ class NetconsoleReader(Reader):
         return [*late, *super().flush()]
 
     def _ordered(self, header: re.Match[bytes], chunk: bytes) -> bytes:
-        """Return what can be parsed now, each record with an end of line."""
+        """Return the records that can be parsed now, each with a line end."""
         sequence, clock = int(header["sequence"]), int(header["microseconds"])
         fragment = _FRAGMENT.search(header["fields"])
         offset, total = (int(fragment[1]), int(fragment[2])) if fragment else (0, 0)
@@ -111,7 +111,7 @@ class NetconsoleReader(Reader):
         return b"".join(ready)
 
     def _release(self) -> bytes:
-        """Return all held records, whatever is missing between them."""
+        """Return all held records, without waiting for missing ones."""
         ready: list[bytes] = []
         for key in sorted(self._early):
             self._next, chunk = self._early[key]

@@ -197,7 +197,7 @@ class _Folders:
         return max(0.0, since + SETTLE - now)
 
     def _completed(self, folder: str, found: _Folder) -> _Folder:
-        """Return a folder as it was read, merged with what was read before records vanished."""
+        """Return the crashes of a folder, merged with those read before records vanished."""
         if self._moving:
             self._found |= found.texts
         before, _ = self._moving.get(folder, (None, 0.0))

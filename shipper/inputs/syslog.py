@@ -73,7 +73,7 @@ class SyslogConfig(Settings, frozen=True, kw_only=True):
 
     protocol: ProtocolConfig = ProtocolConfig()
     allow: list[str] = msgspec.field(default_factory=lambda: list(LOCALHOST))
-    """Networks whose messages are taken; by default this machine."""
+    """Networks whose messages are accepted; by default this machine."""
     close_quiet: Seconds = 10.0
     """Seconds of silence after which a crash is complete."""
     max_senders: Positive = 4096
@@ -125,7 +125,7 @@ class SyslogInput:
 
 
 class _Listening:
-    """A run: the sockets and the streams of what they receive."""
+    """The sockets and the streams of one run."""
 
     def __init__(self, config: SyslogConfig, allowed: AllowedSenders, feed: Feed) -> None:
         self._config = config
@@ -191,7 +191,7 @@ class _Listening:
             self._streams.settle()
 
     def _receive_last(self, listening: list[socket.socket]) -> None:
-        """Take what was sent before the end, because senders do not repeat it."""
+        """Take messages that were sent before the end, because senders do not repeat them."""
         for made in listening:
             if made.type == socket.SOCK_STREAM:
                 self._connections.accept_last(made, LAST)

@@ -122,14 +122,14 @@ class Connections:
                 return
 
     def _accept_one(self, listening: socket.socket) -> bool:
-        """Accept a connection and receive what it holds; return whether there was one."""
+        """Accept a connection and receive its data; return whether there was one."""
         try:
             made, peer = listening.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 self._inbox.say_once(f"a connection cannot be accepted: {error.strerror}; raise LimitNOFILE")
                 self._rest(listening, NO_DESCRIPTOR, self.accept)
-            return False  # else it was gone already
+            return False  # otherwise it was closed already
         address = sender_address(peer)
         if not self._inbox.allows(address):
             made.close()
@@ -151,13 +151,13 @@ class Connections:
         return True
 
     def accept_last(self, listening: socket.socket, seconds: float) -> None:
-        """Accept what waits, for at most so many seconds."""
+        """Accept waiting connections, for a limited number of seconds."""
         until = time.monotonic() + seconds
         while listening not in self._resting and time.monotonic() < until and self._accept_one(listening):
             pass
 
     def close(self, seconds: float) -> None:
-        """Receive what was sent, for at most so many seconds, and close all."""
+        """Receive data already sent, for a limited number of seconds, and close all connections."""
         until = time.monotonic() + seconds
         for one in list(self._connections):
             while time.monotonic() < until and self._receive_once(one):
@@ -199,7 +199,7 @@ class Connections:
             self._pause(one, owed)
 
     def _receive_once(self, one: socket.socket) -> int:
-        """Receive what a connection holds; return the number of bytes."""
+        """Receive the data of a connection; return the number of bytes."""
         connection = self._connections[one]
         try:
             data = one.recv(RECEIVED)

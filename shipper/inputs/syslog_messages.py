@@ -23,16 +23,16 @@ _HEADER: Final = re.compile(
 
 
 class Header(NamedTuple):
-    """What a message says of itself."""
+    """The header of a message."""
 
     kernel: bool
     """Whether it is the kernel's: of facility 0, or of a program named kernel, or without a program."""
     host: str
-    """The host that it names; empty if it names none."""
+    """The host; empty if the message names none."""
 
 
 def read_header(message: bytes) -> Header:
-    """Return what a message says of itself; one in no known form names neither program nor host.
+    """Return the header of a message; without program and host if its format is unknown.
 
     >>> read_header(b"<4>Apr 29 11:32:26 web-1 kernel: [ 2.1] Oops")
     Header(kernel=True, host='web-1')

@@ -63,7 +63,7 @@ class SearchConfig(Settings, frozen=True, kw_only=True):
     password_file: ReadFile = ""
     ssl: TLS = TLS()
     compression_level: Annotated[int, msgspec.Meta(ge=0, le=9)] = 1
-    """gzip's, 0 for none."""
+    """Level of gzip, 0 for no compression."""
     timeout: Seconds = 90
     bulk_max_size: Positive = 500
     signatures: Signatures = Signatures()
@@ -125,7 +125,7 @@ class BulkOutput:
         )
 
     def request(self, method: str, path: str, body: object = None) -> Reply:
-        """Send a request and return the answer, whatever its status.
+        """Send a request and return the answer, with any status.
 
         :param path: below the engine's address, with the query.
         :param body: bytes of newline delimited JSON, or anything that JSON can express.
@@ -205,7 +205,7 @@ class BulkOutput:
         """
 
     def _rights(self) -> Iterable[str]:
-        """Return what the user may not do; empty if the engine cannot be asked."""
+        """Return the missing rights of the user; empty if the engine cannot be asked."""
         return ()
 
     def _chunks(self, batch: Sequence[Stored]) -> Iterator[_Chunk]:
@@ -224,7 +224,7 @@ class BulkOutput:
             yield chunk
 
     def _deliver(self, chunk: _Chunk) -> list[Outcome]:
-        """Send one chunk; return nothing if it has to be sent again in halves.
+        """Send one chunk; return no outcomes if it must be sent again in halves.
 
         :raises Unavailable: the answer settles no document.
         """
@@ -259,7 +259,7 @@ class BulkOutput:
         return outcomes
 
     def _refused(self, status: int, data: object) -> str:
-        """Return a line for the operator that says why the engine takes nothing at all."""
+        """Return a line for the operator with the reason why the engine refuses all documents."""
         what = {
             401: "does not know this user or password; check username and password",
             403: "does not allow this user to write; it needs create_doc and auto_configure",

@@ -51,7 +51,7 @@ class Answers(msgspec.Struct):
 
 
 class Client:
-    """A producer, made anew after each failure: the store has all documents that the old one still holds.
+    """A producer, which is recreated after each failure: the store has the documents that the old one holds.
 
     :param password: of ``config.username``.
     """

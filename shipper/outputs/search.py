@@ -80,7 +80,7 @@ def documents(  # noqa: PLR0913 - each has its meaning
     while left > 0:
         hits = _ask(output, index, body)["hits"]
         for hit in hits[: min(left, len(hits))]:
-            # The engine's milliseconds, whatever the format of the document's time.
+            # Milliseconds, for any format of the document's time.
             yield {**hit["_source"], "_id": hit["_id"], "@timestamp": stamp(hit["sort"][0])}
         if len(hits) < body["size"]:
             return

@@ -65,7 +65,7 @@ class SearchClient:
         )
 
     def request(self, method: str, path: str, body: object) -> TransportApiResponse:
-        """Send a request and return the answer, whatever its status.
+        """Send a request and return the answer, with any status.
 
         :param body: bytes of newline delimited JSON, anything that JSON can express, or None.
         :raises elastic_transport.TransportError: there was no answer in time, or it could not be decoded.

@@ -44,7 +44,7 @@ class StdoutOutput:
         return [Outcome(stored.id, DeliveryStatus.DELIVERED) for stored in batch]
 
     def check(self) -> str:
-        """Return that standard output is open; nothing more can be known."""
+        """Return that standard output is open; there is no further check."""
         return "stdout: open"
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class Store(Documents, Crashes, Arrivals, Deliveries, Retention):
     """The store of one machine; see :class:`~kpanic.shipper.store.database.Database` for its arguments."""
 
     def status(self) -> Status:
-        """Count what the store holds."""
+        """Return the contents of the store in numbers."""
         with self._reading() as connection:
             documents, expired = connection.execute(
                 "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM documents WHERE NOT kept)"

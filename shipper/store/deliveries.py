@@ -30,7 +30,7 @@ _KEPT = "documents LEFT JOIN bodies USING (seq) WHERE (kept OR body IS NOT NULL)
 
 
 class Deliveries(Database):
-    """What each output has delivered, has yet to deliver and was refused.
+    """The delivered, pending and refused documents of each output.
 
     An output's cursor is the ``seq`` up to which every document is settled, except those that ``retries``
     lists. A new output begins at 0 and so gets everything.
@@ -130,7 +130,7 @@ class Deliveries(Database):
         return bool(found[0])
 
     def note_sending(self, output: str, batch: Sequence[Stored]) -> None:
-        """Record what is about to be sent; see :meth:`unsettled_until`."""
+        """Record the batch that is about to be sent; see :meth:`unsettled_until`."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE outputs SET sending = ? WHERE name = ?",
@@ -239,7 +239,7 @@ class Deliveries(Database):
             ).rowcount
             connection.execute("DELETE FROM dead_letters WHERE ?1 IS NULL OR output = ?1", (output,))
             if everything:
-                chosen = "name = ?1 OR (?1 IS NULL AND name NOT GLOB 'notify.*')"  # no message comes twice
+                chosen = "name = ?1 OR (?1 IS NULL AND name NOT GLOB 'notify.*')"  # no message is sent twice
                 names = f"SELECT name FROM outputs WHERE {chosen}"  # noqa: S608 - fixed texts
                 connection.execute(f"DELETE FROM retries WHERE output IN ({names})", (output,))  # noqa: S608
                 connection.execute(
@@ -276,7 +276,7 @@ class Deliveries(Database):
 
 
 def count_delivered(connection: sqlite3.Connection, outputs: Iterable[str], count: int, now: float) -> None:
-    """Count documents that were delivered where they were read, and move cursors with nothing to send.
+    """Count documents that other processes delivered, and move cursors without pending documents.
 
     :param outputs: those that have the documents.
     :param now: seconds since 1970 UTC.

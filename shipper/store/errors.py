@@ -16,8 +16,8 @@ class StoreInUse(StoreError):  # noqa: N818 - a state of the store
 
 
 class StoreFull(StoreError):  # noqa: N818 - a state of the store
-    """The disk has no room for more; what is stored can still be read and settled."""
+    """The disk is full; stored documents can still be read and settled."""
 
 
 class StoreDamaged(StoreError):  # noqa: N818 - a state of the store
-    """The file is no longer what SQLite wrote; the next opening for writing sets it aside."""
+    """The file is damaged; the next opening for writing sets it aside."""

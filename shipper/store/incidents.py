@@ -1,4 +1,4 @@
-"""Finds the incident of a document whose text alone does not tell.
+"""Finds the incident of a document if its text alone does not identify it.
 
 Every transport that carries printk's time states the same ``event.id`` for the same crash. A text without it
 (``dmesg -T``, ``journalctl``, plain syslog) states an incident of its own. It joins the incident of the same
@@ -66,7 +66,7 @@ def count(connection: sqlite3.Connection, first: int, *, fatal: bool) -> None:
 
 
 def count_all(connection: sqlite3.Connection) -> None:
-    """Count the incidents of all documents anew."""
+    """Recount the incidents of all documents."""
     connection.execute("DELETE FROM incidents")
     connection.execute("INSERT INTO incidents SELECT min(seq), max(fatal) FROM documents GROUP BY incident")
 

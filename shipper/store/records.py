@@ -65,7 +65,7 @@ class OutputStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What the store holds."""
+    """The contents of the store in numbers."""
 
     path: str
     bytes: int

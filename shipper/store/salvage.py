@@ -40,7 +40,7 @@ _SCRATCH = """
 
 
 class Salvaged(NamedTuple):
-    """How much was taken over."""
+    """The number of copied documents."""
 
     documents: int
     """Documents with their text."""

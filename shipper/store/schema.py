@@ -180,7 +180,7 @@ def is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def is_marked(connection: sqlite3.Connection) -> bool:
-    """Tell whether a file says that it is kpanic's."""
+    """Tell whether a file is marked as kpanic's."""
     return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
 
 

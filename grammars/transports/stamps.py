@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["CALLER", "DAY", "DIGITS", "ISO", "MONTH", "PRINTK", "STAMP", "ZONE", "clock", "epoch", "wall"]
 
 DIGITS: Final = "0123456789"
-CALLER: Final = r"(?> ?\[ *+(?P<caller>[TC]\d++)\]|)"
+CALLER: Final = r"(?> ?\[ *+(?P<caller>[TC][0-9]++)\]|)"
 """``[ T123]`` or ``[  C0]``, with CONFIG_PRINTK_CALLER."""
-PRINTK: Final = rf"\[ *+(?P<time>\d{{1,12}}+\.\d{{1,9}}+)(?>\]|(?>[@,]\d++|)(?> <[ \d.+]*+>|)\]){CALLER}"
+PRINTK: Final = (
+    rf"\[ *+(?P<time>[0-9]{{1,12}}+\.[0-9]{{1,9}}+)(?>\]|(?>[@,][0-9]++|)(?> <[ 0-9.+]*+>|)\]){CALLER}"
+)
 """``[   12.345678]``: printk's clock, in seconds since boot."""
 DAY: Final = r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d:\d\d)"
 ZONE: Final = r"(?P<zone> ?(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"

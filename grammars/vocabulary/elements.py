@@ -206,7 +206,8 @@ function = Regex(r"[A-Za-z_][\w$]*").set_name("function")
 suffix = Opt(Regex(r"\.[\w.]+").set_name(".suffix"))
 """The compiler's suffixes of a name: ``.isra.0``."""
 symbol_name = Regex(
-    r"[A-Za-z_$][\w$.]*(?:::[\w$.]+)*|<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
+    r"[A-Za-z_$][A-Za-z0-9_$.]*(?:::[A-Za-z0-9_$.]+)*"
+    r"|<[A-Za-z_][^>\n]{0,200}(?:>[^>\n+]{0,200}){1,4}"
 ).set_name("symbol name")
 """A symbol as the kernel prints it: with the compiler's suffixes, or a demangled name of Rust."""
 offset = ("+0x" + hex_number("offset") + Opt("/0x" + hex_number("size"))).set_name("+offset/size")

@@ -182,7 +182,6 @@ class Chunks:
     """The bytes of a file, decompressed, up to the first damage.
 
     :ivar fault: why it was not read to its end; empty if it was.
-    :ivar looks_binary: whether it is not text.
     :ivar size: bytes that were read, decompressed.
     :ivar meter: what it unpacks to.
     :param file: the file, if it is open already: it lies in another one or on another machine.
@@ -195,7 +194,6 @@ class Chunks:
         self._outermost = meter is None
         self.meter = meter or Meter()
         self.fault = ""
-        self.looks_binary = False
         self.size = 0
         if path == STANDARD_INPUT and sys.stdin is None:
             raise Unreadable(path, "standard input is closed")
@@ -230,6 +228,11 @@ class Chunks:
             yield first
         yield from self._pieces
 
+    @property
+    def looks_binary(self) -> bool:
+        """Whether the file is neither text nor compressed."""
+        return decompressor(self._head) is None and looks_binary(self._head)
+
     def first(self) -> bytes:
         """Return the first piece; iterating yields it again."""
         self._first = self._first or next(self._pieces, b"")
@@ -247,8 +250,6 @@ class Chunks:
 
     def _unpacked(self) -> Iterator[bytes]:
         new = decompressor(self._head)
-        if new is None:
-            self.looks_binary = looks_binary(self._head)
         stream = _Rewound(self._head, self._file)
 
         def read(size: int) -> bytes:

@@ -94,6 +94,8 @@ class Redactor:
 
     def report(self, report: CrashReport) -> CrashReport:
         """Return a report whose texts hold none of the secrets of its command line."""
+        if not report.kernel.command_line:
+            return report
         line, secrets = self.command_line(report.kernel.command_line)
         if line != report.kernel.command_line:
             report = structs.replace(report, kernel=structs.replace(report.kernel, command_line=line))

@@ -124,7 +124,7 @@ def test_an_engine_answers_for_the_documents_that_the_page_leaves_out(
     whole, newest = pages
     assert counted(newest) == counted(whole)
     assert newest.inner_text("#subtitle") == whole.inner_text("#subtitle")
-    assert "are counted as long as nothing is filtered" in newest.inner_text("#foot")
+    assert "are counted if no filter is set" in newest.inner_text("#foot")
     newest.locator("#panel-by-cause .bars button").first.click()
     whole.locator("#panel-by-cause .bars button").first.click()
     assert counted(newest) != counted(whole)  # only of the newest documents

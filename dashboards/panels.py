@@ -121,7 +121,7 @@ UNPARSED = (Term("kernel.panic.parse.status", "complete", negate=True),)
 KERNEL_PANICS = Dashboard(
     id="panics",
     title="Kernel panics",
-    description="Which kernels died, where, of what, and what is new.",
+    description="Crashed kernels, the places and causes of crashes, and new faults.",
     days=30,
     panels=(
         Panel(

@@ -75,7 +75,7 @@ class NotifyOutput:
 
     def check(self) -> str:
         """Describe the target and its rules; only a real message shows whether the target takes one."""
-        return f"{self.name}: {self._service.service_name}, told of {', '.join(self._rules)}"
+        return f"{self.name}: {self._service.service_name}, gets messages of {', '.join(self._rules)}"
 
     def close(self) -> None:
         """Do nothing: each message has its own connection."""

@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     triage = Triage(config.entries)
     with _store(config, triage) if source is None else _engine(config, source, triage) as found:
         if not found.total:
-            say(f"kpanic: {found.name} holds no crash yet; 'kpanic ship /var/crash' reads what is there")
+            say(f"kpanic: {found.name} holds no crash yet; 'kpanic ship /var/crash' reads crash folders")
         if found.older and form == "html":
             newest = found.total - found.older
             say(f"kpanic: {found.name} holds {found.total} documents; the page has the newest {newest}")

@@ -111,7 +111,7 @@ def _serve(
             log(warning)
         inputs = ", ".join(plugin.name for plugin in config.inputs)
         outputs = ", ".join(plugin.name for plugin in config.outputs) or "none, kept here"
-        told = "".join(f"; tells {target.name}" for target in config.notify.targets)
+        told = "".join(f"; notifies {target.name}" for target in config.notify.targets)
         log(f"running; inputs: {inputs}; outputs: {outputs}{told}", level="info")
         systemd.notify("READY=1")
         expired_at = -EXPIRY_INTERVAL

@@ -191,7 +191,7 @@ def _direct(config: Config, *, elsewhere: bool, backfill: bool) -> Direct:
                 2,
             )
     if config.notify.targets and not backfill:
-        raise Failure("--direct: notify tells only of what the store holds: add --backfill", 2)
+        raise Failure("--direct: notify needs the documents in the store: add --backfill", 2)
     return Direct(config.outputs, config.entries)
 
 

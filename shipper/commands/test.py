@@ -44,7 +44,7 @@ def config(config_file: str | None, overrides: tuple[str, ...]) -> int:
     if obstacles:
         return 1
     names = ", ".join(plugin.name for plugin in found.outputs) or "none"
-    told = "".join(f"; tells {target.name}" for target in found.notify.targets)
+    told = "".join(f"; notifies {target.name}" for target in found.notify.targets)
     sys.stdout.write(
         f"{visible(found.source or 'no file')}: fine; store {found.store_path()}; outputs: {names}{told}\n"
     )
@@ -106,7 +106,7 @@ def notify(name: str | None, config_file: str | None, overrides: tuple[str, ...]
     for target in targets:
         if name not in {None, target.name}:
             continue
-        text = f"kpanic on {host} tells this target of {', '.join(target.rules)}."
+        text = f"kpanic on {host} sends this target messages of the rules {', '.join(target.rules)}."
         if failed := send(service(target), "Test message of kpanic", text):
             say(f"kpanic: {target.name}: {hide_secrets(failed)}")
             code = 1

@@ -135,7 +135,9 @@ class Tree:
         where = self._at(node)
         self._count(1, where)
         if id(node) in self._open:
-            raise ConfigError(f"{where.source}: {dotted(path)}: an alias (*name) repeats what it is part of")
+            raise ConfigError(
+                f"{where.source}: {dotted(path)}: an alias (*name) repeats a part that contains it"
+            )
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path, loader)
         self._open.add(id(node))

@@ -51,7 +51,7 @@ def compose(path: Path) -> Any:  # noqa: ANN401 - yaml's types are not exported
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: is not YAML: {getattr(error, 'reason', error)}") from None
     except MISFITS:  # an escape or a version that is no number
-        raise ConfigError(f"{path}: is not YAML: holds a number that is none") from None
+        raise ConfigError(f"{path}: is not YAML: contains an invalid number") from None
 
 
 def load(text: str) -> Any:  # noqa: ANN401 - any value

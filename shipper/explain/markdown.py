@@ -19,7 +19,7 @@ __all__ = ["crashes", "pair"]
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]()#!|~<>&@$])")
 _LINK: Final = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(:)|\b(www)(\.)")
 _TICKS: Final = re.compile(r"`+")
-_SAME: Final = {"yes": "yes", "likely": "likely", "no": "no", "unknown": "it cannot be told"}
+_SAME: Final = {"yes": "yes", "likely": "likely", "no": "no", "unknown": "unknown"}
 
 
 def escape(text: str) -> str:

@@ -23,7 +23,7 @@ _ANSWERS: Final = {
     "yes": ("It is the same fault", "bold red"),
     "likely": ("It is likely the same fault", "bold yellow"),
     "no": ("These are different faults", "bold green"),
-    "unknown": ("Whether it is the same fault cannot be told", "bold yellow"),
+    "unknown": ("Whether it is the same fault is unknown", "bold yellow"),
 }
 _LEAST: Final = 20
 """Minimum width of a paragraph."""

@@ -231,7 +231,7 @@ def _tar(chunks: Chunks) -> Iterator[Member]:
     if stream.last.strip(b"\0"):  # tarfile takes damage for the end
         raise DamagedArchive("is damaged from some place on (no header of tar): what comes before was read")
     if not stream.last:
-        raise DamagedArchive("has no end mark and may be cut off: what is there was read")
+        raise DamagedArchive("has no end mark and may be cut off: the existing part was read")
     if stream.rest():
         raise DamagedArchive("has something else behind its end mark: that is left out")
 
@@ -268,7 +268,7 @@ def _next_of_ar(stream: _Forward, end: int) -> bytes:
     stream.seek(end + end % 2)
     header = stream.read(60)
     if stream.tell() < end or 0 < len(header) < 60:  # noqa: PLR2004
-        raise DamagedArchive("is cut off: what is there was read")
+        raise DamagedArchive("is cut off: the existing part was read")
     return header
 
 

@@ -65,7 +65,7 @@ REPORT: Final = 60.0
 """Seconds between two lines that say how much was dropped."""
 TOLD: Final = 64
 """Maximum senders whose dropped messages are logged by name."""
-TOO_MUCH: Final = "sends more than can be read; what is above is dropped"
+TOO_MUCH: Final = "sends more than can be read; the excess is dropped"
 TOO_MANY: Final = "comes while so many others wait that it cannot be heard"
 LAST: Final = 0.5
 """Seconds at the end to read the connections."""
@@ -381,7 +381,7 @@ class Inbox:
         sender.add(MESSAGE + BYTE * size, now)
         if not sender.rate.allows(size):
             self._refuse(
-                raw, address, DropReason.RATE, "sends more than max_rate; what is above is dropped", now
+                raw, address, DropReason.RATE, "sends more than max_rate; the excess is dropped", now
             )
         elif not self._fits(sender, size, now):
             self._refuse(raw, address, DropReason.MEMORY, TOO_MUCH if sender.waits else TOO_MANY, now)

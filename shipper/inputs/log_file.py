@@ -314,7 +314,7 @@ def read_fault(error: Exception) -> str:
             f"unpacks to more than {RATIO} times its size: the rest is left out; unpack it to read all of it"
         )
     if isinstance(error, EOFError) or str(error) == _CUT_MEMBER:
-        return "is cut off: what is there was read; copy it again if the original is longer"
+        return "is cut off: the existing part was read; copy it again if the original is longer"
     text = hide_secrets(" ".join(str(error).split()) or type(error).__name__)
     if isinstance(error, ConnectionBroken):
         return f"could not be read to its end ({text}): what comes before was read; try it again"
@@ -335,6 +335,6 @@ def explained(path: str) -> Iterator[None]:
     except IsADirectoryError:
         raise Unreadable(path, "is a directory: name its files, or 'kpanic ship' all of it") from None
     except NotRegularFile as error:
-        raise Unreadable(path, f"{error.strerror}; 'kpanic parse -' reads what is piped into it") from None
+        raise Unreadable(path, f"{error.strerror}; 'kpanic parse -' reads standard input") from None
     except (OSError, ValueError) as error:
         raise Unreadable(path, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -211,7 +211,7 @@ class _Folders:
         folder = self._name + url[len(self._base) :]
         web = url.startswith("https://")
         if url[len(self._base) :].count("/") > DEPTH:
-            raise Unreadable(url, f"lies in more than {DEPTH} folders and is left out")
+            raise Unreadable(url, f"is in more than {DEPTH} nested folders and is left out")
         entries = {}
         for details in self._store.ls(f"{folder}/" if web else folder, detail=True):
             where, name = posixpath.split(str(details["name"]).rstrip("/"))

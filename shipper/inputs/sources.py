@@ -153,7 +153,7 @@ def _in_member(
         origin = replace(origin_of(path, base), mtime=member.mtime, own=False)
         yield Source(path, _of_text(path, chunks, origin))
     elif not depth:
-        yield _unreadable(path, f"lies in more than {DEPTH} archives: unpack it to read it")
+        yield _unreadable(path, f"is in more than {DEPTH} nested archives: unpack it to read it")
     else:
         try:
             yield from _in_archive(path, "", chunks, base, depth - 1)

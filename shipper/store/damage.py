@@ -100,7 +100,7 @@ def check_tables(connection: sqlite3.Connection) -> None:
             raise sqlite3.DatabaseError(what)
     orphan = connection.execute("PRAGMA foreign_key_check(retries)").fetchone()
     if orphan is not None:
-        raise sqlite3.DatabaseError("it retries what it does not hold")
+        raise sqlite3.DatabaseError("it lists a retry without a document")
 
 
 _LAST = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'documents'), 0)"
@@ -108,17 +108,17 @@ _DISAGREEMENTS = {
     "its last document is missing": (
         f"SELECT coalesce(max(seq), 0) IS NOT {_LAST} FROM documents"  # noqa: S608 - fixed texts
     ),
-    "how far an output is cannot be told": (
+    "the position of an output is damaged": (
         f"SELECT EXISTS (SELECT 1 FROM outputs WHERE cursor NOT BETWEEN 0 AND {_LAST}"  # noqa: S608 - likewise
         " OR cursor != cursor_copy OR typeof(cursor) != 'integer'"
         " OR typeof(name) != 'text' OR typeof(delivered) != 'integer'"
         " OR typeof(last_delivery) NOT IN ('real', 'null') OR typeof(trouble) != 'text'"
         " OR typeof(trouble_since) NOT IN ('real', 'null') OR typeof(sending) NOT IN ('integer', 'null'))"
     ),
-    "what has to be sent again cannot be told": (
+    "the list of retries is damaged": (
         "SELECT EXISTS (SELECT 1 FROM retries WHERE seq IS NOT seq_copy OR typeof(seq) != 'integer')"
     ),
-    "when it was made cannot be told": "SELECT count(*) != 1 OR min(typeof(at)) != 'real' FROM created",
+    "the time of its creation is damaged": "SELECT count(*) != 1 OR min(typeof(at)) != 'real' FROM created",
 }
 
 

@@ -56,7 +56,7 @@ def _refuse_shared(folder: Path, advice: str) -> None:
     status = folder.stat()
     theirs = status.st_uid not in {0, os.geteuid(), NOBODY}
     if theirs or (status.st_mode & 0o002 and not status.st_mode & stat.S_ISVTX):
-        raise StoreError(f"{folder}: others may exchange what is in it; {advice}")
+        raise StoreError(f"{folder}: other users may replace its files; {advice}")
 
 
 def make_private(folder: int, path: Path) -> None:

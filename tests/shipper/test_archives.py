@@ -201,7 +201,7 @@ def test_a_truncated_archive_is_read_to_its_end_and_reported(tmp_path: Path, kin
     path.write_bytes(PACK[packed](whole)[: -(1 << 17)])
     found = Read(path)
     assert found.pids == [1001]
-    assert any("is cut off: what is there was read" in fault for fault in found.faults)
+    assert any("is cut off: the existing part was read" in fault for fault in found.faults)
 
 
 def test_an_archive_without_an_end_mark_or_with_data_after_it_is_reported(tmp_path: Path) -> None:
@@ -258,7 +258,9 @@ def test_archives_lie_in_one_another_so_deep_and_no_deeper(tmp_path: Path) -> No
         path.write_bytes(content)
         found = Read(path)
         assert (found.pids == [1001]) == (depth <= 5)
-        assert ["lies in more than 4 archives" in fault for fault in found.faults] == [True] * (depth > 5)
+        assert ["is in more than 4 nested archives" in fault for fault in found.faults] == [True] * (
+            depth > 5
+        )
         content = tar({"in.tar": content})
 
 
@@ -372,7 +374,7 @@ def test_a_cut_file_in_a_tar_and_a_damaged_one_in_a_zip_are_read_so_far(tmp_path
     assert found.pids == [1001]
     assert (
         found.faults[0]
-        == "/a.log: is cut off: what is there was read; copy it again if the original is longer"
+        == "/a.log: is cut off: the existing part was read; copy it again if the original is longer"
     )
     content = bytearray(zipped({"a.log": text, "b.log": crash_text(2)}))
     content[content.index(b"PK\x01\x02") + 16] ^= 1  # its checksum

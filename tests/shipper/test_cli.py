@@ -276,7 +276,7 @@ def test_a_missing_file_is_reported_and_nothing_else(kpanic: Run) -> None:
         assert "is configured" not in err
     os.mkfifo(kpanic.folder / "pipe")
     _, err = kpanic("ship", "pipe", STORY, code=1)
-    assert "kpanic: pipe: is a named pipe, not a file; 'kpanic parse -' reads what is piped into it" in err
+    assert "kpanic: pipe: is a named pipe, not a file; 'kpanic parse -' reads standard input" in err
     assert "2 files, 1 crash: 1 new" in err
 
 

@@ -297,8 +297,8 @@ LAUGHS = "".join(
     ("text", "expected"),
     [
         (LAUGHS + "tags: *i\n", "100,000 values"),
-        ("tags: &a [*a]\n", "tags[0]: an alias (*name) repeats what it is part of"),
-        ("labels: &a {x: *a}\n", "labels.x: an alias (*name) repeats what it is part of"),
+        ("tags: &a [*a]\n", "tags[0]: an alias (*name) repeats a part that contains it"),
+        ("labels: &a {x: *a}\n", "labels.x: an alias (*name) repeats a part that contains it"),
         ("tags: 2024-99-99\n", "tags: is no timestamp"),
         (f"fleet.size: {'9' * 5000}\n", "fleet.size: a number has at most 1000 digits"),
         ("fleet.size: !!int x\n", "fleet.size: is no int"),

@@ -251,7 +251,7 @@ def test_an_unreadable_file_is_reported_once_and_the_rest_continues(tmp_path: Pa
     assert sorted(line.removeprefix(f"{tmp_path}/") for line in feed.said) == [
         f"{tmp_path}: is a directory: name its files, such as {tmp_path}/*",
         "messages.binary: is binary; it is searched all the same",
-        "messages.cut.gz: is cut off: what is there was read; copy it again if the original is longer",
+        "messages.cut.gz: is cut off: the existing part was read; copy it again if the original is longer",
         "messages.dangling: No such file or directory",
         "messages.fifo: is a named pipe, not a file, and is left alone",
         "missing: does not exist yet; nothing is read there until it does",

@@ -135,7 +135,7 @@ def test_a_sender_that_sends_too_much_is_limited_and_others_are_not() -> None:
         send(PLAIN, to)
         until(lambda: feed.crashes)
     assert feed.said == [
-        "127.0.0.9: sends more than max_rate; what is above is dropped",
+        "127.0.0.9: sends more than max_rate; the excess is dropped",
         f"messages dropped: {feed.dropped['rate']} of 127.0.0.9",
     ]
 

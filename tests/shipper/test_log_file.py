@@ -90,7 +90,7 @@ def test_a_pipe_a_socket_or_a_device_is_reported_and_not_opened(tmp_path: Path) 
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
-    hint = "'kpanic parse -' reads what is piped into it"
+    hint = "'kpanic parse -' reads standard input"
     for path, name in (
         (tmp_path / "pipe", "named pipe"),
         (tmp_path / "socket", "socket"),

@@ -299,7 +299,7 @@ class Hostile(Quiet):
 def test_a_web_server_that_makes_up_answers_is_left(kpanic: Run) -> None:
     with served(kpanic, Hostile) as url:
         _, said = kpanic("ship", f"{url}/deep/", code=1)
-        assert "lies in more than 100 folders and is left out" in said
+        assert "is in more than 100 nested folders and is left out" in said
         for path in ("long/", "long/console.log"):
             _, said = kpanic("ship", f"{url}/{path}", code=1)
             assert "the answer is larger than 32 MB" in said

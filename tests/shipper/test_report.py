@@ -192,7 +192,7 @@ def test_without_a_store_it_says_how_to_start_one(kpanic: Run) -> None:
 def test_an_empty_store_gives_an_empty_page_and_a_hint(kpanic: Run) -> None:
     Store(kpanic.store).close()
     out, err = kpanic("report")
-    assert "holds no crash yet; 'kpanic ship /var/crash' reads what is there" in err
+    assert "holds no crash yet; 'kpanic ship /var/crash' reads crash folders" in err
     assert Path(out.strip()) == kpanic.folder / "kpanic-report.html"
 
 

@@ -273,7 +273,7 @@ def test_a_rate_is_kept_and_what_is_above_it_is_counted() -> None:
     parsed = drained(inbox)
     assert 50 <= len(parsed) <= most
     assert feed.dropped["rate"] == 500 - len(parsed)
-    assert feed.said[0] == "127.0.0.9: sends more than max_rate; what is above is dropped"
+    assert feed.said[0] == "127.0.0.9: sends more than max_rate; the excess is dropped"
 
 
 def test_a_known_sender_with_little_traffic_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:

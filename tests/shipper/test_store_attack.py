@@ -94,7 +94,7 @@ def test_a_folder_in_which_others_may_exchange_the_store_is_refused(folder: Path
         Store(folder / "kpanic.db")
     folder.chmod(0o700)
     folder.parent.chmod(mode | 0o777)
-    with pytest.raises(StoreError, match="others may exchange what is in it"):
+    with pytest.raises(StoreError, match="other users may replace its files"):
         Store(folder / "kpanic.db")
     folder.parent.chmod(0o700)
     Store(folder / "kpanic.db").close()

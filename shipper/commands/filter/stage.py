@@ -202,4 +202,4 @@ class Stage:
     def _say_once(self, trouble: str) -> None:
         if trouble != self._said:
             self._said = trouble
-            self.say(f"{trouble}; what is open is lost if the filter is killed")
+            self.say(f"{trouble}; open crashes are lost if the filter is killed")

@@ -100,7 +100,7 @@ class State:
             self._file = os.open(self._journal, flags, 0o600)
         except BlockingIOError:
             raise StateError(
-                f"{folder}: another kpanic filter uses it; give each a folder of its own"
+                f"{folder}: another kpanic filter uses it; give each filter its own folder"
             ) from None
         except StoreError as error:
             raise StateError(str(error)) from None

@@ -214,7 +214,7 @@ def _complaint(
             return False
         if complaint.many and kept and _continues(kept[-1], fact):
             if len(kept[-1].lines) < KEPT:
-                kept[-1] = kept[-1]._replace(lines=(*kept[-1].lines, line))
+                kept[-1] = structs.replace(kept[-1], lines=(*kept[-1].lines, line))
         elif len(kept) < KEPT:
             kept.append(fact)
         return False

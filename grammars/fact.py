@@ -6,7 +6,9 @@ can name its lines.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Fact", "lines_of"]
 
 
-class Fact(NamedTuple):
+class Fact(Struct, frozen=True):
     """A statement of a report or its boot."""
 
     kind: str

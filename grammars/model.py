@@ -196,7 +196,7 @@ class Signature(Struct, frozen=True):
     quality: Quality
 
 
-class Sentence(NamedTuple):
+class Sentence(Struct, frozen=True):
     """A sentence of the reading, and the lines that prove it."""
 
     text: str

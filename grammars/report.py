@@ -12,7 +12,6 @@ from itertools import islice, takewhile
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from kpanic.grammars import body, machines, signature
@@ -226,7 +225,7 @@ def _complete(found: Gathered, whole: Gathered) -> None:
     found.machine = found.machine or whole.machine
     if found.owner is None and (owner := whole.first("owner")):
         found.owner = replace(owner.value, process=Process())
-        found.facts.append(owner._replace(value=found.owner))
+        found.facts.append(replace(owner, value=found.owner))
     if found.hardware is None and (hardware := whole.first("hardware")):
         found.hardware = hardware.value
         found.facts.append(hardware)
@@ -293,7 +292,7 @@ def _between(facts: Iterable[Fact], first: int, end: int) -> Iterable[Fact]:
     for fact in facts:
         lines = tuple(line for line in fact.lines if first <= line.number < end)
         if lines:
-            yield fact._replace(lines=lines)
+            yield replace(fact, lines=lines)
 
 
 _GRACE_PERIOD: Final = frozenset({"rcu_sched", "rcu_bh", "rcu_preempt"})
@@ -322,13 +321,13 @@ def _kernel(boot: Boot, found: Gathered) -> Kernel:
     kernel = boot.kernel
     if found.owner is not None and found.owner.release and not kernel.release:
         release = found.owner.release
-        kernel = structs.replace(
+        kernel = replace(
             kernel, release=release, build=found.owner.build, architecture=machines.named_in(release)
         )
     if _tells(found.machine, kernel.architecture):
-        kernel = structs.replace(kernel, architecture=found.machine)
+        kernel = replace(kernel, architecture=found.machine)
     known = distribution(kernel.release, kernel.banner or kernel.build)
-    return kernel if known is None else structs.replace(kernel, distribution=known)
+    return kernel if known is None else replace(kernel, distribution=known)
 
 
 def _tells(machine: str, named: str) -> bool:

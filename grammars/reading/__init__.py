@@ -75,7 +75,8 @@ def _bounded(step: Step) -> Step:
         return step
     most = LONGEST // len(step.sentences)
     cut = [
-        one if len(one.text) <= most else one._replace(text=f"{one.text[:most]}...") for one in step.sentences
+        one if len(one.text) <= most else structs.replace(one, text=f"{one.text[:most]}...")
+        for one in step.sentences
     ]
     return structs.replace(step, sentences=tuple(cut))
 

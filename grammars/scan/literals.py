@@ -6,7 +6,9 @@ Lines without a literal, and outside all windows, are not read.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from kpanic.grammars import faults
 from kpanic.grammars import transport as transport_
@@ -31,7 +33,7 @@ Hit = tuple[int, int]
 """The offset of a literal's end, and the literal's number."""
 
 
-class Literal(NamedTuple):
+class Literal(Struct, frozen=True):
     """A text whose line is read, with the lines around it."""
 
     text: str

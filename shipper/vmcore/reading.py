@@ -133,7 +133,7 @@ def _read(report: CrashReport, analysis: Analysis, answers: Sequence[Answer]) ->
             conclusions = tuple(one for one in conclusions if one.text != analysis.why)
         else:
             more = f"The vmcore says more: {words}."
-            conclusions = tuple(one._replace(text=_opened(one.text)) for one in conclusions)
+            conclusions = tuple(structs.replace(one, text=_opened(one.text)) for one in conclusions)
             why = f"{_opened(analysis.why)} {more}".strip()
         conclusions += (Sentence(more, _evidence(answers)),)
     found = Vmcore(

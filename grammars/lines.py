@@ -17,6 +17,8 @@ import functools
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars import faults
 from kpanic.grammars import transport as transport_
 from kpanic.grammars.lazy import regex
@@ -33,9 +35,6 @@ __all__ = ["Reader"]
 
 NESTED: Final = 8
 """Maximum nested transports of one line, such as a collector, syslog, and a console."""
-
-_LINE: Final = functools.partial(tuple.__new__, Line)
-"""Line, without the cost of a call in Python."""
 _TIMED: Final = itemgetter(1)
 _JOINED: Final = regex(r"[^\n](?:<\d>)?\[ {0,5}(?P<time>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d{1,9})\])? ")
 """A stamp in the middle of a line."""
@@ -58,12 +57,13 @@ def _parted(line: Line) -> Iterator[Line]:
     if not stamps:
         yield line
         return
-    yield line._replace(text=line.text[: stamps[0].start() + 1].rstrip())
+    yield structs.replace(line, text=line.text[: stamps[0].start() + 1].rstrip())
     ends = [*(stamp.start() + 1 for stamp in stamps[1:]), len(line.text)]
     for stamp, end in zip(stamps, ends, strict=True):
         text = line.text[stamp.end() : end]
         text = text if end == len(line.text) else text.rstrip()
-        yield line._replace(
+        yield structs.replace(
+            line,
             text=text,
             time=float(stamp["time"]),
             caller=stamp["caller"] or "",
@@ -119,7 +119,7 @@ class Reader:
     def flush(self) -> list[Line]:
         """Return the kernel's lines that the end of the input completes."""
         found = [
-            line._replace(transport=self._names.get(reader, ""))
+            structs.replace(line, transport=self._names.get(reader, ""))
             for reader in self._busy
             for line in reader.flush()
         ]
@@ -153,7 +153,7 @@ class Reader:
         text = row.text
         if not text.isprintable():
             text = scrub(text)
-            row = row._replace(text=text)
+            row = structs.replace(row, text=text)
         for reader in self._busy:
             if (found := self._ask(reader, row)) is not None:
                 return found
@@ -183,7 +183,7 @@ class Reader:
         usual = usual and ("] " not in text or _STAMPED.search(text) is None)
         if usual and all(map(_TIMED, rows)):
             return [
-                _LINE((number, words, float(time), caller, "", None, 0, raw, None, name))
+                Line(number, words, float(time), caller, "", None, 0, raw, None, name)
                 for number, (raw, time, caller, words, _) in enumerate(rows, first)
             ]
         for at, (raw, time, caller, words, _) in enumerate(rows):
@@ -199,7 +199,7 @@ class Reader:
                     )
                 )
             ):
-                add(_LINE((first + at, words, float(time), caller, "", None, 0, raw, None, name)))
+                add(Line(first + at, words, float(time), caller, "", None, 0, raw, None, name))
             else:
                 split = split or lines.split(b"\n")
                 found += self.read(first + at, split[at])
@@ -227,13 +227,13 @@ class Reader:
             if (reader.pending or reader.open) and reader not in self._busy:
                 self._busy.append(reader)
             if name := self._names.get(reader):
-                found = [line if line.transport else line._replace(transport=name) for line in found]
+                found = [line if line.transport else structs.replace(line, transport=name) for line in found]
         return found
 
     def _settled(self) -> list[Line]:
         """Return the lines that another transport's line completes."""
         found = [
-            line._replace(transport=self._names.get(reader, ""))
+            structs.replace(line, transport=self._names.get(reader, ""))
             for reader in self._busy
             if reader not in self._takers
             for line in reader.passed()
@@ -244,6 +244,6 @@ class Reader:
     def _stated(self, found: list[Line]) -> list[Line]:
         """Add the number of records that were lost before it to the first line."""
         if self.lost and found:
-            found[0] = found[0]._replace(lost=found[0].lost + self.lost)
+            found[0] = structs.replace(found[0], lost=found[0].lost + self.lost)
             self.lost = 0
         return found

@@ -18,7 +18,7 @@ from collections import Counter
 from operator import ge
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.unfold import unfold
@@ -233,8 +233,9 @@ def _stamped(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
     found = list(lines)
     for index in broken:
         if half := _HALF.match(found[index].text):
-            found[index - 1] = found[index - 1]._replace(text=found[index - 1].text[:-1].rstrip())
-            found[index] = found[index]._replace(
+            found[index - 1] = structs.replace(found[index - 1], text=found[index - 1].text[:-1].rstrip())
+            found[index] = structs.replace(
+                found[index],
                 text=found[index].text[half.end() :],
                 time=float(half["time"]),
                 caller=half["caller"] or "",
@@ -254,7 +255,7 @@ def _uncut(lines: Sequence[Line]) -> Sequence[Line]:
         return lines
     found = list(lines)
     for index in cut:
-        found[index] = found[index]._replace(text=_PAGED.sub("", found[index].text).rstrip())
+        found[index] = structs.replace(found[index], text=_PAGED.sub("", found[index].text).rstrip())
     return found
 
 
@@ -271,13 +272,13 @@ def _unmarked(lines: Sequence[Line], bare: Sequence[int]) -> Sequence[Line]:
     found = list(lines)
     for index in bare:
         if match := _MARK.match(found[index].text):
-            found[index] = found[index]._replace(text=found[index].text[match.end() :])
+            found[index] = structs.replace(found[index], text=found[index].text[match.end() :])
     return found
 
 
 def _join(first: Line, second: Line, glue: str) -> Line:
     text = first.text + second.text if not glue else f"{first.text.rstrip()}{glue}{second.text.strip()}"
-    return first._replace(text=text, raw=f"{first.raw}\n{second.raw}", lost=first.lost + second.lost)
+    return structs.replace(first, text=text, raw=f"{first.raw}\n{second.raw}", lost=first.lost + second.lost)
 
 
 def _broken_softly(lines: Sequence[Line], bare: Sequence[int]) -> set[int]:
@@ -296,14 +297,14 @@ def _softened(lines: Sequence[Line], broken: set[int]) -> list[Line]:
     for index, line in enumerate(lines):
         if index - 1 in broken and joined and count < PIECES:
             last = joined[-1]
-            joined[-1] = _join(last._replace(text=last.text[:-1]), line, "")
+            joined[-1] = _join(structs.replace(last, text=last.text[:-1]), line, "")
             count += 1
         else:
             joined.append(line)
             count = 0
     return [
-        line._replace(
-            text=quopri.decodestring(line.text.encode()).decode("utf-8", "replace").replace("\n", "")
+        structs.replace(
+            line, text=quopri.decodestring(line.text.encode()).decode("utf-8", "replace").replace("\n", "")
         )
         if "=" in line.text and _ESCAPED.search(line.text)
         else line

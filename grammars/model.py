@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct, field
 
@@ -53,7 +53,7 @@ init/version.c.
 """
 
 
-class Line(NamedTuple):
+class Line(Struct, frozen=True, gc=False):
     """One line of kernel log, without its transport's prefix."""
 
     number: int

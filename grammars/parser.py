@@ -127,7 +127,7 @@ class Parser:
     def flush(self) -> list[CrashReport]:
         """Return the open crashes, as when the input is quiet; keep the boots."""
         found = self._take(faults.guarded("scan", self._scanner.close, []))
-        self._last = self._last._replace(number=0)  # the scanner counts from 1 again
+        self._last = structs.replace(self._last, number=0)  # the scanner counts from 1 again
         for stream in self._streams.values():
             found += self._finish(stream)
         echoes, self._echoes = self._echoes, []
@@ -198,7 +198,7 @@ class Parser:
             for line in lines:
                 last = self._last
                 if not line.transport and not line.host and last.host and line.number <= last.number + 1:
-                    line = line._replace(host=last.host)  # noqa: PLW2901
+                    line = structs.replace(line, host=last.host)  # noqa: PLW2901
                 self._last = line
                 attributed.append(line)
             return attributed
@@ -302,7 +302,7 @@ class Parser:
         hits = self._finder.headers(text, numbers, previous)
         if not hits and incident is None and (repeated := _REPEATED.search(text)):
             text = repeated["panic"].removesuffix(" ]---")  # the panic's own line is missing
-            line = line._replace(text=text)
+            line = structs.replace(line, text=text)
             hits = self._finder.headers(text, numbers, previous)
         if not hits or (incident is not None and all(family.inner for family, _ in hits)):
             if incident is not None:
@@ -436,7 +436,7 @@ def _moved(value: Any, number: Callable[[int], int], lines: dict[int, Line]) -> 
     """
     if isinstance(value, Line):
         if id(value) not in lines:
-            lines[id(value)] = value._replace(number=number(value.number))
+            lines[id(value)] = structs.replace(value, number=number(value.number))
         return lines[id(value)]
     if isinstance(value, Struct):
         fields = {name: getattr(value, name) for name in value.__struct_fields__}

@@ -11,6 +11,8 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars.incident import Head
 from kpanic.grammars.lazy import regex
 
@@ -120,7 +122,7 @@ def _unprefixed(lines: Sequence[Line], at: int) -> tuple[Sequence[Line], int]:
         if [word for word, _ in words] == wanted:
             rest = line.text[words[-1][1] :]
             spaces = min(blank, len(rest) - len(rest.lstrip()))
-            line = line._replace(text=rest[spaces:])  # noqa: PLW2901
+            line = structs.replace(line, text=rest[spaces:])  # noqa: PLW2901
         stripped.append(line)
     return stripped, end + blank
 
@@ -139,5 +141,5 @@ def report_text(lines: Sequence[Line], head: Head) -> tuple[Head, ReportText]:
         return head, ReportText(chosen)
     hits = tuple((family, max(at - indent.end(), 0)) for family, at in head.hits)
     return Head(head.place, hits), ReportText(
-        [line._replace(text=line.text.removeprefix(indent[0])) for line in chosen]
+        [structs.replace(line, text=line.text.removeprefix(indent[0])) for line in chosen]
     )

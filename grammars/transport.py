@@ -10,7 +10,7 @@ The scan (:mod:`kpanic.grammars.scan`) searches bytes for the marks of transport
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -96,7 +96,7 @@ def rows(  # noqa: PLR0913 - the fields of a line
     return lines
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True, gc=False):
     """One line of input."""
 
     number: int

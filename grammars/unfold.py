@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars.lazy import regex
 
 if TYPE_CHECKING:
@@ -65,8 +67,8 @@ def _parts(line: Line) -> Iterator[Line]:
         part = text[start:end].rstrip()
         level = _LEVEL.match(part)
         part = part[level.end() :] if level else part
-        yield line._replace(
-            text=part, raw=line.raw if not number else part, lost=line.lost if not number else 0
+        yield structs.replace(
+            line, text=part, raw=line.raw if not number else part, lost=line.lost if not number else 0
         )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import structs
+
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import Context, LineReader, Row, Transport
@@ -41,7 +43,7 @@ class _Ctime(LineReader):
 class _Decoded(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         match = _DECODED.match(row.text)
-        return self.context.again(row._replace(text=match["text"])) if match else None
+        return self.context.again(structs.replace(row, text=match["text"])) if match else None
 
 
 class _Iso(LineReader):

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport, json_value, scrub
 from kpanic.grammars.transports.stamps import DIGITS, ISO
@@ -45,8 +47,13 @@ _CSV: Final = regex(rf'"?{ISO}"?,"(?P<text>(?:[^"]|"")*)"')
 def _carried(reader: LineReader, row: Row, message: str, host: str = "") -> list[Line]:
     """Read the lines of a message; lines that name no host belong to the host of the store's record."""
     parts = [scrub(part) for part in message.rstrip("\n").split("\n")]
-    lines = [line for part in parts if part.strip() for line in reader.context.again(row._replace(text=part))]
-    return [line if line.host or not host else line._replace(host=host) for line in lines]
+    lines = [
+        line
+        for part in parts
+        if part.strip()
+        for line in reader.context.again(structs.replace(row, text=part))
+    ]
+    return [line if line.host or not host else structs.replace(line, host=host) for line in lines]
 
 
 def _objects(fields: Mapping[str, object]) -> Iterator[Mapping[str, object]]:

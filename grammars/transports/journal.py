@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import Context, Encoded, LineReader, Row, Transport, json_value, rows
 
@@ -121,7 +123,7 @@ class _Journal(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         text = row.text
         if text[:1] in _INDENTS and (field := _laid_out(text)) and (self._count or _OPENING.match(field)):
-            row = row._replace(text=field, data=field.encode("utf-8", "replace"))
+            row = structs.replace(row, text=field, data=field.encode("utf-8", "replace"))
         if self._count:
             if (not row.data or _closes(row.text)) and not self._binary:
                 return self._end()

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import Context, LineReader, Row, Transport, rows
 from kpanic.grammars.transports.stamps import STAMP
@@ -158,7 +160,7 @@ class _Datagram(LineReader):
             lambda found: chr(int(found[1], 16)) if found[1] else _QUOTED_CODES.get(found[2], found[2]),
             row.text[2:-1],
         )
-        return self.context.again(row._replace(text=text, data=text.encode("utf-8", "replace")))
+        return self.context.again(structs.replace(row, text=text, data=text.encode("utf-8", "replace")))
 
 
 KMSG: Final = Transport(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.transport import LineReader, Row, Transport
 from kpanic.grammars.transports.stamps import DIGITS
@@ -35,19 +37,19 @@ _ENTITIES: Final = ("&lt;", "&gt;")
 class _Quote(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         match = _QUOTE.match(row.text)
-        return self.context.again(row._replace(text=match["text"])) if match else None
+        return self.context.again(structs.replace(row, text=match["text"])) if match else None
 
 
 class _Mark(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         match = _MARK.match(row.text)
-        return self.context.again(row._replace(text=match["text"])) if match else None
+        return self.context.again(structs.replace(row, text=match["text"])) if match else None
 
 
 class _Table(LineReader):
     def read(self, row: Row) -> list[Line] | None:
         match = _ROW.match(row.text) if "| [" in row.text else None
-        return self.context.again(row._replace(text=match["text"])) if match else None
+        return self.context.again(structs.replace(row, text=match["text"])) if match else None
 
 
 class _Page(LineReader):
@@ -65,7 +67,7 @@ class _Page(LineReader):
             text = bold["before"] + bold["text"]
         if text[0] in "[<`" and not text[1:2].isspace() and (match := _MARKUP.match(text)):
             text = match["text"]
-        return self.context.again(row._replace(text=text)) if text != row.text else None
+        return self.context.again(structs.replace(row, text=text)) if text != row.text else None
 
 
 QUOTE: Final = Transport(name="quotation", reader=_Quote, prefixes=False, order=10, starts=">")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import structs
+
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Line
 from kpanic.grammars.transport import LineReader, Row, Transport
@@ -53,7 +55,7 @@ class _Dropped(LineReader):
         if match is None:
             return None
         self.context.lost += int(match["lost"])
-        return self.context.again(row._replace(text=match["text"])) if match["text"] else []
+        return self.context.again(structs.replace(row, text=match["text"])) if match["text"] else []
 
 
 class _Level(LineReader):

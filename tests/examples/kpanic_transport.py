@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from kpanic.grammars.transport import LineReader, Row, Transport
 
 if TYPE_CHECKING:
@@ -18,8 +20,8 @@ class _Reader(LineReader):
         match = _LINE.match(row.text)
         if match is None:
             return None
-        lines = self.context.again(row._replace(text=match["text"]))
-        return [line._replace(host=match["host"]) for line in lines]
+        lines = self.context.again(structs.replace(row, text=match["text"]))
+        return [structs.replace(line, host=match["host"]) for line in lines]
 
 
 CONSOLE_SERVER = Transport(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from msgspec import structs
 
 from kpanic.grammars import Parser, boot, faults, parse, parser, report, transport
 from kpanic.grammars.registry import Registry
@@ -137,7 +138,7 @@ class Shout(LineReader):
     def read(self, row: Row) -> list[transport.Line] | None:
         if not row.text.startswith("LOUD "):
             return None
-        return self.context.again(row._replace(text=row.text[5:]))
+        return self.context.again(structs.replace(row, text=row.text[5:]))
 
 
 def test_a_transport_of_another_distribution_is_read() -> None:

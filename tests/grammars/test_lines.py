@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from kpanic.grammars.lines import Reader
 from kpanic.grammars.model import Line
@@ -114,8 +115,8 @@ FORMS = {
 def test_a_form_gives_the_text_and_what_is_known(line: str, known: dict[str, object]) -> None:
     *before, found = read(line)
     assert [one.text for one in before] == [known.pop("before")] if "before" in known else not before
-    expected = Line(1, TEXT, raw=line.removesuffix("\r"))._replace(**known)  # type: ignore[arg-type]
-    assert found._replace(clock=None, transport="") == expected
+    expected = structs.replace(Line(1, TEXT, raw=line.removesuffix("\r")), **known)  # type: ignore[arg-type]
+    assert structs.replace(found, clock=None, transport="") == expected
     assert bool(found.transport) == (line != TEXT)
 
 

@@ -107,7 +107,7 @@ def test_a_list_is_stored_whole_at_the_end_and_a_file_is_read_again(file: Path, 
 
 def test_large_crashes_make_small_batches(file: Path, feed: StoreFeed) -> None:
     (first, *_) = read(str(file), feed.origin)
-    large = first.report.lines[0]._replace(text="x" * 60_000, raw="")
+    large = structs.replace(first.report.lines[0], text="x" * 60_000, raw="")
 
     def crashes() -> Iterator[Crash]:
         for number in range(400):

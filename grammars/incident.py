@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
 
@@ -27,7 +27,7 @@ HEADS: Final = 128
 """Maximum headers of one incident."""
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True):
     """A line on which a report may start."""
 
     place: int

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from kpanic.grammars import helpers, machines
 from kpanic.grammars.blocks.backtrace import Opening, Trace
 from kpanic.grammars.blocks.pointer import Jump, Pointer
+from kpanic.grammars.data import reasons
 from kpanic.grammars.data.anchors import (
     ANCHORS,
     BLOCKERS,
@@ -54,18 +55,8 @@ RUNAWAY: Final = 8
 """Minimum frames of one function in one stack that count as an endless recursion."""
 BEHIND: Final = "is only the address behind a call that never returns"
 """Reason for frames ``f+0x0/…`` of machines that print the return address (``%pS``), not the call."""
-LOCKS: Final = "takes or releases locks for its callers"
-"""Reason of the functions that take and release locks."""
-SANITIZER: Final = "is part of a sanitizer"
 RECURSES: Final = "calls itself without an end"
-PRINTERS: Final = frozenset(
-    {
-        "prints the trace",
-        "walks or prints the stack",
-        "stops the kernel for its callers",
-        "reports what its callers found",
-    }
-)
+PRINTERS: Final = frozenset({reasons.PRINTS, reasons.WALKS, reasons.STOPS, reasons.REPORTS})
 """Skip reasons of functions at the beginning of a trace."""
 REMEMBERED: Final = 16_384
 """Maximum functions whose skip reason is cached."""
@@ -329,7 +320,7 @@ class Walker:
         symbol = base(pointer.ip.symbol)
         if not symbol or helpers.leaf(symbol):
             return bool(symbol)
-        return base(pointer.caller) != symbol and (symbol, SANITIZER) not in self.skipped
+        return base(pointer.caller) != symbol and (symbol, reasons.SANITIZER) not in self.skipped
 
     def _returns(self, pointer: Pointer) -> Iterator[str]:
         """Yield the caller of a leaf function at a pointer, which the trace may omit."""
@@ -412,7 +403,7 @@ class Walker:
     def _anchored(self, functions: Sequence[str]) -> Blame | None:
         """Return the frame above the first dispatcher of work, if there is one."""
         previous = taker = ""
-        spins = next((name for name in map(base, functions[:1]) if passed_over(name) == LOCKS), "")
+        spins = next((name for name in map(base, functions[:1]) if passed_over(name) == reasons.LOCKS), "")
         recursive = _recursive(functions)
         if recursive and (runaway := _runaway(functions, recursive)):
             return Blame(bare(runaway), "it calls itself without an end", tuple(self.skipped))

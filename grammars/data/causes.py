@@ -100,7 +100,7 @@ CAUSES: Final = {
     ),
     "machine-check": Cause(
         "was stopped by a hardware error",
-        why="the log contains the hardware's error record",
+        why="the hardware reported the error itself",
         proof=("hardware error",),
         otherwise="the hardware reported the error, and a vmcore seldom says more about it",
         next=(
@@ -111,7 +111,7 @@ CAUSES: Final = {
     ),
     "out-of-memory": Cause(
         "ran out of memory",
-        why="the log contains the OOM killer's report",
+        why="the OOM killer's report says what filled the memory",
         proof=("trigger",),
         otherwise="the OOM killer's report, which is missing from the log, says what filled the memory",
     ),

@@ -15,6 +15,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from kpanic.grammars.data import reasons
+
 
 class Rule(Struct, frozen=True):
     """A kind of helper, by the files that define it."""
@@ -37,7 +39,7 @@ class Rule(Struct, frozen=True):
 RULES: Final = (
     Rule(
         "sanitizer",
-        "is part of a sanitizer",
+        reasons.SANITIZER,
         """
             mm/kasan/*.c mm/kasan/*.h mm/kmsan/* mm/kfence/*.c kernel/kcsan/*.c lib/ubsan.c
             kernel/kcov.c include/linux/kasan*.h include/linux/kcsan*.h include/linux/kmsan*.h
@@ -63,7 +65,7 @@ RULES: Final = (
     ),
     Rule(
         "stack",
-        "walks or prints the stack",
+        reasons.WALKS,
         """
             lib/dump_stack.c lib/stackdepot.c lib/nmi_backtrace.c kernel/stacktrace.c
             arch/*/kernel/dumpstack*.c arch/*/kernel/stacktrace*.c include/linux/stackdepot.h
@@ -71,14 +73,14 @@ RULES: Final = (
     ),
     Rule(
         "panic",
-        "stops the kernel for its callers",
+        reasons.STOPS,
         """
             kernel/panic.c lib/bug.c
         """,
     ),
     Rule(
         "watchdog",
-        "reports what its callers found",
+        reasons.REPORTS,
         """
             kernel/watchdog*.c kernel/hung_task.c kernel/rcu/tree_stall.h
         """,
@@ -107,7 +109,7 @@ RULES: Final = (
     ),
     Rule(
         "locking",
-        "takes or releases locks for its callers",
+        reasons.LOCKS,
         """
             kernel/locking/*.c kernel/locking/*.h kernel/rtmutex*.c kernel/rwsem.c kernel/mutex*.c
             drivers/tty/tty_ldsem.c fs/reiserfs/lock.c kernel/semaphore.c kernel/spinlock.c

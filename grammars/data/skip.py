@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from kpanic.grammars.data import reasons
+
 HELPERS: Final[tuple[tuple[str, str], ...]] = (
     (
-        "prints the trace",
+        reasons.PRINTS,
         r"""
             ^unwind_backtrace
         """,
@@ -24,7 +26,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
-        "stops the kernel for its callers",
+        reasons.STOPS,
         r"""
             ^_*crash_kexec ^machine_kexec panic
         """,
@@ -42,7 +44,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
-        "is part of a sanitizer",
+        reasons.SANITIZER,
         r"""
             __asan kasan hwasan __msan kcsan __tsan ^__hwasan
         """,
@@ -158,7 +160,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
-        "takes or releases locks for its callers",
+        reasons.LOCKS,
         r"""
             spin_(?:lock|unlock|trylock|bug|dump|is|rq_) ^__pv_queued ^native_queued
             (?:read|write)_(?:lock|unlock|trylock) ^(?:__)?percpu_(?:down|up) ^owner_on_cpu
@@ -304,7 +306,7 @@ HELPERS: Final[tuple[tuple[str, str], ...]] = (
 """A reason, and patterns, separated by white space."""
 OLDER: Final[tuple[tuple[str, str], ...]] = (
     (
-        "reports what its callers found",
+        reasons.REPORTS,
         r"""
             ^warn_alloc warn_slowpath ^fixup_bug
         """,
@@ -365,7 +367,7 @@ OLDER: Final[tuple[tuple[str, str], ...]] = (
         """,
     ),
     (
-        "takes or releases locks for its callers",
+        reasons.LOCKS,
         r"""
             ^__read_lock ^__write_lock ^(?:__)?down_ ^(?:__)?up_ ^_*rwsem_ ^rt_spin_ ^call_rwsem
         """,

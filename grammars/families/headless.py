@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
+from kpanic.grammars.data import reasons
 from kpanic.grammars.family import Family
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ remains = Family("remains", scanned=False)
     title="INFO: trying to register non-static key in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("stack|lock|IRQ", "takes or releases locks for its callers"),),
+    skip=(("stack|lock|IRQ", reasons.LOCKS),),
 )
 def lockdep_annotation() -> ParserElement:
     """the code is fine but needs lockdep annotation, or maybe"""

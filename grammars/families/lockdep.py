@@ -6,13 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
+from kpanic.grammars.data import reasons
 from kpanic.grammars.family import Family
 
 if TYPE_CHECKING:
     from pyparsing import ParserElement
 
 LOCKS: Final = (
-    ("^_?lock_|lockdep", "takes or releases locks for its callers"),
+    ("^_?lock_|lockdep", reasons.LOCKS),
     (
         "^process_one_work|^flush_workqueue|^drain_workqueue|^destroy_workqueue|^__flush_work",
         "is part of the workqueue core",
@@ -138,7 +139,7 @@ def suspicious_rcu() -> ParserElement:
 
 @_form(
     title="INFO: trying to register non-static key in {function}",
-    skip=(("stack|lock|IRQ", "takes or releases locks for its callers"),),
+    skip=(("stack|lock|IRQ", reasons.LOCKS),),
 )
 def non_static_key() -> ParserElement:
     """INFO: trying to register non-static key."""
@@ -283,7 +284,7 @@ spin = Family("spinlock")
     title="BUG: spinlock {what} in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("spin_|_lock|_unlock", "takes or releases locks for its callers"),),
+    skip=(("spin_|_lock|_unlock", reasons.LOCKS),),
 )
 def spinlock() -> ParserElement:
     """BUG: spinlock bad magic on CPU#0, bash/1"""
@@ -298,7 +299,7 @@ def spinlock() -> ParserElement:
     title="BUG: rwlock {what} in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("rwlock_|_lock|_unlock", "takes or releases locks for its callers"),),
+    skip=(("rwlock_|_lock|_unlock", reasons.LOCKS),),
 )
 def rwlock() -> ParserElement:
     """BUG: rwlock lockup on CPU#0, bash/1, ffff888012345678

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import vocabulary as k
+from kpanic.grammars.data import reasons
 from kpanic.grammars.family import Family
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def refcount() -> ParserElement:
     title="WARNING: locking bug in {function}",
     kind="lockdep",
     cause="lock-misuse",
-    skip=(("^_*(?:lock|release)_sock|^hlock", "takes or releases locks for its callers"),),
+    skip=(("^_*(?:lock|release)_sock|^hlock", reasons.LOCKS),),
 )
 def lockdep() -> ParserElement:
     """WARNING: CPU: 0 PID: 1 at kernel/locking/lockdep.c:3898 __lock_acquire+0x1/0x2"""

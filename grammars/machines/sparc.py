@@ -12,7 +12,7 @@ from kpanic.grammars.blocks.oops import read_oops
 from kpanic.grammars.blocks.pointer import pointer
 from kpanic.grammars.blocks.registers import named, registers
 from kpanic.grammars.machines import Machine
-from kpanic.grammars.machines.address import Address, apart
+from kpanic.grammars.machines.address import KERNEL, apart
 from kpanic.grammars.machines.disassembler import Disassembler
 
 if TYPE_CHECKING:
@@ -97,5 +97,5 @@ SPARC64 = Machine(
         order="big",
         register=lambda name: "i6" if name == "fp" else name,
     ),
-    regions=lambda address: _LOW if address < 1 << 51 else Address("kernel", "a kernel address"),
+    regions=lambda address: _LOW if address < 1 << 51 else KERNEL,
 )

@@ -205,7 +205,8 @@ def _regions(address: int) -> Address:
         return Address("non-canonical", "a non-canonical address, which is never valid")
     if address < 1 << 56 or address < (1 << 64) - (1 << 47):
         five = "canonical only with five levels of page tables"
-        return Address("user" if address < 1 << 56 else "kernel", f"a kernel address, {five}")
+        where = USER if address < 1 << 56 else KERNEL
+        return Address(where.place, f"{where.words}, {five}")
     if address in _MODULES:
         return Address("kernel", "an address in a module")
     if address >= _IMAGE:

@@ -314,7 +314,7 @@ KILLER = "[  910.064770] kworker/1:2 invoked oom-killer: gfp_mask=0xd0, order=0,
 
 @pytest.mark.parametrize(
     ("killer", "why"),
-    [(KILLER, "the log contains the OOM killer's report"), ("", "which is missing from the log")],
+    [(KILLER, "the OOM killer's report says what filled the memory"), ("", "which is missing from the log")],
 )
 def test_the_caller_of_the_oom_killer_triggers_its_panic(killer: str, why: str) -> None:
     (crash,) = parse("[  910.064760] SysRq : Manual OOM execution\n" + killer + OOM)

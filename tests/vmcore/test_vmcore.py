@@ -224,7 +224,9 @@ def test_out_of_memory_names_what_filled_the_memory(dumps: Path) -> None:
     rows = evidence(crash, "memory")
     assert any("ledger_receipt" in row for row in rows)
     assert not any(row.startswith("0.0 MiB") and row.endswith(" be reclaimed") for row in rows)
-    assert crash["verdict"]["why"].startswith("The log is enough: the log contains the OOM killer's report")
+    assert crash["verdict"]["why"].startswith(
+        "The log is enough: the OOM killer's report says what filled the memory"
+    )
     assert [row.partition(" MiB ")[2] for row in proofs(crash)] == ["slab that cannot be reclaimed"]
 
 

@@ -103,10 +103,8 @@ class BlockSwitch:
         tried = self._by_literal.get(literal)
         if tried is None:
             tried = [one for one in self._literal if literal.startswith(one.literals)]
-            if (
-                not literal or literal[-1].isalnum() or literal[-1] == "<"
-            ):  # the literal may be a part of their beginning
-                tried += self._others
+            part = not literal or literal[-1].isalnum() or literal[-1] == "<"
+            tried += self._others if part else []  # it may be a part of their beginning
             self._by_literal[literal] = tried
         return tried
 

@@ -57,8 +57,7 @@ class Names:
             if name.startswith(word) if anchored else word in name:
                 return reason
         first = self._beginnings.number(name, anchored=True)
-        other = self._anywhere.number(name, anchored=anchored)
-        number = min(first, other)
+        number = min(first, self._anywhere.number(name, anchored=anchored))
         return self._reasons[number] if number < NONE else ""
 
 
@@ -81,6 +80,7 @@ class _Choices:
 
 
 NONE: Final = sys.maxsize
+"""Number of no rule."""
 EXPANDED: Final = 40
 """Maximum words into which a choice is expanded; ``(?:a|b)_(?:c|d)`` is four."""
 

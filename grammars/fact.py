@@ -6,7 +6,8 @@ can name its lines.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import Line
 
-__all__ = ["Fact", "lines_of"]
+__all__ = ["Fact", "lines_of", "once"]
+
+_NUMBER: Final = attrgetter("number")
 
 
 class Fact(Struct, frozen=True):
@@ -35,3 +38,11 @@ class Fact(Struct, frozen=True):
 def lines_of(facts: Iterable[Fact]) -> tuple[Line, ...]:
     """Return the lines of some facts."""
     return tuple([line for fact in facts for line in fact.lines])
+
+
+def once(*groups: Iterable[Line]) -> tuple[Line, ...]:
+    """Return the lines of several groups without duplicates, in the order of the file."""
+    if len(groups) == 1 and isinstance(groups[0], tuple) and len(groups[0]) <= 1:
+        return groups[0]
+    lines = {id(line): line for group in groups for line in group}
+    return tuple(sorted(lines.values(), key=_NUMBER) if len(lines) > 1 else lines.values())

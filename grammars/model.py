@@ -8,17 +8,16 @@ integers; texts are as the kernel wrote them.
 from __future__ import annotations
 
 from functools import cached_property
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct, field
+
+from kpanic.grammars.fact import once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kpanic.grammars.fact import Fact
-
-_NUMBER: Final = attrgetter("number")
 
 Kind = Literal[
     "panic",
@@ -217,8 +216,7 @@ class Step(Struct, frozen=True):
     @property
     def evidence(self) -> tuple[Line, ...]:
         """The lines of all sentences, each once, in the order of the file."""
-        lines = {id(line): line for sentence in self.sentences for line in sentence.evidence}
-        return tuple(sorted(lines.values(), key=_NUMBER))
+        return once(*[sentence.evidence for sentence in self.sentences])
 
     @property
     def parts(self) -> tuple[tuple[str, tuple[Line, ...]], ...]:

@@ -73,6 +73,8 @@ class Rows(Block):
     :param meaning: makes the value of the block from its text and the lines' matches.
     """
 
+    each: Sentence
+
     def __init__(
         self,
         key: str,
@@ -83,31 +85,25 @@ class Rows(Block):
     ) -> None:
         super().__init__(key, build, kind, lambda fields: meaning(fields["lines"], ()), each)
         self._of_matches = meaning
-        self._line = each
 
     def match(self, text: str, at: int = 0) -> tuple[int, dict[str, str]] | None:
         """Match the lines from ``at`` on, as the pattern of all of them does."""
-        matches = self._matches(text, at)
-        if not matches:
-            return None
-        end = matches[-1].end() + 1
-        return end, {"lines": text[at:end]}
+        found = self._matched(text, at)
+        return None if found is None else (found[0], {"lines": text[at : found[0]]})
 
     def read(self, text: str, at: int) -> tuple[int, Any] | None:
         """Return the end of the lines that begin ``at`` an offset, and their value; None without any."""
-        matches = self._matches(text, at)
-        if not matches:
-            return None
-        end = matches[-1].end() + 1
-        return end, self._of_matches(text[at:end], matches)
+        found = self._matched(text, at)
+        return None if found is None else (found[0], self._of_matches(text[at : found[0]], found[1]))
 
-    def _matches(self, text: str, at: int) -> list[re.Match[str]]:
-        match = self._line.regex.match
-        found: list[re.Match[str]] = []
-        while (one := match(text, at)) and text.startswith("\n", one.end()) and len(found) < MOST_LINES:
-            found.append(one)
+    def _matched(self, text: str, at: int) -> tuple[int, list[re.Match[str]]] | None:
+        """Return the end of the lines that begin ``at`` an offset, and their matches."""
+        match = self.each.regex.match
+        matches: list[re.Match[str]] = []
+        while (one := match(text, at)) and text.startswith("\n", one.end()) and len(matches) < MOST_LINES:
+            matches.append(one)
             at = one.end() + 1
-        return found
+        return (at, matches) if matches else None
 
 
 def block(

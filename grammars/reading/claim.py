@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kpanic.grammars.fact import once
 from kpanic.grammars.model import Sentence
-from kpanic.grammars.reading.evidence import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

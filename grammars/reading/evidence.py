@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.fact import lines_of
@@ -12,9 +11,8 @@ if TYPE_CHECKING:
 
     from kpanic.grammars.model import CrashReport, Line
 
-__all__ = ["frame", "header", "listed", "once", "register", "span"]
+__all__ = ["frame", "header", "listed", "register", "span"]
 
-_NUMBER: Final = attrgetter("number")
 _UNITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -33,9 +31,7 @@ def frame(report: CrashReport, symbol: str) -> tuple[Line, ...]:
     guess: tuple[Line, ...] = ()
     for fact in report.facts:
         if fact.kind == "pointer" and _is(fact.value.ip.symbol, symbol):
-            named = tuple(
-                line for line in fact.lines if symbol in line.text
-            )  # on loongarch, ra precedes the instruction pointer
+            named = tuple(line for line in fact.lines if symbol in line.text)  # loongarch prints ra first
             return (named or fact.lines)[:1]
         if fact.kind != "frames" or not fact.value.mentions(symbol):
             continue
@@ -59,14 +55,6 @@ def register(report: CrashReport, wanted: str, value: str) -> tuple[Line, ...]:
             if (name, written) == (wanted, value):
                 return (fact.lines[fact.value.place(number)],)
     return ()
-
-
-def once(*groups: Iterable[Line]) -> tuple[Line, ...]:
-    """Return the lines of several groups without duplicates, in the order of the file."""
-    if len(groups) == 1 and isinstance(groups[0], tuple) and len(groups[0]) <= 1:
-        return groups[0]
-    lines = {id(line): line for group in groups for line in group}
-    return tuple(sorted(lines.values(), key=_NUMBER) if len(lines) > 1 else lines.values())
 
 
 def listed(items: Iterable[str], most: int = 3) -> str:

@@ -31,12 +31,12 @@ COMPLAINED: Final = Claim(
 SILENT: Final = Absence(
     "No known hardware error message is between line {start}, the start of the boot, and line {crash}, "
     "the crash.",
-    lambda report: not report.hardware_errors and bool(lines_of(report.facts_of("banner"))),
+    lambda report: not report.hardware_errors and bool(report.facts_of("banner")),
 )
 UNSEEN: Final = Absence(
     "The lines that were read contain no known hardware error message, but they begin after the start "
     "of the boot.",
-    lambda report: not report.hardware_errors and not lines_of(report.facts_of("banner")),
+    lambda report: not report.hardware_errors and not report.facts_of("banner"),
 )
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from kpanic.grammars.fact import once
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
-from kpanic.grammars.reading.evidence import frame, header, listed, once
+from kpanic.grammars.reading.evidence import frame, header, listed
 from kpanic.grammars.suspect import PANIC, REMEMBERED, WATCHDOG, bare, base, passed_over
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars.data.complaints import KILLER
-from kpanic.grammars.fact import lines_of
+from kpanic.grammars.fact import lines_of, once
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
-from kpanic.grammars.reading.evidence import frame, header, once
+from kpanic.grammars.reading.evidence import frame, header
 
 if TYPE_CHECKING:
     from collections.abc import Callable

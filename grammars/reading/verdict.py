@@ -61,7 +61,7 @@ ENOUGH: Final = Claim(
 
 def _confidence(report: CrashReport) -> tuple[Confidence, str]:
     """Return the confidence in the cause, and the reason for it."""
-    if report.cause == "sysrq" and lines_of(report.facts_of("trigger")):
+    if report.cause == "sysrq" and report.facts_of("trigger"):
         return "certain", "the log says that SysRq triggered it"
     if report.kind == "panic" and report.cause in STATED and report.doubt == NO_TRACE:
         return "certain", "the kernel states the cause, although the log contains no call trace of it"

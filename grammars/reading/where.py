@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kpanic.grammars import machines
-from kpanic.grammars.fact import lines_of
+from kpanic.grammars.fact import lines_of, once
 from kpanic.grammars.lazy import regex
 from kpanic.grammars.machines.address import NULL_PAGE
 from kpanic.grammars.model import Step
 from kpanic.grammars.reading.claim import Absence, Claim, step_sentences
-from kpanic.grammars.reading.evidence import listed, once, register
+from kpanic.grammars.reading.evidence import listed, register
 from kpanic.grammars.reading.instruction import Registers, decode
 
 if TYPE_CHECKING:

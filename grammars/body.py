@@ -162,9 +162,7 @@ class Body:
                     self._ended = True
                     return
                 at, end, kind, value = found
-                self._at = end = max(
-                    end - 1, at + 1
-                )  # the block may include the newline before the next line
+                self._at = end = max(end - 1, at + 1)  # it may include the newline before the next line
                 place, last = self._report.span(at, end)
                 facts.append(Fact(kind, value, tuple(self._report.lines[place : last + 1]), place))
             yield facts[number]

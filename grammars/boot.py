@@ -114,7 +114,7 @@ def _banner(boot: Boot, line: Line, at: int) -> bool:
     if boot.kernel.banner and at:
         return False
     fields = _read(banner, line, at)
-    release = fields["release"].rstrip(".,")  # the offset in a sentence
+    release = fields["release"].rstrip(".,")  # punctuation of a sentence
     boot.kernel = structs.replace(
         boot.kernel,
         release=release,

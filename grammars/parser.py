@@ -498,8 +498,6 @@ def parse(
         yield from parser.close()
     except (GeneratorExit, KeyboardInterrupt):
         raise
-    except (
-        BaseException
-    ):  # an error of the source or an interruption: open crashes are returned before it is raised
+    except BaseException:  # of the source, or an interruption: open crashes come before it
         yield from parser.settle(math.inf, math.inf)
         raise

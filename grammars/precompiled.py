@@ -37,9 +37,9 @@ Arguments = tuple[int, bytes, int, dict[str, int], tuple[str | None, ...]]
 class Patterns:
     """Compiled patterns of one file.
 
-    :param path: the file, which need not exist. :ivar missed: patterns that were compiled because the file
-    lacks them, each with the function that makes its
-        entry.
+    :param path: the file, which need not exist.
+    :ivar missed: patterns that were compiled because the file lacks them, each with the function that makes
+        its entry.
     """
 
     def __init__(self, path: Path) -> None:

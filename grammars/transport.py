@@ -235,9 +235,7 @@ class Transports:
     def unusual(self, text: str) -> set[int]:
         """Return the indexes of lines that may be of another transport although they have the usual form."""
         found: set[int] = set()
-        for (
-            word
-        ) in self._unusual:  # one search for each word is fastest, after one for a rare first character
+        for word in self._unusual:  # one search for each is fastest, after one for its first character
             if word[0] not in text:
                 continue
             line = place = 0

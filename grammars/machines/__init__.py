@@ -130,9 +130,7 @@ def _by_name() -> dict[str, Machine]:
 def _words() -> tuple[re.Pattern[str], dict[str, str]]:
     """Return the pattern of words that name machines, with a group for compiler targets; words to names."""
     names = {word: machine.name for machine in installed() for word in machine.words}
-    words = "|".join(
-        map(re.escape, sorted(names, key=len, reverse=True))
-    )  # a word may be part of a longer one
+    words = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))  # one may be part of another
     target = r"(?P<target>(?<=-linux)|(?=-(?:\w{1,20}-)?linux))"
     return regex(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9]){target}?"), names
 

@@ -97,9 +97,7 @@ class Held:
             self._size += HELD_LINE + len(queue[-1].line)
             if len(queue) > HELD_BY_HOST:
                 self._size -= HELD_LINE + len(queue[half].line)
-                del queue[
-                    half
-                ]  # keep the first lines, for the banner, and the last, which are nearest to the crash
+                del queue[half]  # the banner is among the first lines; the last are nearest to the crash
                 self.left_out = True
             if self._size > HELD:
                 self.left_out = True

@@ -114,10 +114,7 @@ class Windows:
         if not wanted:
             if not windows or row.host:
                 return []
-            return [
-                *self._held.release("", row.number),
-                row,
-            ]  # a line without a host may have lost its prefix
+            return [*self._held.release("", row.number), row]  # it may have lost its prefix
         if wanted > 1:
             if not left and len(windows) >= HOSTS:
                 del windows[next(iter(windows))]

@@ -127,9 +127,7 @@ class FollowedFile:
             self._reader = self._new_reader(self._path)
             raise
         finally:
-            if not (
-                self._more or self._feed.stop.is_set()
-            ):  # otherwise the unread text may belong to a crash
+            if not (self._more or self._feed.stop.is_set()):  # the unread text may belong to a crash
                 self._keep(self._reader.settle())
 
     def flush(self) -> None:

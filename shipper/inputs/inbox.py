@@ -464,9 +464,7 @@ class Inbox:
                 sender = self._senders.waiting[address]
                 if sender.turn <= turn:
                     return sender
-                heapq.heappush(
-                    self._heap, (sender.turn, address)
-                )  # more messages arrived since it began to wait
+                heapq.heappush(self._heap, (sender.turn, address))  # more messages arrived meanwhile
         return None
 
     def _turn(self, sender: _Sender, parse: Callable[[str, bytes], bool]) -> tuple[bool, bool]:
